@@ -1,0 +1,3 @@
+//! The app, compiled to wasm; everything is in the library.
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! The command. Everything is in [`huggingtweets::cli`].
+
+fn main() -> std::process::ExitCode {
+    huggingtweets::cli::main()
+}

@@ -1,0 +1,3 @@
+//! The worker, compiled to wasm; everything is in the library.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Opening and writing bot folders.

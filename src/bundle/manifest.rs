@@ -1,0 +1,180 @@
+//! `bot.json`: what a bot is, and how to check every byte of it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The version this program writes, and the newest it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Bytes of a file that one entry of [`FileEntry::chunks`] covers.
+pub const CHUNK_BYTES: usize = 4 << 20;
+
+/// The whole of `bot.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format_version: u32,
+    #[serde(flatten)]
+    pub info: BotInfo,
+    /// File name in the bundle -> size and digests. `bot.json` itself is absent.
+    pub files: BTreeMap<String, FileEntry>,
+    /// GGUF file name -> a prompt and the logits it must give.
+    pub checks: BTreeMap<String, LogitsCheck>,
+}
+
+/// Who the bot imitates and how it was made; everything the card and the
+/// page's header say.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct BotInfo {
+    /// Display names joined by ` & `, in input order.
+    pub name: String,
+    /// Account handles without `@`, in input order; never empty.
+    pub handles: Vec<String>,
+    /// One row an account, in the order of `handles`.
+    #[serde(default)]
+    pub accounts: Vec<AccountCounts>,
+    /// A sentence shown with the bot, for example that its account is fictional.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
+    #[serde(default)]
+    pub provenance: Provenance,
+}
+
+/// The four counts of the original's card, for one account.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AccountCounts {
+    pub handle: String,
+    pub name: String,
+    pub tweets_downloaded: usize,
+    pub retweets: usize,
+    pub short_tweets: usize,
+    pub tweets_kept: usize,
+}
+
+/// How the weights came to be. Absent fields are unknown (a converted bot).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provenance {
+    /// Program and version, `huggingtweets 0.1.0`.
+    pub made_with: String,
+    /// What training started from: `gpt2`, a repository, `scratch`, or a folder's own name.
+    pub base: Option<String>,
+    /// The command line, with no path of the machine in it.
+    pub command: Option<String>,
+    pub seed: Option<u64>,
+    pub epochs: Option<usize>,
+    pub steps: Option<usize>,
+    pub learning_rate: Option<f64>,
+    pub batch: Option<usize>,
+    /// Tokens a training block.
+    pub context: Option<usize>,
+    /// Tokens seen in training, all epochs.
+    pub train_tokens: Option<u64>,
+    pub train_seconds: Option<f64>,
+    /// Mean loss of the first and the last steps, nats a token.
+    pub first_loss: Option<f64>,
+    pub final_loss: Option<f64>,
+    pub parameters: Option<u64>,
+    /// Seconds since 1970-01-01 UTC.
+    pub created_unix_s: Option<u64>,
+}
+
+/// One file's size and digests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    pub size: u64,
+    /// SHA-256 of the whole file, lower-case hex.
+    pub sha256: String,
+    /// SHA-256 of each [`CHUNK_BYTES`] piece, the last one shorter.
+    pub chunks: Vec<String>,
+}
+
+/// A known prompt and some of the logits that follow it, for an engine to
+/// check itself against. Not all V logits: at V = 50257 they would outweigh
+/// the rest of the file a hundred times.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogitsCheck {
+    pub prompt: String,
+    pub prompt_ids: Vec<u32>,
+    /// Which logits of the last position are listed: the 32 largest, then
+    /// evenly spaced ones, ascending and without repeats.
+    pub token_ids: Vec<u32>,
+    /// Their values from the CPU engine at this file's precision.
+    pub logits: Vec<f32>,
+}
+
+/// Why a `bot.json` was refused.
+#[derive(Debug, Error)]
+pub enum ManifestError {
+    #[error("bot.json is not a bot's description: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("bot.json has format version {found}, newer than {FORMAT_VERSION}: update huggingtweets")]
+    Version { found: u32 },
+    #[error("bot.json names the file `{name}`, which is no plain file name")]
+    FileName { name: String },
+    #[error("bot.json: `{name}` has {found} chunk digests for {size} bytes, {expected} expected")]
+    Chunks { name: String, found: usize, expected: u64, size: u64 },
+    #[error("bot.json: the check of `{name}` lists {ids} ids and {logits} logits")]
+    Check { name: String, ids: usize, logits: usize },
+    #[error("bot.json names no account")]
+    NoHandle,
+}
+
+impl Manifest {
+    /// Parses and validates a `bot.json`.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let manifest: Self = serde_json::from_slice(bytes)?;
+        if manifest.format_version > FORMAT_VERSION {
+            return Err(ManifestError::Version { found: manifest.format_version });
+        }
+        if manifest.info.handles.is_empty() {
+            return Err(ManifestError::NoHandle);
+        }
+        for (name, file) in &manifest.files {
+            if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0', ':', '?', '#', '%']) {
+                return Err(ManifestError::FileName { name: name.clone() });
+            }
+            let expected = file.size.div_ceil(CHUNK_BYTES as u64);
+            if file.chunks.len() as u64 != expected {
+                return Err(ManifestError::Chunks {
+                    name: name.clone(),
+                    found: file.chunks.len(),
+                    expected,
+                    size: file.size,
+                });
+            }
+        }
+        for (name, check) in &manifest.checks {
+            if check.token_ids.len() != check.logits.len() || check.prompt_ids.is_empty() {
+                return Err(ManifestError::Check {
+                    name: name.clone(),
+                    ids: check.token_ids.len(),
+                    logits: check.logits.len(),
+                });
+            }
+        }
+        Ok(manifest)
+    }
+
+    /// Pretty JSON, one trailing newline.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+}
+
+impl BotInfo {
+    /// The bot's name in URLs and titles: handles sorted and joined by `-`.
+    pub fn slug(&self) -> String {
+        let mut handles = self.handles.clone();
+        handles.sort();
+        handles.join("-")
+    }
+
+    /// `AI BOT`, or `CYBORG` for several accounts, as on the original's card.
+    pub fn label(&self) -> &'static str {
+        if self.handles.len() > 1 { "AI CYBORG 🤖" } else { "AI BOT 🤖" }
+    }
+}

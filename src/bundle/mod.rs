@@ -1,0 +1,20 @@
+//! The bot on disk and on the wire.
+//!
+//! [`manifest`] is `bot.json`; [`gguf`] the quantised weights; [`digest`] the
+//! checks on both. `folder` (native) opens and writes the Hugging Face layout.
+//! Nothing here imports the network's arithmetic.
+
+pub mod digest;
+pub mod gguf;
+pub mod manifest;
+pub mod precision;
+pub mod weights;
+
+#[cfg(feature = "native")]
+pub mod folder;
+#[cfg(feature = "native")]
+pub mod staging;
+
+pub use manifest::Manifest;
+pub use precision::Precision;
+pub use weights::Weights;

@@ -1,0 +1,58 @@
+//! The numeric formats a bot's weights come in.
+
+use std::{fmt, str::FromStr};
+
+use thiserror::Error;
+
+/// How the matrices of a bot are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Precision {
+    /// 32-bit floats, from `model.safetensors`.
+    F32,
+    /// GGUF `Q8_0`: blocks of 32 signed bytes and an f16 scale.
+    Q8_0,
+    /// GGUF `Q4_0`: blocks of 32 nibbles and an f16 scale.
+    Q4_0,
+}
+
+/// A precision's name that is not one of `f32`, `q8_0`, `q4_0`.
+#[derive(Debug, Error)]
+#[error("unknown precision `{0}`: choose f32, q8_0 or q4_0")]
+pub struct UnknownPrecision(String);
+
+impl Precision {
+    /// Every precision, most exact first.
+    pub const ALL: [Self; 3] = [Self::F32, Self::Q8_0, Self::Q4_0];
+
+    /// `f32`, `q8_0` or `q4_0`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Q8_0 => "q8_0",
+            Self::Q4_0 => "q4_0",
+        }
+    }
+
+    /// The file of a bundle that holds this precision.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::F32 => "model.safetensors",
+            Self::Q8_0 => "model-q8_0.gguf",
+            Self::Q4_0 => "model-q4_0.gguf",
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = UnknownPrecision;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|p| p.name() == s).ok_or_else(|| UnknownPrecision(s.into()))
+    }
+}

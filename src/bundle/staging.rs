@@ -1,0 +1,1 @@
+//! Write aside, then rename.

@@ -1,0 +1,14 @@
+//! A checkpoint in memory: f32 tensors by their original names.
+
+use std::collections::BTreeMap;
+
+/// One dense tensor, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    pub shape: Vec<usize>,
+    pub data: Vec<f32>,
+}
+
+/// Every tensor of one GPT-2, by checkpoint name without the `transformer.`
+/// prefix ([`crate::gpt2::names`] lists them). Conv1D weights are (in, out).
+pub type Weights = BTreeMap<String, Tensor>;

@@ -1,0 +1,1 @@
+//! What a bot shows of itself: the model card and the picture.

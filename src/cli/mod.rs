@@ -1,0 +1,94 @@
+//! The command line: arguments validated into plain structs, then one file a
+//! subcommand. `main` is one flat match.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod card;
+mod convert;
+mod demo_corpus;
+mod eval;
+mod generate;
+mod import;
+mod inspect;
+mod quantize;
+mod serve;
+mod site;
+mod train;
+
+/// Train GPT-2 on somebody's posts, and generate new ones.
+#[derive(Debug, Parser)]
+#[command(name = "huggingtweets", version, max_term_width = 100)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read archives of posts, clean them, and print the four counts
+    Import(import::Args),
+    /// Fine-tune GPT-2 on archives of posts and write a complete bot
+    Train(train::Args),
+    /// Generate posts from a bot, with the engine the browser runs
+    Generate(generate::Args),
+    /// Make a bot of any GPT-2: a Hugging Face folder or repository
+    Convert(convert::Args),
+    /// Write (again) one quantised file of a bot
+    Quantize(quantize::Args),
+    /// Perplexity of a bot on posts, at each precision it has
+    Eval(eval::Args),
+    /// Write a bot's card and picture again
+    Card(card::Args),
+    /// Serve the page with a bot on this machine
+    Serve(serve::Args),
+    /// Write a folder of static files: the page, the widget and a bot
+    Site(site::Args),
+    /// Show what single stages compute, for checking by others
+    #[command(subcommand)]
+    Inspect(inspect::Command),
+    /// Write the fictional archive that the demo bot is trained on
+    #[command(hide = true)]
+    DemoCorpus(demo_corpus::Args),
+}
+
+/// A mistake in how the command was called: exit code 2, as for clap's own.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// Parses the process's arguments, runs the subcommand, and reports an error
+/// in one line on standard error. Exit code 0, 1, or 2 for usage.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = match args.command {
+        Command::Import(a) => import::run(a),
+        Command::Train(a) => train::run(a),
+        Command::Generate(a) => generate::run(a),
+        Command::Convert(a) => convert::run(a),
+        Command::Quantize(a) => quantize::run(a),
+        Command::Eval(a) => eval::run(a),
+        Command::Card(a) => card::run(a),
+        Command::Serve(a) => serve::run(a),
+        Command::Site(a) => site::run(a),
+        Command::Inspect(a) => inspect::run(a),
+        Command::DemoCorpus(a) => demo_corpus::run(a),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("huggingtweets: {error:#}");
+            ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// `huggingtweets … | head` ends the reader early; that is no error of ours.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}

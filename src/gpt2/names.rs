@@ -1,0 +1,80 @@
+//! GPT-2's tensors by name: the one list that the trainer, the engine, the
+//! safetensors reader and the GGUF writer share.
+//!
+//! Names are those of the original checkpoint (`h.0.attn.c_attn.weight`);
+//! files written by `transformers` put [`HF_PREFIX`] before them, and GGUF has
+//! names of its own ([`Tensor::gguf_name`]).
+
+use super::Config;
+
+/// What `GPT2LMHeadModel` writes before each name.
+pub const HF_PREFIX: &str = "transformer.";
+
+/// What a tensor is for; decides which may be quantised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `wte.weight`, (V, C): also the tied language-model head.
+    TokenEmbedding,
+    /// `wpe.weight`, (positions, C).
+    PositionEmbedding,
+    /// A layer norm's gain or bias, or a linear layer's bias: one dimension.
+    Vector,
+    /// A Conv1D weight, stored (in, out) in checkpoints and (out, in) in GGUF.
+    Matrix,
+}
+
+/// One tensor of the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tensor {
+    /// Checkpoint name, without [`HF_PREFIX`].
+    pub name: String,
+    /// llama.cpp's name for it.
+    pub gguf_name: String,
+    /// Shape in the checkpoint: Conv1D weights are (in, out).
+    pub shape: Vec<usize>,
+    pub role: Role,
+}
+
+/// Every tensor of a GPT-2 of this shape, embeddings first, then layer by layer.
+pub fn tensors(config: &Config) -> Vec<Tensor> {
+    use Role::*;
+    let (c, inner) = (config.n_embd, config.n_inner);
+    let tensor = |name: String, gguf_name: String, shape: &[usize], role| Tensor {
+        name,
+        gguf_name,
+        shape: shape.to_vec(),
+        role,
+    };
+    let mut all = vec![
+        tensor("wte.weight".into(), "token_embd.weight".into(), &[config.vocab_size, c], TokenEmbedding),
+        tensor("wpe.weight".into(), "position_embd.weight".into(), &[config.n_positions, c], PositionEmbedding),
+    ];
+    for layer in 0..config.n_layer {
+        let parts: [(&str, &str, &[usize], Role); 12] = [
+            ("ln_1.weight", "attn_norm.weight", &[c], Vector),
+            ("ln_1.bias", "attn_norm.bias", &[c], Vector),
+            ("attn.c_attn.weight", "attn_qkv.weight", &[c, 3 * c], Matrix),
+            ("attn.c_attn.bias", "attn_qkv.bias", &[3 * c], Vector),
+            ("attn.c_proj.weight", "attn_output.weight", &[c, c], Matrix),
+            ("attn.c_proj.bias", "attn_output.bias", &[c], Vector),
+            ("ln_2.weight", "ffn_norm.weight", &[c], Vector),
+            ("ln_2.bias", "ffn_norm.bias", &[c], Vector),
+            ("mlp.c_fc.weight", "ffn_up.weight", &[c, inner], Matrix),
+            ("mlp.c_fc.bias", "ffn_up.bias", &[inner], Vector),
+            ("mlp.c_proj.weight", "ffn_down.weight", &[inner, c], Matrix),
+            ("mlp.c_proj.bias", "ffn_down.bias", &[c], Vector),
+        ];
+        for (name, gguf, shape, role) in parts {
+            all.push(tensor(format!("h.{layer}.{name}"), format!("blk.{layer}.{gguf}"), shape, role));
+        }
+    }
+    all.push(tensor("ln_f.weight".into(), "output_norm.weight".into(), &[c], Vector));
+    all.push(tensor("ln_f.bias".into(), "output_norm.bias".into(), &[c], Vector));
+    all
+}
+
+/// Whether a name found in a checkpoint is a buffer or a tied copy to pass over
+/// (`attn.bias`, `attn.masked_bias`, `lm_head.weight`); `name` may be prefixed.
+pub fn is_ignored(name: &str) -> bool {
+    name == "lm_head.weight" || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
+}

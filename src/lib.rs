@@ -1,0 +1,35 @@
+//! huggingtweets: train GPT-2 on somebody's posts, and let it write new ones
+//! on the visitor's own device.
+//!
+//! Dimensions, used in every numeric signature of this crate:
+//!
+//! | letter | meaning |
+//! | --- | --- |
+//! | B | drafts (or sequences) computed together |
+//! | T | tokens of a sequence |
+//! | C | channels, `n_embd` |
+//! | H | attention heads; each is C / H wide |
+//! | L | layers |
+//! | V | vocabulary |
+//! | R | rows of activations in one step: prompt tokens, or one token a draft |
+//!
+//! The map of the modules, and which may import which, is in ARCHITECTURE.md;
+//! `tests/integration/architecture.rs` keeps the import rules.
+
+pub mod backend;
+pub mod bundle;
+pub mod generate;
+pub mod gpt2;
+pub mod sample;
+pub mod tokenizer;
+pub mod tweets;
+
+#[cfg(feature = "native")]
+pub mod card;
+#[cfg(feature = "native")]
+pub mod cli;
+#[cfg(feature = "native")]
+pub mod train;
+
+#[cfg(feature = "web")]
+pub mod web;

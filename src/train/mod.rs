@@ -1,0 +1,1 @@
+//! Fine-tuning, natively: the candle model, the optimiser and the loop.

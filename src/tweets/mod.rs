@@ -1,0 +1,1 @@
+//! Posts in: one reader a format, the original's cleaning, and the training text.
