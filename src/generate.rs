@@ -10,9 +10,16 @@
 //! }
 //! ```
 
+use rand_chacha::{ChaCha8Rng, rand_core::{RngCore, SeedableRng}};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
-use crate::sample::Params;
+use crate::{
+    backend::{Batch, CacheShape, Place, Sequence},
+    gpt2::Config,
+    sample::{Params, ParamsError, Sampler},
+    tokenizer::{Tokenizer, TokenizerError, clean_up_spaces},
+};
 
 /// What to generate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,4 +74,228 @@ impl Default for Request {
             sampling: Params::default(),
         }
     }
+}
+
+/// The longest draft by default, prompt included: the original's.
+pub const DEFAULT_MAX_TOKENS: usize = 160;
+
+/// More drafts than this at once is a mistake, not a wish.
+pub const MAX_DRAFTS: usize = 256;
+
+/// A request that cannot be carried out; known before any work is done.
+#[derive(Debug, Error)]
+pub enum GenerateError {
+    #[error("the start is {tokens} tokens long; this bot has room for {limit}, so shorten it")]
+    PromptTooLong { tokens: usize, limit: usize },
+    #[error("{found} drafts asked for; 1 to {MAX_DRAFTS} can be made at once")]
+    Drafts { found: usize },
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    #[error("the engine returned {found} logits, {expected} expected")]
+    Logits { found: usize, expected: usize },
+}
+
+/// One draft on its way.
+struct Draft {
+    rng: ChaCha8Rng,
+    /// Prompt and draft.
+    tokens: Vec<u32>,
+    text: String,
+    end: Option<EndReason>,
+}
+
+/// Drafts on their way from one prompt.
+pub struct Drafts {
+    request: Request,
+    /// Tokens a draft may have, prompt included, and what reaching it is called.
+    limit: (usize, EndReason),
+    shape: CacheShape,
+    vocab_size: usize,
+    eos: u32,
+    drafts: Vec<Draft>,
+    batch: Option<Batch>,
+    /// The draft behind each output of `batch`.
+    live: Vec<usize>,
+    sampler: Sampler,
+}
+
+impl Drafts {
+    /// Checks a request and plans its first batch: the prompt, computed once
+    /// for all drafts.
+    pub fn new(tokenizer: &Tokenizer, config: &Config, request: Request) -> Result<Self, GenerateError> {
+        request.sampling.validate()?;
+        if !(1..=MAX_DRAFTS).contains(&request.drafts) {
+            return Err(GenerateError::Drafts { found: request.drafts });
+        }
+        let eos = tokenizer.eos_id();
+        let mut prompt = vec![eos];
+        prompt.extend(tokenizer.encode_plain(request.prompt.trim())?);
+        let max_tokens = request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS).min(config.n_positions);
+        if prompt.len() >= max_tokens {
+            return Err(GenerateError::PromptTooLong { tokens: prompt.len(), limit: max_tokens.saturating_sub(1) });
+        }
+        let shape =
+            CacheShape { prompt: prompt.len(), drafts: request.drafts, tail: max_tokens - prompt.len() };
+        let drafts = (0..request.drafts).map(|index| Draft {
+            rng: coin_stream(request.seed, index),
+            tokens: prompt.clone(),
+            text: String::new(),
+            end: None,
+        });
+        let reason =
+            if max_tokens == config.n_positions { EndReason::ContextFull } else { EndReason::MaxTokens };
+        Ok(Self {
+            limit: (max_tokens, reason),
+            shape,
+            vocab_size: config.vocab_size,
+            eos,
+            drafts: drafts.collect(),
+            batch: Some(Batch::prompt(&prompt, vec![prompt.len() - 1], shape)),
+            live: (0..request.drafts).collect(),
+            sampler: Sampler::default(),
+            request,
+        })
+    }
+
+    /// What the network must compute next; `None` when every draft has ended.
+    pub fn next_batch(&self) -> Option<&Batch> {
+        self.batch.as_ref()
+    }
+
+    /// Tokens of the prompt, `<|endoftext|>` included.
+    pub fn prompt_tokens(&self) -> usize {
+        self.shape.prompt
+    }
+
+    /// Tokens drawn so far, all drafts together.
+    pub fn drawn_tokens(&self) -> usize {
+        self.drafts.iter().map(|d| d.tokens.len() - self.shape.prompt).sum()
+    }
+
+    /// Token ids of a draft, the prompt included.
+    pub fn tokens(&self, draft: usize) -> &[u32] {
+        self.drafts.get(draft).map_or(&[], |d| &d.tokens)
+    }
+
+    /// Takes the logits (outputs, V) of [`Drafts::next_batch`], draws a token
+    /// for each live draft, and plans the next batch.
+    pub fn accept(&mut self, logits: &[f32], tokenizer: &Tokenizer) -> Result<Vec<Event>, GenerateError> {
+        let Some(batch) = self.batch.take() else { return Ok(Vec::new()) };
+        let shared = batch.start.is_some();
+        let outputs = batch.outputs.len();
+        if logits.len() != outputs * self.vocab_size {
+            return Err(GenerateError::Logits { found: logits.len(), expected: outputs * self.vocab_size });
+        }
+        let mut events = Vec::new();
+        for (output, index) in std::mem::take(&mut self.live).into_iter().enumerate() {
+            let draft = &mut self.drafts[index];
+            if draft.end.is_some() {
+                continue;
+            }
+            let output = if shared { 0 } else { output };
+            let row = &logits[output * self.vocab_size..][..self.vocab_size];
+            let too_short = draft.tokens.len() < self.request.min_tokens;
+            let token = self.sampler.sample(
+                row,
+                &draft.tokens,
+                &self.request.sampling,
+                too_short.then_some(self.eos),
+                coin(&mut draft.rng),
+            );
+            events.extend(draft.take(index, token, self.eos, self.limit, self.shape.prompt, tokenizer));
+            if draft.end.is_none() {
+                self.live.push(index);
+            }
+        }
+        self.plan();
+        Ok(events)
+    }
+
+    /// Ends one draft, or all that still run, keeping what they have.
+    pub fn stop(&mut self, draft: Option<usize>) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (index, d) in self.drafts.iter_mut().enumerate() {
+            if d.end.is_none() && draft.is_none_or(|wanted| wanted == index) {
+                events.push(d.finish(index, EndReason::Stopped, self.shape.prompt));
+            }
+        }
+        if self.drafts.iter().all(|d| d.end.is_some()) {
+            self.batch = None;
+        } else if self.batch.as_ref().is_some_and(|b| b.start.is_none()) {
+            self.live.retain(|&index| self.drafts[index].end.is_none());
+            self.plan();
+        }
+        events
+    }
+
+    /// The next batch: the newest token of every live draft.
+    fn plan(&mut self) {
+        if self.live.is_empty() {
+            self.batch = None;
+            return;
+        }
+        let newest = |&index: &usize| {
+            let tokens = &self.drafts[index].tokens;
+            let place = Place { sequence: Sequence::Draft(index), position: tokens.len() - 1 };
+            (tokens.last().copied().unwrap_or(self.eos), place)
+        };
+        let (tokens, places): (Vec<_>, Vec<_>) = self.live.iter().map(newest).unzip();
+        self.batch = Some(Batch { outputs: (0..tokens.len()).collect(), tokens, places, start: None });
+    }
+}
+
+impl Draft {
+    /// Adds a drawn token; says what changed.
+    fn take(
+        &mut self,
+        index: usize,
+        token: u32,
+        eos: u32,
+        (max_tokens, limit): (usize, EndReason),
+        prompt: usize,
+        tokenizer: &Tokenizer,
+    ) -> Option<Event> {
+        if token == eos {
+            return Some(self.finish(index, EndReason::EndOfText, prompt));
+        }
+        self.tokens.push(token);
+        let decoded = tokenizer.decode_partial(&self.tokens);
+        let text = clean_up_spaces(&decoded);
+        // The prompt was stripped, so a newline can only be the draft's.
+        let (text, newline) = match text.trim_start().split_once('\n') {
+            Some((line, _)) => (line.trim().to_owned(), true),
+            None => (text.trim_start().to_owned(), false),
+        };
+        let changed = text != self.text;
+        self.text = text;
+        if newline {
+            return Some(self.finish(index, EndReason::Newline, prompt));
+        }
+        if self.tokens.len() >= max_tokens {
+            return Some(self.finish(index, limit, prompt));
+        }
+        changed.then(|| Event::Text { draft: index, text: self.text.clone() })
+    }
+
+    fn finish(&mut self, index: usize, reason: EndReason, prompt: usize) -> Event {
+        self.end = Some(reason);
+        self.text = self.text.trim().to_owned();
+        let tokens = self.tokens.len() - prompt;
+        Event::Done { draft: index, text: self.text.clone(), reason, tokens }
+    }
+}
+
+/// Each draft's own coins: a ChaCha8 stream a draft, so that a draft does not
+/// depend on how many others are made with it.
+fn coin_stream(seed: u64, draft: usize) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(draft as u64);
+    rng
+}
+
+/// A number in [0, 1) from the top 53 bits.
+fn coin(rng: &mut ChaCha8Rng) -> f64 {
+    (rng.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
 }

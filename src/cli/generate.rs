@@ -1,6 +1,119 @@
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+//! `huggingtweets generate`: drafts from a bot, with the engine the browser runs.
 
-pub fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not here yet")
+use std::{path::PathBuf, time::Instant};
+
+use serde_json::json;
+
+use super::{UsageError, engine};
+use crate::{
+    backend::cpu::Level,
+    bundle::{Precision, folder::BotFolder},
+    generate::{Drafts, EndReason, Event, Request},
+    sample::Params,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The bot: a bundle, or any GPT-2 in a Hugging Face folder
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// The start of the post
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
+    prompt: String,
+    /// How many drafts
+    #[arg(short = 'n', long = "drafts", default_value_t = 5)]
+    drafts: usize,
+    /// Decides every draft; the same seed gives the same drafts, here and in a browser
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Divides the logits; 0 is greedy
+    #[arg(long, default_value_t = Params::default().temperature)]
+    temperature: f32,
+    /// Keep the k most likely tokens; 0 keeps all
+    #[arg(long, default_value_t = Params::default().top_k)]
+    top_k: usize,
+    /// Keep the most likely tokens up to this probability
+    #[arg(long, default_value_t = Params::default().top_p)]
+    top_p: f32,
+    /// Keep tokens of at least this share of the largest probability
+    #[arg(long, default_value_t = Params::default().min_p)]
+    min_p: f32,
+    /// Keep the most typical tokens up to this probability
+    #[arg(long, default_value_t = Params::default().typical_p)]
+    typical_p: f32,
+    /// Above 1 discourages tokens already used
+    #[arg(long, default_value_t = Params::default().repetition_penalty)]
+    repetition_penalty: f32,
+    /// Never repeat a run of this many tokens; 0 is off
+    #[arg(long, default_value_t = Params::default().no_repeat_ngram)]
+    no_repeat_ngram: usize,
+    /// Tokens of start and draft together [default: 160, or the bot's context if shorter]
+    #[arg(long)]
+    max_tokens: Option<usize>,
+    /// f32, q8_0 or q4_0
+    #[arg(long, default_value = "q8_0")]
+    precision: Precision,
+    /// simd or scalar; both give the same drafts
+    #[arg(long, default_value = "simd", value_parser = ["simd", "scalar"])]
+    backend: String,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let request = Request {
+        prompt: args.prompt.clone(),
+        drafts: args.drafts,
+        max_tokens: args.max_tokens,
+        seed: args.seed,
+        sampling: Params {
+            temperature: args.temperature,
+            top_k: args.top_k,
+            top_p: args.top_p,
+            min_p: args.min_p,
+            typical_p: args.typical_p,
+            repetition_penalty: args.repetition_penalty,
+            no_repeat_ngram: args.no_repeat_ngram,
+        },
+        ..Request::default()
+    };
+    request.sampling.validate().map_err(|e| UsageError(e.to_string()))?;
+    let bot = BotFolder::open(&args.model)?;
+    let level = if args.backend == "scalar" { Level::Scalar } else { Level::Simd };
+    let mut model = engine::open(&bot, args.precision, level)?;
+
+    let mut drafts = Drafts::new(&bot.tokenizer, &bot.config, request)?;
+    let mut done: Vec<Option<(String, EndReason, usize)>> = vec![None; args.drafts];
+    let started = Instant::now();
+    while let Some(batch) = drafts.next_batch() {
+        let logits = model.forward(batch)?;
+        for event in drafts.accept(logits, &bot.tokenizer)? {
+            if let Event::Done { draft, text, reason, tokens } = event {
+                done[draft] = Some((text, reason, tokens));
+            }
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let finished = done.into_iter().flatten().enumerate();
+    if args.json {
+        let list: Vec<_> = finished
+            .map(|(index, (text, reason, tokens))| {
+                json!({ "text": text, "end": reason, "tokens": tokens, "ids": drafts.tokens(index) })
+            })
+            .collect();
+        let tokens_per_s = drafts.drawn_tokens() as f64 / seconds.max(1e-9);
+        println!(
+            "{}",
+            json!({
+                "prompt": args.prompt, "seed": args.seed, "precision": args.precision.name(),
+                "backend": args.backend, "drafts": list, "tokens_per_s": tokens_per_s,
+            })
+        );
+    } else {
+        for (_, (text, ..)) in finished {
+            println!("{text}");
+        }
+    }
+    Ok(())
 }

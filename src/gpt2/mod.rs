@@ -1,7 +1,13 @@
 //! What the network is: its configuration, its named weights, and its forward
 //! pass over any [`crate::backend::Backend`].
 
+pub mod assemble;
 pub mod config;
+pub mod loader;
+pub mod model;
 pub mod names;
 
+pub use assemble::{Assembly, AssembleError};
 pub use config::{Config, ConfigError};
+pub use loader::{LoadError, Loaded, Loader};
+pub use model::{ForwardError, Model};

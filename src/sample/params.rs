@@ -52,6 +52,18 @@ impl Params {
         no_repeat_ngram: 0,
     };
 
+    /// Settings from a JSON object in which an absent one is neutral.
+    pub fn neutral_with(json: &serde_json::Value) -> Result<Self, serde_json::Error> {
+        let mut all = serde_json::to_value(Self::NEUTRAL)?;
+        if let (Some(all), Some(given)) = (all.as_object_mut(), json.as_object()) {
+            for (name, value) in given {
+                let name = if name == "no_repeat_ngram" { "no_repeat_ngram_size" } else { name };
+                all.insert(name.into(), value.clone());
+            }
+        }
+        serde_json::from_value(all)
+    }
+
     /// Checks every setting against its range.
     pub fn validate(&self) -> Result<(), ParamsError> {
         let in_range = [

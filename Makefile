@@ -1,0 +1,72 @@
+# Every target installs what it needs and skips what is done.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/huggingtweets
+export HUGGINGTWEETS_CACHE := $(CACHE)
+export PATH := $(CACHE)/tools/bin:$(PATH)
+
+CARGO_TARGET_DIR ?= target
+export CARGO_TARGET_DIR
+PORT ?= 8080
+RELEASE_BIN := $(CARGO_TARGET_DIR)/release/huggingtweets
+TEST_BIN := $(CARGO_TARGET_DIR)/debug/huggingtweets
+
+.PHONY: help demo test build build-test serve setup-native setup-wasm setup-browser test-rust test-web \
+	lint fmt demo-bot full-bundle peers screenshots clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## Build everything and serve the page with the demo bot at http://127.0.0.1:8080/
+	@exec $(RELEASE_BIN) serve --assets dist --port $(PORT)
+
+test: lint test-rust test-web ## Every test, real browser included
+
+build: setup-native setup-wasm ## The command (target/release) and the page (dist)
+	cargo build --release --locked --bin huggingtweets
+	tools/wasm.sh ship
+
+test-rust: setup-native ## Unit and integration tests of the library and the command
+	tools/cargo-test.sh --locked
+
+build-test: setup-native setup-wasm
+	cargo build --locked --bin huggingtweets
+	tools/wasm.sh test
+
+test-web: build-test setup-browser full-bundle ## Browser tests against the real server, page and engine
+	cd tests/web && HUGGINGTWEETS_BIN=$(abspath $(TEST_BIN)) \
+	HUGGINGTWEETS_DIST=$(abspath .)/dist-test \
+	HUGGINGTWEETS_FULL_BUNDLE=$(CACHE)/full-bundle npm test
+
+full-bundle: build-test ## A random GPT-2 of 124M parameters, for the browser tests
+	@test -e $(CACHE)/full-bundle/bot.json || \
+	$(TEST_BIN) bench bundle --out $(CACHE)/full-bundle --force
+
+lint: setup-native ## Formatting and clippy
+	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --check; else echo "skipped: rustfmt is not installed"; fi
+	@if cargo clippy --version >/dev/null 2>&1; then \
+	cargo clippy --locked --all-targets -- -D warnings; else echo "skipped: clippy is not installed"; fi
+
+fmt: ## Format the Rust code
+	cargo fmt
+
+demo-bot: setup-native ## Train the demo bot again (model-card/demo), from its grammar
+	cargo build --release --locked --bin huggingtweets
+	tools/demo-bot.sh $(RELEASE_BIN)
+
+peers: build-test ## Open our bots in transformers (installs torch into the cache folder)
+	tools/peers.sh $(TEST_BIN)
+
+setup-native:
+	@tools/setup.sh native
+
+setup-wasm: setup-native
+	@tools/setup.sh wasm
+
+setup-browser:
+	@tools/setup.sh browser
+
+clean: ## Remove what was built here (the cache folder stays)
+	rm -rf target dist dist-test

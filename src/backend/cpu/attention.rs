@@ -1,0 +1,89 @@
+//! The key/value cache and causal attention over it.
+
+use super::math;
+use crate::backend::{Batch, CacheShape, Place, Sequence};
+
+/// Keys and values of every layer for one prompt and its drafts; allocated
+/// once, (L, slots, C) each.
+#[derive(Debug)]
+pub struct Cache {
+    shape: CacheShape,
+    channels: usize,
+    keys: Vec<Vec<f32>>,
+    values: Vec<Vec<f32>>,
+}
+
+impl Cache {
+    pub fn new(layers: usize, channels: usize, shape: CacheShape) -> Self {
+        let layer = || vec![0.0; shape.slots() * channels];
+        Self {
+            shape,
+            channels,
+            keys: (0..layers).map(|_| layer()).collect(),
+            values: (0..layers).map(|_| layer()).collect(),
+        }
+    }
+
+    /// Puts the keys and values of qkv (R, 3 C) at the batch's places.
+    pub fn store(&mut self, layer: usize, batch: &Batch, qkv: &[f32]) {
+        let c = self.channels;
+        for (row, &place) in qkv.chunks_exact(3 * c).zip(&batch.places) {
+            let at = self.shape.slot(place) * c;
+            self.keys[layer][at..at + c].copy_from_slice(&row[c..2 * c]);
+            self.values[layer][at..at + c].copy_from_slice(&row[2 * c..]);
+        }
+    }
+
+    /// Attention of every row of qkv (R, 3 C) over its own sequence up to its
+    /// own position, into out (R, C): softmax(q k / sqrt(C / H)) v.
+    pub fn attend(
+        &self,
+        layer: usize,
+        batch: &Batch,
+        heads: usize,
+        qkv: &[f32],
+        scores: &mut Vec<f32>,
+        out: &mut [f32],
+    ) {
+        let c = self.channels;
+        let width = c / heads;
+        let scale = 1.0 / (width as f32).sqrt();
+        for ((row, &place), out) in qkv.chunks_exact(3 * c).zip(&batch.places).zip(out.chunks_exact_mut(c)) {
+            let visible = self.visible(place);
+            for head in 0..heads {
+                let columns = head * width..(head + 1) * width;
+                let query = &row[columns.clone()];
+                scores.clear();
+                for slots in &visible {
+                    for key in self.keys[layer][slots.start * c..slots.end * c].chunks_exact(c) {
+                        scores.push(math::dot(query, &key[columns.clone()]) * scale);
+                    }
+                }
+                let sum = math::softmax_unnormalised(scores);
+                let out = &mut out[columns.clone()];
+                out.fill(0.0);
+                let mut scores = scores.iter();
+                for slots in &visible {
+                    let values = self.values[layer][slots.start * c..slots.end * c].chunks_exact(c);
+                    for (value, score) in values.zip(&mut scores) {
+                        for (out, value) in out.iter_mut().zip(&value[columns.clone()]) {
+                            *out += score * value;
+                        }
+                    }
+                }
+                for out in out {
+                    *out /= sum;
+                }
+            }
+        }
+    }
+
+    /// The slots a place sees: the prompt's, then its own draft's.
+    fn visible(&self, place: Place) -> [std::ops::Range<usize>; 2] {
+        let end = self.shape.slot(place) + 1;
+        match place.sequence {
+            Sequence::Prompt => [0..end, 0..0],
+            Sequence::Draft(d) => [0..self.shape.prompt, self.shape.prompt + d * self.shape.tail..end],
+        }
+    }
+}

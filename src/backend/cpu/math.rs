@@ -1,0 +1,169 @@
+//! Float arithmetic with one result everywhere.
+//!
+//! A draft must be the same on every machine, so nothing here leaves its
+//! rounding to a platform: no FMA, no library `exp`, sums over a fixed number
+//! of lanes folded in a fixed order. Plain Rust float operations are IEEE
+//! operations in the order written, vectorised or not.
+
+/// Lanes of every sum: element i is added to lane `i % LANES`.
+pub const LANES: usize = 8;
+
+/// Largest relative error of [`exp`] inside its range, in units of f32 epsilon.
+pub const EXP_MAX_ERROR_EPSILON: f64 = 1.5;
+
+/// Folds lanes: `((l0+l4)+(l2+l6)) + ((l1+l5)+(l3+l7))`.
+#[inline(always)]
+pub fn fold(l: [f32; LANES]) -> f32 {
+    ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
+}
+
+/// The lane-wise sum of `f(x)`.
+#[inline(always)]
+fn sum_by(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (whole, rest) = x.as_chunks::<LANES>();
+    for chunk in whole {
+        for (lane, &value) in lanes.iter_mut().zip(chunk) {
+            *lane += f(value);
+        }
+    }
+    for (lane, &value) in lanes.iter_mut().zip(rest) {
+        *lane += f(value);
+    }
+    fold(lanes)
+}
+
+/// Sum of x.
+pub fn sum(x: &[f32]) -> f32 {
+    sum_by(x, |v| v)
+}
+
+/// Dot product of two vectors of one length.
+#[inline]
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    debug_assert_eq!(a.len(), b.len());
+    let mut lanes = [0.0; LANES];
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..LANES {
+            lanes[i] += a[i] * b[i];
+        }
+    }
+    for (i, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
+        lanes[i] += a * b;
+    }
+    fold(lanes)
+}
+
+/// Adding this to |x| < 2^22 rounds x to an integer, ties to even, which then
+/// stands in the low bits: the same on every target, and vectorisable.
+pub const ROUND_MAGIC: f32 = 12_582_912.0; // 1.5 * 2^23
+
+/// x rounded to the nearest integer, ties to even; |x| < 2^22.
+#[inline(always)]
+pub fn round_to_i32(x: f32) -> i32 {
+    (x + ROUND_MAGIC).to_bits() as i32 - ROUND_MAGIC.to_bits() as i32
+}
+
+/// e^x for x clamped to [-87, 88]; see [`EXP_MAX_ERROR_EPSILON`].
+///
+/// Range reduction by multiples of ln 2 in two parts (Cody and Waite), then
+/// the Taylor polynomial of degree 7 on |r| <= ln(2)/2.
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    let x = if x < -87.0 { -87.0 } else { x };
+    let x = if x > 88.0 { 88.0 } else { x };
+    let shifted = x * std::f32::consts::LOG2_E + ROUND_MAGIC;
+    let n = shifted - ROUND_MAGIC;
+    let r = (x - n * LN2_HIGH) - n * LN2_LOW;
+    let mut p = 1.0 / 5040.0;
+    p = p * r + 1.0 / 720.0;
+    p = p * r + 1.0 / 120.0;
+    p = p * r + 1.0 / 24.0;
+    p = p * r + 1.0 / 6.0;
+    p = p * r + 0.5;
+    let p = (p * r) * r + r;
+    let power = (shifted.to_bits().wrapping_sub(ROUND_MAGIC.to_bits()).wrapping_add(127)) << 23;
+    let scale = f32::from_bits(power);
+    p * scale + scale
+}
+
+/// GPT-2's GELU: `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`, computed
+/// as `x e / (e + 1)` with `e = exp(2 u)`, which has no cancellation.
+#[inline(always)]
+pub fn gelu(x: f32) -> f32 {
+    const TWO_SQRT_2_OVER_PI: f32 = 1.595_769_1;
+    let u = TWO_SQRT_2_OVER_PI * (x + 0.044715 * x * x * x);
+    let e = exp(u);
+    x * (e / (e + 1.0))
+}
+
+/// One row of layer norm: x and out (C).
+pub fn layer_norm(x: &[f32], gain: &[f32], bias: &[f32], epsilon: f32, out: &mut [f32]) {
+    let n = x.len() as f32;
+    let mean = sum(x) / n;
+    let variance = sum_by(x, |v| (v - mean) * (v - mean)) / n;
+    let scale = 1.0 / (variance + epsilon).sqrt();
+    for (((out, x), gain), bias) in out.iter_mut().zip(x).zip(gain).zip(bias) {
+        *out = (x - mean) * scale * gain + bias;
+    }
+}
+
+/// Turns scores into `exp(score - max)` and returns their sum; the caller divides.
+pub fn softmax_unnormalised(scores: &mut [f32]) -> f32 {
+    let mut max = f32::NEG_INFINITY;
+    for &score in scores.iter() {
+        max = if score > max { score } else { max };
+    }
+    for score in scores.iter_mut() {
+        *score = exp(*score - max);
+    }
+    sum(scores)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_within_its_named_error() {
+        let mut worst = 0.0f64;
+        for i in -860_000..=870_000 {
+            let x = i as f32 * 1e-4;
+            let expected = f64::from(x).exp();
+            worst = worst.max(((f64::from(exp(x)) - expected) / expected).abs());
+        }
+        assert!(worst / f64::from(f32::EPSILON) < EXP_MAX_ERROR_EPSILON, "{worst:e}");
+        assert_eq!(exp(0.0), 1.0);
+        assert!(exp(-1e9) < 1e-37 && exp(1e9).is_finite());
+    }
+
+    #[test]
+    fn gelu_follows_its_definition() {
+        for i in -1200..=1200 {
+            let x = f64::from(i) * 0.01;
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+            let expected = 0.5 * x * (1.0 + inner.tanh());
+            assert!((f64::from(gelu(x as f32)) - expected).abs() < 1e-6 * (1.0 + x.abs()), "{x}");
+        }
+    }
+
+    #[test]
+    fn rounding_is_to_nearest_even() {
+        for (x, expected) in [(0.5, 0), (1.5, 2), (2.5, 2), (-0.5, 0), (-1.5, -2), (126.6, 127), (-127.0, -127)] {
+            assert_eq!(round_to_i32(x), expected, "{x}");
+        }
+    }
+
+    #[test]
+    fn sums_take_lengths_that_are_no_multiple_of_the_lanes() {
+        for n in [0, 1, 7, 8, 9, 31, 100] {
+            let x: Vec<f32> = (0..n).map(|i| i as f32 + 1.0).collect();
+            assert_eq!(sum(&x), (n * (n + 1) / 2) as f32);
+            assert_eq!(dot(&x, &vec![2.0; n]), (n * (n + 1)) as f32);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! How the network is computed. One trait, [`Backend`]; the network in
+//! [`crate::gpt2`] is written once over it.
+//!
+//! A backend owns its layouts: a weight matrix arrives as the bytes of a GGUF
+//! tensor and is repacked once. Activations stay in the backend's own
+//! [`Backend::Rows`], so that an implementation may keep them on a device.
+
+pub mod batch;
+pub mod cpu;
+
+use thiserror::Error;
+
+pub use batch::{Batch, CacheShape, Place, Sequence};
+
+/// How a tensor's bytes are encoded, in GGUF's terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dtype {
+    /// Little-endian f32.
+    F32,
+    /// Little-endian IEEE half floats.
+    F16,
+    /// Blocks of 32: an f16 scale, then 32 signed bytes.
+    Q8_0,
+    /// Blocks of 32: an f16 scale, then 16 bytes of nibbles (low: columns 0-15).
+    Q4_0,
+}
+
+/// Weights that a backend cannot take.
+#[derive(Debug, Error)]
+pub enum BackendError {
+    #[error("a ({rows}, {cols}) matrix of {dtype:?} takes {expected} bytes, found {found}")]
+    MatrixBytes { rows: usize, cols: usize, dtype: Dtype, expected: usize, found: usize },
+    #[error("a quantised matrix needs a multiple of 32 columns, found {cols}")]
+    Columns { cols: usize },
+}
+
+/// What happens to the result of a linear layer before it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Epilogue {
+    /// `out = x W^T + b`
+    Store,
+    /// `out = gelu(x W^T + b)`, the tanh form
+    Gelu,
+    /// `out += x W^T + b`, the residual connection
+    Add,
+}
+
+/// The operations of GPT-2's forward pass.
+///
+/// Shapes are checked by the caller ([`crate::gpt2::Model`] is the only one);
+/// an implementation may rely on them.
+pub trait Backend {
+    /// A weight matrix (N, K), rows are outputs.
+    type Matrix;
+    /// A bias, or a layer norm's gain (K).
+    type Vector;
+    /// Activations (R, width) f32.
+    type Rows;
+    /// Keys and values of every layer.
+    type Cache;
+
+    /// Takes a matrix (rows, cols) in `dtype`.
+    fn matrix(&self, rows: usize, cols: usize, dtype: Dtype, bytes: &[u8]) -> Result<Self::Matrix, BackendError>;
+    /// Takes a vector.
+    fn vector(&self, values: Vec<f32>) -> Self::Vector;
+    /// Activations of no rows yet.
+    fn rows(&self) -> Self::Rows;
+    /// A cache, allocated once for everything a request can need.
+    fn cache(&self, layers: usize, channels: usize, shape: CacheShape) -> Self::Cache;
+
+    /// `out[r] = wte[tokens[r]] + wpe[position of r]`, (R, C).
+    fn embed(&mut self, wte: &Self::Matrix, wpe: &Self::Matrix, batch: &Batch, out: &mut Self::Rows);
+    /// Normalises each row of x (R, C), then gain and bias.
+    fn layer_norm(
+        &mut self,
+        x: &Self::Rows,
+        gain: &Self::Vector,
+        bias: &Self::Vector,
+        epsilon: f32,
+        out: &mut Self::Rows,
+    );
+    /// x (R, K) times w (N, K) transposed, with bias (N) and epilogue, into out (R, N).
+    fn linear(
+        &mut self,
+        w: &Self::Matrix,
+        bias: Option<&Self::Vector>,
+        x: &Self::Rows,
+        epilogue: Epilogue,
+        out: &mut Self::Rows,
+    );
+    /// Stores the keys and values of qkv (R, 3 C) at the batch's places, then
+    /// causal attention of every row over its sequence, into out (R, C).
+    fn attention(
+        &mut self,
+        qkv: &Self::Rows,
+        batch: &Batch,
+        layer: usize,
+        heads: usize,
+        cache: &mut Self::Cache,
+        out: &mut Self::Rows,
+    );
+    /// The listed rows of x, in order.
+    fn select(&mut self, x: &Self::Rows, rows: &[usize], out: &mut Self::Rows);
+    /// The activations as f32 in this program's memory, (R, width) row-major.
+    fn read<'a>(&'a self, x: &'a Self::Rows) -> &'a [f32];
+}

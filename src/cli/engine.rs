@@ -1,0 +1,46 @@
+//! The browser's engine, opened natively from a bot folder.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::Path,
+};
+
+use anyhow::Context;
+
+use crate::{
+    backend::cpu::{Cpu, Level},
+    bundle::{Precision, folder::BotFolder},
+    gpt2::{Loader, Model},
+};
+
+/// Bytes read at a time.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// The engine at a precision: from the bundle's GGUF where there is one, else
+/// quantised here from the checkpoint, with the same blocks as a result.
+pub fn open(bot: &BotFolder, precision: Precision, level: Level) -> anyhow::Result<Model<Cpu>> {
+    if precision != Precision::F32
+        && let Some(path) = bot.gguf_path(precision)
+    {
+        return open_gguf(&path, level);
+    }
+    let weights = bot.weights()?;
+    Ok(crate::gpt2::from_weights(&bot.config, &weights, precision, Cpu::new(level))?)
+}
+
+/// The engine from one GGUF file.
+pub fn open_gguf(path: &Path, level: Level) -> anyhow::Result<Model<Cpu>> {
+    let read = || -> anyhow::Result<Model<Cpu>> {
+        let mut file = File::open(path)?;
+        let mut loader = Loader::new(level);
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(loader.finish()?.model),
+                n => loader.push(&piece[..n])?,
+            }
+        }
+    };
+    read().with_context(|| format!("{} is no usable model", path.display()))
+}

@@ -1,0 +1,113 @@
+//! Named tensors become a [`Model`]; the only place where a file's tensors and
+//! the network's parts meet.
+
+use std::collections::HashMap;
+
+use thiserror::Error;
+
+use super::{
+    Config, Model, names,
+    model::{Layer, Linear, Norm, Parts},
+};
+use crate::backend::{Backend, BackendError, Dtype};
+
+/// Why tensors make no model.
+#[derive(Debug, Error)]
+pub enum AssembleError {
+    #[error("the model has no tensor `{name}`")]
+    Missing { name: String },
+    #[error("tensor `{name}`: {source}")]
+    Matrix { name: String, source: BackendError },
+    #[error("tensor `{name}` has {found} values, {expected} expected")]
+    Vector { name: String, found: usize, expected: usize },
+}
+
+/// Collects tensors in any order, by checkpoint name.
+pub struct Assembly<B: Backend> {
+    config: Config,
+    backend: B,
+    matrices: HashMap<String, B::Matrix>,
+    vectors: HashMap<String, B::Vector>,
+}
+
+impl<B: Backend> Assembly<B> {
+    pub fn new(config: Config, backend: B) -> Self {
+        Self { config, backend, matrices: HashMap::new(), vectors: HashMap::new() }
+    }
+
+    /// Takes a matrix (rows = outputs, cols) in `dtype`.
+    pub fn matrix(
+        &mut self,
+        name: &str,
+        (rows, cols): (usize, usize),
+        dtype: Dtype,
+        bytes: &[u8],
+    ) -> Result<(), AssembleError> {
+        let matrix = self
+            .backend
+            .matrix(rows, cols, dtype, bytes)
+            .map_err(|source| AssembleError::Matrix { name: name.into(), source })?;
+        self.matrices.insert(name.into(), matrix);
+        Ok(())
+    }
+
+    /// Takes a vector.
+    pub fn vector(&mut self, name: &str, values: Vec<f32>) -> Result<(), AssembleError> {
+        let expected = names::tensors(&self.config).into_iter().find(|t| t.name == name);
+        if let Some(expected) = expected.map(|t| t.shape.iter().product())
+            && expected != values.len()
+        {
+            return Err(AssembleError::Vector { name: name.into(), found: values.len(), expected });
+        }
+        let vector = self.backend.vector(values);
+        self.vectors.insert(name.into(), vector);
+        Ok(())
+    }
+
+    /// The model, if every tensor is there.
+    pub fn finish(mut self) -> Result<Model<B>, AssembleError> {
+        let layers = (0..self.config.n_layer)
+            .map(|index| {
+                let mut part = |name: &str| format!("h.{index}.{name}");
+                Ok(Layer {
+                    ln_1: self.norm(&part("ln_1"))?,
+                    c_attn: self.linear(&part("attn.c_attn"))?,
+                    attn_proj: self.linear(&part("attn.c_proj"))?,
+                    ln_2: self.norm(&part("ln_2"))?,
+                    c_fc: self.linear(&part("mlp.c_fc"))?,
+                    mlp_proj: self.linear(&part("mlp.c_proj"))?,
+                })
+            })
+            .collect::<Result<_, AssembleError>>()?;
+        let parts = Parts {
+            wte: self.take_matrix("wte.weight")?,
+            wpe: self.take_matrix("wpe.weight")?,
+            layers,
+            ln_f: self.norm("ln_f")?,
+            head: self.matrices.remove("lm_head.weight"),
+        };
+        Ok(Model::new(self.config, self.backend, parts))
+    }
+
+    fn linear(&mut self, name: &str) -> Result<Linear<B>, AssembleError> {
+        Ok(Linear {
+            weight: self.take_matrix(&format!("{name}.weight"))?,
+            bias: self.take_vector(&format!("{name}.bias"))?,
+        })
+    }
+
+    fn norm(&mut self, name: &str) -> Result<Norm<B>, AssembleError> {
+        Ok(Norm {
+            gain: self.take_vector(&format!("{name}.weight"))?,
+            bias: self.take_vector(&format!("{name}.bias"))?,
+        })
+    }
+
+    fn take_matrix(&mut self, name: &str) -> Result<B::Matrix, AssembleError> {
+        self.matrices.remove(name).ok_or_else(|| AssembleError::Missing { name: name.into() })
+    }
+
+    fn take_vector(&mut self, name: &str) -> Result<B::Vector, AssembleError> {
+        self.vectors.remove(name).ok_or_else(|| AssembleError::Missing { name: name.into() })
+    }
+}

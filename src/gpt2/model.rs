@@ -1,0 +1,157 @@
+//! The forward pass, written once over any [`Backend`].
+
+use thiserror::Error;
+
+use super::Config;
+use crate::backend::{Backend, Batch, Epilogue};
+
+/// Rows computed together; a longer prompt is run in pieces, so that the
+/// activations' memory stays bounded.
+const MAX_ROWS: usize = 64;
+
+/// A linear layer: weight (out, in) and bias (out).
+pub struct Linear<B: Backend> {
+    pub weight: B::Matrix,
+    pub bias: B::Vector,
+}
+
+/// A layer norm: gain and bias (C).
+pub struct Norm<B: Backend> {
+    pub gain: B::Vector,
+    pub bias: B::Vector,
+}
+
+/// One transformer block.
+pub struct Layer<B: Backend> {
+    pub ln_1: Norm<B>,
+    /// (3 C, C)
+    pub c_attn: Linear<B>,
+    /// (C, C)
+    pub attn_proj: Linear<B>,
+    pub ln_2: Norm<B>,
+    /// (inner, C)
+    pub c_fc: Linear<B>,
+    /// (C, inner)
+    pub mlp_proj: Linear<B>,
+}
+
+/// Every weight, in the backend's layout.
+pub struct Parts<B: Backend> {
+    /// (V, C)
+    pub wte: B::Matrix,
+    /// (positions, C)
+    pub wpe: B::Matrix,
+    pub layers: Vec<Layer<B>>,
+    pub ln_f: Norm<B>,
+    /// (V, C) where a file has a head of its own; `None`: tied to `wte`.
+    pub head: Option<B::Matrix>,
+}
+
+/// GPT-2 ready to run: weights, cache and scratch.
+pub struct Model<B: Backend> {
+    config: Config,
+    backend: B,
+    parts: Parts<B>,
+    cache: Option<B::Cache>,
+    x: B::Rows,
+    normed: B::Rows,
+    wide: B::Rows,
+    mixed: B::Rows,
+    logits: B::Rows,
+    collected: Vec<f32>,
+}
+
+/// A batch the network cannot run; a mistake of the caller.
+#[derive(Debug, Error)]
+pub enum ForwardError {
+    #[error("token {token} is outside the vocabulary of {vocab}")]
+    Token { token: u32, vocab: usize },
+    #[error("position {position} is beyond the context of {positions} tokens")]
+    Position { position: usize, positions: usize },
+    #[error("the first batch of a request must start a cache")]
+    NoCache,
+    #[error("the batch has {tokens} tokens and {places} places")]
+    Shape { tokens: usize, places: usize },
+}
+
+impl<B: Backend> Model<B> {
+    pub fn new(config: Config, backend: B, parts: Parts<B>) -> Self {
+        let rows = || backend.rows();
+        let (x, normed, wide, mixed, logits) = (rows(), rows(), rows(), rows(), rows());
+        Self { config, backend, parts, cache: None, x, normed, wide, mixed, logits, collected: Vec::new() }
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// Runs a batch and returns the logits (outputs, V) of the rows it lists.
+    pub fn forward(&mut self, batch: &Batch) -> Result<&[f32], ForwardError> {
+        self.check(batch)?;
+        if let Some(shape) = batch.start {
+            // The old cache goes first: two at once would double the peak.
+            self.cache = None;
+            self.cache = Some(self.backend.cache(self.config.n_layer, self.config.n_embd, shape));
+        }
+        self.collected.clear();
+        let mut cache = self.cache.take().ok_or(ForwardError::NoCache)?;
+        for first in (0..batch.rows()).step_by(MAX_ROWS) {
+            let last = batch.rows().min(first + MAX_ROWS);
+            let outputs = batch.outputs.iter().filter(|r| (first..last).contains(*r)).map(|r| r - first);
+            let piece = Batch {
+                tokens: batch.tokens[first..last].to_vec(),
+                places: batch.places[first..last].to_vec(),
+                outputs: outputs.collect(),
+                start: None,
+            };
+            self.run(&piece, &mut cache);
+            if !piece.outputs.is_empty() {
+                self.collected.extend_from_slice(self.backend.read(&self.logits));
+            }
+        }
+        self.cache = Some(cache);
+        Ok(&self.collected)
+    }
+
+    fn check(&self, batch: &Batch) -> Result<(), ForwardError> {
+        if batch.tokens.len() != batch.places.len() {
+            return Err(ForwardError::Shape { tokens: batch.tokens.len(), places: batch.places.len() });
+        }
+        if let Some(&token) = batch.tokens.iter().find(|&&t| t as usize >= self.config.vocab_size) {
+            return Err(ForwardError::Token { token, vocab: self.config.vocab_size });
+        }
+        match batch.places.iter().find(|p| p.position >= self.config.n_positions) {
+            Some(place) => {
+                Err(ForwardError::Position { position: place.position, positions: self.config.n_positions })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn run(&mut self, batch: &Batch, cache: &mut B::Cache) {
+        let Self { config, backend, parts, x, normed, wide, mixed, logits, .. } = self;
+        let epsilon = config.layer_norm_epsilon;
+        backend.embed(&parts.wte, &parts.wpe, batch, x);
+        for (index, layer) in parts.layers.iter().enumerate() {
+            backend.layer_norm(x, &layer.ln_1.gain, &layer.ln_1.bias, epsilon, normed);
+            backend.linear(&layer.c_attn.weight, Some(&layer.c_attn.bias), normed, Epilogue::Store, wide);
+            backend.attention(wide, batch, index, config.n_head, cache, mixed);
+            backend.linear(&layer.attn_proj.weight, Some(&layer.attn_proj.bias), mixed, Epilogue::Add, x);
+
+            backend.layer_norm(x, &layer.ln_2.gain, &layer.ln_2.bias, epsilon, normed);
+            backend.linear(&layer.c_fc.weight, Some(&layer.c_fc.bias), normed, Epilogue::Gelu, wide);
+            backend.linear(&layer.mlp_proj.weight, Some(&layer.mlp_proj.bias), wide, Epilogue::Add, x);
+        }
+        if batch.outputs.is_empty() {
+            return;
+        }
+        backend.select(x, &batch.outputs, mixed);
+        backend.layer_norm(mixed, &parts.ln_f.gain, &parts.ln_f.bias, epsilon, normed);
+        let head = parts.head.as_ref().unwrap_or(&parts.wte);
+        backend.linear(head, None, normed, Epilogue::Store, logits);
+    }
+}

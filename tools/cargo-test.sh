@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# The Rust tests: with nextest where it is installed, else plain cargo test.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if cargo nextest --version >/dev/null 2>&1; then
+  cargo nextest run --no-tests fail "$@"
+  cargo test --doc "$@"
+else
+  cargo test "$@"
+fi

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Installs what a target needs and this machine lacks: nothing twice.
+#   tools/setup.sh native | wasm | browser
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cache=${HUGGINGTWEETS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/huggingtweets}
+tools=$cache/tools
+export PATH="$tools/bin:$PATH"
+trunk_version=0.21.14
+# The lock file decides, so that the tool always matches the library.
+wasm_bindgen_version=$(awk '/^name = "wasm-bindgen"$/ { getline; gsub(/[^0-9.]/, ""); print; exit }' Cargo.lock)
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# apt NAME...: Debian's packages, through sudo where needed; 1 if there is no apt.
+apt() {
+  has apt-get || return 1
+  local sudo=()
+  if [ "$(id -u)" != 0 ]; then has sudo || return 1; sudo=(sudo); fi
+  local updated="$cache/apt-updated"
+  mkdir -p "$cache"
+  if [ -z "$(find "$updated" -mmin -600 2>/dev/null)" ]; then
+    "${sudo[@]}" apt-get update -qq >&2 && touch "$updated"
+  fi
+  say "installing $*"
+  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# cargo_tool NAME VERSION ARGS...: a cargo-installed tool, built quickly rather
+# than fast: each runs for seconds only.
+cargo_tool() {
+  local name=$1 version=$2; shift 2
+  local stamp=$tools/$name-$version
+  [ -e "$stamp" ] && return
+  say "building $name $version (once, some minutes)"
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+  CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_TARGET_DIR="$cache/tools-target" \
+    cargo install --quiet --force --root "$tools" "$name" --version "$version" "$@"
+  rm -rf "$cache/tools-target"
+  touch "$stamp"
+}
+
+native() {
+  has cargo || fail "cargo is missing: install Rust from https://rustup.rs (1.92 or newer)"
+  has cc || apt build-essential || fail "a C compiler is missing: install gcc or clang"
+}
+
+wasm() {
+  if rustup target list --installed 2>/dev/null | grep -qx wasm32-unknown-unknown; then :
+  elif has rustup && timeout 120 rustup target add wasm32-unknown-unknown >/dev/null 2>&1; then
+    say "added rustup's wasm32-unknown-unknown target"
+  elif [ -x /usr/bin/cargo ] && ls -d /usr/lib/rust-web*/ /usr/lib/rustlib /usr/lib/rust*/lib/rustlib/src >/dev/null 2>&1 \
+    && dpkg -s rustc-web cargo-web rust-web-src lld-19 >/dev/null 2>&1; then :
+  elif apt rustc-web cargo-web rust-web-src lld-19; then :
+  else
+    fail "no WebAssembly target: 'rustup target add wasm32-unknown-unknown' failed, and Debian's packages rustc-web, cargo-web, rust-web-src and lld-19 cannot be installed"
+  fi
+  cargo_tool wasm-bindgen-cli "$wasm_bindgen_version"
+  cargo_tool trunk "$trunk_version" --locked --no-default-features --features rustls
+}
+
+browser() {
+  has node && has npm || apt nodejs npm || fail "Node.js (20 or newer) and npm are missing"
+  if [ -z "${CHROMIUM:-}" ] && ! has chromium && ! has google-chrome; then
+    apt chromium fonts-dejavu-core || fail "Chromium is missing: install it, or set CHROMIUM to a Chrome binary"
+  fi
+  if [ ! -e tests/web/node_modules/.stamp ] || [ tests/web/package-lock.json -nt tests/web/node_modules/.stamp ]; then
+    say "installing the browser tests' packages"
+    (cd tests/web && npm ci --silent --no-audit --no-fund) && touch tests/web/node_modules/.stamp
+  fi
+}
+
+case ${1:-} in
+  native | wasm | browser) "$1" ;;
+  *) fail "usage: tools/setup.sh native|wasm|browser" ;;
+esac
