@@ -33,7 +33,7 @@ pub fn open(bot: &BotFolder, precision: Precision, level: Level) -> anyhow::Resu
 pub fn open_gguf(path: &Path, level: Level) -> anyhow::Result<Model<Cpu>> {
     let read = || -> anyhow::Result<Model<Cpu>> {
         let mut file = File::open(path)?;
-        let mut loader = Loader::new(level);
+        let mut loader = Loader::new(level, Some(file.metadata()?.len()));
         let mut piece = vec![0; PIECE_BYTES];
         loop {
             match file.read(&mut piece)? {

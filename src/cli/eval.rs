@@ -1,6 +1,117 @@
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+//! `huggingtweets eval`: perplexity of each precision on posts.
 
-pub fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not here yet")
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::engine;
+use crate::{
+    backend::{Batch, CacheShape, cpu::{Cpu, Level}},
+    bundle::{Precision, folder::BotFolder},
+    gpt2::Model,
+    tweets,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The bot: a bundle, or any GPT-2 in a Hugging Face folder
+    #[arg(value_name = "DIR")]
+    model: PathBuf,
+    /// Posts to measure on: an archive, .txt, .csv or .jsonl
+    posts: PathBuf,
+    /// Measure at most this many posts
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let bot = BotFolder::open(&args.model)?;
+    let archive = tweets::open::read(&args.posts)?;
+    let cleaned = tweets::dataset::Cleaned::from(archive);
+    let mut posts = Vec::new();
+    for post in cleaned.kept.iter().take(args.limit.unwrap_or(usize::MAX)) {
+        posts.push(as_sequence(&bot, post)?);
+    }
+    if posts.is_empty() {
+        anyhow::bail!("{} has no post to measure on", args.posts.display());
+    }
+    let mut results = Vec::new();
+    for precision in Precision::ALL {
+        // A bundle lacks nothing; of a bare folder the checkpoint is all there is.
+        if precision != Precision::F32 && bot.gguf_path(precision).is_none() {
+            continue;
+        }
+        let mut model = engine::open(&bot, precision, Level::Simd)?;
+        results.push((precision, measure(&mut model, &posts)?));
+    }
+    let base = results[0].1.perplexity();
+    if args.json {
+        let list: Vec<_> = results
+            .iter()
+            .map(|(precision, r)| {
+                json!({
+                    "precision": precision.name(), "perplexity": r.perplexity(),
+                    "change_from_f32": r.perplexity() / base - 1.0, "loss": r.nats / r.tokens as f64,
+                })
+            })
+            .collect();
+        println!("{}", json!({ "posts": posts.len(), "tokens": results[0].1.tokens, "results": list }));
+    } else {
+        println!("{} posts, {} tokens", posts.len(), results[0].1.tokens);
+        println!("{:<10} {:>12} {:>10}", "precision", "perplexity", "change");
+        for (precision, r) in &results {
+            let change = 100.0 * (r.perplexity() / base - 1.0);
+            println!("{:<10} {:>12.4} {:>+9.3}%", precision.name(), r.perplexity(), change);
+        }
+    }
+    Ok(())
+}
+
+/// `<|endoftext|>` post `<|endoftext|>`, cut to the context.
+fn as_sequence(bot: &BotFolder, post: &str) -> anyhow::Result<Vec<u32>> {
+    let eos = bot.tokenizer.eos_id();
+    let mut ids = vec![eos];
+    ids.extend(bot.tokenizer.encode_plain(post)?);
+    ids.push(eos);
+    ids.truncate(bot.config.n_positions);
+    Ok(ids)
+}
+
+/// Summed negative log-likelihood.
+struct Measured {
+    nats: f64,
+    tokens: usize,
+}
+
+impl Measured {
+    fn perplexity(&self) -> f64 {
+        (self.nats / self.tokens as f64).exp()
+    }
+}
+
+fn measure(model: &mut Model<Cpu>, posts: &[Vec<u32>]) -> anyhow::Result<Measured> {
+    let mut total = Measured { nats: 0.0, tokens: 0 };
+    for ids in posts {
+        let shape = CacheShape { prompt: ids.len(), drafts: 0, tail: 0 };
+        let logits = model.forward(&Batch::prompt(ids, (0..ids.len()).collect(), shape))?.to_vec();
+        total.nats += negative_log_likelihood(&logits, ids);
+        total.tokens += ids.len() - 1;
+    }
+    Ok(total)
+}
+
+/// Sum over t of -log p(ids[t + 1]) from logits (T, V), in nats.
+pub fn negative_log_likelihood(logits: &[f32], ids: &[u32]) -> f64 {
+    let vocab = logits.len() / ids.len().max(1);
+    let rows = logits.chunks_exact(vocab.max(1));
+    rows.zip(ids.iter().skip(1))
+        .map(|(row, &next)| {
+            let largest = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+            let sum: f64 = row.iter().map(|&l| (f64::from(l) - largest).exp()).sum();
+            sum.ln() + largest - f64::from(row[next as usize])
+        })
+        .sum()
 }

@@ -5,10 +5,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod card;
 mod convert;
 mod demo_corpus;
+mod engine;
 mod eval;
+mod finish;
 mod generate;
 mod import;
 mod inspect;
@@ -48,6 +51,9 @@ enum Command {
     /// Show what single stages compute, for checking by others
     #[command(subcommand)]
     Inspect(inspect::Command),
+    /// Material for measurements
+    #[command(subcommand, hide = true)]
+    Bench(bench::Command),
     /// Write the fictional archive that the demo bot is trained on
     #[command(hide = true)]
     DemoCorpus(demo_corpus::Args),
@@ -73,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Serve(a) => serve::run(a),
         Command::Site(a) => site::run(a),
         Command::Inspect(a) => inspect::run(a),
+        Command::Bench(a) => bench::run(a),
         Command::DemoCorpus(a) => demo_corpus::run(a),
     };
     match result {

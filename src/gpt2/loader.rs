@@ -9,7 +9,10 @@ use crate::{
         Dtype,
         cpu::{Cpu, Level, f16_values, f32_values},
     },
-    bundle::gguf::{self, GgufError, Header, Parsed},
+    bundle::{
+        gguf::{GgufError, Header, Parsed, TensorEntry},
+        quantize,
+    },
     tokenizer::{Tokenizer, TokenizerError},
 };
 
@@ -24,12 +27,7 @@ pub enum LoadError {
     Assemble(#[from] AssembleError),
     #[error("the model file ends after {found} bytes, {expected} expected")]
     Truncated { found: u64, expected: u64 },
-    #[error("the model file's header does not end within {limit} bytes")]
-    HeaderTooLong { limit: usize },
 }
-
-/// A vocabulary of 50257 takes 1.5 MB; a header far beyond that is hostile.
-const MAX_HEADER_BYTES: usize = 64 << 20;
 
 /// Everything a GGUF holds.
 pub struct Loaded {
@@ -43,24 +41,30 @@ pub struct Loaded {
 /// Takes a file's bytes in order.
 pub struct Loader {
     level: Level,
+    /// The file's length where it is known.
+    file_bytes: Option<u64>,
     /// Bytes not yet used: the header while it is incomplete, then the tensor under way.
     pending: Vec<u8>,
-    /// Position in the file of the first pending byte.
+    /// Bytes of the file taken so far.
     position: u64,
     /// Do not try the header again before this many bytes are there.
-    retry_at: usize,
+    retry_at: u64,
     body: Option<Body>,
 }
 
 struct Body {
     header: Header,
+    /// In the order they lie in the file.
+    tensors: Vec<TensorEntry>,
     assembly: Assembly<Cpu>,
     next_tensor: usize,
 }
 
 impl Loader {
-    pub fn new(level: Level) -> Self {
-        Self { level, pending: Vec::new(), position: 0, retry_at: 0, body: None }
+    /// `file_bytes`: the file's length where it is known, so that a header that
+    /// promises more is refused at once.
+    pub fn new(level: Level, file_bytes: Option<u64>) -> Self {
+        Self { level, file_bytes, pending: Vec::new(), position: 0, retry_at: 0, body: None }
     }
 
     /// Takes the next bytes of the file.
@@ -85,42 +89,35 @@ impl Loader {
     /// The model, once the whole file has been pushed.
     pub fn finish(self) -> Result<Loaded, LoadError> {
         let Some(body) = self.body else {
+            let found = self.pending.len() as u64;
             // A header that never ended: say why, if the bytes are no GGUF at all.
-            return Err(match Header::parse(&self.pending) {
-                Err(error) => error.into(),
-                Ok(_) => LoadError::Truncated {
-                    found: self.pending.len() as u64,
-                    expected: self.pending.len() as u64 + 1,
-                },
-            });
+            return match Header::parse(&self.pending, Some(found))? {
+                Parsed::NeedMore { at_least } => Err(LoadError::Truncated { found, expected: at_least }),
+                Parsed::Header(header) => Err(LoadError::Truncated { found, expected: header.file_bytes() }),
+            };
         };
-        if body.next_tensor < body.header.tensors.len() {
-            return Err(LoadError::Truncated {
-                found: self.position + self.pending.len() as u64,
-                expected: body.header.file_size,
-            });
+        if body.next_tensor < body.tensors.len() {
+            return Err(LoadError::Truncated { found: self.position, expected: body.header.file_bytes() });
         }
-        let tokenizer = body.header.tokenizer()?;
+        let tokenizer = body.header.to_tokenizer()?;
         let model = body.assembly.finish()?;
         Ok(Loaded { model, tokenizer, config: body.header.config, name: body.header.name })
     }
 
     fn try_header(&mut self) -> Result<bool, LoadError> {
-        if self.pending.len() < self.retry_at {
+        if (self.pending.len() as u64) < self.retry_at {
             return Ok(false);
         }
-        match Header::parse(&self.pending)? {
-            Parsed::NeedMore => {
-                if self.pending.len() > MAX_HEADER_BYTES {
-                    return Err(LoadError::HeaderTooLong { limit: MAX_HEADER_BYTES });
-                }
-                // Doubling keeps repeated attempts linear in the header's size.
-                self.retry_at = self.pending.len() * 2;
+        match Header::parse(&self.pending, self.file_bytes)? {
+            Parsed::NeedMore { at_least } => {
+                self.retry_at = at_least;
                 Ok(false)
             }
-            Parsed::Ready(header) => {
+            Parsed::Header(header) => {
                 let assembly = Assembly::new(header.config.clone(), Cpu::new(self.level));
-                self.body = Some(Body { header, assembly, next_tensor: 0 });
+                let mut tensors = header.tensors.clone();
+                tensors.sort_by_key(|t| t.offset);
+                self.body = Some(Body { header: *header, tensors, assembly, next_tensor: 0 });
                 Ok(true)
             }
         }
@@ -129,7 +126,10 @@ impl Loader {
     fn take_body(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
         let Some(body) = &mut self.body else { return Ok(()) };
         let mut at = 0;
-        while let Some(entry) = body.header.tensors.get(body.next_tensor) {
+        while let Some(entry) = body.tensors.get(body.next_tensor) {
+            // A header was held against the file's size, and memory is only taken
+            // as bytes arrive where that size is not known.
+            let size_bytes = entry.size_bytes as usize;
             if self.pending.is_empty() {
                 // Padding before the tensor.
                 let here = self.position + at as u64;
@@ -138,14 +138,14 @@ impl Loader {
                 if self.position + (at as u64) < entry.offset {
                     break;
                 }
-                if self.pending.capacity() < entry.size_bytes {
-                    self.pending.reserve_exact(entry.size_bytes);
+                if self.file_bytes.is_some() {
+                    self.pending.reserve_exact(size_bytes);
                 }
             }
-            let wanted = (entry.size_bytes - self.pending.len()).min(bytes.len() - at);
+            let wanted = (size_bytes - self.pending.len()).min(bytes.len() - at);
             self.pending.extend_from_slice(&bytes[at..at + wanted]);
             at += wanted;
-            if self.pending.len() < entry.size_bytes {
+            if self.pending.len() < size_bytes {
                 break;
             }
             take_tensor(&mut body.assembly, entry, &self.pending)?;
@@ -153,7 +153,7 @@ impl Loader {
             body.next_tensor += 1;
         }
         self.position += bytes.len() as u64;
-        if body.next_tensor == body.header.tensors.len() {
+        if body.next_tensor == body.tensors.len() {
             self.pending = Vec::new();
         }
         Ok(())
@@ -162,18 +162,21 @@ impl Loader {
 
 fn take_tensor(
     assembly: &mut Assembly<Cpu>,
-    entry: &gguf::TensorEntry,
+    entry: &TensorEntry,
     bytes: &[u8],
 ) -> Result<(), AssembleError> {
-    let dtype = match entry.dtype {
-        gguf::Dtype::F32 => Dtype::F32,
-        gguf::Dtype::F16 => Dtype::F16,
-        gguf::Dtype::Q8_0 => Dtype::Q8_0,
-        gguf::Dtype::Q4_0 => Dtype::Q4_0,
-    };
-    if entry.is_vector {
-        let values = if dtype == Dtype::F16 { f16_values(bytes) } else { f32_values(bytes) };
-        return assembly.vector(&entry.name, values);
+    if entry.rows == 1 && entry.dtype == quantize::Dtype::F32 && !entry.name.ends_with("e.weight") {
+        return assembly.vector(&entry.name, f32_values(bytes));
     }
-    assembly.matrix(&entry.name, (entry.rows, entry.cols), dtype, bytes)
+    assembly.matrix(&entry.name, (entry.rows, entry.cols), backend_dtype(entry.dtype), bytes)
+}
+
+/// The same encoding in the backend's terms; the two layers do not know each other.
+pub(super) fn backend_dtype(stored: quantize::Dtype) -> Dtype {
+    match stored {
+        quantize::Dtype::F32 => Dtype::F32,
+        quantize::Dtype::F16 => Dtype::F16,
+        quantize::Dtype::Q8_0 => Dtype::Q8_0,
+        quantize::Dtype::Q4_0 => Dtype::Q4_0,
+    }
 }

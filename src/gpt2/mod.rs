@@ -3,11 +3,13 @@
 
 pub mod assemble;
 pub mod config;
+pub mod from_weights;
 pub mod loader;
 pub mod model;
 pub mod names;
 
 pub use assemble::{Assembly, AssembleError};
 pub use config::{Config, ConfigError};
+pub use from_weights::{FromWeightsError, from_weights};
 pub use loader::{LoadError, Loaded, Loader};
 pub use model::{ForwardError, Model};

@@ -1,0 +1,9 @@
+//! Tests that cross modules: the command as its users run it, the reference
+//! figures, and the import rules.
+
+mod architecture;
+mod bots;
+mod command;
+mod end_to_end;
+mod reference;
+mod support;

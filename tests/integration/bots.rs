@@ -1,0 +1,202 @@
+//! Bots that exist, in every layout, open in every command; broken ones are
+//! refused in one line.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{arg, failure, fixture, json, stdout};
+
+/// A copy of tiny-gpt2 holding only the named files.
+fn copy(files: &[&str]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in files {
+        fs::copy(fixture("tiny-gpt2").join(file), folder.path().join(file)).unwrap();
+    }
+    folder
+}
+
+const HF: &[&str] = &["config.json", "tokenizer.json", "model.safetensors"];
+
+fn greedy(model: &Path) -> Value {
+    let args = [
+        "generate", "--model", arg(model), "--prompt", "My dream is", "-n", "1", "--temperature", "0",
+        "--max-tokens", "24", "--precision", "f32", "--json",
+    ];
+    json(&args, "")["drafts"][0]["ids"].clone()
+}
+
+/// Rewrites the checkpoint's tensors through `change(name, shape, bytes)`.
+fn rewrite(folder: &Path, mut change: impl FnMut(&str, Vec<usize>, Vec<u8>) -> Option<(String, Vec<usize>, Vec<u8>)>) {
+    let path = folder.join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut kept = BTreeMap::new();
+    for (name, tensor) in file.tensors() {
+        if let Some((name, shape, data)) = change(&name, tensor.shape().to_vec(), tensor.data().to_vec()) {
+            kept.insert(name, (shape, data));
+        }
+    }
+    let views = kept.iter().map(|(name, (shape, data))| {
+        (name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), data).unwrap())
+    });
+    fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+#[test]
+fn names_without_prefix_buffers_and_a_tied_head_open_alike() {
+    let expected = greedy(&fixture("tiny-gpt2"));
+    let folder = copy(HF);
+    rewrite(folder.path(), |name, shape, data| Some((name.trim_start_matches("transformer.").into(), shape, data)));
+    assert_eq!(greedy(folder.path()), expected);
+
+    let mut head = None;
+    rewrite(folder.path(), |name, shape, data| {
+        if name == "wte.weight" {
+            head = Some((shape.clone(), data.clone()));
+        }
+        Some((name.into(), shape, data))
+    });
+    let (head_shape, head_data) = head.unwrap();
+    rewrite(folder.path(), |name, shape, data| match name {
+        // Stand-ins for what old checkpoints carry beside the weights.
+        "h.0.attn.c_attn.bias" => Some((name.into(), shape, data)),
+        _ => Some((name.into(), shape, data)),
+    });
+    let path = folder.path().join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut all: BTreeMap<String, (Vec<usize>, Vec<u8>)> =
+        file.tensors().into_iter().map(|(n, t)| (n, (t.shape().to_vec(), t.data().to_vec()))).collect();
+    all.insert("lm_head.weight".into(), (head_shape, head_data));
+    all.insert("h.0.attn.bias".into(), (vec![1, 1, 4, 4], vec![0; 64]));
+    all.insert("h.0.attn.masked_bias".into(), (vec![1], vec![0; 4]));
+    let views = all.iter().map(|(n, (s, d))| {
+        (n, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, s.clone(), d).unwrap())
+    });
+    fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+    assert_eq!(greedy(folder.path()), expected);
+}
+
+#[test]
+fn vocab_and_merges_stand_in_for_tokenizer_json() {
+    let expected = greedy(&fixture("tiny-gpt2"));
+    let folder = copy(&["config.json", "model.safetensors"]);
+    let tokenizer: Value =
+        serde_json::from_slice(&fs::read(fixture("tiny-gpt2/tokenizer.json")).unwrap()).unwrap();
+    fs::write(folder.path().join("vocab.json"), tokenizer["model"]["vocab"].to_string()).unwrap();
+    let merges = tokenizer["model"]["merges"].as_array().unwrap().iter().map(|m| match m {
+        Value::String(pair) => pair.clone(),
+        pair => format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()),
+    });
+    let merges = format!("#version: 0.2\n{}\n", merges.collect::<Vec<_>>().join("\n"));
+    fs::write(folder.path().join("merges.txt"), merges).unwrap();
+    assert_eq!(greedy(folder.path()), expected);
+}
+
+#[test]
+fn a_pickled_checkpoint_opens_where_there_is_no_safetensors() {
+    let folder = copy(&["config.json", "tokenizer.json"]);
+    fs::copy(fixture("tiny-gpt2-bin/pytorch_model.bin"), folder.path().join("pytorch_model.bin")).unwrap();
+    assert_eq!(greedy(folder.path()), greedy(&fixture("tiny-gpt2")));
+}
+
+#[test]
+fn convert_makes_a_whole_bundle_of_any_gpt2() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("bot");
+    let model = fixture("tiny-gpt2");
+    stdout(&["convert", arg(&model), "--out", arg(&out)], "");
+    for file in [
+        "README.md", "bot.json", "config.json", "generation_config.json", "model-q4_0.gguf", "model-q8_0.gguf",
+        "model.safetensors", "predictions.png", "tokenizer.json", "tokenizer_config.json",
+    ] {
+        assert!(out.join(file).is_file(), "{file} is missing");
+    }
+    assert_eq!(greedy(&out), greedy(&model));
+    let manifest: Value = serde_json::from_slice(&fs::read(out.join("bot.json")).unwrap()).unwrap();
+    for gguf in ["model-q8_0.gguf", "model-q4_0.gguf"] {
+        let size = fs::metadata(out.join(gguf)).unwrap().len();
+        assert_eq!(manifest["files"][gguf]["size"], json!(size));
+        assert!(manifest["checks"][gguf]["logits"].as_array().unwrap().len() > 100);
+    }
+    let generation: Value =
+        serde_json::from_slice(&fs::read(out.join("generation_config.json")).unwrap()).unwrap();
+    for (key, value) in [
+        ("do_sample", json!(true)), ("temperature", json!(1.0)), ("top_k", json!(50)), ("top_p", json!(0.95)),
+        ("min_length", json!(10)), ("max_length", json!(64)),
+    ] {
+        assert_eq!(generation[key], value, "{key}");
+    }
+    // A bundle there already is not touched without --force.
+    let (code, message) = failure(&["convert", arg(&model), "--out", arg(&out)], "");
+    assert_eq!(code, 1);
+    assert!(message.contains("--force"), "{message}");
+    stdout(&["convert", arg(&model), "--out", arg(&out), "--force"], "");
+    stdout(&["quantize", arg(&out), "--to", "q4_0"], "");
+    stdout(&["card", arg(&out)], "");
+    // No temporary folder stays behind.
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn both_levels_and_quantisations_give_the_same_drafts() {
+    let model = fixture("tiny-gpt2");
+    for precision in ["f32", "q8_0", "q4_0"] {
+        let drafts = |backend: &str| {
+            let args = [
+                "generate", "--model", arg(&model), "--prompt", "I", "--seed", "7", "--precision", precision,
+                "--backend", backend, "--json",
+            ];
+            json(&args, "")["drafts"].clone()
+        };
+        assert_eq!(drafts("simd"), drafts("scalar"), "{precision}");
+        assert_eq!(drafts("simd").as_array().unwrap().len(), 5);
+    }
+}
+
+#[test]
+fn broken_bots_are_refused_in_a_line_that_names_the_matter() {
+    let cases: Vec<(&str, Box<dyn Fn(&Path)>)> = vec![
+        ("config.json", Box::new(|p| fs::remove_file(p.join("config.json")).unwrap())),
+        ("config.json", Box::new(|p| fs::write(p.join("config.json"), "{").unwrap())),
+        ("n_layer", Box::new(|p| fs::write(p.join("config.json"), r#"{"n_embd":64,"n_head":4,"vocab_size":512,"n_positions":64}"#).unwrap())),
+        ("tokenizer", Box::new(|p| fs::remove_file(p.join("tokenizer.json")).unwrap())),
+        ("model.safetensors", Box::new(|p| fs::write(p.join("model.safetensors"), [0u8; 100]).unwrap())),
+        ("ln_f.bias", Box::new(|p| rewrite(p, |n, s, d| (!n.ends_with("ln_f.bias")).then(|| (n.into(), s, d))))),
+        ("ln_f.bias", Box::new(|p| rewrite(p, |n, s, d| Some(if n.ends_with("ln_f.bias") { (n.into(), vec![32], d[..128].to_vec()) } else { (n.into(), s, d) })))),
+    ];
+    for (name, damage) in cases {
+        let folder = copy(HF);
+        damage(folder.path());
+        let (code, message) = failure(&["generate", "--model", arg(folder.path())], "");
+        assert_eq!(code, 1, "{name}");
+        assert!(message.contains(name), "{name}: {message}");
+    }
+    let (code, message) = failure(&["generate", "--model", "/no/such/bot"], "");
+    assert!(code == 1 && message.contains("/no/such/bot"), "{message}");
+}
+
+#[test]
+fn damaged_ggufs_are_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("bot");
+    stdout(&["convert", arg(&fixture("tiny-gpt2")), "--out", arg(&out)], "");
+    let path: PathBuf = out.join("model-q8_0.gguf");
+    let whole = fs::read(&path).unwrap();
+    for (what, bytes) in [
+        ("nothing", Vec::new()),
+        ("text", b"this is no model".to_vec()),
+        ("half", whole[..whole.len() / 2].to_vec()),
+        ("a header alone", whole[..200].to_vec()),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        let (code, message) = failure(&["generate", "--model", arg(&out)], "");
+        assert!(code == 1 && message.contains("model-q8_0.gguf"), "{what}: {message}");
+    }
+}

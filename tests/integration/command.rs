@@ -1,0 +1,142 @@
+//! The command's contract: names, exit codes, what goes to which stream.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{arg, failure, fixture, json, run, shared, stdout};
+
+#[test]
+fn help_names_every_command() {
+    let help = stdout(&["--help"], "");
+    for name in
+        ["import", "train", "generate", "convert", "quantize", "eval", "card", "serve", "site", "inspect"]
+    {
+        assert!(help.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    for args in [
+        &["generate"][..],
+        &["no-such-command"],
+        &["generate", "--model", "x", "--precision", "q5"],
+        &["generate", "--model", "x", "--top-p", "1.5"],
+        &["import"],
+        &["train", "x"],
+    ] {
+        assert_eq!(failure(args, "").0, 2, "{args:?}");
+    }
+}
+
+#[test]
+fn probs_match_the_reference_processing() {
+    let groups: Value =
+        serde_json::from_slice(&fs::read(fixture("sampling-cases.json")).unwrap()).unwrap();
+    for group in groups.as_array().unwrap() {
+        for case in group["cases"].as_array().unwrap() {
+            let input =
+                json!({ "logits": group["logits"], "history": group["history"], "params": case["params"] });
+            let ours = json(&["inspect", "probs"], &input.to_string());
+            for (ours, theirs) in ours["probs"].as_array().unwrap().iter().zip(case["probs"].as_array().unwrap()) {
+                let difference = ours.as_f64().unwrap() - theirs.as_f64().unwrap();
+                assert!(difference.abs() < 1e-6, "{}", case["name"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn cleaning_matches_the_original_on_every_case() {
+    let Some(path) = shared("reference/cleaning-cases.jsonl") else { return };
+    let cases = fs::read_to_string(path).unwrap();
+    let cases: Vec<Value> = cases.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let input: String = cases.iter().map(|c| format!("{}\n", json!({ "text": c["text"] }))).collect();
+    let output = stdout(&["inspect", "clean"], &input);
+    let ours: Vec<Value> = output.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(ours.len(), cases.len());
+    for (ours, case) in ours.iter().zip(&cases) {
+        for key in ["fixed", "cleaned", "kept"] {
+            assert_eq!(ours[key], case[key], "{key} of {}", case["text"]);
+        }
+    }
+}
+
+#[test]
+fn tokenizing_matches_gpt2_on_every_case() {
+    let Some(path) = shared("reference/gpt2-tokenizer-cases.jsonl") else { return };
+    let Some(tokenizer) = shared("reference/gpt2-tokenizer/tokenizer.json") else { return };
+    let cases = fs::read_to_string(path).unwrap();
+    let cases: Vec<Value> = cases.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let input: String = cases.iter().map(|c| format!("{}\n", json!({ "text": c["text"] }))).collect();
+    let output = stdout(&["inspect", "tokenize", "--tokenizer", arg(&tokenizer)], &input);
+    for (ours, case) in output.lines().zip(&cases) {
+        let ours: Value = serde_json::from_str(ours).unwrap();
+        assert_eq!(ours["ids"], case["ids"], "{}", case["text"]);
+    }
+    assert_eq!(output.lines().count(), cases.len());
+}
+
+#[test]
+fn importing_the_real_archive_gives_the_originals_counts() {
+    let Some(archive) = shared("data/x-archive-obama.zip") else { return };
+    let Some(expected) = shared("data/x-archive-obama.expected.json") else { return };
+    let expected: Value = serde_json::from_slice(&fs::read(expected).unwrap()).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let kept = out.path().join("kept.jsonl");
+    let ours = json(&["import", arg(&archive), "--json", "--out", arg(&kept)], "");
+    for key in
+        ["handle", "name", "tweets_downloaded", "retweets", "short_tweets", "tweets_kept", "kept_chars_joined"]
+    {
+        assert_eq!(ours[key], expected[key], "{key}");
+    }
+    let kept = fs::read_to_string(kept).unwrap();
+    for (line, expected) in kept.lines().zip(expected["first_kept"].as_array().unwrap()) {
+        assert_eq!(serde_json::from_str::<Value>(line).unwrap()["text"], *expected);
+    }
+    assert_eq!(kept.lines().count() as u64, expected["tweets_kept"].as_u64().unwrap());
+}
+
+#[test]
+fn archives_that_are_none_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in [
+        ("broken.zip", &b"PK\x03\x04 not really"[..]),
+        ("plain.zip", b"no zip at all"),
+        ("latin1.txt", b"caf\xe9 au lait, as ever"),
+        ("empty.txt", b""),
+        ("half.jsonl", b"{\"text\": \"one whole post here\"}\n{\"text\": \"tw"),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        for command in [&["import"][..], &["train", "--base", "scratch", "--out", "/no/where"]] {
+            let mut args = command.to_vec();
+            args.push(arg(&path));
+            let (code, message) = failure(&args, "");
+            assert_eq!(code, 1, "{name}: {message}");
+            assert!(message.contains(name), "{name}: {message}");
+        }
+    }
+}
+
+#[test]
+fn json_output_is_json_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let posts = folder.path().join("few.txt");
+    fs::write(&posts, "one whole post here\nanother whole post here\n").unwrap();
+    let output = run(&["import", arg(&posts), "--json"], "");
+    assert!(output.status.success());
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["tweets_kept"], 2);
+    // Too little to train on is a warning here.
+    assert!(String::from_utf8_lossy(&output.stderr).contains("6,000") || !output.stderr.is_empty());
+}
+
+#[test]
+fn a_prompt_without_room_is_refused_before_any_work() {
+    let model = fixture("tiny-gpt2");
+    let long = "word ".repeat(200);
+    let (code, message) = failure(&["generate", "--model", arg(&model), "--prompt", &long], "");
+    assert!(code == 1 && message.contains("64") || message.contains("63"), "{message}");
+}

@@ -1,0 +1,88 @@
+//! What the integration tests share.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+/// The repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A committed fixture.
+pub fn fixture(name: &str) -> PathBuf {
+    root().join("tests/fixtures").join(name)
+}
+
+/// A file of the larger reference set beside the repository. Where it is
+/// absent the comparison is skipped aloud; in CI it must be there.
+pub fn shared(name: &str) -> Option<PathBuf> {
+    let path = root().join("../shared").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{} is missing in CI", path.display());
+    eprintln!("skipped: {name} is not beside this checkout");
+    None
+}
+
+/// The built command.
+pub fn huggingtweets() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_huggingtweets"))
+}
+
+/// Runs with arguments and standard input.
+pub fn run(args: &[&str], stdin: &str) -> Output {
+    let mut child = huggingtweets()
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let text = stdin.to_owned();
+    // From a thread: the command may answer before it has read everything.
+    let writer = std::thread::spawn(move || drop(input.write_all(text.as_bytes())));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+/// Standard output of a run that must succeed.
+pub fn stdout(args: &[&str], stdin: &str) -> String {
+    let output = run(args, stdin);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?} failed: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Standard output as one JSON value.
+pub fn json(args: &[&str], stdin: &str) -> Value {
+    serde_json::from_str(&stdout(args, stdin)).unwrap()
+}
+
+/// The exit code and standard error of a run that must fail, checked to be
+/// short and to say nothing of panics.
+pub fn failure(args: &[&str], stdin: &str) -> (i32, String) {
+    let output = run(args, stdin);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{args:?} should fail");
+    assert!(!errors.contains("panicked"), "{args:?} panicked: {errors}");
+    assert!(errors.lines().count() <= 12, "{args:?} is long-winded: {errors}");
+    (output.status.code().unwrap_or(-1), errors)
+}
+
+/// The demo bot that the repository ships.
+pub fn demo() -> PathBuf {
+    root().join("model-card/demo")
+}
+
+/// A path as an argument.
+pub fn arg(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
