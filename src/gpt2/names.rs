@@ -35,6 +35,17 @@ pub struct Tensor {
     pub role: Role,
 }
 
+impl Tensor {
+    /// (rows, cols) in GGUF: a matrix is (out, in) there, a vector one row.
+    pub fn gguf_shape(&self) -> (usize, usize) {
+        match (self.role, self.shape.as_slice()) {
+            (Role::Matrix, &[inputs, outputs]) => (outputs, inputs),
+            (_, &[rows, cols]) => (rows, cols),
+            (_, shape) => (1, shape.iter().product()),
+        }
+    }
+}
+
 /// Every tensor of a GPT-2 of this shape, embeddings first, then layer by layer.
 pub fn tensors(config: &Config) -> Vec<Tensor> {
     use Role::*;

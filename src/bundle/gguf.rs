@@ -1,1 +1,0 @@
-//! Reading and writing GGUF files of architecture `gpt2`.

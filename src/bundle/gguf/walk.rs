@@ -1,0 +1,399 @@
+//! A bounded walk over a GGUF header from an unknown source.
+//!
+//! Nothing is allocated by a length the file claims: lengths are compared with
+//! what is left of the file first. After the walk a reader may trust that the
+//! header is complete, that its counts and strings are sane, and that every
+//! tensor lies inside the file.
+
+use std::collections::HashSet;
+
+use super::{ALIGNMENT, GgufError, MAGIC, MAX_HEADER_BYTES, key};
+use crate::bundle::quantize::Dtype;
+
+/// Far above any GPT-2's 12 tensors a layer, far below what costs memory.
+const MAX_TENSORS: u64 = 1 << 16;
+const MAX_METADATA: u64 = 1 << 12;
+const MAX_NAME_BYTES: u64 = 1 << 10;
+const MAX_DIMENSIONS: u64 = 4;
+/// Elements of all arrays together. A reader makes a value of 32 bytes of each,
+/// whatever its size in the file; GPT-2's vocabulary needs 150,000.
+const MAX_ELEMENTS: u64 = 1 << 22;
+/// Arrays within arrays: no key of a `gpt2` file has any.
+const MAX_DEPTH: usize = 4;
+
+/// One line of the tensor directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorLine {
+    pub name: String,
+    /// As stored: innermost (columns) first.
+    pub dimensions: Vec<u64>,
+    /// ggml's number of the type.
+    pub ggml_type: u32,
+    /// Bytes from the beginning of the tensor data.
+    pub offset: u64,
+}
+
+/// What the walk found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walked {
+    pub tensors: Vec<TensorLine>,
+    /// Where the tensor data begins in the file.
+    pub data_offset: u64,
+}
+
+/// The bytes given end before the header does; this many are needed at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Short {
+    pub needed: u64,
+}
+
+/// How a step over the bytes ends early.
+enum Stop {
+    Short(Short),
+    Error(GgufError),
+}
+
+impl From<GgufError> for Stop {
+    fn from(error: GgufError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Walks over the header in `bytes`, the beginning of a file of `file_size`
+/// bytes (if that is known).
+pub fn walk(bytes: &[u8], file_size: Option<u64>) -> Result<Result<Walked, Short>, GgufError> {
+    let mut cursor = Cursor {
+        bytes,
+        at: 0,
+        file_size,
+        elements: 0,
+    };
+    match cursor.header() {
+        Ok(walked) => Ok(Ok(walked)),
+        Err(Stop::Error(error)) => Err(error),
+        Err(Stop::Short(Short { needed })) => match file_size {
+            Some(size) if needed > size => Err(GgufError::Truncated {
+                what: "the header".into(),
+                needed,
+                size,
+            }),
+            _ if needed > MAX_HEADER_BYTES => Err(GgufError::TooLarge {
+                what: "the header's size",
+                found: needed,
+                limit: MAX_HEADER_BYTES,
+            }),
+            _ => Ok(Err(Short { needed })),
+        },
+    }
+}
+
+/// The type with this number in ggml, if this program reads it.
+pub fn dtype_of(ggml_type: u32) -> Option<Dtype> {
+    match ggml_type {
+        0 => Some(Dtype::F32),
+        1 => Some(Dtype::F16),
+        2 => Some(Dtype::Q4_0),
+        8 => Some(Dtype::Q8_0),
+        _ => None,
+    }
+}
+
+/// ggml's number of a type.
+pub fn ggml_type_of(dtype: Dtype) -> u32 {
+    match dtype {
+        Dtype::F32 => 0,
+        Dtype::F16 => 1,
+        Dtype::Q4_0 => 2,
+        Dtype::Q8_0 => 8,
+    }
+}
+
+/// ggml's name of a type, for messages.
+pub fn ggml_type_name(ggml_type: u32) -> String {
+    const NAMES: [&str; 16] = [
+        "f32", "f16", "q4_0", "q4_1", "", "", "q5_0", "q5_1", "q8_0", "q8_1", "q2_k", "q3_k",
+        "q4_k", "q5_k", "q6_k", "q8_k",
+    ];
+    match NAMES.get(ggml_type as usize) {
+        Some(name) if !name.is_empty() => (*name).into(),
+        _ if ggml_type == 30 => "bf16".into(),
+        _ => format!("unknown type {ggml_type}"),
+    }
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    file_size: Option<u64>,
+    /// Array elements so far.
+    elements: u64,
+}
+
+impl<'a> Cursor<'a> {
+    fn header(&mut self) -> Result<Walked, Stop> {
+        let magic: [u8; 4] = self.array()?;
+        if &magic != MAGIC {
+            return Err(GgufError::Magic { found: magic }.into());
+        }
+        let version = self.u32()?;
+        if !(2..=3).contains(&version) {
+            return Err(GgufError::Version { found: version }.into());
+        }
+        let tensor_count = self.bounded("the number of tensors", MAX_TENSORS)?;
+        let metadata_count = self.bounded("the number of metadata entries", MAX_METADATA)?;
+
+        let mut alignment = ALIGNMENT;
+        let mut keys = HashSet::new();
+        for _ in 0..metadata_count {
+            let name = self.name("metadata key")?;
+            let value_type = self.u32()?;
+            if name == key::ALIGNMENT {
+                if value_type != 4 {
+                    return Err(invalid(
+                        format!("`{name}`"),
+                        format!("value type {value_type}, expected 4"),
+                    ));
+                }
+                alignment = u64::from(self.u32()?);
+                if !alignment.is_power_of_two() || !(8..=1 << 16).contains(&alignment) {
+                    return Err(invalid(format!("`{name}`"), alignment.to_string()));
+                }
+            } else {
+                self.skip_value(name, value_type, 0)?;
+            }
+            if !keys.insert(name) {
+                return Err(GgufError::Duplicate {
+                    what: "the key",
+                    name: name.into(),
+                }
+                .into());
+            }
+        }
+
+        // The smallest line is 8 + 4 + 4 + 8 bytes and a dimension.
+        let mut tensors = Vec::with_capacity((tensor_count as usize).min(self.bytes.len() / 32));
+        let mut names = HashSet::new();
+        for _ in 0..tensor_count {
+            let name = self.name("tensor name")?;
+            let dimension_count = u64::from(self.u32()?);
+            if !(1..=MAX_DIMENSIONS).contains(&dimension_count) {
+                return Err(invalid(
+                    format!("tensor `{name}`"),
+                    format!("{dimension_count} dimensions"),
+                ));
+            }
+            let mut dimensions = Vec::with_capacity(MAX_DIMENSIONS as usize);
+            for _ in 0..dimension_count {
+                dimensions.push(self.u64()?);
+            }
+            let ggml_type = self.u32()?;
+            let offset = self.u64()?;
+            if !names.insert(name) {
+                return Err(GgufError::Duplicate {
+                    what: "the tensor",
+                    name: name.into(),
+                }
+                .into());
+            }
+            tensors.push(TensorLine {
+                name: name.into(),
+                dimensions,
+                ggml_type,
+                offset,
+            });
+        }
+        let data_offset = (self.at as u64).next_multiple_of(alignment);
+        for tensor in &tensors {
+            self.check_range(tensor, data_offset, alignment)?;
+        }
+        Ok(Walked {
+            tensors,
+            data_offset,
+        })
+    }
+
+    /// The tensor's values must be countable, and its bytes inside the file.
+    fn check_range(
+        &self,
+        tensor: &TensorLine,
+        data_offset: u64,
+        alignment: u64,
+    ) -> Result<(), Stop> {
+        let what = || format!("tensor `{}`", tensor.name);
+        let overflow = || {
+            invalid(
+                what(),
+                format!("shape {:?}, offset {}", tensor.dimensions, tensor.offset),
+            )
+        };
+        if tensor.offset % alignment != 0 {
+            return Err(invalid(
+                what(),
+                format!("offset {}, no multiple of {alignment}", tensor.offset),
+            ));
+        }
+        let values = tensor
+            .dimensions
+            .iter()
+            .try_fold(1u64, |n, &d| n.checked_mul(d))
+            .ok_or_else(overflow)?;
+        let Some(dtype) = dtype_of(tensor.ggml_type) else {
+            // Whether an unknown type matters depends on whether the tensor does.
+            return Ok(());
+        };
+        let size = dtype.size_bytes(values).ok_or_else(overflow)?;
+        let end = data_offset
+            .checked_add(tensor.offset)
+            .and_then(|start| start.checked_add(size))
+            .ok_or_else(overflow)?;
+        match self.file_size {
+            Some(size) if end > size => Err(GgufError::Truncated {
+                what: what(),
+                needed: end,
+                size,
+            }
+            .into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn take(&mut self, len: u64) -> Result<&'a [u8], Stop> {
+        let needed = (self.at as u64).saturating_add(len);
+        let end = usize::try_from(needed).map_err(|_| Stop::Short(Short { needed }))?;
+        let taken = self
+            .bytes
+            .get(self.at..end)
+            .ok_or(Stop::Short(Short { needed }))?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
+        let taken = self.take(N as u64)?;
+        taken.try_into().map_err(|_| {
+            Stop::Short(Short {
+                needed: (self.at + N) as u64,
+            })
+        })
+    }
+
+    fn u32(&mut self) -> Result<u32, Stop> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, Stop> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn bounded(&mut self, what: &'static str, limit: u64) -> Result<u64, Stop> {
+        let found = self.u64()?;
+        if found > limit {
+            return Err(GgufError::TooLarge { what, found, limit }.into());
+        }
+        Ok(found)
+    }
+
+    fn name(&mut self, what: &'static str) -> Result<&'a str, Stop> {
+        let len = self.bounded("the length of a name", MAX_NAME_BYTES)?;
+        let bytes = self.take(len)?;
+        match std::str::from_utf8(bytes) {
+            Ok(name) if !name.is_empty() && !name.contains(char::is_control) => Ok(name),
+            _ => Err(invalid(
+                what.into(),
+                format!("{:?}", String::from_utf8_lossy(bytes)),
+            )),
+        }
+    }
+
+    fn skip_value(&mut self, name: &str, value_type: u32, depth: usize) -> Result<(), Stop> {
+        let unknown = || GgufError::ValueType {
+            what: format!("`{name}`"),
+            found: value_type,
+        };
+        match value_type {
+            7 => match self.take(1)? {
+                [0 | 1] => {}
+                other => {
+                    return Err(invalid(
+                        format!("`{name}`"),
+                        format!("truth value {other:?}"),
+                    ));
+                }
+            },
+            8 => {
+                let len = self.u64()?;
+                self.take(len)?;
+            }
+            9 => {
+                let element = self.u32()?;
+                let count = self.u64()?;
+                self.elements = self.elements.saturating_add(count);
+                if self.elements > MAX_ELEMENTS {
+                    return Err(GgufError::TooLarge {
+                        what: "the number of array elements",
+                        found: self.elements,
+                        limit: MAX_ELEMENTS,
+                    }
+                    .into());
+                }
+                match scalar_bytes(element) {
+                    Some(size) => {
+                        let len = count.saturating_mul(size);
+                        let start = self.at;
+                        self.take(len)?;
+                        if element == 7 && self.bytes[start..self.at].iter().any(|&b| b > 1) {
+                            return Err(invalid(
+                                format!("`{name}`"),
+                                "an array of other than truth values".into(),
+                            ));
+                        }
+                    }
+                    None if matches!(element, 8 | 9) => {
+                        if depth >= MAX_DEPTH {
+                            return Err(invalid(
+                                format!("`{name}`"),
+                                format!("arrays nested over {MAX_DEPTH} deep"),
+                            ));
+                        }
+                        // Each element has at least a length of 8 bytes, so the
+                        // count cannot run beyond the bytes there are.
+                        let least = (self.at as u64).saturating_add(count.saturating_mul(8));
+                        if least > self.bytes.len() as u64 {
+                            return Err(Stop::Short(Short { needed: least }));
+                        }
+                        for _ in 0..count {
+                            self.skip_value(name, element, depth + 1)?;
+                        }
+                    }
+                    None => {
+                        return Err(GgufError::ValueType {
+                            what: format!("`{name}`"),
+                            found: element,
+                        }
+                        .into());
+                    }
+                }
+            }
+            _ => {
+                let size = scalar_bytes(value_type).ok_or_else(unknown)?;
+                self.take(size)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of a value of fixed size, by GGUF's number of its type.
+fn scalar_bytes(value_type: u32) -> Option<u64> {
+    match value_type {
+        0 | 1 | 7 => Some(1),
+        2 | 3 => Some(2),
+        4..=6 => Some(4),
+        10..=12 => Some(8),
+        _ => None,
+    }
+}
+
+fn invalid(what: String, found: String) -> Stop {
+    Stop::Error(GgufError::Invalid { what, found })
+}

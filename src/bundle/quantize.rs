@@ -1,0 +1,282 @@
+//! Rows of f32 to the block formats of GGUF, and back.
+//!
+//! Quantisation is candle's, so that our files hold the bytes its programs
+//! would write. Reading blocks back is done here, because bytes from a file
+//! have no alignment and candle's readers ask for it; a test holds the two
+//! against each other.
+
+use candle_core::{
+    Device, Tensor,
+    quantized::{GgmlDType, QTensor},
+};
+use half::f16;
+use thiserror::Error;
+
+/// Values in a block of `Q8_0` and of `Q4_0`.
+pub const BLOCK_LEN: usize = 32;
+
+/// Largest error of a `Q8_0` value, in units of its block's scale: half a step.
+pub const Q8_0_MAX_ERROR_IN_SCALES: f32 = 0.5;
+
+/// Largest error of a `Q4_0` value, in units of its block's scale: the codes
+/// reach -8 but only +7, so the value opposite the largest is a step away.
+pub const Q4_0_MAX_ERROR_IN_SCALES: f32 = 1.0;
+
+/// Relative rounding of a block's f16 scale (half a unit in the last of 11 bits).
+pub const F16_RELATIVE_ROUNDING: f32 = 1.0 / 2048.0;
+
+/// Absolute rounding of a scale too small for a normal f16.
+pub const F16_ABSOLUTE_ROUNDING: f32 = 1.0 / (1 << 25) as f32;
+
+/// The largest f16. No weight of a usable network comes near it.
+pub const MAX_MAGNITUDE: f32 = 65504.0;
+
+/// How a tensor's values are stored in a GGUF file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    F32,
+    F16,
+    /// 32 signed bytes and an f16 scale, 34 bytes.
+    Q8_0,
+    /// 32 nibbles and an f16 scale, 18 bytes; value `i` in the low half of
+    /// byte `i`, value `i + 16` in its high half, 8 added to each.
+    Q4_0,
+}
+
+/// Why values could not be stored or read.
+#[derive(Debug, Error)]
+pub enum QuantizeError {
+    #[error("{found} values are no whole number of {dtype} blocks ({BLOCK_LEN} each)")]
+    Values { dtype: Dtype, found: usize },
+    #[error("{found} bytes are no whole number of {dtype} blocks ({expected} each)")]
+    Bytes {
+        dtype: Dtype,
+        found: usize,
+        expected: usize,
+    },
+    #[error("value {index} is {found}, which no file format here can hold")]
+    NotFinite { index: usize, found: f32 },
+    #[error("quantisation failed: {0}")]
+    Candle(#[from] candle_core::Error),
+}
+
+impl Dtype {
+    /// Every type this program reads.
+    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Q8_0, Self::Q4_0];
+
+    /// `f32`, `f16`, `q8_0` or `q4_0`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Q8_0 => "q8_0",
+            Self::Q4_0 => "q4_0",
+        }
+    }
+
+    /// Values in a block; a row must be a whole number of blocks.
+    pub fn block_len(self) -> usize {
+        match self {
+            Self::F32 | Self::F16 => 1,
+            Self::Q8_0 | Self::Q4_0 => BLOCK_LEN,
+        }
+    }
+
+    /// Bytes of a block.
+    pub fn block_bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+            Self::Q8_0 => 2 + BLOCK_LEN,
+            Self::Q4_0 => 2 + BLOCK_LEN / 2,
+        }
+    }
+
+    /// Bytes of `values` values, if that is a whole number of blocks and fits.
+    pub fn size_bytes(self, values: u64) -> Option<u64> {
+        let block = self.block_len() as u64;
+        if values % block == 0 {
+            (values / block).checked_mul(self.block_bytes() as u64)
+        } else {
+            None
+        }
+    }
+}
+
+impl std::fmt::Display for Dtype {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Stores values, row-major with rows of whole blocks, little-endian.
+pub fn quantize_rows(values: &[f32], dtype: Dtype) -> Result<Vec<u8>, QuantizeError> {
+    if values.len() % dtype.block_len() != 0 {
+        return Err(QuantizeError::Values {
+            dtype,
+            found: values.len(),
+        });
+    }
+    // Negated so that NaN is caught too.
+    if let Some(index) = values.iter().position(|x| !(x.abs() <= MAX_MAGNITUDE)) {
+        return Err(QuantizeError::NotFinite {
+            index,
+            found: values[index],
+        });
+    }
+    let ggml = match dtype {
+        Dtype::F32 => return Ok(values.iter().flat_map(|x| x.to_le_bytes()).collect()),
+        Dtype::F16 => {
+            return Ok(values
+                .iter()
+                .flat_map(|&x| f16::from_f32(x).to_le_bytes())
+                .collect());
+        }
+        Dtype::Q8_0 => GgmlDType::Q8_0,
+        Dtype::Q4_0 => GgmlDType::Q4_0,
+    };
+    /// Values quantised at once; bounds the copies that candle makes.
+    const PIECE: usize = 1 << 20;
+    let mut bytes = Vec::with_capacity(values.len() / dtype.block_len() * dtype.block_bytes());
+    for piece in values.chunks(PIECE) {
+        let tensor = Tensor::from_slice(piece, piece.len(), &Device::Cpu)?;
+        bytes.extend_from_slice(&QTensor::quantize(&tensor, ggml)?.data()?);
+    }
+    Ok(bytes)
+}
+
+/// The values that stored bytes stand for; any alignment.
+pub fn dequantize_rows(bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>, QuantizeError> {
+    let expected = dtype.block_bytes();
+    if bytes.len() % expected != 0 {
+        return Err(QuantizeError::Bytes {
+            dtype,
+            found: bytes.len(),
+            expected,
+        });
+    }
+    let mut values = Vec::with_capacity(bytes.len() / expected * dtype.block_len());
+    for block in bytes.chunks_exact(expected) {
+        match (dtype, block) {
+            (Dtype::F32, &[a, b, c, d]) => values.push(f32::from_le_bytes([a, b, c, d])),
+            (Dtype::F16, &[a, b]) => values.push(f16::from_le_bytes([a, b]).to_f32()),
+            (Dtype::Q8_0, [a, b, codes @ ..]) => {
+                let scale = f16::from_le_bytes([*a, *b]).to_f32();
+                values.extend(codes.iter().map(|&code| f32::from(code as i8) * scale));
+            }
+            (Dtype::Q4_0, [a, b, codes @ ..]) => {
+                let scale = f16::from_le_bytes([*a, *b]).to_f32();
+                values.extend(
+                    codes
+                        .iter()
+                        .map(|&code| f32::from((code & 15) as i8 - 8) * scale),
+                );
+                values.extend(
+                    codes
+                        .iter()
+                        .map(|&code| f32::from((code >> 4) as i8 - 8) * scale),
+                );
+            }
+            // `chunks_exact` gives blocks of the length asked for.
+            _ => {}
+        }
+    }
+    Ok(values)
+}
+
+/// How far a value may move when its block, whose largest magnitude is
+/// `largest`, is stored as `dtype` and read back.
+pub fn error_bound(dtype: Dtype, largest: f32) -> f32 {
+    let (steps, codes) = match dtype {
+        Dtype::F32 => return 0.0,
+        Dtype::F16 => return largest * F16_RELATIVE_ROUNDING + F16_ABSOLUTE_ROUNDING,
+        Dtype::Q8_0 => (Q8_0_MAX_ERROR_IN_SCALES, 127.0),
+        Dtype::Q4_0 => (Q4_0_MAX_ERROR_IN_SCALES, 8.0),
+    };
+    let scale = largest / codes;
+    // The scale's own rounding is multiplied by the largest code; the last
+    // term is what f32 arithmetic adds.
+    steps * scale
+        + codes * (scale * F16_RELATIVE_ROUNDING + F16_ABSOLUTE_ROUNDING)
+        + largest * 4.0 * f32::EPSILON
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn candle_values(values: &[f32], dtype: GgmlDType) -> Vec<f32> {
+        let tensor = Tensor::from_slice(values, values.len(), &Device::Cpu).unwrap();
+        let stored = QTensor::quantize(&tensor, dtype).unwrap();
+        stored.dequantize(&Device::Cpu).unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn reading_agrees_with_candle() {
+        let values: Vec<f32> = (0..256)
+            .map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.013)
+            .collect();
+        for (ours, theirs) in [
+            (Dtype::Q8_0, GgmlDType::Q8_0),
+            (Dtype::Q4_0, GgmlDType::Q4_0),
+        ] {
+            let bytes = quantize_rows(&values, ours).unwrap();
+            assert_eq!(bytes.len() as u64, ours.size_bytes(256).unwrap());
+            assert_eq!(
+                dequantize_rows(&bytes, ours).unwrap(),
+                candle_values(&values, theirs),
+                "{ours}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_block_is_an_error() {
+        assert!(matches!(
+            quantize_rows(&[0.0; 33], Dtype::Q8_0),
+            Err(QuantizeError::Values { found: 33, .. })
+        ));
+        assert!(matches!(
+            dequantize_rows(&[0; 19], Dtype::Q4_0),
+            Err(QuantizeError::Bytes { found: 19, .. })
+        ));
+    }
+
+    #[test]
+    fn a_weight_that_is_not_finite_is_named() {
+        let mut values = [1.0; 32];
+        values[7] = f32::NAN;
+        assert!(matches!(
+            quantize_rows(&values, Dtype::Q8_0),
+            Err(QuantizeError::NotFinite { index: 7, .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn errors_stay_within_the_named_bounds(
+            values in proptest::collection::vec(-1.0f32..1.0, 64),
+            exponent in -20..15i32,
+        ) {
+            let values: Vec<f32> = values.iter().map(|x| x * 2f32.powi(exponent)).collect();
+            for dtype in Dtype::ALL {
+                let read = dequantize_rows(&quantize_rows(&values, dtype).unwrap(), dtype).unwrap();
+                for (block, read) in values.chunks(BLOCK_LEN).zip(read.chunks(BLOCK_LEN)) {
+                    let largest = block.iter().fold(0f32, |m, x| m.max(x.abs()));
+                    let bound = error_bound(dtype, largest);
+                    for (x, y) in block.iter().zip(read) {
+                        prop_assert!((x - y).abs() <= bound, "{} {} {} > {}", dtype, x, y, bound);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+            for dtype in Dtype::ALL {
+                let _ = dequantize_rows(&bytes, dtype);
+            }
+        }
+    }
+}

@@ -1,0 +1,879 @@
+//! GPT-2's byte-level BPE: text to ids and back.
+//!
+//! The vocabulary and merges may come from a `tokenizer.json`, from
+//! `vocab.json` + `merges.txt`, or from a GGUF header; each is validated here
+//! and rebuilt as the one pipeline GPT-2 has, so that foreign settings of a
+//! `tokenizer.json` (truncation, padding, post-processors) have no effect, and
+//! those that would change the ids are refused. The `tokenizers` crate splits
+//! the text and merges it.
+//!
+//! What a person types is text and nothing else: [`Tokenizer::encode_plain`]
+//! reads `<|endoftext|>` in it as thirteen characters. [`Tokenizer::encode`]
+//! gives such tokens their meaning, as `transformers` does, and is for text
+//! that the program itself joined.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use thiserror::Error;
+use tokenizers::models::bpe::BPE;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+
+/// The token that starts and ends every post.
+pub const END_OF_TEXT: &str = "<|endoftext|>";
+
+/// A validated GPT-2 tokenizer: ids are 0..V without gaps, every merge joins
+/// two known tokens into a third, and [`END_OF_TEXT`] has an id.
+pub struct Tokenizer {
+    /// Splits and merges; knows no special tokens, so it gives every text its plain ids.
+    inner: tokenizers::Tokenizer,
+    /// Token strings in id order, in GPT-2's byte alphabet.
+    tokens: Vec<String>,
+    /// `"a b"`, most important first.
+    merges: Vec<String>,
+    /// Tokens beside the BPE ones, recognised whole in [`Tokenizer::encode`].
+    added: BTreeMap<u32, Added>,
+    eos_id: u32,
+    /// What each character of a token stands for.
+    byte_of: HashMap<char, u8>,
+}
+
+/// A token that no merge makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Added {
+    content: String,
+    /// Special tokens are left out when decoding.
+    special: bool,
+}
+
+/// A tokenizer taken apart, as a GGUF header lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Parts {
+    /// Token strings in id order.
+    pub tokens: Vec<String>,
+    /// `"a b"`, most important first.
+    pub merges: Vec<String>,
+    /// Ids that are control tokens; [`Parts::eos_id`] is one whether listed or not.
+    pub special_ids: Vec<u32>,
+    /// The id of the token that ends a text.
+    pub eos_id: u32,
+}
+
+/// Why a tokenizer was refused.
+#[derive(Debug, Error)]
+pub enum TokenizerError {
+    #[error("the tokenizer is not JSON of the expected form: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error(
+        "the tokenizer's `{field}` is {found}; only GPT-2's byte-level BPE is supported ({expected})"
+    )]
+    Unsupported {
+        field: &'static str,
+        found: String,
+        expected: &'static str,
+    },
+    #[error(
+        "the tokenizer's vocabulary has {tokens} tokens but no id {missing}: ids must be 0 to {tokens} - 1"
+    )]
+    Gap { tokens: usize, missing: u32 },
+    #[error("the tokenizer's vocabulary lists `{token}` twice (ids {first} and {second})")]
+    Duplicate {
+        token: String,
+        first: u32,
+        second: u32,
+    },
+    #[error("the tokenizer's vocabulary is empty or has over {MAX_TOKENS} tokens (found {found})")]
+    Size { found: usize },
+    #[error(
+        "merge {index} of the tokenizer (`{merge}`) is no pair of known tokens that joins into a known one"
+    )]
+    Merge { index: usize, merge: String },
+    #[error("the tokenizer has no `{END_OF_TEXT}` token")]
+    NoEndOfText,
+    #[error("the tokenizer names token {id}, beyond its {tokens} tokens")]
+    IdRange { id: u32, tokens: usize },
+    #[error("the text could not be tokenized: {0}")]
+    Encode(String),
+}
+
+/// More tokens than any GPT-2 has; bounds what a hostile file can ask for.
+const MAX_TOKENS: usize = 1 << 22;
+
+/// The parts of a `tokenizer.json` that decide the ids.
+#[derive(Deserialize)]
+struct TokenizerJson {
+    #[serde(default)]
+    added_tokens: Vec<AddedJson>,
+    #[serde(default)]
+    normalizer: Option<Value>,
+    #[serde(default)]
+    pre_tokenizer: Option<Value>,
+    model: ModelJson,
+}
+
+#[derive(Deserialize)]
+struct AddedJson {
+    id: u32,
+    content: String,
+    #[serde(default)]
+    special: bool,
+}
+
+#[derive(Deserialize)]
+struct ModelJson {
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
+    #[serde(default)]
+    continuing_subword_prefix: Option<String>,
+    #[serde(default)]
+    end_of_word_suffix: Option<String>,
+    #[serde(default)]
+    byte_fallback: bool,
+    #[serde(default)]
+    ignore_merges: bool,
+    vocab: HashMap<String, u32>,
+    merges: Vec<MergeJson>,
+}
+
+/// Merges were `"a b"` and are `["a", "b"]` in newer files.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum MergeJson {
+    Text(String),
+    Pair(String, String),
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`. Truncation and padding settings in it are
+    /// dropped: they belong to somebody's training run, not to the tokenizer.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, TokenizerError> {
+        let file: TokenizerJson = serde_json::from_slice(bytes)?;
+        let model = file.model;
+        let unsupported = |field, found: String, expected| {
+            Err(TokenizerError::Unsupported {
+                field,
+                found,
+                expected,
+            })
+        };
+        if let Some(kind) = model.kind
+            && kind != "BPE"
+        {
+            return unsupported("model.type", kind, "BPE");
+        }
+        if let Some(normalizer) = file.normalizer
+            && !normalizer.is_null()
+        {
+            return unsupported("normalizer", kind_of(&normalizer), "null");
+        }
+        let pre_tokenizer = file.pre_tokenizer.unwrap_or(Value::Null);
+        if pre_tokenizer["type"] != "ByteLevel" || pre_tokenizer["use_regex"] == false {
+            return unsupported(
+                "pre_tokenizer",
+                kind_of(&pre_tokenizer),
+                "ByteLevel with its own regex",
+            );
+        }
+        if pre_tokenizer["add_prefix_space"] == true {
+            return unsupported("pre_tokenizer.add_prefix_space", "true".into(), "false");
+        }
+        for (field, found) in [
+            (
+                "model.continuing_subword_prefix",
+                model.continuing_subword_prefix,
+            ),
+            ("model.end_of_word_suffix", model.end_of_word_suffix),
+        ] {
+            if let Some(found) = found.filter(|s| !s.is_empty()) {
+                return unsupported(field, format!("`{}`", shorten(&found)), "empty");
+            }
+        }
+        if model.byte_fallback || model.ignore_merges {
+            return unsupported(
+                "model.byte_fallback or model.ignore_merges",
+                "true".into(),
+                "false",
+            );
+        }
+        let merges = model
+            .merges
+            .into_iter()
+            .map(|merge| match merge {
+                MergeJson::Text(text) => text,
+                MergeJson::Pair(a, b) => format!("{a} {b}"),
+            })
+            .collect();
+        let added = file.added_tokens.into_iter().map(|a| {
+            (
+                a.id,
+                Added {
+                    content: a.content,
+                    special: a.special,
+                },
+            )
+        });
+        Self::from_vocab(model.vocab, merges, added.collect())
+    }
+
+    /// Reads a `vocab.json` (token -> id) and a `merges.txt` (a pair a line).
+    pub fn from_vocab_and_merges(
+        vocab_json: &[u8],
+        merges_txt: &str,
+    ) -> Result<Self, TokenizerError> {
+        let vocab: HashMap<String, u32> = serde_json::from_slice(vocab_json)?;
+        // Only the first line may be a comment: `#` is a token like another.
+        let lines = merges_txt.lines().enumerate();
+        let merges = lines
+            .filter(|(index, line)| {
+                !(line.trim().is_empty() || *index == 0 && line.starts_with("#version"))
+            })
+            .map(|(_, line)| line.to_owned())
+            .collect();
+        let eos_id = *vocab.get(END_OF_TEXT).ok_or(TokenizerError::NoEndOfText)?;
+        let added = BTreeMap::from([(
+            eos_id,
+            Added {
+                content: END_OF_TEXT.into(),
+                special: true,
+            },
+        )]);
+        Self::from_vocab(vocab, merges, added)
+    }
+
+    /// Puts together what [`Tokenizer::parts`] took apart.
+    pub fn from_parts(parts: Parts) -> Result<Self, TokenizerError> {
+        let Parts {
+            tokens,
+            merges,
+            special_ids,
+            eos_id,
+        } = parts;
+        let mut added = BTreeMap::new();
+        for id in special_ids.into_iter().chain([eos_id]) {
+            let content = tokens
+                .get(id as usize)
+                .ok_or(TokenizerError::IdRange {
+                    id,
+                    tokens: tokens.len(),
+                })?
+                .clone();
+            added.insert(
+                id,
+                Added {
+                    content,
+                    special: true,
+                },
+            );
+        }
+        Self::new(tokens, merges, added, eos_id)
+    }
+
+    fn from_vocab(
+        mut vocab: HashMap<String, u32>,
+        merges: Vec<String>,
+        added: BTreeMap<u32, Added>,
+    ) -> Result<Self, TokenizerError> {
+        for (&id, token) in &added {
+            match vocab.insert(token.content.clone(), id) {
+                Some(first) if first != id => {
+                    return Err(TokenizerError::Duplicate {
+                        token: shorten(&token.content),
+                        first,
+                        second: id,
+                    });
+                }
+                _ => {}
+            }
+        }
+        let count = vocab.len();
+        if count == 0 || count > MAX_TOKENS {
+            return Err(TokenizerError::Size { found: count });
+        }
+        let mut by_id: Vec<Option<String>> = vec![None; count];
+        for (token, id) in vocab {
+            // An id beyond the range, or taken, leaves a gap somewhere below.
+            if let Some(slot) = by_id.get_mut(id as usize) {
+                *slot = Some(token);
+            }
+        }
+        let mut tokens = Vec::with_capacity(count);
+        for (id, token) in by_id.into_iter().enumerate() {
+            tokens.push(token.ok_or(TokenizerError::Gap {
+                tokens: count,
+                missing: id as u32,
+            })?);
+        }
+        let special = added.iter().find(|(_, token)| token.content == END_OF_TEXT);
+        let eos_id = match special {
+            Some((&id, _)) => id,
+            // Some vocabularies hold it without listing it as added.
+            None => match tokens.iter().position(|t| t == END_OF_TEXT) {
+                Some(id) => id as u32,
+                None => return Err(TokenizerError::NoEndOfText),
+            },
+        };
+        Self::new(tokens, merges, added, eos_id)
+    }
+
+    fn new(
+        tokens: Vec<String>,
+        merges: Vec<String>,
+        mut added: BTreeMap<u32, Added>,
+        eos_id: u32,
+    ) -> Result<Self, TokenizerError> {
+        if tokens.is_empty() || tokens.len() > MAX_TOKENS {
+            return Err(TokenizerError::Size {
+                found: tokens.len(),
+            });
+        }
+        let eos = tokens.get(eos_id as usize).ok_or(TokenizerError::IdRange {
+            id: eos_id,
+            tokens: tokens.len(),
+        })?;
+        added.insert(
+            eos_id,
+            Added {
+                content: eos.clone(),
+                special: true,
+            },
+        );
+
+        let mut ids = HashMap::with_capacity(tokens.len());
+        for (id, token) in tokens.iter().enumerate() {
+            if let Some(first) = ids.insert(token.as_str(), id as u32) {
+                return Err(TokenizerError::Duplicate {
+                    token: shorten(token),
+                    first,
+                    second: id as u32,
+                });
+            }
+        }
+        let mut pairs = Vec::with_capacity(merges.len());
+        for (index, merge) in merges.iter().enumerate() {
+            let pair = merge
+                .split_once(' ')
+                .filter(|(a, b)| ids.contains_key(a) && ids.contains_key(b))
+                .filter(|(a, b)| ids.contains_key(format!("{a}{b}").as_str()));
+            match pair {
+                Some((a, b)) => pairs.push((a.to_owned(), b.to_owned())),
+                None => {
+                    return Err(TokenizerError::Merge {
+                        index,
+                        merge: shorten(merge),
+                    });
+                }
+            }
+        }
+        let vocab = ids.iter().map(|(&token, &id)| (token.to_owned(), id));
+        // `BPE::new` panics on a merge outside the vocabulary: excluded above.
+        let bpe = BPE::new(vocab.collect(), pairs);
+        let mut inner = tokenizers::Tokenizer::new(bpe);
+        inner.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
+        Ok(Self {
+            inner,
+            tokens,
+            merges,
+            added,
+            eos_id,
+            byte_of: byte_alphabet(),
+        })
+    }
+
+    /// The `tokenizer.json` of this tokenizer, as `transformers` reads it; no
+    /// truncation, no padding.
+    pub fn to_json(&self) -> String {
+        let byte_level = |add_prefix_space: bool, trim_offsets: bool| {
+            json!({
+                "type": "ByteLevel",
+                "add_prefix_space": add_prefix_space,
+                "trim_offsets": trim_offsets,
+                "use_regex": true,
+            })
+        };
+        let added: Vec<Value> = self
+            .added
+            .iter()
+            .map(|(id, token)| {
+                json!({
+                    "id": id,
+                    "content": token.content,
+                    "single_word": false,
+                    "lstrip": false,
+                    "rstrip": false,
+                    "normalized": false,
+                    "special": token.special,
+                })
+            })
+            .collect();
+        let vocab: serde_json::Map<String, Value> = self
+            .tokens
+            .iter()
+            .enumerate()
+            .map(|(id, token)| (token.clone(), json!(id)))
+            .collect();
+        let file = json!({
+            "version": "1.0",
+            "truncation": null,
+            "padding": null,
+            "added_tokens": added,
+            "normalizer": null,
+            "pre_tokenizer": byte_level(false, true),
+            "post_processor": byte_level(true, false),
+            "decoder": byte_level(true, true),
+            "model": {
+                "type": "BPE",
+                "dropout": null,
+                "unk_token": null,
+                "continuing_subword_prefix": "",
+                "end_of_word_suffix": "",
+                "fuse_unk": false,
+                "byte_fallback": false,
+                "ignore_merges": false,
+                "vocab": vocab,
+                "merges": self.merges,
+            },
+        });
+        format!("{file}\n")
+    }
+
+    /// Tokens, merges and special ids, for a GGUF header.
+    pub fn parts(&self) -> Parts {
+        Parts {
+            tokens: self.tokens.clone(),
+            merges: self.merges.clone(),
+            special_ids: self
+                .added
+                .iter()
+                .filter(|(_, a)| a.special)
+                .map(|(&id, _)| id)
+                .collect(),
+            eos_id: self.eos_id,
+        }
+    }
+
+    /// Ids of a text in which `<|endoftext|>` and other added tokens have
+    /// their meaning, as `transformers` encodes it.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let mut ids = Vec::new();
+        let mut rest = text;
+        while let Some((at, id, len)) = self.next_added(rest) {
+            self.encode_into(&rest[..at], &mut ids)?;
+            ids.push(id);
+            rest = &rest[at + len..];
+        }
+        self.encode_into(rest, &mut ids)?;
+        Ok(ids)
+    }
+
+    /// Ids of a text that somebody typed: `<|endoftext|>` in it is spelled
+    /// out, so that no prompt can end the draft it starts.
+    pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let mut ids = Vec::new();
+        self.encode_into(text, &mut ids)?;
+        Ok(ids)
+    }
+
+    fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
+        if !text.is_empty() {
+            let encoding = self.inner.encode_fast(text, false);
+            ids.extend_from_slice(
+                encoding
+                    .map_err(|e| TokenizerError::Encode(e.to_string()))?
+                    .get_ids(),
+            );
+        }
+        Ok(())
+    }
+
+    /// The first added token in `text`, the longest where several start:
+    /// its byte offset, id and length.
+    fn next_added(&self, text: &str) -> Option<(usize, u32, usize)> {
+        self.added
+            .iter()
+            .filter(|(_, token)| !token.content.is_empty())
+            .filter_map(|(&id, token)| {
+                text.find(&token.content)
+                    .map(|at| (at, id, token.content.len()))
+            })
+            .min_by_key(|&(at, _, len)| (at, std::cmp::Reverse(len)))
+    }
+
+    /// The text of these ids, special tokens left out. Bytes that are no
+    /// UTF-8, an incomplete character at the end included, become U+FFFD.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        String::from_utf8_lossy(&self.bytes(ids, true)).into_owned()
+    }
+
+    /// As [`Tokenizer::decode`], with special tokens written out.
+    pub fn decode_with_special(&self, ids: &[u32]) -> String {
+        String::from_utf8_lossy(&self.bytes(ids, false)).into_owned()
+    }
+
+    /// As [`Tokenizer::decode`] for a text still growing: an incomplete
+    /// character at the end is held back, since its other bytes may follow.
+    pub fn decode_partial(&self, ids: &[u32]) -> String {
+        let bytes = self.bytes(ids, true);
+        let mut text = String::with_capacity(bytes.len());
+        let mut chunks = bytes.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
+            text.push_str(chunk.valid());
+            let last = chunks.peek().is_none();
+            if !chunk.invalid().is_empty() && !(last && may_complete(chunk.invalid())) {
+                text.push(char::REPLACEMENT_CHARACTER);
+            }
+        }
+        text
+    }
+
+    /// Ids beyond the vocabulary (rows that pad an embedding) have no text.
+    fn bytes(&self, ids: &[u32], skip_special: bool) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(ids.len() * 4);
+        for id in ids {
+            if skip_special && self.added.get(id).is_some_and(|token| token.special) {
+                continue;
+            }
+            let Some(token) = self.tokens.get(*id as usize) else {
+                continue;
+            };
+            let start = bytes.len();
+            for c in token.chars() {
+                match self.byte_of.get(&c) {
+                    Some(&byte) => bytes.push(byte),
+                    // Outside the byte alphabet: an added token, written as it is.
+                    None => {
+                        bytes.truncate(start);
+                        bytes.extend_from_slice(token.as_bytes());
+                        break;
+                    }
+                }
+            }
+        }
+        bytes
+    }
+
+    /// How many tokens there are; an embedding may have more rows.
+    pub fn vocab_size(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The id of the token that starts and ends every post.
+    pub fn eos_id(&self) -> u32 {
+        self.eos_id
+    }
+
+    /// Token strings in id order, in GPT-2's byte alphabet.
+    pub fn tokens(&self) -> &[String] {
+        &self.tokens
+    }
+
+    /// Merges as `"a b"`, most important first.
+    pub fn merges(&self) -> &[String] {
+        &self.merges
+    }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Tokenizer({} tokens, {} merges, eos {})",
+            self.tokens.len(),
+            self.merges.len(),
+            self.eos_id
+        )
+    }
+}
+
+/// Takes back the spaces that old tokenizers put before punctuation and
+/// contractions, in the order in which `transformers` does.
+pub fn clean_up_spaces(text: &str) -> String {
+    const REPLACEMENTS: [(&str, &str); 10] = [
+        (" .", "."),
+        (" ?", "?"),
+        (" !", "!"),
+        (" ,", ","),
+        (" ' ", "'"),
+        (" n't", "n't"),
+        (" 'm", "'m"),
+        (" 's", "'s"),
+        (" 've", "'ve"),
+        (" 're", "'re"),
+    ];
+    REPLACEMENTS
+        .iter()
+        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+/// GPT-2's alphabet for bytes: printable Latin-1 stands for itself, every
+/// other byte for a character from U+0100 on, in ascending order.
+fn byte_alphabet() -> HashMap<char, u8> {
+    let mut others = 0x100..;
+    (0..=255u8)
+        .map(|byte| match byte {
+            b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => (char::from(byte), byte),
+            _ => (
+                others.next().and_then(char::from_u32).unwrap_or_default(),
+                byte,
+            ),
+        })
+        .collect()
+}
+
+/// Whether these bytes, the invalid end of a text, may be the start of a character.
+fn may_complete(bytes: &[u8]) -> bool {
+    matches!(std::str::from_utf8(bytes), Err(e) if e.error_len().is_none())
+}
+
+fn kind_of(value: &Value) -> String {
+    value.get("type").map_or_else(
+        || shorten(&value.to_string()),
+        |kind| shorten(&kind.to_string()),
+    )
+}
+
+/// The start of a foreign string, for a one-line message.
+fn shorten(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(40)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TINY: &[u8] = include_bytes!("../tests/fixtures/tiny-gpt2/tokenizer.json");
+
+    fn tiny() -> Tokenizer {
+        Tokenizer::from_json(TINY).unwrap()
+    }
+
+    /// A file of ../shared/reference, or a line that says it is skipped.
+    fn reference(name: &str) -> Option<Vec<u8>> {
+        let path = format!("{}/../shared/reference/{name}", env!("CARGO_MANIFEST_DIR"));
+        match std::fs::read(&path) {
+            Ok(bytes) => Some(bytes),
+            Err(_) => {
+                assert!(std::env::var_os("CI").is_none(), "{path} is missing in CI");
+                eprintln!("skipped: {path} is not here");
+                None
+            }
+        }
+    }
+
+    /// The cases were made with the file's own truncation: those of 50 ids go on.
+    const REFERENCE_TRUNCATION: usize = 50;
+
+    fn assert_reference_cases(tokenizer: &Tokenizer) {
+        let Some(cases) = reference("gpt2-tokenizer-cases.jsonl") else {
+            return;
+        };
+        for line in String::from_utf8(cases).unwrap().lines() {
+            let case: Value = serde_json::from_str(line).unwrap();
+            let text = case["text"].as_str().unwrap();
+            let ids: Vec<u32> = serde_json::from_value(case["ids"].clone()).unwrap();
+            let mut found = tokenizer.encode(text).unwrap();
+            if ids.len() == REFERENCE_TRUNCATION {
+                found.truncate(REFERENCE_TRUNCATION);
+            }
+            assert_eq!(found, ids, "{text:?}");
+            assert_eq!(
+                tokenizer.decode_with_special(&ids),
+                case["decoded"].as_str().unwrap(),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn gpt2_reference_cases_pass_from_every_source() {
+        let Some(json) = reference("gpt2-tokenizer/tokenizer.json") else {
+            return;
+        };
+        let vocab = reference("gpt2-tokenizer/vocab.json").unwrap();
+        let merges = String::from_utf8(reference("gpt2-tokenizer/merges.txt").unwrap()).unwrap();
+
+        let from_json = Tokenizer::from_json(&json).unwrap();
+        assert_eq!(from_json.vocab_size(), 50257);
+        assert_eq!(from_json.eos_id(), 50256);
+        assert_reference_cases(&from_json);
+
+        let from_files = Tokenizer::from_vocab_and_merges(&vocab, &merges).unwrap();
+        assert_eq!(from_files.parts(), from_json.parts());
+        assert_reference_cases(&from_files);
+
+        assert_reference_cases(&Tokenizer::from_parts(from_json.parts()).unwrap());
+        assert_reference_cases(&Tokenizer::from_json(from_json.to_json().as_bytes()).unwrap());
+    }
+
+    #[test]
+    fn truncation_and_padding_are_dropped_on_reading_and_writing() {
+        let mut file: Value = serde_json::from_slice(TINY).unwrap();
+        file["truncation"] =
+            json!({"direction": "Right", "max_length": 5, "strategy": "LongestFirst", "stride": 0});
+        file["padding"] = json!({"strategy": {"Fixed": 50}, "direction": "Right", "pad_id": 0, "pad_type_id": 0, "pad_token": "x"});
+        let tokenizer = Tokenizer::from_json(file.to_string().as_bytes()).unwrap();
+        let text = "one two three four five six seven eight nine ten";
+        assert_eq!(
+            tokenizer.encode(text).unwrap(),
+            tiny().encode(text).unwrap()
+        );
+        let written: Value = serde_json::from_str(&tokenizer.to_json()).unwrap();
+        assert!(written["truncation"].is_null() && written["padding"].is_null());
+    }
+
+    #[test]
+    fn the_written_file_is_one_the_tokenizers_crate_reads_alike() {
+        let theirs = tokenizers::Tokenizer::from_bytes(tiny().to_json()).unwrap();
+        let text = "a<|endoftext|>My dream is 🦀\n  x";
+        assert_eq!(
+            theirs.encode(text, false).unwrap().get_ids(),
+            tiny().encode(text).unwrap()
+        );
+        let ids = tiny().encode(text).unwrap();
+        assert_eq!(theirs.decode(&ids, true).unwrap(), tiny().decode(&ids));
+    }
+
+    #[test]
+    fn a_typed_end_of_text_is_spelled_out() {
+        let tokenizer = tiny();
+        let typed = tokenizer.encode_plain("a<|endoftext|>b").unwrap();
+        assert!(!typed.contains(&tokenizer.eos_id()));
+        assert_eq!(tokenizer.decode(&typed), "a<|endoftext|>b");
+        assert!(
+            tokenizer
+                .encode("a<|endoftext|>b")
+                .unwrap()
+                .contains(&tokenizer.eos_id())
+        );
+    }
+
+    #[test]
+    fn an_incomplete_character_is_held_back_while_text_grows() {
+        let tokenizer = tiny();
+        let ids = tokenizer.encode("ok 🦀!").unwrap();
+        let mut shown = String::new();
+        for end in 0..=ids.len() {
+            let text = tokenizer.decode_partial(&ids[..end]);
+            assert!(!text.contains(char::REPLACEMENT_CHARACTER), "{text:?}");
+            assert!(text.starts_with(&shown), "{text:?} after {shown:?}");
+            shown = text;
+        }
+        assert_eq!(shown, "ok 🦀!");
+        let cut = ids
+            .iter()
+            .position(|&id| tokenizer.decode(&[id]).contains('\u{FFFD}'))
+            .unwrap();
+        assert!(tokenizer.decode(&ids[..=cut]).ends_with('\u{FFFD}'));
+    }
+
+    #[test]
+    fn a_vocabulary_with_a_gap_names_the_missing_id() {
+        let mut file: Value = serde_json::from_slice(TINY).unwrap();
+        let vocab = file["model"]["vocab"].as_object_mut().unwrap();
+        let last = vocab
+            .iter()
+            .find(|(_, id)| **id == json!(400))
+            .unwrap()
+            .0
+            .clone();
+        vocab[&last] = json!(4_000_000_000u32);
+        let error = Tokenizer::from_json(file.to_string().as_bytes()).unwrap_err();
+        assert!(
+            matches!(error, TokenizerError::Gap { missing: 400, .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn foreign_pipelines_are_refused_by_name() {
+        for (path, value, field) in [
+            ("/normalizer", json!({"type": "NFC"}), "normalizer"),
+            (
+                "/pre_tokenizer",
+                json!({"type": "Whitespace"}),
+                "pre_tokenizer",
+            ),
+            (
+                "/pre_tokenizer/add_prefix_space",
+                json!(true),
+                "add_prefix_space",
+            ),
+            ("/model/type", json!("WordPiece"), "model.type"),
+            (
+                "/model/continuing_subword_prefix",
+                json!("##"),
+                "continuing_subword_prefix",
+            ),
+        ] {
+            let mut file: Value = serde_json::from_slice(TINY).unwrap();
+            *file.pointer_mut(path).unwrap() = value;
+            let error = Tokenizer::from_json(file.to_string().as_bytes()).unwrap_err();
+            assert!(error.to_string().contains(field), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_merge_of_unknown_tokens_is_an_error() {
+        let mut parts = tiny().parts();
+        parts.merges[3] = "zz qq".into();
+        let error = Tokenizer::from_parts(parts).unwrap_err();
+        assert!(
+            matches!(error, TokenizerError::Merge { index: 3, .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn no_end_of_text_is_an_error() {
+        let error = Tokenizer::from_vocab_and_merges(br#"{"a": 0}"#, "").unwrap_err();
+        assert!(matches!(error, TokenizerError::NoEndOfText));
+    }
+
+    #[test]
+    fn spaces_are_cleaned_up_as_transformers_does() {
+        assert_eq!(
+            clean_up_spaces("Hello , world ! I do n't , it 's ' ok ' so . We 've"),
+            "Hello, world! I don't, it's'ok'so. We've"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn text_survives_the_round_trip(text in "\\PC{0,40}") {
+            let tokenizer = tiny();
+            prop_assert_eq!(tokenizer.decode(&tokenizer.encode_plain(&text).unwrap()), text);
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Tokenizer::from_json(&bytes);
+            let _ = Tokenizer::from_vocab_and_merges(&bytes, &String::from_utf8_lossy(&bytes));
+        }
+
+        #[test]
+        fn a_damaged_file_is_no_panic(at in 0..TINY.len(), byte in any::<u8>()) {
+            let mut bytes = TINY.to_vec();
+            bytes[at] = byte;
+            if let Ok(tokenizer) = Tokenizer::from_json(&bytes) {
+                let _ = tokenizer.encode("Hello <|endoftext|> 12");
+            }
+        }
+
+        #[test]
+        fn arbitrary_parts_and_ids_are_no_panic(
+            tokens in proptest::collection::vec("[a-c]{0,3}", 0..12),
+            merges in proptest::collection::vec("[a-c]{0,2} [a-c]{0,2}", 0..6),
+            eos_id in 0..14u32,
+            ids in proptest::collection::vec(any::<u32>(), 0..5),
+        ) {
+            if let Ok(tokenizer) = Tokenizer::from_parts(Parts { tokens, merges, special_ids: vec![], eos_id }) {
+                let _ = tokenizer.encode("abcabc");
+                let _ = tokenizer.decode(&ids);
+            }
+        }
+    }
+}
