@@ -68,7 +68,7 @@ impl<B: Backend> Assembly<B> {
     pub fn finish(mut self) -> Result<Model<B>, AssembleError> {
         let layers = (0..self.config.n_layer)
             .map(|index| {
-                let mut part = |name: &str| format!("h.{index}.{name}");
+                let part = |name: &str| format!("h.{index}.{name}");
                 Ok(Layer {
                     ln_1: self.norm(&part("ln_1"))?,
                     c_attn: self.linear(&part("attn.c_attn"))?,

@@ -3,7 +3,7 @@
 
 use thiserror::Error;
 
-use super::{Assembly, AssembleError, Config, Model};
+use super::{AssembleError, Assembly, Config, Model, names};
 use crate::{
     backend::{
         Dtype,
@@ -91,7 +91,7 @@ impl Loader {
         let Some(body) = self.body else {
             let found = self.pending.len() as u64;
             // A header that never ended: say why, if the bytes are no GGUF at all.
-            return match Header::parse(&self.pending, Some(found))? {
+            return match Header::parse(&self.pending, None)? {
                 Parsed::NeedMore { at_least } => Err(LoadError::Truncated { found, expected: at_least }),
                 Parsed::Header(header) => Err(LoadError::Truncated { found, expected: header.file_bytes() }),
             };
@@ -165,8 +165,9 @@ fn take_tensor(
     entry: &TensorEntry,
     bytes: &[u8],
 ) -> Result<(), AssembleError> {
-    if entry.rows == 1 && entry.dtype == quantize::Dtype::F32 && !entry.name.ends_with("e.weight") {
-        return assembly.vector(&entry.name, f32_values(bytes));
+    if names::is_vector(&entry.name) {
+        let f16 = entry.dtype == quantize::Dtype::F16;
+        return assembly.vector(&entry.name, if f16 { f16_values(bytes) } else { f32_values(bytes) });
     }
     assembly.matrix(&entry.name, (entry.rows, entry.cols), backend_dtype(entry.dtype), bytes)
 }
@@ -178,5 +179,131 @@ pub(super) fn backend_dtype(stored: quantize::Dtype) -> Dtype {
         quantize::Dtype::F16 => Dtype::F16,
         quantize::Dtype::Q8_0 => Dtype::Q8_0,
         quantize::Dtype::Q4_0 => Dtype::Q4_0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        backend::{Batch, CacheShape},
+        bundle::{
+            Precision, Weights,
+            gguf::{self, WriteOptions},
+            weights::Tensor,
+        },
+        gpt2::from_weights,
+    };
+    use proptest::prelude::*;
+
+    fn config() -> Config {
+        Config {
+            vocab_size: 300,
+            n_positions: 20,
+            n_embd: 64,
+            n_layer: 2,
+            n_head: 4,
+            n_inner: 256,
+            layer_norm_epsilon: 1e-5,
+            embd_pdrop: 0.1,
+            attn_pdrop: 0.1,
+            resid_pdrop: 0.1,
+            eos_token_id: 0,
+        }
+    }
+
+    fn weights(config: &Config) -> Weights {
+        let mut state = 1u32;
+        let mut next = move || {
+            state = state.wrapping_mul(1664525).wrapping_add(1013904223);
+            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        let tensors = names::tensors(config).into_iter();
+        tensors
+            .map(|t| {
+                let data = (0..t.shape.iter().product()).map(|_| next() * 0.3).collect();
+                (t.name, Tensor { shape: t.shape, data })
+            })
+            .collect()
+    }
+
+    fn file(precision: Precision) -> Vec<u8> {
+        let config = config();
+        let tokenizer =
+            Tokenizer::from_json(include_bytes!("../../tests/fixtures/tiny-gpt2/tokenizer.json")).unwrap();
+        let config = Config { vocab_size: tokenizer.vocab_size(), ..config };
+        let mut bytes = Vec::new();
+        let options = WriteOptions::default();
+        gguf::write(&config, &tokenizer, &weights(&config), precision, &options, &mut bytes).unwrap();
+        bytes
+    }
+
+    fn logits(model: &mut Model<Cpu>) -> Vec<f32> {
+        let shape = CacheShape { prompt: 4, drafts: 0, tail: 0 };
+        model.forward(&Batch::prompt(&[0, 5, 9, 200], vec![1, 3], shape)).unwrap().to_vec()
+    }
+
+    #[test]
+    fn a_file_in_any_pieces_is_the_checkpoint_it_came_from() {
+        for precision in [Precision::Q8_0, Precision::Q4_0] {
+            let bytes = file(precision);
+            for piece in [1, 7, 1000, usize::MAX] {
+                let mut loader = Loader::new(Level::Simd, Some(bytes.len() as u64));
+                for piece in bytes.chunks(piece) {
+                    loader.push(piece).unwrap();
+                }
+                let mut loaded = loader.finish().unwrap();
+                let config = loaded.config.clone();
+                let mut direct =
+                    from_weights(&config, &weights(&config), precision, Cpu::new(Level::Scalar)).unwrap();
+                assert_eq!(logits(&mut loaded.model), logits(&mut direct));
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_cut_short_says_how_much_is_there() {
+        let bytes = file(Precision::Q8_0);
+        for length in [0, 3, 100, bytes.len() / 2, bytes.len() - 40] {
+            let mut loader = Loader::new(Level::Simd, None);
+            loader.push(&bytes[..length]).unwrap();
+            assert!(matches!(loader.finish(), Err(LoadError::Truncated { .. })), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_in_pieces_gives_the_logits_of_one_pass() {
+        // More rows than one pass takes, and drafts that go on from there.
+        let config = Config { n_positions: 200, ..config() };
+        let mut model =
+            from_weights(&config, &weights(&config), Precision::Q8_0, Cpu::new(Level::Simd)).unwrap();
+        let tokens: Vec<u32> = (0..150).map(|i| i * 7 % 300).collect();
+        let shape = |prompt| CacheShape { prompt, drafts: 1, tail: 150 - prompt };
+        let whole = model.forward(&Batch::prompt(&tokens, vec![149], shape(150))).unwrap().to_vec();
+        model.forward(&Batch::prompt(&tokens[..100], vec![99], shape(100))).unwrap();
+        let mut last = Vec::new();
+        for (position, &token) in tokens.iter().enumerate().skip(100) {
+            let place = crate::backend::Place { sequence: crate::backend::Sequence::Draft(0), position };
+            let batch = Batch { tokens: vec![token], places: vec![place], outputs: vec![0], start: None };
+            last = model.forward(&batch).unwrap().to_vec();
+        }
+        assert_eq!(whole, last);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_damaged_file_is_an_error_and_no_panic(at in 0usize..4000, byte: u8, cut in 1usize..100_000) {
+            let mut bytes = file(Precision::Q8_0);
+            bytes[at] = byte;
+            bytes.truncate(cut.max(at + 1));
+            for size in [None, Some(bytes.len() as u64)] {
+                let mut loader = Loader::new(Level::Simd, size);
+                let pushed = bytes.chunks(5000).try_for_each(|piece| loader.push(piece));
+                if pushed.is_ok() && let Ok(mut loaded) = loader.finish() {
+                    logits(&mut loaded.model);
+                }
+            }
+        }
     }
 }

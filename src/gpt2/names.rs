@@ -84,6 +84,11 @@ pub fn tensors(config: &Config) -> Vec<Tensor> {
     all
 }
 
+/// Whether a checkpoint name is a layer norm's part or a bias: one dimension.
+pub fn is_vector(name: &str) -> bool {
+    name.ends_with(".bias") || name.contains("ln_")
+}
+
 /// Whether a name found in a checkpoint is a buffer or a tied copy to pass over
 /// (`attn.bias`, `attn.masked_bias`, `lm_head.weight`); `name` may be prefixed.
 pub fn is_ignored(name: &str) -> bool {

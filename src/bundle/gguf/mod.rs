@@ -21,7 +21,7 @@ use crate::{gpt2::ConfigError, tokenizer::TokenizerError};
 
 pub use super::quantize::Dtype;
 pub use read::{Header, Parsed, TensorEntry};
-pub use write::{WriteOptions, write};
+pub use write::{WriteOptions, expect_tensor, stored, write};
 
 /// The first four bytes.
 pub const MAGIC: &[u8; 4] = b"GGUF";

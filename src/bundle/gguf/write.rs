@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::{ALIGNMENT, Dtype, GgufError, MAGIC, VERSION, key, token_type, walk};
 use crate::{
-    bundle::{Precision, Weights, quantize},
+    bundle::{Precision, Weights, quantize, weights::Tensor},
     gpt2::{Config, names},
     tokenizer::Tokenizer,
 };
@@ -44,21 +44,7 @@ pub fn write<W: Write>(
     let mut offset = 0u64;
     let mut dtypes = Vec::with_capacity(tensors.len());
     for tensor in &tensors {
-        let weight = weights
-            .get(&tensor.name)
-            .ok_or_else(|| GgufError::MissingTensor {
-                name: tensor.name.clone(),
-                expected: tensor.shape.clone(),
-            })?;
-        if weight.shape != tensor.shape
-            || weight.data.len() != tensor.shape.iter().product::<usize>()
-        {
-            return Err(GgufError::Shape {
-                name: tensor.name.clone(),
-                expected: tensor.shape.clone(),
-                found: weight.shape.iter().map(|&d| d as u64).collect(),
-            });
-        }
+        let weight = expect_tensor(tensor, weights)?;
         let dtype = dtype_for(tensor, precision, options);
         header.tensor(tensor, dtype, offset);
         let size = dtype
@@ -70,21 +56,48 @@ pub fn write<W: Write>(
     header.write_to(tensors.len() as u64, writer)?;
 
     for (tensor, dtype) in tensors.iter().zip(dtypes) {
-        let data = &weights[&tensor.name].data;
-        let stored = match tensor.role {
-            names::Role::Matrix => {
-                quantize::quantize_rows(&transposed(data, tensor.shape[0], tensor.shape[1]), dtype)
-            }
-            _ => quantize::quantize_rows(data, dtype),
-        };
-        let mut stored = stored.map_err(|source| GgufError::Quantize {
-            name: tensor.name.clone(),
-            source,
-        })?;
+        let mut stored = encode(tensor, expect_tensor(tensor, weights)?, dtype)?;
         stored.resize(stored.len().next_multiple_of(ALIGNMENT as usize), 0);
         writer.write_all(&stored)?;
     }
     Ok(())
+}
+
+/// The checkpoint's tensor, if it is there in the right shape.
+pub fn expect_tensor<'a>(tensor: &names::Tensor, weights: &'a Weights) -> Result<&'a Tensor, GgufError> {
+    let weight = weights.get(&tensor.name).ok_or_else(|| GgufError::MissingTensor {
+        name: tensor.name.clone(),
+        expected: tensor.shape.clone(),
+    })?;
+    if weight.shape != tensor.shape || weight.data.len() != tensor.shape.iter().product::<usize>() {
+        return Err(GgufError::Shape {
+            name: tensor.name.clone(),
+            expected: tensor.shape.clone(),
+            found: weight.shape.iter().map(|&d| d as u64).collect(),
+        });
+    }
+    Ok(weight)
+}
+
+/// A tensor as a file of this precision holds it.
+pub fn stored(
+    tensor: &names::Tensor,
+    weight: &Tensor,
+    precision: Precision,
+    options: &WriteOptions,
+) -> Result<(Dtype, Vec<u8>), GgufError> {
+    let dtype = dtype_for(tensor, precision, options);
+    Ok((dtype, encode(tensor, weight, dtype)?))
+}
+
+fn encode(tensor: &names::Tensor, weight: &Tensor, dtype: Dtype) -> Result<Vec<u8>, GgufError> {
+    let stored = match tensor.role {
+        names::Role::Matrix => {
+            quantize::quantize_rows(&transposed(&weight.data, tensor.shape[0], tensor.shape[1]), dtype)
+        }
+        _ => quantize::quantize_rows(&weight.data, dtype),
+    };
+    stored.map_err(|source| GgufError::Quantize { name: tensor.name.clone(), source })
 }
 
 /// The type a tensor is stored in.
