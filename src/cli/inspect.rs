@@ -2,6 +2,7 @@
 
 mod clean;
 mod forward;
+mod forward_cpu;
 mod probs;
 mod tokenize;
 

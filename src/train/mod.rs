@@ -1,1 +1,42 @@
 //! Fine-tuning, natively: the candle model, the optimiser and the loop.
+//!
+//! candle keeps the graph and drives the backward pass; what candle-nn leaves
+//! out of it (its layer norm and softmax stop gradients) or does a kernel at a
+//! time stands in [`ops`] as fused operations with hand-written gradients.
+
+pub mod chance;
+pub mod data;
+pub mod model;
+pub mod ops;
+pub mod optimizer;
+pub mod run;
+pub mod scratch;
+
+use thiserror::Error;
+
+/// Why training cannot start or go on.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    #[error("the posts make {tokens} tokens, fewer than one block of {context}: choose a smaller --context")]
+    TooFewTokens { tokens: usize, context: usize },
+    #[error("the loss became {loss} at step {step}: try a lower --lr")]
+    NotFinite { step: usize, loss: f32 },
+    #[error("stopped at step {step} of {steps}; nothing was written")]
+    Interrupted { step: usize, steps: usize },
+    #[error("--context {context} is beyond the base's {positions} positions")]
+    Context { context: usize, positions: usize },
+    #[error("token {id} is outside the vocabulary of {vocab_size}")]
+    Token { id: u32, vocab_size: usize },
+    #[error("the base has no tensor `{name}`")]
+    MissingTensor { name: String },
+    #[error("no vocabulary of {wanted} tokens can be made: at least 257 are needed")]
+    Vocabulary { wanted: usize },
+    #[error("the tokenizer could not be trained: {0}")]
+    Tokenizer(String),
+    #[error("`{name}` is {found}; it must be {expected}")]
+    Setting { name: &'static str, found: String, expected: &'static str },
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+    #[error(transparent)]
+    Config(#[from] crate::gpt2::ConfigError),
+}

@@ -1,0 +1,106 @@
+//! Every random choice of a training run, from one seed.
+//!
+//! candle's processor generator cannot be seeded, so initial weights, shuffles
+//! and dropout come from here. Dropout decides each element by a hash of
+//! (seed, step, site, index): no order of work can change it, so the number of
+//! threads does not either.
+
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore, SeedableRng},
+};
+
+/// What a stream of random numbers is for; streams never overlap.
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose {
+    InitialWeights = 1,
+    Dropout = 2,
+    Blocks = 3,
+}
+
+/// The generator of a purpose.
+pub fn stream(seed: u64, purpose: Purpose) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(purpose as u64);
+    rng
+}
+
+/// A standard normal number (Box and Muller).
+pub fn normal(rng: &mut impl RngCore) -> f32 {
+    let unit = |bits: u64| ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    let (a, b) = (unit(rng.next_u64()), unit(rng.next_u64()));
+    ((-2.0 * a.ln()).sqrt() * (2.0 * std::f64::consts::PI * b).cos()) as f32
+}
+
+/// Dropout's decisions for one place in the network at one step.
+#[derive(Debug, Clone, Copy)]
+pub struct Mask {
+    key: u64,
+    threshold: u32,
+    /// 1 / (1 - p), so that the expectation stays.
+    scale: f32,
+}
+
+impl Mask {
+    /// A mask that drops with probability p (0 <= p < 1); `None` where p is 0.
+    pub fn new(p: f32, seed: u64, step: u64, site: u64) -> Option<Self> {
+        (p > 0.0).then(|| Self {
+            key: mix(mix(mix(seed ^ Purpose::Dropout as u64) ^ step) ^ site),
+            threshold: (f64::from(p) * 4_294_967_296.0) as u32,
+            scale: 1.0 / (1.0 - p),
+        })
+    }
+
+    /// 0 or 1 / (1 - p), for element `index`.
+    #[inline(always)]
+    pub fn factor(&self, index: usize) -> f32 {
+        let bits = mix(self.key ^ index as u64) as u32;
+        if bits < self.threshold { 0.0 } else { self.scale }
+    }
+}
+
+/// SplitMix64's finaliser (Steele, Lea and Flood 2014): every input bit moves
+/// every output bit.
+#[inline(always)]
+fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_drop_their_share_and_keep_the_mean() {
+        let mask = Mask::new(0.1, 7, 3, 5).unwrap();
+        let factors: Vec<f32> = (0..100_000).map(|i| mask.factor(i)).collect();
+        let dropped = factors.iter().filter(|&&f| f == 0.0).count() as f64 / 1e5;
+        assert!((dropped - 0.1).abs() < 0.005, "{dropped}");
+        let mean = factors.iter().sum::<f32>() / 1e5;
+        assert!((mean - 1.0).abs() < 0.005, "{mean}");
+        assert!(Mask::new(0.0, 7, 3, 5).is_none());
+    }
+
+    #[test]
+    fn masks_differ_between_steps_and_sites() {
+        let bits = |step, site| {
+            let mask = Mask::new(0.5, 1, step, site).unwrap();
+            (0..64).map(|i| mask.factor(i) == 0.0).collect::<Vec<_>>()
+        };
+        assert_ne!(bits(0, 0), bits(1, 0));
+        assert_ne!(bits(0, 0), bits(0, 1));
+        assert_eq!(bits(2, 3), bits(2, 3));
+    }
+
+    #[test]
+    fn normal_numbers_are_normal() {
+        let mut rng = stream(0, Purpose::InitialWeights);
+        let numbers: Vec<f64> = (0..50_000).map(|_| f64::from(normal(&mut rng))).collect();
+        let mean = numbers.iter().sum::<f64>() / 5e4;
+        let variance = numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 5e4;
+        assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.03, "{mean} {variance}");
+    }
+}
