@@ -1,1 +1,2 @@
 //! Posts in: one reader a format, the original's cleaning, and the training text.
+pub mod grammar;
