@@ -298,12 +298,15 @@ fn word_count(text: &str) -> usize {
 
 /// Writes beside `out` and renames, so that no half archive is ever there.
 fn write_aside(out: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let parent = out.parent().filter(|p| !p.as_os_str().is_empty());
-    let mut aside = tempfile::NamedTempFile::new_in(parent.unwrap_or(Path::new(".")))?;
-    aside.write_all(bytes)?;
-    aside.as_file().sync_all()?;
-    aside.persist(out)?;
-    Ok(())
+    let mut aside = out.as_os_str().to_owned();
+    aside.push(".part");
+    let aside = PathBuf::from(aside);
+    let written = std::fs::write(&aside, bytes).and_then(|()| std::fs::rename(&aside, out));
+    if written.is_err() {
+        // What was written is of no use; the first error is the one to tell.
+        let _ = std::fs::remove_file(&aside);
+    }
+    Ok(written?)
 }
 
 #[cfg(test)]
