@@ -52,7 +52,7 @@ fn document(info: &BotInfo, start: &str, completion: &str) -> Result<String, Pic
     let faces = faces(info);
     let hue = faces.first().map_or(220, |face| face.hue);
     // Towards magenta from either side: the way over yellow is muddy.
-    let beside = if hue < 290 && hue >= 140 { hue + 42 } else { (hue + 310) % 360 };
+    let beside = if (140..290).contains(&hue) { hue + 42 } else { (hue + 310) % 360 };
     let second_hue = faces.get(1).map_or(beside, |face| face.hue);
     let mut out = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="{family}">

@@ -92,10 +92,10 @@ async fn answer(State(roots): State<Arc<Roots>>, request: Request) -> Result<Res
 
     if head.headers.contains_key(IF_NONE_MATCH) || head.headers.contains_key(IF_RANGE) {
         let current = file(&mut files, Method::HEAD, &uri, HeaderMap::new()).await;
-        if let Some(tag) = entity_tag(current.headers()).filter(|_| current.status() == StatusCode::OK) {
-            if resolve_conditions(&mut head.headers, &tag, current.headers().get(LAST_MODIFIED)) {
-                return Ok(not_modified(tag, current.headers()));
-            }
+        if let Some(tag) = entity_tag(current.headers()).filter(|_| current.status() == StatusCode::OK)
+            && resolve_conditions(&mut head.headers, &tag, current.headers().get(LAST_MODIFIED))
+        {
+            return Ok(not_modified(tag, current.headers()));
         }
     }
     drop_unusable_range(&mut head.headers);
@@ -145,10 +145,11 @@ fn resolve_conditions(headers: &mut HeaderMap, tag: &HeaderValue, modified: Opti
             return true;
         }
     }
-    if let Some(condition) = headers.remove(IF_RANGE) {
-        if condition != tag && Some(&condition) != modified {
-            headers.remove(RANGE);
-        }
+    if let Some(condition) = headers.remove(IF_RANGE)
+        && condition != tag
+        && Some(&condition) != modified
+    {
+        headers.remove(RANGE);
     }
     false
 }
@@ -178,10 +179,10 @@ fn name_charset(headers: &mut HeaderMap) {
     let Some(kind) = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()) else {
         return;
     };
-    if ["text/html", "text/markdown", "text/plain"].contains(&kind) {
-        if let Ok(kind) = HeaderValue::from_str(&format!("{kind}; charset=utf-8")) {
-            headers.insert(CONTENT_TYPE, kind);
-        }
+    if ["text/html", "text/markdown", "text/plain"].contains(&kind)
+        && let Ok(kind) = HeaderValue::from_str(&format!("{kind}; charset=utf-8"))
+    {
+        headers.insert(CONTENT_TYPE, kind);
     }
 }
 
