@@ -8,19 +8,9 @@ pub fn plain(text: &str) -> String {
     let shown: String = text
         .chars()
         .filter(|&c| !is_forbidden(c))
-        .map(|c| {
-            if c.is_control() || c.is_whitespace() {
-                ' '
-            } else {
-                c
-            }
-        })
+        .map(|c| if c.is_control() || c.is_whitespace() { ' ' } else { c })
         .collect();
-    shown
-        .split(' ')
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
+    shown.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// Text within a line of Markdown, a table's cell, an HTML element or a quoted
@@ -70,9 +60,7 @@ pub fn xml(text: &str) -> String {
 /// The address if it is an absolute one of the web that can stand in a quoted
 /// attribute or a Markdown link, with a `/` at its end.
 pub fn page_url(url: &str) -> Option<String> {
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"))?;
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/[]@!$&*+,;=%".contains(c);
     if rest.is_empty() || rest.starts_with('/') || !rest.chars().all(allowed) {
         return None;
@@ -85,9 +73,7 @@ pub fn repository(name: &str) -> Option<&str> {
     let part = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')
-            && part
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
     };
     (name.split('/').count() <= 2 && name.split('/').all(part)).then_some(name)
 }
@@ -124,19 +110,13 @@ mod tests {
     #[test]
     fn hostile_names_are_inert_in_markdown_and_html() {
         let shown = inline(HOSTILE);
-        assert!(
-            !shown.contains(['<', '>', '"', '`', '*', '[', ']', '|', '\n', '\u{202e}']),
-            "{shown}"
-        );
+        assert!(!shown.contains(['<', '>', '"', '`', '*', '[', ']', '|', '\n', '\u{202e}']), "{shown}");
         assert!(shown.replace("&#", "").find('&').is_none());
     }
 
     #[test]
     fn plain_names_stay_readable() {
-        assert_eq!(
-            inline("Anna-Lena O'Neil, Jr. (she)"),
-            "Anna-Lena O'Neil, Jr. (she)"
-        );
+        assert_eq!(inline("Anna-Lena O'Neil, Jr. (she)"), "Anna-Lena O'Neil, Jr. (she)");
         assert_eq!(inline("keeper_of_the_light"), "keeper_of_the_light");
         assert_eq!(inline("灯台守 ☂"), "灯台守 ☂");
     }
@@ -153,10 +133,7 @@ mod tests {
     fn yaml_scalars_are_one_quoted_line() {
         let scalar = yaml(HOSTILE);
         assert!(!scalar.contains('\n'));
-        assert_eq!(
-            serde_json::from_str::<String>(&scalar).unwrap(),
-            plain(HOSTILE)
-        );
+        assert_eq!(serde_json::from_str::<String>(&scalar).unwrap(), plain(HOSTILE));
     }
 
     #[test]
@@ -166,18 +143,10 @@ mod tests {
 
     #[test]
     fn only_addresses_of_the_web_are_pages() {
-        assert_eq!(
-            page_url("https://a.example/b").as_deref(),
-            Some("https://a.example/b/")
-        );
-        for bad in [
-            "javascript:alert(1)",
-            "https://",
-            "https://a b",
-            "https://a\"><script>",
-            "ftp://a",
-            "//a",
-        ] {
+        assert_eq!(page_url("https://a.example/b").as_deref(), Some("https://a.example/b/"));
+        for bad in
+            ["javascript:alert(1)", "https://", "https://a b", "https://a\"><script>", "ftp://a", "//a"]
+        {
             assert_eq!(page_url(bad), None, "{bad}");
         }
     }

@@ -52,10 +52,8 @@ pub fn write(dir: &Path, info: &BotInfo, extras: &CardExtras) -> Result<(), Card
     ];
     for (name, bytes) in FILES.iter().zip(contents) {
         let path = dir.join(name);
-        fs::write(&path, bytes).map_err(|source| CardError::Write {
-            path: path.display().to_string(),
-            source,
-        })?;
+        fs::write(&path, bytes)
+            .map_err(|source| CardError::Write { path: path.display().to_string(), source })?;
     }
     Ok(())
 }
@@ -65,12 +63,8 @@ pub fn render(info: &BotInfo, extras: &CardExtras) -> Result<String, CardError> 
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("inline"));
     environment.set_formatter(print_escaped);
-    environment.add_filter("yaml", |text: String| {
-        Value::from_safe_string(escape::yaml(&text))
-    });
-    environment.add_filter("code", |text: String| {
-        Value::from_safe_string(escape::code(&text))
-    });
+    environment.add_filter("yaml", |text: String| Value::from_safe_string(escape::yaml(&text)));
+    environment.add_filter("code", |text: String| Value::from_safe_string(escape::code(&text)));
     environment.add_filter("raw", |text: String| Value::from_safe_string(text));
     environment.add_template("card", TEMPLATE)?;
 
@@ -78,16 +72,8 @@ pub fn render(info: &BotInfo, extras: &CardExtras) -> Result<String, CardError> 
     let repository = extras.repository.as_deref().and_then(escape::repository);
     let provenance = &info.provenance;
     let samples: Vec<Value> = extras.samples.iter().map(sample).collect();
-    let draft_count: usize = extras
-        .samples
-        .iter()
-        .map(|sample| sample.drafts.len())
-        .sum();
-    let handles: Vec<String> = info
-        .handles
-        .iter()
-        .map(|handle| bare_handle(handle))
-        .collect();
+    let draft_count: usize = extras.samples.iter().map(|sample| sample.drafts.len()).sum();
+    let handles: Vec<String> = info.handles.iter().map(|handle| bare_handle(handle)).collect();
     let mut text = environment.get_template("card")?.render(context! {
         language => extras.language.as_deref().unwrap_or("en"),
         license => extras.license,
@@ -145,10 +131,7 @@ pub(crate) struct Face {
 /// Up to [`MAX_AVATARS`] accounts.
 pub(crate) fn faces(info: &BotInfo) -> Vec<Face> {
     let name_of = |handle: &String| {
-        let account = info
-            .accounts
-            .iter()
-            .find(|account| &account.handle == handle);
+        let account = info.accounts.iter().find(|account| &account.handle == handle);
         match account {
             Some(account) if !account.name.trim().is_empty() => account.name.clone(),
             _ if info.handles.len() == 1 && !info.name.trim().is_empty() => info.name.clone(),
@@ -159,11 +142,7 @@ pub(crate) fn faces(info: &BotInfo) -> Vec<Face> {
     handles
         .map(|handle| {
             let hue = hue(handle);
-            Face {
-                initials: initials(&name_of(handle)),
-                colour: format!("hsl({hue}, 62%, 46%)"),
-                hue,
-            }
+            Face { initials: initials(&name_of(handle)), colour: format!("hsl({hue}, 62%, 46%)"), hue }
         })
         .collect()
 }
@@ -172,11 +151,7 @@ pub(crate) fn faces(info: &BotInfo) -> Vec<Face> {
 pub(crate) fn display_name(info: &BotInfo) -> String {
     let name = escape::plain(&info.name);
     if name.is_empty() {
-        info.handles
-            .iter()
-            .map(|h| bare_handle(h))
-            .collect::<Vec<_>>()
-            .join(" & ")
+        info.handles.iter().map(|h| bare_handle(h)).collect::<Vec<_>>().join(" & ")
     } else {
         name
     }
@@ -184,12 +159,7 @@ pub(crate) fn display_name(info: &BotInfo) -> String {
 
 /// `AI BOT` or `AI CYBORG`, without the robot.
 pub(crate) fn plain_label(info: &BotInfo) -> String {
-    info.label()
-        .chars()
-        .filter(char::is_ascii)
-        .collect::<String>()
-        .trim()
-        .to_string()
+    info.label().chars().filter(char::is_ascii).collect::<String>().trim().to_string()
 }
 
 /// A handle without `@`, in one line.
@@ -200,35 +170,26 @@ pub(crate) fn bare_handle(handle: &str) -> String {
 /// First letters of the first and the last word that have letters, upper case.
 fn initials(name: &str) -> String {
     let name = escape::plain(name);
-    let mut letters = name
-        .split([' ', '_', '-', '.'])
-        .filter_map(|word| word.chars().find(|c| c.is_alphanumeric()));
+    let mut letters =
+        name.split([' ', '_', '-', '.']).filter_map(|word| word.chars().find(|c| c.is_alphanumeric()));
     let first = letters.next();
     let last = letters.next_back();
-    let text: String = first
-        .into_iter()
-        .chain(last)
-        .flat_map(char::to_uppercase)
-        .take(3)
-        .collect();
+    let text: String = first.into_iter().chain(last).flat_map(char::to_uppercase).take(3).collect();
     if text.is_empty() { "?".into() } else { text }
 }
 
 /// A hue that stays with the handle (FNV-1a), away from the muddy yellows.
 fn hue(handle: &str) -> u32 {
-    let hash = handle.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash =
+        handle.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     (140 + hash % 230) % 360
 }
 
 /// The start and the completion that the picture shows; an empty completion
 /// where no draft is known.
 fn shown_draft(extras: &CardExtras) -> (String, String) {
-    let drafts = extras
-        .samples
-        .iter()
-        .flat_map(|sample| sample.drafts.iter().map(|draft| (&sample.prompt, draft)));
+    let drafts =
+        extras.samples.iter().flat_map(|sample| sample.drafts.iter().map(|draft| (&sample.prompt, draft)));
     for (prompt, draft) in drafts {
         let (start, rest) = split_draft(prompt, draft);
         if !rest.trim().is_empty() {
@@ -280,33 +241,18 @@ fn procedure(p: &Provenance) -> Vec<(&'static str, String)> {
     let mut row = |label, value: Option<String>| rows.extend(value.map(|value| (label, value)));
     row(
         "Started from",
-        p.base.as_deref().map(|base| {
-            if base == "scratch" {
-                "random weights".into()
-            } else {
-                base.into()
-            }
-        }),
+        p.base.as_deref().map(|base| if base == "scratch" { "random weights".into() } else { base.into() }),
     );
     row("Parameters", p.parameters.map(grouped));
     row("Epochs", p.epochs.map(|n| n.to_string()));
     row("Steps", p.steps.map(|n| grouped(n as u64)));
-    row(
-        "Learning rate",
-        p.learning_rate.map(|rate| format!("{rate:e}")),
-    );
+    row("Learning rate", p.learning_rate.map(|rate| format!("{rate:e}")));
     row("Batch", p.batch.map(|n| n.to_string()));
     row("Tokens a block", p.context.map(|n| grouped(n as u64)));
     row("Tokens seen", p.train_tokens.map(grouped));
     row("Seed", p.seed.map(|n| n.to_string()));
-    row(
-        "Loss at the start",
-        p.first_loss.map(|loss| format!("{loss:.3}")),
-    );
-    row(
-        "Loss at the end",
-        p.final_loss.map(|loss| format!("{loss:.3}")),
-    );
+    row("Loss at the start", p.first_loss.map(|loss| format!("{loss:.3}")));
+    row("Loss at the end", p.final_loss.map(|loss| format!("{loss:.3}")));
     row("Time", p.train_seconds.map(duration));
     rows
 }

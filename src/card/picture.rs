@@ -29,9 +29,7 @@ pub enum PictureError {
 /// Line height of the post, ems.
 const LEADING: f32 = 1.26;
 /// The post's sizes, pixels an em, largest first.
-const SIZES: [f32; 11] = [
-    72.0, 66.0, 60.0, 56.0, 52.0, 48.0, 44.0, 40.0, 36.0, 33.0, 30.0,
-];
+const SIZES: [f32; 11] = [72.0, 66.0, 60.0, 56.0, 52.0, 48.0, 44.0, 40.0, 36.0, 33.0, 30.0];
 
 /// Left edge and width of what stands on the white sheet, pixels.
 const LEFT: f32 = 112.0;
@@ -41,21 +39,20 @@ const INK: &str = "#14171f";
 const GREY: &str = "#5b6475";
 
 /// Draws a post of [`WIDTH`] x [`HEIGHT`] pixels as PNG: the start in bold,
-/// then the completion; a cursor where there is none. Characters without a
-/// font on this machine become boxes, never an error.
+/// then the completion; a cursor where there is none. Without a font on this
+/// machine, an emoji is left out and a letter becomes a box; neither is an error.
 pub fn draw(info: &BotInfo, start: &str, completion: &str) -> Result<Vec<u8>, PictureError> {
-    svg::rasterise(&document(info, start, completion)?)
+    let missing = svg::signs_without_font(&format!("{} {start} {completion}", info.name))?;
+    let drawable = |text: &str| text.chars().filter(|c| !missing.contains(c)).collect::<String>();
+    let info = BotInfo { name: drawable(&info.name), ..info.clone() };
+    svg::rasterise(&document(&info, &drawable(start), &drawable(completion))?)
 }
 
 fn document(info: &BotInfo, start: &str, completion: &str) -> Result<String, PictureError> {
     let faces = faces(info);
     let hue = faces.first().map_or(220, |face| face.hue);
     // Towards magenta from either side: the way over yellow is muddy.
-    let beside = if hue < 290 && hue >= 140 {
-        hue + 42
-    } else {
-        (hue + 310) % 360
-    };
+    let beside = if (140..290).contains(&hue) { hue + 42 } else { (hue + 310) % 360 };
     let second_hue = faces.get(1).map_or(beside, |face| face.hue);
     let mut out = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="{family}">
@@ -86,10 +83,7 @@ fn draw_faces(out: &mut String, faces: &[Face]) -> f32 {
     let centre = |i: usize| LEFT + RADIUS + STEP * i as f32;
     // The first lies on top.
     for (i, Face { initials, hue, .. }) in faces.iter().enumerate().rev() {
-        let (x, size) = (
-            centre(i),
-            if initials.chars().count() > 2 { 30 } else { 38 },
-        );
+        let (x, size) = (centre(i), if initials.chars().count() > 2 { 30 } else { 38 });
         *out += &format!(
             r##"<linearGradient id="face{i}" x1="0" y1="0" x2="1" y2="1"><stop offset="0" stop-color="hsl({hue}, 74%, 60%)"/><stop offset="1" stop-color="hsl({hue}, 68%, 38%)"/></linearGradient>
 <circle cx="{x}" cy="142" r="{ring}" fill="#fff"/><circle cx="{x}" cy="142" r="{RADIUS}" fill="url(#face{i})"/>
@@ -124,35 +118,14 @@ fn draw_label(out: &mut String, label: &str, hue: u32) -> Result<f32, PictureErr
 
 /// Name over handles, between two edges.
 fn draw_names(out: &mut String, info: &BotInfo, left: f32, right: f32) -> Result<(), PictureError> {
-    let handles: Vec<String> = info
-        .handles
-        .iter()
-        .map(|handle| format!("@{}", bare_handle(handle)))
-        .collect();
+    let handles: Vec<String> =
+        info.handles.iter().map(|handle| format!("@{}", bare_handle(handle))).collect();
     let lines = [
-        (
-            display_name(info),
-            true,
-            &[44.0, 40.0, 36.0, 32.0][..],
-            136.0,
-            INK,
-        ),
-        (
-            handles.join(" · "),
-            false,
-            &[29.0, 26.0, 23.0][..],
-            177.0,
-            GREY,
-        ),
+        (display_name(info), true, &[44.0, 40.0, 36.0, 32.0][..], 136.0, INK),
+        (handles.join(" · "), false, &[29.0, 26.0, 23.0][..], 177.0, GREY),
     ];
     for (text, bold, sizes, y, colour) in lines {
-        let run = Run {
-            text,
-            style: Style {
-                bold,
-                accent: false,
-            },
-        };
+        let run = Run { text, style: Style { bold, accent: false } };
         let block = typeset::fit(&[run], right - left, sizes[0] * 1.1, 1.0, sizes)?;
         if let Some(line) = block.lines.first() {
             draw_line(out, line, left, y, block.size, colour, "");
@@ -162,19 +135,10 @@ fn draw_names(out: &mut String, info: &BotInfo, left: f32, right: f32) -> Result
 }
 
 /// The post itself, centred between the names and the footer.
-fn draw_post(
-    out: &mut String,
-    start: &str,
-    completion: &str,
-    hue: u32,
-) -> Result<(), PictureError> {
+fn draw_post(out: &mut String, start: &str, completion: &str, hue: u32) -> Result<(), PictureError> {
     const TOP: f32 = 218.0;
     const SPACE: f32 = 264.0;
-    let glue = if completion.starts_with(char::is_whitespace) {
-        " "
-    } else {
-        ""
-    };
+    let glue = if completion.starts_with(char::is_whitespace) { " " } else { "" };
     let completion = escape::plain(completion);
     let runs = typeset::post_runs(start, &format!("{glue}{completion}"));
     let Block { size, lines } = typeset::fit(&runs, INNER_WIDTH, SPACE, LEADING, &SIZES)?;
@@ -189,11 +153,7 @@ fn draw_post(
     if completion.is_empty() {
         let last_width = match lines.last() {
             Some(line) => {
-                typeset::widths(std::slice::from_ref(line))?
-                    .first()
-                    .copied()
-                    .unwrap_or_default()
-                    * size
+                typeset::widths(std::slice::from_ref(line))?.first().copied().unwrap_or_default() * size
             }
             None => {
                 y += LEADING * 72.0;
@@ -219,50 +179,18 @@ fn draw_footer(out: &mut String, info: &BotInfo) -> Result<(), PictureError> {
         [one] if info.notice.is_none() => format!(", not by @{}", bare_handle(one)),
         _ => String::new(),
     };
-    let claim = Run {
-        text: format!("Written by a neural network{whom}"),
-        style: Style::default(),
-    };
-    let block = typeset::fit(
-        &[claim],
-        INNER_WIDTH - brand_width - 40.0,
-        SIZE * 1.1,
-        1.0,
-        &[SIZE],
-    )?;
-    *out +=
-        &format!(r##"<path d="M{LEFT} 501h{INNER_WIDTH}" stroke="#e4e8ef" stroke-width="2"/>"##);
+    let claim = Run { text: format!("Written by a neural network{whom}"), style: Style::default() };
+    let block = typeset::fit(&[claim], INNER_WIDTH - brand_width - 40.0, SIZE * 1.1, 1.0, &[SIZE])?;
+    *out += &format!(r##"<path d="M{LEFT} 501h{INNER_WIDTH}" stroke="#e4e8ef" stroke-width="2"/>"##);
     if let Some(line) = block.lines.first() {
         draw_line(out, line, LEFT, 541.0, SIZE, GREY, "");
     }
-    let run = Run {
-        text: brand.into(),
-        style: Style {
-            bold: true,
-            accent: false,
-        },
-    };
-    draw_line(
-        out,
-        &[run],
-        LEFT + INNER_WIDTH - brand_width,
-        541.0,
-        SIZE,
-        GREY,
-        "",
-    );
+    let run = Run { text: brand.into(), style: Style { bold: true, accent: false } };
+    draw_line(out, &[run], LEFT + INNER_WIDTH - brand_width, 541.0, SIZE, GREY, "");
     Ok(())
 }
 
-fn draw_line(
-    out: &mut String,
-    line: &[Run],
-    x: f32,
-    y: f32,
-    size: f32,
-    colour: &str,
-    accent: &str,
-) {
+fn draw_line(out: &mut String, line: &[Run], x: f32, y: f32, size: f32, colour: &str, accent: &str) {
     *out += &format!(
         "<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\" fill=\"{colour}\" xml:space=\"preserve\">{}</text>\n",
         typeset::spans(line, accent),
@@ -271,17 +199,8 @@ fn draw_line(
 
 /// Ems.
 fn line_width(text: &str, bold: bool) -> Result<f32, PictureError> {
-    let line = vec![Run {
-        text: text.into(),
-        style: Style {
-            bold,
-            accent: false,
-        },
-    }];
-    Ok(typeset::widths(&[line])?
-        .first()
-        .copied()
-        .unwrap_or_default())
+    let line = vec![Run { text: text.into(), style: Style { bold, accent: false } }];
+    Ok(typeset::widths(&[line])?.first().copied().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -292,14 +211,11 @@ mod tests {
     use crate::bundle::manifest::AccountCounts;
 
     fn bot(name: &str, handles: &[&str]) -> BotInfo {
-        let accounts = handles
-            .iter()
-            .zip(name.split(" & "))
-            .map(|(handle, name)| AccountCounts {
-                handle: handle.to_string(),
-                name: name.into(),
-                ..AccountCounts::default()
-            });
+        let accounts = handles.iter().zip(name.split(" & ")).map(|(handle, name)| AccountCounts {
+            handle: handle.to_string(),
+            name: name.into(),
+            ..AccountCounts::default()
+        });
         BotInfo {
             name: name.into(),
             handles: handles.iter().map(|handle| handle.to_string()).collect(),
@@ -313,11 +229,7 @@ mod tests {
         let mut reader = png::Decoder::new(Cursor::new(png)).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let frame = reader.next_frame(&mut pixels).unwrap();
-        let colours = pixels
-            .chunks_exact(4)
-            .step_by(7)
-            .map(|p| [p[0], p[1], p[2], p[3]])
-            .collect();
+        let colours = pixels.chunks_exact(4).step_by(7).map(|p| [p[0], p[1], p[2], p[3]]).collect();
         (frame.width, frame.height, colours)
     }
 
@@ -335,23 +247,14 @@ mod tests {
     #[test]
     fn a_draft_becomes_a_picture_of_the_promised_size() {
         let info = bot("Maren Holm", &["keeper_of_the_skerry_light"]);
-        check(
-            "one.png",
-            &info,
-            "My dream is",
-            " a fog so polite it knocks before it comes in. #skerry",
-        );
+        check("one.png", &info, "My dream is", " a fog so polite it knocks before it comes in. #skerry");
     }
 
     #[test]
     fn several_accounts_share_a_picture() {
         let info = bot(
             "Maren Holm & The Fog & Gull No. 7",
-            &[
-                "keeper_of_the_skerry_light",
-                "TheFog",
-                "gull_number_seven_of_the_pier",
-            ],
+            &["keeper_of_the_skerry_light", "TheFog", "gull_number_seven_of_the_pier"],
         );
         check(
             "three.png",
@@ -363,38 +266,27 @@ mod tests {
 
     #[test]
     fn without_a_draft_there_is_a_cursor() {
-        check(
-            "cursor.png",
-            &bot("Maren Holm", &["keeper_of_the_skerry_light"]),
-            "My dream is",
-            "",
-        );
+        check("cursor.png", &bot("Maren Holm", &["keeper_of_the_skerry_light"]), "My dream is", "");
     }
 
     #[test]
     fn hostile_and_foreign_text_is_drawn() {
         let info = bot("</text><script>&\"'\u{202e}\u{0}", &["灯台守🤖<x>"]);
-        check(
-            "hostile.png",
-            &info,
-            "灯台守の夢は]]>",
-            &" <tspan>&amp; ".repeat(60),
-        );
+        check("hostile.png", &info, "灯台守の夢は]]>", &" <tspan>&amp; ".repeat(60));
         check("empty.png", &bot("", &[]), "", "");
-        check(
-            "long.png",
-            &bot(&"Extraordinarily ".repeat(12), &[&"w".repeat(90)]),
-            "a",
-            &"b".repeat(400),
-        );
+        check("long.png", &bot(&"Extraordinarily ".repeat(12), &[&"w".repeat(90)]), "a", &"b".repeat(400));
+    }
+
+    #[test]
+    fn a_sign_without_a_font_is_left_out() {
+        let info = bot("Maren \u{10fffd} Holm", &["m"]);
+        let plain = bot("Maren Holm", &["m"]);
+        assert_eq!(draw(&info, "A", " b \u{10fffd} c").unwrap(), draw(&plain, "A", " b c").unwrap());
     }
 
     #[test]
     fn one_bot_has_one_picture() {
         let info = bot("Maren Holm", &["keeper_of_the_skerry_light"]);
-        assert_eq!(
-            draw(&info, "A", " b").unwrap(),
-            draw(&info, "A", " b").unwrap()
-        );
+        assert_eq!(draw(&info, "A", " b").unwrap(), draw(&info, "A", " b").unwrap());
     }
 }

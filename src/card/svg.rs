@@ -2,14 +2,17 @@
 //! only for a character that the typeface lacks, so that the picture of a bot
 //! in Latin, Greek or Cyrillic letters is the same on every machine.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    collections::HashSet,
+    sync::{Arc, LazyLock, Mutex},
+};
 
 use resvg::{
     tiny_skia::{Pixmap, Transform},
     usvg::{FontResolver, Options, Tree, fontdb},
 };
 
-use super::picture::PictureError;
+use super::{escape, picture::PictureError};
 
 /// The family name inside the fonts.
 pub const FAMILY: &str = "Inter Display";
@@ -36,6 +39,26 @@ static ALL_FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
 
 /// Reads a document and lays out its text.
 pub fn parse(svg: &str) -> Result<Tree, PictureError> {
+    parse_noting(svg, |_| ())
+}
+
+/// Emoji and other signs, no letters or digits, that no font here can draw.
+pub fn signs_without_font(text: &str) -> Result<HashSet<char>, PictureError> {
+    let missing = Mutex::new(HashSet::new());
+    let svg = format!(
+        r#"<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><text y="5">{}</text></svg>"#,
+        escape::xml(text)
+    );
+    parse_noting(&svg, |c| {
+        if let (false, Ok(mut missing)) = (c.is_alphanumeric(), missing.lock()) {
+            missing.insert(c);
+        }
+    })?;
+    Ok(missing.into_inner().unwrap_or_default())
+}
+
+/// As [`parse`]; calls `note` with each character that no font has.
+fn parse_noting(svg: &str, note: impl Fn(char) + Send + Sync) -> Result<Tree, PictureError> {
     let fallback = FontResolver::default_fallback_selector();
     let options = Options {
         font_family: FAMILY.into(),
@@ -48,7 +71,11 @@ pub fn parse(svg: &str) -> Result<Tree, PictureError> {
                 if !Arc::ptr_eq(fonts, &ALL_FONTS) {
                     *fonts = ALL_FONTS.clone();
                 }
-                fallback(c, used, fonts)
+                let found = fallback(c, used, fonts);
+                if found.is_none() {
+                    note(c);
+                }
+                found
             }),
         },
         ..Options::default()
@@ -60,10 +87,21 @@ pub fn parse(svg: &str) -> Result<Tree, PictureError> {
 pub fn rasterise(svg: &str) -> Result<Vec<u8>, PictureError> {
     let tree = parse(svg)?;
     let size = tree.size().to_int_size();
-    let mut pixels = Pixmap::new(size.width(), size.height())
-        .ok_or(PictureError::Size(size.width(), size.height()))?;
+    let mut pixels =
+        Pixmap::new(size.width(), size.height()).ok_or(PictureError::Size(size.width(), size.height()))?;
     resvg::render(&tree, Transform::identity(), &mut pixels.as_mut());
-    pixels
-        .encode_png()
-        .map_err(|error| PictureError::Png(error.to_string()))
+    pixels.encode_png().map_err(|error| PictureError::Png(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_signs_are_found_missing() {
+        assert!(signs_without_font("Latin, Ελληνικά, кириллица! “…” → ✓").unwrap().is_empty());
+        // A private character, a letter of a script that few machines have a font for.
+        let missing = signs_without_font("a\u{10fffd}\u{12000}").unwrap();
+        assert_eq!(missing, HashSet::from(['\u{10fffd}']));
+    }
 }

@@ -16,10 +16,7 @@ fn full() -> (BotInfo, CardExtras) {
     };
     let info = BotInfo {
         name: "Maren Holm & The Fog".into(),
-        handles: vec![
-            "keeper_of_the_skerry_light".into(),
-            "the_fog_of_the_skerry".into(),
-        ],
+        handles: vec!["keeper_of_the_skerry_light".into(), "the_fog_of_the_skerry".into()],
         accounts: vec![
             account("keeper_of_the_skerry_light", "Maren Holm", 5210),
             account("the_fog_of_the_skerry", "The Fog", 871),
@@ -28,9 +25,7 @@ fn full() -> (BotInfo, CardExtras) {
         provenance: Provenance {
             made_with: "huggingtweets 0.1.0".into(),
             base: Some("scratch".into()),
-            command: Some(
-                "huggingtweets train keeper.zip fog.zip --base scratch --seed 7 --out bot".into(),
-            ),
+            command: Some("huggingtweets train keeper.zip fog.zip --base scratch --seed 7 --out bot".into()),
             seed: Some(7),
             epochs: Some(4),
             steps: Some(1240),
@@ -64,20 +59,10 @@ fn full() -> (BotInfo, CardExtras) {
                 seed: None,
             },
         ],
-        verbatim: Some(VerbatimShare {
-            drafts: 200,
-            verbatim: 31,
-            seed: 1,
-        }),
+        verbatim: Some(VerbatimShare { drafts: 200, verbatim: 31, seed: 1 }),
         perplexities: vec![
-            PrecisionPerplexity {
-                precision: "f32".into(),
-                perplexity: 9.8731,
-            },
-            PrecisionPerplexity {
-                precision: "q8_0".into(),
-                perplexity: 9.8802,
-            },
+            PrecisionPerplexity { precision: "f32".into(), perplexity: 9.8731 },
+            PrecisionPerplexity { precision: "q8_0".into(), perplexity: 9.8802 },
         ],
         ..CardExtras::default()
     };
@@ -115,17 +100,12 @@ fn front_matter(card: &str) -> Vec<(String, Vec<String>)> {
             return serde_json::from_str(text).unwrap();
         }
         assert!(
-            text.chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)),
+            text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)),
             "not a plain word: {text}"
         );
         text.to_string()
     };
-    let (head, _) = card
-        .strip_prefix("---\n")
-        .unwrap()
-        .split_once("\n---\n")
-        .unwrap();
+    let (head, _) = card.strip_prefix("---\n").unwrap().split_once("\n---\n").unwrap();
     let mut entries: Vec<(String, Vec<String>)> = Vec::new();
     for line in head.lines() {
         if let Some(item) = line.strip_prefix("- ") {
@@ -133,11 +113,7 @@ fn front_matter(card: &str) -> Vec<(String, Vec<String>)> {
             entries.last_mut().unwrap().1.push(scalar(item));
         } else {
             let (key, value) = line.split_once(':').unwrap();
-            let values = if value.is_empty() {
-                vec![]
-            } else {
-                vec![scalar(value)]
-            };
+            let values = if value.is_empty() { vec![] } else { vec![scalar(value)] };
             entries.push((key.into(), values));
         }
     }
@@ -147,10 +123,7 @@ fn front_matter(card: &str) -> Vec<(String, Vec<String>)> {
 fn value<'a>(entries: &'a [(String, Vec<String>)], key: &str) -> Vec<&'a str> {
     let found: Vec<_> = entries.iter().filter(|(k, _)| k == key).collect();
     assert!(found.len() <= 1, "{key} stands twice");
-    found
-        .iter()
-        .flat_map(|(_, values)| values.iter().map(String::as_str))
-        .collect()
+    found.iter().flat_map(|(_, values)| values.iter().map(String::as_str)).collect()
 }
 
 /// Set `HUGGINGTWEETS_BLESS` to write the file again, then read the change.
@@ -173,21 +146,14 @@ fn the_front_matter_is_what_the_hub_reads() {
     assert_eq!(value(&entries, "license"), ["mit"]);
     assert_eq!(value(&entries, "library_name"), ["transformers"]);
     assert_eq!(value(&entries, "pipeline_tag"), ["text-generation"]);
-    assert_eq!(
-        value(&entries, "thumbnail"),
-        ["https://lights.example/skerry/bot/predictions.png"]
-    );
+    assert_eq!(value(&entries, "thumbnail"), ["https://lights.example/skerry/bot/predictions.png"]);
     assert_eq!(value(&entries, "tags"), ["huggingtweets", "gpt2"]);
     assert_eq!(value(&entries, "widget"), ["My dream is"]);
 }
 
 #[test]
 fn what_is_not_known_is_left_out() {
-    let info = BotInfo {
-        name: "N".into(),
-        handles: vec!["n".into()],
-        ..BotInfo::default()
-    };
+    let info = BotInfo { name: "N".into(), handles: vec!["n".into()], ..BotInfo::default() };
     let card = render(&info, &CardExtras::default()).unwrap();
     for absent in [
         "license:",
@@ -237,10 +203,7 @@ fn a_written_card_has_its_pictures() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), &info, &extras).unwrap();
     for name in FILES {
-        assert!(
-            dir.path().join(name).metadata().unwrap().len() > 1000,
-            "{name}"
-        );
+        assert!(dir.path().join(name).metadata().unwrap().len() > 1000, "{name}");
     }
     if let Some(folder) = std::env::var_os("HUGGINGTWEETS_PICTURES") {
         for name in FILES {
@@ -252,19 +215,10 @@ fn a_written_card_has_its_pictures() {
 #[test]
 fn the_picture_shows_the_first_draft_that_says_something() {
     let (_, mut extras) = full();
-    assert_eq!(
-        shown_draft(&extras),
-        ("My dream is".into(), " a fog that knocks.".into())
-    );
+    assert_eq!(shown_draft(&extras), ("My dream is".into(), " a fog that knocks.".into()));
     extras.samples[0].drafts[0] = "My dream is".into();
-    assert_eq!(
-        shown_draft(&extras),
-        ("My dream is".into(), "n't *yours*, gull. #skerry".into())
-    );
-    assert_eq!(
-        shown_draft(&CardExtras::default()),
-        ("My dream is".into(), String::new())
-    );
+    assert_eq!(shown_draft(&extras), ("My dream is".into(), "n't *yours*, gull. #skerry".into()));
+    assert_eq!(shown_draft(&CardExtras::default()), ("My dream is".into(), String::new()));
 }
 
 #[test]
@@ -277,10 +231,7 @@ fn initials_are_letters_of_the_name() {
 
 #[test]
 fn numbers_read_well() {
-    assert_eq!(
-        (grouped(7), grouped(1_234_567)),
-        ("7".into(), "1,234,567".into())
-    );
+    assert_eq!((grouped(7), grouped(1_234_567)), ("7".into(), "1,234,567".into()));
     assert_eq!(
         (duration(12.4), duration(754.2), duration(7505.0)),
         ("12 s".into(), "12 min 34 s".into(), "2 h 5 min".into())

@@ -57,10 +57,7 @@ pub fn fit(
     if atoms.iter().any(|atom| atom.width > width / smallest) {
         atoms = measured(split_long(atoms, width / smallest))?.0;
     }
-    let mut block = Block {
-        size: smallest,
-        lines: Vec::new(),
-    };
+    let mut block = Block { size: smallest, lines: Vec::new() };
     for &size in sizes {
         let too_wide = atoms.iter().any(|atom| atom.width > width / size);
         let lines = wrap(&atoms, space, width / size);
@@ -82,11 +79,9 @@ pub fn fit(
 
 /// Widths of single lines in ems, in one pass.
 pub fn widths(lines: &[Vec<Run>]) -> Result<Vec<f32>, PictureError> {
-    let mut document =
-        String::from(r#"<svg xmlns="http://www.w3.org/2000/svg" width="1000" height="1000">"#);
+    let mut document = String::from(r#"<svg xmlns="http://www.w3.org/2000/svg" width="1000" height="1000">"#);
     for (i, line) in lines.iter().enumerate() {
-        document +=
-            &format!(r#"<text id="t{i}" y="500" font-size="{MEASURE_SIZE}" xml:space="preserve">"#);
+        document += &format!(r#"<text id="t{i}" y="500" font-size="{MEASURE_SIZE}" xml:space="preserve">"#);
         document += &spans(line, "");
         document += "</text>";
     }
@@ -101,19 +96,12 @@ pub fn spans(line: &[Run], accent: &str) -> String {
     let mut out = String::new();
     for Run { text, style } in line {
         let weight = if style.bold { 700 } else { 400 };
-        let fill = if style.accent && !accent.is_empty() {
-            format!(r#" fill="{accent}""#)
-        } else {
-            String::new()
-        };
+        let fill =
+            if style.accent && !accent.is_empty() { format!(r#" fill="{accent}""#) } else { String::new() };
         // Spaces stand inside of runs; `xml` would trim them.
         let (lead, trail) = (text.starts_with(' '), text.ends_with(' ') && text.len() > 1);
-        let text = format!(
-            "{}{}{}",
-            if lead { " " } else { "" },
-            escape::xml(text),
-            if trail { " " } else { "" }
-        );
+        let text =
+            format!("{}{}{}", if lead { " " } else { "" }, escape::xml(text), if trail { " " } else { "" });
         out += &format!(r#"<tspan font-weight="{weight}"{fill}>{text}</tspan>"#);
     }
     out
@@ -125,10 +113,7 @@ pub fn post_runs(start: &str, completion: &str) -> Vec<Run> {
     for (text, bold) in [(start, true), (completion, false)] {
         for piece in text.split_inclusive(' ') {
             let accent = piece.trim_end().len() > 1 && piece.starts_with(['@', '#']);
-            runs.push(Run {
-                text: piece.into(),
-                style: Style { bold, accent },
-            });
+            runs.push(Run { text: piece.into(), style: Style { bold, accent } });
         }
     }
     runs
@@ -138,10 +123,7 @@ fn collect_widths(group: &Group, found: &mut [f32]) {
     for node in group.children() {
         match node {
             Node::Text(text) => {
-                let index = text
-                    .id()
-                    .strip_prefix('t')
-                    .and_then(|i| i.parse::<usize>().ok());
+                let index = text.id().strip_prefix('t').and_then(|i| i.parse::<usize>().ok());
                 if let Some(width) = index.and_then(|i| found.get_mut(i)) {
                     *width = text.bounding_box().width() / MEASURE_SIZE;
                 }
@@ -164,11 +146,7 @@ fn atoms(runs: &[Run]) -> Vec<Atom> {
             }
             let alone = breaks_anywhere(c);
             if !open || alone {
-                atoms.push(Atom {
-                    runs: Vec::new(),
-                    space_before,
-                    width: 0.0,
-                });
+                atoms.push(Atom { runs: Vec::new(), space_before, width: 0.0 });
             }
             (space_before, open) = (false, !alone);
             if let Some(atom) = atoms.last_mut() {
@@ -186,12 +164,7 @@ fn breaks_anywhere(c: char) -> bool {
 
 /// Fills in the atoms' widths; also the width of a space, in ems.
 fn measured(mut atoms: Vec<Atom>) -> Result<(Vec<Atom>, f32), PictureError> {
-    let plain = |text: &str| {
-        vec![Run {
-            text: text.into(),
-            style: Style::default(),
-        }]
-    };
+    let plain = |text: &str| vec![Run { text: text.into(), style: Style::default() }];
     let mut lines: Vec<Vec<Run>> = atoms.iter().map(|atom| atom.runs.clone()).collect();
     lines.push(plain("n n"));
     lines.push(plain("nn"));
@@ -208,29 +181,14 @@ fn measured(mut atoms: Vec<Atom>) -> Result<(Vec<Atom>, f32), PictureError> {
 fn split_long(atoms: Vec<Atom>, line_width: f32) -> Vec<Atom> {
     let mut out = Vec::new();
     for atom in atoms {
-        let characters: Vec<(char, Style)> = atom
-            .runs
-            .iter()
-            .flat_map(|run| run.text.chars().map(|c| (c, run.style)))
-            .collect();
+        let characters: Vec<(char, Style)> =
+            atom.runs.iter().flat_map(|run| run.text.chars().map(|c| (c, run.style))).collect();
         // One part more than needed, as letters differ in width.
-        let parts = if atom.width > line_width {
-            (atom.width / line_width).ceil() as usize + 1
-        } else {
-            1
-        };
-        for (i, part) in characters
-            .chunks(characters.len().div_ceil(parts).max(1))
-            .enumerate()
-        {
+        let parts = if atom.width > line_width { (atom.width / line_width).ceil() as usize + 1 } else { 1 };
+        for (i, part) in characters.chunks(characters.len().div_ceil(parts).max(1)).enumerate() {
             let mut runs = Vec::new();
-            part.iter()
-                .for_each(|&(c, style)| push_text(&mut runs, c, style));
-            out.push(Atom {
-                runs,
-                space_before: atom.space_before && i == 0,
-                width: 0.0,
-            });
+            part.iter().for_each(|&(c, style)| push_text(&mut runs, c, style));
+            out.push(Atom { runs, space_before: atom.space_before && i == 0, width: 0.0 });
         }
     }
     out
@@ -266,10 +224,7 @@ fn end_in_ellipsis(line: &mut Vec<Run>, line_width: f32) -> Result<(), PictureEr
         let mut candidate = line.clone();
         let style = candidate.last().map(|run| run.style).unwrap_or_default();
         push_text(&mut candidate, '…', style);
-        let width = widths(std::slice::from_ref(&candidate))?
-            .first()
-            .copied()
-            .unwrap_or_default();
+        let width = widths(std::slice::from_ref(&candidate))?.first().copied().unwrap_or_default();
         let Some(last) = line.last_mut() else {
             return Ok(());
         };
@@ -287,10 +242,7 @@ fn end_in_ellipsis(line: &mut Vec<Run>, line_width: f32) -> Result<(), PictureEr
 fn push_text(runs: &mut Vec<Run>, c: char, style: Style) {
     match runs.last_mut() {
         Some(run) if run.style == style => run.text.push(c),
-        _ => runs.push(Run {
-            text: c.into(),
-            style,
-        }),
+        _ => runs.push(Run { text: c.into(), style }),
     }
 }
 
@@ -308,19 +260,12 @@ mod tests {
     use super::*;
 
     fn text(block: &Block) -> Vec<String> {
-        block
-            .lines
-            .iter()
-            .map(|line| line.iter().map(|run| run.text.as_str()).collect())
-            .collect()
+        block.lines.iter().map(|line| line.iter().map(|run| run.text.as_str()).collect()).collect()
     }
 
     #[test]
     fn lines_stay_inside_the_box() {
-        let runs = post_runs(
-            "My dream is",
-            &" a lamp that never asks who is out there".repeat(5),
-        );
+        let runs = post_runs("My dream is", &" a lamp that never asks who is out there".repeat(5));
         let block = fit(&runs, 900.0, 300.0, 1.25, &[60.0, 50.0, 40.0, 30.0]).unwrap();
         assert!(block.lines.len() as f32 * 1.25 * block.size <= 300.0);
         for width in widths(&block.lines).unwrap() {
@@ -330,14 +275,7 @@ mod tests {
 
     #[test]
     fn text_too_long_ends_in_an_ellipsis() {
-        let block = fit(
-            &post_runs("Once", &" more".repeat(400)),
-            600.0,
-            200.0,
-            1.2,
-            &[40.0],
-        )
-        .unwrap();
+        let block = fit(&post_runs("Once", &" more".repeat(400)), 600.0, 200.0, 1.2, &[40.0]).unwrap();
         assert_eq!(block.lines.len(), 4);
         assert!(text(&block)[3].ends_with('…'));
     }
@@ -351,26 +289,14 @@ mod tests {
 
     #[test]
     fn a_word_half_bold_stays_whole() {
-        let block = fit(
-            &post_runs("My dream is", "n't over"),
-            5000.0,
-            100.0,
-            1.2,
-            &[40.0],
-        )
-        .unwrap();
+        let block = fit(&post_runs("My dream is", "n't over"), 5000.0, 100.0, 1.2, &[40.0]).unwrap();
         assert_eq!(text(&block), ["My dream isn't over"]);
         assert!(block.lines[0][0].style.bold && !block.lines[0].last().unwrap().style.bold);
     }
 
     #[test]
     fn nothing_gives_no_lines() {
-        assert!(
-            fit(&post_runs("", ""), 500.0, 100.0, 1.2, &[40.0])
-                .unwrap()
-                .lines
-                .is_empty()
-        );
+        assert!(fit(&post_runs("", ""), 500.0, 100.0, 1.2, &[40.0]).unwrap().lines.is_empty());
     }
 
     proptest::proptest! {

@@ -31,13 +31,8 @@ pub fn locate(named: Option<&Path>) -> anyhow::Result<PathBuf> {
         }
         return Ok(dir.into());
     }
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|exe| exe.parent().map(Path::to_path_buf));
-    match candidates(beside.as_deref())
-        .into_iter()
-        .find(|dir| is_page(dir))
-    {
+    let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_path_buf));
+    match candidates(beside.as_deref()).into_iter().find(|dir| is_page(dir)) {
         Some(dir) => Ok(dir),
         None => bail!(
             "the page is not built: run `make build` and start again here, or name its folder with --assets"
@@ -50,9 +45,7 @@ pub fn open_bot(dir: &Path) -> anyhow::Result<Bot> {
     let path = dir.join("bot.json");
     let json = match fs::read(&path) {
         Ok(json) => json,
-        Err(error)
-            if error.kind() == io::ErrorKind::NotFound && dir.join("config.json").is_file() =>
-        {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && dir.join("config.json").is_file() => {
             bail!(
                 "{dir} has no bot.json: `huggingtweets convert {dir} --out BOT` makes a bot of it",
                 dir = dir.display()
@@ -64,21 +57,14 @@ pub fn open_bot(dir: &Path) -> anyhow::Result<Bot> {
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
     let manifest = Manifest::from_json(&json).with_context(|| dir.display().to_string())?;
-    Ok(Bot {
-        dir: dir.into(),
-        manifest,
-    })
+    Ok(Bot { dir: dir.into(), manifest })
 }
 
 /// In order of preference.
 fn candidates(beside: Option<&Path>) -> Vec<PathBuf> {
     let share = Path::new("share").join("huggingtweets");
     let installed = beside.map(|dir| [dir.join(&share), dir.join("..").join(&share)]);
-    installed
-        .into_iter()
-        .flatten()
-        .chain([PathBuf::from("dist")])
-        .collect()
+    installed.into_iter().flatten().chain([PathBuf::from("dist")]).collect()
 }
 
 fn is_page(dir: &Path) -> bool {
@@ -93,10 +79,7 @@ mod tests {
     fn a_folder_that_is_no_page_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let error = locate(Some(dir.path())).unwrap_err().to_string();
-        assert!(
-            error.contains("index.html") && error.contains("make build"),
-            "{error}"
-        );
+        assert!(error.contains("index.html") && error.contains("make build"), "{error}");
         fs::write(dir.path().join("index.html"), "").unwrap();
         assert_eq!(locate(Some(dir.path())).unwrap(), dir.path());
     }
@@ -112,24 +95,11 @@ mod tests {
     #[test]
     fn a_folder_without_a_bot_is_an_error_of_one_line() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(
-            open_bot(dir.path())
-                .unwrap_err()
-                .to_string()
-                .contains("no bot.json")
-        );
+        assert!(open_bot(dir.path()).unwrap_err().to_string().contains("no bot.json"));
         fs::write(dir.path().join("config.json"), "{}").unwrap();
-        assert!(
-            open_bot(dir.path())
-                .unwrap_err()
-                .to_string()
-                .contains("convert")
-        );
+        assert!(open_bot(dir.path()).unwrap_err().to_string().contains("convert"));
         fs::write(dir.path().join("bot.json"), "{").unwrap();
         let error = format!("{:#}", open_bot(dir.path()).unwrap_err());
-        assert!(
-            error.contains("bot.json") && !error.contains('\n'),
-            "{error}"
-        );
+        assert!(error.contains("bot.json") && !error.contains('\n'), "{error}");
     }
 }

@@ -54,14 +54,12 @@ fn update(dir: &Path, given: CardExtras) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write in {}", dir.display()))?;
     card::write(aside.path(), &manifest.info, &extras)?;
     for name in card::FILES {
-        let bytes = fs::read(aside.path().join(name))
-            .with_context(|| format!("cannot read {name} back"))?;
+        let bytes = fs::read(aside.path().join(name)).with_context(|| format!("cannot read {name} back"))?;
         manifest.files.insert(name.into(), entry(&bytes));
     }
     manifest.card = (extras != CardExtras::default()).then_some(extras);
     let json = aside.path().join("bot.json");
-    fs::write(&json, manifest.to_json())
-        .with_context(|| format!("cannot write {}", json.display()))?;
+    fs::write(&json, manifest.to_json()).with_context(|| format!("cannot write {}", json.display()))?;
     for name in card::FILES.into_iter().chain(["bot.json"]) {
         fs::rename(aside.path().join(name), dir.join(name))
             .with_context(|| format!("cannot write {}", dir.join(name).display()))?;
@@ -76,16 +74,13 @@ fn given_extras(args: &Args) -> anyhow::Result<CardExtras> {
         None => CardExtras::default(),
     };
     if let Some(url) = &args.page {
-        let url = escape::page_url(url)
-            .ok_or_else(|| UsageError(format!("--page {url} is no web address")))?;
+        let url =
+            escape::page_url(url).ok_or_else(|| UsageError(format!("--page {url} is no web address")))?;
         extras.page_url = Some(url);
     }
     if let Some(name) = &args.repository {
-        let name = escape::repository(name).ok_or_else(|| {
-            UsageError(format!(
-                "--repository {name} is no repository's name, owner/name"
-            ))
-        })?;
+        let name = escape::repository(name)
+            .ok_or_else(|| UsageError(format!("--repository {name} is no repository's name, owner/name")))?;
         extras.repository = Some(name.into());
     }
     extras.language = args.language.clone().or(extras.language);
@@ -95,8 +90,7 @@ fn given_extras(args: &Args) -> anyhow::Result<CardExtras> {
 
 fn read_extras(path: &Path) -> anyhow::Result<CardExtras> {
     let json = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_slice(&json)
-        .with_context(|| format!("{} is no JSON of a card's extras", path.display()))
+    serde_json::from_slice(&json).with_context(|| format!("{} is no JSON of a card's extras", path.display()))
 }
 
 /// What `given` has, and else what was known.
@@ -106,27 +100,15 @@ fn merge(known: CardExtras, given: CardExtras) -> CardExtras {
         repository: given.repository.or(known.repository),
         language: given.language.or(known.language),
         license: given.license.or(known.license),
-        samples: if given.samples.is_empty() {
-            known.samples
-        } else {
-            given.samples
-        },
+        samples: if given.samples.is_empty() { known.samples } else { given.samples },
         verbatim: given.verbatim.or(known.verbatim),
-        perplexities: if given.perplexities.is_empty() {
-            known.perplexities
-        } else {
-            given.perplexities
-        },
+        perplexities: if given.perplexities.is_empty() { known.perplexities } else { given.perplexities },
     }
 }
 
 fn entry(bytes: &[u8]) -> FileEntry {
-    let hex = |bytes: &[u8]| {
-        Sha256::digest(bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    };
+    let hex =
+        |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     FileEntry {
         size: bytes.len() as u64,
         sha256: hex(bytes),
@@ -164,47 +146,22 @@ mod tests {
         }
         assert!(manifest.files.contains_key("config.json"));
         assert!(manifest.card.is_none());
-        assert_eq!(
-            fs::read_dir(dir.path()).unwrap().count(),
-            4,
-            "nothing is left aside"
-        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "nothing is left aside");
     }
 
     #[test]
     fn what_the_card_showed_it_shows_again() {
         let dir = bot();
-        let sample = Sample {
-            prompt: "Now".into(),
-            drafts: vec!["Now then.".into()],
-            seed: None,
-        };
-        update(
-            dir.path(),
-            CardExtras {
-                samples: vec![sample.clone()],
-                ..CardExtras::default()
-            },
-        )
-        .unwrap();
+        let sample = Sample { prompt: "Now".into(), drafts: vec!["Now then.".into()], seed: None };
+        update(dir.path(), CardExtras { samples: vec![sample.clone()], ..CardExtras::default() }).unwrap();
         let page = Some("https://a.example/".to_string());
-        update(
-            dir.path(),
-            CardExtras {
-                page_url: page.clone(),
-                ..CardExtras::default()
-            },
-        )
-        .unwrap();
+        update(dir.path(), CardExtras { page_url: page.clone(), ..CardExtras::default() }).unwrap();
         let extras = manifest(dir.path()).card.unwrap();
         assert_eq!((extras.samples, extras.page_url), (vec![sample], page));
         let before = fs::read_to_string(dir.path().join("README.md")).unwrap();
         assert!(before.contains("<b>Now</b> then.") && before.contains("](https://a.example/)"));
         update(dir.path(), CardExtras::default()).unwrap();
-        assert_eq!(
-            fs::read_to_string(dir.path().join("README.md")).unwrap(),
-            before
-        );
+        assert_eq!(fs::read_to_string(dir.path().join("README.md")).unwrap(), before);
     }
 
     #[test]
@@ -213,9 +170,6 @@ mod tests {
         let path = dir.path().join("extras.json");
         fs::write(&path, "{\"samples\": 3}").unwrap();
         let error = format!("{:#}", read_extras(&path).unwrap_err());
-        assert!(
-            error.contains("extras.json") && !error.contains('\n'),
-            "{error}"
-        );
+        assert!(error.contains("extras.json") && !error.contains('\n'), "{error}");
     }
 }

@@ -50,25 +50,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot serve")?;
-    let roots = http::Roots {
-        assets,
-        bot: bot.dir,
-    };
+    let roots = http::Roots { assets, bot: bot.dir };
     runtime.spawn(async move { drop(sender.send(http::serve(listener, roots).await)) });
 
     let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "Serving {} at http://{address}/",
-        card::display_name(&bot.manifest.info)
-    )?;
+    writeln!(out, "Serving {} at http://{address}/", card::display_name(&bot.manifest.info))?;
     out.flush()?;
     let result = ended.recv();
     // Downloads under way end with the process.
     runtime.shutdown_background();
-    result
-        .context("the server stopped")?
-        .context("the server stopped")
+    result.context("the server stopped")?.context("the server stopped")
 }
 
 fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
@@ -84,9 +75,9 @@ fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             bail!("port {port} of {host} is reserved: choose one over 1023 with --port")
         }
-        Err(error) => bail!(
-            "cannot listen on {host}, port {port} ({error}): choose others with --host and --port"
-        ),
+        Err(error) => {
+            bail!("cannot listen on {host}, port {port} ({error}): choose others with --host and --port")
+        }
     }
 }
 
@@ -99,10 +90,7 @@ mod tests {
         let first = listen("127.0.0.1", 0).unwrap();
         let port = first.local_addr().unwrap().port();
         let error = listen("127.0.0.1", port).unwrap_err().to_string();
-        assert!(
-            error.contains(&port.to_string()) && error.contains("--port"),
-            "{error}"
-        );
+        assert!(error.contains(&port.to_string()) && error.contains("--port"), "{error}");
     }
 
     #[test]

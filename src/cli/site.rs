@@ -37,10 +37,9 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let page = match &args.page {
-        Some(url) => Some(
-            escape::page_url(url)
-                .ok_or_else(|| UsageError(format!("--page {url} is no web address")))?,
-        ),
+        Some(url) => {
+            Some(escape::page_url(url).ok_or_else(|| UsageError(format!("--page {url} is no web address")))?)
+        }
         None => None,
     };
     let assets = assets::locate(args.assets.as_deref())?;
@@ -57,24 +56,17 @@ fn check_out(out: &Path, force: bool) -> anyhow::Result<()> {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => {
-            return Err(error)
-                .with_context(|| format!("cannot write the site to {}", out.display()));
+            return Err(error).with_context(|| format!("cannot write the site to {}", out.display()));
         }
     };
     if entries.next().is_none() {
         return Ok(());
     }
     if !force {
-        bail!(
-            "{} exists: replace it with --force, or choose another --out",
-            out.display()
-        );
+        bail!("{} exists: replace it with --force, or choose another --out", out.display());
     }
     if !(out.join("index.html").is_file() && out.join(BOT_FOLDER).join("bot.json").is_file()) {
-        bail!(
-            "{} is no site that was written before: choose another --out",
-            out.display()
-        );
+        bail!("{} is no site that was written before: choose another --out", out.display());
     }
     Ok(())
 }
@@ -99,31 +91,17 @@ fn write(assets: &Path, bot: &Bot, out: &Path, page: Option<&str>) -> anyhow::Re
         copy(&assets.join(file), &site.join(file))?;
     }
     let index = assets.join("index.html");
-    let html =
-        fs::read_to_string(&index).with_context(|| format!("cannot read {}", index.display()))?;
-    let card_page = bot
-        .manifest
-        .card
-        .as_ref()
-        .and_then(|card| card.page_url.as_deref())
-        .and_then(escape::page_url);
+    let html = fs::read_to_string(&index).with_context(|| format!("cannot read {}", index.display()))?;
+    let card_page =
+        bot.manifest.card.as_ref().and_then(|card| card.page_url.as_deref()).and_then(escape::page_url);
     let html = head::with_bot(&html, &bot.manifest.info, page.or(card_page.as_deref()));
     fs::create_dir_all(&site)?;
     fs::write(site.join("index.html"), html).context("cannot write index.html")?;
 
-    for name in bot
-        .manifest
-        .files
-        .keys()
-        .map(String::as_str)
-        .chain(["bot.json"])
-    {
+    for name in bot.manifest.files.keys().map(String::as_str).chain(["bot.json"]) {
         copy(&bot.dir.join(name), &site.join(BOT_FOLDER).join(name))?;
     }
-    for name in card::FILES
-        .into_iter()
-        .filter(|&name| !bot.manifest.files.contains_key(name))
-    {
+    for name in card::FILES.into_iter().filter(|&name| !bot.manifest.files.contains_key(name)) {
         if bot.dir.join(name).is_file() {
             copy(&bot.dir.join(name), &site.join(BOT_FOLDER).join(name))?;
         }
@@ -154,11 +132,7 @@ fn files_below(root: &Path, is_top: bool) -> anyhow::Result<Vec<PathBuf>> {
             continue;
         }
         if entry.path().is_dir() {
-            files.extend(
-                files_below(&entry.path(), false)?
-                    .into_iter()
-                    .map(|file| name.join(file)),
-            );
+            files.extend(files_below(&entry.path(), false)?.into_iter().map(|file| name.join(file)));
         } else {
             files.push(name);
         }
@@ -184,11 +158,7 @@ mod tests {
         fs::create_dir_all(assets.join("bot")).unwrap();
         fs::create_dir_all(assets.join("fonts/bot")).unwrap();
         fs::create_dir_all(&bot).unwrap();
-        fs::write(
-            assets.join("index.html"),
-            "<head><title>Page</title></head>",
-        )
-        .unwrap();
+        fs::write(assets.join("index.html"), "<head><title>Page</title></head>").unwrap();
         fs::write(assets.join("app.js"), "1").unwrap();
         fs::write(assets.join("fonts/bot/a.woff2"), "f").unwrap();
         fs::write(assets.join("bot/bot.json"), "demo").unwrap();
@@ -232,19 +202,9 @@ mod tests {
             ]
         );
         let html = fs::read_to_string(out.join("index.html")).unwrap();
-        assert!(
-            html.contains("<title>Maren &lt;Holm&gt; · AI BOT 🤖</title>"),
-            "{html}"
-        );
-        assert_ne!(
-            fs::read_to_string(out.join("bot/bot.json")).unwrap(),
-            "demo"
-        );
-        assert_eq!(
-            fs::read_dir(folder.path().join("sites")).unwrap().count(),
-            1,
-            "nothing is left aside"
-        );
+        assert!(html.contains("<title>Maren &lt;Holm&gt; · AI BOT 🤖</title>"), "{html}");
+        assert_ne!(fs::read_to_string(out.join("bot/bot.json")).unwrap(), "demo");
+        assert_eq!(fs::read_dir(folder.path().join("sites")).unwrap().count(), 1, "nothing is left aside");
     }
 
     #[test]
@@ -254,22 +214,12 @@ mod tests {
         let out = folder.path().join("site");
         check_out(&out, false).unwrap();
         write(&assets, &bot, &out, None).unwrap();
-        assert!(
-            check_out(&out, false)
-                .unwrap_err()
-                .to_string()
-                .contains("--force")
-        );
+        assert!(check_out(&out, false).unwrap_err().to_string().contains("--force"));
         check_out(&out, true).unwrap();
         fs::write(out.join("old.js"), "").unwrap();
         write(&assets, &bot, &out, None).unwrap();
         assert!(!out.join("old.js").exists());
-        assert!(
-            check_out(&bot.dir, true)
-                .unwrap_err()
-                .to_string()
-                .contains("no site")
-        );
+        assert!(check_out(&bot.dir, true).unwrap_err().to_string().contains("no site"));
         assert!(check_out(&out.join("app.js"), true).is_err());
     }
 

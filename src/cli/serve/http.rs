@@ -57,31 +57,13 @@ fn router(roots: Roots) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::HEAD, Method::OPTIONS])
-        .allow_headers([
-            RANGE,
-            IF_RANGE,
-            IF_NONE_MATCH,
-            IF_MODIFIED_SINCE,
-            CACHE_CONTROL,
-        ])
-        .expose_headers([
-            CONTENT_RANGE,
-            CONTENT_LENGTH,
-            ACCEPT_RANGES,
-            ETAG,
-            LAST_MODIFIED,
-        ])
+        .allow_headers([RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE, CACHE_CONTROL])
+        .expose_headers([CONTENT_RANGE, CONTENT_LENGTH, ACCEPT_RANGES, ETAG, LAST_MODIFIED])
         .max_age(Duration::from_secs(24 * 60 * 60));
-    let router = Router::new()
-        .fallback(answer)
-        .with_state(Arc::new(roots))
-        .layer(cors);
+    let router = Router::new().fallback(answer).with_state(Arc::new(roots)).layer(cors);
     let router = HEADERS.into_iter().fold(router, |router, (name, value)| {
         let name = HeaderName::from_static(name);
-        router.layer(SetResponseHeaderLayer::overriding(
-            name,
-            HeaderValue::from_static(value),
-        ))
+        router.layer(SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value)))
     });
     router.layer(SetResponseHeaderLayer::overriding(
         X_CONTENT_TYPE_OPTIONS,
@@ -96,10 +78,7 @@ async fn answer(State(roots): State<Arc<Roots>>, request: Request) -> Result<Res
         return Ok((StatusCode::PERMANENT_REDIRECT, [(LOCATION, "/bot/")]).into_response());
     }
     // Dot files are nobody's business, and no part of the page or of a bot.
-    if path
-        .split('/')
-        .any(|part| part.starts_with('.') || part.to_ascii_lowercase().starts_with("%2e"))
-    {
+    if path.split('/').any(|part| part.starts_with('.') || part.to_ascii_lowercase().starts_with("%2e")) {
         return Ok(StatusCode::NOT_FOUND.into_response());
     }
     let (root, path) = match path.strip_prefix("/bot/") {
@@ -113,16 +92,10 @@ async fn answer(State(roots): State<Arc<Roots>>, request: Request) -> Result<Res
 
     if head.headers.contains_key(IF_NONE_MATCH) || head.headers.contains_key(IF_RANGE) {
         let current = file(&mut files, Method::HEAD, &uri, HeaderMap::new()).await;
-        if let Some(tag) =
-            entity_tag(current.headers()).filter(|_| current.status() == StatusCode::OK)
+        if let Some(tag) = entity_tag(current.headers()).filter(|_| current.status() == StatusCode::OK)
+            && resolve_conditions(&mut head.headers, &tag, current.headers().get(LAST_MODIFIED))
         {
-            if resolve_conditions(
-                &mut head.headers,
-                &tag,
-                current.headers().get(LAST_MODIFIED),
-            ) {
-                return Ok(not_modified(tag, current.headers()));
-            }
+            return Ok(not_modified(tag, current.headers()));
         }
     }
     drop_unusable_range(&mut head.headers);
@@ -153,20 +126,13 @@ fn entity_tag(headers: &HeaderMap) -> Option<HeaderValue> {
         Some(range) => range.to_str().ok()?.rsplit('/').next()?,
         None => headers.get(CONTENT_LENGTH)?.to_str().ok()?,
     };
-    let letters: String = modified
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect();
+    let letters: String = modified.chars().filter(char::is_ascii_alphanumeric).collect();
     HeaderValue::from_str(&format!("\"{letters}-{size}\"")).ok()
 }
 
 /// Settles the two conditions that need the entity tag, and takes them off.
 /// True: the client has this file already.
-fn resolve_conditions(
-    headers: &mut HeaderMap,
-    tag: &HeaderValue,
-    modified: Option<&HeaderValue>,
-) -> bool {
+fn resolve_conditions(headers: &mut HeaderMap, tag: &HeaderValue, modified: Option<&HeaderValue>) -> bool {
     if let Some(known) = headers.remove(IF_NONE_MATCH) {
         // This condition takes the place of the weaker one.
         headers.remove(IF_MODIFIED_SINCE);
@@ -179,10 +145,11 @@ fn resolve_conditions(
             return true;
         }
     }
-    if let Some(condition) = headers.remove(IF_RANGE) {
-        if condition != tag && Some(&condition) != modified {
-            headers.remove(RANGE);
-        }
+    if let Some(condition) = headers.remove(IF_RANGE)
+        && condition != tag
+        && Some(&condition) != modified
+    {
+        headers.remove(RANGE);
     }
     false
 }
@@ -191,9 +158,7 @@ fn resolve_conditions(
 /// which the standard allows.
 fn drop_unusable_range(headers: &mut HeaderMap) {
     if let Some(range) = headers.get(RANGE) {
-        let usable = range
-            .to_str()
-            .is_ok_and(|range| range.starts_with("bytes=") && !range.contains(','));
+        let usable = range.to_str().is_ok_and(|range| range.starts_with("bytes=") && !range.contains(','));
         if !usable {
             headers.remove(RANGE);
         }
@@ -204,25 +169,20 @@ fn not_modified(tag: HeaderValue, current: &HeaderMap) -> Response {
     let mut response = StatusCode::NOT_MODIFIED.into_response();
     response.headers_mut().insert(ETAG, tag);
     if let Some(modified) = current.get(LAST_MODIFIED) {
-        response
-            .headers_mut()
-            .insert(LAST_MODIFIED, modified.clone());
+        response.headers_mut().insert(LAST_MODIFIED, modified.clone());
     }
     response
 }
 
 /// Pages and text of ours are UTF-8; a browser would guess otherwise.
 fn name_charset(headers: &mut HeaderMap) {
-    let Some(kind) = headers
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-    else {
+    let Some(kind) = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()) else {
         return;
     };
-    if ["text/html", "text/markdown", "text/plain"].contains(&kind) {
-        if let Ok(kind) = HeaderValue::from_str(&format!("{kind}; charset=utf-8")) {
-            headers.insert(CONTENT_TYPE, kind);
-        }
+    if ["text/html", "text/markdown", "text/plain"].contains(&kind)
+        && let Ok(kind) = HeaderValue::from_str(&format!("{kind}; charset=utf-8"))
+    {
+        headers.insert(CONTENT_TYPE, kind);
     }
 }
 

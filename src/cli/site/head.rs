@@ -15,18 +15,10 @@ pub fn with_bot(html: &str, info: &BotInfo, page_url: Option<&str>) -> String {
     // ASCII lower case keeps every byte's place.
     let title = tag(&lower, "<title").and_then(|(start, _)| {
         let close = "</title>";
-        Some((
-            start,
-            start + lower.get(start..)?.find(close)? + close.len(),
-        ))
+        Some((start, start + lower.get(start..)?.find(close)? + close.len()))
     });
-    let (start, end) = title
-        .or_else(|| tag(&lower, "<head").map(|(_, end)| (end, end)))
-        .unwrap_or((0, 0));
-    let (before, after) = (
-        html.get(..start).unwrap_or_default(),
-        html.get(end..).unwrap_or_default(),
-    );
+    let (start, end) = title.or_else(|| tag(&lower, "<head").map(|(_, end)| (end, end))).unwrap_or((0, 0));
+    let (before, after) = (html.get(..start).unwrap_or_default(), html.get(end..).unwrap_or_default());
     format!("{before}{head}{after}")
 }
 
@@ -45,21 +37,9 @@ fn head(info: &BotInfo, page_url: Option<&str>) -> String {
     meta("property", "og:type", "website");
     meta("property", "og:title", &title);
     meta("property", "og:description", &description);
-    meta(
-        "property",
-        "og:image",
-        &format!("{page}bot/predictions.png"),
-    );
-    meta(
-        "property",
-        "og:image:width",
-        &card::picture::WIDTH.to_string(),
-    );
-    meta(
-        "property",
-        "og:image:height",
-        &card::picture::HEIGHT.to_string(),
-    );
+    meta("property", "og:image", &format!("{page}bot/predictions.png"));
+    meta("property", "og:image:width", &card::picture::WIDTH.to_string());
+    meta("property", "og:image:height", &card::picture::HEIGHT.to_string());
     if page_url.is_some() {
         meta("property", "og:url", &page);
     }
@@ -77,19 +57,13 @@ fn without_preview(html: &str) -> String {
         let (start, end) = (at + start, at + end);
         let is_preview = lower.get(start..end).is_some_and(|text| {
             ["name", "property"].iter().any(|kind| {
-                PREVIEW_KEYS.iter().any(|key| {
-                    ["", "\"", "'"]
-                        .iter()
-                        .any(|q| text.contains(&format!(" {kind}={q}{key}")))
-                })
+                PREVIEW_KEYS
+                    .iter()
+                    .any(|key| ["", "\"", "'"].iter().any(|q| text.contains(&format!(" {kind}={q}{key}"))))
             })
         });
         if is_preview {
-            out.push_str(
-                html.get(kept..start)
-                    .unwrap_or_default()
-                    .trim_end_matches([' ', '\n']),
-            );
+            out.push_str(html.get(kept..start).unwrap_or_default().trim_end_matches([' ', '\n']));
             kept = end;
         }
         at = end;
@@ -127,11 +101,7 @@ mod tests {
     use super::*;
 
     fn bot(name: &str) -> BotInfo {
-        BotInfo {
-            name: name.into(),
-            handles: vec!["h".into()],
-            ..BotInfo::default()
-        }
+        BotInfo { name: name.into(), handles: vec!["h".into()], ..BotInfo::default() }
     }
 
     #[test]
@@ -143,10 +113,7 @@ mod tests {
         assert!(new.contains("<meta charset=\"utf-8\">") && new.contains("<body>é</body>"));
         assert!(new.contains("og:image\" content=\"https://a.example/b/bot/predictions.png\""));
         assert_eq!(new.matches("og:title").count(), 1);
-        assert_eq!(
-            with_bot(&new, &bot("Maren Holm"), Some("https://a.example/b/")),
-            new
-        );
+        assert_eq!(with_bot(&new, &bot("Maren Holm"), Some("https://a.example/b/")), new);
     }
 
     #[test]
@@ -160,8 +127,7 @@ mod tests {
     #[test]
     fn a_page_without_a_title_gets_one() {
         assert!(
-            with_bot("<html><head lang=en><p>", &bot("N"), None)
-                .starts_with("<html><head lang=en><title>N")
+            with_bot("<html><head lang=en><p>", &bot("N"), None).starts_with("<html><head lang=en><title>N")
         );
         assert!(with_bot("", &bot("N"), None).starts_with("<title>N"));
         assert!(with_bot("<title>open", &bot("N"), None).ends_with("<title>open"));
