@@ -12,9 +12,7 @@ fn is_space(c: char) -> bool {
 
 /// Replaces `&amp;`, then `&lt;`, then `&gt;`; no other entity.
 pub fn fix(text: &str) -> String {
-    text.replace("&amp;", "&")
-        .replace("&lt;", "<")
-        .replace("&gt;", ">")
+    text.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")
 }
 
 /// Deletes links and makes white space single spaces. Expects a [`fix`]ed text.
@@ -51,11 +49,7 @@ pub fn is_short(cleaned: &str) -> bool {
 /// Fixes and cleans a post; `None` if it is then short.
 pub fn kept(text: &str) -> Option<String> {
     let cleaned = clean(&fix(text));
-    if is_short(&cleaned) {
-        None
-    } else {
-        Some(cleaned)
-    }
+    if is_short(&cleaned) { None } else { Some(cleaned) }
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -121,39 +115,20 @@ mod tests {
             let fixed = fix(&case.text);
             assert_eq!(fixed, case.fixed, "line {}", number + 1);
             let cleaned = clean(&fixed);
-            assert_eq!(
-                cleaned,
-                case.cleaned,
-                "line {}: {:?}",
-                number + 1,
-                case.text
-            );
-            assert_eq!(
-                !is_short(&cleaned),
-                case.kept,
-                "line {}: {:?}",
-                number + 1,
-                case.text
-            );
+            assert_eq!(cleaned, case.cleaned, "line {}: {:?}", number + 1, case.text);
+            assert_eq!(!is_short(&cleaned), case.kept, "line {}: {:?}", number + 1, case.text);
         }
         cases.lines().count()
     }
 
     #[test]
     fn the_constructed_cases_come_out_as_from_the_original() {
-        assert!(
-            check(include_str!(
-                "../../tests/fixtures/tweets/cleaning-cases.jsonl"
-            )) > 300
-        );
+        assert!(check(include_str!("../../tests/fixtures/tweets/cleaning-cases.jsonl")) > 300);
     }
 
     #[test]
     fn all_reference_cases_come_out_as_from_the_original() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../shared/reference/cleaning-cases.jsonl"
-        );
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/reference/cleaning-cases.jsonl");
         match std::fs::read_to_string(path) {
             Ok(cases) => assert!(check(&cases) >= 830),
             Err(_) if std::env::var_os("CI").is_none() => eprintln!("skipped: no {path}"),

@@ -85,27 +85,12 @@ mod tests {
 
     #[test]
     fn downloaded_is_retweets_and_short_and_kept() {
-        let texts = [
-            "RT @a: three whole words",
-            "two words",
-            "Grüße an alle &amp; jeden https://t.co/x",
-            "a b c",
-        ];
+        let texts =
+            ["RT @a: three whole words", "two words", "Grüße an alle &amp; jeden https://t.co/x", "a b c"];
         let posts = texts.map(|text| Post::from_text(text.to_owned())).to_vec();
-        let archive = Archive {
-            handle: "a_b".to_owned(),
-            name: "A B".to_owned(),
-            posts,
-        };
+        let archive = Archive { handle: "a_b".to_owned(), name: "A B".to_owned(), posts };
         let cleaned = Cleaned::from_archive(&archive);
-        assert_eq!(
-            (
-                cleaned.tweets_downloaded,
-                cleaned.retweets,
-                cleaned.short_tweets
-            ),
-            (4, 1, 1)
-        );
+        assert_eq!((cleaned.tweets_downloaded, cleaned.retweets, cleaned.short_tweets), (4, 1, 1));
         assert_eq!(cleaned.kept, ["Grüße an alle & jeden", "a b c"]);
         assert_eq!(cleaned.kept_chars_joined(), 21 + 13 + 5);
         assert_eq!(AccountCounts::from(&cleaned).tweets_kept, 2);

@@ -16,30 +16,16 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
     let place = || Place::file(label);
     let text = utf8(bytes, place)?;
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let header = reader
-        .headers()
-        .map_err(|error| csv_error(place(), &error))?
-        .clone();
+    let header = reader.headers().map_err(|error| csv_error(place(), &error))?.clone();
     let column = |names: &[&str]| {
-        names.iter().find_map(|name| {
-            header
-                .iter()
-                .position(|found| found.trim().eq_ignore_ascii_case(name))
-        })
+        names.iter().find_map(|name| header.iter().position(|found| found.trim().eq_ignore_ascii_case(name)))
     };
     let Some(text_column) = column(&["full_text", "text"]) else {
         let found = match header.iter().collect::<Vec<_>>().join(", ") {
             list if list.trim().is_empty() => "an empty line".to_owned(),
-            list => list
-                .chars()
-                .take(200)
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect(),
+            list => list.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect(),
         };
-        return Err(ReadError::NoColumn {
-            place: place(),
-            found,
-        });
+        return Err(ReadError::NoColumn { place: place(), found });
     };
     let (created_at, lang) = (column(&["created_at"]), column(&["lang"]));
     let id = column(&["id_str", "id"]);
@@ -47,10 +33,7 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
     for row in reader.records() {
         let row = row.map_err(|error| csv_error(place(), &error))?;
         let field = |column: Option<usize>| {
-            row.get(column?)
-                .map(str::trim)
-                .filter(|field| !field.is_empty())
-                .map(str::to_owned)
+            row.get(column?).map(str::trim).filter(|field| !field.is_empty()).map(str::to_owned)
         };
         let text = row.get(text_column).unwrap_or_default();
         if text.trim().is_empty() {
@@ -69,18 +52,12 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
 fn csv_error(place: Place, error: &csv::Error) -> ReadError {
     let line = error.position().map_or(1, csv::Position::line);
     let problem = match error.kind() {
-        csv::ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("found {len} fields, the first line has {expected_len}")
         }
         _ => error.to_string(),
     };
-    ReadError::Csv {
-        place,
-        line,
-        problem,
-    }
+    ReadError::Csv { place, line, problem }
 }
 
 #[cfg(test)]
@@ -92,8 +69,7 @@ mod tests {
     #[test]
     fn the_text_column_is_found_wherever_it_is() {
         let bytes =
-            "id,Full_Text,lang\n1,\"one, with \"\"quotes\"\"\nand a line\",en\n2,,\n3,RT @b: x,\n"
-                .as_bytes();
+            "id,Full_Text,lang\n1,\"one, with \"\"quotes\"\"\nand a line\",en\n2,,\n3,RT @b: x,\n".as_bytes();
         let archive = read("a.csv", "a", bytes).unwrap();
         assert_eq!(archive.posts.len(), 2);
         assert_eq!(archive.posts[0].text, "one, with \"quotes\"\nand a line");
@@ -116,19 +92,13 @@ mod tests {
             error.to_string(),
             "a.csv: no column `text` or `full_text` in the first line; found date;body"
         );
-        assert!(matches!(
-            read("a.csv", "a", b""),
-            Err(ReadError::NoColumn { .. })
-        ));
+        assert!(matches!(read("a.csv", "a", b""), Err(ReadError::NoColumn { .. })));
     }
 
     #[test]
     fn a_row_of_another_length_is_an_error_with_its_line() {
         let error = read("a.csv", "a", b"id,text\n1,fine\n2\n").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "a.csv: line 3: found 1 fields, the first line has 2"
-        );
+        assert_eq!(error.to_string(), "a.csv: line 3: found 1 fields, the first line has 2");
     }
 
     proptest! {

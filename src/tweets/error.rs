@@ -13,17 +13,11 @@ pub struct Place {
 
 impl Place {
     pub fn file(file: &str) -> Self {
-        Self {
-            file: file.to_owned(),
-            entry: None,
-        }
+        Self { file: file.to_owned(), entry: None }
     }
 
     pub fn entry(file: &str, entry: &str) -> Self {
-        Self {
-            file: file.to_owned(),
-            entry: Some(entry.to_owned()),
-        }
+        Self { file: file.to_owned(), entry: Some(entry.to_owned()) }
     }
 }
 
@@ -42,61 +36,35 @@ pub enum ReadError {
     #[error("{place}: there is no such file or folder")]
     NotFound { place: Place },
     #[error("{place}: cannot be read")]
-    Io {
-        place: Place,
-        source: std::io::Error,
-    },
+    Io { place: Place, source: std::io::Error },
     #[error(
         "{place}: is not a zip archive (it begins with {found}); pass the .zip as X sends it, or the unpacked folder"
     )]
     NotZip { place: Place, found: String },
-    #[error(
-        "{place}: the zip archive is cut short or damaged ({problem}); copy or download it again"
-    )]
+    #[error("{place}: the zip archive is cut short or damaged ({problem}); copy or download it again")]
     BadZip { place: Place, problem: String },
-    #[error(
-        "{place}: more than {limit} bytes once unpacked, which no archive of posts needs; refused"
-    )]
+    #[error("{place}: more than {limit} bytes once unpacked, which no archive of posts needs; refused")]
     TooLarge { place: Place, limit: u64 },
     #[error("{place}: no posts in it; looked for {looked_for}")]
-    NoPostsFile {
-        place: Place,
-        looked_for: &'static str,
-    },
+    NoPostsFile { place: Place, looked_for: &'static str },
     #[error("{place}: is not UTF-8 text (byte {byte} of the file); save it as UTF-8")]
     NotUtf8 { place: Place, byte: usize },
     #[error("{place}: line {line}, column {column}: {problem}{}", hint(*.cut_short))]
-    Json {
-        place: Place,
-        line: usize,
-        column: usize,
-        problem: String,
-        cut_short: bool,
-    },
+    Json { place: Place, line: usize, column: usize, problem: String, cut_short: bool },
     #[error("{place}: post {number} has no text (expected a string `full_text` or `text`)")]
     NoText { place: Place, number: usize },
     #[error("{place}: no column `text` or `full_text` in the first line; found {found}")]
     NoColumn { place: Place, found: String },
     #[error("{place}: line {line}: {problem}")]
-    Csv {
-        place: Place,
-        line: u64,
-        problem: String,
-    },
+    Csv { place: Place, line: u64, problem: String },
     #[error("{place}: holds no post")]
     Empty { place: Place },
-    #[error(
-        "{place}: unknown kind of file; expected an X archive (.zip or folder), .txt, .csv or .jsonl"
-    )]
+    #[error("{place}: unknown kind of file; expected an X archive (.zip or folder), .txt, .csv or .jsonl")]
     UnknownKind { place: Place },
 }
 
 fn hint(cut_short: bool) -> &'static str {
-    if cut_short {
-        "; the file is cut short, copy or download it again"
-    } else {
-        ""
-    }
+    if cut_short { "; the file is cut short, copy or download it again" } else { "" }
 }
 
 impl ReadError {
@@ -113,9 +81,7 @@ impl ReadError {
         } else if error.is_data() {
             match message.split_once("invalid type: string") {
                 Some((_, rest)) => {
-                    let expected = rest
-                        .rsplit_once("expected ")
-                        .map_or("", |(_, expected)| expected);
+                    let expected = rest.rsplit_once("expected ").map_or("", |(_, expected)| expected);
                     format!("found a string, expected {expected}")
                 }
                 None => message.to_owned(),
@@ -123,13 +89,7 @@ impl ReadError {
         } else {
             format!("not JSON: {message}")
         };
-        Self::Json {
-            place,
-            line: error.line() + lines_before,
-            column: error.column(),
-            problem,
-            cut_short,
-        }
+        Self::Json { place, line: error.line() + lines_before, column: error.column(), problem, cut_short }
     }
 }
 
@@ -140,9 +100,6 @@ impl ReadError {
 pub(crate) fn utf8(bytes: &[u8], place: impl Fn() -> Place) -> Result<&str, ReadError> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
-        Err(error) => Err(ReadError::NotUtf8 {
-            place: place(),
-            byte: error.valid_up_to(),
-        }),
+        Err(error) => Err(ReadError::NotUtf8 { place: place(), byte: error.valid_up_to() }),
     }
 }

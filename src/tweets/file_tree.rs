@@ -3,7 +3,6 @@
 use std::io::Read;
 
 use super::ReadError;
-use super::error::Place;
 
 /// Most bytes that one file of an archive may unpack to. The limit is counted
 /// as bytes arrive, for a zip's headers can say anything.
@@ -25,20 +24,10 @@ pub trait FileTree {
 }
 
 /// Reads to the end, refusing more than `limit` bytes. `Err(None)` is too much.
-pub(crate) fn read_at_most(
-    reader: impl Read,
-    limit: u64,
-) -> Result<Vec<u8>, Option<std::io::Error>> {
+pub(crate) fn read_at_most(reader: impl Read, limit: u64) -> Result<Vec<u8>, Option<std::io::Error>> {
     let mut bytes = Vec::new();
-    reader
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(Some)?;
-    if bytes.len() as u64 > limit {
-        Err(None)
-    } else {
-        Ok(bytes)
-    }
+    reader.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(Some)?;
+    if bytes.len() as u64 > limit { Err(None) } else { Ok(bytes) }
 }
 
 /// Path parts in the form this trait promises: Windows zips hold backslashes.
@@ -47,13 +36,15 @@ pub(crate) fn normalise(name: &str) -> String {
     name.strip_prefix("./").unwrap_or(&name).to_owned()
 }
 
-/// Files in memory, for tests and for what a page was handed.
+/// Files in memory.
+#[cfg(test)]
 #[derive(Debug, Clone, Default)]
-pub struct MemoryTree {
+pub(crate) struct MemoryTree {
     pub label: String,
     pub files: Vec<(String, Vec<u8>)>,
 }
 
+#[cfg(test)]
 impl FileTree for MemoryTree {
     fn label(&self) -> &str {
         &self.label
@@ -67,9 +58,7 @@ impl FileTree for MemoryTree {
         let found = self.files.iter().find(|(n, _)| normalise(n) == name);
         match found {
             Some((_, bytes)) => Ok(bytes.clone()),
-            None => Err(ReadError::NotFound {
-                place: Place::entry(&self.label, name),
-            }),
+            None => Err(ReadError::NotFound { place: super::Place::entry(&self.label, name) }),
         }
     }
 }

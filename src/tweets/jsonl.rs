@@ -44,12 +44,7 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
                 cut_short: false,
             });
         };
-        posts.push(Post {
-            created_at: row.created_at,
-            lang: row.lang,
-            id: row.id,
-            ..Post::from_text(text)
-        });
+        posts.push(Post { created_at: row.created_at, lang: row.lang, id: row.id, ..Post::from_text(text) });
     }
     Ok(Archive::named_after_file(stem, posts))
 }
@@ -62,7 +57,8 @@ mod tests {
 
     #[test]
     fn each_object_is_a_post() {
-        let bytes = "{\"text\":\"one\",\"id\":7}\n\n{\"full_text\":\"RT @b: two\",\"text\":\"RT\",\"lang\":\"en\"}\n";
+        let bytes =
+            "{\"text\":\"one\",\"id\":7}\n\n{\"full_text\":\"RT @b: two\",\"text\":\"RT\",\"lang\":\"en\"}\n";
         let archive = read("a.jsonl", "a", bytes.as_bytes()).unwrap();
         assert_eq!(archive.posts.len(), 2);
         assert_eq!(archive.posts[0].id.as_deref(), Some("7"));
@@ -78,10 +74,7 @@ mod tests {
             "a.jsonl: line 2, column 8: the JSON ends early; the file is cut short, copy or download it again"
         );
         let error = read("a.jsonl", "a", b"{\"txt\":\"one\"}").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "a.jsonl: line 1, column 1: the object has no `text`"
-        );
+        assert_eq!(error.to_string(), "a.jsonl: line 1, column 1: the object has no `text`");
         let error = read("a.jsonl", "a", b"{\"text\":5}").unwrap_err();
         assert!(error.to_string().contains("line 1"), "{error}");
     }

@@ -25,31 +25,16 @@ mod tests {
 
     #[test]
     fn each_line_is_a_post_and_blank_ones_are_none() {
-        let archive = read(
-            "a.txt",
-            "a",
-            "\u{feff}one here\r\n\n  \nRT @b: two\nthree".as_bytes(),
-        )
-        .unwrap();
-        let texts: Vec<_> = archive
-            .posts
-            .iter()
-            .map(|post| (post.text.as_str(), post.is_retweet))
-            .collect();
-        assert_eq!(
-            texts,
-            [("one here", false), ("RT @b: two", true), ("three", false)]
-        );
+        let archive = read("a.txt", "a", "\u{feff}one here\r\n\n  \nRT @b: two\nthree".as_bytes()).unwrap();
+        let texts: Vec<_> = archive.posts.iter().map(|post| (post.text.as_str(), post.is_retweet)).collect();
+        assert_eq!(texts, [("one here", false), ("RT @b: two", true), ("three", false)]);
         assert_eq!((archive.handle.as_str(), archive.name.as_str()), ("a", "a"));
     }
 
     #[test]
     fn text_that_is_not_utf8_is_an_error_with_its_place() {
         let error = read("a.txt", "a", b"fine\nna\xefve").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "a.txt: is not UTF-8 text (byte 7 of the file); save it as UTF-8"
-        );
+        assert_eq!(error.to_string(), "a.txt: is not UTF-8 text (byte 7 of the file); save it as UTF-8");
     }
 
     proptest! {

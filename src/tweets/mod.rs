@@ -13,9 +13,9 @@
 pub mod clean;
 pub mod counts;
 pub mod dataset;
-pub mod grammar;
 mod error;
 mod file_tree;
+pub mod grammar;
 pub mod jsonl;
 pub mod lines;
 mod post;

@@ -21,11 +21,7 @@ impl Post {
     /// A post of which only the text is known. It is a retweet if the text
     /// begins with `RT @`: an X archive marks retweets in no other way.
     pub fn from_text(text: String) -> Self {
-        Self {
-            is_retweet: text.starts_with("RT @"),
-            text,
-            ..Self::default()
-        }
+        Self { is_retweet: text.starts_with("RT @"), text, ..Self::default() }
     }
 }
 
@@ -42,10 +38,6 @@ pub struct Archive {
 impl Archive {
     /// Posts of a source that does not name its account.
     pub fn named_after_file(stem: &str, posts: Vec<Post>) -> Self {
-        Self {
-            handle: stem.to_owned(),
-            name: stem.to_owned(),
-            posts,
-        }
+        Self { handle: stem.to_owned(), name: stem.to_owned(), posts }
     }
 }

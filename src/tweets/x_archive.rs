@@ -80,9 +80,7 @@ struct Account {
 }
 
 /// A string, or a number written as one; anything else is as good as absent.
-pub(crate) fn loose_string<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<String>, D::Error> {
+pub(crate) fn loose_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Loose {
@@ -106,10 +104,7 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
     let label = tree.label().to_owned();
     let names = tree.names();
     let Some(files) = Files::find(&names) else {
-        return Err(ReadError::NoPostsFile {
-            place: Place::file(&label),
-            looked_for: LOOKED_FOR,
-        });
+        return Err(ReadError::NoPostsFile { place: Place::file(&label), looked_for: LOOKED_FOR });
     };
 
     let mut posts = Vec::new();
@@ -121,10 +116,7 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
                 None => item,
             };
             let Some(text) = tweet.full_text.or(tweet.text) else {
-                return Err(ReadError::NoText {
-                    place: Place::entry(&label, name),
-                    number: index + 1,
-                });
+                return Err(ReadError::NoText { place: Place::entry(&label, name), number: index + 1 });
             };
             posts.push(Post {
                 created_at: tweet.created_at,
@@ -137,10 +129,7 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
     }
     for name in &files.notes {
         let notes: Vec<NoteItem> = parse(&label, name, &tree.read(name)?)?;
-        merge_notes(
-            &mut posts,
-            notes.into_iter().map(|item| item.note).collect(),
-        );
+        merge_notes(&mut posts, notes.into_iter().map(|item| item.note).collect());
     }
 
     let mut archive = Archive::named_after_file(stem, posts);
@@ -209,11 +198,7 @@ impl Files {
         posts.sort();
         notes.sort();
         let names = |list: Vec<(u64, String)>| list.into_iter().map(|(_, name)| name).collect();
-        Some(Self {
-            posts: names(posts),
-            notes: names(notes),
-            account,
-        })
+        Some(Self { posts: names(posts), notes: names(notes), account })
     }
 }
 
@@ -232,11 +217,7 @@ fn part_number(file: &str) -> Option<u64> {
 
 fn numbered(file: &str, prefix: &str) -> Option<u64> {
     let digits = file.strip_prefix(prefix)?.strip_suffix(".js")?;
-    if digits.bytes().all(|b| b.is_ascii_digit()) {
-        digits.parse().ok()
-    } else {
-        None
-    }
+    if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 
 /// The JSON after the JavaScript prefix. Lines are counted from the top of the
@@ -252,10 +233,7 @@ fn parse<T: DeserializeOwned>(label: &str, name: &str, bytes: &[u8]) -> Result<T
     let json = json.trim_end().trim_end_matches(';');
     serde_json::from_str(json).map_err(|error| {
         let mut error = ReadError::json(place(), &error, prefix.matches('\n').count());
-        if let ReadError::Json {
-            line: 1, column, ..
-        } = &mut error
-        {
+        if let ReadError::Json { line: 1, column, .. } = &mut error {
             *column += prefix.len();
         }
         error
@@ -274,15 +252,10 @@ fn merge_notes(posts: &mut Vec<Post>, notes: Vec<Note>) {
     if notes.is_empty() {
         return;
     }
-    let by_id: HashMap<String, usize> = posts
-        .iter()
-        .enumerate()
-        .filter_map(|(at, post)| Some((post.id.clone()?, at)))
-        .collect();
-    let stubs: Vec<Option<Stub>> = posts
-        .iter()
-        .map(|post| (!post.is_retweet).then(|| Stub::of(&post.text)))
-        .collect();
+    let by_id: HashMap<String, usize> =
+        posts.iter().enumerate().filter_map(|(at, post)| Some((post.id.clone()?, at))).collect();
+    let stubs: Vec<Option<Stub>> =
+        posts.iter().map(|post| (!post.is_retweet).then(|| Stub::of(&post.text))).collect();
     let mut taken = vec![false; stubs.len()];
     for note in notes {
         let text = fix(&note.core.text);
@@ -324,23 +297,15 @@ impl Stub {
             text = before.trim_end();
         }
         let cut = text.strip_suffix('…');
-        Self {
-            text: cut.unwrap_or(text).trim_end().to_owned(),
-            marked: cut.is_some(),
-        }
+        Self { text: cut.unwrap_or(text).trim_end().to_owned(), marked: cut.is_some() }
     }
 
     fn begins(&self, note: &str) -> bool {
-        let at_least = if self.marked {
-            MIN_MARKED_CHARS
-        } else {
-            MIN_UNMARKED_CHARS
-        };
+        let at_least = if self.marked { MIN_MARKED_CHARS } else { MIN_UNMARKED_CHARS };
         let Some(rest) = note.strip_prefix(self.text.as_str()) else {
             return false;
         };
-        !self.text.is_empty()
-            && (rest.trim().is_empty() || self.text.chars().nth(at_least - 1).is_some())
+        !self.text.is_empty() && (rest.trim().is_empty() || self.text.chars().nth(at_least - 1).is_some())
     }
 }
 
@@ -352,36 +317,20 @@ mod tests {
     use super::*;
 
     fn tree(files: &[(&str, &str)]) -> MemoryTree {
-        let files = files
-            .iter()
-            .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()))
-            .collect();
-        MemoryTree {
-            label: "a.zip".to_owned(),
-            files,
-        }
+        let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
+        MemoryTree { label: "a.zip".to_owned(), files }
     }
 
     fn tweets(texts: &[&str]) -> String {
-        let items: Vec<_> = texts
-            .iter()
-            .map(|text| serde_json::json!({"tweet": {"full_text": text}}))
-            .collect();
-        format!(
-            "window.YTD.tweets.part0 = {}",
-            serde_json::Value::from(items)
-        )
+        let items: Vec<_> =
+            texts.iter().map(|text| serde_json::json!({"tweet": {"full_text": text}})).collect();
+        format!("window.YTD.tweets.part0 = {}", serde_json::Value::from(items))
     }
 
     fn notes(texts: &[&str]) -> String {
-        let items: Vec<_> = texts
-            .iter()
-            .map(|text| serde_json::json!({"noteTweet": {"core": {"text": text}}}))
-            .collect();
-        format!(
-            "window.YTD.note_tweet.part0 = {}",
-            serde_json::Value::from(items)
-        )
+        let items: Vec<_> =
+            texts.iter().map(|text| serde_json::json!({"noteTweet": {"core": {"text": text}}})).collect();
+        format!("window.YTD.note_tweet.part0 = {}", serde_json::Value::from(items))
     }
 
     fn texts(files: &[(&str, &str)]) -> Vec<String> {
@@ -391,34 +340,15 @@ mod tests {
 
     #[test]
     fn parts_come_in_numeric_order_after_the_first_file() {
-        let (zero, one, two, ten) = (
-            tweets(&["zero"]),
-            tweets(&["one"]),
-            tweets(&["two"]),
-            tweets(&["ten"]),
-        );
-        for (stem, folder) in [
-            ("tweets", "data/"),
-            ("tweet", ""),
-            ("tweets", "twitter-2024/data/"),
-            ("tweet", "x/"),
-        ] {
+        let (zero, one, two, ten) = (tweets(&["zero"]), tweets(&["one"]), tweets(&["two"]), tweets(&["ten"]));
+        for (stem, folder) in
+            [("tweets", "data/"), ("tweet", ""), ("tweets", "twitter-2024/data/"), ("tweet", "x/")]
+        {
             let name = |end: &str| format!("{folder}{stem}{end}.js");
-            let files = [
-                (name("-part10"), &ten),
-                (name("-part2"), &two),
-                (name(""), &zero),
-                (name("-part1"), &one),
-            ];
-            let files: Vec<_> = files
-                .iter()
-                .map(|(name, text)| (name.as_str(), text.as_str()))
-                .collect();
-            assert_eq!(
-                texts(&files),
-                ["zero", "one", "two", "ten"],
-                "{folder}{stem}"
-            );
+            let files =
+                [(name("-part10"), &ten), (name("-part2"), &two), (name(""), &zero), (name("-part1"), &one)];
+            let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+            assert_eq!(texts(&files), ["zero", "one", "two", "ten"], "{folder}{stem}");
         }
     }
 
@@ -445,43 +375,22 @@ mod tests {
         let posts = tweets(&["mine"]);
         let account = r#"window.YTD.account.part0 = [{"account": {"email": "someone@example.org",
             "username": "keeper_of_the_light", "accountDisplayName": "The Keeper"}}]"#;
-        let archive = read(
-            &mut tree(&[("data/tweets.js", &posts), ("data/account.js", account)]),
-            "stem",
-        )
-        .unwrap();
-        assert_eq!(
-            (archive.handle.as_str(), archive.name.as_str()),
-            ("keeper_of_the_light", "The Keeper")
-        );
+        let archive =
+            read(&mut tree(&[("data/tweets.js", &posts), ("data/account.js", account)]), "stem").unwrap();
+        assert_eq!((archive.handle.as_str(), archive.name.as_str()), ("keeper_of_the_light", "The Keeper"));
         assert!(!format!("{archive:?}").contains("example.org"));
 
         let archive = read(&mut tree(&[("data/tweets.js", &posts)]), "stem").unwrap();
-        assert_eq!(
-            (archive.handle.as_str(), archive.name.as_str()),
-            ("stem", "stem")
-        );
+        assert_eq!((archive.handle.as_str(), archive.name.as_str()), ("stem", "stem"));
     }
 
     #[test]
     fn an_error_in_the_account_does_not_print_the_address() {
         let posts = tweets(&["mine"]);
         let account = r#"x = [{"account": "someone@example.org"}]"#;
-        let error = read(
-            &mut tree(&[("tweets.js", &posts), ("account.js", account)]),
-            "stem",
-        )
-        .unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("a.zip: account.js: line 1, column "),
-            "{error}"
-        );
-        assert!(
-            !format!("{error} {error:?}").contains("example.org"),
-            "{error}"
-        );
+        let error = read(&mut tree(&[("tweets.js", &posts), ("account.js", account)]), "stem").unwrap_err();
+        assert!(error.to_string().starts_with("a.zip: account.js: line 1, column "), "{error}");
+        assert!(!format!("{error} {error:?}").contains("example.org"), "{error}");
     }
 
     #[test]
@@ -507,60 +416,37 @@ mod tests {
 
     #[test]
     fn a_long_post_replaces_its_cut_form() {
-        let long = format!(
-            "{} and so it goes on & on to the end",
-            "The light turned. ".repeat(15)
-        );
+        let long = format!("{} and so it goes on & on to the end", "The light turned. ".repeat(15));
         let cut: String = long.chars().take(250).collect();
         let posts = tweets(&["before", &format!("{cut}… https://t.co/abc"), "after that"]);
         let note = notes(&[&long]);
-        let files = [
-            ("data/tweets.js", posts.as_str()),
-            ("data/note-tweet.js", note.as_str()),
-        ];
+        let files = [("data/tweets.js", posts.as_str()), ("data/note-tweet.js", note.as_str())];
         assert_eq!(texts(&files), ["before", long.as_str(), "after that"]);
 
         // Not marked as cut, and entities on one side alone.
         let posts = tweets(&[&cut.replace('&', "&amp;")]);
-        assert_eq!(
-            texts(&[("tweets.js", &posts), ("note-tweet.js", &note)]),
-            [long.as_str()]
-        );
+        assert_eq!(texts(&[("tweets.js", &posts), ("note-tweet.js", &note)]), [long.as_str()]);
     }
 
     #[test]
     fn a_long_post_without_a_cut_form_is_appended() {
         let posts = tweets(&["The light", "RT @a: The light turned and turned…"]);
         let note = notes(&["The light turned and turned.", "The light"]);
-        let expected = [
-            "The light",
-            "RT @a: The light turned and turned…",
-            "The light turned and turned.",
-        ]
-        .map(str::to_owned);
-        assert_eq!(
-            texts(&[("tweets.js", &posts), ("note-tweet.js", &note)]),
-            expected
-        );
+        let expected = ["The light", "RT @a: The light turned and turned…", "The light turned and turned."]
+            .map(str::to_owned);
+        assert_eq!(texts(&[("tweets.js", &posts), ("note-tweet.js", &note)]), expected);
     }
 
     #[test]
     fn a_long_post_is_matched_by_identifier_first() {
         let posts = r#"x = [{"tweet": {"full_text": "altered", "id_str": "5"}}]"#;
         let note = r#"x = [{"noteTweet": {"noteTweetId": "5", "core": {"text": "the whole"}}}]"#;
-        assert_eq!(
-            texts(&[("tweets.js", posts), ("note-tweet.js", note)]),
-            ["the whole"]
-        );
+        assert_eq!(texts(&[("tweets.js", posts), ("note-tweet.js", note)]), ["the whole"]);
     }
 
     #[test]
     fn no_posts_file_says_what_was_looked_for() {
-        let error = read(
-            &mut tree(&[("data/account.js", ""), ("readme", "")]),
-            "stem",
-        )
-        .unwrap_err();
+        let error = read(&mut tree(&[("data/account.js", ""), ("readme", "")]), "stem").unwrap_err();
         assert_eq!(
             error.to_string(),
             "a.zip: no posts in it; looked for tweets.js or tweet.js, in data/ or at the top"
@@ -573,46 +459,27 @@ mod tests {
         let error = read(&mut tree(&[("data/tweets.js", posts)]), "stem").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "a.zip: data/tweets.js: line 2, column 30: the JSON ends early; \
+            "a.zip: data/tweets.js: line 2, column 29: the JSON ends early; \
              the file is cut short, copy or download it again"
         );
         for posts in ["", "window.YTD.tweets.part0 =", "window.YTD"] {
-            assert!(
-                read(&mut tree(&[("tweets.js", posts)]), "stem").is_err(),
-                "{posts}"
-            );
+            assert!(read(&mut tree(&[("tweets.js", posts)]), "stem").is_err(), "{posts}");
         }
     }
 
     #[test]
     fn a_post_without_text_is_an_error() {
-        let error = read(
-            &mut tree(&[("tweets.js", r#"x = [{"tweet": {"id_str": "1"}}]"#)]),
-            "stem",
-        )
-        .unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("a.zip: tweets.js: post 1 has no text"),
-            "{error}"
-        );
+        let error =
+            read(&mut tree(&[("tweets.js", r#"x = [{"tweet": {"id_str": "1"}}]"#)]), "stem").unwrap_err();
+        assert!(error.to_string().contains("a.zip: tweets.js: post 1 has no text"), "{error}");
     }
 
     #[test]
     fn bytes_that_are_not_utf8_name_the_entry() {
         let mut files = tree(&[]);
-        files.files.push((
-            "tweets.js".to_owned(),
-            b"x = [{\"tweet\":{\"full_text\":\"\xff\"}}]".to_vec(),
-        ));
+        files.files.push(("tweets.js".to_owned(), b"x = [{\"tweet\":{\"full_text\":\"\xff\"}}]".to_vec()));
         let error = read(&mut files, "stem").unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("a.zip: tweets.js: is not UTF-8 text (byte 27"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("a.zip: tweets.js: is not UTF-8 text (byte 28"), "{error}");
     }
 
     proptest! {

@@ -24,42 +24,26 @@ impl<R: Read + Seek> ZipTree<R> {
     /// # Errors
     /// Not a zip, or one without its directory at the end (cut short).
     pub fn open(label: &str, mut reader: R) -> Result<Self, ReadError> {
-        let io = |source| ReadError::Io {
-            place: Place::file(label),
-            source,
-        };
+        let io = |source| ReadError::Io { place: Place::file(label), source };
         let mut magic = Vec::new();
-        reader
-            .by_ref()
-            .take(4)
-            .read_to_end(&mut magic)
-            .map_err(io)?;
+        reader.by_ref().take(4).read_to_end(&mut magic).map_err(io)?;
         if !MAGICS.iter().any(|known| magic == known) {
             let found = if magic.is_empty() {
                 "nothing: it is empty".to_owned()
             } else {
                 format!("the bytes {}", magic.escape_ascii())
             };
-            return Err(ReadError::NotZip {
-                place: Place::file(label),
-                found,
-            });
+            return Err(ReadError::NotZip { place: Place::file(label), found });
         }
         reader.seek(SeekFrom::Start(0)).map_err(io)?;
-        let archive =
-            ZipArchive::new(reader).map_err(|error| zip_error(Place::file(label), error))?;
+        let archive = ZipArchive::new(reader).map_err(|error| zip_error(Place::file(label), error))?;
         let entries = archive
             .file_names()
             .enumerate()
             .filter_map(|(index, name)| Some((normalise(&name.ok()?), index)))
             .filter(|(name, _)| !name.ends_with('/'))
             .collect();
-        Ok(Self {
-            label: label.to_owned(),
-            archive,
-            entries,
-            max_entry_bytes: MAX_ENTRY_BYTES,
-        })
+        Ok(Self { label: label.to_owned(), archive, entries, max_entry_bytes: MAX_ENTRY_BYTES })
     }
 
     /// Replaces [`MAX_ENTRY_BYTES`].
@@ -83,20 +67,11 @@ impl<R: Read + Seek> FileTree for ZipTree<R> {
         let Some(&(_, index)) = self.entries.iter().find(|(n, _)| n == name) else {
             return Err(ReadError::NotFound { place: place() });
         };
-        let entry = self
-            .archive
-            .by_index(index)
-            .map_err(|error| zip_error(place(), error))?;
+        let entry = self.archive.by_index(index).map_err(|error| zip_error(place(), error))?;
         read_at_most(entry, self.max_entry_bytes).map_err(|error| match error {
-            None => ReadError::TooLarge {
-                place: place(),
-                limit: self.max_entry_bytes,
-            },
+            None => ReadError::TooLarge { place: place(), limit: self.max_entry_bytes },
             // A wrong checksum, a bad deflate stream or an early end.
-            Some(error) => ReadError::BadZip {
-                place: place(),
-                problem: error.to_string(),
-            },
+            Some(error) => ReadError::BadZip { place: place(), problem: error.to_string() },
         })
     }
 }
@@ -106,10 +81,7 @@ fn zip_error(place: Place, error: ZipError) -> ReadError {
         ZipError::Io(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => {
             ReadError::Io { place, source }
         }
-        error => ReadError::BadZip {
-            place,
-            problem: error.to_string(),
-        },
+        error => ReadError::BadZip { place, problem: error.to_string() },
     }
 }
 
@@ -125,9 +97,7 @@ pub(crate) mod tests {
     pub(crate) fn zip_of(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
         for (name, bytes) in files {
-            writer
-                .start_file(*name, SimpleFileOptions::default())
-                .unwrap();
+            writer.start_file(*name, SimpleFileOptions::default()).unwrap();
             writer.write_all(bytes).unwrap();
         }
         writer.finish().unwrap().into_inner()
@@ -137,14 +107,9 @@ pub(crate) mod tests {
     fn an_entry_larger_than_the_limit_is_refused() {
         let bytes = zip_of(&[("bomb.js", &vec![b' '; 1 << 20])]);
         assert!(bytes.len() < 10_000, "it must be small when packed");
-        let mut tree = ZipTree::open("a.zip", Cursor::new(bytes))
-            .unwrap()
-            .with_max_entry_bytes(1000);
+        let mut tree = ZipTree::open("a.zip", Cursor::new(bytes)).unwrap().with_max_entry_bytes(1000);
         let error = tree.read("bomb.js").unwrap_err();
-        assert!(
-            matches!(error, ReadError::TooLarge { limit: 1000, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, ReadError::TooLarge { limit: 1000, .. }), "{error}");
     }
 
     #[test]
@@ -157,38 +122,22 @@ pub(crate) mod tests {
                 bytes[at..at + 4].copy_from_slice(&1u32.to_le_bytes());
             }
         }
-        let mut tree = ZipTree::open("a.zip", Cursor::new(bytes))
-            .unwrap()
-            .with_max_entry_bytes(1000);
-        assert!(
-            tree.read("bomb.js")
-                .map_or(true, |bytes| bytes.len() <= 1000)
-        );
+        let mut tree = ZipTree::open("a.zip", Cursor::new(bytes)).unwrap().with_max_entry_bytes(1000);
+        assert!(tree.read("bomb.js").map_or(true, |bytes| bytes.len() <= 1000));
     }
 
     #[test]
     fn a_cut_zip_says_so() {
         let bytes = zip_of(&[("tweets.js", b"x = []")]);
-        let error = ZipTree::open("a.zip", Cursor::new(&bytes[..bytes.len() - 30]))
-            .err()
-            .unwrap();
-        assert!(
-            error
-                .to_string()
-                .starts_with("a.zip: the zip archive is cut short or damaged"),
-            "{error}"
-        );
+        let error = ZipTree::open("a.zip", Cursor::new(&bytes[..bytes.len() - 30])).err().unwrap();
+        assert!(error.to_string().starts_with("a.zip: the zip archive is cut short or damaged"), "{error}");
     }
 
     #[test]
     fn a_file_that_is_no_zip_is_named() {
-        let error = ZipTree::open("a.zip", Cursor::new(b"<html>"))
-            .err()
-            .unwrap();
+        let error = ZipTree::open("a.zip", Cursor::new(b"<html>")).err().unwrap();
         assert!(
-            error
-                .to_string()
-                .contains("a.zip: is not a zip archive (it begins with the bytes <htm"),
+            error.to_string().contains("a.zip: is not a zip archive (it begins with the bytes <htm"),
             "{error}"
         );
         let error = ZipTree::open("a.zip", Cursor::new(b"")).err().unwrap();
