@@ -21,6 +21,10 @@ pub struct Manifest {
     pub files: BTreeMap<String, FileEntry>,
     /// GGUF file name -> a prompt and the logits it must give.
     pub checks: BTreeMap<String, LogitsCheck>,
+    /// What the card shows beyond `info`; kept here so that the card can be
+    /// written again without making its drafts again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<CardExtras>,
 }
 
 /// Who the bot imitates and how it was made; everything the card and the
@@ -80,8 +84,59 @@ pub struct Provenance {
     pub created_unix_s: Option<u64>,
 }
 
-/// One file's size and digests.
+/// What a card shows beyond [`BotInfo`]. Everything is optional.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CardExtras {
+    /// Where the bot's page stands, ending in `/`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_url: Option<String>,
+    /// The repository on the Hub, `owner/name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// ISO 639-1 code of the posts' language; absent: `en`, as GPT-2's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// The Hub's name of the weights' license.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
+    /// Drafts to show, unedited.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<Sample>,
+    /// How much of the training posts the bot repeats word for word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verbatim: Option<VerbatimShare>,
+    /// One row a precision.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub perplexities: Vec<PrecisionPerplexity>,
+}
+
+/// The drafts of one prompt, each whole, the prompt included.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sample {
+    pub prompt: String,
+    pub drafts: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// Of `drafts` drafts made with `seed`, `verbatim` stand among the training posts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerbatimShare {
+    pub drafts: usize,
+    pub verbatim: usize,
+    pub seed: u64,
+}
+
+/// Perplexity at one precision (`f32`, `q8_0`, `q4_0`), exp of nats a token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PrecisionPerplexity {
+    pub precision: String,
+    pub perplexity: f64,
+}
+
+/// One file's size and digests.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FileEntry {
     pub size: u64,
     /// SHA-256 of the whole file, lower-case hex.
@@ -104,19 +159,67 @@ pub struct LogitsCheck {
     pub logits: Vec<f32>,
 }
 
+/// Logits listed in a check.
+const CHECKED_LOGITS: usize = 256;
+/// Of these, the largest.
+const CHECKED_LARGEST: usize = 32;
+
+impl LogitsCheck {
+    /// Chooses which of the logits (V) after `prompt_ids` to list.
+    pub fn select(prompt: &str, prompt_ids: &[u32], logits: &[f32]) -> Self {
+        let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+        order.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]));
+        order.truncate(CHECKED_LARGEST);
+        let spread = CHECKED_LOGITS - CHECKED_LARGEST;
+        let step = logits.len().div_ceil(spread).max(1);
+        let mut token_ids: Vec<u32> = order.into_iter().chain((0..logits.len() as u32).step_by(step)).collect();
+        token_ids.sort_unstable();
+        token_ids.dedup();
+        Self {
+            prompt: prompt.into(),
+            prompt_ids: prompt_ids.into(),
+            logits: token_ids.iter().map(|&id| logits[id as usize]).collect(),
+            token_ids,
+        }
+    }
+
+    /// Norm of the difference over norm, of an engine's logits (V) from the
+    /// listed ones; infinite where the vocabulary is another.
+    pub fn relative_error(&self, logits: &[f32]) -> f64 {
+        let (mut difference, mut norm) = (0.0, 0.0);
+        for (&id, &expected) in self.token_ids.iter().zip(&self.logits) {
+            let Some(&found) = logits.get(id as usize) else { return f64::INFINITY };
+            difference += f64::from(found - expected).powi(2);
+            norm += f64::from(expected).powi(2);
+        }
+        (difference / norm.max(f64::MIN_POSITIVE)).sqrt()
+    }
+}
+
 /// Why a `bot.json` was refused.
 #[derive(Debug, Error)]
 pub enum ManifestError {
     #[error("bot.json is not a bot's description: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("bot.json has format version {found}, newer than {FORMAT_VERSION}: update huggingtweets")]
+    #[error(
+        "bot.json has format version {found}, newer than {FORMAT_VERSION}: update huggingtweets"
+    )]
     Version { found: u32 },
     #[error("bot.json names the file `{name}`, which is no plain file name")]
     FileName { name: String },
     #[error("bot.json: `{name}` has {found} chunk digests for {size} bytes, {expected} expected")]
-    Chunks { name: String, found: usize, expected: u64, size: u64 },
+    Chunks {
+        name: String,
+        found: usize,
+        expected: u64,
+        size: u64,
+    },
     #[error("bot.json: the check of `{name}` lists {ids} ids and {logits} logits")]
-    Check { name: String, ids: usize, logits: usize },
+    Check {
+        name: String,
+        ids: usize,
+        logits: usize,
+    },
     #[error("bot.json names no account")]
     NoHandle,
 }
@@ -126,13 +229,18 @@ impl Manifest {
     pub fn from_json(bytes: &[u8]) -> Result<Self, ManifestError> {
         let manifest: Self = serde_json::from_slice(bytes)?;
         if manifest.format_version > FORMAT_VERSION {
-            return Err(ManifestError::Version { found: manifest.format_version });
+            return Err(ManifestError::Version {
+                found: manifest.format_version,
+            });
         }
         if manifest.info.handles.is_empty() {
             return Err(ManifestError::NoHandle);
         }
         for (name, file) in &manifest.files {
-            if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0', ':', '?', '#', '%']) {
+            if name.is_empty()
+                || name.starts_with('.')
+                || name.contains(['/', '\\', '\0', ':', '?', '#', '%'])
+            {
                 return Err(ManifestError::FileName { name: name.clone() });
             }
             let expected = file.size.div_ceil(CHUNK_BYTES as u64);
@@ -175,6 +283,10 @@ impl BotInfo {
 
     /// `AI BOT`, or `CYBORG` for several accounts, as on the original's card.
     pub fn label(&self) -> &'static str {
-        if self.handles.len() > 1 { "AI CYBORG 🤖" } else { "AI BOT 🤖" }
+        if self.handles.len() > 1 {
+            "🤖 AI CYBORG 🤖"
+        } else {
+            "🤖 AI BOT 🤖"
+        }
     }
 }

@@ -1,1 +1,304 @@
-//! What a bot shows of itself: the model card and the picture.
+//! What a bot shows of itself: the model card and its pictures.
+//!
+//! The card is `model-card/template.md`, filled from `bot.json` alone, so that
+//! it can be written again at any time. Whatever the template prints is escaped
+//! for Markdown and HTML unless a filter says otherwise.
+
+use std::{fs, io, path::Path};
+
+use minijinja::{AutoEscape, Environment, Output, State, Value, context};
+use thiserror::Error;
+use time::OffsetDateTime;
+
+pub mod escape;
+pub mod picture;
+mod svg;
+mod typeset;
+
+use crate::bundle::manifest::{BotInfo, Provenance};
+pub use crate::bundle::manifest::{CardExtras, PrecisionPerplexity, Sample, VerbatimShare};
+
+/// The files [`write`] writes.
+pub const FILES: [&str; 3] = ["README.md", "predictions.png", "pipeline.png"];
+
+/// The start that the card and the page suggest.
+pub const DEFAULT_START: &str = "My dream is";
+
+const TEMPLATE: &str = include_str!("../../model-card/template.md");
+const PIPELINE: &str = include_str!("../../model-card/pipeline.svg");
+
+/// Avatars on the card and the picture, as many as the original shows.
+const MAX_AVATARS: usize = 3;
+
+/// Why no card was written.
+#[derive(Debug, Error)]
+pub enum CardError {
+    #[error("the card's template: {0}")]
+    Template(#[from] minijinja::Error),
+    #[error("the card's picture: {0}")]
+    Picture(#[from] picture::PictureError),
+    #[error("cannot write {path}: {source}")]
+    Write { path: String, source: io::Error },
+}
+
+/// Writes [`FILES`] into a folder that exists. For a folder in use, write
+/// aside first: each file is written in place.
+pub fn write(dir: &Path, info: &BotInfo, extras: &CardExtras) -> Result<(), CardError> {
+    let (start, completion) = shown_draft(extras);
+    let contents = [
+        render(info, extras)?.into_bytes(),
+        picture::draw(info, &start, &completion)?,
+        svg::rasterise(PIPELINE)?,
+    ];
+    for (name, bytes) in FILES.iter().zip(contents) {
+        let path = dir.join(name);
+        fs::write(&path, bytes)
+            .map_err(|source| CardError::Write { path: path.display().to_string(), source })?;
+    }
+    Ok(())
+}
+
+/// The text of `README.md`.
+pub fn render(info: &BotInfo, extras: &CardExtras) -> Result<String, CardError> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Custom("inline"));
+    environment.set_formatter(print_escaped);
+    environment.add_filter("yaml", |text: String| Value::from_safe_string(escape::yaml(&text)));
+    environment.add_filter("code", |text: String| Value::from_safe_string(escape::code(&text)));
+    environment.add_filter("raw", |text: String| Value::from_safe_string(text));
+    environment.add_template("card", TEMPLATE)?;
+
+    let page_url = extras.page_url.as_deref().and_then(escape::page_url);
+    let repository = extras.repository.as_deref().and_then(escape::repository);
+    let provenance = &info.provenance;
+    let samples: Vec<Value> = extras.samples.iter().map(sample).collect();
+    let draft_count: usize = extras.samples.iter().map(|sample| sample.drafts.len()).sum();
+    let handles: Vec<String> = info.handles.iter().map(|handle| bare_handle(handle)).collect();
+    let mut text = environment.get_template("card")?.render(context! {
+        language => extras.language.as_deref().unwrap_or("en"),
+        license => extras.license,
+        base_model => provenance.base.as_deref().and_then(base_model),
+        thumbnail => match &page_url {
+            Some(page) => format!("{page}bot/predictions.png"),
+            None => "predictions.png".into(),
+        },
+        faces => faces(info).iter().map(|face| context! {
+            initials => face.initials,
+            colour => Value::from_safe_string(face.colour.clone()),
+        }).collect::<Vec<_>>(),
+        name => display_name(info),
+        label => plain_label(info),
+        handles,
+        alt => format!("A post by {}, {}", display_name(info), plain_label(info)),
+        site => page_url.as_deref().unwrap_or("https://example.com/"),
+        page_url,
+        repository,
+        notice => info.notice,
+        accounts => info.accounts.iter().map(|account| context! {
+            handle => bare_handle(&account.handle),
+            ..Value::from_serialize(account)
+        }).collect::<Vec<_>>(),
+        procedure => procedure(provenance),
+        trained => provenance.learning_rate.is_some(),
+        command => provenance.command,
+        perplexities => extras.perplexities.iter().map(|row| context! {
+            precision => row.precision,
+            value => format!("{:.2}", row.perplexity),
+        }).collect::<Vec<_>>(),
+        verbatim => extras.verbatim.as_ref().map(|share| context! {
+            percent => format!("{:.0}", 100.0 * share.verbatim as f64 / share.drafts.max(1) as f64),
+            ..Value::from_serialize(share)
+        }),
+        samples,
+        draft_count,
+        made_with => if provenance.made_with.is_empty() { "huggingtweets" } else { &provenance.made_with },
+        date => provenance.created_unix_s.and_then(date),
+    })?;
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    Ok(text)
+}
+
+/// An account as a circle with letters.
+pub(crate) struct Face {
+    pub initials: String,
+    /// A CSS colour.
+    pub colour: String,
+    /// Degrees around the colour wheel.
+    pub hue: u32,
+}
+
+/// Up to [`MAX_AVATARS`] accounts.
+pub(crate) fn faces(info: &BotInfo) -> Vec<Face> {
+    let name_of = |handle: &String| {
+        let account = info.accounts.iter().find(|account| &account.handle == handle);
+        match account {
+            Some(account) if !account.name.trim().is_empty() => account.name.clone(),
+            _ if info.handles.len() == 1 && !info.name.trim().is_empty() => info.name.clone(),
+            _ => handle.clone(),
+        }
+    };
+    let handles = info.handles.iter().take(MAX_AVATARS);
+    handles
+        .map(|handle| {
+            let hue = hue(handle);
+            Face { initials: initials(&name_of(handle)), colour: format!("hsl({hue}, 62%, 46%)"), hue }
+        })
+        .collect()
+}
+
+/// The display name, or the handles where there is none.
+pub(crate) fn display_name(info: &BotInfo) -> String {
+    let name = escape::plain(&info.name);
+    if name.is_empty() {
+        info.handles.iter().map(|h| bare_handle(h)).collect::<Vec<_>>().join(" & ")
+    } else {
+        name
+    }
+}
+
+/// `AI BOT` or `AI CYBORG`, without the robot.
+pub(crate) fn plain_label(info: &BotInfo) -> String {
+    info.label().chars().filter(char::is_ascii).collect::<String>().trim().to_string()
+}
+
+/// A handle without `@`, in one line.
+pub(crate) fn bare_handle(handle: &str) -> String {
+    escape::plain(handle).trim_start_matches('@').to_string()
+}
+
+/// First letters of the first and the last word that have letters, upper case.
+fn initials(name: &str) -> String {
+    let name = escape::plain(name);
+    let mut letters =
+        name.split([' ', '_', '-', '.']).filter_map(|word| word.chars().find(|c| c.is_alphanumeric()));
+    let first = letters.next();
+    let last = letters.next_back();
+    let text: String = first.into_iter().chain(last).flat_map(char::to_uppercase).take(3).collect();
+    if text.is_empty() { "?".into() } else { text }
+}
+
+/// A hue that stays with the handle (FNV-1a), away from the muddy yellows.
+fn hue(handle: &str) -> u32 {
+    let hash =
+        handle.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    (140 + hash % 230) % 360
+}
+
+/// The start and the completion that the picture shows; an empty completion
+/// where no draft is known.
+fn shown_draft(extras: &CardExtras) -> (String, String) {
+    let drafts =
+        extras.samples.iter().flat_map(|sample| sample.drafts.iter().map(|draft| (&sample.prompt, draft)));
+    for (prompt, draft) in drafts {
+        let (start, rest) = split_draft(prompt, draft);
+        if !rest.trim().is_empty() {
+            return (start, rest);
+        }
+    }
+    (DEFAULT_START.into(), String::new())
+}
+
+/// A draft as its start and the rest; the start is empty where the draft does
+/// not begin with the prompt. A word that runs on keeps no space between.
+fn split_draft(prompt: &str, draft: &str) -> (String, String) {
+    let (prompt, draft) = (escape::plain(prompt), escape::plain(draft));
+    match draft.strip_prefix(prompt.as_str()) {
+        Some(rest) if !prompt.is_empty() => {
+            let rest = rest.to_string();
+            (prompt, rest)
+        }
+        _ => (String::new(), draft),
+    }
+}
+
+fn sample(sample: &Sample) -> Value {
+    let drafts: Vec<Value> = sample
+        .drafts
+        .iter()
+        .map(|draft| {
+            let (start, rest) = split_draft(&sample.prompt, draft);
+            // Marked safe, for escaping trims a lone space away.
+            let glue = Value::from_safe_string(if rest.starts_with(' ') { " " } else { "" }.into());
+            context! { start, glue, rest }
+        })
+        .collect();
+    context! { prompt => sample.prompt, seed => sample.seed, drafts }
+}
+
+/// The Hub's name of what training started from, where it is known to be one.
+fn base_model(base: &str) -> Option<&str> {
+    match base {
+        "gpt2" => Some("openai-community/gpt2"),
+        base if base.contains('/') => escape::repository(base),
+        _ => None,
+    }
+}
+
+/// What is known of the training, as rows of a table.
+fn procedure(p: &Provenance) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
+    let mut row = |label, value: Option<String>| rows.extend(value.map(|value| (label, value)));
+    row(
+        "Started from",
+        p.base.as_deref().map(|base| if base == "scratch" { "random weights".into() } else { base.into() }),
+    );
+    row("Parameters", p.parameters.map(grouped));
+    row("Epochs", p.epochs.map(|n| n.to_string()));
+    row("Steps", p.steps.map(|n| grouped(n as u64)));
+    row("Learning rate", p.learning_rate.map(|rate| format!("{rate:e}")));
+    row("Batch", p.batch.map(|n| n.to_string()));
+    row("Tokens a block", p.context.map(|n| grouped(n as u64)));
+    row("Tokens seen", p.train_tokens.map(grouped));
+    row("Seed", p.seed.map(|n| n.to_string()));
+    row("Loss at the start", p.first_loss.map(|loss| format!("{loss:.3}")));
+    row("Loss at the end", p.final_loss.map(|loss| format!("{loss:.3}")));
+    row("Time", p.train_seconds.map(duration));
+    rows
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Seconds as `2 h 5 min`, `3 min 20 s` or `12 s`.
+fn duration(seconds: f64) -> String {
+    let seconds = seconds.max(0.0).round() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+/// `2026-01-31`.
+fn date(unix_s: u64) -> Option<String> {
+    let time = OffsetDateTime::from_unix_timestamp(i64::try_from(unix_s).ok()?).ok()?;
+    Some(time.date().to_string())
+}
+
+/// What the template prints passes through [`escape::inline`] unless a filter
+/// marked it as safe.
+fn print_escaped(out: &mut Output, _: &State, value: &Value) -> Result<(), minijinja::Error> {
+    if value.is_undefined() || value.is_none() {
+        return Ok(());
+    }
+    match value.as_str() {
+        Some(text) if !value.is_safe() => out.write_str(&escape::inline(text))?,
+        Some(text) => out.write_str(text)?,
+        None => write!(out, "{value}")?,
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+
 use crate::{
     bundle::{
         Weights,
@@ -19,7 +21,7 @@ use crate::{
     },
     cli::finish,
     gpt2::{Config, names},
-    tokenizer::Tokenizer,
+    tokenizer::{Parts, Tokenizer},
 };
 
 #[derive(Debug, clap::Subcommand)]
@@ -86,7 +88,7 @@ fn bundle(args: BundleArgs) -> anyhow::Result<()> {
         handles: vec!["random_weights_of_gpt2".into()],
         notice: Some("Random weights for measurements: what it writes means nothing.".into()),
         provenance: Provenance {
-            made_with: concat!("huggingtweets ", env!("CARGO_PKG_VERSION")).into(),
+            made_with: super::MADE_WITH.into(),
             seed: Some(args.seed),
             ..Provenance::default()
         },
@@ -142,13 +144,13 @@ fn synthetic_tokenizer(size: usize) -> anyhow::Result<Tokenizer> {
             tokens.push(token);
         }
     }
-    Ok(Tokenizer::from_parts(tokens, merges, 0)?)
+    Ok(Tokenizer::from_parts(Parts { tokens, merges, special_ids: vec![0], eos_id: 0 })?)
 }
 
 /// GPT-2's printable stand-ins for the 256 bytes, lower-case letters first so
 /// that their pairs are the merges.
 fn byte_symbols() -> Vec<char> {
-    let mut all: Vec<char> = crate::tokenizer::byte_symbols().to_vec();
-    all.sort_by_key(|c| !c.is_ascii_lowercase());
+    let mut all: Vec<char> = ByteLevel::alphabet().into_iter().collect();
+    all.sort_by_key(|&c| (!c.is_ascii_lowercase(), c));
     all
 }

@@ -30,7 +30,7 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let bot = BotFolder::open(&args.model)?;
     let archive = tweets::open::read(&args.posts)?;
-    let cleaned = tweets::dataset::Cleaned::from(archive);
+    let cleaned = tweets::Cleaned::from_archive(&archive);
     let mut posts = Vec::new();
     for post in cleaned.kept.iter().take(args.limit.unwrap_or(usize::MAX)) {
         posts.push(as_sequence(&bot, post)?);

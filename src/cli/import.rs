@@ -1,6 +1,271 @@
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+//! `huggingtweets import`: reads archives, cleans them as the original does,
+//! prints the four counts, and writes the kept posts.
 
-pub fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not here yet")
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+
+use crate::bundle::manifest::{AccountCounts, BotInfo};
+use crate::tweets::{self, Cleaned};
+
+/// How many kept posts the JSON shows, for a look at what was read.
+const FIRST_KEPT: usize = 3;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// X archives (.zip or folder), or lists of posts (.txt, .csv, .jsonl)
+    #[arg(required = true, value_name = "ARCHIVE")]
+    archives: Vec<PathBuf>,
+    /// Print the counts as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write the kept posts to this file, one JSON object {"text"} a line
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// What `--json` prints for an archive, and within `accounts` for each of several.
+#[derive(Debug, Serialize)]
+struct Counts {
+    #[serde(flatten)]
+    counts: AccountCounts,
+    /// Code points of the kept posts joined by `<|endoftext|>`.
+    kept_chars_joined: usize,
+    first_kept: Vec<String>,
+}
+
+/// What `--json` prints for several archives: the same keys for the bot they
+/// make together, and each account's own.
+#[derive(Debug, Serialize)]
+struct Together {
+    #[serde(flatten)]
+    all: Counts,
+    accounts: Vec<Counts>,
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let accounts = read_all(&args.archives)?;
+    if let Some(warning) = warnings(&accounts) {
+        eprintln!("warning: {warning}");
+    }
+    if let Some(out) = &args.out {
+        write_kept(out, &accounts).with_context(|| format!("{} could not be written", out.display()))?;
+    }
+    let mut stdout = io::stdout().lock();
+    if args.json {
+        let json = match accounts.as_slice() {
+            [one] => serde_json::to_string_pretty(&Counts::of(one)),
+            several => serde_json::to_string_pretty(&Together::of(several)),
+        };
+        writeln!(stdout, "{}", json?)?;
+    } else {
+        write_table(&mut stdout, &accounts)?;
+        if let Some(out) = &args.out {
+            let kept: usize = accounts.iter().map(|a| a.kept.len()).sum();
+            writeln!(stdout, "{kept} posts written to {}", out.display())?;
+        }
+    }
+    Ok(stdout.flush()?)
+}
+
+/// Reads and cleans every archive; one of which nothing is kept is an error.
+pub fn read_all(archives: &[PathBuf]) -> anyhow::Result<Vec<Cleaned>> {
+    let mut accounts = Vec::with_capacity(archives.len());
+    for path in archives {
+        let cleaned = Cleaned::from_archive(&tweets::open::read(path)?);
+        if cleaned.kept.is_empty() {
+            bail!(
+                "{}: no post is left to train on ({} read: {} retweets, {} short)",
+                path.display(),
+                cleaned.tweets_downloaded,
+                cleaned.retweets,
+                cleaned.short_tweets
+            );
+        }
+        accounts.push(cleaned);
+    }
+    Ok(accounts)
+}
+
+/// The size rule is an error for `train` alone.
+fn warnings(accounts: &[Cleaned]) -> Option<String> {
+    match tweets::check_size(accounts) {
+        Ok(warning) => warning.map(|w| w.to_string()),
+        Err(too_few) => Some(too_few.to_string()),
+    }
+}
+
+impl Counts {
+    fn of(cleaned: &Cleaned) -> Self {
+        Self {
+            counts: AccountCounts::from(cleaned),
+            kept_chars_joined: cleaned.kept_chars_joined(),
+            first_kept: cleaned.kept.iter().take(FIRST_KEPT).cloned().collect(),
+        }
+    }
+}
+
+impl Together {
+    fn of(accounts: &[Cleaned]) -> Self {
+        let bot =
+            BotInfo { handles: accounts.iter().map(|a| a.handle.clone()).collect(), ..BotInfo::default() };
+        let names: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
+        let together = Cleaned {
+            handle: bot.slug(),
+            name: names.join(" & "),
+            tweets_downloaded: accounts.iter().map(|a| a.tweets_downloaded).sum(),
+            retweets: accounts.iter().map(|a| a.retweets).sum(),
+            short_tweets: accounts.iter().map(|a| a.short_tweets).sum(),
+            kept: accounts.iter().flat_map(|a| a.kept.iter().cloned()).collect(),
+        };
+        Self { all: Counts::of(&together), accounts: accounts.iter().map(Counts::of).collect() }
+    }
+}
+
+/// The table of the card: a row a count, a column an account.
+fn write_table(out: &mut impl Write, accounts: &[Cleaned]) -> io::Result<()> {
+    type Count = fn(&Cleaned) -> String;
+    let rows: [(&str, Count); 6] = [
+        ("Account", |a| format!("{} (@{})", a.name, a.handle)),
+        ("Tweets downloaded", |a| a.tweets_downloaded.to_string()),
+        ("Retweets", |a| a.retweets.to_string()),
+        ("Short tweets", |a| a.short_tweets.to_string()),
+        ("Tweets kept", |a| a.kept.len().to_string()),
+        ("Characters kept", |a| a.kept_chars_joined().to_string()),
+    ];
+    for (label, count) in rows {
+        write!(out, "{label:<17}")?;
+        for account in accounts {
+            let width = rows.iter().map(|(_, c)| c(account).chars().count()).max().unwrap_or(0);
+            write!(out, "  {:>width$}", count(account))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Writes aside and renames, so that `path` holds all posts or what it held.
+fn write_kept(path: &Path, accounts: &[Cleaned]) -> anyhow::Result<()> {
+    // A link's target is what gets replaced; a device or pipe is written to.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    match fs::metadata(&path) {
+        Ok(meta) if meta.is_dir() => bail!("it is a folder"),
+        Ok(meta) if !meta.is_file() => {
+            return write_posts(OpenOptions::new().write(true).open(&path)?, accounts);
+        }
+        _ => {}
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // Our own `create_new`: a plain file's permissions, not a secret's.
+    let aside = tempfile::Builder::new()
+        .prefix(".huggingtweets-")
+        .suffix(".part")
+        .make_in(folder, |aside| File::create_new(aside))?;
+    write_posts(aside.as_file(), accounts)?;
+    aside.as_file().sync_all()?;
+    aside.persist(&path)?;
+    Ok(())
+}
+
+fn write_posts(file: impl Write, accounts: &[Cleaned]) -> anyhow::Result<()> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        text: &'a str,
+    }
+    let mut file = BufWriter::new(file);
+    for text in accounts.iter().flat_map(|a| &a.kept) {
+        serde_json::to_writer(&mut file, &Line { text }).map_err(io::Error::from)?;
+        file.write_all(b"\n")?;
+    }
+    file.flush()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(handle: &str, kept: &[&str]) -> Cleaned {
+        Cleaned {
+            handle: handle.into(),
+            name: handle.to_uppercase(),
+            tweets_downloaded: kept.len() + 3,
+            retweets: 2,
+            short_tweets: 1,
+            kept: kept.iter().map(|t| (*t).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn json_of_one_archive_is_one_flat_object() {
+        let json = serde_json::to_value(Counts::of(&account("lamp", &["a b c", "d e f"]))).unwrap();
+        let expected = serde_json::json!({
+            "handle": "lamp", "name": "LAMP", "tweets_downloaded": 5, "retweets": 2,
+            "short_tweets": 1, "tweets_kept": 2, "kept_chars_joined": 23,
+            "first_kept": ["a b c", "d e f"],
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn json_of_several_has_the_sums_and_each_account() {
+        let accounts = [account("tide", &["a b c"]), account("lamp", &["d e f"])];
+        let json = serde_json::to_value(Together::of(&accounts)).unwrap();
+        assert_eq!(json["handle"], "lamp-tide");
+        assert_eq!(json["name"], "TIDE & LAMP");
+        assert_eq!(json["tweets_downloaded"], 8);
+        assert_eq!(json["kept_chars_joined"], 23);
+        assert_eq!(json["accounts"][0]["handle"], "tide");
+        assert_eq!(json["accounts"][1]["kept_chars_joined"], 5);
+    }
+
+    #[test]
+    fn the_table_has_a_column_an_account() {
+        let mut table = Vec::new();
+        write_table(&mut table, &[account("lamp", &["a b c"])]).unwrap();
+        let expected = "\
+Account            LAMP (@lamp)
+Tweets downloaded             4
+Retweets                      2
+Short tweets                  1
+Tweets kept                   1
+Characters kept               5
+";
+        assert_eq!(String::from_utf8(table).unwrap(), expected);
+    }
+
+    #[test]
+    fn kept_posts_read_back_and_nothing_is_left_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("kept.jsonl");
+        fs::write(&out, "what was here").unwrap();
+        let texts = ["a \"quoted\" text", "émoji 🤖 text"];
+        write_kept(&out, &[account("lamp", &texts)]).unwrap();
+        let archive = tweets::open::read(&out).unwrap();
+        let read: Vec<&str> = archive.posts.iter().map(|p| p.text.as_str()).collect();
+        assert_eq!(read, texts);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_out_that_cannot_be_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(write_kept(dir.path(), &[]).is_err());
+        assert!(write_kept(&dir.path().join("none/kept.jsonl"), &[]).is_err());
+    }
+
+    #[test]
+    fn an_archive_of_short_posts_alone_is_an_error_that_counts_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("short.txt");
+        fs::write(&path, "RT @a: one two three\nhi\n").unwrap();
+        let error = read_all(&[path]).unwrap_err().to_string();
+        assert!(error.ends_with("no post is left to train on (2 read: 1 retweets, 1 short)"), "{error}");
+    }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod assets;
 mod bench;
 mod card;
 mod convert;
@@ -58,6 +59,9 @@ enum Command {
     #[command(hide = true)]
     DemoCorpus(demo_corpus::Args),
 }
+
+/// Name and version, for what says how it was made.
+const MADE_WITH: &str = concat!("huggingtweets ", env!("CARGO_PKG_VERSION"));
 
 /// A mistake in how the command was called: exit code 2, as for clap's own.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,101 @@
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+//! `huggingtweets serve`: the page and one bot on this machine.
 
-pub fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not here yet")
+mod http;
+
+use std::{
+    io::{self, Write},
+    net::TcpListener,
+    path::PathBuf,
+    sync::mpsc,
+};
+
+use anyhow::{Context, bail};
+
+use super::assets;
+use crate::card;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The bot's folder [default: the demo bot that comes with the page]
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// The port; 0 takes a free one
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// The address to listen on; 0.0.0.0 lets other machines in
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// The built page [default: share/huggingtweets beside this command, else ./dist]
+    #[arg(long, value_name = "DIR")]
+    assets: Option<PathBuf>,
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let assets = assets::locate(args.assets.as_deref())?;
+    let bot = match &args.model {
+        Some(dir) => assets::open_bot(dir)?,
+        None => assets::open_bot(&assets.join(assets::BOT_FOLDER))
+            .context("no demo bot: name a bot with --model")?,
+    };
+    let listener = listen(&args.host, args.port)?;
+    let address = listener.local_addr()?;
+
+    let (sender, ended) = mpsc::channel::<io::Result<()>>();
+    let stop = sender.clone();
+    // Ctrl-C and SIGTERM are the ways to end a server, so they are no failure.
+    ctrlc::set_handler(move || drop(stop.send(Ok(())))).context("cannot wait for Ctrl-C")?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot serve")?;
+    let roots = http::Roots { assets, bot: bot.dir };
+    runtime.spawn(async move { drop(sender.send(http::serve(listener, roots).await)) });
+
+    let mut out = io::stdout().lock();
+    writeln!(out, "Serving {} at http://{address}/", card::display_name(&bot.manifest.info))?;
+    out.flush()?;
+    let result = ended.recv();
+    // Downloads under way end with the process.
+    runtime.shutdown_background();
+    result.context("the server stopped")?.context("the server stopped")
+}
+
+fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match TcpListener::bind((host, port)) {
+        Ok(listener) => {
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            bail!("port {port} of {host} is in use: choose another with --port")
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            bail!("port {port} of {host} is reserved: choose one over 1023 with --port")
+        }
+        Err(error) => {
+            bail!("cannot listen on {host}, port {port} ({error}): choose others with --host and --port")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_named_with_the_way_out() {
+        let first = listen("127.0.0.1", 0).unwrap();
+        let port = first.local_addr().unwrap().port();
+        let error = listen("127.0.0.1", port).unwrap_err().to_string();
+        assert!(error.contains(&port.to_string()) && error.contains("--port"), "{error}");
+    }
+
+    #[test]
+    fn an_address_that_is_not_ours_is_an_error() {
+        let error = listen("not a host", 0).unwrap_err().to_string();
+        assert!(error.contains("--host") && !error.contains('\n'), "{error}");
+    }
 }

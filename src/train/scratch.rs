@@ -24,7 +24,6 @@ use crate::{
 /// A network's size, where there is no base to take it from.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    pub vocab_size: usize,
     pub layers: usize,
     pub channels: usize,
     pub heads: usize,
@@ -139,7 +138,7 @@ mod tests {
     #[test]
     fn a_seed_decides_the_weights() {
         let tokenizer = tokenizer(&posts(), 300).unwrap();
-        let shape = Shape { vocab_size: 300, layers: 2, channels: 32, heads: 2, positions: 16 };
+        let shape = Shape { layers: 2, channels: 32, heads: 2, positions: 16 };
         let config = config(shape, &tokenizer).unwrap();
         assert_eq!(weights(&config, 1), weights(&config, 1));
         assert_ne!(weights(&config, 1)["wte.weight"], weights(&config, 2)["wte.weight"]);

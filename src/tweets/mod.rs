@@ -1,1 +1,36 @@
 //! Posts in: one reader a format, the original's cleaning, and the training text.
+//!
+//! ```text
+//! open ── x_archive (zip or folder) ─┐
+//!      ├─ lines (.txt)               ├─> Archive ── clean ──> Cleaned ── dataset ──> training text
+//!      ├─ csv (.csv)                 │             (counts)
+//!      └─ jsonl (.jsonl)            ─┘
+//! ```
+//!
+//! Readers take bytes or a [`FileTree`] and never open a path themselves;
+//! only [`open`] does, so that everything else also runs in a page.
+
+pub mod clean;
+pub mod counts;
+pub mod dataset;
+mod error;
+mod file_tree;
+pub mod grammar;
+pub mod jsonl;
+pub mod lines;
+mod post;
+pub mod shuffle;
+pub mod x_archive;
+
+#[cfg(feature = "native")]
+pub mod csv;
+#[cfg(feature = "native")]
+pub mod open;
+#[cfg(feature = "native")]
+pub mod zip_tree;
+
+pub use counts::Cleaned;
+pub use dataset::{TooFew, Warning, check_size, training_text};
+pub use error::{Place, ReadError};
+pub use file_tree::{FileTree, MAX_ENTRY_BYTES};
+pub use post::{Archive, Post};

@@ -6,4 +6,5 @@ mod bots;
 mod command;
 mod end_to_end;
 mod reference;
+mod serve;
 mod support;

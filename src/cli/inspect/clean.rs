@@ -1,6 +1,91 @@
+//! `huggingtweets inspect clean`: the cleaning rules on given texts, a line
+//! at a time, so that others can compare them with the original's.
+
+use std::io::{self, BufRead, Write};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::tweets::clean::{clean, fix, is_short};
+
+/// Reads JSON lines {"text"} from standard input.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
+#[derive(Deserialize)]
+struct Input {
+    text: String,
+}
+
+#[derive(Serialize)]
+struct Output {
+    fixed: String,
+    cleaned: String,
+    /// Whether it is long enough; whether it is a retweet is not asked.
+    kept: bool,
+}
+
 pub fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not here yet")
+    clean_lines(io::stdin().lock(), io::stdout().lock())
+}
+
+/// One line of output for each line of input that is not blank, at once.
+fn clean_lines(mut input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {
+    let mut line = Vec::new();
+    for number in 1u64.. {
+        line.clear();
+        if input.read_until(b'\n', &mut line).context("standard input could not be read")? == 0 {
+            break;
+        }
+        let Ok(text) = std::str::from_utf8(&line) else {
+            bail!("standard input, line {number}: not UTF-8 text");
+        };
+        if text.trim().is_empty() {
+            continue;
+        }
+        let Input { text } = serde_json::from_str(text).map_err(|error| {
+            let message = error.to_string();
+            let reason = message.split(" at line ").next().unwrap_or_default().to_owned();
+            anyhow::anyhow!(
+                "standard input, line {number}, column {}: {reason} (each line must be {{\"text\": \"…\"}})",
+                error.column()
+            )
+        })?;
+        let fixed = fix(&text);
+        let cleaned = clean(&fixed);
+        let kept = !is_short(&cleaned);
+        serde_json::to_writer(&mut output, &Output { fixed, cleaned, kept }).map_err(io::Error::from)?;
+        output.write_all(b"\n")?;
+    }
+    Ok(output.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run_on(input: &[u8]) -> Result<String, String> {
+        let mut output = Vec::new();
+        clean_lines(input, &mut output).map_err(|error| format!("{error:#}"))?;
+        Ok(String::from_utf8(output).expect("JSON is UTF-8"))
+    }
+
+    #[test]
+    fn a_line_in_gives_a_line_out() {
+        let input = b"{\"text\":\"RT @a: one two &amp; https://t.co/x\"}\n\n{\"text\":\"hi\",\"more\":1}";
+        let output = concat!(
+            r#"{"fixed":"RT @a: one two & https://t.co/x","cleaned":"RT @a: one two &","kept":true}"#,
+            "\n",
+            r#"{"fixed":"hi","cleaned":"hi","kept":false}"#,
+            "\n"
+        );
+        assert_eq!(run_on(input).unwrap(), output);
+    }
+
+    #[test]
+    fn a_bad_line_is_named_by_its_number() {
+        let error = run_on(b"{\"text\":\"a\"}\n{\"txt\":\"b\"}\n").unwrap_err();
+        assert!(error.starts_with("standard input, line 2, column 11: missing field `text`"), "{error}");
+        assert_eq!(run_on(b"\n\xff\n").unwrap_err(), "standard input, line 2: not UTF-8 text");
+    }
 }

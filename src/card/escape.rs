@@ -1,0 +1,171 @@
+//! Names and posts come from other people's archives: here they become text
+//! that Markdown, HTML, YAML, SVG and a terminal all show as it stands.
+
+/// One line of displayable text: every white space and control character
+/// becomes a space, runs become one, and characters that XML forbids or that
+/// reverse the text around them are left out.
+pub fn plain(text: &str) -> String {
+    let shown: String = text
+        .chars()
+        .filter(|&c| !is_forbidden(c))
+        .map(|c| if c.is_control() || c.is_whitespace() { ' ' } else { c })
+        .collect();
+    shown.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Text within a line of Markdown, a table's cell, an HTML element or a quoted
+/// attribute. Characters with a meaning there become numeric references, which
+/// all of these read back as themselves.
+pub fn inline(text: &str) -> String {
+    let text: Vec<char> = plain(text).chars().collect();
+    let mut out = String::with_capacity(text.len());
+    for (i, &c) in text.iter().enumerate() {
+        let before = i.checked_sub(1).and_then(|i| text.get(i)).copied();
+        let after = text.get(i + 1).copied();
+        if has_meaning(c, before, after) {
+            out.push_str(&format!("&#{};", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// One line inside a fenced code block, which it cannot close.
+pub fn code(text: &str) -> String {
+    plain(text).replace("```", "'''").replace("~~~", "---")
+}
+
+/// A double-quoted scalar of YAML: JSON's string is one.
+pub fn yaml(text: &str) -> String {
+    serde_json::Value::from(plain(text)).to_string()
+}
+
+/// Text of an XML element or of a quoted attribute.
+pub fn xml(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in plain(text).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// The address if it is an absolute one of the web that can stand in a quoted
+/// attribute or a Markdown link, with a `/` at its end.
+pub fn page_url(url: &str) -> Option<String> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/[]@!$&*+,;=%".contains(c);
+    if rest.is_empty() || rest.starts_with('/') || !rest.chars().all(allowed) {
+        return None;
+    }
+    Some(format!("{}/", url.trim_end_matches('/')))
+}
+
+/// The name if it can be a repository of the Hub, `owner/name` or `name`.
+pub fn repository(name: &str) -> Option<&str> {
+    let part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+    };
+    (name.split('/').count() <= 2 && name.split('/').all(part)).then_some(name)
+}
+
+fn has_meaning(c: char, before: Option<char>, after: Option<char>) -> bool {
+    let word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric());
+    let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+    match c {
+        '&' | '<' | '>' | '"' | '`' | '*' | '[' | ']' | '\\' | '|' | '~' | '$' | '#' | '@' => true,
+        // Emphasis only outside words.
+        '_' => !(word(before) && word(after)),
+        // `1.` and `1)` open lists; `www.` and `a.b` may become links.
+        '.' if digit(before) && digit(after) => false,
+        '.' | ':' => word(after) || before.is_none_or(|c| c.is_ascii_digit()),
+        ')' => digit(before),
+        // Lists and rules open a line only.
+        '-' | '+' | '=' => before.is_none(),
+        _ => false,
+    }
+}
+
+fn is_forbidden(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || u32::from(c) & 0xfffe == 0xfffe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTILE: &str =
+        "</div><script>alert(1)</script>\n---\nevil: [x](javascript:1) **b** | `c` & \u{202e}\"q\"";
+
+    #[test]
+    fn hostile_names_are_inert_in_markdown_and_html() {
+        let shown = inline(HOSTILE);
+        assert!(!shown.contains(['<', '>', '"', '`', '*', '[', ']', '|', '\n', '\u{202e}']), "{shown}");
+        assert!(shown.replace("&#", "").find('&').is_none());
+    }
+
+    #[test]
+    fn plain_names_stay_readable() {
+        assert_eq!(inline("Anna-Lena O'Neil, Jr. (she)"), "Anna-Lena O'Neil, Jr. (she)");
+        assert_eq!(inline("keeper_of_the_light"), "keeper_of_the_light");
+        assert_eq!(inline("灯台守 ☂"), "灯台守 ☂");
+    }
+
+    #[test]
+    fn list_openers_and_links_are_inert() {
+        assert_eq!(inline("1. one"), "1&#46; one");
+        assert_eq!(inline("- one"), "&#45; one");
+        assert_eq!(inline("www.example.org"), "www&#46;example&#46;org");
+        assert_eq!(inline("_so_"), "&#95;so&#95;");
+    }
+
+    #[test]
+    fn yaml_scalars_are_one_quoted_line() {
+        let scalar = yaml(HOSTILE);
+        assert!(!scalar.contains('\n'));
+        assert_eq!(serde_json::from_str::<String>(&scalar).unwrap(), plain(HOSTILE));
+    }
+
+    #[test]
+    fn code_cannot_leave_its_block() {
+        assert_eq!(code("a\n```\n# b"), "a ''' # b");
+    }
+
+    #[test]
+    fn only_addresses_of_the_web_are_pages() {
+        assert_eq!(page_url("https://a.example/b").as_deref(), Some("https://a.example/b/"));
+        for bad in
+            ["javascript:alert(1)", "https://", "https://a b", "https://a\"><script>", "ftp://a", "//a"]
+        {
+            assert_eq!(page_url(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_plain_names_are_repositories() {
+        assert_eq!(repository("owner/bot-1.2_x"), Some("owner/bot-1.2_x"));
+        for bad in ["", "a/b/c", "../b", "a'/b", "a b"] {
+            assert_eq!(repository(bad), None, "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_breaks_out(text in proptest::prelude::any::<String>()) {
+            let shown = inline(&text);
+            proptest::prop_assert!(!shown.contains(['<', '>', '"', '`', '|', '\n', '\r']));
+            proptest::prop_assert!(!xml(&text).contains(['<', '>', '"', '\'']));
+            proptest::prop_assert_eq!(plain(&plain(&text)), plain(&text));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! SVG to PNG with the card's own typeface. The machine's fonts are looked up
+//! only for a character that the typeface lacks, so that the picture of a bot
+//! in Latin, Greek or Cyrillic letters is the same on every machine.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, LazyLock, Mutex},
+};
+
+use resvg::{
+    tiny_skia::{Pixmap, Transform},
+    usvg::{FontResolver, Options, Tree, fontdb},
+};
+
+use super::{escape, picture::PictureError};
+
+/// The family name inside the fonts.
+pub const FAMILY: &str = "Inter Display";
+
+const REGULAR: &[u8] = include_bytes!("../../model-card/fonts/InterDisplay-Regular.otf");
+const BOLD: &[u8] = include_bytes!("../../model-card/fonts/InterDisplay-Bold.otf");
+
+static OWN_FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
+    let mut fonts = fontdb::Database::new();
+    for data in [REGULAR, BOLD] {
+        fonts.load_font_source(fontdb::Source::Binary(Arc::new(data)));
+    }
+    fonts.set_serif_family(FAMILY);
+    fonts.set_sans_serif_family(FAMILY);
+    Arc::new(fonts)
+});
+
+/// The same, and the machine's own after them.
+static ALL_FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
+    let mut fonts = fontdb::Database::clone(&OWN_FONTS);
+    fonts.load_system_fonts();
+    Arc::new(fonts)
+});
+
+/// Reads a document and lays out its text.
+pub fn parse(svg: &str) -> Result<Tree, PictureError> {
+    parse_noting(svg, |_| ())
+}
+
+/// Emoji and other signs, no letters or digits, that no font here can draw.
+pub fn signs_without_font(text: &str) -> Result<HashSet<char>, PictureError> {
+    let missing = Mutex::new(HashSet::new());
+    let svg = format!(
+        r#"<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><text y="5">{}</text></svg>"#,
+        escape::xml(text)
+    );
+    parse_noting(&svg, |c| {
+        if let (false, Ok(mut missing)) = (c.is_alphanumeric(), missing.lock()) {
+            missing.insert(c);
+        }
+    })?;
+    Ok(missing.into_inner().unwrap_or_default())
+}
+
+/// As [`parse`]; calls `note` with each character that no font has.
+fn parse_noting(svg: &str, note: impl Fn(char) + Send + Sync) -> Result<Tree, PictureError> {
+    let fallback = FontResolver::default_fallback_selector();
+    let options = Options {
+        font_family: FAMILY.into(),
+        fontdb: OWN_FONTS.clone(),
+        font_resolver: FontResolver {
+            select_font: FontResolver::default_font_selector(),
+            // The larger collection starts with the smaller one, so the ids
+            // that are already in use stay valid.
+            select_fallback: Box::new(move |c, used, fonts| {
+                if !Arc::ptr_eq(fonts, &ALL_FONTS) {
+                    *fonts = ALL_FONTS.clone();
+                }
+                let found = fallback(c, used, fonts);
+                if found.is_none() {
+                    note(c);
+                }
+                found
+            }),
+        },
+        ..Options::default()
+    };
+    Ok(Tree::from_str(svg, &options)?)
+}
+
+/// The document at its own size, as PNG.
+pub fn rasterise(svg: &str) -> Result<Vec<u8>, PictureError> {
+    let tree = parse(svg)?;
+    let size = tree.size().to_int_size();
+    let mut pixels =
+        Pixmap::new(size.width(), size.height()).ok_or(PictureError::Size(size.width(), size.height()))?;
+    resvg::render(&tree, Transform::identity(), &mut pixels.as_mut());
+    pixels.encode_png().map_err(|error| PictureError::Png(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_signs_are_found_missing() {
+        assert!(signs_without_font("Latin, Ελληνικά, кириллица! “…” → ✓").unwrap().is_empty());
+        // A private character, a letter of a script that few machines have a font for.
+        let missing = signs_without_font("a\u{10fffd}\u{12000}").unwrap();
+        assert_eq!(missing, HashSet::from(['\u{10fffd}']));
+    }
+}

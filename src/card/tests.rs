@@ -1,0 +1,239 @@
+//! The card against a golden file, a reader of its front matter, and names
+//! that try to break out.
+
+use super::*;
+use crate::bundle::manifest::AccountCounts;
+
+/// Two fictional accounts with everything known.
+fn full() -> (BotInfo, CardExtras) {
+    let account = |handle: &str, name: &str, kept| AccountCounts {
+        handle: handle.into(),
+        name: name.into(),
+        tweets_downloaded: kept + 312,
+        retweets: 207,
+        short_tweets: 105,
+        tweets_kept: kept,
+    };
+    let info = BotInfo {
+        name: "Maren Holm & The Fog".into(),
+        handles: vec!["keeper_of_the_skerry_light".into(), "the_fog_of_the_skerry".into()],
+        accounts: vec![
+            account("keeper_of_the_skerry_light", "Maren Holm", 5210),
+            account("the_fog_of_the_skerry", "The Fog", 871),
+        ],
+        notice: Some("Both accounts are fictional.".into()),
+        provenance: Provenance {
+            made_with: "huggingtweets 0.1.0".into(),
+            base: Some("scratch".into()),
+            command: Some("huggingtweets train keeper.zip fog.zip --base scratch --seed 7 --out bot".into()),
+            seed: Some(7),
+            epochs: Some(4),
+            steps: Some(1240),
+            learning_rate: Some(1.372e-4),
+            batch: Some(1),
+            context: Some(256),
+            train_tokens: Some(317_440),
+            train_seconds: Some(754.2),
+            first_loss: Some(7.6243),
+            final_loss: Some(2.0517),
+            parameters: Some(4_190_208),
+            created_unix_s: Some(1_700_000_000),
+        },
+    };
+    let extras = CardExtras {
+        page_url: Some("https://lights.example/skerry".into()),
+        repository: Some("lights/skerry".into()),
+        license: Some("mit".into()),
+        samples: vec![
+            Sample {
+                prompt: "My dream is".into(),
+                drafts: vec![
+                    "My dream is a fog that knocks.".into(),
+                    "My dream isn't *yours*, gull. #skerry".into(),
+                ],
+                seed: Some(1),
+            },
+            Sample {
+                prompt: "Tonight".into(),
+                drafts: vec!["Tonight the lamp says | hello.".into()],
+                seed: None,
+            },
+        ],
+        verbatim: Some(VerbatimShare { drafts: 200, verbatim: 31, seed: 1 }),
+        perplexities: vec![
+            PrecisionPerplexity { precision: "f32".into(), perplexity: 9.8731 },
+            PrecisionPerplexity { precision: "q8_0".into(), perplexity: 9.8802 },
+        ],
+        ..CardExtras::default()
+    };
+    (info, extras)
+}
+
+fn hostile() -> (BotInfo, CardExtras) {
+    let evil = "x\n---\nevil: true\n</div><script>alert(1)</script> | `a` [l](javascript:alert(1)) **b** {{ name }} \u{202e}\"'";
+    let (mut info, mut extras) = full();
+    info.name = evil.into();
+    info.handles = vec![evil.into()];
+    info.accounts.truncate(1);
+    info.accounts[0].handle = evil.into();
+    info.accounts[0].name = evil.into();
+    info.notice = Some(evil.into());
+    info.provenance.base = Some(evil.into());
+    info.provenance.command = Some(format!("a\n```\n<script>\n{evil}"));
+    info.provenance.made_with = evil.into();
+    extras.language = Some(evil.into());
+    extras.license = Some(evil.into());
+    extras.page_url = Some(format!("https://a.example/\"><script>{evil}"));
+    extras.repository = Some("a\", __import__('os')".into());
+    extras.samples[0].prompt = evil.into();
+    extras.samples[0].drafts = vec![evil.into(), "1. one".into(), "- two".into()];
+    extras.perplexities[0].precision = evil.into();
+    (info, extras)
+}
+
+/// The front matter as key -> values, in the small part of YAML that the
+/// template uses: plain words and JSON strings, and lists of one level.
+fn front_matter(card: &str) -> Vec<(String, Vec<String>)> {
+    let scalar = |text: &str| {
+        let text = text.trim();
+        if text.starts_with('"') {
+            return serde_json::from_str(text).unwrap();
+        }
+        assert!(
+            text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)),
+            "not a plain word: {text}"
+        );
+        text.to_string()
+    };
+    let (head, _) = card.strip_prefix("---\n").unwrap().split_once("\n---\n").unwrap();
+    let mut entries: Vec<(String, Vec<String>)> = Vec::new();
+    for line in head.lines() {
+        if let Some(item) = line.strip_prefix("- ") {
+            let item = item.strip_prefix("text: ").unwrap_or(item);
+            entries.last_mut().unwrap().1.push(scalar(item));
+        } else {
+            let (key, value) = line.split_once(':').unwrap();
+            let values = if value.is_empty() { vec![] } else { vec![scalar(value)] };
+            entries.push((key.into(), values));
+        }
+    }
+    entries
+}
+
+fn value<'a>(entries: &'a [(String, Vec<String>)], key: &str) -> Vec<&'a str> {
+    let found: Vec<_> = entries.iter().filter(|(k, _)| k == key).collect();
+    assert!(found.len() <= 1, "{key} stands twice");
+    found.iter().flat_map(|(_, values)| values.iter().map(String::as_str)).collect()
+}
+
+/// Set `HUGGINGTWEETS_BLESS` to write the file again, then read the change.
+#[test]
+fn the_card_is_the_golden_one() {
+    let (info, extras) = full();
+    let card = render(&info, &extras).unwrap();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/card/golden.md");
+    if std::env::var_os("HUGGINGTWEETS_BLESS").is_some() {
+        std::fs::write(golden, &card).unwrap();
+    }
+    assert_eq!(card, std::fs::read_to_string(golden).unwrap());
+}
+
+#[test]
+fn the_front_matter_is_what_the_hub_reads() {
+    let (info, extras) = full();
+    let entries = front_matter(&render(&info, &extras).unwrap());
+    assert_eq!(value(&entries, "language"), ["en"]);
+    assert_eq!(value(&entries, "license"), ["mit"]);
+    assert_eq!(value(&entries, "library_name"), ["transformers"]);
+    assert_eq!(value(&entries, "pipeline_tag"), ["text-generation"]);
+    assert_eq!(value(&entries, "thumbnail"), ["https://lights.example/skerry/bot/predictions.png"]);
+    assert_eq!(value(&entries, "tags"), ["huggingtweets", "gpt2"]);
+    assert_eq!(value(&entries, "widget"), ["My dream is"]);
+}
+
+#[test]
+fn what_is_not_known_is_left_out() {
+    let info = BotInfo { name: "N".into(), handles: vec!["n".into()], ..BotInfo::default() };
+    let card = render(&info, &CardExtras::default()).unwrap();
+    for absent in [
+        "license:",
+        "base_model:",
+        "None",
+        "none",
+        "null",
+        "NaN",
+        "Learning rate",
+        "Drafts",
+        "Perplexity",
+        "word for word among",
+    ] {
+        assert!(
+            !card.contains(absent) || absent == "none" && card.contains("and none was written"),
+            "{absent} in\n{card}"
+        );
+    }
+    assert!(!card.contains("\n\n\n"), "{card}");
+    assert!(card.contains("AI BOT") && card.contains("&#64;n<"));
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let (info, extras) = hostile();
+    let card = render(&info, &extras).unwrap();
+    let entries = front_matter(&card);
+    assert!(value(&entries, "evil").is_empty());
+    assert_eq!(value(&entries, "thumbnail"), ["predictions.png"]);
+    let (_, body) = card.split_once("\n---\n").unwrap();
+    assert!(!body.lines().any(|line| line.trim() == "---"), "{body}");
+    let outside_code: String = body.split("```").step_by(2).collect();
+    assert!(!outside_code.contains("<script"), "{outside_code}");
+    assert!(!outside_code.contains("](javascript"));
+    assert!(!body.contains("__import__"));
+    // Fences stay in pairs: python, sh, html, html, sh.
+    assert_eq!(body.matches("```").count(), 10, "{body}");
+    // Each row of a table has the cells of its head.
+    for line in body.lines().filter(|line| line.starts_with('|')) {
+        assert_eq!(line.matches('|').count(), 3, "{line}");
+    }
+}
+
+#[test]
+fn a_written_card_has_its_pictures() {
+    let (info, extras) = full();
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &info, &extras).unwrap();
+    for name in FILES {
+        assert!(dir.path().join(name).metadata().unwrap().len() > 1000, "{name}");
+    }
+    if let Some(folder) = std::env::var_os("HUGGINGTWEETS_PICTURES") {
+        for name in FILES {
+            std::fs::copy(dir.path().join(name), Path::new(&folder).join(name)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_picture_shows_the_first_draft_that_says_something() {
+    let (_, mut extras) = full();
+    assert_eq!(shown_draft(&extras), ("My dream is".into(), " a fog that knocks.".into()));
+    extras.samples[0].drafts[0] = "My dream is".into();
+    assert_eq!(shown_draft(&extras), ("My dream is".into(), "n't *yours*, gull. #skerry".into()));
+    assert_eq!(shown_draft(&CardExtras::default()), ("My dream is".into(), String::new()));
+}
+
+#[test]
+fn initials_are_letters_of_the_name() {
+    assert_eq!(initials("Maren Holm"), "MH");
+    assert_eq!(initials("the_fog"), "TF");
+    assert_eq!(initials("灯台守"), "灯");
+    assert_eq!(initials("***"), "?");
+}
+
+#[test]
+fn numbers_read_well() {
+    assert_eq!((grouped(7), grouped(1_234_567)), ("7".into(), "1,234,567".into()));
+    assert_eq!(
+        (duration(12.4), duration(754.2), duration(7505.0)),
+        ("12 s".into(), "12 min 34 s".into(), "2 h 5 min".into())
+    );
+}

@@ -1,0 +1,105 @@
+//! Where the built page and a bot's folder are found, for `serve` and `site`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+
+use crate::bundle::Manifest;
+
+/// The bot within the assets, and under the served address.
+pub const BOT_FOLDER: &str = "bot";
+
+/// A bundle that `bot.json` describes.
+#[derive(Debug)]
+pub struct Bot {
+    pub dir: PathBuf,
+    pub manifest: Manifest,
+}
+
+/// The folder of the built page: the one named, else `share/huggingtweets`
+/// beside the command (or beside its `bin`), else `./dist`.
+pub fn locate(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(dir) = named {
+        if !is_page(dir) {
+            bail!(
+                "{} has no index.html: name the folder that `make build` makes with --assets",
+                dir.display()
+            );
+        }
+        return Ok(dir.into());
+    }
+    let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_path_buf));
+    match candidates(beside.as_deref()).into_iter().find(|dir| is_page(dir)) {
+        Some(dir) => Ok(dir),
+        None => bail!(
+            "the page is not built: run `make build` and start again here, or name its folder with --assets"
+        ),
+    }
+}
+
+/// Opens a bundle by its `bot.json`.
+pub fn open_bot(dir: &Path) -> anyhow::Result<Bot> {
+    let path = dir.join("bot.json");
+    let json = match fs::read(&path) {
+        Ok(json) => json,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && dir.join("config.json").is_file() => {
+            bail!(
+                "{dir} has no bot.json: `huggingtweets convert {dir} --out BOT` makes a bot of it",
+                dir = dir.display()
+            )
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            bail!("{} is no bot's folder: it has no bot.json", dir.display())
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let manifest = Manifest::from_json(&json).with_context(|| dir.display().to_string())?;
+    Ok(Bot { dir: dir.into(), manifest })
+}
+
+/// In order of preference.
+fn candidates(beside: Option<&Path>) -> Vec<PathBuf> {
+    let share = Path::new("share").join("huggingtweets");
+    let installed = beside.map(|dir| [dir.join(&share), dir.join("..").join(&share)]);
+    installed.into_iter().flatten().chain([PathBuf::from("dist")]).collect()
+}
+
+fn is_page(dir: &Path) -> bool {
+    dir.join("index.html").is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_no_page_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = locate(Some(dir.path())).unwrap_err().to_string();
+        assert!(error.contains("index.html") && error.contains("make build"), "{error}");
+        fs::write(dir.path().join("index.html"), "").unwrap();
+        assert_eq!(locate(Some(dir.path())).unwrap(), dir.path());
+    }
+
+    #[test]
+    fn the_page_beside_the_command_comes_before_dist() {
+        let found = candidates(Some(Path::new("/opt/ht/bin")));
+        assert_eq!(found[0], Path::new("/opt/ht/bin/share/huggingtweets"));
+        assert_eq!(found[1], Path::new("/opt/ht/bin/../share/huggingtweets"));
+        assert_eq!(found[2], Path::new("dist"));
+    }
+
+    #[test]
+    fn a_folder_without_a_bot_is_an_error_of_one_line() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(open_bot(dir.path()).unwrap_err().to_string().contains("no bot.json"));
+        fs::write(dir.path().join("config.json"), "{}").unwrap();
+        assert!(open_bot(dir.path()).unwrap_err().to_string().contains("convert"));
+        fs::write(dir.path().join("bot.json"), "{").unwrap();
+        let error = format!("{:#}", open_bot(dir.path()).unwrap_err());
+        assert!(error.contains("bot.json") && !error.contains('\n'), "{error}");
+    }
+}

@@ -1,0 +1,73 @@
+//! The last steps of every bundle: card and picture, known logits, digests.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::engine;
+use crate::{
+    backend::{Batch, CacheShape, cpu::Level},
+    bundle::{
+        Precision,
+        folder::{self, BotFolder},
+        manifest::{BotInfo, CardExtras, LogitsCheck, Sample},
+    },
+    card,
+    generate::{Drafts, Event, Request},
+};
+
+/// What the original's card and page suggest.
+pub const EXAMPLE_PROMPT: &str = "My dream is";
+
+/// Drafts on a card that nobody asked more of.
+const CARD_DRAFTS: usize = 5;
+
+/// Completes a folder that [`folder::write_bundle`] has filled.
+pub fn finish_bundle(dir: &Path, info: BotInfo) -> anyhow::Result<()> {
+    let bot = BotFolder::open(dir)?;
+    let drafts = drafts(&bot, EXAMPLE_PROMPT, CARD_DRAFTS, 0)?;
+    let extras = CardExtras {
+        samples: vec![Sample { prompt: EXAMPLE_PROMPT.into(), drafts, seed: Some(0) }],
+        ..CardExtras::default()
+    };
+    finish_with(&bot, info, extras)
+}
+
+/// The same, with a card's extras already made.
+pub fn finish_with(bot: &BotFolder, info: BotInfo, extras: CardExtras) -> anyhow::Result<()> {
+    card::write(&bot.path, &info, &extras)?;
+    folder::finish(&bot.path, info, checks(bot)?, Some(extras))?;
+    Ok(())
+}
+
+/// Drafts from the bot's 8-bit weights.
+pub fn drafts(bot: &BotFolder, prompt: &str, count: usize, seed: u64) -> anyhow::Result<Vec<String>> {
+    let mut model = engine::open(bot, Precision::Q8_0, Level::Simd)?;
+    let request = Request { prompt: prompt.into(), drafts: count, seed, ..Request::default() };
+    let mut drafts = Drafts::new(&bot.tokenizer, &bot.config, request)?;
+    let mut texts = vec![String::new(); count];
+    while let Some(batch) = drafts.next_batch() {
+        let logits = model.forward(batch)?;
+        for event in drafts.accept(logits, &bot.tokenizer)? {
+            if let Event::Done { draft, text, .. } = event {
+                texts[draft] = text;
+            }
+        }
+    }
+    Ok(texts)
+}
+
+/// The known logits of every GGUF in the folder.
+fn checks(bot: &BotFolder) -> anyhow::Result<BTreeMap<String, LogitsCheck>> {
+    let mut ids = vec![bot.tokenizer.eos_id()];
+    ids.extend(bot.tokenizer.encode_plain(EXAMPLE_PROMPT)?);
+    ids.truncate(bot.config.n_positions);
+    let mut checks = BTreeMap::new();
+    for precision in [Precision::Q8_0, Precision::Q4_0] {
+        if let Some(path) = bot.gguf_path(precision) {
+            let mut model = engine::open_gguf(&path, Level::Simd)?;
+            let shape = CacheShape { prompt: ids.len(), drafts: 0, tail: 0 };
+            let logits = model.forward(&Batch::prompt(&ids, vec![ids.len() - 1], shape))?;
+            checks.insert(precision.file_name().into(), LogitsCheck::select(EXAMPLE_PROMPT, &ids, logits));
+        }
+    }
+    Ok(checks)
+}

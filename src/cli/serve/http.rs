@@ -1,0 +1,190 @@
+//! Static files over HTTP: the page under `/`, the bot under `/bot/`.
+//!
+//! The page needs cross-origin isolation for threads, and other people's pages
+//! load the widget and the bot from here, in ranges. tower-http reads files
+//! and ranges; entity tags and what depends on them are added here.
+
+use std::{convert::Infallible, io, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
+        header::{
+            ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+            IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE,
+            X_CONTENT_TYPE_OPTIONS,
+        },
+    },
+    response::{IntoResponse, Response},
+};
+use tower_http::{
+    cors::{Any, CorsLayer},
+    services::ServeDir,
+    set_header::SetResponseHeaderLayer,
+};
+
+/// What to serve.
+#[derive(Debug, Clone)]
+pub struct Roots {
+    /// Under `/`.
+    pub assets: PathBuf,
+    /// Under `/bot/`, in place of the assets' own.
+    pub bot: PathBuf,
+}
+
+/// Bytes read from a file at once: models are large.
+const READ_BYTES: usize = 256 << 10;
+
+/// On every response: cross-origin isolation for our page, and leave for other
+/// origins to use what they load. Everything is revalidated, so that a bot
+/// trained anew shows at once.
+const HEADERS: [(&str, &str); 4] = [
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-embedder-policy", "require-corp"),
+    ("cross-origin-resource-policy", "cross-origin"),
+    ("cache-control", "no-cache"),
+];
+
+/// Serves until the listener fails. The listener must be non-blocking.
+pub async fn serve(listener: TcpListener, roots: Roots) -> io::Result<()> {
+    axum::serve(tokio::net::TcpListener::from_std(listener)?, router(roots)).await
+}
+
+fn router(roots: Roots) -> Router {
+    let cors = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::HEAD, Method::OPTIONS])
+        .allow_headers([RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE, CACHE_CONTROL])
+        .expose_headers([CONTENT_RANGE, CONTENT_LENGTH, ACCEPT_RANGES, ETAG, LAST_MODIFIED])
+        .max_age(Duration::from_secs(24 * 60 * 60));
+    let router = Router::new().fallback(answer).with_state(Arc::new(roots)).layer(cors);
+    let router = HEADERS.into_iter().fold(router, |router, (name, value)| {
+        let name = HeaderName::from_static(name);
+        router.layer(SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value)))
+    });
+    router.layer(SetResponseHeaderLayer::overriding(
+        X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    ))
+}
+
+async fn answer(State(roots): State<Arc<Roots>>, request: Request) -> Result<Response, Infallible> {
+    let (mut head, _) = request.into_parts();
+    let path = head.uri.path().to_string();
+    if path == "/bot" {
+        return Ok((StatusCode::PERMANENT_REDIRECT, [(LOCATION, "/bot/")]).into_response());
+    }
+    // Dot files are nobody's business, and no part of the page or of a bot.
+    if path.split('/').any(|part| part.starts_with('.') || part.to_ascii_lowercase().starts_with("%2e")) {
+        return Ok(StatusCode::NOT_FOUND.into_response());
+    }
+    let (root, path) = match path.strip_prefix("/bot/") {
+        Some(rest) => (&roots.bot, format!("/{rest}")),
+        None => (&roots.assets, path),
+    };
+    let Ok(uri) = path.parse::<Uri>() else {
+        return Ok(StatusCode::NOT_FOUND.into_response());
+    };
+    let mut files = ServeDir::new(root).with_buf_chunk_size(READ_BYTES);
+
+    if head.headers.contains_key(IF_NONE_MATCH) || head.headers.contains_key(IF_RANGE) {
+        let current = file(&mut files, Method::HEAD, &uri, HeaderMap::new()).await;
+        if let Some(tag) = entity_tag(current.headers()).filter(|_| current.status() == StatusCode::OK)
+            && resolve_conditions(&mut head.headers, &tag, current.headers().get(LAST_MODIFIED))
+        {
+            return Ok(not_modified(tag, current.headers()));
+        }
+    }
+    drop_unusable_range(&mut head.headers);
+
+    let mut response = file(&mut files, head.method, &uri, head.headers).await;
+    if let Some(tag) = entity_tag(response.headers()) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    name_charset(response.headers_mut());
+    Ok(response)
+}
+
+async fn file(files: &mut ServeDir, method: Method, uri: &Uri, headers: HeaderMap) -> Response {
+    let mut request = Request::new(Body::empty());
+    *request.method_mut() = method;
+    *request.uri_mut() = uri.clone();
+    *request.headers_mut() = headers;
+    match files.try_call(request).await {
+        Ok(response) => response.map(Body::new),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// From the file's time and whole size, as other static servers do.
+fn entity_tag(headers: &HeaderMap) -> Option<HeaderValue> {
+    let modified = headers.get(LAST_MODIFIED)?.to_str().ok()?;
+    let size = match headers.get(CONTENT_RANGE) {
+        Some(range) => range.to_str().ok()?.rsplit('/').next()?,
+        None => headers.get(CONTENT_LENGTH)?.to_str().ok()?,
+    };
+    let letters: String = modified.chars().filter(char::is_ascii_alphanumeric).collect();
+    HeaderValue::from_str(&format!("\"{letters}-{size}\"")).ok()
+}
+
+/// Settles the two conditions that need the entity tag, and takes them off.
+/// True: the client has this file already.
+fn resolve_conditions(headers: &mut HeaderMap, tag: &HeaderValue, modified: Option<&HeaderValue>) -> bool {
+    if let Some(known) = headers.remove(IF_NONE_MATCH) {
+        // This condition takes the place of the weaker one.
+        headers.remove(IF_MODIFIED_SINCE);
+        let known = known.to_str().unwrap_or_default();
+        let is_known = |one: &str| {
+            let one = one.trim();
+            one == "*" || one.trim_start_matches("W/").as_bytes() == tag.as_bytes()
+        };
+        if known.split(',').any(is_known) {
+            return true;
+        }
+    }
+    if let Some(condition) = headers.remove(IF_RANGE)
+        && condition != tag
+        && Some(&condition) != modified
+    {
+        headers.remove(RANGE);
+    }
+    false
+}
+
+/// Several ranges at once, and units that are not bytes, get the whole file,
+/// which the standard allows.
+fn drop_unusable_range(headers: &mut HeaderMap) {
+    if let Some(range) = headers.get(RANGE) {
+        let usable = range.to_str().is_ok_and(|range| range.starts_with("bytes=") && !range.contains(','));
+        if !usable {
+            headers.remove(RANGE);
+        }
+    }
+}
+
+fn not_modified(tag: HeaderValue, current: &HeaderMap) -> Response {
+    let mut response = StatusCode::NOT_MODIFIED.into_response();
+    response.headers_mut().insert(ETAG, tag);
+    if let Some(modified) = current.get(LAST_MODIFIED) {
+        response.headers_mut().insert(LAST_MODIFIED, modified.clone());
+    }
+    response
+}
+
+/// Pages and text of ours are UTF-8; a browser would guess otherwise.
+fn name_charset(headers: &mut HeaderMap) {
+    let Some(kind) = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()) else {
+        return;
+    };
+    if ["text/html", "text/markdown", "text/plain"].contains(&kind)
+        && let Ok(kind) = HeaderValue::from_str(&format!("{kind}; charset=utf-8"))
+    {
+        headers.insert(CONTENT_TYPE, kind);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! `.csv` with a header line: the text in a column `full_text` or `text`.
+//!
+//! Columns `created_at`, `lang` and `id` are taken where they exist; the rest
+//! is passed over. Where both text columns exist `full_text` is the longer one.
+
+use super::error::{Place, ReadError, utf8};
+use super::post::{Archive, Post};
+
+/// Reads a CSV file's bytes. `label` is the file in error messages, `stem` the
+/// account's handle and name.
+///
+/// # Errors
+/// Not UTF-8, no text column (the found ones are listed), a row with another
+/// number of fields than the header.
+pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
+    let place = || Place::file(label);
+    let text = utf8(bytes, place)?;
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let header = reader.headers().map_err(|error| csv_error(place(), &error))?.clone();
+    let column = |names: &[&str]| {
+        names.iter().find_map(|name| header.iter().position(|found| found.trim().eq_ignore_ascii_case(name)))
+    };
+    let Some(text_column) = column(&["full_text", "text"]) else {
+        let found = match header.iter().collect::<Vec<_>>().join(", ") {
+            list if list.trim().is_empty() => "an empty line".to_owned(),
+            list => list.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        };
+        return Err(ReadError::NoColumn { place: place(), found });
+    };
+    let (created_at, lang) = (column(&["created_at"]), column(&["lang"]));
+    let id = column(&["id_str", "id"]);
+    let mut posts = Vec::new();
+    for row in reader.records() {
+        let row = row.map_err(|error| csv_error(place(), &error))?;
+        let field = |column: Option<usize>| {
+            row.get(column?).map(str::trim).filter(|field| !field.is_empty()).map(str::to_owned)
+        };
+        let text = row.get(text_column).unwrap_or_default();
+        if text.trim().is_empty() {
+            continue;
+        }
+        posts.push(Post {
+            created_at: field(created_at),
+            lang: field(lang),
+            id: field(id),
+            ..Post::from_text(text.to_owned())
+        });
+    }
+    Ok(Archive::named_after_file(stem, posts))
+}
+
+fn csv_error(place: Place, error: &csv::Error) -> ReadError {
+    let line = error.position().map_or(1, csv::Position::line);
+    let problem = match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("found {len} fields, the first line has {expected_len}")
+        }
+        _ => error.to_string(),
+    };
+    ReadError::Csv { place, line, problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_text_column_is_found_wherever_it_is() {
+        let bytes =
+            "id,Full_Text,lang\n1,\"one, with \"\"quotes\"\"\nand a line\",en\n2,,\n3,RT @b: x,\n".as_bytes();
+        let archive = read("a.csv", "a", bytes).unwrap();
+        assert_eq!(archive.posts.len(), 2);
+        assert_eq!(archive.posts[0].text, "one, with \"quotes\"\nand a line");
+        assert_eq!(archive.posts[0].lang.as_deref(), Some("en"));
+        assert_eq!(archive.posts[0].id.as_deref(), Some("1"));
+        assert!(archive.posts[1].is_retweet);
+        assert_eq!(archive.posts[1].lang, None);
+    }
+
+    #[test]
+    fn full_text_is_preferred_to_text() {
+        let archive = read("a.csv", "a", b"text,full_text\nshort,long\n").unwrap();
+        assert_eq!(archive.posts[0].text, "long");
+    }
+
+    #[test]
+    fn no_text_column_lists_the_found_ones() {
+        let error = read("a.csv", "a", b"date;body\n1;x\n").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a.csv: no column `text` or `full_text` in the first line; found date;body"
+        );
+        assert!(matches!(read("a.csv", "a", b""), Err(ReadError::NoColumn { .. })));
+    }
+
+    #[test]
+    fn a_row_of_another_length_is_an_error_with_its_line() {
+        let error = read("a.csv", "a", b"id,text\n1,fine\n2\n").unwrap_err();
+        assert_eq!(error.to_string(), "a.csv: line 3: found 1 fields, the first line has 2");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _ = read("a.csv", "a", &bytes);
+        }
+
+        #[test]
+        fn any_rows_are_read_or_refused(rows in "[a,\"\n\r]{0,60}") {
+            let _ = read("a.csv", "a", format!("id,text\n{rows}").as_bytes());
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Why posts could not be read: each variant says where, what, and the way out.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// A file, and the entry in it where the file is an archive or a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub file: String,
+    pub entry: Option<String>,
+}
+
+impl Place {
+    pub fn file(file: &str) -> Self {
+        Self { file: file.to_owned(), entry: None }
+    }
+
+    pub fn entry(file: &str, entry: &str) -> Self {
+        Self { file: file.to_owned(), entry: Some(entry.to_owned()) }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.entry {
+            Some(entry) => write!(f, "{}: {entry}", self.file),
+            None => f.write_str(&self.file),
+        }
+    }
+}
+
+/// Why an archive of posts was refused.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    #[error("{place}: there is no such file or folder")]
+    NotFound { place: Place },
+    #[error("{place}: cannot be read")]
+    Io { place: Place, source: std::io::Error },
+    #[error(
+        "{place}: is not a zip archive (it begins with {found}); pass the .zip as X sends it, or the unpacked folder"
+    )]
+    NotZip { place: Place, found: String },
+    #[error("{place}: the zip archive is cut short or damaged ({problem}); copy or download it again")]
+    BadZip { place: Place, problem: String },
+    #[error("{place}: more than {limit} bytes once unpacked, which no archive of posts needs; refused")]
+    TooLarge { place: Place, limit: u64 },
+    #[error("{place}: no posts in it; looked for {looked_for}")]
+    NoPostsFile { place: Place, looked_for: &'static str },
+    #[error("{place}: is not UTF-8 text (byte {byte} of the file); save it as UTF-8")]
+    NotUtf8 { place: Place, byte: usize },
+    #[error("{place}: line {line}, column {column}: {problem}{}", hint(*.cut_short))]
+    Json { place: Place, line: usize, column: usize, problem: String, cut_short: bool },
+    #[error("{place}: post {number} has no text (expected a string `full_text` or `text`)")]
+    NoText { place: Place, number: usize },
+    #[error("{place}: no column `text` or `full_text` in the first line; found {found}")]
+    NoColumn { place: Place, found: String },
+    #[error("{place}: line {line}: {problem}")]
+    Csv { place: Place, line: u64, problem: String },
+    #[error("{place}: holds no post")]
+    Empty { place: Place },
+    #[error("{place}: unknown kind of file; expected an X archive (.zip or folder), .txt, .csv or .jsonl")]
+    UnknownKind { place: Place },
+}
+
+fn hint(cut_short: bool) -> &'static str {
+    if cut_short { "; the file is cut short, copy or download it again" } else { "" }
+}
+
+impl ReadError {
+    /// A JSON error of a document that starts `lines_before` lines into its file.
+    ///
+    /// serde_json quotes a value of the wrong type in its message, and beside
+    /// an account's name stands its e-mail address: strings are left out.
+    pub(crate) fn json(place: Place, error: &serde_json::Error, lines_before: usize) -> Self {
+        let cut_short = error.is_eof();
+        let message = error.to_string();
+        let message = message.split(" at line ").next().unwrap_or_default();
+        let problem = if cut_short {
+            "the JSON ends early".to_owned()
+        } else if error.is_data() {
+            match message.split_once("invalid type: string") {
+                Some((_, rest)) => {
+                    let expected = rest.rsplit_once("expected ").map_or("", |(_, expected)| expected);
+                    format!("found a string, expected {expected}")
+                }
+                None => message.to_owned(),
+            }
+        } else {
+            format!("not JSON: {message}")
+        };
+        Self::Json { place, line: error.line() + lines_before, column: error.column(), problem, cut_short }
+    }
+}
+
+/// The bytes as text, without a byte order mark.
+///
+/// # Errors
+/// [`ReadError::NotUtf8`] with the offset of the first bad byte.
+pub(crate) fn utf8(bytes: &[u8], place: impl Fn() -> Place) -> Result<&str, ReadError> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
+        Err(error) => Err(ReadError::NotUtf8 { place: place(), byte: error.valid_up_to() }),
+    }
+}

@@ -1,0 +1,95 @@
+//! `.jsonl`: a JSON object a line with `text` (or `full_text`), as `import
+//! --out` writes it. `created_at`, `lang` and `id` are taken where they exist.
+
+use serde::Deserialize;
+
+use super::error::{Place, ReadError, utf8};
+use super::post::{Archive, Post};
+use super::x_archive::loose_string;
+
+#[derive(Deserialize)]
+struct Row {
+    #[serde(default)]
+    full_text: Option<String>,
+    #[serde(default)]
+    text: Option<String>,
+    #[serde(default, deserialize_with = "loose_string")]
+    created_at: Option<String>,
+    #[serde(default, deserialize_with = "loose_string")]
+    lang: Option<String>,
+    #[serde(default, deserialize_with = "loose_string")]
+    id: Option<String>,
+}
+
+/// Reads a JSONL file's bytes. `label` is the file in error messages, `stem`
+/// the account's handle and name. Blank lines are passed over.
+///
+/// # Errors
+/// Not UTF-8; a line that is not a JSON object with a text (its number is named).
+pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
+    let place = || Place::file(label);
+    let mut posts = Vec::new();
+    for (number, line) in utf8(bytes, place)?.lines().enumerate() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let row: Row =
+            serde_json::from_str(line).map_err(|error| ReadError::json(place(), &error, number))?;
+        let Some(text) = row.full_text.or(row.text) else {
+            return Err(ReadError::Json {
+                place: place(),
+                line: number + 1,
+                column: 1,
+                problem: "the object has no `text`".to_owned(),
+                cut_short: false,
+            });
+        };
+        posts.push(Post { created_at: row.created_at, lang: row.lang, id: row.id, ..Post::from_text(text) });
+    }
+    Ok(Archive::named_after_file(stem, posts))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn each_object_is_a_post() {
+        let bytes =
+            "{\"text\":\"one\",\"id\":7}\n\n{\"full_text\":\"RT @b: two\",\"text\":\"RT\",\"lang\":\"en\"}\n";
+        let archive = read("a.jsonl", "a", bytes.as_bytes()).unwrap();
+        assert_eq!(archive.posts.len(), 2);
+        assert_eq!(archive.posts[0].id.as_deref(), Some("7"));
+        assert_eq!(archive.posts[1].text, "RT @b: two");
+        assert!(archive.posts[1].is_retweet);
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let error = read("a.jsonl", "a", b"{\"text\":\"one\"}\n{\"text\":").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a.jsonl: line 2, column 8: the JSON ends early; the file is cut short, copy or download it again"
+        );
+        let error = read("a.jsonl", "a", b"{\"txt\":\"one\"}").unwrap_err();
+        assert_eq!(error.to_string(), "a.jsonl: line 1, column 1: the object has no `text`");
+        let error = read("a.jsonl", "a", b"{\"text\":5}").unwrap_err();
+        assert!(error.to_string().contains("line 1"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _ = read("a.jsonl", "a", &bytes);
+        }
+
+        #[test]
+        fn any_mutation_of_a_line_is_read_or_refused(at in 0usize..27, byte: u8) {
+            let mut bytes = b"{\"text\":\"a b c\",\"lang\":\"e\"}".to_vec();
+            bytes[at] = byte;
+            let _ = read("a.jsonl", "a", &bytes);
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Paths of the machine to an [`Archive`]: the one file here that opens files.
+
+use std::fs::{self, File};
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use super::error::{Place, ReadError};
+use super::file_tree::{FileTree, MAX_ENTRY_BYTES, read_at_most};
+use super::post::Archive;
+use super::zip_tree::{MAGICS, ZipTree};
+use super::{csv, jsonl, lines, x_archive};
+
+/// Reads whatever the path is: a folder, a zip (by its first bytes), or a
+/// `.txt`, `.csv` or `.jsonl` file (by its name).
+///
+/// # Errors
+/// Each names the path and the way out; an archive without any post is one too.
+pub fn read(path: &Path) -> Result<Archive, ReadError> {
+    let label = path.display().to_string();
+    let place = || Place::file(&label);
+    let io = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => ReadError::NotFound { place: place() },
+        _ => ReadError::Io { place: place(), source },
+    };
+    let stem = stem(path);
+    let archive = if fs::metadata(path).map_err(io)?.is_dir() {
+        let mut tree = Folder::open(path).map_err(io)?;
+        x_archive::read(&mut tree, &stem)?
+    } else {
+        let mut file = File::open(path).map_err(io)?;
+        let mut magic = Vec::new();
+        file.by_ref().take(4).read_to_end(&mut magic).map_err(io)?;
+        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+        if extension == "zip" || MAGICS.iter().any(|known| magic == known) {
+            file.seek(SeekFrom::Start(0)).map_err(io)?;
+            x_archive::read(&mut ZipTree::open(&label, BufReader::new(file))?, &stem)?
+        } else {
+            let reader = match extension.as_str() {
+                "txt" => lines::read,
+                "csv" => csv::read,
+                "jsonl" | "ndjson" => jsonl::read,
+                _ => return Err(ReadError::UnknownKind { place: place() }),
+            };
+            let bytes =
+                read_at_most(magic.as_slice().chain(file), MAX_ENTRY_BYTES).map_err(|error| match error {
+                    Some(source) => io(source),
+                    None => ReadError::TooLarge { place: place(), limit: MAX_ENTRY_BYTES },
+                })?;
+            reader(&label, &stem, &bytes)?
+        }
+    };
+    if archive.posts.is_empty() { Err(ReadError::Empty { place: place() }) } else { Ok(archive) }
+}
+
+/// The name without its extension; of `.` and `..` that of the folder meant.
+fn stem(path: &Path) -> String {
+    let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let named = if path.file_name().is_some() { path } else { &whole };
+    let stem = if named.is_dir() { named.file_name() } else { named.file_stem() };
+    stem.map_or_else(|| "posts".to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// An unpacked archive. Lists only where an archive's files can lie: the
+/// folder, the folders in it, and a `data` in each of those.
+struct Folder {
+    label: String,
+    files: Vec<(String, PathBuf)>,
+}
+
+impl Folder {
+    fn open(path: &Path) -> std::io::Result<Self> {
+        let mut folder = Self { label: path.display().to_string(), files: Vec::new() };
+        for below in folder.list(path, "")? {
+            let name = below.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // A folder that may not be read holds nothing for us.
+            for inner in folder.list(&below, &format!("{name}/")).unwrap_or_default() {
+                if inner.file_name().is_some_and(|file| file == "data") {
+                    let _ = folder.list(&inner, &format!("{name}/data/"));
+                }
+            }
+        }
+        Ok(folder)
+    }
+
+    /// Adds the files of one folder, and gives the folders in it.
+    fn list(&mut self, path: &Path, prefix: &str) -> std::io::Result<Vec<PathBuf>> {
+        let mut folders = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                self.files.push((format!("{prefix}{}", entry.file_name().to_string_lossy()), path));
+            }
+        }
+        Ok(folders)
+    }
+}
+
+impl FileTree for Folder {
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.files.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn read(&mut self, name: &str) -> Result<Vec<u8>, ReadError> {
+        let place = || Place::entry(&self.label, name);
+        let Some((_, path)) = self.files.iter().find(|(n, _)| n == name) else {
+            return Err(ReadError::NotFound { place: place() });
+        };
+        let file = File::open(path).map_err(|source| ReadError::Io { place: place(), source })?;
+        read_at_most(file, MAX_ENTRY_BYTES).map_err(|error| match error {
+            Some(source) => ReadError::Io { place: place(), source },
+            None => ReadError::TooLarge { place: place(), limit: MAX_ENTRY_BYTES },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use proptest::prelude::*;
+
+    use super::super::Cleaned;
+    use super::super::dataset::check_size;
+    use super::super::zip_tree::tests::zip_of;
+    use super::*;
+
+    const ACCOUNT: &[u8] = br#"window.YTD.account.part0 = [ {"account": {"email": "someone@example.org",
+        "username": "keeper_of_the_light", "accountDisplayName": "The Keeper"}} ]"#;
+    const POSTS: &[u8] =
+        br#"window.YTD.tweets.part0 = [ {"tweet": {"full_text": "the lamp is lit", "id_str": "1"}} ]"#;
+    const PART: &[u8] =
+        br#"window.YTD.tweets.part1 = [ {"tweet": {"full_text": "RT @sea: waves", "id_str": "2"}} ]"#;
+    const NOTES: &[u8] =
+        br#"window.YTD.note_tweet.part0 = [ {"noteTweet": {"core": {"text": "a long one"}}} ]"#;
+
+    fn small_archive() -> Vec<u8> {
+        zip_of(&[
+            ("data/account.js", ACCOUNT),
+            ("data/tweets-part1.js", PART),
+            ("data/tweets.js", POSTS),
+            ("data/note-tweet.js", NOTES),
+            ("data/deleted-tweets.js", b"window.YTD.deleted_tweets.part0 = nothing that can be read"),
+        ])
+    }
+
+    fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_zip_and_its_unpacked_folder_read_the_same() {
+        let temp = tempfile::tempdir().unwrap();
+        let zip = read(&write(temp.path(), "renamed.bin", &small_archive())).unwrap();
+        let unpacked = temp.path().join("unpacked");
+        for (name, bytes) in [("account.js", ACCOUNT), ("tweets.js", POSTS), ("tweets-part1.js", PART)] {
+            write(&unpacked, &format!("data/{name}"), bytes);
+        }
+        write(&unpacked, "data/note-tweet.js", NOTES);
+        write(&unpacked, "data/tweets_media/1.jpg", b"");
+        let texts: Vec<_> = zip.posts.iter().map(|post| post.text.as_str()).collect();
+        assert_eq!(texts, ["the lamp is lit", "RT @sea: waves", "a long one"]);
+        assert_eq!((zip.handle.as_str(), zip.name.as_str()), ("keeper_of_the_light", "The Keeper"));
+        assert_eq!(read(&unpacked).unwrap(), zip);
+        assert_eq!(read(&unpacked.join("data")).unwrap(), zip);
+        write(temp.path(), "x/top/data/tweets.js", POSTS);
+        assert_eq!(read(&temp.path().join("x")).unwrap().posts, zip.posts[..1]);
+    }
+
+    #[test]
+    fn text_files_go_by_their_extension() {
+        let temp = tempfile::tempdir().unwrap();
+        for (name, bytes) in
+            [("a.TXT", "one two"), ("a.csv", "text\none two\n"), ("a.jsonl", "{\"text\":\"one two\"}")]
+        {
+            let archive = read(&write(temp.path(), name, bytes.as_bytes())).unwrap();
+            assert_eq!((archive.handle.as_str(), archive.posts[0].text.as_str()), ("a", "one two"), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_bad_input_has_its_own_line() {
+        let temp = tempfile::tempdir().unwrap();
+        let zip = small_archive();
+        let cases: [(&str, &[u8], &str); 8] = [
+            ("a.zip", b"<html>", "is not a zip archive"),
+            ("b.zip", &zip[..zip.len() / 2], "cut short or damaged"),
+            ("c.zip", &zip_of(&[("readme", b"")]), "looked for tweets.js or tweet.js"),
+            (
+                "d.zip",
+                &zip_of(&[("tweets.js", b"x = [{")]),
+                "d.zip: tweets.js: line 1, column 6: the JSON ends early",
+            ),
+            ("e.txt", b"na\xefve", "not UTF-8 text (byte 2 of the file)"),
+            ("f.txt", b"\n", "holds no post"),
+            ("g.pdf", b"%PDF", "unknown kind of file"),
+            ("h.zip", &zip_of(&[("tweets.js", b"x = []")]), "holds no post"),
+        ];
+        for (name, bytes, expected) in cases {
+            let error = read(&write(temp.path(), name, bytes)).unwrap_err().to_string();
+            assert!(error.contains(expected) && error.contains(name), "{name}: {error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+        let error = read(&temp.path().join("none.zip")).unwrap_err().to_string();
+        assert!(error.ends_with("none.zip: there is no such file or folder"), "{error}");
+    }
+
+    #[test]
+    fn the_reference_archive_counts_as_in_the_original() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/x-archive-obama.zip");
+        let expected = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/x-archive-obama.expected.json");
+        let Ok(expected) = fs::read(expected) else {
+            assert!(std::env::var_os("CI").is_none(), "no {expected}");
+            eprintln!("skipped: no {expected}");
+            return;
+        };
+        let expected: serde_json::Value = serde_json::from_slice(&expected).unwrap();
+        let cleaned = Cleaned::from_archive(&read(Path::new(path)).unwrap());
+        let found = serde_json::json!({
+            "handle": cleaned.handle,
+            "name": cleaned.name,
+            "tweets_downloaded": cleaned.tweets_downloaded,
+            "retweets": cleaned.retweets,
+            "short_tweets": cleaned.short_tweets,
+            "tweets_kept": cleaned.kept.len(),
+            "kept_chars_joined": cleaned.kept_chars_joined(),
+            "first_kept": cleaned.kept[..3],
+        });
+        assert_eq!(found, expected);
+        assert_eq!(check_size(&[cleaned]), Ok(None));
+    }
+
+    proptest! {
+        #[test]
+        fn any_mutation_of_an_archive_is_read_or_refused(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cut in any::<prop::sample::Index>(), whole: bool,
+        ) {
+            let mut bytes = small_archive();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if !whole {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            if let Ok(mut tree) = ZipTree::open("a.zip", Cursor::new(bytes)) {
+                let _ = x_archive::read(&mut tree, "a");
+            }
+        }
+
+        #[test]
+        fn any_bytes_after_the_magic_are_read_or_refused(bytes: Vec<u8>) {
+            let bytes = [&MAGICS[0][..], &bytes].concat();
+            if let Ok(mut tree) = ZipTree::open("a.zip", Cursor::new(bytes)) {
+                let _ = x_archive::read(&mut tree, "a");
+            }
+        }
+    }
+}
