@@ -45,6 +45,8 @@ fi
 started=$(mktemp)
 trap 'rm -f "$started"' EXIT
 NO_COLOR=true trunk build --skip-version-check --cargo-profile "$profile" --dist "$dist"
+# Trunk leaves its own marks where it injects no scripts.
+sed -i -e '/<link data-trunk /d' -e '/^ *$/d' "$dist/index.html"
 rm -rf "$dist/bot"
 if [ -e model-card/demo/bot.json ]; then
   cp -r model-card/demo "$dist/bot"

@@ -1,6 +1,6 @@
 //! Five drafts as tweet cards.
 
-use gloo::timers::future::TimeoutFuture;
+use gloo::timers::callback::Timeout;
 use leptos::{html, prelude::*};
 use wasm_bindgen_futures::spawn_local;
 
@@ -120,8 +120,7 @@ fn CopyButton(number: usize, draft_text: Signal<String>, text_element: NodeRef<h
                 browser::select_text(&element);
             }
             answer.try_set(Some(if copied { text::COPIED } else { text::COPY_REFUSED }));
-            TimeoutFuture::new(ANSWER_MS).await;
-            answer.try_set(None);
+            Timeout::new(ANSWER_MS, move || _ = answer.try_set(None)).forget();
         });
     };
     let shown = move || answer.get().unwrap_or(text::COPY);
