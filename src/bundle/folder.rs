@@ -1,1 +1,449 @@
-//! Opening and writing bot folders.
+//! A bot's folder: opened (a bundle of ours, or any GPT-2 in the Hugging Face
+//! layout), and written.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use super::{
+    Manifest, Precision, Weights,
+    checkpoint::{self, CheckpointDtype, CheckpointError},
+    digest::{self, DigestError},
+    gguf::{self, GgufError},
+    manifest::{BotInfo, FORMAT_VERSION, LogitsCheck, ManifestError},
+};
+use crate::{
+    gpt2::{Config, ConfigError},
+    tokenizer::{Tokenizer, TokenizerError},
+};
+
+/// Tokens of prompt and draft together that a bot makes by default, where it
+/// has as many positions.
+pub const DEFAULT_MAX_TOKENS: usize = 160;
+
+/// No `bot.json`, `config.json`, `tokenizer.json`, `vocab.json` or `merges.txt`
+/// is larger.
+const MAX_TEXT_BYTES: u64 = 64 << 20;
+
+/// A bot's folder, opened: configuration and tokenizer are read, weights are
+/// read when asked for.
+#[derive(Debug)]
+pub struct BotFolder {
+    pub path: PathBuf,
+    /// Its `eos_token_id` is the tokenizer's.
+    pub config: Config,
+    pub tokenizer: Tokenizer,
+    /// `bot.json`, which folders of other programs lack.
+    pub manifest: Option<Manifest>,
+}
+
+/// What a bundle is made of, beside who the bot is.
+#[derive(Debug, Clone, Copy)]
+pub struct BundleParts<'a> {
+    pub config: &'a Config,
+    pub tokenizer: &'a Tokenizer,
+    pub weights: &'a Weights,
+    /// How `model.safetensors` is stored.
+    pub dtype: CheckpointDtype,
+    /// `general.name` of the GGUF files.
+    pub name: &'a str,
+    /// Store the token embedding of the q4_0 file in 4 bits too.
+    pub all_4bit: bool,
+}
+
+/// Why a folder could not be opened or written. Every message names the file.
+#[derive(Debug, Error)]
+pub enum BundleError {
+    #[error("{} is no folder", .0.display())]
+    NoFolder(PathBuf),
+    #[error("{} has no {missing}: it is no bot's folder and no GPT-2 of Hugging Face", folder.display())]
+    MissingFile {
+        folder: PathBuf,
+        missing: &'static str,
+    },
+    #[error("{}: {source}", file.display())]
+    Io { file: PathBuf, source: io::Error },
+    #[error("{} has {found} bytes; at most {MAX_TEXT_BYTES} are read", file.display())]
+    TooLarge { file: PathBuf, found: u64 },
+    #[error("{}: {source}", file.display())]
+    Config { file: PathBuf, source: ConfigError },
+    #[error("{}: {source}", file.display())]
+    Manifest {
+        file: PathBuf,
+        source: ManifestError,
+    },
+    #[error("{}: {source}", file.display())]
+    Tokenizer {
+        file: PathBuf,
+        source: TokenizerError,
+    },
+    #[error("{}: {source}", file.display())]
+    Gguf {
+        file: PathBuf,
+        source: Box<GgufError>,
+    },
+    #[error("{}: the tokenizer has {tokens} tokens, but config.json a vocabulary of {vocab_size}", folder.display())]
+    Vocabulary {
+        folder: PathBuf,
+        tokens: usize,
+        vocab_size: usize,
+    },
+    #[error("{} is damaged ({source}): fetch it again, or make the bot again", file.display())]
+    Digest { file: PathBuf, source: DigestError },
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+impl BotFolder {
+    /// Opens a bundle or a Hugging Face folder.
+    pub fn open(path: &Path) -> Result<Self, BundleError> {
+        if !path.is_dir() {
+            return Err(BundleError::NoFolder(path.into()));
+        }
+        let file = path.join("config.json");
+        let missing = |missing| BundleError::MissingFile {
+            folder: path.into(),
+            missing,
+        };
+        let bytes = read_text(&file)?.ok_or_else(|| missing("config.json"))?;
+        let config =
+            Config::from_json(&bytes).map_err(|source| BundleError::Config { file, source })?;
+
+        let tokenizer = read_tokenizer(path)?
+            .ok_or_else(|| missing("tokenizer.json (nor vocab.json and merges.txt)"))?;
+        if tokenizer.vocab_size() > config.vocab_size {
+            let (tokens, vocab_size) = (tokenizer.vocab_size(), config.vocab_size);
+            return Err(BundleError::Vocabulary {
+                folder: path.into(),
+                tokens,
+                vocab_size,
+            });
+        }
+        // Posts are joined and ended by `<|endoftext|>`, whatever the file says.
+        let config = Config {
+            eos_token_id: tokenizer.eos_id(),
+            ..config
+        };
+
+        let file = path.join("bot.json");
+        let manifest = match read_text(&file)? {
+            Some(bytes) => Some(
+                Manifest::from_json(&bytes)
+                    .map_err(|source| BundleError::Manifest { file, source })?,
+            ),
+            None => None,
+        };
+        Ok(Self {
+            path: path.into(),
+            config,
+            tokenizer,
+            manifest,
+        })
+    }
+
+    /// The bot's name: of `bot.json`, else of the folder.
+    pub fn name(&self) -> String {
+        match &self.manifest {
+            Some(manifest) if !manifest.info.name.is_empty() => manifest.info.name.clone(),
+            Some(manifest) => manifest.info.slug(),
+            None => folder_name(&self.path),
+        }
+    }
+
+    /// All weights as f32, from `model.safetensors` (or its shards), else
+    /// `pytorch_model.bin`.
+    pub fn weights(&self) -> Result<Weights, BundleError> {
+        Ok(checkpoint::read(&self.path, &self.config)?)
+    }
+
+    /// The file of this precision, if the folder has it.
+    pub fn precision_path(&self, precision: Precision) -> Option<PathBuf> {
+        let file = self.path.join(precision.file_name());
+        file.is_file().then_some(file)
+    }
+
+    /// A GGUF of this precision: the folder's, checked against `bot.json`; in a
+    /// folder without one (of another program), made now from the weights.
+    pub fn gguf(&self, precision: Precision) -> Result<Vec<u8>, BundleError> {
+        let file = match precision {
+            Precision::F32 => None,
+            _ => self.precision_path(precision),
+        };
+        let Some(file) = file else {
+            return self.made_gguf(precision);
+        };
+        let bytes = fs::read(&file).map_err(|source| BundleError::Io {
+            file: file.clone(),
+            source,
+        })?;
+        let entry = self
+            .manifest
+            .as_ref()
+            .and_then(|m| m.files.get(precision.file_name()));
+        if let Some(entry) = entry {
+            digest::verify(entry, &bytes).map_err(|source| BundleError::Digest { file, source })?;
+        }
+        Ok(bytes)
+    }
+
+    fn made_gguf(&self, precision: Precision) -> Result<Vec<u8>, BundleError> {
+        let weights = self.weights()?;
+        let options = gguf::WriteOptions {
+            name: self.name(),
+            all_4bit: false,
+        };
+        let mut bytes = Vec::new();
+        gguf::write(
+            &self.config,
+            &self.tokenizer,
+            &weights,
+            precision,
+            &options,
+            &mut bytes,
+        )
+        .map_err(|source| BundleError::Gguf {
+            file: self.path.clone(),
+            source: Box::new(source),
+        })?;
+        Ok(bytes)
+    }
+
+    /// Compares every file that `bot.json` lists with its digests.
+    pub fn verify(&self) -> Result<(), BundleError> {
+        let Some(manifest) = &self.manifest else {
+            return Ok(());
+        };
+        for (name, entry) in &manifest.files {
+            let file = self.path.join(name);
+            let checked =
+                fs::File::open(&file).and_then(|opened| digest::verify_reader(entry, opened));
+            match checked {
+                Ok(Ok(())) => {}
+                Ok(Err(source)) => return Err(BundleError::Digest { file, source }),
+                Err(source) => return Err(BundleError::Io { file, source }),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The last part of a path, also of `.` and of one with a slash at its end.
+pub fn folder_name(path: &Path) -> String {
+    let name = |path: &Path| {
+        path.file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+    };
+    name(path)
+        .or_else(|| name(&path.canonicalize().ok()?))
+        .unwrap_or_else(|| "bot".into())
+}
+
+fn read_tokenizer(folder: &Path) -> Result<Option<Tokenizer>, BundleError> {
+    let file = folder.join("tokenizer.json");
+    if let Some(bytes) = read_text(&file)? {
+        let tokenizer = Tokenizer::from_json(&bytes);
+        return tokenizer
+            .map(Some)
+            .map_err(|source| BundleError::Tokenizer { file, source });
+    }
+    let file = folder.join("vocab.json");
+    let merges = folder.join("merges.txt");
+    let (Some(vocab), Some(merge_bytes)) = (read_text(&file)?, read_text(&merges)?) else {
+        return Ok(None);
+    };
+    let merge_text = String::from_utf8(merge_bytes).map_err(|error| BundleError::Io {
+        file: merges,
+        source: io::Error::new(io::ErrorKind::InvalidData, error),
+    })?;
+    let tokenizer = Tokenizer::from_vocab_and_merges(&vocab, &merge_text);
+    tokenizer
+        .map(Some)
+        .map_err(|source| BundleError::Tokenizer { file, source })
+}
+
+/// The bytes of a file of moderate size; `None` where there is no such file.
+fn read_text(file: &Path) -> Result<Option<Vec<u8>>, BundleError> {
+    let found = match fs::metadata(file) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            return Err(BundleError::Io {
+                file: file.into(),
+                source,
+            });
+        }
+    };
+    if found > MAX_TEXT_BYTES {
+        return Err(BundleError::TooLarge {
+            file: file.into(),
+            found,
+        });
+    }
+    fs::read(file).map(Some).map_err(|source| BundleError::Io {
+        file: file.into(),
+        source,
+    })
+}
+
+/// Writes everything of a bundle that follows from the network: configuration,
+/// tokenizer, weights in each precision. Card, picture and `bot.json` come
+/// after it ([`finish`] last).
+pub fn write_bundle(staging: &Path, parts: &BundleParts) -> Result<(), BundleError> {
+    let BundleParts {
+        config,
+        tokenizer,
+        weights,
+        ..
+    } = *parts;
+    let config = &Config {
+        eos_token_id: tokenizer.eos_id(),
+        ..config.clone()
+    };
+    let mut config_json = config.to_json();
+    // The type to compute in; newer programs would take the stored one, and
+    // f16 on a processor is slow and rounds differently.
+    config_json["dtype"] = json!("float32");
+    write_json(&staging.join("config.json"), &config_json)?;
+    write_file(
+        &staging.join("tokenizer.json"),
+        tokenizer.to_json().as_bytes(),
+    )?;
+    write_json(
+        &staging.join("tokenizer_config.json"),
+        &tokenizer_config(config, tokenizer),
+    )?;
+    write_json(
+        &staging.join("generation_config.json"),
+        &generation_config(config),
+    )?;
+    let checkpoint = staging.join(Precision::F32.file_name());
+    checkpoint::write_safetensors(&checkpoint, config, weights, parts.dtype)?;
+    for precision in [Precision::Q8_0, Precision::Q4_0] {
+        write_gguf(staging, parts, precision)?;
+    }
+    Ok(())
+}
+
+/// Writes the GGUF file of one precision into a bundle.
+pub fn write_gguf(
+    staging: &Path,
+    parts: &BundleParts,
+    precision: Precision,
+) -> Result<(), BundleError> {
+    let file = staging.join(match precision {
+        Precision::F32 => "model-f32.gguf",
+        _ => precision.file_name(),
+    });
+    let options = gguf::WriteOptions {
+        name: parts.name.into(),
+        all_4bit: parts.all_4bit,
+    };
+    let io = |source| BundleError::Io {
+        file: file.clone(),
+        source,
+    };
+    let mut writer = io::BufWriter::new(fs::File::create(&file).map_err(io)?);
+    let config = Config {
+        eos_token_id: parts.tokenizer.eos_id(),
+        ..parts.config.clone()
+    };
+    gguf::write(
+        &config,
+        parts.tokenizer,
+        parts.weights,
+        precision,
+        &options,
+        &mut writer,
+    )
+    .map_err(|source| BundleError::Gguf {
+        file: file.clone(),
+        source: Box::new(source),
+    })?;
+    writer.flush().map_err(io)
+}
+
+/// Digests every file of the folder and writes `bot.json`, which makes it a
+/// bundle. `checks`: GGUF file name -> the logits it must give.
+pub fn finish(
+    staging: &Path,
+    info: BotInfo,
+    checks: BTreeMap<String, LogitsCheck>,
+) -> Result<Manifest, BundleError> {
+    let io = |source| BundleError::Io {
+        file: staging.into(),
+        source,
+    };
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(staging).map_err(io)? {
+        let file = entry.map_err(io)?.path();
+        let name = folder_name(&file);
+        if name == "bot.json" || name.starts_with('.') || !file.is_file() {
+            continue;
+        }
+        let io = |source| BundleError::Io {
+            file: file.clone(),
+            source,
+        };
+        let opened = fs::File::open(&file).map_err(io)?;
+        files.insert(name, digest::digest(opened).map_err(io)?);
+    }
+    let manifest = Manifest {
+        format_version: FORMAT_VERSION,
+        info,
+        files,
+        checks,
+    };
+    write_file(&staging.join("bot.json"), manifest.to_json().as_bytes())?;
+    Ok(manifest)
+}
+
+/// The settings under which the card's Python block runs as it stands.
+fn generation_config(config: &Config) -> Value {
+    let eos = config.eos_token_id;
+    json!({
+        "do_sample": true,
+        "temperature": 1.0,
+        "top_k": 50,
+        "top_p": 0.95,
+        "min_length": 10,
+        "max_length": DEFAULT_MAX_TOKENS.min(config.n_positions),
+        "bos_token_id": eos,
+        "eos_token_id": eos,
+        // Without one, `transformers` warns at each call.
+        "pad_token_id": eos,
+    })
+}
+
+fn tokenizer_config(config: &Config, tokenizer: &Tokenizer) -> Value {
+    let eos = tokenizer.tokens().get(tokenizer.eos_id() as usize);
+    json!({
+        "tokenizer_class": "GPT2Tokenizer",
+        "model_max_length": config.n_positions,
+        "bos_token": eos,
+        "eos_token": eos,
+        "unk_token": eos,
+        "add_bos_token": false,
+        "add_prefix_space": false,
+        "clean_up_tokenization_spaces": true,
+    })
+}
+
+fn write_json(file: &Path, value: &Value) -> Result<(), BundleError> {
+    write_file(file, format!("{value:#}\n").as_bytes())
+}
+
+fn write_file(file: &Path, bytes: &[u8]) -> Result<(), BundleError> {
+    fs::write(file, bytes).map_err(|source| BundleError::Io {
+        file: file.into(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests;

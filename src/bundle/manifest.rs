@@ -1,6 +1,6 @@
 //! `bot.json`: what a bot is, and how to check every byte of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -165,6 +165,37 @@ impl Manifest {
     }
 }
 
+impl LogitsCheck {
+    /// How many of the largest logits a check lists.
+    pub const LARGEST: usize = 32;
+    /// How many logits a check lists in all, where the vocabulary has as many.
+    pub const LISTED: usize = 256;
+
+    /// Chooses which of the V `logits` that follow the prompt to keep.
+    pub fn select(prompt: &str, prompt_ids: &[u32], logits: &[f32]) -> Self {
+        let vocab_size = logits.len();
+        let mut by_size: Vec<usize> = (0..vocab_size).collect();
+        by_size.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
+        let mut chosen: BTreeSet<usize> = by_size.iter().copied().take(Self::LARGEST).collect();
+        // Evenly spaced ones, then, where some of those were chosen already,
+        // the largest that remain.
+        let spaced = Self::LISTED.saturating_sub(chosen.len()).max(1);
+        chosen.extend((0..spaced).map(|i| i * vocab_size / spaced).filter(|&id| id < vocab_size));
+        for id in by_size {
+            if chosen.len() >= Self::LISTED {
+                break;
+            }
+            chosen.insert(id);
+        }
+        Self {
+            prompt: prompt.to_owned(),
+            prompt_ids: prompt_ids.to_vec(),
+            token_ids: chosen.iter().map(|&id| id as u32).collect(),
+            logits: chosen.iter().map(|&id| logits[id]).collect(),
+        }
+    }
+}
+
 impl BotInfo {
     /// The bot's name in URLs and titles: handles sorted and joined by `-`.
     pub fn slug(&self) -> String {
@@ -176,5 +207,66 @@ impl BotInfo {
     /// `AI BOT`, or `CYBORG` for several accounts, as on the original's card.
     pub fn label(&self) -> &'static str {
         if self.handles.len() > 1 { "AI CYBORG 🤖" } else { "AI BOT 🤖" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn manifest() -> Manifest {
+        let entry = FileEntry { size: 3, sha256: "00".repeat(32), chunks: vec!["00".repeat(32)] };
+        Manifest {
+            format_version: FORMAT_VERSION,
+            info: BotInfo { name: "A".into(), handles: vec!["a".into()], ..BotInfo::default() },
+            files: BTreeMap::from([("config.json".into(), entry)]),
+            checks: BTreeMap::from([("model-q8_0.gguf".into(), LogitsCheck::select("x", &[1], &[0.5, -1.0, 2.0]))]),
+        }
+    }
+
+    #[test]
+    fn a_manifest_survives_the_round_trip() {
+        assert_eq!(Manifest::from_json(manifest().to_json().as_bytes()).unwrap(), manifest());
+    }
+
+    #[test]
+    fn file_names_that_lead_elsewhere_are_refused() {
+        for name in ["../x", "a/b", "", ".hidden", "https:x", "a?b"] {
+            let mut manifest = manifest();
+            let entry = manifest.files.remove("config.json").unwrap();
+            manifest.files.insert(name.into(), entry);
+            let error = Manifest::from_json(manifest.to_json().as_bytes()).unwrap_err();
+            assert!(matches!(error, ManifestError::FileName { .. }), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_check_lists_the_largest_and_evenly_spaced_logits() {
+        let logits: Vec<f32> = (0..50257u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32).collect();
+        let check = LogitsCheck::select("x", &[1], &logits);
+        assert_eq!(check.token_ids.len(), LogitsCheck::LISTED);
+        assert!(check.token_ids.is_sorted_by(|a, b| a < b));
+        let mut sorted = logits.clone();
+        sorted.sort_by(f32::total_cmp);
+        assert!(sorted[50257 - LogitsCheck::LARGEST..].iter().all(|x| check.logits.contains(x)));
+        assert!(check.token_ids.windows(2).all(|w| w[1] - w[0] < 300), "the whole vocabulary is covered");
+        assert_eq!(LogitsCheck::select("x", &[1], &[1.0; 100]).token_ids.len(), 100);
+        assert_eq!(LogitsCheck::select("x", &[1], &[1.0; 512]).token_ids.len(), 256);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_and_damaged_bytes_are_no_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..100),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let _ = Manifest::from_json(&bytes);
+            let mut damaged = manifest().to_json().into_bytes();
+            let at = at.index(damaged.len());
+            damaged[at] = byte;
+            let _ = Manifest::from_json(&damaged);
+        }
     }
 }

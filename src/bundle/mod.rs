@@ -12,7 +12,11 @@ pub mod quantize;
 pub mod weights;
 
 #[cfg(feature = "native")]
+pub mod checkpoint;
+#[cfg(feature = "native")]
 pub mod folder;
+#[cfg(feature = "native")]
+pub mod hub;
 #[cfg(feature = "native")]
 pub mod staging;
 

@@ -9,6 +9,7 @@ mod card;
 mod convert;
 mod demo_corpus;
 mod eval;
+mod finish;
 mod generate;
 mod import;
 mod inspect;

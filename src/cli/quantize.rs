@@ -1,6 +1,54 @@
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+//! `huggingtweets quantize`: one GGUF file of a bot, written again.
 
-pub fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not here yet")
+use std::path::PathBuf;
+
+use super::{UsageError, finish::finish_bundle};
+use crate::bundle::{
+    Precision,
+    checkpoint::CheckpointDtype,
+    folder::{self, BotFolder, BundleParts},
+    staging::Patch,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The bot's folder, or any GPT-2 in the Hugging Face layout
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// q8_0 or q4_0
+    #[arg(long, value_name = "PRECISION")]
+    to: Precision,
+    /// With q4_0: store the token embedding, which is also the head, in 4 bits too
+    #[arg(long)]
+    all_4bit: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    if args.to == Precision::F32 {
+        return Err(UsageError("--to is f32; quantize writes q8_0 or q4_0".into()).into());
+    }
+    if args.all_4bit && args.to != Precision::Q4_0 {
+        return Err(UsageError(format!("--all-4bit goes with --to q4_0, not {}", args.to)).into());
+    }
+    let bot = BotFolder::open(&args.folder)?;
+    let weights = bot.weights()?;
+    let mut patch = Patch::begin(&args.folder)?;
+    patch.replace(args.to.file_name())?;
+    let name = bot.name();
+    let parts = BundleParts {
+        config: &bot.config,
+        tokenizer: &bot.tokenizer,
+        weights: &weights,
+        dtype: CheckpointDtype::F32,
+        name: &name,
+        all_4bit: args.all_4bit,
+    };
+    folder::write_gguf(patch.path(), &parts, args.to)?;
+    // A folder of another program has no bot.json to keep true, and gets none.
+    if let Some(manifest) = bot.manifest {
+        finish_bundle(patch.path(), manifest.info)?;
+    }
+    patch.commit()?;
+    eprintln!("{}", args.folder.join(args.to.file_name()).display());
+    Ok(())
 }

@@ -98,7 +98,7 @@ fn dtype_for(tensor: &names::Tensor, precision: Precision, options: &WriteOption
         (_, Precision::Q4_0) => Dtype::Q4_0,
     };
     let (_, cols) = tensor.gguf_shape();
-    if cols % wanted.block_len() == 0 {
+    if cols.is_multiple_of(wanted.block_len()) {
         wanted
     } else {
         Dtype::F16

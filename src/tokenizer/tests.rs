@@ -1,0 +1,236 @@
+//! Against the reference cases, the `tokenizers` crate, and damaged files.
+
+use super::*;
+use proptest::prelude::*;
+
+const TINY: &[u8] = include_bytes!("../../tests/fixtures/tiny-gpt2/tokenizer.json");
+
+fn tiny() -> Tokenizer {
+    Tokenizer::from_json(TINY).unwrap()
+}
+
+/// A file of ../shared/reference, or a line that says it is skipped.
+fn reference(name: &str) -> Option<Vec<u8>> {
+    let path = format!("{}/../shared/reference/{name}", env!("CARGO_MANIFEST_DIR"));
+    match std::fs::read(&path) {
+        Ok(bytes) => Some(bytes),
+        Err(_) => {
+            assert!(std::env::var_os("CI").is_none(), "{path} is missing in CI");
+            eprintln!("skipped: {path} is not here");
+            None
+        }
+    }
+}
+
+/// The cases were made with the file's own truncation: those of 50 ids go on.
+const REFERENCE_TRUNCATION: usize = 50;
+
+fn assert_reference_cases(tokenizer: &Tokenizer) {
+    let Some(cases) = reference("gpt2-tokenizer-cases.jsonl") else {
+        return;
+    };
+    for line in String::from_utf8(cases).unwrap().lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        let text = case["text"].as_str().unwrap();
+        let ids: Vec<u32> = serde_json::from_value(case["ids"].clone()).unwrap();
+        let mut found = tokenizer.encode(text).unwrap();
+        if ids.len() == REFERENCE_TRUNCATION {
+            found.truncate(REFERENCE_TRUNCATION);
+        }
+        assert_eq!(found, ids, "{text:?}");
+        assert_eq!(
+            tokenizer.decode_with_special(&ids),
+            case["decoded"].as_str().unwrap(),
+            "{text:?}"
+        );
+    }
+}
+
+#[test]
+fn gpt2_reference_cases_pass_from_every_source() {
+    let Some(json) = reference("gpt2-tokenizer/tokenizer.json") else {
+        return;
+    };
+    let vocab = reference("gpt2-tokenizer/vocab.json").unwrap();
+    let merges = String::from_utf8(reference("gpt2-tokenizer/merges.txt").unwrap()).unwrap();
+
+    let from_json = Tokenizer::from_json(&json).unwrap();
+    assert_eq!(from_json.vocab_size(), 50257);
+    assert_eq!(from_json.eos_id(), 50256);
+    assert_reference_cases(&from_json);
+
+    let from_files = Tokenizer::from_vocab_and_merges(&vocab, &merges).unwrap();
+    assert_eq!(from_files.parts(), from_json.parts());
+    assert_reference_cases(&from_files);
+
+    assert_reference_cases(&Tokenizer::from_parts(from_json.parts()).unwrap());
+    assert_reference_cases(&Tokenizer::from_json(from_json.to_json().as_bytes()).unwrap());
+}
+
+#[test]
+fn truncation_and_padding_are_dropped_on_reading_and_writing() {
+    let mut file: Value = serde_json::from_slice(TINY).unwrap();
+    file["truncation"] =
+        json!({"direction": "Right", "max_length": 5, "strategy": "LongestFirst", "stride": 0});
+    file["padding"] = json!({"strategy": {"Fixed": 50}, "direction": "Right", "pad_id": 0, "pad_type_id": 0, "pad_token": "x"});
+    let tokenizer = Tokenizer::from_json(file.to_string().as_bytes()).unwrap();
+    let text = "one two three four five six seven eight nine ten";
+    assert_eq!(
+        tokenizer.encode(text).unwrap(),
+        tiny().encode(text).unwrap()
+    );
+    let written: Value = serde_json::from_str(&tokenizer.to_json()).unwrap();
+    assert!(written["truncation"].is_null() && written["padding"].is_null());
+}
+
+#[test]
+fn the_written_file_is_one_the_tokenizers_crate_reads_alike() {
+    let theirs = tokenizers::Tokenizer::from_bytes(tiny().to_json()).unwrap();
+    let text = "a<|endoftext|>My dream is 🦀\n  x";
+    assert_eq!(
+        theirs.encode(text, false).unwrap().get_ids(),
+        tiny().encode(text).unwrap()
+    );
+    let ids = tiny().encode(text).unwrap();
+    assert_eq!(theirs.decode(&ids, true).unwrap(), tiny().decode(&ids));
+}
+
+#[test]
+fn a_typed_end_of_text_is_spelled_out() {
+    let tokenizer = tiny();
+    let typed = tokenizer.encode_plain("a<|endoftext|>b").unwrap();
+    assert!(!typed.contains(&tokenizer.eos_id()));
+    assert_eq!(tokenizer.decode(&typed), "a<|endoftext|>b");
+    assert!(
+        tokenizer
+            .encode("a<|endoftext|>b")
+            .unwrap()
+            .contains(&tokenizer.eos_id())
+    );
+}
+
+#[test]
+fn an_incomplete_character_is_held_back_while_text_grows() {
+    let tokenizer = tiny();
+    let ids = tokenizer.encode("ok 🦀!").unwrap();
+    let mut shown = String::new();
+    for end in 0..=ids.len() {
+        let text = tokenizer.decode_partial(&ids[..end]);
+        assert!(!text.contains(char::REPLACEMENT_CHARACTER), "{text:?}");
+        assert!(text.starts_with(&shown), "{text:?} after {shown:?}");
+        shown = text;
+    }
+    assert_eq!(shown, "ok 🦀!");
+    let cut = ids
+        .iter()
+        .position(|&id| tokenizer.decode(&[id]).contains('\u{FFFD}'))
+        .unwrap();
+    assert!(tokenizer.decode(&ids[..=cut]).ends_with('\u{FFFD}'));
+}
+
+#[test]
+fn a_vocabulary_with_a_gap_names_the_missing_id() {
+    let mut file: Value = serde_json::from_slice(TINY).unwrap();
+    let vocab = file["model"]["vocab"].as_object_mut().unwrap();
+    let last = vocab
+        .iter()
+        .find(|(_, id)| **id == json!(400))
+        .unwrap()
+        .0
+        .clone();
+    vocab[&last] = json!(4_000_000_000u32);
+    let error = Tokenizer::from_json(file.to_string().as_bytes()).unwrap_err();
+    assert!(
+        matches!(error, TokenizerError::Gap { missing: 400, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn foreign_pipelines_are_refused_by_name() {
+    for (path, value, field) in [
+        ("/normalizer", json!({"type": "NFC"}), "normalizer"),
+        (
+            "/pre_tokenizer",
+            json!({"type": "Whitespace"}),
+            "pre_tokenizer",
+        ),
+        (
+            "/pre_tokenizer/add_prefix_space",
+            json!(true),
+            "add_prefix_space",
+        ),
+        ("/model/type", json!("WordPiece"), "model.type"),
+        (
+            "/model/continuing_subword_prefix",
+            json!("##"),
+            "continuing_subword_prefix",
+        ),
+    ] {
+        let mut file: Value = serde_json::from_slice(TINY).unwrap();
+        *file.pointer_mut(path).unwrap() = value;
+        let error = Tokenizer::from_json(file.to_string().as_bytes()).unwrap_err();
+        assert!(error.to_string().contains(field), "{error}");
+    }
+}
+
+#[test]
+fn a_merge_of_unknown_tokens_is_an_error() {
+    let mut parts = tiny().parts();
+    parts.merges[3] = "zz qq".into();
+    let error = Tokenizer::from_parts(parts).unwrap_err();
+    assert!(
+        matches!(error, TokenizerError::Merge { index: 3, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn no_end_of_text_is_an_error() {
+    let error = Tokenizer::from_vocab_and_merges(br#"{"a": 0}"#, "").unwrap_err();
+    assert!(matches!(error, TokenizerError::NoEndOfText));
+}
+
+#[test]
+fn spaces_are_cleaned_up_as_transformers_does() {
+    assert_eq!(
+        clean_up_spaces("Hello , world ! I do n't , it 's ' ok ' so . We 've"),
+        "Hello, world! I don't, it's'ok'so. We've"
+    );
+}
+
+proptest! {
+    #[test]
+    fn text_survives_the_round_trip(text in "\\PC{0,40}") {
+        let tokenizer = tiny();
+        prop_assert_eq!(tokenizer.decode(&tokenizer.encode_plain(&text).unwrap()), text);
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Tokenizer::from_json(&bytes);
+        let _ = Tokenizer::from_vocab_and_merges(&bytes, &String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn a_damaged_file_is_no_panic(at in 0..TINY.len(), byte in any::<u8>()) {
+        let mut bytes = TINY.to_vec();
+        bytes[at] = byte;
+        if let Ok(tokenizer) = Tokenizer::from_json(&bytes) {
+            let _ = tokenizer.encode("Hello <|endoftext|> 12");
+        }
+    }
+
+    #[test]
+    fn arbitrary_parts_and_ids_are_no_panic(
+        tokens in proptest::collection::vec("[a-c]{0,3}", 0..12),
+        merges in proptest::collection::vec("[a-c]{0,2} [a-c]{0,2}", 0..6),
+        eos_id in 0..14u32,
+        ids in proptest::collection::vec(any::<u32>(), 0..5),
+    ) {
+        if let Ok(tokenizer) = Tokenizer::from_parts(Parts { tokens, merges, special_ids: vec![], eos_id }) {
+            let _ = tokenizer.encode("abcabc");
+            let _ = tokenizer.decode(&ids);
+        }
+    }
+}
