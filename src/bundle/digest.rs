@@ -3,6 +3,8 @@
 //! The chunk digests let a download be checked, kept and resumed piece by
 //! piece; the whole one is what other tools print. Nothing here opens a file.
 
+use std::io::{self, Read};
+
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -135,6 +137,44 @@ impl<'a> Verifier<'a> {
     }
 }
 
+/// Reads to the end; a piece of the file is in memory at once.
+pub fn digest(reader: impl Read) -> io::Result<FileEntry> {
+    let mut digester = Digester::new();
+    each_piece(reader, |piece| {
+        digester.push(piece);
+        true
+    })?;
+    Ok(digester.finish())
+}
+
+/// Reads until the bytes differ from what is expected, or to the end.
+pub fn verify_reader(
+    expected: &FileEntry,
+    reader: impl Read,
+) -> io::Result<Result<(), DigestError>> {
+    let mut verifier = Verifier::new(expected);
+    let mut outcome = Ok(());
+    each_piece(reader, |piece| {
+        outcome = verifier.push(piece);
+        outcome.is_ok()
+    })?;
+    Ok(outcome.and_then(|()| verifier.finish()))
+}
+
+/// Gives the reader's bytes to `take`, until it says to stop.
+fn each_piece(mut reader: impl Read, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) if !take(&buffer[..n]) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Checks bytes that are all at hand.
 pub fn verify(expected: &FileEntry, bytes: &[u8]) -> Result<(), DigestError> {
     let mut verifier = Verifier::new(expected);
@@ -181,13 +221,22 @@ mod tests {
             abc.sha256,
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
-        assert_eq!(abc.chunks, [abc.sha256.clone()]);
+        assert_eq!(abc.chunks, std::slice::from_ref(&abc.sha256));
         let empty = entry(b"");
         assert_eq!(
             empty.sha256,
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
         assert_eq!((empty.size, empty.chunks.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_reader_gives_what_its_bytes_give() {
+        let bytes = vec![3u8; CHUNK_BYTES + 70_000];
+        let entry = entry(&bytes);
+        assert_eq!(digest(&bytes[..]).unwrap(), entry);
+        verify_reader(&entry, &bytes[..]).unwrap().unwrap();
+        assert!(verify_reader(&entry, &bytes[1..]).unwrap().is_err());
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Dtype {
     /// Bytes of `values` values, if that is a whole number of blocks and fits.
     pub fn size_bytes(self, values: u64) -> Option<u64> {
         let block = self.block_len() as u64;
-        if values % block == 0 {
+        if values.is_multiple_of(block) {
             (values / block).checked_mul(self.block_bytes() as u64)
         } else {
             None
@@ -111,14 +111,14 @@ impl std::fmt::Display for Dtype {
 
 /// Stores values, row-major with rows of whole blocks, little-endian.
 pub fn quantize_rows(values: &[f32], dtype: Dtype) -> Result<Vec<u8>, QuantizeError> {
-    if values.len() % dtype.block_len() != 0 {
+    if !values.len().is_multiple_of(dtype.block_len()) {
         return Err(QuantizeError::Values {
             dtype,
             found: values.len(),
         });
     }
-    // Negated so that NaN is caught too.
-    if let Some(index) = values.iter().position(|x| !(x.abs() <= MAX_MAGNITUDE)) {
+    let unusable = |x: &f32| !x.is_finite() || x.abs() > MAX_MAGNITUDE;
+    if let Some(index) = values.iter().position(unusable) {
         return Err(QuantizeError::NotFinite {
             index,
             found: values[index],
@@ -148,7 +148,7 @@ pub fn quantize_rows(values: &[f32], dtype: Dtype) -> Result<Vec<u8>, QuantizeEr
 /// The values that stored bytes stand for; any alignment.
 pub fn dequantize_rows(bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>, QuantizeError> {
     let expected = dtype.block_bytes();
-    if bytes.len() % expected != 0 {
+    if !bytes.len().is_multiple_of(expected) {
         return Err(QuantizeError::Bytes {
             dtype,
             found: bytes.len(),

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::finish;
 use crate::bundle::{
-    folder::{self, BotFolder, BundleParts, CheckpointDtype},
+    checkpoint::CheckpointDtype,
+    folder::{self, BotFolder, BundleParts},
     hub,
     manifest::{BotInfo, Provenance},
     staging::Staging,
@@ -49,6 +50,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             name: &info.name,
             weights: &weights,
             dtype: dtype(&args.dtype),
+            all_4bit: false,
         },
     )?;
     drop(weights);
@@ -61,8 +63,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// The folder of a local path, or of a repository once fetched.
 pub fn source_folder(source: &str) -> anyhow::Result<PathBuf> {
     let path = Path::new(source);
-    let repository = source.split('/').count() == 2 && !source.starts_with(['.', '/', '~']);
-    if path.exists() || !(repository || source == "gpt2") {
+    if path.exists() || !hub::is_repo_name(source) {
         return Ok(path.to_path_buf());
     }
     Ok(hub::fetch(source)?)

@@ -41,7 +41,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut results = Vec::new();
     for precision in Precision::ALL {
         // A bundle lacks nothing; of a bare folder the checkpoint is all there is.
-        if precision != Precision::F32 && bot.gguf_path(precision).is_none() {
+        if precision != Precision::F32 && bot.precision_path(precision).is_none() {
             continue;
         }
         let mut model = engine::open(&bot, precision, Level::Simd)?;

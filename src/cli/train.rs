@@ -151,6 +151,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             name: &info.name,
             weights: &weights,
             dtype: convert::dtype(args.dtype.as_deref().unwrap_or(default_dtype)),
+            all_4bit: false,
         },
     )?;
     drop((weights, model));

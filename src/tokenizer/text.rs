@@ -44,8 +44,8 @@ pub(super) fn lossy_but_complete(bytes: &[u8]) -> String {
     let mut chunks = bytes.utf8_chunks().peekable();
     while let Some(chunk) = chunks.next() {
         text.push_str(chunk.valid());
-        let last = chunks.peek().is_none();
-        if !chunk.invalid().is_empty() && !(last && may_complete(chunk.invalid())) {
+        let held_back = chunks.peek().is_none() && may_complete(chunk.invalid());
+        if !chunk.invalid().is_empty() && !held_back {
             text.push(char::REPLACEMENT_CHARACTER);
         }
     }

@@ -21,8 +21,9 @@ use super::{CheckpointError, FloatType};
 const MAX_PICKLE_BYTES: u64 = 8 << 20;
 /// Objects within objects: a parameter within a dictionary needs 8.
 const MAX_DEPTH: usize = 32;
-/// Objects looked at in all; GPT-2 XL needs about a million.
-const MAX_WORK: usize = 64 << 20;
+/// Objects looked at in all, after each operation the topmost anew; GPT-2 XL
+/// needs some 100,000. Bounds the memory: an object has about 50 bytes.
+const MAX_WORK: usize = 2 << 20;
 
 /// Where a tensor's values are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,13 +48,24 @@ pub struct PickleFile {
 
 impl PickleFile {
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let format = |reason: String| CheckpointError::Format { file: path.to_path_buf(), reason };
-        let file = fs::File::open(path)
-            .map_err(|source| CheckpointError::Io { file: path.to_path_buf(), source })?;
-        let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| {
-            format(format!("{error} (files of PyTorch before 1.6 must be saved again, best as safetensors)"))
+        let format = |reason: String| CheckpointError::Format {
+            file: path.to_path_buf(),
+            reason,
+        };
+        let file = fs::File::open(path).map_err(|source| CheckpointError::Io {
+            file: path.to_path_buf(),
+            source,
         })?;
-        let names: Vec<String> = zip.file_names().flatten().map(|name| name.into_owned()).collect();
+        let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| {
+            format(format!(
+                "{error} (files of PyTorch before 1.6 must be saved again, best as safetensors)"
+            ))
+        })?;
+        let names: Vec<String> = zip
+            .file_names()
+            .flatten()
+            .map(|name| name.into_owned())
+            .collect();
         let Some(name) = names.iter().find(|name| name.ends_with("/data.pkl")) else {
             return Err(format("no data.pkl in it".into()));
         };
@@ -65,47 +77,87 @@ impl PickleFile {
             .read_to_end(&mut pickle)
             .map_err(|e| format(e.to_string()))?;
         if pickle.len() as u64 > MAX_PICKLE_BYTES {
-            return Err(format(format!("its data.pkl has over {MAX_PICKLE_BYTES} bytes")));
+            return Err(format(format!(
+                "its data.pkl has over {MAX_PICKLE_BYTES} bytes"
+            )));
         }
         let mut entries = state_dict(&pickle).map_err(format)?;
-        entries.values_mut().for_each(|entry| entry.storage = format!("{root}/{}", entry.storage));
-        Ok(Self { path: path.to_path_buf(), zip, entries })
+        entries
+            .values_mut()
+            .for_each(|entry| entry.storage = format!("{root}/{}", entry.storage));
+        Ok(Self {
+            path: path.to_path_buf(),
+            zip,
+            entries,
+        })
     }
 
     /// Name -> shape.
     pub fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        self.entries.iter().map(|(name, entry)| (name.clone(), entry.shape.clone())).collect()
+        self.entries
+            .iter()
+            .map(|(name, entry)| (name.clone(), entry.shape.clone()))
+            .collect()
     }
 
     /// One tensor's values.
     pub fn read(&mut self, name: &str) -> Result<Vec<f32>, CheckpointError> {
         let file = self.path.clone();
         let Some(entry) = self.entries.get(name) else {
-            return Err(CheckpointError::Missing { file, name: name.into(), expected: vec![] });
+            return Err(CheckpointError::Missing {
+                file,
+                name: name.into(),
+                expected: vec![],
+            });
         };
         let float = match entry.storage_class.as_str() {
             "FloatStorage" => FloatType::F32,
             "HalfStorage" => FloatType::F16,
             "BFloat16Storage" => FloatType::Bf16,
-            other => return Err(CheckpointError::Dtype { file, name: name.into(), found: other.into() }),
+            other => {
+                return Err(CheckpointError::Dtype {
+                    file,
+                    name: name.into(),
+                    found: other.into(),
+                });
+            }
         };
-        let format = |reason: String| CheckpointError::Format { file: file.clone(), reason };
+        let format = |reason: String| CheckpointError::Format {
+            file: file.clone(),
+            reason,
+        };
         if !entry.contiguous {
-            return Err(format(format!("tensor `{name}` is not stored contiguously; save it again")));
+            return Err(format(format!(
+                "tensor `{name}` is not stored contiguously; save it again"
+            )));
         }
         let bytes = |values: Option<usize>| values.and_then(|n| n.checked_mul(float.size()));
-        let len = bytes(entry.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)));
+        let len = bytes(
+            entry
+                .shape
+                .iter()
+                .try_fold(1usize, |n, &d| n.checked_mul(d)),
+        );
         let (Some(len), Some(skip)) = (len, bytes(Some(entry.offset))) else {
             return Err(format(format!("tensor `{name}` is too large")));
         };
-        let mut storage = self.zip.by_name(&entry.storage).map_err(|e| format(e.to_string()))?;
+        let mut storage = self
+            .zip
+            .by_name(&entry.storage)
+            .map_err(|e| format(e.to_string()))?;
         let mut data = Vec::new();
         // Grows with what is there, whatever the pickle claims.
-        std::io::copy(&mut storage.by_ref().take(skip as u64), &mut std::io::sink())
-            .and_then(|_| storage.take(len as u64).read_to_end(&mut data))
-            .map_err(|e| format(e.to_string()))?;
+        std::io::copy(
+            &mut storage.by_ref().take(skip as u64),
+            &mut std::io::sink(),
+        )
+        .and_then(|_| storage.take(len as u64).read_to_end(&mut data))
+        .map_err(|e| format(e.to_string()))?;
         if data.len() != len {
-            return Err(format(format!("tensor `{name}` has {} bytes; expected {len}", data.len())));
+            return Err(format(format!(
+                "tensor `{name}` has {} bytes; expected {len}",
+                data.len()
+            )));
         }
         Ok(float.decode(&data))
     }
@@ -147,10 +199,15 @@ fn unpickle(mut pickle: &[u8]) -> Result<Object, String> {
                 return Err("a string reaches beyond the end of its pickle".into());
             }
             // LONG1: more bytes than its value has.
-            [0x8a, len, ..] if *len > 7 => return Err(format!("an integer of {len} bytes in its pickle")),
+            [0x8a, len, ..] if *len > 7 => {
+                return Err(format!("an integer of {len} bytes in its pickle"));
+            }
             _ => {}
         }
-        if stack.read(&mut pickle).map_err(|e| first_line(&e.to_string()))? {
+        if stack
+            .read(&mut pickle)
+            .map_err(|e| first_line(&e.to_string()))?
+        {
             break;
         }
         if let Some(top) = stack.stack().last() {
@@ -160,11 +217,22 @@ fn unpickle(mut pickle: &[u8]) -> Result<Object, String> {
     stack.finalize().map_err(|e| first_line(&e.to_string()))
 }
 
+/// Bytes of a string that count as one object.
+const STRING_UNIT: usize = 32;
+
 /// Adds the object's size to `work`; an error where it, or the depth, is too large.
 fn measure(object: &Object, depth: usize, work: &mut usize) -> Result<(), String> {
     *work += 1;
     if *work > MAX_WORK || depth == 0 {
         return Err("its pickle is too large or nested too deep".into());
+    }
+    match object {
+        Object::Unicode(text) => *work += text.len() / STRING_UNIT,
+        Object::Class {
+            module_name,
+            class_name,
+        } => *work += (module_name.len() + class_name.len()) / STRING_UNIT,
+        _ => {}
     }
     let mut within = |object: &Object| measure(object, depth - 1, work);
     match object {
@@ -178,11 +246,11 @@ fn measure(object: &Object, depth: usize, work: &mut usize) -> Result<(), String
             within(args)
         }
         Object::PersistentLoad(id) => within(id),
-        Object::Class { .. }
+        Object::Unicode(_)
+        | Object::Class { .. }
         | Object::Int(_)
         | Object::Long(_)
         | Object::Float(_)
-        | Object::Unicode(_)
         | Object::Bool(_)
         | Object::None
         | Object::Mark => Ok(()),
@@ -213,12 +281,21 @@ fn entry(object: Object) -> Option<Entry> {
     let (_, storage_class) = storage.next()?.class().ok()?;
     let key = storage.next()?.unicode().ok()?;
     let contiguous = is_contiguous(&shape, &strides);
-    Some(Entry { shape, storage_class, storage: key, offset, contiguous })
+    Some(Entry {
+        shape,
+        storage_class,
+        storage: key,
+        offset,
+        contiguous,
+    })
 }
 
 fn sizes(object: Object) -> Option<Vec<usize>> {
     let items = object.tuple().ok()?;
-    items.into_iter().map(|item| usize::try_from(item.int_or_long().ok()?).ok()).collect()
+    items
+        .into_iter()
+        .map(|item| usize::try_from(item.int_or_long().ok()?).ok())
+        .collect()
 }
 
 fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
@@ -232,7 +309,12 @@ fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
 }
 
 fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().chars().take(120).collect()
+    text.lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(120)
+        .collect()
 }
 
 #[cfg(test)]
@@ -259,7 +341,11 @@ mod tests {
 
     #[test]
     fn a_string_longer_than_the_pickle_is_refused() {
-        assert!(unpickle(b"X\xff\xff\xff\xffabc").unwrap_err().contains("string"));
+        assert!(
+            unpickle(b"X\xff\xff\xff\xffabc")
+                .unwrap_err()
+                .contains("string")
+        );
     }
 
     proptest! {

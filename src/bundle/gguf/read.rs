@@ -169,7 +169,7 @@ fn entry(
             found: format!("{dtype}, for a vector"),
         });
     }
-    if cols % dtype.block_len() != 0 {
+    if !cols.is_multiple_of(dtype.block_len()) {
         return Err(GgufError::Blocks {
             name: tensor.gguf_name,
             cols,

@@ -226,7 +226,7 @@ impl<'a> Cursor<'a> {
                 format!("shape {:?}, offset {}", tensor.dimensions, tensor.offset),
             )
         };
-        if tensor.offset % alignment != 0 {
+        if !tensor.offset.is_multiple_of(alignment) {
             return Err(invalid(
                 what(),
                 format!("offset {}, no multiple of {alignment}", tensor.offset),
