@@ -1,3 +1,5 @@
 //! The app, compiled to wasm; everything is in the library.
 
-fn main() {}
+fn main() {
+    huggingtweets::web::app::start();
+}

@@ -1,1 +1,189 @@
-//! Messages between page and worker.
+//! What page and worker say to each other. Every order carries an id, and
+//! every report the id of the order it answers.
+
+use gloo::worker::{Codec, HandlerId, Worker, WorkerScope};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::JsValue;
+
+pub use crate::{
+    bundle::{
+        Precision,
+        manifest::{AccountCounts, BotInfo},
+    },
+    generate::{EndReason, Event, Request},
+    sample::Params,
+};
+
+/// Ties a report to its order; never used twice by a page.
+pub type Id = u32;
+
+/// Page to worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Command {
+    pub id: Id,
+    pub order: Order,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Order {
+    /// Fetch a bot and make it ready. Answered by `Bot`, `Progress`, then
+    /// `Ready` or `Failed`.
+    Load(LoadRequest),
+    /// Answered by `Drafts`, then `Done` or `Failed`.
+    Generate(Request),
+    /// End one draft, or all, of the generation with this id; takes effect
+    /// within one token. Answered under the generation's own id.
+    Stop { generation: Id, draft: Option<usize> },
+    /// How many tokens a start has. Answered by `Counted` or `Failed`.
+    Count(String),
+    /// Answered by `Pong`: how the page knows that the worker lives.
+    Ping,
+}
+
+/// Which bot, and how to run it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadRequest {
+    /// Absolute URL of a bundle folder, or of a `.gguf` file.
+    pub model: String,
+    pub precision: Precision,
+    pub backend: BackendChoice,
+    /// Threads wished for; `Ready` says how many there are.
+    pub threads: usize,
+}
+
+/// The `backend` parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum BackendChoice {
+    #[default]
+    Auto,
+    Simd,
+    Scalar,
+}
+
+/// Worker to page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub id: Id,
+    pub news: News,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum News {
+    /// Who the bot is; known before its weights are here.
+    Bot(BotInfo),
+    Progress { phase: Phase, loaded_bytes: u64, total_bytes: Option<u64> },
+    Ready(Ready),
+    /// What one step did to the drafts.
+    Drafts(Vec<Event>),
+    Done(Stats),
+    Failed(Failure),
+    /// Tokens of a start, the one that begins every post included.
+    Counted(usize),
+    Pong,
+}
+
+/// What a load is busy with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Reading `bot.json`.
+    Description,
+    /// Weights over the network.
+    Download,
+    /// Weights from this browser's cache.
+    Cache,
+    /// The known prompt of `bot.json` runs through the engine.
+    Check,
+}
+
+/// The engine as it came up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ready {
+    /// `simd` or `scalar`.
+    pub backend: String,
+    pub threads: usize,
+    /// The longest text in tokens, prompt included.
+    pub positions: usize,
+    /// From the order to here.
+    pub load_ms: f64,
+    /// Size of the worker's WebAssembly file; 0 where the browser hides it.
+    pub wasm_bytes: u64,
+    /// The engine's WebAssembly memory, which never shrinks.
+    pub memory_bytes: u64,
+}
+
+/// How a generation went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    pub prompt_tokens: usize,
+    /// Tokens drawn, all drafts together.
+    pub new_tokens: usize,
+    /// From the order to the first token drawn.
+    pub first_token_ms: f64,
+    pub total_ms: f64,
+    /// Prompt tokens over the time of the first step.
+    pub prefill_tokens_per_s: f64,
+    /// Tokens after the first step over the time after it.
+    pub tokens_per_s: f64,
+    pub memory_bytes: u64,
+}
+
+/// Why something did not work, as a sentence for the visitor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    pub kind: FailureKind,
+    pub message: String,
+    /// Whether trying the same again can help.
+    pub retryable: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// The bot could not be fetched.
+    Network,
+    /// What was fetched is not what `bot.json` promises.
+    Damaged,
+    /// The file is no model that this engine runs.
+    Model,
+    /// The request cannot be carried out (a start that is too long).
+    Request,
+    /// The worker is gone.
+    Crash,
+}
+
+/// Messages travel as JSON text: gloo's default encoding cannot carry types
+/// that serde flattens or tags, and `bot.json`'s are.
+#[derive(Debug)]
+pub struct Json;
+
+impl Codec for Json {
+    fn encode<I: Serialize>(input: I) -> JsValue {
+        match serde_json::to_string(&input) {
+            Ok(text) => text.into(),
+            Err(error) => wasm_bindgen::throw_str(&error.to_string()),
+        }
+    }
+
+    fn decode<O: for<'de> Deserialize<'de>>(input: JsValue) -> O {
+        let text = input.as_string().unwrap_or_default();
+        match serde_json::from_str(&text) {
+            Ok(message) => message,
+            Err(error) => wasm_bindgen::throw_str(&error.to_string()),
+        }
+    }
+}
+
+/// The page's name for the worker: it states what travels and nothing of the
+/// engine, so that none of the engine is linked into the page.
+pub struct WorkerSide;
+
+impl Worker for WorkerSide {
+    type Message = ();
+    type Input = Command;
+    type Output = Report;
+
+    fn create(_: &WorkerScope<Self>) -> Self {
+        Self
+    }
+    fn update(&mut self, _: &WorkerScope<Self>, (): ()) {}
+    fn received(&mut self, _: &WorkerScope<Self>, _: Command, _: HandlerId) {}
+}

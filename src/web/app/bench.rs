@@ -1,0 +1,158 @@
+//! The bench page: runs the engine and leaves `window.benchResult`, or
+//! `window.benchError`.
+
+use std::{cell::{Cell, RefCell}, rc::Rc};
+
+use leptos::prelude::{document, window};
+use serde::Serialize;
+
+use super::{browser, line::Line, query::Query, text};
+use crate::web::protocol::{Command, LoadRequest, News, Order, Ready, Report, Request, Stats};
+
+/// What the page leaves; the names are the page's contract.
+#[derive(Debug, Default, Serialize)]
+struct BenchResult {
+    load_ms: f64,
+    runs: Vec<BenchRun>,
+    backend: String,
+    threads: usize,
+    wasm_bytes: u64,
+    peak_memory_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct BenchRun {
+    first_token_ms: f64,
+    tokens_per_s: f64,
+    prefill_tokens_per_s: f64,
+    new_tokens: usize,
+    prompt_tokens: usize,
+}
+
+/// Runs what the address asks for.
+pub fn start() {
+    let query = browser::query();
+    if let Some(problem) = &query.problem {
+        return fail(problem);
+    }
+    show("Loading the bot");
+    let bench = Rc::new(Bench {
+        model: browser::model_url(query.model.as_deref()),
+        query,
+        line: RefCell::default(),
+        result: RefCell::default(),
+        prompt_tokens: Cell::default(),
+    });
+    let heard = {
+        let bench = bench.clone();
+        move |report| bench.hear(report)
+    };
+    match Line::open(heard, |sentence| fail(&sentence)) {
+        Some(line) => *bench.line.borrow_mut() = Some(line),
+        None => return fail(text::CRASHED),
+    }
+    bench.send(Order::Load(LoadRequest {
+        model: bench.model.clone(),
+        precision: bench.query.precision,
+        backend: bench.query.backend,
+        threads: bench.query.threads,
+    }));
+}
+
+struct Bench {
+    query: Query,
+    model: String,
+    line: RefCell<Option<Line>>,
+    result: RefCell<BenchResult>,
+    prompt_tokens: Cell<usize>,
+}
+
+impl Bench {
+    fn send(&self, order: Order) {
+        if let Some(line) = self.line.borrow().as_ref() {
+            line.send(Command { id: 1, order });
+        }
+    }
+
+    fn hear(&self, report: Report) {
+        match report.news {
+            News::Ready(ready) => {
+                self.take_ready(ready);
+                self.send(Order::Count(self.prompt()));
+            }
+            News::Counted(tokens) => {
+                self.prompt_tokens.set(tokens);
+                self.next_run();
+            }
+            News::Done(stats) => {
+                self.take_run(&stats);
+                self.next_run();
+            }
+            News::Failed(failure) => fail(&failure.message),
+            News::Bot(_) | News::Progress { .. } | News::Drafts(_) | News::Pong => {}
+        }
+    }
+
+    fn take_ready(&self, ready: Ready) {
+        let mut result = self.result.borrow_mut();
+        result.load_ms = ready.load_ms;
+        result.backend = ready.backend;
+        result.threads = ready.threads;
+        result.wasm_bytes = ready.wasm_bytes;
+        result.peak_memory_bytes = ready.memory_bytes;
+    }
+
+    fn take_run(&self, stats: &Stats) {
+        let mut result = self.result.borrow_mut();
+        result.peak_memory_bytes = result.peak_memory_bytes.max(stats.memory_bytes);
+        result.runs.push(BenchRun {
+            first_token_ms: stats.first_token_ms,
+            tokens_per_s: stats.tokens_per_s,
+            prefill_tokens_per_s: stats.prefill_tokens_per_s,
+            new_tokens: stats.new_tokens,
+            prompt_tokens: stats.prompt_tokens,
+        });
+    }
+
+    fn prompt(&self) -> String {
+        self.query.prompt.clone().unwrap_or_else(|| text::START_DEFAULT.into())
+    }
+
+    /// Each run has a seed of its own; a draft has at most `tokens` new tokens
+    /// and no early end but a newline.
+    fn next_run(&self) {
+        let done = self.result.borrow().runs.len();
+        if done < self.query.runs {
+            show(&format!("Run {} of {}", done + 1, self.query.runs));
+            let most = self.prompt_tokens.get() + self.query.tokens;
+            self.send(Order::Generate(Request {
+                drafts: self.query.drafts,
+                max_tokens: Some(most),
+                min_tokens: most,
+                seed: self.query.seed.unwrap_or(0) + done as u64,
+                prompt: self.prompt(),
+                ..Request::default()
+            }));
+            return;
+        }
+        let json = serde_json::to_string_pretty(&*self.result.borrow()).unwrap_or_default();
+        leave("benchResult", js_sys::JSON::parse(&json).unwrap_or_default());
+        show(&json);
+    }
+}
+
+fn fail(sentence: &str) {
+    leave("benchError", sentence.into());
+    show(sentence);
+}
+
+fn leave(name: &str, value: wasm_bindgen::JsValue) {
+    // Setting a property of the window cannot fail.
+    let _ = js_sys::Reflect::set(&window(), &name.into(), &value);
+}
+
+fn show(sentence: &str) {
+    if let Some(output) = document().get_element_by_id("bench") {
+        output.set_text_content(Some(sentence));
+    }
+}

@@ -1,0 +1,125 @@
+//! The page's parameters, as they stand in its address.
+
+use crate::web::protocol::{BackendChoice, Precision};
+
+/// What the address asks for. Absent and empty parameters keep the default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    /// As written; relative to the page.
+    pub model: Option<String>,
+    pub precision: Precision,
+    pub prompt: Option<String>,
+    pub seed: Option<u64>,
+    pub backend: BackendChoice,
+    pub threads: usize,
+    /// The bench page's: tokens a draft, drafts, runs.
+    pub tokens: usize,
+    pub drafts: usize,
+    pub runs: usize,
+    /// The first parameter that could not be read, as a sentence.
+    pub problem: Option<String>,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            model: None,
+            precision: Precision::Q8_0,
+            prompt: None,
+            seed: None,
+            backend: BackendChoice::Auto,
+            threads: 1,
+            tokens: 64,
+            drafts: 1,
+            runs: 3,
+            problem: None,
+        }
+    }
+}
+
+impl Query {
+    /// Reads decoded name and value pairs; unknown names are passed over.
+    pub fn parse(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut query = Self::default();
+        for (name, value) in pairs {
+            if !value.trim().is_empty()
+                && let Err(expected) = query.set(&name, &value)
+            {
+                let problem = format!("The address says {name}={value}; {name} can be {expected}.");
+                query.problem.get_or_insert(problem);
+            }
+        }
+        query
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        match name {
+            "model" => self.model = Some(value.trim().to_owned()),
+            "prompt" => self.prompt = Some(value.to_owned()),
+            "precision" => {
+                let known = value.parse().ok().filter(|p| *p != Precision::F32);
+                self.precision = known.ok_or("q8_0 or q4_0")?;
+            }
+            "backend" => {
+                self.backend = match value {
+                    "auto" => BackendChoice::Auto,
+                    "simd" => BackendChoice::Simd,
+                    "scalar" => BackendChoice::Scalar,
+                    _ => return Err("auto, simd or scalar"),
+                }
+            }
+            "seed" => self.seed = Some(value.parse().map_err(|_| "a whole number from 0")?),
+            "threads" => self.threads = count(value, 256)?,
+            "tokens" => self.tokens = count(value, 100_000)?,
+            "drafts" => self.drafts = count(value, 256)?,
+            "runs" => self.runs = count(value, 1000)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn count(value: &str, most: usize) -> Result<usize, &'static str> {
+    let in_range = value.parse().ok().filter(|n| (1..=most).contains(n));
+    in_range.ok_or("a whole number from 1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(pairs: &[(&str, &str)]) -> Query {
+        Query::parse(pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())))
+    }
+
+    #[test]
+    fn an_empty_address_is_the_default() {
+        assert_eq!(parse(&[]), Query::default());
+        assert_eq!(parse(&[("model", ""), ("utm_source", "x")]), Query::default());
+    }
+
+    #[test]
+    fn every_parameter_is_read() {
+        let query = parse(&[
+            ("model", "https://example.org/bot/"),
+            ("precision", "q4_0"),
+            ("prompt", "I say "),
+            ("seed", "18446744073709551615"),
+            ("backend", "scalar"),
+            ("threads", "4"),
+        ]);
+        assert_eq!(query.model.as_deref(), Some("https://example.org/bot/"));
+        assert_eq!(query.precision, Precision::Q4_0);
+        assert_eq!(query.prompt.as_deref(), Some("I say "));
+        assert_eq!(query.seed, Some(u64::MAX));
+        assert_eq!(query.backend, BackendChoice::Scalar);
+        assert_eq!((query.threads, query.problem), (4, None));
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_said_once_and_keeps_the_default() {
+        let query = parse(&[("precision", "f32"), ("threads", "0"), ("seed", "7")]);
+        assert_eq!(query.problem.as_deref(), Some("The address says precision=f32; precision can be q8_0 or q4_0."));
+        assert_eq!((query.precision, query.threads, query.seed), (Precision::Q8_0, 1, Some(7)));
+    }
+}

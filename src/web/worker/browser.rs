@@ -1,0 +1,61 @@
+//! What the worker needs of the browser besides the network: a clock, its own
+//! size, and a turn of the event loop.
+
+use js_sys::{Function, Promise, Reflect, WebAssembly};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{MessageChannel, MessageEvent, WorkerGlobalScope};
+
+fn global() -> Option<WorkerGlobalScope> {
+    js_sys::global().dyn_into().ok()
+}
+
+/// Milliseconds since the worker started.
+pub fn now_ms() -> f64 {
+    global().and_then(|g| g.performance()).map_or(0.0, |p| p.now())
+}
+
+/// Bytes of this worker's WebAssembly memory; it never shrinks, so this is
+/// also its peak.
+pub fn memory_bytes() -> u64 {
+    let memory: WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
+    let length = Reflect::get(&memory.buffer(), &"byteLength".into()).ok().and_then(|n| n.as_f64());
+    length.unwrap_or(0.0) as u64
+}
+
+/// Bytes of the WebAssembly file this worker was started from, uncompressed;
+/// 0 where the browser does not say.
+pub fn wasm_bytes() -> u64 {
+    let Some(performance) = global().and_then(|g| g.performance()) else { return 0 };
+    let entries = performance.get_entries_by_type("resource");
+    let size = |entry: JsValue| {
+        let text = |key: &str| Reflect::get(&entry, &key.into()).ok();
+        let name = text("name")?.as_string()?;
+        name.contains(".wasm").then(|| text("decodedBodySize")?.as_f64()).flatten()
+    };
+    entries.iter().filter_map(size).fold(0.0, f64::max) as u64
+}
+
+/// Lets waiting messages in. A message channel, because timers are held back
+/// to 4 ms, and longer in hidden tabs.
+pub struct Turns {
+    channel: MessageChannel,
+}
+
+impl Turns {
+    pub fn new() -> Result<Self, JsValue> {
+        Ok(Self { channel: MessageChannel::new()? })
+    }
+
+    /// Resolves after every event that waits now.
+    pub async fn next(&self) -> Result<(), JsValue> {
+        let wait = Promise::new(&mut |resolve: Function, _| {
+            let resolve = Closure::once_into_js(move |_: MessageEvent| {
+                let _ = resolve.call0(&JsValue::NULL);
+            });
+            self.channel.port1().set_onmessage(Some(resolve.unchecked_ref()));
+        });
+        self.channel.port2().post_message(&JsValue::NULL)?;
+        JsFuture::from(wait).await.map(drop)
+    }
+}

@@ -1,0 +1,269 @@
+//! A bot over the network: `bot.json` first, then its weights piece by piece,
+//! each piece checked before the engine or the cache sees it.
+
+use gloo::net::http::{Request, Response};
+use js_sys::{Reflect, Uint8Array};
+use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{ReadableStream, ReadableStreamDefaultReader, RequestCache, Url};
+
+use super::{
+    engine::{Engine, EngineLoader, sha256_hex},
+    failure::WorkerError,
+    storage::{Deposit, Store},
+};
+use crate::{
+    bundle::{
+        Manifest, Precision,
+        manifest::{BotInfo, CHUNK_BYTES, FileEntry, LogitsCheck},
+    },
+    gpt2::LoadError,
+    web::protocol::{BackendChoice, Phase},
+};
+
+/// Where a bot's weights are, and what is known of them beforehand.
+pub struct Source {
+    /// Absolute URL of the GGUF.
+    weights_url: String,
+    /// Its name, for sentences.
+    file: String,
+    /// `None` for a GGUF by its own URL: nothing to check it against.
+    manifest: Option<Manifest>,
+}
+
+impl Source {
+    /// Reads a folder's `bot.json`, or takes a `.gguf` URL as it is.
+    pub async fn resolve(model: &str, precision: Precision) -> Result<Self, WorkerError> {
+        let bad_address = || WorkerError::Address { url: model.into() };
+        let url = Url::new(model).map_err(|_| bad_address())?;
+        if !matches!(url.protocol().as_str(), "http:" | "https:") {
+            return Err(bad_address());
+        }
+        let path = url.pathname();
+        if path.to_ascii_lowercase().ends_with(".gguf") {
+            let file = path.rsplit('/').next().unwrap_or_default().to_owned();
+            return Ok(Self { weights_url: url.href(), file, manifest: None });
+        }
+        let folder = path.strip_suffix("bot.json").unwrap_or(&path);
+        let folder = folder.trim_end_matches('/').to_owned();
+        let in_folder = |file: &str| {
+            url.set_pathname(&format!("{folder}/{file}"));
+            url.href()
+        };
+        let manifest_url = in_folder("bot.json");
+        let response = fetch(&manifest_url, RequestCache::NoCache).await?;
+        let unreachable = |_| WorkerError::Unreachable { url: manifest_url.clone() };
+        let manifest = Manifest::from_json(&response.binary().await.map_err(unreachable)?)?;
+        let file = precision.file_name();
+        if !manifest.files.contains_key(file) {
+            let available = Precision::ALL.into_iter().filter(|p| *p != Precision::F32);
+            let available: Vec<_> = available
+                .filter(|p| manifest.files.contains_key(p.file_name()))
+                .map(|p| format!("?precision={p}"))
+                .collect();
+            let available = match available.is_empty() {
+                true => "no weights for browsers (huggingtweets convert makes them)".into(),
+                false => available.join(", "),
+            };
+            return Err(WorkerError::NoSuchPrecision { file: file.into(), available });
+        }
+        Ok(Self { weights_url: in_folder(file), file: file.into(), manifest: Some(manifest) })
+    }
+
+    /// Who the bot is, where that is known before its weights are here.
+    pub fn info(&self) -> Option<&BotInfo> {
+        self.manifest.as_ref().map(|m| &m.info)
+    }
+
+    /// For a GGUF alone: its own name, else its file's.
+    pub fn info_from_name(&self, general_name: Option<&str>) -> BotInfo {
+        let stem = self.file.get(..self.file.len().saturating_sub(".gguf".len())).unwrap_or(&self.file);
+        let name = general_name.map(str::trim).filter(|n| !n.is_empty()).unwrap_or(stem);
+        BotInfo { name: name.into(), ..BotInfo::default() }
+    }
+
+    /// The known prompt for this file.
+    pub fn check(&self) -> Option<&LogitsCheck> {
+        self.manifest.as_ref()?.checks.get(&self.file)
+    }
+
+    fn entry(&self) -> Option<&FileEntry> {
+        self.manifest.as_ref()?.files.get(&self.file)
+    }
+}
+
+/// Brings the weights in, from the cache where they are whole there, else
+/// over the network.
+pub async fn weights(
+    source: &Source,
+    backend: BackendChoice,
+    progress: &impl Fn(Phase, u64, Option<u64>),
+) -> Result<Engine, WorkerError> {
+    let Some(entry) = source.entry() else {
+        let response = fetch(&source.weights_url, RequestCache::Default).await?;
+        let total = content_length(&response);
+        let mut loader = EngineLoader::new(backend, total);
+        let mut pieces = Pieces::of(&response)?;
+        progress(Phase::Download, 0, total);
+        while let Some(piece) = pieces.next().await? {
+            loader.push(&piece).map_err(|e| wrong_model(source, e))?;
+            progress(Phase::Download, pieces.loaded, total);
+        }
+        return loader.finish().map_err(|e| wrong_model(source, e));
+    };
+    let store = Store::open().await;
+    let key = cache_key(source, entry);
+    if let Some(store) = &store
+        && let Some(body) = store.get(&key).await
+    {
+        match checked(source, entry, backend, Pieces::new(&body)?, None, |n, all| progress(Phase::Cache, n, all))
+            .await
+        {
+            Ok(engine) => return Ok(engine),
+            // What a browser gives back is not always what it was given.
+            Err(_) => store.remove(&key).await,
+        }
+    }
+    // The cache below keeps it; the browser's own need not.
+    let keep = if store.is_some() { RequestCache::NoStore } else { RequestCache::Default };
+    let response = fetch(&source.weights_url, keep).await?;
+    let deposit = store.and_then(|s| s.deposit(&key));
+    let pieces = Pieces::of(&response)?;
+    checked(source, entry, backend, pieces, deposit, |n, all| progress(Phase::Download, n, all)).await
+}
+
+/// Feeds the engine (and the cache) with checked chunks only.
+async fn checked(
+    source: &Source,
+    entry: &FileEntry,
+    backend: BackendChoice,
+    mut pieces: Pieces,
+    mut deposit: Option<Deposit>,
+    progress: impl Fn(u64, Option<u64>),
+) -> Result<Engine, WorkerError> {
+    let result = feed(source, entry, backend, &mut pieces, &mut deposit, progress).await;
+    if let Some(deposit) = deposit {
+        match result.is_ok() {
+            true => deposit.commit().await,
+            false => deposit.abandon(),
+        }
+    }
+    if result.is_err() {
+        pieces.cancel();
+    }
+    result
+}
+
+async fn feed(
+    source: &Source,
+    entry: &FileEntry,
+    backend: BackendChoice,
+    pieces: &mut Pieces,
+    deposit: &mut Option<Deposit>,
+    progress: impl Fn(u64, Option<u64>),
+) -> Result<Engine, WorkerError> {
+    let mut loader = EngineLoader::new(backend, Some(entry.size));
+    let mut chunk: Vec<u8> = Vec::with_capacity(CHUNK_BYTES.min(entry.size as usize));
+    let mut index = 0;
+    progress(0, Some(entry.size));
+    loop {
+        let piece = pieces.next().await?;
+        let mut rest = piece.as_deref().unwrap_or_default();
+        if pieces.loaded > entry.size {
+            return Err(WorkerError::TooLong { file: source.file.clone(), expected: entry.size });
+        }
+        // A chunk is complete when it is full, or when the file ends.
+        loop {
+            let (now, later) = rest.split_at(rest.len().min(CHUNK_BYTES - chunk.len()));
+            chunk.extend_from_slice(now);
+            rest = later;
+            let complete = chunk.len() == CHUNK_BYTES || (pieces.loaded == entry.size && rest.is_empty());
+            if !complete || chunk.is_empty() {
+                break;
+            }
+            if entry.chunks.get(index) != Some(&sha256_hex(&chunk)) {
+                return Err(WorkerError::Digest { file: source.file.clone(), piece: index + 1 });
+            }
+            loader.push(&chunk).map_err(|e| wrong_model(source, e))?;
+            if let Some(open) = deposit
+                && !open.write(&chunk).await
+            {
+                *deposit = None;
+            }
+            chunk.clear();
+            index += 1;
+        }
+        progress(pieces.loaded, Some(entry.size));
+        if piece.is_none() {
+            break;
+        }
+    }
+    if pieces.loaded < entry.size {
+        let (found, expected) = (pieces.loaded, entry.size);
+        return Err(WorkerError::Truncated { file: source.file.clone(), found, expected });
+    }
+    loader.finish().map_err(|e| wrong_model(source, e))
+}
+
+fn wrong_model(source: &Source, error: LoadError) -> WorkerError {
+    WorkerError::Model { file: source.file.clone(), source: error }
+}
+
+/// The address with the digest in it: another version of the file is another entry.
+fn cache_key(source: &Source, entry: &FileEntry) -> String {
+    let separator = if source.weights_url.contains('?') { '&' } else { '?' };
+    format!("{}{separator}sha256={}", source.weights_url, entry.sha256)
+}
+
+async fn fetch(url: &str, cache: RequestCache) -> Result<Response, WorkerError> {
+    let response = Request::get(url).cache(cache).send().await;
+    let response = response.map_err(|_| WorkerError::Unreachable { url: url.into() })?;
+    match response.ok() {
+        true => Ok(response),
+        false => Err(WorkerError::Status { url: url.into(), status: response.status() }),
+    }
+}
+
+/// The body's length; unknown where the transport compresses it.
+fn content_length(response: &Response) -> Option<u64> {
+    let headers = response.headers();
+    match headers.get("content-encoding") {
+        Some(encoding) if encoding != "identity" => None,
+        _ => headers.get("content-length")?.parse().ok(),
+    }
+}
+
+/// A body as it arrives.
+struct Pieces {
+    reader: ReadableStreamDefaultReader,
+    /// Bytes given out so far.
+    loaded: u64,
+}
+
+impl Pieces {
+    fn of(response: &Response) -> Result<Self, WorkerError> {
+        let body = response.body().ok_or(WorkerError::Interrupted { loaded: 0 })?;
+        Self::new(&body)
+    }
+
+    fn new(body: &ReadableStream) -> Result<Self, WorkerError> {
+        Ok(Self { reader: body.get_reader().unchecked_into(), loaded: 0 })
+    }
+
+    /// The next bytes; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, WorkerError> {
+        let broken = WorkerError::Interrupted { loaded: self.loaded };
+        let Ok(result) = JsFuture::from(self.reader.read()).await else { return Err(broken) };
+        if Reflect::get(&result, &"done".into())?.is_truthy() {
+            return Ok(None);
+        }
+        let bytes: Uint8Array = Reflect::get(&result, &"value".into())?.unchecked_into();
+        self.loaded += u64::from(bytes.length());
+        Ok(Some(bytes.to_vec()))
+    }
+
+    /// Ends a transfer whose bytes are no longer wanted.
+    fn cancel(&self) {
+        drop(self.reader.cancel());
+    }
+}

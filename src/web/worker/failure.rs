@@ -1,0 +1,88 @@
+//! Everything that can go wrong in the worker, as sentences for the visitor.
+
+use thiserror::Error;
+use wasm_bindgen::JsValue;
+
+use crate::{
+    bundle::manifest::ManifestError,
+    generate::GenerateError,
+    gpt2::{ForwardError, LoadError},
+    web::protocol::{Failure, FailureKind},
+};
+
+#[derive(Debug, Error)]
+pub enum WorkerError {
+    #[error("“{url}” is not an address this page can read")]
+    Address { url: String },
+    #[error("{url} could not be fetched: is the network there, and does that site allow other pages to read it?")]
+    Unreachable { url: String },
+    #[error("{url} could not be fetched: the site answered {status}")]
+    Status { url: String, status: u16 },
+    #[error("the connection broke after {} of the download", megabytes(*.loaded))]
+    Interrupted { loaded: u64 },
+    #[error("{file} ends after {found} bytes, but bot.json promises {expected}")]
+    Truncated { file: String, found: u64, expected: u64 },
+    #[error("{file} is longer than the {expected} bytes that bot.json promises")]
+    TooLong { file: String, expected: u64 },
+    #[error("{file} was damaged on the way, or is not the file that bot.json describes (SHA-256 of piece {piece} differs)")]
+    Digest { file: String, piece: usize },
+    #[error("{0}")]
+    Manifest(#[from] ManifestError),
+    #[error("this bot has no {file}; it has {available}")]
+    NoSuchPrecision { file: String, available: String },
+    #[error("{file} is not a model that runs here: {source}")]
+    Model { file: String, source: LoadError },
+    #[error("this browser's engine computes other numbers than the bot's author got (off by {off:.3}); try ?backend=scalar")]
+    SelfCheck { off: f32 },
+    #[error("{0}")]
+    Generate(#[from] GenerateError),
+    #[error("the engine refused a step: {0}")]
+    Forward(#[from] ForwardError),
+    #[error("no bot is loaded")]
+    NotReady,
+    #[error("the browser refused: {0}")]
+    Browser(String),
+}
+
+impl From<JsValue> for WorkerError {
+    fn from(error: JsValue) -> Self {
+        let message = js_sys::Reflect::get(&error, &"message".into()).ok().and_then(|m| m.as_string());
+        Self::Browser(message.unwrap_or_else(|| format!("{error:?}")))
+    }
+}
+
+impl WorkerError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Address { .. } | Self::Unreachable { .. } | Self::Status { .. } | Self::Interrupted { .. } => {
+                FailureKind::Network
+            }
+            Self::Truncated { .. } | Self::TooLong { .. } | Self::Digest { .. } => FailureKind::Damaged,
+            Self::Manifest(_) | Self::NoSuchPrecision { .. } | Self::Model { .. } | Self::SelfCheck { .. } => {
+                FailureKind::Model
+            }
+            Self::Generate(_) => FailureKind::Request,
+            Self::Forward(_) | Self::NotReady | Self::Browser(_) => FailureKind::Crash,
+        }
+    }
+
+    /// For the page.
+    pub fn to_failure(&self) -> Failure {
+        let mut message = self.to_string();
+        // Sentences begin with a capital; names of files and addresses stay.
+        if let Some(first) = message.chars().next().filter(char::is_ascii_lowercase)
+            && !message.starts_with("http")
+            && !message.starts_with("bot.json")
+            && !message.starts_with("model")
+        {
+            message.replace_range(..1, &first.to_ascii_uppercase().to_string());
+        }
+        message.push('.');
+        Failure { kind: self.kind(), message, retryable: self.kind() != FailureKind::Request }
+    }
+}
+
+/// `5.1 MB`
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}

@@ -1,0 +1,82 @@
+// The page in a user's verbs.
+import assert from "node:assert/strict";
+
+const SLOW = 120_000;
+
+export class BotPage {
+  /** `scope`: a page or a frame locator. */
+  constructor(scope) {
+    this.scope = scope;
+    this.start = scope.getByLabel("Start of the tweet");
+    this.generateButton = scope.getByRole("button", { name: "Generate tweets" });
+    this.stopButton = scope.getByRole("button", { name: "Stop" });
+    this.retryButton = scope.getByRole("button", { name: "Retry" });
+    this.status = scope.getByRole("status");
+    this.alert = scope.getByRole("alert");
+    this.cards = scope.getByRole("list", { name: "Drafts" }).getByRole("article");
+    this.texts = scope.getByTestId("draft-text");
+  }
+
+  type(text) {
+    return this.start.fill(text);
+  }
+
+  generate() {
+    return this.generateButton.click({ timeout: SLOW });
+  }
+
+  stop() {
+    return this.stopButton.click();
+  }
+
+  endDraft(number) {
+    return this.scope.getByRole("button", { name: `End draft ${number}` }).click();
+  }
+
+  retry() {
+    return this.retryButton.click({ timeout: SLOW });
+  }
+
+  /** Each draft's text. */
+  drafts() {
+    return this.texts.allTextContents();
+  }
+
+  /** Waits until a sentence matching `pattern` is the status, and gives it. */
+  async seesStatus(pattern, timeout = SLOW) {
+    await this.status.filter({ hasText: pattern }).waitFor({ timeout });
+    return this.status.textContent();
+  }
+
+  async seesAlert(pattern, timeout = SLOW) {
+    await this.alert.filter({ hasText: pattern }).waitFor({ timeout });
+    return this.alert.textContent();
+  }
+
+  /** Waits for the last draft, and gives all. */
+  async finishes(timeout = SLOW) {
+    await this.generateButton.waitFor({ timeout });
+    await this.seesStatus(/tokens\/s/, timeout);
+    return this.drafts();
+  }
+
+  /** Waits until some draft has grown by so many characters beyond the start. */
+  async streams(start, more = 8, timeout = SLOW) {
+    const ends = Date.now() + timeout;
+    while (Date.now() < ends) {
+      if ((await this.drafts()).some((text) => text.length >= start.length + more)) return;
+      await new Promise((later) => setTimeout(later, 5));
+    }
+    assert.fail(`no draft grew beyond “${start}”`);
+  }
+
+  async openSettings() {
+    await this.scope.getByText("Sampling settings", { exact: true }).click();
+  }
+
+  async set(label, value) {
+    const field = this.scope.getByLabel(label, { exact: true });
+    await field.fill(String(value));
+    await field.blur();
+  }
+}

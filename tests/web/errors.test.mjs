@@ -1,0 +1,168 @@
+// What goes wrong is said in a sentence, Retry works, and nothing typed is lost.
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { BotPage } from "./bot-page.mjs";
+import { launch, secondOrigin, serve, smallBundle, spoiledBot, visitor } from "./harness.mjs";
+
+let bundle, server, browser;
+
+before(async () => {
+  bundle = await smallBundle();
+  server = await serve(bundle);
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+async function open(query) {
+  const visit = await visitor(browser, [server.origin]);
+  await visit.page.goto(`${server.origin}/?${new URLSearchParams(query)}`);
+  const bot = new BotPage(visit.page);
+  await bot.type("typed before it failed");
+  return { ...visit, bot };
+}
+
+/** The failure is gone: Retry brings the bot, and the wish is carried out. */
+async function retryWorks(bot) {
+  await bot.retry();
+  await bot.seesStatus(/ready|tokens\/s/);
+  assert.equal(await bot.start.inputValue(), "typed before it failed");
+  if (!/tokens\/s/.test(await bot.status.textContent())) await bot.generate();
+  const drafts = await bot.finishes();
+  assert.ok(drafts.every((draft) => draft.startsWith("typed before it failed")), drafts.join("\n"));
+  assert.equal((await bot.alert.textContent()).trim(), "");
+}
+
+describe("a bot that cannot be had", () => {
+  it("is missing", async () => {
+    const { bot, leave } = await open({ model: "nowhere/" });
+    await bot.seesAlert(/nowhere\/bot\.json could not be fetched: the site answered 404/);
+    assert.equal(await bot.start.inputValue(), "typed before it failed");
+    await leave();
+  });
+
+  it("is on a site that is not there", async () => {
+    const gone = await secondOrigin();
+    gone.close();
+    const { bot, leave } = await open({ model: `${gone.origin}/bot` });
+    await bot.seesAlert(/could not be fetched: is the network there/);
+    await leave();
+  });
+
+  it("is not an address", async () => {
+    const { bot, leave } = await open({ model: "javascript:alert(1)" });
+    await bot.seesAlert(/is not an address this page can read/);
+    await leave();
+  });
+
+  const spoils = {
+    "has a flipped bit": [(bytes) => ((bytes[bytes.length - 100] ^= 4), bytes), /SHA-256/],
+    "ends early": [(bytes) => bytes.subarray(0, bytes.length - 1000), /ends after \d+ bytes/],
+    "is too long": [(bytes) => Buffer.concat([bytes, bytes.subarray(0, 10)]), /longer than|SHA-256/],
+    "is another file": [() => Buffer.from("<html>not a model</html>"), /ends after|SHA-256/],
+  };
+  for (const [name, [spoil, sentence]] of Object.entries(spoils)) {
+    it(`${name}; Retry works when the site is mended, and nothing wrong was kept`, async () => {
+      const state = { spoiled: true };
+      const site = await secondOrigin({ pages: spoiledBot(bundle, spoil, state) });
+      const { bot, leave, page } = await open({ model: site.origin });
+      await bot.generate();
+      await bot.seesAlert(sentence);
+      await page.reload();
+      await bot.seesAlert(sentence);
+      await bot.type("typed before it failed");
+      state.spoiled = false;
+      await retryWorks(bot);
+      await leave();
+      site.close();
+    });
+  }
+
+  it("breaks off in the middle of the download", async () => {
+    const state = { broken: true };
+    const pages = spoiledBot(bundle, (bytes) => bytes, { spoiled: false });
+    const whole = pages["/model-q8_0.gguf"];
+    pages["/model-q8_0.gguf"] = (request, response) => {
+      if (!state.broken) return whole(request, response);
+      response.writeHead(200, { "Content-Length": 1_000_000 });
+      response.write(Buffer.alloc(10_000));
+      setTimeout(() => response.destroy(), 50);
+    };
+    const site = await secondOrigin({ pages });
+    const { bot, leave } = await open({ model: site.origin });
+    await bot.seesAlert(/connection broke/);
+    state.broken = false;
+    await retryWorks(bot);
+    await leave();
+    site.close();
+  });
+
+  it("is no model at all", async () => {
+    const site = await secondOrigin({ pages: { "/page.gguf": "<html>not a model</html>" } });
+    const { bot, leave } = await open({ model: `${site.origin}/page.gguf` });
+    await bot.seesAlert(/page\.gguf is not a model that runs here/);
+    await leave();
+    site.close();
+  });
+
+  it("has a bot.json that is none", async () => {
+    const site = await secondOrigin({ pages: { "/bot.json": "<html></html>" } });
+    const { bot, leave } = await open({ model: site.origin });
+    await bot.seesAlert(/bot\.json is not a bot's description/);
+    await leave();
+    site.close();
+  });
+});
+
+describe("a worker that dies", () => {
+  it("of an error, while it writes", async () => {
+    const { bot, leave, page } = await open({ backend: "scalar" });
+    await bot.seesStatus(/ready/);
+    const [worker] = page.workers();
+    await bot.generate();
+    await worker.evaluate(() => setTimeout(() => { throw new Error("out of memory, for the test"); }));
+    await bot.seesAlert(/The engine stopped working.*out of memory, for the test/);
+    await retryWorks(bot);
+    await leave();
+  });
+
+  it("before it starts", async () => {
+    const visit = await visitor(browser, [server.origin]);
+    let broken = true;
+    await visit.context.route("**/worker_bg.wasm", (route) => (broken ? route.abort() : route.continue()));
+    await visit.page.goto(server.origin);
+    const bot = new BotPage(visit.page);
+    await bot.type("typed before it failed");
+    await bot.seesAlert(/The engine stopped working/);
+    broken = false;
+    await retryWorks(bot);
+    await visit.leave();
+  });
+
+  it("without a word", async () => {
+    const { bot, leave, page } = await open({});
+    await bot.seesStatus(/ready/);
+    const [worker] = page.workers();
+    await worker.evaluate(() => self.close()).catch(() => {});
+    await bot.seesAlert(/no longer answers/, 60_000);
+    await retryWorks(bot);
+    await leave();
+  });
+});
+
+describe("a request that cannot be carried out", () => {
+  it("is said, and the engine stays", async () => {
+    const { bot, leave } = await open({});
+    await bot.seesStatus(/ready/);
+    await bot.type("fog ".repeat(600));
+    await bot.generate();
+    await bot.seesAlert(/tokens long.*shorten it/);
+    await bot.type("short");
+    await bot.generate();
+    assert.ok((await bot.finishes()).every((draft) => draft.startsWith("short")));
+    await leave();
+  });
+});

@@ -1,0 +1,62 @@
+// GPT-2's full shape (124M, random weights): load with progress, five drafts,
+// Stop, reload.
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { BotPage } from "./bot-page.mjs";
+import { fullBundle, launch, serve, visitor } from "./harness.mjs";
+
+const MINUTES = 60_000;
+const there = Boolean(fullBundle) && existsSync(join(fullBundle, "bot.json"));
+if (!there && process.env.CI) throw new Error("HUGGINGTWEETS_FULL_BUNDLE names no bundle: see `make full-bundle`");
+if (!there) console.error("skipped: HUGGINGTWEETS_FULL_BUNDLE names no bundle: see `make full-bundle`");
+
+describe("GPT-2 124M", { skip: !there }, () => {
+  let server, browser;
+
+  before(async () => {
+    server = await serve(fullBundle);
+    browser = await launch();
+  });
+
+  after(async () => {
+    await browser?.close();
+    server?.close();
+  });
+
+  it("loads with progress, writes, stops, and loads again from this device", async () => {
+    const visit = await visitor(browser, [server.origin]);
+    const { page } = visit;
+    const bot = new BotPage(page);
+    await page.goto(`${server.origin}/?seed=1`);
+    await page.getByRole("progressbar").waitFor();
+    await bot.seesStatus(/Downloading the bot, \d+% of 1\d\d\.\d MB/);
+    await bot.seesStatus(/ready/, 3 * MINUTES);
+    assert.equal(await page.getByRole("progressbar").count(), 0);
+
+    await bot.openSettings();
+    await bot.set("Most tokens", 24);
+    await bot.generate();
+    const drafts = await bot.finishes(5 * MINUTES);
+    assert.equal(drafts.length, 5);
+    assert.ok(drafts.every((draft) => draft.startsWith("My dream is")), drafts.join("\n"));
+
+    await bot.set("Most tokens", "");
+    await bot.generate();
+    await bot.streams("My dream is", 8, MINUTES);
+    const pressed = Date.now();
+    await bot.stop();
+    await bot.generateButton.waitFor({ timeout: 10_000 });
+    assert.ok(Date.now() - pressed < 5000, "Stop takes effect within a token");
+
+    const weights = [];
+    visit.context.on("request", (request) => request.url().endsWith(".gguf") && weights.push(request.url()));
+    await page.reload();
+    await bot.seesStatus(/ready/, 3 * MINUTES);
+    assert.deepEqual(weights, [], "the weights came from this device");
+    assert.deepEqual(visit.complaints, []);
+    assert.deepEqual(visit.foreign, []);
+    await visit.leave();
+  });
+});

@@ -1,0 +1,130 @@
+// What the browser tests stand on: the real server, a second origin, real
+// Chromium, bots to load, and a list of whatever a page complained about.
+import { execFile, spawn } from "node:child_process";
+import { createReadStream, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { dirname, extname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { chromium } from "playwright-core";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const repository = resolve(here, "../..");
+
+export const out = join(here, "out");
+export const bin = process.env.HUGGINGTWEETS_BIN ?? join(repository, "target/debug/huggingtweets");
+export const dist = process.env.HUGGINGTWEETS_DIST ?? join(repository, "dist-test");
+export const fullBundle = process.env.HUGGINGTWEETS_FULL_BUNDLE;
+
+mkdirSync(out, { recursive: true });
+
+/** Runs the command and gives its standard output. */
+export async function huggingtweets(...args) {
+  const { stdout } = await promisify(execFile)(bin, args, { maxBuffer: 1 << 26 });
+  return stdout;
+}
+
+let small;
+/** The folder of a bot small enough for every test: the demo, else random weights. */
+export function smallBundle() {
+  small ??= (async () => {
+    const named = process.env.HUGGINGTWEETS_SMALL_BUNDLE ?? join(repository, "model-card/demo");
+    if (existsSync(join(named, "bot.json"))) return named;
+    const dir = join(tmpdir(), `huggingtweets-small-${process.getuid?.() ?? 0}`);
+    if (!existsSync(join(dir, "bot.json"))) {
+      const shape = ["--layers", "2", "--channels", "64", "--heads", "2", "--vocab-size", "1000", "--context", "256"];
+      await huggingtweets("bench", "bundle", "--out", dir, "--force", ...shape);
+    }
+    return dir;
+  })();
+  return small;
+}
+
+/** The real server with a bot, on a free port. */
+export async function serve(model) {
+  const args = ["serve", "--assets", dist, "--port", "0", "--model", model];
+  const server = spawn(bin, args, { stdio: ["ignore", "pipe", "inherit"] });
+  const origin = await new Promise((found, failed) => {
+    let said = "";
+    server.stdout.on("data", (text) => {
+      said += text;
+      const address = /http:\/\/[^\s/]+/.exec(said);
+      if (address) found(address[0]);
+    });
+    server.once("exit", (code) => failed(new Error(`serve ended with ${code}: ${said}`)));
+  });
+  return { origin, close: () => server.kill("SIGTERM") };
+}
+
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".json": "application/json", ".svg": "image/svg+xml" };
+
+/**
+ * A second origin, with no header but a type, and CORS where asked. `pages`
+ * maps a path to HTML, to a function (request, response), or to nothing, and
+ * then the file in `root` is sent.
+ */
+export async function secondOrigin({ pages = {}, root, cors = true } = {}) {
+  const requests = [];
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url, "http://x");
+    requests.push(pathname);
+    if (cors) response.setHeader("Access-Control-Allow-Origin", "*");
+    const page = pages[pathname];
+    if (typeof page === "function") return page(request, response);
+    if (typeof page === "string") return response.setHeader("Content-Type", "text/html").end(page);
+    const file = root && join(root, decodeURIComponent(pathname));
+    if (!file || !file.startsWith(root) || !existsSync(file) || !statSync(file).isFile()) {
+      return response.writeHead(404).end();
+    }
+    response.setHeader("Content-Type", TYPES[extname(file)] ?? "application/octet-stream");
+    response.setHeader("Content-Length", statSync(file).size);
+    createReadStream(file).pipe(response);
+  });
+  await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
+  const close = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return { origin: `http://127.0.0.1:${server.address().port}`, requests, close };
+}
+
+/** A bot whose weights file the server spoils: `spoil(bytes)` gives what is sent. */
+export function spoiledBot(bundle, spoil, state = { spoiled: true }) {
+  const weights = readFileSync(join(bundle, "model-q8_0.gguf"));
+  return {
+    "/bot.json": (_, response) => response.end(readFileSync(join(bundle, "bot.json"))),
+    "/model-q8_0.gguf": (_, response) => response.end(state.spoiled ? spoil(Buffer.from(weights)) : weights),
+  };
+}
+
+export function launch() {
+  const executablePath =
+    process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/google-chrome"].find((path) => existsSync(path));
+  return chromium.launch({
+    executablePath,
+    args: [
+      "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
+      "--disable-component-update", "--disable-sync",
+    ],
+  });
+}
+
+/**
+ * A fresh visitor. `complaints` collects error-level console messages and
+ * uncaught errors; `foreign` the requests outside the given origins.
+ */
+export async function visitor(browser, origins, options = {}) {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  const complaints = [];
+  const foreign = [];
+  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  context.on("request", (request) => {
+    const url = request.url();
+    const inside = origins.some((origin) => url.startsWith(`${origin}/`)) || /^(data|blob|about):/.test(url);
+    if (!inside) foreign.push(url);
+  });
+  return { context, page, complaints, foreign, leave: () => context.close() };
+}

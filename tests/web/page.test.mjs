@@ -1,0 +1,245 @@
+// The page as a visitor uses it.
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { join } from "node:path";
+import { BotPage } from "./bot-page.mjs";
+import { huggingtweets, launch, out, serve, smallBundle, visitor } from "./harness.mjs";
+
+let bundle, server, browser;
+
+before(async () => {
+  bundle = await smallBundle();
+  server = await serve(bundle);
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+async function open(path = "/", options = {}) {
+  const visit = await visitor(browser, [server.origin], options);
+  await visit.page.goto(server.origin + path);
+  return { ...visit, bot: new BotPage(visit.page) };
+}
+
+function quiet({ complaints, foreign }) {
+  assert.deepEqual(complaints, [], "no error-level console message");
+  assert.deepEqual(foreign, [], "no request outside the origin");
+}
+
+describe("the page", () => {
+  it("generates five drafts, says its speed, and complains about nothing", async () => {
+    const visit = await open();
+    const { bot, page } = visit;
+    assert.equal(await bot.start.inputValue(), "My dream is");
+    assert.equal(await bot.texts.count(), 5);
+    assert.deepEqual(await bot.drafts(), ["", "", "", "", ""]);
+    await bot.generate();
+    await bot.stopButton.waitFor();
+    assert.equal(await bot.generateButton.count(), 0, "Stop stands in the place of Generate");
+    const drafts = await bot.finishes();
+    assert.equal(await bot.stopButton.count(), 0);
+    assert.equal(drafts.length, 5);
+    for (const draft of drafts) {
+      assert.ok(draft.startsWith("My dream is"), draft);
+      assert.ok(draft.length > "My dream is".length, draft);
+      assert.ok(!draft.includes("\n"), draft);
+    }
+    assert.match(await bot.status.textContent(), /^SIMD, 1 thread, \d+(\.\d)? tokens\/s$/);
+    assert.equal(await page.getByRole("status").count(), 1);
+    assert.equal(await bot.cards.count(), 5);
+    quiet(visit);
+    await visit.leave();
+  });
+
+  it("takes the wish for drafts before the engine is ready", async () => {
+    const visit = await visitor(browser, [server.origin]);
+    const bot = new BotPage(visit.page);
+    let release;
+    const held = new Promise((go) => (release = go));
+    await visit.context.route("**/model-q8_0.gguf", async (route) => {
+      await held;
+      await route.continue();
+    });
+    await visit.page.goto(server.origin);
+    await bot.type("I never");
+    await bot.generate();
+    await bot.stopButton.waitFor();
+    await bot.seesStatus(/start when it is ready/);
+    release();
+    const drafts = await bot.finishes();
+    assert.ok(drafts.every((draft) => draft.startsWith("I never")), drafts.join("\n"));
+    quiet(visit);
+    await visit.leave();
+  });
+
+  it("ends one draft midway, and stops the rest", async () => {
+    const visit = await open("/?backend=scalar");
+    const { bot } = visit;
+    await bot.seesStatus(/ready/);
+    // The machine may be quick: slow enough that a person could press a button.
+    await bot.openSettings();
+    await bot.set("Seed", 3);
+    await bot.generate();
+    await bot.streams("My dream is", 1);
+    if (await bot.stopButton.isVisible()) {
+      await bot.endDraft(1).catch(() => {});
+      const ended = (await bot.drafts())[0];
+      await bot.stop().catch(() => {});
+      const drafts = await bot.finishes();
+      assert.equal(drafts[0], ended.trimEnd(), "an ended draft does not grow");
+    }
+    const before = await bot.drafts();
+    await new Promise((later) => setTimeout(later, 300));
+    assert.deepEqual(await bot.drafts(), before, "nothing is written after Stop");
+    await bot.generate();
+    assert.equal((await bot.finishes()).length, 5, "Generate works again");
+    quiet(visit);
+    await visit.leave();
+  });
+
+  it("loads from the cache after a reload", async () => {
+    const visit = await open();
+    const { bot, page } = visit;
+    await bot.seesStatus(/ready/);
+    const weights = [];
+    visit.context.on("request", (request) => request.url().endsWith(".gguf") && weights.push(request.url()));
+    await page.reload();
+    await bot.seesStatus(/ready/);
+    assert.deepEqual(weights, [], "the weights came from this device");
+    await bot.generate();
+    assert.equal((await bot.finishes()).length, 5);
+    quiet(visit);
+    await visit.leave();
+  });
+
+  for (const backend of ["simd", "scalar"]) {
+    for (const precision of ["q8_0", "q4_0"]) {
+      it(`writes what the command writes: ${precision}, ${backend}`, async () => {
+        const prompt = "My dream is";
+        const args = ["--model", bundle, "--prompt", prompt, "--seed", "11", "--precision", precision, "--json"];
+        const expected = JSON.parse(await huggingtweets("generate", ...args)).drafts.map((draft) => draft.text);
+        const query = new URLSearchParams({ prompt, seed: 11, precision, backend });
+        const visit = await open(`/?${query}`);
+        await visit.bot.generate();
+        assert.deepEqual(await visit.bot.finishes(), expected);
+        assert.ok((await visit.bot.status.textContent()).startsWith(backend.toUpperCase()));
+        await visit.leave();
+      });
+    }
+  }
+
+  it("opens a GGUF by its own address", async () => {
+    const visit = await open(`/?model=${encodeURIComponent(`${server.origin}/bot/model-q4_0.gguf`)}`);
+    await visit.bot.generate();
+    assert.equal((await visit.bot.finishes()).length, 5);
+    quiet(visit);
+    await visit.leave();
+  });
+
+  it("never blocks typing while drafts are written", async () => {
+    const visit = await open();
+    const { bot, page } = visit;
+    await bot.seesStatus(/ready/);
+    await bot.generate();
+    await bot.start.fill("");
+    await page.keyboard.type("typed while it writes");
+    assert.equal(await bot.start.inputValue(), "typed while it writes");
+    await bot.finishes();
+    assert.equal(await bot.start.inputValue(), "typed while it writes");
+    await visit.leave();
+  });
+
+  it("keeps the focus when Generate becomes Stop and back", async () => {
+    const visit = await open();
+    const { bot, page } = visit;
+    await bot.seesStatus(/ready/);
+    await bot.generateButton.focus();
+    await page.keyboard.press("Enter");
+    await bot.finishes();
+    const focused = await page.evaluate(() => document.activeElement?.textContent);
+    assert.equal(focused, "Generate tweets");
+    await visit.leave();
+  });
+
+  it("copies a draft, and offers to post it", async () => {
+    const permissions = ["clipboard-read", "clipboard-write"];
+    const visit = await open("/", { permissions });
+    const { bot, page } = visit;
+    await bot.generate();
+    const [first] = await bot.finishes();
+    await page.getByRole("button", { name: "Copy draft 1" }).click();
+    await page.getByText("Copied").waitFor();
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), first);
+    const post = bot.cards.first().getByRole("link", { name: "Post" });
+    const shared = new URL(await post.getAttribute("href"));
+    assert.equal(shared.origin, "https://x.com");
+    assert.match(shared.searchParams.get("text"), /AI bot, wrote:/);
+    await visit.leave();
+  });
+
+  it("says which setting is wrong, and resets", async () => {
+    const visit = await open();
+    const { bot, page } = visit;
+    await bot.seesStatus(/ready/);
+    await bot.openSettings();
+    await bot.set("Top p", 7);
+    await bot.generate();
+    await bot.seesAlert(/top_p/);
+    await page.getByRole("button", { name: "Reset to the original's settings" }).click();
+    await bot.generate();
+    assert.equal((await bot.finishes()).length, 5);
+    assert.equal((await bot.alert.textContent()).trim(), "");
+    await visit.leave();
+  });
+
+  for (const [name, width, height] of [["phone", 360, 740], ["desktop", 1280, 900]]) {
+    for (const colorScheme of ["light", "dark"]) {
+      it(`fits a ${name}, ${colorScheme}`, async () => {
+        const visit = await open("/?seed=5", { viewport: { width, height }, colorScheme, reducedMotion: "reduce" });
+        const { bot, page } = visit;
+        await bot.generate();
+        await bot.finishes();
+        await page.screenshot({ path: join(out, `page-${name}-${colorScheme}.png`), fullPage: true });
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+        assert.ok(wide <= width, `${wide} px wide in a window of ${width}`);
+        const boxes = await Promise.all((await bot.cards.all()).map((card) => card.boundingBox()));
+        const columns = new Set(boxes.map((box) => Math.round(box.x))).size;
+        assert.equal(columns, width < 500 ? 1 : 3, "columns of cards");
+        for (const box of boxes) assert.ok(box.x >= 0 && box.x + box.width <= width);
+        for (const target of [bot.start, bot.generateButton]) {
+          const box = await target.boundingBox();
+          assert.ok(box.height >= 40 && box.x >= 0 && box.x + box.width <= width);
+        }
+        await visit.leave();
+      });
+    }
+  }
+});
+
+describe("the bench page", () => {
+  it("leaves its result", async () => {
+    const visit = await open("/bench.html?tokens=8&drafts=2&runs=2");
+    await visit.page.waitForFunction(() => window.benchResult ?? window.benchError, null, { timeout: 120_000 });
+    assert.equal(await visit.page.evaluate(() => window.benchError), undefined);
+    const result = await visit.page.evaluate(() => window.benchResult);
+    assert.equal(result.runs.length, 2);
+    for (const run of result.runs) {
+      assert.ok(run.first_token_ms > 0 && run.tokens_per_s > 0 && run.prefill_tokens_per_s > 0);
+    }
+    assert.equal(result.backend, "simd");
+    assert.equal(result.threads, 1);
+    assert.ok(result.load_ms > 0 && result.wasm_bytes > 100_000 && result.peak_memory_bytes > 1_000_000);
+    quiet(visit);
+    await visit.leave();
+  });
+
+  it("leaves its error", async () => {
+    const visit = await open("/bench.html?precision=f32");
+    await visit.page.waitForFunction(() => window.benchError);
+    assert.match(await visit.page.evaluate(() => window.benchError), /q8_0 or q4_0/);
+    await visit.leave();
+  });
+});

@@ -1,0 +1,15 @@
+// Starts the page. A file of its own, because a strict content security
+// policy allows no script inside the HTML.
+import init from "./app.js";
+
+try {
+  await init({ module_or_path: new URL("./app_bg.wasm", import.meta.url) });
+} catch (error) {
+  const placeholder = document.getElementById("placeholder") ?? document.getElementById("bench");
+  if (placeholder) {
+    placeholder.setAttribute("role", "alert");
+    placeholder.textContent =
+      `This page could not be started (${error.message ?? error}). It needs a browser of 2023 or newer; reloading may help.`;
+  }
+  if (document.documentElement.dataset.mode === "bench") window.benchError = String(error);
+}
