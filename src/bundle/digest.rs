@@ -59,11 +59,7 @@ impl Digester {
         if self.chunk_bytes > 0 {
             self.end_chunk();
         }
-        FileEntry {
-            size: self.size,
-            sha256: hex(&self.whole.finalize()),
-            chunks: self.chunks,
-        }
+        FileEntry { size: self.size, sha256: hex(&self.whole.finalize()), chunks: self.chunks }
     }
 
     fn end_chunk(&mut self) {
@@ -83,20 +79,14 @@ pub struct Verifier<'a> {
 
 impl<'a> Verifier<'a> {
     pub fn new(expected: &'a FileEntry) -> Self {
-        Self {
-            expected,
-            digester: Digester::new(),
-            checked: 0,
-        }
+        Self { expected, digester: Digester::new(), checked: 0 }
     }
 
     /// Takes the next bytes of the file.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), DigestError> {
         self.digester.push(bytes);
         if self.digester.size > self.expected.size {
-            return Err(DigestError::TooLong {
-                expected: self.expected.size,
-            });
+            return Err(DigestError::TooLong { expected: self.expected.size });
         }
         self.check_chunks(self.digester.chunks.len())
     }
@@ -104,10 +94,7 @@ impl<'a> Verifier<'a> {
     /// Compares what is left: the last chunk, the size, the whole.
     pub fn finish(mut self) -> Result<(), DigestError> {
         if self.digester.size != self.expected.size {
-            return Err(DigestError::Size {
-                expected: self.expected.size,
-                found: self.digester.size,
-            });
+            return Err(DigestError::Size { expected: self.expected.size, found: self.digester.size });
         }
         if self.digester.chunk_bytes > 0 {
             self.digester.end_chunk();
@@ -116,20 +103,14 @@ impl<'a> Verifier<'a> {
         let found = hex(&self.digester.whole.finalize());
         match found == self.expected.sha256 {
             true => Ok(()),
-            false => Err(DigestError::Whole {
-                expected: self.expected.sha256.clone(),
-                found,
-            }),
+            false => Err(DigestError::Whole { expected: self.expected.sha256.clone(), found }),
         }
     }
 
     fn check_chunks(&mut self, to: usize) -> Result<(), DigestError> {
         for index in self.checked..to {
             if self.expected.chunks.get(index) != self.digester.chunks.get(index) {
-                return Err(DigestError::Chunk {
-                    index,
-                    start: (index * CHUNK_BYTES) as u64,
-                });
+                return Err(DigestError::Chunk { index, start: (index * CHUNK_BYTES) as u64 });
             }
         }
         self.checked = to;
@@ -148,10 +129,7 @@ pub fn digest(reader: impl Read) -> io::Result<FileEntry> {
 }
 
 /// Reads until the bytes differ from what is expected, or to the end.
-pub fn verify_reader(
-    expected: &FileEntry,
-    reader: impl Read,
-) -> io::Result<Result<(), DigestError>> {
+pub fn verify_reader(expected: &FileEntry, reader: impl Read) -> io::Result<Result<(), DigestError>> {
     let mut verifier = Verifier::new(expected);
     let mut outcome = Ok(());
     each_piece(reader, |piece| {
@@ -187,20 +165,14 @@ pub fn verify(expected: &FileEntry, bytes: &[u8]) -> Result<(), DigestError> {
 pub fn verify_chunk(expected: &FileEntry, index: usize, chunk: &[u8]) -> Result<(), DigestError> {
     match expected.chunks.get(index) {
         Some(digest) if *digest == hex(&Sha256::digest(chunk)) => Ok(()),
-        _ => Err(DigestError::Chunk {
-            index,
-            start: (index as u64).saturating_mul(CHUNK_BYTES as u64),
-        }),
+        _ => Err(DigestError::Chunk { index, start: (index as u64).saturating_mul(CHUNK_BYTES as u64) }),
     }
 }
 
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |n: u8| char::from(DIGITS[usize::from(n & 15)]);
-    bytes
-        .iter()
-        .flat_map(|&byte| [digit(byte >> 4), digit(byte)])
-        .collect()
+    bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte)]).collect()
 }
 
 #[cfg(test)]
@@ -217,16 +189,10 @@ mod tests {
     #[test]
     fn known_digests() {
         let abc = entry(b"abc");
-        assert_eq!(
-            abc.sha256,
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(abc.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(abc.chunks, std::slice::from_ref(&abc.sha256));
         let empty = entry(b"");
-        assert_eq!(
-            empty.sha256,
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
+        assert_eq!(empty.sha256, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         assert_eq!((empty.size, empty.chunks.len()), (0, 0));
     }
 
@@ -257,32 +223,15 @@ mod tests {
         bytes[CHUNK_BYTES + 3] = 8;
         let mut verifier = Verifier::new(&entry);
         verifier.push(&bytes[..CHUNK_BYTES + 5]).unwrap();
-        let error = verifier
-            .push(&bytes[CHUNK_BYTES + 5..2 * CHUNK_BYTES])
-            .unwrap_err();
-        assert_eq!(
-            error,
-            DigestError::Chunk {
-                index: 1,
-                start: CHUNK_BYTES as u64
-            }
-        );
+        let error = verifier.push(&bytes[CHUNK_BYTES + 5..2 * CHUNK_BYTES]).unwrap_err();
+        assert_eq!(error, DigestError::Chunk { index: 1, start: CHUNK_BYTES as u64 });
     }
 
     #[test]
     fn a_cut_or_longer_file_is_an_error() {
         let entry = entry(b"abcdef");
-        assert_eq!(
-            verify(&entry, b"abc").unwrap_err(),
-            DigestError::Size {
-                expected: 6,
-                found: 3
-            }
-        );
-        assert_eq!(
-            verify(&entry, b"abcdefg").unwrap_err(),
-            DigestError::TooLong { expected: 6 }
-        );
+        assert_eq!(verify(&entry, b"abc").unwrap_err(), DigestError::Size { expected: 6, found: 3 });
+        assert_eq!(verify(&entry, b"abcdefg").unwrap_err(), DigestError::TooLong { expected: 6 });
     }
 
     proptest! {

@@ -63,10 +63,7 @@ pub enum BundleError {
     #[error("{} is no folder", .0.display())]
     NoFolder(PathBuf),
     #[error("{} has no {missing}: it is no bot's folder and no GPT-2 of Hugging Face", folder.display())]
-    MissingFile {
-        folder: PathBuf,
-        missing: &'static str,
-    },
+    MissingFile { folder: PathBuf, missing: &'static str },
     #[error("{}: {source}", file.display())]
     Io { file: PathBuf, source: io::Error },
     #[error("{} has {found} bytes; at most {MAX_TEXT_BYTES} are read", file.display())]
@@ -74,26 +71,13 @@ pub enum BundleError {
     #[error("{}: {source}", file.display())]
     Config { file: PathBuf, source: ConfigError },
     #[error("{}: {source}", file.display())]
-    Manifest {
-        file: PathBuf,
-        source: ManifestError,
-    },
+    Manifest { file: PathBuf, source: ManifestError },
     #[error("{}: {source}", file.display())]
-    Tokenizer {
-        file: PathBuf,
-        source: TokenizerError,
-    },
+    Tokenizer { file: PathBuf, source: TokenizerError },
     #[error("{}: {source}", file.display())]
-    Gguf {
-        file: PathBuf,
-        source: Box<GgufError>,
-    },
+    Gguf { file: PathBuf, source: Box<GgufError> },
     #[error("{}: the tokenizer has {tokens} tokens, but config.json a vocabulary of {vocab_size}", folder.display())]
-    Vocabulary {
-        folder: PathBuf,
-        tokens: usize,
-        vocab_size: usize,
-    },
+    Vocabulary { folder: PathBuf, tokens: usize, vocab_size: usize },
     #[error("{} is damaged ({source}): fetch it again, or make the bot again", file.display())]
     Digest { file: PathBuf, source: DigestError },
     #[error(transparent)]
@@ -107,44 +91,27 @@ impl BotFolder {
             return Err(BundleError::NoFolder(path.into()));
         }
         let file = path.join("config.json");
-        let missing = |missing| BundleError::MissingFile {
-            folder: path.into(),
-            missing,
-        };
+        let missing = |missing| BundleError::MissingFile { folder: path.into(), missing };
         let bytes = read_text(&file)?.ok_or_else(|| missing("config.json"))?;
-        let config =
-            Config::from_json(&bytes).map_err(|source| BundleError::Config { file, source })?;
+        let config = Config::from_json(&bytes).map_err(|source| BundleError::Config { file, source })?;
 
-        let tokenizer = read_tokenizer(path)?
-            .ok_or_else(|| missing("tokenizer.json (nor vocab.json and merges.txt)"))?;
+        let tokenizer =
+            read_tokenizer(path)?.ok_or_else(|| missing("tokenizer.json (nor vocab.json and merges.txt)"))?;
         if tokenizer.vocab_size() > config.vocab_size {
             let (tokens, vocab_size) = (tokenizer.vocab_size(), config.vocab_size);
-            return Err(BundleError::Vocabulary {
-                folder: path.into(),
-                tokens,
-                vocab_size,
-            });
+            return Err(BundleError::Vocabulary { folder: path.into(), tokens, vocab_size });
         }
         // Posts are joined and ended by `<|endoftext|>`, whatever the file says.
-        let config = Config {
-            eos_token_id: tokenizer.eos_id(),
-            ..config
-        };
+        let config = Config { eos_token_id: tokenizer.eos_id(), ..config };
 
         let file = path.join("bot.json");
         let manifest = match read_text(&file)? {
-            Some(bytes) => Some(
-                Manifest::from_json(&bytes)
-                    .map_err(|source| BundleError::Manifest { file, source })?,
-            ),
+            Some(bytes) => {
+                Some(Manifest::from_json(&bytes).map_err(|source| BundleError::Manifest { file, source })?)
+            }
             None => None,
         };
-        Ok(Self {
-            path: path.into(),
-            config,
-            tokenizer,
-            manifest,
-        })
+        Ok(Self { path: path.into(), config, tokenizer, manifest })
     }
 
     /// The bot's name: of `bot.json`, else of the folder.
@@ -178,14 +145,8 @@ impl BotFolder {
         let Some(file) = file else {
             return self.made_gguf(precision);
         };
-        let bytes = fs::read(&file).map_err(|source| BundleError::Io {
-            file: file.clone(),
-            source,
-        })?;
-        let entry = self
-            .manifest
-            .as_ref()
-            .and_then(|m| m.files.get(precision.file_name()));
+        let bytes = fs::read(&file).map_err(|source| BundleError::Io { file: file.clone(), source })?;
+        let entry = self.manifest.as_ref().and_then(|m| m.files.get(precision.file_name()));
         if let Some(entry) = entry {
             digest::verify(entry, &bytes).map_err(|source| BundleError::Digest { file, source })?;
         }
@@ -194,23 +155,10 @@ impl BotFolder {
 
     fn made_gguf(&self, precision: Precision) -> Result<Vec<u8>, BundleError> {
         let weights = self.weights()?;
-        let options = gguf::WriteOptions {
-            name: self.name(),
-            all_4bit: false,
-        };
+        let options = gguf::WriteOptions { name: self.name(), all_4bit: false };
         let mut bytes = Vec::new();
-        gguf::write(
-            &self.config,
-            &self.tokenizer,
-            &weights,
-            precision,
-            &options,
-            &mut bytes,
-        )
-        .map_err(|source| BundleError::Gguf {
-            file: self.path.clone(),
-            source: Box::new(source),
-        })?;
+        gguf::write(&self.config, &self.tokenizer, &weights, precision, &options, &mut bytes)
+            .map_err(|source| BundleError::Gguf { file: self.path.clone(), source: Box::new(source) })?;
         Ok(bytes)
     }
 
@@ -221,8 +169,7 @@ impl BotFolder {
         };
         for (name, entry) in &manifest.files {
             let file = self.path.join(name);
-            let checked =
-                fs::File::open(&file).and_then(|opened| digest::verify_reader(entry, opened));
+            let checked = fs::File::open(&file).and_then(|opened| digest::verify_reader(entry, opened));
             match checked {
                 Ok(Ok(())) => {}
                 Ok(Err(source)) => return Err(BundleError::Digest { file, source }),
@@ -235,22 +182,15 @@ impl BotFolder {
 
 /// The last part of a path, also of `.` and of one with a slash at its end.
 pub fn folder_name(path: &Path) -> String {
-    let name = |path: &Path| {
-        path.file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-    };
-    name(path)
-        .or_else(|| name(&path.canonicalize().ok()?))
-        .unwrap_or_else(|| "bot".into())
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    name(path).or_else(|| name(&path.canonicalize().ok()?)).unwrap_or_else(|| "bot".into())
 }
 
 fn read_tokenizer(folder: &Path) -> Result<Option<Tokenizer>, BundleError> {
     let file = folder.join("tokenizer.json");
     if let Some(bytes) = read_text(&file)? {
         let tokenizer = Tokenizer::from_json(&bytes);
-        return tokenizer
-            .map(Some)
-            .map_err(|source| BundleError::Tokenizer { file, source });
+        return tokenizer.map(Some).map_err(|source| BundleError::Tokenizer { file, source });
     }
     let file = folder.join("vocab.json");
     let merges = folder.join("merges.txt");
@@ -262,9 +202,7 @@ fn read_tokenizer(folder: &Path) -> Result<Option<Tokenizer>, BundleError> {
         source: io::Error::new(io::ErrorKind::InvalidData, error),
     })?;
     let tokenizer = Tokenizer::from_vocab_and_merges(&vocab, &merge_text);
-    tokenizer
-        .map(Some)
-        .map_err(|source| BundleError::Tokenizer { file, source })
+    tokenizer.map(Some).map_err(|source| BundleError::Tokenizer { file, source })
 }
 
 /// The bytes of a file of moderate size; `None` where there is no such file.
@@ -273,55 +211,29 @@ fn read_text(file: &Path) -> Result<Option<Vec<u8>>, BundleError> {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => {
-            return Err(BundleError::Io {
-                file: file.into(),
-                source,
-            });
+            return Err(BundleError::Io { file: file.into(), source });
         }
     };
     if found > MAX_TEXT_BYTES {
-        return Err(BundleError::TooLarge {
-            file: file.into(),
-            found,
-        });
+        return Err(BundleError::TooLarge { file: file.into(), found });
     }
-    fs::read(file).map(Some).map_err(|source| BundleError::Io {
-        file: file.into(),
-        source,
-    })
+    fs::read(file).map(Some).map_err(|source| BundleError::Io { file: file.into(), source })
 }
 
 /// Writes everything of a bundle that follows from the network: configuration,
 /// tokenizer, weights in each precision. Card, picture and `bot.json` come
 /// after it ([`finish`] last).
 pub fn write_bundle(staging: &Path, parts: &BundleParts) -> Result<(), BundleError> {
-    let BundleParts {
-        config,
-        tokenizer,
-        weights,
-        ..
-    } = *parts;
-    let config = &Config {
-        eos_token_id: tokenizer.eos_id(),
-        ..config.clone()
-    };
+    let BundleParts { config, tokenizer, weights, .. } = *parts;
+    let config = &Config { eos_token_id: tokenizer.eos_id(), ..config.clone() };
     let mut config_json = config.to_json();
     // The type to compute in; newer programs would take the stored one, and
     // f16 on a processor is slow and rounds differently.
     config_json["dtype"] = json!("float32");
     write_json(&staging.join("config.json"), &config_json)?;
-    write_file(
-        &staging.join("tokenizer.json"),
-        tokenizer.to_json().as_bytes(),
-    )?;
-    write_json(
-        &staging.join("tokenizer_config.json"),
-        &tokenizer_config(config, tokenizer),
-    )?;
-    write_json(
-        &staging.join("generation_config.json"),
-        &generation_config(config),
-    )?;
+    write_file(&staging.join("tokenizer.json"), tokenizer.to_json().as_bytes())?;
+    write_json(&staging.join("tokenizer_config.json"), &tokenizer_config(config, tokenizer))?;
+    write_json(&staging.join("generation_config.json"), &generation_config(config))?;
     let checkpoint = staging.join(Precision::F32.file_name());
     checkpoint::write_safetensors(&checkpoint, config, weights, parts.dtype)?;
     for precision in [Precision::Q8_0, Precision::Q4_0] {
@@ -331,40 +243,17 @@ pub fn write_bundle(staging: &Path, parts: &BundleParts) -> Result<(), BundleErr
 }
 
 /// Writes the GGUF file of one precision into a bundle.
-pub fn write_gguf(
-    staging: &Path,
-    parts: &BundleParts,
-    precision: Precision,
-) -> Result<(), BundleError> {
+pub fn write_gguf(staging: &Path, parts: &BundleParts, precision: Precision) -> Result<(), BundleError> {
     let file = staging.join(match precision {
         Precision::F32 => "model-f32.gguf",
         _ => precision.file_name(),
     });
-    let options = gguf::WriteOptions {
-        name: parts.name.into(),
-        all_4bit: parts.all_4bit,
-    };
-    let io = |source| BundleError::Io {
-        file: file.clone(),
-        source,
-    };
+    let options = gguf::WriteOptions { name: parts.name.into(), all_4bit: parts.all_4bit };
+    let io = |source| BundleError::Io { file: file.clone(), source };
     let mut writer = io::BufWriter::new(fs::File::create(&file).map_err(io)?);
-    let config = Config {
-        eos_token_id: parts.tokenizer.eos_id(),
-        ..parts.config.clone()
-    };
-    gguf::write(
-        &config,
-        parts.tokenizer,
-        parts.weights,
-        precision,
-        &options,
-        &mut writer,
-    )
-    .map_err(|source| BundleError::Gguf {
-        file: file.clone(),
-        source: Box::new(source),
-    })?;
+    let config = Config { eos_token_id: parts.tokenizer.eos_id(), ..parts.config.clone() };
+    gguf::write(&config, parts.tokenizer, parts.weights, precision, &options, &mut writer)
+        .map_err(|source| BundleError::Gguf { file: file.clone(), source: Box::new(source) })?;
     writer.flush().map_err(io)
 }
 
@@ -376,10 +265,7 @@ pub fn finish(
     checks: BTreeMap<String, LogitsCheck>,
     card: Option<CardExtras>,
 ) -> Result<Manifest, BundleError> {
-    let io = |source| BundleError::Io {
-        file: staging.into(),
-        source,
-    };
+    let io = |source| BundleError::Io { file: staging.into(), source };
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(staging).map_err(io)? {
         let file = entry.map_err(io)?.path();
@@ -387,20 +273,11 @@ pub fn finish(
         if name == "bot.json" || name.starts_with('.') || !file.is_file() {
             continue;
         }
-        let io = |source| BundleError::Io {
-            file: file.clone(),
-            source,
-        };
+        let io = |source| BundleError::Io { file: file.clone(), source };
         let opened = fs::File::open(&file).map_err(io)?;
         files.insert(name, digest::digest(opened).map_err(io)?);
     }
-    let manifest = Manifest {
-        format_version: FORMAT_VERSION,
-        info,
-        files,
-        checks,
-        card,
-    };
+    let manifest = Manifest { format_version: FORMAT_VERSION, info, files, checks, card };
     write_file(&staging.join("bot.json"), manifest.to_json().as_bytes())?;
     Ok(manifest)
 }
@@ -441,10 +318,7 @@ fn write_json(file: &Path, value: &Value) -> Result<(), BundleError> {
 }
 
 fn write_file(file: &Path, bytes: &[u8]) -> Result<(), BundleError> {
-    fs::write(file, bytes).map_err(|source| BundleError::Io {
-        file: file.into(),
-        source,
-    })
+    fs::write(file, bytes).map_err(|source| BundleError::Io { file: file.into(), source })
 }
 
 #[cfg(test)]

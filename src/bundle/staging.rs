@@ -59,20 +59,13 @@ impl Staging {
         };
         let make = || {
             fs::create_dir_all(&parent)?;
-            let temporary = tempfile::Builder::new()
-                .prefix(&prefix)
-                .tempdir_in(&parent)?;
+            let temporary = tempfile::Builder::new().prefix(&prefix).tempdir_in(&parent)?;
             let inner = temporary.path().join("new");
             fs::create_dir(&inner)?;
             io::Result::Ok((temporary, inner))
         };
         match make() {
-            Ok((temporary, inner)) => Ok(Self {
-                temporary,
-                inner,
-                out,
-                force,
-            }),
+            Ok((temporary, inner)) => Ok(Self { temporary, inner, out, force }),
             Err(source) => Err(StagingError::Io { out, source }),
         }
     }
@@ -84,10 +77,7 @@ impl Staging {
 
     /// Puts the folder in its place; with `force` an older one goes.
     pub fn commit(self) -> Result<(), StagingError> {
-        let error = |source| StagingError::Io {
-            out: self.out.clone(),
-            source,
-        };
+        let error = |source| StagingError::Io { out: self.out.clone(), source };
         // Somebody may have made it meanwhile.
         check_target(&self.out, self.force)?;
         if !exists(&self.out) {
@@ -121,17 +111,10 @@ const SHARED_BYTES: u64 = 1 << 20;
 impl Patch {
     /// Copies the files of `folder`, not its subfolders.
     pub fn begin(folder: &Path) -> Result<Self, StagingError> {
-        let error = |source| StagingError::Io {
-            out: folder.to_path_buf(),
-            source,
-        };
+        let error = |source| StagingError::Io { out: folder.to_path_buf(), source };
         let folder = folder.canonicalize().map_err(error)?;
         let parent = folder.parent().unwrap_or(&folder);
-        let name = folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let temporary = tempfile::Builder::new()
             .prefix(&format!(".{name}.partial-"))
             .tempdir_in(parent)
@@ -150,11 +133,7 @@ impl Patch {
                 fs::copy(&from, &to).map_err(error)?;
             }
         }
-        Ok(Self {
-            temporary,
-            folder,
-            shared,
-        })
+        Ok(Self { temporary, folder, shared })
     }
 
     /// The copy.
@@ -166,10 +145,9 @@ impl Patch {
     pub fn replace(&mut self, name: &str) -> Result<(), StagingError> {
         self.shared.remove(OsStr::new(name));
         match fs::remove_file(self.path().join(name)) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StagingError::Io {
-                out: self.folder.join(name),
-                source,
-            }),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(StagingError::Io { out: self.folder.join(name), source })
+            }
             _ => Ok(()),
         }
     }
@@ -177,13 +155,9 @@ impl Patch {
     /// Moves the files that are not shared into the folder, `bot.json`, which
     /// vouches for the others, last.
     pub fn commit(self) -> Result<(), StagingError> {
-        let error = |source| StagingError::Io {
-            out: self.folder.clone(),
-            source,
-        };
+        let error = |source| StagingError::Io { out: self.folder.clone(), source };
         let entries = fs::read_dir(self.path()).map_err(error)?;
-        let names: io::Result<Vec<OsString>> =
-            entries.map(|entry| entry.map(|e| e.file_name())).collect();
+        let names: io::Result<Vec<OsString>> = entries.map(|entry| entry.map(|e| e.file_name())).collect();
         let mut names = names.map_err(error)?;
         names.sort_by_key(|name| name == "bot.json");
         for name in names.into_iter().filter(|name| !self.shared.contains(name)) {
@@ -200,28 +174,18 @@ fn check_target(out: &Path, force: bool) -> Result<(), StagingError> {
         return Ok(());
     }
     if !force {
-        return Err(StagingError::Exists {
-            out: out.to_path_buf(),
-        });
+        return Err(StagingError::Exists { out: out.to_path_buf() });
     }
-    let not_a_bot = || StagingError::NotABot {
-        out: out.to_path_buf(),
-    };
+    let not_a_bot = || StagingError::NotABot { out: out.to_path_buf() };
     let mut empty = true;
     for entry in fs::read_dir(out).map_err(|_| not_a_bot())? {
-        let is_folder = entry
-            .and_then(|e| e.file_type())
-            .map_or(true, |kind| kind.is_dir());
+        let is_folder = entry.and_then(|e| e.file_type()).map_or(true, |kind| kind.is_dir());
         if is_folder {
             return Err(not_a_bot());
         }
         empty = false;
     }
-    if empty || out.join("config.json").is_file() {
-        Ok(())
-    } else {
-        Err(not_a_bot())
-    }
+    if empty || out.join("config.json").is_file() { Ok(()) } else { Err(not_a_bot()) }
 }
 
 /// Also true of a link that leads nowhere.
@@ -282,10 +246,7 @@ mod tests {
 
     #[test]
     fn a_path_without_a_name_is_an_error() {
-        assert!(matches!(
-            Staging::create(Path::new(".."), true),
-            Err(StagingError::NoName { .. })
-        ));
+        assert!(matches!(Staging::create(Path::new(".."), true), Err(StagingError::NoName { .. })));
     }
 
     #[test]
@@ -295,17 +256,11 @@ mod tests {
         fs::create_dir(&home).unwrap();
         fs::write(home.join("letter.txt"), "").unwrap();
         for out in [home.clone(), home.join("letter.txt")] {
-            assert!(matches!(
-                Staging::create(&out, true),
-                Err(StagingError::NotABot { .. })
-            ));
+            assert!(matches!(Staging::create(&out, true), Err(StagingError::NotABot { .. })));
         }
         fs::write(home.join("config.json"), "{}").unwrap();
         fs::create_dir(home.join(".git")).unwrap();
-        assert!(matches!(
-            Staging::create(&home, true),
-            Err(StagingError::NotABot { .. })
-        ));
+        assert!(matches!(Staging::create(&home, true), Err(StagingError::NotABot { .. })));
     }
 
     #[test]
@@ -334,11 +289,7 @@ mod tests {
         patch.replace("b.gguf").unwrap();
         fs::write(patch.path().join("b.gguf"), "new").unwrap();
         fs::write(patch.path().join("bot.json"), "new").unwrap();
-        assert_eq!(
-            fs::read(folder.join("b.gguf")).unwrap(),
-            large,
-            "nothing changes before the commit"
-        );
+        assert_eq!(fs::read(folder.join("b.gguf")).unwrap(), large, "nothing changes before the commit");
         patch.commit().unwrap();
         assert_eq!(fs::read(folder.join("a.gguf")).unwrap(), large);
         assert_eq!(fs::read(folder.join("b.gguf")).unwrap(), b"new");

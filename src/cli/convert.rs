@@ -38,7 +38,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let staging = Staging::create(&args.out, args.force)?;
     let folder = source_folder(&args.source)?;
     let bot = BotFolder::open(&folder)?;
-    let name = if folder.ends_with(&args.source) { folder::folder_name(&folder) } else { args.source.clone() };
+    let name =
+        if folder.ends_with(&args.source) { folder::folder_name(&folder) } else { args.source.clone() };
     let mut info = info(&bot, &name);
     if let Some(handle) = args.handle {
         info.handles = vec![handle.trim_start_matches('@').to_owned()];

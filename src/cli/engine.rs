@@ -1,10 +1,6 @@
 //! The browser's engine, opened natively from a bot folder.
 
-use std::{
-    fs::File,
-    io::Read,
-    path::Path,
-};
+use std::{fs::File, io::Read, path::Path};
 
 use anyhow::Context;
 

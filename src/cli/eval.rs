@@ -6,7 +6,10 @@ use serde_json::json;
 
 use super::engine;
 use crate::{
-    backend::{Batch, CacheShape, cpu::{Cpu, Level}},
+    backend::{
+        Batch, CacheShape,
+        cpu::{Cpu, Level},
+    },
     bundle::{Precision, folder::BotFolder},
     gpt2::Model,
     tweets,

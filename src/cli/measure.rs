@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// Starts of the samples on a card, and how many drafts of each.
-const PROMPTS: [&str; 5] = [finish::EXAMPLE_PROMPT, "Today I", "The best thing about", "People ask me", "Tonight"];
+const PROMPTS: [&str; 5] =
+    [finish::EXAMPLE_PROMPT, "Today I", "The best thing about", "People ask me", "Tonight"];
 const DRAFTS_A_PROMPT: usize = 4;
 const SAMPLES_SEED: u64 = 0;
 

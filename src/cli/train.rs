@@ -171,7 +171,10 @@ fn check_settings(args: &Args) -> anyhow::Result<()> {
         (args.lr > 0.0 && args.lr.is_finite(), "--lr must be over 0"),
         (args.context.is_none_or(|c| c >= 2), "--context must be at least 2"),
         (args.vocab_size >= 257, "--vocab-size must be at least 257"),
-        (args.layers > 0 && args.channels > 0 && args.heads > 0, "--layers, --channels and --heads must be at least 1"),
+        (
+            args.layers > 0 && args.channels > 0 && args.heads > 0,
+            "--layers, --channels and --heads must be at least 1",
+        ),
         (args.heads == 0 || args.channels % args.heads == 0, "--channels must be a multiple of --heads"),
     ] {
         if !ok {

@@ -17,9 +17,7 @@ pub fn clean_up_spaces(text: &str) -> String {
         (" 've", "'ve"),
         (" 're", "'re"),
     ];
-    REPLACEMENTS
-        .iter()
-        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    REPLACEMENTS.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
 /// GPT-2's alphabet for bytes: printable Latin-1 stands for itself, every
@@ -29,10 +27,7 @@ pub(super) fn byte_alphabet() -> HashMap<char, u8> {
     (0..=255u8)
         .map(|byte| match byte {
             b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => (char::from(byte), byte),
-            _ => (
-                others.next().and_then(char::from_u32).unwrap_or_default(),
-                byte,
-            ),
+            _ => (others.next().and_then(char::from_u32).unwrap_or_default(), byte),
         })
         .collect()
 }

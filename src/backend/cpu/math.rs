@@ -153,7 +153,9 @@ mod tests {
 
     #[test]
     fn rounding_is_to_nearest_even() {
-        for (x, expected) in [(0.5, 0), (1.5, 2), (2.5, 2), (-0.5, 0), (-1.5, -2), (126.6, 127), (-127.0, -127)] {
+        for (x, expected) in
+            [(0.5, 0), (1.5, 2), (2.5, 2), (-0.5, 0), (-1.5, -2), (126.6, 127), (-127.0, -127)]
+        {
             assert_eq!(round_to_i32(x), expected, "{x}");
         }
     }

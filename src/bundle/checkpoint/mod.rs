@@ -36,33 +36,15 @@ pub enum CheckpointError {
     #[error("{} is damaged or no checkpoint: {reason}", file.display())]
     Format { file: PathBuf, reason: String },
     #[error("{} has no tensor `{name}`; expected one of shape {expected:?}", file.display())]
-    Missing {
-        file: PathBuf,
-        name: String,
-        expected: Vec<usize>,
-    },
+    Missing { file: PathBuf, name: String, expected: Vec<usize> },
     #[error("{}: tensor `{name}` has shape {found:?}; expected {expected:?} from config.json", file.display())]
-    Shape {
-        file: PathBuf,
-        name: String,
-        expected: Vec<usize>,
-        found: Vec<usize>,
-    },
+    Shape { file: PathBuf, name: String, expected: Vec<usize>, found: Vec<usize> },
     #[error("{}: tensor `{name}` is stored as {found}; expected f32, f16 or bf16", file.display())]
-    Dtype {
-        file: PathBuf,
-        name: String,
-        found: String,
-    },
+    Dtype { file: PathBuf, name: String, found: String },
     #[error("{}: tensor `{name}` belongs to no layer that config.json describes", file.display())]
     Unexpected { file: PathBuf, name: String },
     #[error("{}: tensor `{name}` holds {found}, which {dtype} cannot", file.display())]
-    Range {
-        file: PathBuf,
-        name: String,
-        found: f32,
-        dtype: &'static str,
-    },
+    Range { file: PathBuf, name: String, found: f32, dtype: &'static str },
     #[error("{}: `lm_head.weight` differs from `wte.weight`; only tied heads are supported", file.display())]
     UntiedHead { file: PathBuf },
     #[error("config.json describes {found} layers; at most {MAX_LAYERS} are supported")]
@@ -109,30 +91,18 @@ struct Place {
 /// Reads every tensor of a GPT-2 of this configuration from a folder.
 pub fn read(folder: &Path, config: &Config) -> Result<Weights, CheckpointError> {
     if config.n_layer > MAX_LAYERS {
-        return Err(CheckpointError::Layers {
-            found: config.n_layer,
-        });
+        return Err(CheckpointError::Layers { found: config.n_layer });
     }
     let mut files = open_files(folder)?;
     let mut places: BTreeMap<String, Place> = BTreeMap::new();
     for (index, file) in files.iter().enumerate() {
         for (stored_name, shape) in file.shapes() {
-            let name = stored_name
-                .strip_prefix(names::HF_PREFIX)
-                .unwrap_or(&stored_name)
-                .to_owned();
-            let place = Place {
-                file: index,
-                stored_name,
-                shape,
-            };
+            let name = stored_name.strip_prefix(names::HF_PREFIX).unwrap_or(&stored_name).to_owned();
+            let place = Place { file: index, stored_name, shape };
             if let Some(other) = places.insert(name.clone(), place) {
                 return Err(CheckpointError::Format {
                     file: file.path().to_path_buf(),
-                    reason: format!(
-                        "tensor `{name}` is there twice (also as `{}`)",
-                        other.stored_name
-                    ),
+                    reason: format!("tensor `{name}` is there twice (also as `{}`)", other.stored_name),
                 });
             }
         }
@@ -144,10 +114,7 @@ pub fn read(folder: &Path, config: &Config) -> Result<Weights, CheckpointError> 
         // A head of another task may lie beside the network; a layer may not.
         if name.starts_with("h.") && !known.contains(name.as_str()) && !names::is_ignored(name) {
             let file = files[place.file].path().to_path_buf();
-            return Err(CheckpointError::Unexpected {
-                file,
-                name: name.clone(),
-            });
+            return Err(CheckpointError::Unexpected { file, name: name.clone() });
         }
     }
     let mut weights = Weights::new();
@@ -157,11 +124,7 @@ pub fn read(folder: &Path, config: &Config) -> Result<Weights, CheckpointError> 
                 [only] => only.path().to_path_buf(),
                 _ => folder.to_path_buf(),
             };
-            return Err(CheckpointError::Missing {
-                file,
-                name: tensor.name,
-                expected: tensor.shape,
-            });
+            return Err(CheckpointError::Missing { file, name: tensor.name, expected: tensor.shape });
         };
         let file = &mut files[place.file];
         if place.shape != tensor.shape {
@@ -173,13 +136,7 @@ pub fn read(folder: &Path, config: &Config) -> Result<Weights, CheckpointError> 
             });
         }
         let data = file.read(&place.stored_name)?;
-        weights.insert(
-            tensor.name,
-            Tensor {
-                shape: tensor.shape,
-                data,
-            },
-        );
+        weights.insert(tensor.name, Tensor { shape: tensor.shape, data });
     }
     check_head(&mut files, &places, &weights)?;
     Ok(weights)
@@ -191,15 +148,12 @@ fn check_head(
     places: &BTreeMap<String, Place>,
     weights: &Weights,
 ) -> Result<(), CheckpointError> {
-    let (Some(head), Some(embedding)) = (places.get("lm_head.weight"), weights.get("wte.weight"))
-    else {
+    let (Some(head), Some(embedding)) = (places.get("lm_head.weight"), weights.get("wte.weight")) else {
         return Ok(());
     };
     let file = &mut files[head.file];
     if head.shape != embedding.shape || file.read(&head.stored_name)? != embedding.data {
-        return Err(CheckpointError::UntiedHead {
-            file: file.path().to_path_buf(),
-        });
+        return Err(CheckpointError::UntiedHead { file: file.path().to_path_buf() });
     }
     Ok(())
 }
@@ -207,27 +161,21 @@ fn check_head(
 fn open_files(folder: &Path) -> Result<Vec<File>, CheckpointError> {
     let single = folder.join("model.safetensors");
     if single.is_file() {
-        return Ok(vec![File::Safetensors(safetensors::SafetensorsFile::open(
-            &single,
-        )?)]);
+        return Ok(vec![File::Safetensors(safetensors::SafetensorsFile::open(&single)?)]);
     }
     let index = folder.join("model.safetensors.index.json");
     if index.is_file() {
         let names = shard_names(&index)?;
         return names
             .iter()
-            .map(|name| {
-                safetensors::SafetensorsFile::open(&folder.join(name)).map(File::Safetensors)
-            })
+            .map(|name| safetensors::SafetensorsFile::open(&folder.join(name)).map(File::Safetensors))
             .collect();
     }
     let pickled = folder.join("pytorch_model.bin");
     if pickled.is_file() {
         return Ok(vec![File::Pickle(pickle::PickleFile::open(&pickled)?)]);
     }
-    Err(CheckpointError::NoWeights {
-        folder: folder.to_path_buf(),
-    })
+    Err(CheckpointError::NoWeights { folder: folder.to_path_buf() })
 }
 
 /// The files an index names, each once.
@@ -236,23 +184,16 @@ fn shard_names(index: &Path) -> Result<BTreeSet<String>, CheckpointError> {
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let format = |reason: String| CheckpointError::Format {
-        file: index.to_path_buf(),
-        reason,
-    };
-    let bytes = std::fs::read(index).map_err(|source| CheckpointError::Io {
-        file: index.to_path_buf(),
-        source,
-    })?;
+    let format = |reason: String| CheckpointError::Format { file: index.to_path_buf(), reason };
+    let bytes =
+        std::fs::read(index).map_err(|source| CheckpointError::Io { file: index.to_path_buf(), source })?;
     let parsed: Index = serde_json::from_slice(&bytes).map_err(|e| format(e.to_string()))?;
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
     match names
         .iter()
         .find(|name| name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']))
     {
-        Some(name) => Err(format(format!(
-            "it names the file `{name}`, which is no plain file name"
-        ))),
+        Some(name) => Err(format(format!("it names the file `{name}`, which is no plain file name"))),
         None => Ok(names),
     }
 }
@@ -275,16 +216,12 @@ impl FloatType {
 
     fn decode(self, bytes: &[u8]) -> Vec<f32> {
         let pairs = |convert: fn([u8; 2]) -> f32| {
-            bytes
-                .chunks_exact(2)
-                .map(|b| convert([b[0], b[1]]))
-                .collect::<Vec<f32>>()
+            bytes.chunks_exact(2).map(|b| convert([b[0], b[1]])).collect::<Vec<f32>>()
         };
         match self {
-            Self::F32 => bytes
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect(),
+            Self::F32 => {
+                bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
             Self::F16 => pairs(|b| f16::from_le_bytes(b).to_f32()),
             Self::Bf16 => pairs(|b| bf16::from_le_bytes(b).to_f32()),
         }

@@ -48,24 +48,13 @@ pub struct PickleFile {
 
 impl PickleFile {
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let format = |reason: String| CheckpointError::Format {
-            file: path.to_path_buf(),
-            reason,
-        };
-        let file = fs::File::open(path).map_err(|source| CheckpointError::Io {
-            file: path.to_path_buf(),
-            source,
-        })?;
+        let format = |reason: String| CheckpointError::Format { file: path.to_path_buf(), reason };
+        let file = fs::File::open(path)
+            .map_err(|source| CheckpointError::Io { file: path.to_path_buf(), source })?;
         let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| {
-            format(format!(
-                "{error} (files of PyTorch before 1.6 must be saved again, best as safetensors)"
-            ))
+            format(format!("{error} (files of PyTorch before 1.6 must be saved again, best as safetensors)"))
         })?;
-        let names: Vec<String> = zip
-            .file_names()
-            .flatten()
-            .map(|name| name.into_owned())
-            .collect();
+        let names: Vec<String> = zip.file_names().flatten().map(|name| name.into_owned()).collect();
         let Some(name) = names.iter().find(|name| name.ends_with("/data.pkl")) else {
             return Err(format("no data.pkl in it".into()));
         };
@@ -77,87 +66,49 @@ impl PickleFile {
             .read_to_end(&mut pickle)
             .map_err(|e| format(e.to_string()))?;
         if pickle.len() as u64 > MAX_PICKLE_BYTES {
-            return Err(format(format!(
-                "its data.pkl has over {MAX_PICKLE_BYTES} bytes"
-            )));
+            return Err(format(format!("its data.pkl has over {MAX_PICKLE_BYTES} bytes")));
         }
         let mut entries = state_dict(&pickle).map_err(format)?;
-        entries
-            .values_mut()
-            .for_each(|entry| entry.storage = format!("{root}/{}", entry.storage));
-        Ok(Self {
-            path: path.to_path_buf(),
-            zip,
-            entries,
-        })
+        entries.values_mut().for_each(|entry| entry.storage = format!("{root}/{}", entry.storage));
+        Ok(Self { path: path.to_path_buf(), zip, entries })
     }
 
     /// Name -> shape.
     pub fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        self.entries
-            .iter()
-            .map(|(name, entry)| (name.clone(), entry.shape.clone()))
-            .collect()
+        self.entries.iter().map(|(name, entry)| (name.clone(), entry.shape.clone())).collect()
     }
 
     /// One tensor's values.
     pub fn read(&mut self, name: &str) -> Result<Vec<f32>, CheckpointError> {
         let file = self.path.clone();
         let Some(entry) = self.entries.get(name) else {
-            return Err(CheckpointError::Missing {
-                file,
-                name: name.into(),
-                expected: vec![],
-            });
+            return Err(CheckpointError::Missing { file, name: name.into(), expected: vec![] });
         };
         let float = match entry.storage_class.as_str() {
             "FloatStorage" => FloatType::F32,
             "HalfStorage" => FloatType::F16,
             "BFloat16Storage" => FloatType::Bf16,
             other => {
-                return Err(CheckpointError::Dtype {
-                    file,
-                    name: name.into(),
-                    found: other.into(),
-                });
+                return Err(CheckpointError::Dtype { file, name: name.into(), found: other.into() });
             }
         };
-        let format = |reason: String| CheckpointError::Format {
-            file: file.clone(),
-            reason,
-        };
+        let format = |reason: String| CheckpointError::Format { file: file.clone(), reason };
         if !entry.contiguous {
-            return Err(format(format!(
-                "tensor `{name}` is not stored contiguously; save it again"
-            )));
+            return Err(format(format!("tensor `{name}` is not stored contiguously; save it again")));
         }
         let bytes = |values: Option<usize>| values.and_then(|n| n.checked_mul(float.size()));
-        let len = bytes(
-            entry
-                .shape
-                .iter()
-                .try_fold(1usize, |n, &d| n.checked_mul(d)),
-        );
+        let len = bytes(entry.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)));
         let (Some(len), Some(skip)) = (len, bytes(Some(entry.offset))) else {
             return Err(format(format!("tensor `{name}` is too large")));
         };
-        let mut storage = self
-            .zip
-            .by_name(&entry.storage)
-            .map_err(|e| format(e.to_string()))?;
+        let mut storage = self.zip.by_name(&entry.storage).map_err(|e| format(e.to_string()))?;
         let mut data = Vec::new();
         // Grows with what is there, whatever the pickle claims.
-        std::io::copy(
-            &mut storage.by_ref().take(skip as u64),
-            &mut std::io::sink(),
-        )
-        .and_then(|_| storage.take(len as u64).read_to_end(&mut data))
-        .map_err(|e| format(e.to_string()))?;
+        std::io::copy(&mut storage.by_ref().take(skip as u64), &mut std::io::sink())
+            .and_then(|_| storage.take(len as u64).read_to_end(&mut data))
+            .map_err(|e| format(e.to_string()))?;
         if data.len() != len {
-            return Err(format(format!(
-                "tensor `{name}` has {} bytes; expected {len}",
-                data.len()
-            )));
+            return Err(format(format!("tensor `{name}` has {} bytes; expected {len}", data.len())));
         }
         Ok(float.decode(&data))
     }
@@ -204,10 +155,7 @@ fn unpickle(mut pickle: &[u8]) -> Result<Object, String> {
             }
             _ => {}
         }
-        if stack
-            .read(&mut pickle)
-            .map_err(|e| first_line(&e.to_string()))?
-        {
+        if stack.read(&mut pickle).map_err(|e| first_line(&e.to_string()))? {
             break;
         }
         if let Some(top) = stack.stack().last() {
@@ -228,10 +176,9 @@ fn measure(object: &Object, depth: usize, work: &mut usize) -> Result<(), String
     }
     match object {
         Object::Unicode(text) => *work += text.len() / STRING_UNIT,
-        Object::Class {
-            module_name,
-            class_name,
-        } => *work += (module_name.len() + class_name.len()) / STRING_UNIT,
+        Object::Class { module_name, class_name } => {
+            *work += (module_name.len() + class_name.len()) / STRING_UNIT
+        }
         _ => {}
     }
     let mut within = |object: &Object| measure(object, depth - 1, work);
@@ -281,21 +228,12 @@ fn entry(object: Object) -> Option<Entry> {
     let (_, storage_class) = storage.next()?.class().ok()?;
     let key = storage.next()?.unicode().ok()?;
     let contiguous = is_contiguous(&shape, &strides);
-    Some(Entry {
-        shape,
-        storage_class,
-        storage: key,
-        offset,
-        contiguous,
-    })
+    Some(Entry { shape, storage_class, storage: key, offset, contiguous })
 }
 
 fn sizes(object: Object) -> Option<Vec<usize>> {
     let items = object.tuple().ok()?;
-    items
-        .into_iter()
-        .map(|item| usize::try_from(item.int_or_long().ok()?).ok())
-        .collect()
+    items.into_iter().map(|item| usize::try_from(item.int_or_long().ok()?).ok()).collect()
 }
 
 fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
@@ -309,12 +247,7 @@ fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
 }
 
 fn first_line(text: &str) -> String {
-    text.lines()
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .take(120)
-        .collect()
+    text.lines().next().unwrap_or_default().chars().take(120).collect()
 }
 
 #[cfg(test)]
@@ -341,11 +274,7 @@ mod tests {
 
     #[test]
     fn a_string_longer_than_the_pickle_is_refused() {
-        assert!(
-            unpickle(b"X\xff\xff\xff\xffabc")
-                .unwrap_err()
-                .contains("string")
-        );
+        assert!(unpickle(b"X\xff\xff\xff\xffabc").unwrap_err().contains("string"));
     }
 
     proptest! {

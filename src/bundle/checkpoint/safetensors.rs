@@ -34,14 +34,8 @@ pub struct SafetensorsFile {
 
 impl SafetensorsFile {
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let io = |source| CheckpointError::Io {
-            file: path.to_path_buf(),
-            source,
-        };
-        let format = |reason: String| CheckpointError::Format {
-            file: path.to_path_buf(),
-            reason,
-        };
+        let io = |source| CheckpointError::Io { file: path.to_path_buf(), source };
+        let format = |reason: String| CheckpointError::Format { file: path.to_path_buf(), reason };
         let mut file = fs::File::open(path).map_err(io)?;
         let size = file.metadata().map_err(io)?.len();
         let mut length = [0; 8];
@@ -51,48 +45,30 @@ impl SafetensorsFile {
         file.read_exact(&mut length).map_err(io)?;
         let header_bytes = u64::from_le_bytes(length);
         if header_bytes > MAX_HEADER_BYTES || header_bytes > size - 8 {
-            return Err(format(format!(
-                "its header would have {header_bytes} bytes of its {size}"
-            )));
+            return Err(format(format!("its header would have {header_bytes} bytes of its {size}")));
         }
         let mut header = vec![0; header_bytes as usize];
         file.read_exact(&mut header).map_err(io)?;
         // Also checks that the tensors lie end to end and have the size of their shape.
-        let metadata: Metadata =
-            serde_json::from_slice(&header).map_err(|e| format(e.to_string()))?;
+        let metadata: Metadata = serde_json::from_slice(&header).map_err(|e| format(e.to_string()))?;
         let data_offset = 8 + header_bytes;
         let expected = data_offset.saturating_add(metadata.data_len() as u64);
         if expected != size {
-            return Err(format(format!(
-                "its header describes {expected} bytes, but it has {size}"
-            )));
+            return Err(format(format!("its header describes {expected} bytes, but it has {size}")));
         }
-        Ok(Self {
-            path: path.to_path_buf(),
-            file,
-            metadata,
-            data_offset,
-        })
+        Ok(Self { path: path.to_path_buf(), file, metadata, data_offset })
     }
 
     /// Name -> shape.
     pub fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        self.metadata
-            .tensors()
-            .into_iter()
-            .map(|(name, info)| (name, info.shape.clone()))
-            .collect()
+        self.metadata.tensors().into_iter().map(|(name, info)| (name, info.shape.clone())).collect()
     }
 
     /// One tensor's values.
     pub fn read(&mut self, name: &str) -> Result<Vec<f32>, CheckpointError> {
         let file = || self.path.clone();
         let Some(info) = self.metadata.info(name) else {
-            return Err(CheckpointError::Missing {
-                file: file(),
-                name: name.into(),
-                expected: vec![],
-            });
+            return Err(CheckpointError::Missing { file: file(), name: name.into(), expected: vec![] });
         };
         let float = match info.dtype {
             Dtype::F32 => FloatType::F32,
@@ -100,11 +76,7 @@ impl SafetensorsFile {
             Dtype::BF16 => FloatType::Bf16,
             other => {
                 let found = format!("{other:?}");
-                return Err(CheckpointError::Dtype {
-                    file: file(),
-                    name: name.into(),
-                    found,
-                });
+                return Err(CheckpointError::Dtype { file: file(), name: name.into(), found });
             }
         };
         let (start, end) = info.data_offsets;
@@ -113,10 +85,7 @@ impl SafetensorsFile {
         self.file
             .seek(SeekFrom::Start(self.data_offset + start as u64))
             .and_then(|_| self.file.read_exact(&mut bytes))
-            .map_err(|source| CheckpointError::Io {
-                file: self.path.clone(),
-                source,
-            })?;
+            .map_err(|source| CheckpointError::Io { file: self.path.clone(), source })?;
         Ok(float.decode(&bytes))
     }
 }
@@ -153,9 +122,7 @@ impl View for Stored<'_> {
         let values = self.tensor.data.iter();
         Cow::Owned(match self.dtype {
             CheckpointDtype::F32 => values.flat_map(|x| x.to_le_bytes()).collect(),
-            CheckpointDtype::F16 => values
-                .flat_map(|x| f16::from_f32(*x).to_le_bytes())
-                .collect(),
+            CheckpointDtype::F16 => values.flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
         })
     }
 
@@ -186,9 +153,7 @@ pub fn write_safetensors(
                 expected: expected.shape,
             });
         };
-        if tensor.shape != expected.shape
-            || tensor.data.len() != expected.shape.iter().product::<usize>()
-        {
+        if tensor.shape != expected.shape || tensor.data.len() != expected.shape.iter().product::<usize>() {
             return Err(CheckpointError::Shape {
                 file: file(),
                 name: expected.name,
@@ -200,11 +165,7 @@ pub fn write_safetensors(
             CheckpointDtype::F32 => (f32::MAX, "f32"),
             CheckpointDtype::F16 => (f16::MAX.to_f32(), "f16"),
         };
-        if let Some(&found) = tensor
-            .data
-            .iter()
-            .find(|x| !x.is_finite() || x.abs() > limit)
-        {
+        if let Some(&found) = tensor.data.iter().find(|x| !x.is_finite() || x.abs() > limit) {
             return Err(CheckpointError::Range {
                 file: file(),
                 name: expected.name,
@@ -212,28 +173,16 @@ pub fn write_safetensors(
                 dtype: dtype_name,
             });
         }
-        views.push((
-            format!("{}{}", names::HF_PREFIX, expected.name),
-            Stored { tensor, dtype },
-        ));
+        views.push((format!("{}{}", names::HF_PREFIX, expected.name), Stored { tensor, dtype }));
     }
-    let io = |source| CheckpointError::Io {
-        file: path.to_path_buf(),
-        source,
-    };
+    let io = |source| CheckpointError::Io { file: path.to_path_buf(), source };
     // The crate renames a temporary file into place, which only its owner may
     // read; a bot's files have the permissions that new files get.
-    let permissions = fs::File::create(path)
-        .and_then(|f| f.metadata())
-        .map_err(io)?
-        .permissions();
+    let permissions = fs::File::create(path).and_then(|f| f.metadata()).map_err(io)?.permissions();
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     serialize_to_file(views, Some(metadata), path).map_err(|error| match error {
         SafeTensorError::IoError(source) => io(source),
-        other => CheckpointError::Format {
-            file: path.to_path_buf(),
-            reason: other.to_string(),
-        },
+        other => CheckpointError::Format { file: path.to_path_buf(), reason: other.to_string() },
     })?;
     fs::set_permissions(path, permissions).map_err(io)
 }

@@ -9,9 +9,7 @@ use super::*;
 use crate::{bundle::gguf::Header, gpt2::names};
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
 fn open(name: &str) -> BotFolder {
@@ -29,28 +27,17 @@ fn copy(name: &str) -> tempfile::TempDir {
 }
 
 /// Rewrites the checkpoint with the tensors that `change` leaves.
-fn rewrite(
-    dir: &Path,
-    change: impl FnOnce(&mut HashMap<String, (safetensors::Dtype, Vec<usize>, Vec<u8>)>),
-) {
+fn rewrite(dir: &Path, change: impl FnOnce(&mut HashMap<String, (safetensors::Dtype, Vec<usize>, Vec<u8>)>)) {
     let file = dir.join("model.safetensors");
     let bytes = fs::read(&file).unwrap();
     let parsed = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let mut tensors = parsed
         .iter()
-        .map(|(name, view)| {
-            (
-                name.to_owned(),
-                (view.dtype(), view.shape().to_vec(), view.data().to_vec()),
-            )
-        })
+        .map(|(name, view)| (name.to_owned(), (view.dtype(), view.shape().to_vec(), view.data().to_vec())))
         .collect();
     change(&mut tensors);
     let views = tensors.iter().map(|(name, (dtype, shape, data))| {
-        (
-            name,
-            safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).unwrap(),
-        )
+        (name, safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).unwrap())
     });
     let bytes = safetensors::serialize(views, None).unwrap();
     fs::write(&file, bytes).unwrap();
@@ -68,11 +55,7 @@ fn parts<'a>(bot: &'a BotFolder, weights: &'a Weights, dtype: CheckpointDtype) -
 }
 
 fn info() -> BotInfo {
-    BotInfo {
-        name: "Tiny".into(),
-        handles: vec!["tiny".into()],
-        ..BotInfo::default()
-    }
+    BotInfo { name: "Tiny".into(), handles: vec!["tiny".into()], ..BotInfo::default() }
 }
 
 #[test]
@@ -99,64 +82,35 @@ fn shards_behind_an_index_open_as_the_same_model() {
     let mut map = BTreeMap::new();
     for (index, keep) in [(0, "h.0."), (1, "")] {
         let shard = format!("model-0000{index}.safetensors");
-        let views: Vec<_> = parsed
-            .iter()
-            .filter(|(name, _)| keep.is_empty() != name.contains("h.0."))
-            .collect();
-        map.extend(
-            views
-                .iter()
-                .map(|(name, _)| ((*name).to_owned(), shard.clone())),
-        );
-        fs::write(
-            dir.path().join(&shard),
-            safetensors::serialize(views, None).unwrap(),
-        )
-        .unwrap();
+        let views: Vec<_> =
+            parsed.iter().filter(|(name, _)| keep.is_empty() != name.contains("h.0.")).collect();
+        map.extend(views.iter().map(|(name, _)| ((*name).to_owned(), shard.clone())));
+        fs::write(dir.path().join(&shard), safetensors::serialize(views, None).unwrap()).unwrap();
     }
     fs::remove_file(&file).unwrap();
     let index = json!({ "weight_map": map });
-    fs::write(
-        dir.path().join("model.safetensors.index.json"),
-        index.to_string(),
-    )
-    .unwrap();
+    fs::write(dir.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
     assert!(BotFolder::open(dir.path()).unwrap().weights().unwrap() == whole);
 
     let index = json!({ "weight_map": { "wte.weight": "../elsewhere" } });
-    fs::write(
-        dir.path().join("model.safetensors.index.json"),
-        index.to_string(),
-    )
-    .unwrap();
-    let error = BotFolder::open(dir.path())
-        .unwrap()
-        .weights()
-        .unwrap_err()
-        .to_string();
+    fs::write(dir.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
+    let error = BotFolder::open(dir.path()).unwrap().weights().unwrap_err().to_string();
     assert!(error.contains("../elsewhere"), "{error}");
 }
 
 #[test]
 fn half_precision_checkpoints_are_read_as_f32() {
     let whole = open("tiny-gpt2").weights().unwrap();
-    for (dtype, bound) in [
-        (safetensors::Dtype::F16, 1.0 / 1024.0),
-        (safetensors::Dtype::BF16, 1.0 / 128.0),
-    ] {
+    for (dtype, bound) in [(safetensors::Dtype::F16, 1.0 / 1024.0), (safetensors::Dtype::BF16, 1.0 / 128.0)] {
         let dir = copy("tiny-gpt2");
         rewrite(dir.path(), |tensors| {
             for (stored, _, data) in tensors.values_mut() {
-                let values = data
-                    .chunks_exact(4)
-                    .map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+                let values = data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
                 *data = match dtype {
-                    safetensors::Dtype::F16 => values
-                        .flat_map(|x| half::f16::from_f32(x).to_le_bytes())
-                        .collect(),
-                    _ => values
-                        .flat_map(|x| half::bf16::from_f32(x).to_le_bytes())
-                        .collect(),
+                    safetensors::Dtype::F16 => {
+                        values.flat_map(|x| half::f16::from_f32(x).to_le_bytes()).collect()
+                    }
+                    _ => values.flat_map(|x| half::bf16::from_f32(x).to_le_bytes()).collect(),
                 };
                 *stored = dtype;
             }
@@ -176,26 +130,15 @@ fn a_missing_tensor_and_a_wrong_shape_are_named_with_their_file() {
     rewrite(dir.path(), |tensors| {
         tensors.remove("transformer.h.1.mlp.c_fc.bias");
     });
-    let error = BotFolder::open(dir.path())
-        .unwrap()
-        .weights()
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("h.1.mlp.c_fc.bias") && error.contains("[256]"),
-        "{error}"
-    );
+    let error = BotFolder::open(dir.path()).unwrap().weights().unwrap_err().to_string();
+    assert!(error.contains("h.1.mlp.c_fc.bias") && error.contains("[256]"), "{error}");
     assert!(error.contains("model.safetensors"), "{error}");
 
     let dir = copy("tiny-gpt2");
     rewrite(dir.path(), |tensors| {
         tensors.get_mut("transformer.wpe.weight").unwrap().1 = vec![32, 128];
     });
-    let error = BotFolder::open(dir.path())
-        .unwrap()
-        .weights()
-        .unwrap_err()
-        .to_string();
+    let error = BotFolder::open(dir.path()).unwrap().weights().unwrap_err().to_string();
     assert!(
         error.contains("wpe.weight") && error.contains("[32, 128]") && error.contains("[64, 64]"),
         "{error}"
@@ -208,40 +151,23 @@ fn an_integer_tensor_and_a_layer_too_many_are_named() {
     rewrite(dir.path(), |tensors| {
         tensors.get_mut("transformer.ln_f.bias").unwrap().0 = safetensors::Dtype::I32;
     });
-    let error = BotFolder::open(dir.path())
-        .unwrap()
-        .weights()
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("ln_f.bias") && error.contains("I32"),
-        "{error}"
-    );
+    let error = BotFolder::open(dir.path()).unwrap().weights().unwrap_err().to_string();
+    assert!(error.contains("ln_f.bias") && error.contains("I32"), "{error}");
 
     let dir = copy("tiny-gpt2");
     rewrite(dir.path(), |tensors| {
         let extra = tensors["transformer.ln_f.bias"].clone();
         tensors.insert("transformer.h.2.ln_1.bias".into(), extra);
     });
-    let error = BotFolder::open(dir.path())
-        .unwrap()
-        .weights()
-        .unwrap_err()
-        .to_string();
+    let error = BotFolder::open(dir.path()).unwrap().weights().unwrap_err().to_string();
     assert!(error.contains("h.2.ln_1.bias"), "{error}");
 }
 
 #[test]
 fn a_head_that_is_not_tied_is_refused() {
     let dir = copy("tiny-gpt2-hub");
-    rewrite(dir.path(), |tensors| {
-        tensors.get_mut("lm_head.weight").unwrap().2[3] ^= 1
-    });
-    let error = BotFolder::open(dir.path())
-        .unwrap()
-        .weights()
-        .unwrap_err()
-        .to_string();
+    rewrite(dir.path(), |tensors| tensors.get_mut("lm_head.weight").unwrap().2[3] ^= 1);
+    let error = BotFolder::open(dir.path()).unwrap().weights().unwrap_err().to_string();
     assert!(error.contains("lm_head.weight"), "{error}");
 }
 
@@ -251,44 +177,15 @@ fn what_is_no_bot_is_said_in_one_line() {
     let error = BotFolder::open(&dir.path().join("nothing")).unwrap_err();
     assert!(matches!(error, BundleError::NoFolder(_)));
     let error = BotFolder::open(dir.path()).unwrap_err();
-    assert!(matches!(
-        error,
-        BundleError::MissingFile {
-            missing: "config.json",
-            ..
-        }
-    ));
-    fs::copy(
-        fixture("tiny-gpt2/config.json"),
-        dir.path().join("config.json"),
-    )
-    .unwrap();
+    assert!(matches!(error, BundleError::MissingFile { missing: "config.json", .. }));
+    fs::copy(fixture("tiny-gpt2/config.json"), dir.path().join("config.json")).unwrap();
     let error = BotFolder::open(dir.path()).unwrap_err().to_string();
-    assert!(
-        error.contains("tokenizer.json") && !error.contains('\n'),
-        "{error}"
-    );
-    fs::copy(
-        fixture("tiny-gpt2/tokenizer.json"),
-        dir.path().join("tokenizer.json"),
-    )
-    .unwrap();
-    let error = BotFolder::open(dir.path())
-        .unwrap()
-        .weights()
-        .unwrap_err()
-        .to_string();
+    assert!(error.contains("tokenizer.json") && !error.contains('\n'), "{error}");
+    fs::copy(fixture("tiny-gpt2/tokenizer.json"), dir.path().join("tokenizer.json")).unwrap();
+    let error = BotFolder::open(dir.path()).unwrap().weights().unwrap_err().to_string();
     assert!(error.contains("model.safetensors"), "{error}");
-    fs::write(
-        dir.path().join("model.safetensors"),
-        "version https://git-lfs.github.com/spec/v1\n",
-    )
-    .unwrap();
-    let error = BotFolder::open(dir.path())
-        .unwrap()
-        .weights()
-        .unwrap_err()
-        .to_string();
+    fs::write(dir.path().join("model.safetensors"), "version https://git-lfs.github.com/spec/v1\n").unwrap();
+    let error = BotFolder::open(dir.path()).unwrap().weights().unwrap_err().to_string();
     assert!(error.contains("model.safetensors"), "{error}");
     fs::write(dir.path().join("config.json"), "{").unwrap();
     let error = BotFolder::open(dir.path()).unwrap_err().to_string();
@@ -327,9 +224,7 @@ fn a_bundle_holds_every_file_and_reads_back() {
     for precision in [Precision::Q8_0, Precision::Q4_0] {
         let bytes = bot.gguf(precision).unwrap();
         let parsed = Header::parse(&bytes, Some(bytes.len() as u64)).unwrap();
-        let gguf::Parsed::Header(header) = parsed else {
-            panic!("{precision}: a whole file is too short")
-        };
+        let gguf::Parsed::Header(header) = parsed else { panic!("{precision}: a whole file is too short") };
         assert_eq!(header.config.n_layer, source.config.n_layer);
         assert_eq!(header.name.as_deref(), Some("tiny"));
         let made = source.gguf(precision).unwrap();
@@ -337,14 +232,10 @@ fn a_bundle_holds_every_file_and_reads_back() {
             &bytes[header.data_offset as usize..],
             &made[made.len() - (bytes.len() - header.data_offset as usize)..],
         );
-        assert!(
-            data == made_data,
-            "a folder without the file makes the same"
-        );
+        assert!(data == made_data, "a folder without the file makes the same");
     }
     let generation: Value =
-        serde_json::from_slice(&fs::read(dir.path().join("generation_config.json")).unwrap())
-            .unwrap();
+        serde_json::from_slice(&fs::read(dir.path().join("generation_config.json")).unwrap()).unwrap();
     assert_eq!(generation["max_length"], 64, "never over the positions");
     assert_eq!(generation["do_sample"], true);
 }
@@ -357,8 +248,7 @@ fn an_f16_bundle_is_half_as_large_and_nearly_the_same() {
     write_bundle(dir.path(), &parts(&source, &weights, CheckpointDtype::F16)).unwrap();
     let size = |path: PathBuf| fs::metadata(path).unwrap().len();
     assert!(
-        size(dir.path().join("model.safetensors"))
-            < size(fixture("tiny-gpt2/model.safetensors")) * 11 / 20
+        size(dir.path().join("model.safetensors")) < size(fixture("tiny-gpt2/model.safetensors")) * 11 / 20
     );
     let read = BotFolder::open(dir.path()).unwrap().weights().unwrap();
     for (name, tensor) in &weights {
@@ -381,10 +271,7 @@ fn a_damaged_file_of_a_bundle_is_named() {
     bytes[last] ^= 1;
     fs::write(&file, bytes).unwrap();
     let bot = BotFolder::open(dir.path()).unwrap();
-    for error in [
-        bot.gguf(Precision::Q8_0).unwrap_err(),
-        bot.verify().unwrap_err(),
-    ] {
+    for error in [bot.gguf(Precision::Q8_0).unwrap_err(), bot.verify().unwrap_err()] {
         assert!(error.to_string().contains("model-q8_0.gguf"), "{error}");
     }
     bot.gguf(Precision::Q4_0).unwrap();

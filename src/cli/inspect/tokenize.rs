@@ -30,15 +30,11 @@ struct Line {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let file = args.tokenizer.display();
-    let bytes =
-        fs::read(&args.tokenizer).with_context(|| format!("{file}: give a tokenizer.json"))?;
+    let bytes = fs::read(&args.tokenizer).with_context(|| format!("{file}: give a tokenizer.json"))?;
     let tokenizer = Tokenizer::from_json(&bytes).with_context(|| file.to_string())?;
     let truncation = Truncation::of(&bytes);
     if let Some(truncation) = &truncation {
-        eprintln!(
-            "note: {file} asks for truncation to {} ids; longer texts are cut",
-            truncation.max_length
-        );
+        eprintln!("note: {file} asks for truncation to {} ids; longer texts are cut", truncation.max_length);
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
     for (number, line) in io::stdin().lock().lines().enumerate() {
@@ -72,10 +68,7 @@ impl Truncation {
         let file: Value = serde_json::from_slice(tokenizer_json).ok()?;
         let truncation = file.get("truncation")?;
         let max_length = usize::try_from(truncation.get("max_length")?.as_u64()?).ok()?;
-        Some(Self {
-            max_length,
-            left: truncation.get("direction").is_some_and(|d| d == "Left"),
-        })
+        Some(Self { max_length, left: truncation.get("direction").is_some_and(|d| d == "Left") })
     }
 
     fn apply(&self, ids: &mut Vec<u32>) {
@@ -101,13 +94,7 @@ mod tests {
             ids
         };
         assert_eq!(cut(r#"{"truncation": null}"#), [1, 2, 3]);
-        assert_eq!(
-            cut(r#"{"truncation": {"max_length": 2, "direction": "Right"}}"#),
-            [1, 2]
-        );
-        assert_eq!(
-            cut(r#"{"truncation": {"max_length": 2, "direction": "Left"}}"#),
-            [2, 3]
-        );
+        assert_eq!(cut(r#"{"truncation": {"max_length": 2, "direction": "Right"}}"#), [1, 2]);
+        assert_eq!(cut(r#"{"truncation": {"max_length": 2, "direction": "Left"}}"#), [2, 3]);
     }
 }

@@ -81,7 +81,8 @@ fn TrainingTable(accounts: Vec<AccountCounts>) -> impl IntoView {
 
 /// `AI BOT 🤖`, with the picture kept from screen readers.
 pub fn label(bot: &BotInfo) -> impl IntoView + use<> {
-    let (words, picture) = bot.label().split_once(" 🤖").map_or((bot.label(), ""), |(words, _)| (words, "🤖"));
+    let (words, picture) =
+        bot.label().split_once(" 🤖").map_or((bot.label(), ""), |(words, _)| (words, "🤖"));
     view! { {words} <span aria-hidden="true">{picture}</span> }
 }
 
@@ -93,5 +94,6 @@ pub fn handles(bot: &BotInfo) -> String {
 
 /// A colour of the handle's own, in degrees.
 fn hue(handle: &str) -> u32 {
-    handle.bytes().fold(2_166_136_261u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619)) % 360
+    handle.bytes().fold(2_166_136_261u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619))
+        % 360
 }
