@@ -122,7 +122,7 @@ impl Config {
                 return Err(ConfigError::Field { field, found: value.to_string() });
             }
         }
-        if self.n_embd % self.n_head != 0 {
+        if !self.n_embd.is_multiple_of(self.n_head) {
             return Err(ConfigError::Heads { n_embd: self.n_embd, n_head: self.n_head });
         }
         Ok(())

@@ -198,7 +198,7 @@ fn keep_top_p(probabilities: &[f64], p: f32) -> usize {
 
 /// e^x, the same bits on every target (`libm` would be a platform's choice).
 fn exp(x: f64) -> f64 {
-    const LN2_HIGH: f64 = 6.931_471_803_691_238_2e-1;
+    const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
     const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
     if x < -700.0 {
         return 0.0;

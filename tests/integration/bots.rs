@@ -201,7 +201,8 @@ fn both_levels_and_quantisations_give_the_same_drafts() {
 
 #[test]
 fn broken_bots_are_refused_in_a_line_that_names_the_matter() {
-    let cases: Vec<(&str, Box<dyn Fn(&Path)>)> = vec![
+    type Damage = Box<dyn Fn(&Path)>;
+    let cases: Vec<(&str, Damage)> = vec![
         ("config.json", Box::new(|p| fs::remove_file(p.join("config.json")).unwrap())),
         ("config.json", Box::new(|p| fs::write(p.join("config.json"), "{").unwrap())),
         (

@@ -95,7 +95,7 @@ pub fn exp(x: f32) -> f32 {
 /// as `x e / (e + 1)` with `e = exp(2 u)`, which has no cancellation.
 #[inline(always)]
 pub fn gelu(x: f32) -> f32 {
-    const TWO_SQRT_2_OVER_PI: f32 = 1.595_769_1;
+    const TWO_SQRT_2_OVER_PI: f32 = 1.595_769;
     let u = TWO_SQRT_2_OVER_PI * (x + 0.044715 * x * x * x);
     let e = exp(u);
     x * (e / (e + 1.0))

@@ -43,8 +43,8 @@ fn panel(
         {
             for n in 0..PANEL {
                 let mut dot = 0;
-                for k in 0..BLOCK {
-                    dot += weight(block, n, k) * i32::from(x[k]);
+                for (k, &x) in x.iter().enumerate() {
+                    dot += weight(block, n, k) * i32::from(x);
                 }
                 sum[n] += dot as f32 * (scale[n] * x_scale);
             }
