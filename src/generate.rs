@@ -10,7 +10,10 @@
 //! }
 //! ```
 
-use rand_chacha::{ChaCha8Rng, rand_core::{RngCore, SeedableRng}};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore, SeedableRng},
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -134,7 +137,10 @@ impl Drafts {
         prompt.extend(tokenizer.encode_plain(request.prompt.trim())?);
         let max_tokens = request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS).min(config.n_positions);
         if prompt.len() >= max_tokens {
-            return Err(GenerateError::PromptTooLong { tokens: prompt.len(), limit: max_tokens.saturating_sub(1) });
+            return Err(GenerateError::PromptTooLong {
+                tokens: prompt.len(),
+                limit: max_tokens.saturating_sub(1),
+            });
         }
         let shape =
             CacheShape { prompt: prompt.len(), drafts: request.drafts, tail: max_tokens - prompt.len() };

@@ -69,24 +69,14 @@ pub struct Parts {
 pub enum TokenizerError {
     #[error("the tokenizer is not JSON of the expected form: {0}")]
     Json(#[from] serde_json::Error),
-    #[error(
-        "the tokenizer's `{field}` is {found}; only GPT-2's byte-level BPE is supported ({expected})"
-    )]
-    Unsupported {
-        field: &'static str,
-        found: String,
-        expected: &'static str,
-    },
+    #[error("the tokenizer's `{field}` is {found}; only GPT-2's byte-level BPE is supported ({expected})")]
+    Unsupported { field: &'static str, found: String, expected: &'static str },
     #[error(
         "the tokenizer's vocabulary has {tokens} tokens but no id {missing}: ids must be 0 to {tokens} - 1"
     )]
     Gap { tokens: usize, missing: u32 },
     #[error("the tokenizer's vocabulary lists `{token}` twice (ids {first} and {second})")]
-    Duplicate {
-        token: String,
-        first: u32,
-        second: u32,
-    },
+    Duplicate { token: String, first: u32, second: u32 },
     #[error("the tokenizer's vocabulary is empty or has over {MAX_TOKENS} tokens (found {found})")]
     Size { found: usize },
     #[error(
@@ -154,13 +144,8 @@ impl Tokenizer {
     pub fn from_json(bytes: &[u8]) -> Result<Self, TokenizerError> {
         let file: TokenizerJson = serde_json::from_slice(bytes)?;
         let model = file.model;
-        let unsupported = |field, found: String, expected| {
-            Err(TokenizerError::Unsupported {
-                field,
-                found,
-                expected,
-            })
-        };
+        let unsupported =
+            |field, found: String, expected| Err(TokenizerError::Unsupported { field, found, expected });
         if let Some(kind) = model.kind
             && kind != "BPE"
         {
@@ -173,20 +158,13 @@ impl Tokenizer {
         }
         let pre_tokenizer = file.pre_tokenizer.unwrap_or(Value::Null);
         if pre_tokenizer["type"] != "ByteLevel" || pre_tokenizer["use_regex"] == false {
-            return unsupported(
-                "pre_tokenizer",
-                kind_of(&pre_tokenizer),
-                "ByteLevel with its own regex",
-            );
+            return unsupported("pre_tokenizer", kind_of(&pre_tokenizer), "ByteLevel with its own regex");
         }
         if pre_tokenizer["add_prefix_space"] == true {
             return unsupported("pre_tokenizer.add_prefix_space", "true".into(), "false");
         }
         for (field, found) in [
-            (
-                "model.continuing_subword_prefix",
-                model.continuing_subword_prefix,
-            ),
+            ("model.continuing_subword_prefix", model.continuing_subword_prefix),
             ("model.end_of_word_suffix", model.end_of_word_suffix),
         ] {
             if let Some(found) = found.filter(|s| !s.is_empty()) {
@@ -194,11 +172,7 @@ impl Tokenizer {
             }
         }
         if model.byte_fallback || model.ignore_merges {
-            return unsupported(
-                "model.byte_fallback or model.ignore_merges",
-                "true".into(),
-                "false",
-            );
+            return unsupported("model.byte_fallback or model.ignore_merges", "true".into(), "false");
         }
         let merges = model
             .merges
@@ -208,67 +182,33 @@ impl Tokenizer {
                 MergeJson::Pair(a, b) => format!("{a} {b}"),
             })
             .collect();
-        let added = file.added_tokens.into_iter().map(|a| {
-            (
-                a.id,
-                Added {
-                    content: a.content,
-                    special: a.special,
-                },
-            )
-        });
+        let added =
+            file.added_tokens.into_iter().map(|a| (a.id, Added { content: a.content, special: a.special }));
         Self::from_vocab(model.vocab, merges, added.collect())
     }
 
     /// Reads a `vocab.json` (token -> id) and a `merges.txt` (a pair a line).
-    pub fn from_vocab_and_merges(
-        vocab_json: &[u8],
-        merges_txt: &str,
-    ) -> Result<Self, TokenizerError> {
+    pub fn from_vocab_and_merges(vocab_json: &[u8], merges_txt: &str) -> Result<Self, TokenizerError> {
         let vocab: HashMap<String, u32> = serde_json::from_slice(vocab_json)?;
         // Only the first line may be a comment: `#` is a token like another.
         let lines = merges_txt.lines().enumerate();
         let merges = lines
-            .filter(|(index, line)| {
-                !(line.trim().is_empty() || *index == 0 && line.starts_with("#version"))
-            })
+            .filter(|(index, line)| !(line.trim().is_empty() || *index == 0 && line.starts_with("#version")))
             .map(|(_, line)| line.to_owned())
             .collect();
         let eos_id = *vocab.get(END_OF_TEXT).ok_or(TokenizerError::NoEndOfText)?;
-        let added = BTreeMap::from([(
-            eos_id,
-            Added {
-                content: END_OF_TEXT.into(),
-                special: true,
-            },
-        )]);
+        let added = BTreeMap::from([(eos_id, Added { content: END_OF_TEXT.into(), special: true })]);
         Self::from_vocab(vocab, merges, added)
     }
 
     /// Puts together what [`Tokenizer::parts`] took apart.
     pub fn from_parts(parts: Parts) -> Result<Self, TokenizerError> {
-        let Parts {
-            tokens,
-            merges,
-            special_ids,
-            eos_id,
-        } = parts;
+        let Parts { tokens, merges, special_ids, eos_id } = parts;
         let mut added = BTreeMap::new();
         for id in special_ids.into_iter().chain([eos_id]) {
-            let content = tokens
-                .get(id as usize)
-                .ok_or(TokenizerError::IdRange {
-                    id,
-                    tokens: tokens.len(),
-                })?
-                .clone();
-            added.insert(
-                id,
-                Added {
-                    content,
-                    special: true,
-                },
-            );
+            let content =
+                tokens.get(id as usize).ok_or(TokenizerError::IdRange { id, tokens: tokens.len() })?.clone();
+            added.insert(id, Added { content, special: true });
         }
         Self::new(tokens, merges, added, eos_id)
     }
@@ -303,10 +243,7 @@ impl Tokenizer {
         }
         let mut tokens = Vec::with_capacity(count);
         for (id, token) in by_id.into_iter().enumerate() {
-            tokens.push(token.ok_or(TokenizerError::Gap {
-                tokens: count,
-                missing: id as u32,
-            })?);
+            tokens.push(token.ok_or(TokenizerError::Gap { tokens: count, missing: id as u32 })?);
         }
         let special = added.iter().find(|(_, token)| token.content == END_OF_TEXT);
         let eos_id = match special {
@@ -327,30 +264,17 @@ impl Tokenizer {
         eos_id: u32,
     ) -> Result<Self, TokenizerError> {
         if tokens.is_empty() || tokens.len() > MAX_TOKENS {
-            return Err(TokenizerError::Size {
-                found: tokens.len(),
-            });
+            return Err(TokenizerError::Size { found: tokens.len() });
         }
-        let eos = tokens.get(eos_id as usize).ok_or(TokenizerError::IdRange {
-            id: eos_id,
-            tokens: tokens.len(),
-        })?;
-        added.insert(
-            eos_id,
-            Added {
-                content: eos.clone(),
-                special: true,
-            },
-        );
+        let eos = tokens
+            .get(eos_id as usize)
+            .ok_or(TokenizerError::IdRange { id: eos_id, tokens: tokens.len() })?;
+        added.insert(eos_id, Added { content: eos.clone(), special: true });
 
         let mut ids = HashMap::with_capacity(tokens.len());
         for (id, token) in tokens.iter().enumerate() {
             if let Some(first) = ids.insert(token.as_str(), id as u32) {
-                return Err(TokenizerError::Duplicate {
-                    token: shorten(token),
-                    first,
-                    second: id as u32,
-                });
+                return Err(TokenizerError::Duplicate { token: shorten(token), first, second: id as u32 });
             }
         }
         let mut pairs = Vec::with_capacity(merges.len());
@@ -362,10 +286,7 @@ impl Tokenizer {
             match pair {
                 Some((a, b)) => pairs.push((a.to_owned(), b.to_owned())),
                 None => {
-                    return Err(TokenizerError::Merge {
-                        index,
-                        merge: shorten(merge),
-                    });
+                    return Err(TokenizerError::Merge { index, merge: shorten(merge) });
                 }
             }
         }
@@ -374,14 +295,7 @@ impl Tokenizer {
         let bpe = BPE::new(vocab.collect(), pairs);
         let mut inner = tokenizers::Tokenizer::new(bpe);
         inner.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
-        Ok(Self {
-            inner,
-            tokens,
-            merges,
-            added,
-            eos_id,
-            byte_of: text::byte_alphabet(),
-        })
+        Ok(Self { inner, tokens, merges, added, eos_id, byte_of: text::byte_alphabet() })
     }
 
     /// The `tokenizer.json` of this tokenizer, as `transformers` reads it; no
@@ -410,12 +324,8 @@ impl Tokenizer {
                 })
             })
             .collect();
-        let vocab: serde_json::Map<String, Value> = self
-            .tokens
-            .iter()
-            .enumerate()
-            .map(|(id, token)| (token.clone(), json!(id)))
-            .collect();
+        let vocab: serde_json::Map<String, Value> =
+            self.tokens.iter().enumerate().map(|(id, token)| (token.clone(), json!(id))).collect();
         let file = json!({
             "version": "1.0",
             "truncation": null,
@@ -446,12 +356,7 @@ impl Tokenizer {
         Parts {
             tokens: self.tokens.clone(),
             merges: self.merges.clone(),
-            special_ids: self
-                .added
-                .iter()
-                .filter(|(_, a)| a.special)
-                .map(|(&id, _)| id)
-                .collect(),
+            special_ids: self.added.iter().filter(|(_, a)| a.special).map(|(&id, _)| id).collect(),
             eos_id: self.eos_id,
         }
     }
@@ -481,11 +386,7 @@ impl Tokenizer {
     fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
         if !text.is_empty() {
             let encoding = self.inner.encode_fast(text, false);
-            ids.extend_from_slice(
-                encoding
-                    .map_err(|e| TokenizerError::Encode(e.to_string()))?
-                    .get_ids(),
-            );
+            ids.extend_from_slice(encoding.map_err(|e| TokenizerError::Encode(e.to_string()))?.get_ids());
         }
         Ok(())
     }
@@ -496,10 +397,7 @@ impl Tokenizer {
         self.added
             .iter()
             .filter(|(_, token)| !token.content.is_empty())
-            .filter_map(|(&id, token)| {
-                text.find(&token.content)
-                    .map(|at| (at, id, token.content.len()))
-            })
+            .filter_map(|(&id, token)| text.find(&token.content).map(|at| (at, id, token.content.len())))
             .min_by_key(|&(at, _, len)| (at, std::cmp::Reverse(len)))
     }
 
@@ -580,18 +478,12 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 fn kind_of(value: &Value) -> String {
-    value.get("type").map_or_else(
-        || shorten(&value.to_string()),
-        |kind| shorten(&kind.to_string()),
-    )
+    value.get("type").map_or_else(|| shorten(&value.to_string()), |kind| shorten(&kind.to_string()))
 }
 
 /// The start of a foreign string, for a one-line message.
 fn shorten(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(40)
-        .collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(40).collect()
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ wasm() {
 browser() {
   has node && has npm || apt nodejs npm || fail "Node.js (20 or newer) and npm are missing"
   if [ -z "${CHROMIUM:-}" ] && ! has chromium && ! has google-chrome; then
-    apt chromium fonts-dejavu-core || fail "Chromium is missing: install it, or set CHROMIUM to a Chrome binary"
+    apt chromium fonts-dejavu-core fonts-noto-color-emoji || fail "Chromium is missing: install it, or set CHROMIUM to a Chrome binary"
   fi
   if [ ! -e tests/web/node_modules/.stamp ] || [ tests/web/package-lock.json -nt tests/web/node_modules/.stamp ]; then
     say "installing the browser tests' packages"

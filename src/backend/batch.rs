@@ -63,7 +63,9 @@ impl Batch {
     pub fn prompt(tokens: &[u32], outputs: Vec<usize>, shape: CacheShape) -> Self {
         Self {
             tokens: tokens.to_vec(),
-            places: (0..tokens.len()).map(|position| Place { sequence: Sequence::Prompt, position }).collect(),
+            places: (0..tokens.len())
+                .map(|position| Place { sequence: Sequence::Prompt, position })
+                .collect(),
             outputs,
             start: Some(shape),
         }

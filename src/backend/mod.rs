@@ -60,7 +60,13 @@ pub trait Backend {
     type Cache;
 
     /// Takes a matrix (rows, cols) in `dtype`.
-    fn matrix(&self, rows: usize, cols: usize, dtype: Dtype, bytes: &[u8]) -> Result<Self::Matrix, BackendError>;
+    fn matrix(
+        &self,
+        rows: usize,
+        cols: usize,
+        dtype: Dtype,
+        bytes: &[u8],
+    ) -> Result<Self::Matrix, BackendError>;
     /// Takes a vector.
     fn vector(&self, values: Vec<f32>) -> Self::Vector;
     /// Activations of no rows yet.

@@ -3,6 +3,8 @@
 //! The chunk digests let a download be checked, kept and resumed piece by
 //! piece; the whole one is what other tools print. Nothing here opens a file.
 
+use std::io::{self, Read};
+
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -57,11 +59,7 @@ impl Digester {
         if self.chunk_bytes > 0 {
             self.end_chunk();
         }
-        FileEntry {
-            size: self.size,
-            sha256: hex(&self.whole.finalize()),
-            chunks: self.chunks,
-        }
+        FileEntry { size: self.size, sha256: hex(&self.whole.finalize()), chunks: self.chunks }
     }
 
     fn end_chunk(&mut self) {
@@ -81,20 +79,14 @@ pub struct Verifier<'a> {
 
 impl<'a> Verifier<'a> {
     pub fn new(expected: &'a FileEntry) -> Self {
-        Self {
-            expected,
-            digester: Digester::new(),
-            checked: 0,
-        }
+        Self { expected, digester: Digester::new(), checked: 0 }
     }
 
     /// Takes the next bytes of the file.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), DigestError> {
         self.digester.push(bytes);
         if self.digester.size > self.expected.size {
-            return Err(DigestError::TooLong {
-                expected: self.expected.size,
-            });
+            return Err(DigestError::TooLong { expected: self.expected.size });
         }
         self.check_chunks(self.digester.chunks.len())
     }
@@ -102,10 +94,7 @@ impl<'a> Verifier<'a> {
     /// Compares what is left: the last chunk, the size, the whole.
     pub fn finish(mut self) -> Result<(), DigestError> {
         if self.digester.size != self.expected.size {
-            return Err(DigestError::Size {
-                expected: self.expected.size,
-                found: self.digester.size,
-            });
+            return Err(DigestError::Size { expected: self.expected.size, found: self.digester.size });
         }
         if self.digester.chunk_bytes > 0 {
             self.digester.end_chunk();
@@ -114,24 +103,53 @@ impl<'a> Verifier<'a> {
         let found = hex(&self.digester.whole.finalize());
         match found == self.expected.sha256 {
             true => Ok(()),
-            false => Err(DigestError::Whole {
-                expected: self.expected.sha256.clone(),
-                found,
-            }),
+            false => Err(DigestError::Whole { expected: self.expected.sha256.clone(), found }),
         }
     }
 
     fn check_chunks(&mut self, to: usize) -> Result<(), DigestError> {
         for index in self.checked..to {
             if self.expected.chunks.get(index) != self.digester.chunks.get(index) {
-                return Err(DigestError::Chunk {
-                    index,
-                    start: (index * CHUNK_BYTES) as u64,
-                });
+                return Err(DigestError::Chunk { index, start: (index * CHUNK_BYTES) as u64 });
             }
         }
         self.checked = to;
         Ok(())
+    }
+}
+
+/// Reads to the end; a piece of the file is in memory at once.
+pub fn digest(reader: impl Read) -> io::Result<FileEntry> {
+    let mut digester = Digester::new();
+    each_piece(reader, |piece| {
+        digester.push(piece);
+        true
+    })?;
+    Ok(digester.finish())
+}
+
+/// Reads until the bytes differ from what is expected, or to the end.
+pub fn verify_reader(expected: &FileEntry, reader: impl Read) -> io::Result<Result<(), DigestError>> {
+    let mut verifier = Verifier::new(expected);
+    let mut outcome = Ok(());
+    each_piece(reader, |piece| {
+        outcome = verifier.push(piece);
+        outcome.is_ok()
+    })?;
+    Ok(outcome.and_then(|()| verifier.finish()))
+}
+
+/// Gives the reader's bytes to `take`, until it says to stop.
+fn each_piece(mut reader: impl Read, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) if !take(&buffer[..n]) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -147,20 +165,14 @@ pub fn verify(expected: &FileEntry, bytes: &[u8]) -> Result<(), DigestError> {
 pub fn verify_chunk(expected: &FileEntry, index: usize, chunk: &[u8]) -> Result<(), DigestError> {
     match expected.chunks.get(index) {
         Some(digest) if *digest == hex(&Sha256::digest(chunk)) => Ok(()),
-        _ => Err(DigestError::Chunk {
-            index,
-            start: (index as u64).saturating_mul(CHUNK_BYTES as u64),
-        }),
+        _ => Err(DigestError::Chunk { index, start: (index as u64).saturating_mul(CHUNK_BYTES as u64) }),
     }
 }
 
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |n: u8| char::from(DIGITS[usize::from(n & 15)]);
-    bytes
-        .iter()
-        .flat_map(|&byte| [digit(byte >> 4), digit(byte)])
-        .collect()
+    bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte)]).collect()
 }
 
 #[cfg(test)]
@@ -177,17 +189,20 @@ mod tests {
     #[test]
     fn known_digests() {
         let abc = entry(b"abc");
-        assert_eq!(
-            abc.sha256,
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
-        assert_eq!(abc.chunks, [abc.sha256.clone()]);
+        assert_eq!(abc.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(abc.chunks, std::slice::from_ref(&abc.sha256));
         let empty = entry(b"");
-        assert_eq!(
-            empty.sha256,
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
+        assert_eq!(empty.sha256, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         assert_eq!((empty.size, empty.chunks.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_reader_gives_what_its_bytes_give() {
+        let bytes = vec![3u8; CHUNK_BYTES + 70_000];
+        let entry = entry(&bytes);
+        assert_eq!(digest(&bytes[..]).unwrap(), entry);
+        verify_reader(&entry, &bytes[..]).unwrap().unwrap();
+        assert!(verify_reader(&entry, &bytes[1..]).unwrap().is_err());
     }
 
     #[test]
@@ -208,32 +223,15 @@ mod tests {
         bytes[CHUNK_BYTES + 3] = 8;
         let mut verifier = Verifier::new(&entry);
         verifier.push(&bytes[..CHUNK_BYTES + 5]).unwrap();
-        let error = verifier
-            .push(&bytes[CHUNK_BYTES + 5..2 * CHUNK_BYTES])
-            .unwrap_err();
-        assert_eq!(
-            error,
-            DigestError::Chunk {
-                index: 1,
-                start: CHUNK_BYTES as u64
-            }
-        );
+        let error = verifier.push(&bytes[CHUNK_BYTES + 5..2 * CHUNK_BYTES]).unwrap_err();
+        assert_eq!(error, DigestError::Chunk { index: 1, start: CHUNK_BYTES as u64 });
     }
 
     #[test]
     fn a_cut_or_longer_file_is_an_error() {
         let entry = entry(b"abcdef");
-        assert_eq!(
-            verify(&entry, b"abc").unwrap_err(),
-            DigestError::Size {
-                expected: 6,
-                found: 3
-            }
-        );
-        assert_eq!(
-            verify(&entry, b"abcdefg").unwrap_err(),
-            DigestError::TooLong { expected: 6 }
-        );
+        assert_eq!(verify(&entry, b"abc").unwrap_err(), DigestError::Size { expected: 6, found: 3 });
+        assert_eq!(verify(&entry, b"abcdefg").unwrap_err(), DigestError::TooLong { expected: 6 });
     }
 
     proptest! {

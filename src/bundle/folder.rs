@@ -1,91 +1,111 @@
-//! A bot's folder: a bundle of ours, or any Hugging Face folder of a GPT-2.
+//! A bot's folder: opened (a bundle of ours, or any GPT-2 in the Hugging Face
+//! layout), and written.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, BufWriter, Read, Write},
+    fs, io,
+    io::Write,
     path::{Path, PathBuf},
 };
 
 use serde_json::{Value, json};
 use thiserror::Error;
 
-pub use super::checkpoint::CheckpointDtype;
 use super::{
     Manifest, Precision, Weights,
-    checkpoint::{self, CheckpointError},
-    digest::Digester,
-    gguf::{self, GgufError, WriteOptions},
-    manifest::{BotInfo, CardExtras, FORMAT_VERSION, FileEntry, LogitsCheck, ManifestError},
+    checkpoint::{self, CheckpointDtype, CheckpointError},
+    digest::{self, DigestError},
+    gguf::{self, GgufError},
+    manifest::{BotInfo, CardExtras, FORMAT_VERSION, LogitsCheck, ManifestError},
 };
 use crate::{
     gpt2::{Config, ConfigError},
-    tokenizer::{END_OF_TEXT, Tokenizer, TokenizerError},
+    tokenizer::{Tokenizer, TokenizerError},
 };
 
-/// The file that makes a folder a bundle.
-pub const MANIFEST: &str = "bot.json";
+/// Tokens of prompt and draft together that a bot makes by default, where it
+/// has as many positions.
+pub const DEFAULT_MAX_TOKENS: usize = 160;
 
-/// Tokens a draft has at most by default: the original's.
-const MAX_LENGTH: usize = 160;
+/// No `bot.json`, `config.json`, `tokenizer.json`, `vocab.json` or `merges.txt`
+/// is larger.
+const MAX_TEXT_BYTES: u64 = 64 << 20;
 
-/// Why a folder could not be opened or written.
-#[derive(Debug, Error)]
-pub enum BundleError {
-    #[error("{}: there is no such folder", folder.display())]
-    NoFolder { folder: PathBuf },
-    #[error("{} has no config.json, so it is no GPT-2 folder", folder.display())]
-    NoConfig { folder: PathBuf },
-    #[error("{} has neither tokenizer.json nor vocab.json and merges.txt", folder.display())]
-    NoTokenizer { folder: PathBuf },
-    #[error("{}: {source}", file.display())]
-    Io { file: PathBuf, source: io::Error },
-    #[error("{}: {source}", file.display())]
-    Config { file: PathBuf, source: ConfigError },
-    #[error("{}: {source}", file.display())]
-    Tokenizer { file: PathBuf, source: TokenizerError },
-    #[error("{}: {source}", file.display())]
-    Manifest { file: PathBuf, source: ManifestError },
-    #[error("{}: {source}", file.display())]
-    Gguf { file: PathBuf, source: GgufError },
-    #[error("{}: the tokenizer has {tokens} tokens, config.json says {vocab_size}", folder.display())]
-    Vocabulary { folder: PathBuf, tokens: usize, vocab_size: usize },
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-}
-
-/// An opened folder: everything but the weights.
+/// A bot's folder, opened: configuration and tokenizer are read, weights are
+/// read when asked for.
 #[derive(Debug)]
 pub struct BotFolder {
     pub path: PathBuf,
+    /// Its `eos_token_id` is the tokenizer's.
     pub config: Config,
     pub tokenizer: Tokenizer,
-    /// `None` in a folder that this program did not write.
+    /// `bot.json`, which folders of other programs lack.
     pub manifest: Option<Manifest>,
+}
+
+/// What a bundle is made of, beside who the bot is.
+#[derive(Debug, Clone, Copy)]
+pub struct BundleParts<'a> {
+    pub config: &'a Config,
+    pub tokenizer: &'a Tokenizer,
+    pub weights: &'a Weights,
+    /// How `model.safetensors` is stored.
+    pub dtype: CheckpointDtype,
+    /// `general.name` of the GGUF files.
+    pub name: &'a str,
+    /// Store the token embedding of the q4_0 file in 4 bits too.
+    pub all_4bit: bool,
+}
+
+/// Why a folder could not be opened or written. Every message names the file.
+#[derive(Debug, Error)]
+pub enum BundleError {
+    #[error("{} is no folder", .0.display())]
+    NoFolder(PathBuf),
+    #[error("{} has no {missing}: it is no bot's folder and no GPT-2 of Hugging Face", folder.display())]
+    MissingFile { folder: PathBuf, missing: &'static str },
+    #[error("{}: {source}", file.display())]
+    Io { file: PathBuf, source: io::Error },
+    #[error("{} has {found} bytes; at most {MAX_TEXT_BYTES} are read", file.display())]
+    TooLarge { file: PathBuf, found: u64 },
+    #[error("{}: {source}", file.display())]
+    Config { file: PathBuf, source: ConfigError },
+    #[error("{}: {source}", file.display())]
+    Manifest { file: PathBuf, source: ManifestError },
+    #[error("{}: {source}", file.display())]
+    Tokenizer { file: PathBuf, source: TokenizerError },
+    #[error("{}: {source}", file.display())]
+    Gguf { file: PathBuf, source: Box<GgufError> },
+    #[error("{}: the tokenizer has {tokens} tokens, but config.json a vocabulary of {vocab_size}", folder.display())]
+    Vocabulary { folder: PathBuf, tokens: usize, vocab_size: usize },
+    #[error("{} is damaged ({source}): fetch it again, or make the bot again", file.display())]
+    Digest { file: PathBuf, source: DigestError },
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
 }
 
 impl BotFolder {
     /// Opens a bundle or a Hugging Face folder.
     pub fn open(path: &Path) -> Result<Self, BundleError> {
         if !path.is_dir() {
-            return Err(BundleError::NoFolder { folder: path.into() });
+            return Err(BundleError::NoFolder(path.into()));
         }
         let file = path.join("config.json");
-        let Some(bytes) = read_if_there(&file)? else {
-            return Err(BundleError::NoConfig { folder: path.into() });
-        };
-        let mut config = Config::from_json(&bytes).map_err(|source| BundleError::Config { file, source })?;
-        let tokenizer = open_tokenizer(path)?;
+        let missing = |missing| BundleError::MissingFile { folder: path.into(), missing };
+        let bytes = read_text(&file)?.ok_or_else(|| missing("config.json"))?;
+        let config = Config::from_json(&bytes).map_err(|source| BundleError::Config { file, source })?;
+
+        let tokenizer =
+            read_tokenizer(path)?.ok_or_else(|| missing("tokenizer.json (nor vocab.json and merges.txt)"))?;
         if tokenizer.vocab_size() > config.vocab_size {
-            return Err(BundleError::Vocabulary {
-                folder: path.into(),
-                tokens: tokenizer.vocab_size(),
-                vocab_size: config.vocab_size,
-            });
+            let (tokens, vocab_size) = (tokenizer.vocab_size(), config.vocab_size);
+            return Err(BundleError::Vocabulary { folder: path.into(), tokens, vocab_size });
         }
-        config.eos_token_id = tokenizer.eos_id();
-        let file = path.join(MANIFEST);
-        let manifest = match read_if_there(&file)? {
+        // Posts are joined and ended by `<|endoftext|>`, whatever the file says.
+        let config = Config { eos_token_id: tokenizer.eos_id(), ..config };
+
+        let file = path.join("bot.json");
+        let manifest = match read_text(&file)? {
             Some(bytes) => {
                 Some(Manifest::from_json(&bytes).map_err(|source| BundleError::Manifest { file, source })?)
             }
@@ -94,162 +114,212 @@ impl BotFolder {
         Ok(Self { path: path.into(), config, tokenizer, manifest })
     }
 
-    /// Every weight, f32, from whichever checkpoint file is there.
+    /// The bot's name: of `bot.json`, else of the folder.
+    pub fn name(&self) -> String {
+        match &self.manifest {
+            Some(manifest) if !manifest.info.name.is_empty() => manifest.info.name.clone(),
+            Some(manifest) => manifest.info.slug(),
+            None => folder_name(&self.path),
+        }
+    }
+
+    /// All weights as f32, from `model.safetensors` (or its shards), else
+    /// `pytorch_model.bin`.
     pub fn weights(&self) -> Result<Weights, BundleError> {
         Ok(checkpoint::read(&self.path, &self.config)?)
     }
 
-    /// The GGUF of a precision, if the folder has it.
-    pub fn gguf_path(&self, precision: Precision) -> Option<PathBuf> {
-        let path = self.path.join(precision.file_name());
-        (precision != Precision::F32 && path.is_file()).then_some(path)
+    /// The file of this precision, if the folder has it.
+    pub fn precision_path(&self, precision: Precision) -> Option<PathBuf> {
+        let file = self.path.join(precision.file_name());
+        file.is_file().then_some(file)
     }
 
-    /// What to call it: the bundle's name, else the folder's.
-    pub fn name(&self) -> String {
-        match &self.manifest {
-            Some(manifest) => manifest.info.name.clone(),
-            None => folder_name(&self.path),
+    /// A GGUF of this precision: the folder's, checked against `bot.json`; in a
+    /// folder without one (of another program), made now from the weights.
+    pub fn gguf(&self, precision: Precision) -> Result<Vec<u8>, BundleError> {
+        let file = match precision {
+            Precision::F32 => None,
+            _ => self.precision_path(precision),
+        };
+        let Some(file) = file else {
+            return self.made_gguf(precision);
+        };
+        let bytes = fs::read(&file).map_err(|source| BundleError::Io { file: file.clone(), source })?;
+        let entry = self.manifest.as_ref().and_then(|m| m.files.get(precision.file_name()));
+        if let Some(entry) = entry {
+            digest::verify(entry, &bytes).map_err(|source| BundleError::Digest { file, source })?;
         }
+        Ok(bytes)
+    }
+
+    fn made_gguf(&self, precision: Precision) -> Result<Vec<u8>, BundleError> {
+        let weights = self.weights()?;
+        let options = gguf::WriteOptions { name: self.name(), all_4bit: false };
+        let mut bytes = Vec::new();
+        gguf::write(&self.config, &self.tokenizer, &weights, precision, &options, &mut bytes)
+            .map_err(|source| BundleError::Gguf { file: self.path.clone(), source: Box::new(source) })?;
+        Ok(bytes)
+    }
+
+    /// Compares every file that `bot.json` lists with its digests.
+    pub fn verify(&self) -> Result<(), BundleError> {
+        let Some(manifest) = &self.manifest else {
+            return Ok(());
+        };
+        for (name, entry) in &manifest.files {
+            let file = self.path.join(name);
+            let checked = fs::File::open(&file).and_then(|opened| digest::verify_reader(entry, opened));
+            match checked {
+                Ok(Ok(())) => {}
+                Ok(Err(source)) => return Err(BundleError::Digest { file, source }),
+                Err(source) => return Err(BundleError::Io { file, source }),
+            }
+        }
+        Ok(())
     }
 }
 
-/// The last part of a path, or `bot` where it has none.
+/// The last part of a path, also of `.` and of one with a slash at its end.
 pub fn folder_name(path: &Path) -> String {
-    let name = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-    name.file_name().map_or_else(|| "bot".into(), |n| n.to_string_lossy().into_owned())
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    name(path).or_else(|| name(&path.canonicalize().ok()?)).unwrap_or_else(|| "bot".into())
 }
 
-fn read_if_there(file: &Path) -> Result<Option<Vec<u8>>, BundleError> {
-    match fs::read(file) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(BundleError::Io { file: file.into(), source }),
-    }
-}
-
-fn open_tokenizer(folder: &Path) -> Result<Tokenizer, BundleError> {
+fn read_tokenizer(folder: &Path) -> Result<Option<Tokenizer>, BundleError> {
     let file = folder.join("tokenizer.json");
-    if let Some(bytes) = read_if_there(&file)? {
-        return Tokenizer::from_json(&bytes).map_err(|source| BundleError::Tokenizer { file, source });
+    if let Some(bytes) = read_text(&file)? {
+        let tokenizer = Tokenizer::from_json(&bytes);
+        return tokenizer.map(Some).map_err(|source| BundleError::Tokenizer { file, source });
     }
-    let (vocab, merges) = (folder.join("vocab.json"), folder.join("merges.txt"));
-    match (read_if_there(&vocab)?, read_if_there(&merges)?) {
-        (Some(vocab_json), Some(merges_txt)) => {
-            Tokenizer::from_vocab_and_merges(&vocab_json, &String::from_utf8_lossy(&merges_txt))
-                .map_err(|source| BundleError::Tokenizer { file: vocab, source })
+    let file = folder.join("vocab.json");
+    let merges = folder.join("merges.txt");
+    let (Some(vocab), Some(merge_bytes)) = (read_text(&file)?, read_text(&merges)?) else {
+        return Ok(None);
+    };
+    let merge_text = String::from_utf8(merge_bytes).map_err(|error| BundleError::Io {
+        file: merges,
+        source: io::Error::new(io::ErrorKind::InvalidData, error),
+    })?;
+    let tokenizer = Tokenizer::from_vocab_and_merges(&vocab, &merge_text);
+    tokenizer.map(Some).map_err(|source| BundleError::Tokenizer { file, source })
+}
+
+/// The bytes of a file of moderate size; `None` where there is no such file.
+fn read_text(file: &Path) -> Result<Option<Vec<u8>>, BundleError> {
+    let found = match fs::metadata(file) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            return Err(BundleError::Io { file: file.into(), source });
         }
-        _ => Err(BundleError::NoTokenizer { folder: folder.into() }),
+    };
+    if found > MAX_TEXT_BYTES {
+        return Err(BundleError::TooLarge { file: file.into(), found });
     }
+    fs::read(file).map(Some).map_err(|source| BundleError::Io { file: file.into(), source })
 }
 
-/// What a bundle is made of, before its card.
-pub struct BundleParts<'a> {
-    pub config: &'a Config,
-    pub tokenizer: &'a Tokenizer,
-    /// `general.name` of the GGUFs.
-    pub name: &'a str,
-    pub weights: &'a Weights,
-    /// How `model.safetensors` stores them.
-    pub dtype: CheckpointDtype,
-}
-
-/// Writes everything but the card and `bot.json` into an empty folder.
-pub fn write_bundle(folder: &Path, parts: &BundleParts) -> Result<(), BundleError> {
-    let eos = parts.config.eos_token_id;
-    let max_length = MAX_LENGTH.min(parts.config.n_positions);
-    write_json(folder, "config.json", &parts.config.to_json())?;
-    write(folder, "tokenizer.json", parts.tokenizer.to_json().as_bytes())?;
-    write_json(
-        folder,
-        "tokenizer_config.json",
-        &json!({
-            "add_prefix_space": false,
-            "bos_token": END_OF_TEXT,
-            "clean_up_tokenization_spaces": true,
-            "eos_token": END_OF_TEXT,
-            "model_max_length": parts.config.n_positions,
-            "tokenizer_class": "GPT2Tokenizer",
-            "unk_token": END_OF_TEXT,
-        }),
-    )?;
-    write_json(
-        folder,
-        "generation_config.json",
-        &json!({
-            "bos_token_id": eos,
-            "do_sample": true,
-            "eos_token_id": eos,
-            "max_length": max_length,
-            "min_length": 10,
-            "pad_token_id": eos,
-            "temperature": 1.0,
-            "top_k": 50,
-            "top_p": 0.95,
-        }),
-    )?;
-    checkpoint::write_safetensors(
-        &folder.join(Precision::F32.file_name()),
-        parts.config,
-        parts.weights,
-        parts.dtype,
-    )?;
+/// Writes everything of a bundle that follows from the network: configuration,
+/// tokenizer, weights in each precision. Card, picture and `bot.json` come
+/// after it ([`finish`] last).
+pub fn write_bundle(staging: &Path, parts: &BundleParts) -> Result<(), BundleError> {
+    let BundleParts { config, tokenizer, weights, .. } = *parts;
+    let config = &Config { eos_token_id: tokenizer.eos_id(), ..config.clone() };
+    let mut config_json = config.to_json();
+    // The type to compute in; newer programs would take the stored one, and
+    // f16 on a processor is slow and rounds differently.
+    config_json["dtype"] = json!("float32");
+    write_json(&staging.join("config.json"), &config_json)?;
+    write_file(&staging.join("tokenizer.json"), tokenizer.to_json().as_bytes())?;
+    write_json(&staging.join("tokenizer_config.json"), &tokenizer_config(config, tokenizer))?;
+    write_json(&staging.join("generation_config.json"), &generation_config(config))?;
+    let checkpoint = staging.join(Precision::F32.file_name());
+    checkpoint::write_safetensors(&checkpoint, config, weights, parts.dtype)?;
     for precision in [Precision::Q8_0, Precision::Q4_0] {
-        write_gguf(folder, parts, precision)?;
+        write_gguf(staging, parts, precision)?;
     }
     Ok(())
 }
 
-/// Writes one GGUF of a bundle.
-pub fn write_gguf(folder: &Path, parts: &BundleParts, precision: Precision) -> Result<(), BundleError> {
-    let file = folder.join(precision.file_name());
-    let io_error = |source| BundleError::Io { file: file.clone(), source };
-    let mut writer = BufWriter::new(File::create(&file).map_err(io_error)?);
-    let options = WriteOptions { name: parts.name.into(), ..WriteOptions::default() };
-    gguf::write(parts.config, parts.tokenizer, parts.weights, precision, &options, &mut writer)
-        .map_err(|source| BundleError::Gguf { file: file.clone(), source })?;
-    writer.flush().map_err(io_error)
+/// Writes the GGUF file of one precision into a bundle.
+pub fn write_gguf(staging: &Path, parts: &BundleParts, precision: Precision) -> Result<(), BundleError> {
+    let file = staging.join(match precision {
+        Precision::F32 => "model-f32.gguf",
+        _ => precision.file_name(),
+    });
+    let options = gguf::WriteOptions { name: parts.name.into(), all_4bit: parts.all_4bit };
+    let io = |source| BundleError::Io { file: file.clone(), source };
+    let mut writer = io::BufWriter::new(fs::File::create(&file).map_err(io)?);
+    let config = Config { eos_token_id: parts.tokenizer.eos_id(), ..parts.config.clone() };
+    gguf::write(&config, parts.tokenizer, parts.weights, precision, &options, &mut writer)
+        .map_err(|source| BundleError::Gguf { file: file.clone(), source: Box::new(source) })?;
+    writer.flush().map_err(io)
 }
 
-/// Digests every file of a finished folder and writes `bot.json`, last.
+/// Digests every file of the folder and writes `bot.json`, which makes it a
+/// bundle. `checks`: GGUF file name -> the logits it must give.
 pub fn finish(
-    folder: &Path,
+    staging: &Path,
     info: BotInfo,
     checks: BTreeMap<String, LogitsCheck>,
     card: Option<CardExtras>,
-) -> Result<(), BundleError> {
+) -> Result<Manifest, BundleError> {
+    let io = |source| BundleError::Io { file: staging.into(), source };
     let mut files = BTreeMap::new();
-    let entries = fs::read_dir(folder).map_err(|source| BundleError::Io { file: folder.into(), source })?;
-    for entry in entries {
-        let entry = entry.map_err(|source| BundleError::Io { file: folder.into(), source })?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.path().is_file() && name != MANIFEST && !name.starts_with('.') {
-            files.insert(name, digest(&entry.path())?);
+    for entry in fs::read_dir(staging).map_err(io)? {
+        let file = entry.map_err(io)?.path();
+        let name = folder_name(&file);
+        if name == "bot.json" || name.starts_with('.') || !file.is_file() {
+            continue;
         }
+        let io = |source| BundleError::Io { file: file.clone(), source };
+        let opened = fs::File::open(&file).map_err(io)?;
+        files.insert(name, digest::digest(opened).map_err(io)?);
     }
     let manifest = Manifest { format_version: FORMAT_VERSION, info, files, checks, card };
-    write(folder, MANIFEST, manifest.to_json().as_bytes())
+    write_file(&staging.join("bot.json"), manifest.to_json().as_bytes())?;
+    Ok(manifest)
 }
 
-/// Size and digests of a file.
-pub fn digest(file: &Path) -> Result<FileEntry, BundleError> {
-    let io_error = |source| BundleError::Io { file: file.into(), source };
-    let mut reader = File::open(file).map_err(io_error)?;
-    let mut digester = Digester::new();
-    let mut piece = vec![0; 1 << 20];
-    loop {
-        match reader.read(&mut piece).map_err(io_error)? {
-            0 => return Ok(digester.finish()),
-            n => digester.push(&piece[..n]),
-        }
-    }
+/// The settings under which the card's Python block runs as it stands.
+fn generation_config(config: &Config) -> Value {
+    let eos = config.eos_token_id;
+    json!({
+        "do_sample": true,
+        "temperature": 1.0,
+        "top_k": 50,
+        "top_p": 0.95,
+        "min_length": 10,
+        "max_length": DEFAULT_MAX_TOKENS.min(config.n_positions),
+        "bos_token_id": eos,
+        "eos_token_id": eos,
+        // Without one, `transformers` warns at each call.
+        "pad_token_id": eos,
+    })
 }
 
-fn write_json(folder: &Path, name: &str, value: &Value) -> Result<(), BundleError> {
-    write(folder, name, format!("{value:#}\n").as_bytes())
+fn tokenizer_config(config: &Config, tokenizer: &Tokenizer) -> Value {
+    let eos = tokenizer.tokens().get(tokenizer.eos_id() as usize);
+    json!({
+        "tokenizer_class": "GPT2Tokenizer",
+        "model_max_length": config.n_positions,
+        "bos_token": eos,
+        "eos_token": eos,
+        "unk_token": eos,
+        "add_bos_token": false,
+        "add_prefix_space": false,
+        "clean_up_tokenization_spaces": true,
+    })
 }
 
-fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), BundleError> {
-    let file = folder.join(name);
-    fs::write(&file, bytes).map_err(|source| BundleError::Io { file, source })
+fn write_json(file: &Path, value: &Value) -> Result<(), BundleError> {
+    write_file(file, format!("{value:#}\n").as_bytes())
 }
+
+fn write_file(file: &Path, bytes: &[u8]) -> Result<(), BundleError> {
+    fs::write(file, bytes).map_err(|source| BundleError::Io { file: file.into(), source })
+}
+
+#[cfg(test)]
+mod tests;

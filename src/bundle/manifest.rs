@@ -172,7 +172,8 @@ impl LogitsCheck {
         order.truncate(CHECKED_LARGEST);
         let spread = CHECKED_LOGITS - CHECKED_LARGEST;
         let step = logits.len().div_ceil(spread).max(1);
-        let mut token_ids: Vec<u32> = order.into_iter().chain((0..logits.len() as u32).step_by(step)).collect();
+        let mut token_ids: Vec<u32> =
+            order.into_iter().chain((0..logits.len() as u32).step_by(step)).collect();
         token_ids.sort_unstable();
         token_ids.dedup();
         Self {
@@ -201,25 +202,14 @@ impl LogitsCheck {
 pub enum ManifestError {
     #[error("bot.json is not a bot's description: {0}")]
     Json(#[from] serde_json::Error),
-    #[error(
-        "bot.json has format version {found}, newer than {FORMAT_VERSION}: update huggingtweets"
-    )]
+    #[error("bot.json has format version {found}, newer than {FORMAT_VERSION}: update huggingtweets")]
     Version { found: u32 },
     #[error("bot.json names the file `{name}`, which is no plain file name")]
     FileName { name: String },
     #[error("bot.json: `{name}` has {found} chunk digests for {size} bytes, {expected} expected")]
-    Chunks {
-        name: String,
-        found: usize,
-        expected: u64,
-        size: u64,
-    },
+    Chunks { name: String, found: usize, expected: u64, size: u64 },
     #[error("bot.json: the check of `{name}` lists {ids} ids and {logits} logits")]
-    Check {
-        name: String,
-        ids: usize,
-        logits: usize,
-    },
+    Check { name: String, ids: usize, logits: usize },
     #[error("bot.json names no account")]
     NoHandle,
 }
@@ -229,9 +219,7 @@ impl Manifest {
     pub fn from_json(bytes: &[u8]) -> Result<Self, ManifestError> {
         let manifest: Self = serde_json::from_slice(bytes)?;
         if manifest.format_version > FORMAT_VERSION {
-            return Err(ManifestError::Version {
-                found: manifest.format_version,
-            });
+            return Err(ManifestError::Version { found: manifest.format_version });
         }
         if manifest.info.handles.is_empty() {
             return Err(ManifestError::NoHandle);
@@ -283,10 +271,6 @@ impl BotInfo {
 
     /// `AI BOT`, or `CYBORG` for several accounts, as on the original's card.
     pub fn label(&self) -> &'static str {
-        if self.handles.len() > 1 {
-            "🤖 AI CYBORG 🤖"
-        } else {
-            "🤖 AI BOT 🤖"
-        }
+        if self.handles.len() > 1 { "AI CYBORG 🤖" } else { "AI BOT 🤖" }
     }
 }

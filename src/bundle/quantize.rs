@@ -49,11 +49,7 @@ pub enum QuantizeError {
     #[error("{found} values are no whole number of {dtype} blocks ({BLOCK_LEN} each)")]
     Values { dtype: Dtype, found: usize },
     #[error("{found} bytes are no whole number of {dtype} blocks ({expected} each)")]
-    Bytes {
-        dtype: Dtype,
-        found: usize,
-        expected: usize,
-    },
+    Bytes { dtype: Dtype, found: usize, expected: usize },
     #[error("value {index} is {found}, which no file format here can hold")]
     NotFinite { index: usize, found: f32 },
     #[error("quantisation failed: {0}")]
@@ -95,7 +91,7 @@ impl Dtype {
     /// Bytes of `values` values, if that is a whole number of blocks and fits.
     pub fn size_bytes(self, values: u64) -> Option<u64> {
         let block = self.block_len() as u64;
-        if values % block == 0 {
+        if values.is_multiple_of(block) {
             (values / block).checked_mul(self.block_bytes() as u64)
         } else {
             None
@@ -111,26 +107,17 @@ impl std::fmt::Display for Dtype {
 
 /// Stores values, row-major with rows of whole blocks, little-endian.
 pub fn quantize_rows(values: &[f32], dtype: Dtype) -> Result<Vec<u8>, QuantizeError> {
-    if values.len() % dtype.block_len() != 0 {
-        return Err(QuantizeError::Values {
-            dtype,
-            found: values.len(),
-        });
+    if !values.len().is_multiple_of(dtype.block_len()) {
+        return Err(QuantizeError::Values { dtype, found: values.len() });
     }
-    // Negated so that NaN is caught too.
-    if let Some(index) = values.iter().position(|x| !(x.abs() <= MAX_MAGNITUDE)) {
-        return Err(QuantizeError::NotFinite {
-            index,
-            found: values[index],
-        });
+    let unusable = |x: &f32| !x.is_finite() || x.abs() > MAX_MAGNITUDE;
+    if let Some(index) = values.iter().position(unusable) {
+        return Err(QuantizeError::NotFinite { index, found: values[index] });
     }
     let ggml = match dtype {
         Dtype::F32 => return Ok(values.iter().flat_map(|x| x.to_le_bytes()).collect()),
         Dtype::F16 => {
-            return Ok(values
-                .iter()
-                .flat_map(|&x| f16::from_f32(x).to_le_bytes())
-                .collect());
+            return Ok(values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect());
         }
         Dtype::Q8_0 => GgmlDType::Q8_0,
         Dtype::Q4_0 => GgmlDType::Q4_0,
@@ -148,12 +135,8 @@ pub fn quantize_rows(values: &[f32], dtype: Dtype) -> Result<Vec<u8>, QuantizeEr
 /// The values that stored bytes stand for; any alignment.
 pub fn dequantize_rows(bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>, QuantizeError> {
     let expected = dtype.block_bytes();
-    if bytes.len() % expected != 0 {
-        return Err(QuantizeError::Bytes {
-            dtype,
-            found: bytes.len(),
-            expected,
-        });
+    if !bytes.len().is_multiple_of(expected) {
+        return Err(QuantizeError::Bytes { dtype, found: bytes.len(), expected });
     }
     let mut values = Vec::with_capacity(bytes.len() / expected * dtype.block_len());
     for block in bytes.chunks_exact(expected) {
@@ -166,16 +149,8 @@ pub fn dequantize_rows(bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>, QuantizeE
             }
             (Dtype::Q4_0, [a, b, codes @ ..]) => {
                 let scale = f16::from_le_bytes([*a, *b]).to_f32();
-                values.extend(
-                    codes
-                        .iter()
-                        .map(|&code| f32::from((code & 15) as i8 - 8) * scale),
-                );
-                values.extend(
-                    codes
-                        .iter()
-                        .map(|&code| f32::from((code >> 4) as i8 - 8) * scale),
-                );
+                values.extend(codes.iter().map(|&code| f32::from((code & 15) as i8 - 8) * scale));
+                values.extend(codes.iter().map(|&code| f32::from((code >> 4) as i8 - 8) * scale));
             }
             // `chunks_exact` gives blocks of the length asked for.
             _ => {}
@@ -214,20 +189,11 @@ mod tests {
 
     #[test]
     fn reading_agrees_with_candle() {
-        let values: Vec<f32> = (0..256)
-            .map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.013)
-            .collect();
-        for (ours, theirs) in [
-            (Dtype::Q8_0, GgmlDType::Q8_0),
-            (Dtype::Q4_0, GgmlDType::Q4_0),
-        ] {
+        let values: Vec<f32> = (0..256).map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.013).collect();
+        for (ours, theirs) in [(Dtype::Q8_0, GgmlDType::Q8_0), (Dtype::Q4_0, GgmlDType::Q4_0)] {
             let bytes = quantize_rows(&values, ours).unwrap();
             assert_eq!(bytes.len() as u64, ours.size_bytes(256).unwrap());
-            assert_eq!(
-                dequantize_rows(&bytes, ours).unwrap(),
-                candle_values(&values, theirs),
-                "{ours}"
-            );
+            assert_eq!(dequantize_rows(&bytes, ours).unwrap(), candle_values(&values, theirs), "{ours}");
         }
     }
 

@@ -1,7 +1,12 @@
 //! A folder written aside and renamed into place: whoever looks sees the old
 //! folder, the whole new one or none, whatever goes wrong in between.
+//!
+//! [`Staging`] makes a new folder; [`Patch`] changes files of one that exists,
+//! and leaves alone what else lies in it.
 
 use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -16,6 +21,11 @@ pub enum StagingError {
     Exists { out: PathBuf },
     #[error("{} is no name for a folder to write: choose another --out", out.display())]
     NoName { out: PathBuf },
+    #[error(
+        "{} does not look like a bot's folder (config.json and no folders within), so --force does not replace it: choose another --out",
+        out.display()
+    )]
+    NotABot { out: PathBuf },
     #[error("{} could not be written: {source}", out.display())]
     Io { out: PathBuf, source: io::Error },
 }
@@ -34,15 +44,14 @@ pub struct Staging {
 
 impl Staging {
     /// Begins a folder that will be `out`. Its parents are made as needed; an
-    /// existing `out` is an error unless `force` is set.
+    /// existing `out` is an error unless `force` is set and it is a bot's
+    /// folder, or empty.
     pub fn create(out: &Path, force: bool) -> Result<Self, StagingError> {
         let out = out.to_path_buf();
         let Some(name) = out.file_name() else {
             return Err(StagingError::NoName { out });
         };
-        if !force && exists(&out) {
-            return Err(StagingError::Exists { out });
-        }
+        check_target(&out, force)?;
         let prefix = format!(".{}.partial-", name.to_string_lossy());
         let parent = match out.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
@@ -50,20 +59,13 @@ impl Staging {
         };
         let make = || {
             fs::create_dir_all(&parent)?;
-            let temporary = tempfile::Builder::new()
-                .prefix(&prefix)
-                .tempdir_in(&parent)?;
+            let temporary = tempfile::Builder::new().prefix(&prefix).tempdir_in(&parent)?;
             let inner = temporary.path().join("new");
             fs::create_dir(&inner)?;
             io::Result::Ok((temporary, inner))
         };
         match make() {
-            Ok((temporary, inner)) => Ok(Self {
-                temporary,
-                inner,
-                out,
-                force,
-            }),
+            Ok((temporary, inner)) => Ok(Self { temporary, inner, out, force }),
             Err(source) => Err(StagingError::Io { out, source }),
         }
     }
@@ -75,17 +77,11 @@ impl Staging {
 
     /// Puts the folder in its place; with `force` an older one goes.
     pub fn commit(self) -> Result<(), StagingError> {
-        let error = |source| StagingError::Io {
-            out: self.out.clone(),
-            source,
-        };
+        let error = |source| StagingError::Io { out: self.out.clone(), source };
+        // Somebody may have made it meanwhile.
+        check_target(&self.out, self.force)?;
         if !exists(&self.out) {
             return fs::rename(&self.inner, &self.out).map_err(error);
-        }
-        if !self.force {
-            return Err(StagingError::Exists {
-                out: self.out.clone(),
-            });
         }
         // The old one is deleted with the temporary folder it moves into.
         let old = self.temporary.path().join("old");
@@ -96,6 +92,100 @@ impl Staging {
             error(source)
         })
     }
+}
+
+/// New files for a folder that exists. They are made in a copy of it, beside
+/// it; large files are shared with the original, so they must be replaced
+/// ([`Patch::replace`]) and never written in place.
+#[derive(Debug)]
+pub struct Patch {
+    temporary: TempDir,
+    folder: PathBuf,
+    /// Files that are the original's own.
+    shared: BTreeSet<OsString>,
+}
+
+/// Files of this size and more are shared, not copied.
+const SHARED_BYTES: u64 = 1 << 20;
+
+impl Patch {
+    /// Copies the files of `folder`, not its subfolders.
+    pub fn begin(folder: &Path) -> Result<Self, StagingError> {
+        let error = |source| StagingError::Io { out: folder.to_path_buf(), source };
+        let folder = folder.canonicalize().map_err(error)?;
+        let parent = folder.parent().unwrap_or(&folder);
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let temporary = tempfile::Builder::new()
+            .prefix(&format!(".{name}.partial-"))
+            .tempdir_in(parent)
+            .map_err(error)?;
+        let mut shared = BTreeSet::new();
+        for entry in fs::read_dir(&folder).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            let (from, to) = (entry.path(), temporary.path().join(entry.file_name()));
+            let large = match fs::metadata(&from) {
+                Ok(metadata) if metadata.is_file() => metadata.len() >= SHARED_BYTES,
+                _ => continue,
+            };
+            if large && fs::hard_link(&from, &to).is_ok() {
+                shared.insert(entry.file_name());
+            } else {
+                fs::copy(&from, &to).map_err(error)?;
+            }
+        }
+        Ok(Self { temporary, folder, shared })
+    }
+
+    /// The copy.
+    pub fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Removes a file from the copy, so that a new one can be written.
+    pub fn replace(&mut self, name: &str) -> Result<(), StagingError> {
+        self.shared.remove(OsStr::new(name));
+        match fs::remove_file(self.path().join(name)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(StagingError::Io { out: self.folder.join(name), source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves the files that are not shared into the folder, `bot.json`, which
+    /// vouches for the others, last.
+    pub fn commit(self) -> Result<(), StagingError> {
+        let error = |source| StagingError::Io { out: self.folder.clone(), source };
+        let entries = fs::read_dir(self.path()).map_err(error)?;
+        let names: io::Result<Vec<OsString>> = entries.map(|entry| entry.map(|e| e.file_name())).collect();
+        let mut names = names.map_err(error)?;
+        names.sort_by_key(|name| name == "bot.json");
+        for name in names.into_iter().filter(|name| !self.shared.contains(name)) {
+            fs::rename(self.path().join(&name), self.folder.join(&name)).map_err(error)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a folder may be put at `out`. `--force --out ~` must not delete a
+/// home, nor a checkout its history: a bot's folder has only files in it.
+fn check_target(out: &Path, force: bool) -> Result<(), StagingError> {
+    if !exists(out) {
+        return Ok(());
+    }
+    if !force {
+        return Err(StagingError::Exists { out: out.to_path_buf() });
+    }
+    let not_a_bot = || StagingError::NotABot { out: out.to_path_buf() };
+    let mut empty = true;
+    for entry in fs::read_dir(out).map_err(|_| not_a_bot())? {
+        let is_folder = entry.and_then(|e| e.file_type()).map_or(true, |kind| kind.is_dir());
+        if is_folder {
+            return Err(not_a_bot());
+        }
+        empty = false;
+    }
+    if empty || out.join("config.json").is_file() { Ok(()) } else { Err(not_a_bot()) }
 }
 
 /// Also true of a link that leads nowhere.
@@ -142,13 +232,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("bot");
         fs::create_dir(&out).unwrap();
-        fs::write(out.join("old"), "").unwrap();
+        fs::write(out.join("config.json"), "old").unwrap();
         let error = Staging::create(&out, false).unwrap_err();
         assert!(error.to_string().contains("--force"), "{error}");
 
         let staging = Staging::create(&out, true).unwrap();
         fs::write(staging.path().join("new"), "").unwrap();
-        assert_eq!(entries(&out), ["old"]);
+        assert_eq!(entries(&out), ["config.json"]);
         staging.commit().unwrap();
         assert_eq!(entries(&out), ["new"]);
         assert_eq!(entries(dir.path()), ["bot"]);
@@ -156,9 +246,55 @@ mod tests {
 
     #[test]
     fn a_path_without_a_name_is_an_error() {
-        assert!(matches!(
-            Staging::create(Path::new(".."), true),
-            Err(StagingError::NoName { .. })
-        ));
+        assert!(matches!(Staging::create(Path::new(".."), true), Err(StagingError::NoName { .. })));
+    }
+
+    #[test]
+    fn force_does_not_replace_what_is_no_bot() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("home");
+        fs::create_dir(&home).unwrap();
+        fs::write(home.join("letter.txt"), "").unwrap();
+        for out in [home.clone(), home.join("letter.txt")] {
+            assert!(matches!(Staging::create(&out, true), Err(StagingError::NotABot { .. })));
+        }
+        fs::write(home.join("config.json"), "{}").unwrap();
+        fs::create_dir(home.join(".git")).unwrap();
+        assert!(matches!(Staging::create(&home, true), Err(StagingError::NotABot { .. })));
+    }
+
+    #[test]
+    fn a_folder_made_meanwhile_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("bot");
+        let staging = Staging::create(&out, false).unwrap();
+        fs::create_dir(&out).unwrap();
+        fs::write(out.join("config.json"), "theirs").unwrap();
+        assert!(matches!(staging.commit(), Err(StagingError::Exists { .. })));
+        assert_eq!(entries(dir.path()), ["bot"]);
+        assert_eq!(entries(&out), ["config.json"]);
+    }
+
+    #[test]
+    fn a_patch_changes_its_files_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("bot");
+        fs::create_dir_all(folder.join(".git")).unwrap();
+        let large = vec![7; SHARED_BYTES as usize];
+        fs::write(folder.join("a.gguf"), &large).unwrap();
+        fs::write(folder.join("b.gguf"), &large).unwrap();
+        fs::write(folder.join("bot.json"), "old").unwrap();
+
+        let mut patch = Patch::begin(&folder).unwrap();
+        patch.replace("b.gguf").unwrap();
+        fs::write(patch.path().join("b.gguf"), "new").unwrap();
+        fs::write(patch.path().join("bot.json"), "new").unwrap();
+        assert_eq!(fs::read(folder.join("b.gguf")).unwrap(), large, "nothing changes before the commit");
+        patch.commit().unwrap();
+        assert_eq!(fs::read(folder.join("a.gguf")).unwrap(), large);
+        assert_eq!(fs::read(folder.join("b.gguf")).unwrap(), b"new");
+        assert_eq!(fs::read(folder.join("bot.json")).unwrap(), b"new");
+        assert_eq!(entries(dir.path()), ["bot"]);
+        assert!(folder.join(".git").is_dir());
     }
 }

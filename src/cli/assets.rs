@@ -7,7 +7,13 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::bundle::Manifest;
+use tempfile::TempDir;
+
+use super::convert;
+use crate::bundle::{
+    Manifest,
+    folder::{BotFolder, folder_name},
+};
 
 /// The bot within the assets, and under the served address.
 pub const BOT_FOLDER: &str = "bot";
@@ -17,6 +23,8 @@ pub const BOT_FOLDER: &str = "bot";
 pub struct Bot {
     pub dir: PathBuf,
     pub manifest: Manifest,
+    /// Holds a bundle made for this run, of a folder that was none.
+    _made: Option<TempDir>,
 }
 
 /// The folder of the built page: the one named, else `share/huggingtweets`
@@ -40,16 +48,21 @@ pub fn locate(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// Opens a bundle by its `bot.json`.
+/// Opens a bundle by its `bot.json`; of a Hugging Face folder without one, a
+/// bundle is made that lasts as long as the result.
 pub fn open_bot(dir: &Path) -> anyhow::Result<Bot> {
     let path = dir.join("bot.json");
     let json = match fs::read(&path) {
         Ok(json) => json,
         Err(error) if error.kind() == io::ErrorKind::NotFound && dir.join("config.json").is_file() => {
-            bail!(
-                "{dir} has no bot.json: `huggingtweets convert {dir} --out BOT` makes a bot of it",
+            eprintln!(
+                "{dir} has no bot.json: making a bot of it (`huggingtweets convert {dir} --out BOT` keeps one)",
                 dir = dir.display()
-            )
+            );
+            let made = tempfile::tempdir().context("cannot make a temporary folder")?;
+            convert::write(&BotFolder::open(dir)?, &folder_name(dir), made.path())?;
+            let bot = open_bot(made.path())?;
+            return Ok(Bot { _made: Some(made), ..bot });
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             bail!("{} is no bot's folder: it has no bot.json", dir.display())
@@ -57,7 +70,7 @@ pub fn open_bot(dir: &Path) -> anyhow::Result<Bot> {
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
     let manifest = Manifest::from_json(&json).with_context(|| dir.display().to_string())?;
-    Ok(Bot { dir: dir.into(), manifest })
+    Ok(Bot { dir: dir.into(), manifest, _made: None })
 }
 
 /// In order of preference.
@@ -97,7 +110,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(open_bot(dir.path()).unwrap_err().to_string().contains("no bot.json"));
         fs::write(dir.path().join("config.json"), "{}").unwrap();
-        assert!(open_bot(dir.path()).unwrap_err().to_string().contains("convert"));
+        assert!(open_bot(dir.path()).unwrap_err().to_string().contains("config.json"));
         fs::write(dir.path().join("bot.json"), "{").unwrap();
         let error = format!("{:#}", open_bot(dir.path()).unwrap_err());
         assert!(error.contains("bot.json") && !error.contains('\n'), "{error}");

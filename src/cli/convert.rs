@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::finish;
 use crate::bundle::{
-    folder::{self, BotFolder, BundleParts, CheckpointDtype},
+    checkpoint::CheckpointDtype,
+    folder::{self, BotFolder, BundleParts},
     hub,
     manifest::{BotInfo, Provenance},
     staging::Staging,
@@ -33,36 +34,66 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
+    // First, so that no download is for nothing.
     let staging = Staging::create(&args.out, args.force)?;
-    let bot = BotFolder::open(&source_folder(&args.source)?)?;
-    let mut info = bot.manifest.as_ref().map(|m| m.info.clone()).unwrap_or_else(|| unknown(&args.source, &bot));
+    let folder = source_folder(&args.source)?;
+    let bot = BotFolder::open(&folder)?;
+    let name =
+        if folder.ends_with(&args.source) { folder::folder_name(&folder) } else { args.source.clone() };
+    let mut info = info(&bot, &name);
     if let Some(handle) = args.handle {
         info.handles = vec![handle.trim_start_matches('@').to_owned()];
     }
     info.name = args.name.unwrap_or(info.name);
-    let weights = bot.weights()?;
-    folder::write_bundle(
-        staging.path(),
-        &BundleParts {
-            config: &bot.config,
-            tokenizer: &bot.tokenizer,
-            name: &info.name,
-            weights: &weights,
-            dtype: dtype(&args.dtype),
-        },
-    )?;
-    drop(weights);
-    finish::finish_bundle(staging.path(), info)?;
+    write_as(&bot, info, dtype(&args.dtype), staging.path())?;
     staging.commit()?;
     eprintln!("Wrote {}", args.out.display());
     Ok(())
 }
 
+/// Writes a bundle of an opened folder into an empty one. `base` is what to
+/// call it where it has no `bot.json`.
+pub fn write(bot: &BotFolder, base: &str, out: &Path) -> anyhow::Result<()> {
+    write_as(bot, info(bot, base), CheckpointDtype::F32, out)
+}
+
+fn write_as(bot: &BotFolder, info: BotInfo, dtype: CheckpointDtype, out: &Path) -> anyhow::Result<()> {
+    let weights = bot.weights()?;
+    let parts = BundleParts {
+        config: &bot.config,
+        tokenizer: &bot.tokenizer,
+        name: &info.name,
+        weights: &weights,
+        dtype,
+        all_4bit: false,
+    };
+    folder::write_bundle(out, &parts)?;
+    drop(weights);
+    finish::finish_bundle(out, info)
+}
+
+/// What a bot says of itself, or what can be said of one without `bot.json`.
+pub fn info(bot: &BotFolder, base: &str) -> BotInfo {
+    if let Some(manifest) = &bot.manifest {
+        return manifest.info.clone();
+    }
+    let name = base.rsplit('/').next().unwrap_or(base).to_owned();
+    BotInfo {
+        handles: vec![name.clone()],
+        name,
+        provenance: Provenance {
+            made_with: super::MADE_WITH.into(),
+            base: Some(base.into()),
+            ..Provenance::default()
+        },
+        ..BotInfo::default()
+    }
+}
+
 /// The folder of a local path, or of a repository once fetched.
 pub fn source_folder(source: &str) -> anyhow::Result<PathBuf> {
     let path = Path::new(source);
-    let repository = source.split('/').count() == 2 && !source.starts_with(['.', '/', '~']);
-    if path.exists() || !(repository || source == "gpt2") {
+    if path.exists() || !hub::is_repo_name(source) {
         return Ok(path.to_path_buf());
     }
     Ok(hub::fetch(source)?)
@@ -71,14 +102,4 @@ pub fn source_folder(source: &str) -> anyhow::Result<PathBuf> {
 /// `--dtype`'s value.
 pub fn dtype(name: &str) -> CheckpointDtype {
     if name == "f16" { CheckpointDtype::F16 } else { CheckpointDtype::F32 }
-}
-
-fn unknown(source: &str, bot: &BotFolder) -> BotInfo {
-    let name = source.rsplit('/').find(|part| !part.is_empty() && *part != ".").map_or_else(|| bot.name(), str::to_owned);
-    BotInfo {
-        handles: vec![name.clone()],
-        name,
-        provenance: Provenance { made_with: super::MADE_WITH.into(), ..Provenance::default() },
-        ..BotInfo::default()
-    }
 }

@@ -122,10 +122,7 @@ impl Corpus {
     fn expand(kept: usize, seed: u64) -> Result<Corpus, GrammarError> {
         let grammar = grammar()?;
         let stays = 100 - RETWEETS_PERCENT - SHORT_PERCENT;
-        let (retweets, short) = (
-            kept * RETWEETS_PERCENT / stays,
-            kept * SHORT_PERCENT / stays,
-        );
+        let (retweets, short) = (kept * RETWEETS_PERCENT / stays, kept * SHORT_PERCENT / stays);
         let fits = |text: &str| weighted_chars(text) + " ".len() + LINK_WEIGHT <= MAX_WEIGHTED;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(1);
@@ -151,20 +148,9 @@ impl Corpus {
         let posts = texts.into_iter().map(|(text, link)| {
             created_unix_s += 60 + draw(&mut rng, PAUSE_MAX_S) as i64;
             id += ID_STEP + draw(&mut rng, ID_STEP);
-            Post {
-                text,
-                link,
-                created_unix_s,
-                id,
-                likes: draw(&mut rng, 200),
-            }
+            Post { text, link, created_unix_s, id, likes: draw(&mut rng, 200) }
         });
-        Ok(Corpus {
-            posts: posts.collect(),
-            kept,
-            retweets,
-            short,
-        })
+        Ok(Corpus { posts: posts.collect(), kept, retweets, short })
     }
 
     /// The bytes of the zip.
@@ -205,14 +191,8 @@ impl Corpus {
         add("data/tweets.js", part("tweets", &Value::Array(tweets))?)?;
         add("data/deleted-tweets.js", part("deleted_tweets", &deleted)?)?;
         let manifest = serde_json::to_string_pretty(&manifest)?;
-        add(
-            "data/manifest.js",
-            format!("window.__THAR_CONFIG = {manifest}\n"),
-        )?;
-        add(
-            "Your archive.html",
-            format!("<!doctype html>\n<title>{NAME}</title>\n<p>{BIO}</p>\n"),
-        )?;
+        add("data/manifest.js", format!("window.__THAR_CONFIG = {manifest}\n"))?;
+        add("Your archive.html", format!("<!doctype html>\n<title>{NAME}</title>\n<p>{BIO}</p>\n"))?;
         Ok(zip.finish()?.into_inner())
     }
 }
@@ -371,10 +351,7 @@ mod tests {
             assert!(!text.contains(['{', '}', '[', ']', '|', '\\']), "{text}");
             assert!(!text.contains("  ") && text.trim() == text, "{text}");
             assert!(!text.contains(" .") && !text.contains(".."), "{text}");
-            assert!(
-                !text.contains("the the ") && !text.contains(" a a "),
-                "{text}"
-            );
+            assert!(!text.contains("the the ") && !text.contains(" a a "), "{text}");
         }
     }
 
@@ -440,10 +417,7 @@ mod tests {
         let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
         let mut read = |name: &str, prefix: &str| -> Value {
             let mut text = String::new();
-            zip.by_name(name)
-                .unwrap()
-                .read_to_string(&mut text)
-                .unwrap();
+            zip.by_name(name).unwrap().read_to_string(&mut text).unwrap();
             let (before, json) = text.split_once('=').unwrap();
             assert_eq!(before.trim(), prefix);
             serde_json::from_str(json).unwrap()
@@ -461,10 +435,7 @@ mod tests {
         let tweets = read("data/tweets.js", "window.YTD.tweets.part0");
         let tweets = tweets.as_array().unwrap();
         assert_eq!(tweets.len(), corpus().posts.len());
-        let texts: Vec<&str> = tweets
-            .iter()
-            .map(|t| t["tweet"]["full_text"].as_str().unwrap())
-            .collect();
+        let texts: Vec<&str> = tweets.iter().map(|t| t["tweet"]["full_text"].as_str().unwrap()).collect();
         assert!(!texts.contains(&DELETED));
         for exercised in ["&amp;", "&gt;", " https://", "\n"] {
             assert!(texts.iter().any(|t| t.contains(exercised)), "{exercised:?}");
@@ -472,23 +443,14 @@ mod tests {
         let first = &tweets[0]["tweet"];
         assert!(first["id_str"].is_string() && first["favorite_count"].is_string());
         assert_eq!(first["retweeted"], false);
-        assert!(
-            first["created_at"]
-                .as_str()
-                .unwrap()
-                .ends_with(" +0000 2019")
-        );
+        assert!(first["created_at"].as_str().unwrap().ends_with(" +0000 2019"));
     }
 
     #[test]
     fn a_folder_that_is_not_there_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("none/demo.zip");
-        let args = Args {
-            out: out.clone(),
-            posts: 20,
-            seed: 1,
-        };
+        let args = Args { out: out.clone(), posts: 20, seed: 1 };
         let error = format!("{:#}", run(args).unwrap_err());
         assert!(error.contains(&out.display().to_string()), "{error}");
         assert!(!error.contains('\n'));
@@ -496,9 +458,6 @@ mod tests {
 
     #[test]
     fn dates_are_written_as_x_writes_them() {
-        assert_eq!(
-            created_at(FIRST_POST_UNIX_S).unwrap(),
-            "Tue Jan 01 00:00:00 +0000 2019"
-        );
+        assert_eq!(created_at(FIRST_POST_UNIX_S).unwrap(), "Tue Jan 01 00:00:00 +0000 2019");
     }
 }

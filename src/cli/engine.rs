@@ -1,10 +1,6 @@
 //! The browser's engine, opened natively from a bot folder.
 
-use std::{
-    fs::File,
-    io::Read,
-    path::Path,
-};
+use std::{fs::File, io::Read, path::Path};
 
 use anyhow::Context;
 
@@ -21,7 +17,7 @@ const PIECE_BYTES: usize = 1 << 20;
 /// quantised here from the checkpoint, with the same blocks as a result.
 pub fn open(bot: &BotFolder, precision: Precision, level: Level) -> anyhow::Result<Model<Cpu>> {
     if precision != Precision::F32
-        && let Some(path) = bot.gguf_path(precision)
+        && let Some(path) = bot.precision_path(precision)
     {
         return open_gguf(&path, level);
     }

@@ -6,7 +6,10 @@ use serde_json::json;
 
 use super::engine;
 use crate::{
-    backend::{Batch, CacheShape, cpu::{Cpu, Level}},
+    backend::{
+        Batch, CacheShape,
+        cpu::{Cpu, Level},
+    },
     bundle::{Precision, folder::BotFolder},
     gpt2::Model,
     tweets,
@@ -41,7 +44,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut results = Vec::new();
     for precision in Precision::ALL {
         // A bundle lacks nothing; of a bare folder the checkpoint is all there is.
-        if precision != Precision::F32 && bot.gguf_path(precision).is_none() {
+        if precision != Precision::F32 && bot.precision_path(precision).is_none() {
             continue;
         }
         let mut model = engine::open(&bot, precision, Level::Simd)?;

@@ -62,7 +62,7 @@ fn checks(bot: &BotFolder) -> anyhow::Result<BTreeMap<String, LogitsCheck>> {
     ids.truncate(bot.config.n_positions);
     let mut checks = BTreeMap::new();
     for precision in [Precision::Q8_0, Precision::Q4_0] {
-        if let Some(path) = bot.gguf_path(precision) {
+        if let Some(path) = bot.precision_path(precision) {
             let mut model = engine::open_gguf(&path, Level::Simd)?;
             let shape = CacheShape { prompt: ids.len(), drafts: 0, tail: 0 };
             let logits = model.forward(&Batch::prompt(&ids, vec![ids.len() - 1], shape))?;

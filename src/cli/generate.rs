@@ -95,7 +95,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     let seconds = started.elapsed().as_secs_f64();
-    let finished = done.into_iter().flatten().enumerate();
+    let finished = done.into_iter().enumerate().filter_map(|(index, done)| Some((index, done?)));
     if args.json {
         let list: Vec<_> = finished
             .map(|(index, (text, reason, tokens))| {

@@ -16,6 +16,7 @@ mod finish;
 mod generate;
 mod import;
 mod inspect;
+mod measure;
 mod quantize;
 mod serve;
 mod site;

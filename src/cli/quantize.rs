@@ -1,50 +1,55 @@
-//! `huggingtweets quantize`: writes one GGUF of a bot again.
+//! `huggingtweets quantize`: one GGUF file of a bot, written again.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
-
-use super::finish;
+use super::{UsageError, finish};
 use crate::bundle::{
     Precision,
-    folder::{self, BotFolder, BundleParts, CheckpointDtype},
+    checkpoint::CheckpointDtype,
+    folder::{self, BotFolder, BundleParts},
+    staging::Patch,
 };
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The bot: a bundle, or any GPT-2 in a Hugging Face folder
+    /// The bot's folder, or any GPT-2 in the Hugging Face layout
     #[arg(value_name = "DIR")]
-    model: PathBuf,
+    folder: PathBuf,
     /// q8_0 or q4_0
-    #[arg(long, value_name = "PRECISION", value_parser = ["q8_0", "q4_0"])]
-    to: String,
+    #[arg(long, value_name = "PRECISION")]
+    to: Precision,
+    /// With q4_0: store the token embedding, which is also the head, in 4 bits too
+    #[arg(long)]
+    all_4bit: bool,
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let precision: Precision = args.to.parse()?;
-    let bot = BotFolder::open(&args.model)?;
+    if args.to == Precision::F32 {
+        return Err(UsageError("--to is f32; quantize writes q8_0 or q4_0".into()).into());
+    }
+    if args.all_4bit && args.to != Precision::Q4_0 {
+        return Err(UsageError(format!("--all-4bit goes with --to q4_0, not {}", args.to)).into());
+    }
+    let bot = BotFolder::open(&args.folder)?;
     let weights = bot.weights()?;
-    // Aside, in the folder itself: on the same disk, and gone if anything fails.
-    let aside = tempfile::Builder::new()
-        .prefix(".quantize-")
-        .tempdir_in(&args.model)
-        .with_context(|| format!("{}: cannot be written", args.model.display()))?;
+    let mut patch = Patch::begin(&args.folder)?;
+    patch.replace(args.to.file_name())?;
     let name = bot.name();
     let parts = BundleParts {
         config: &bot.config,
         tokenizer: &bot.tokenizer,
-        name: &name,
         weights: &weights,
         dtype: CheckpointDtype::F32,
+        name: &name,
+        all_4bit: args.all_4bit,
     };
-    folder::write_gguf(aside.path(), &parts, precision)?;
-    let file = args.model.join(precision.file_name());
-    fs::rename(aside.path().join(precision.file_name()), &file)
-        .with_context(|| format!("{}: cannot be written", file.display()))?;
-    drop(aside);
-    if let Some(manifest) = &bot.manifest {
-        finish::finish_with(&bot, manifest.info.clone(), manifest.card.clone().unwrap_or_default())?;
+    folder::write_gguf(patch.path(), &parts, args.to)?;
+    // A folder of another program has no bot.json to keep true, and gets none.
+    if let Some(manifest) = bot.manifest {
+        let changed = BotFolder::open(patch.path())?;
+        finish::finish_with(&changed, manifest.info, manifest.card.unwrap_or_default())?;
     }
-    println!("{}: {} bytes", file.display(), fs::metadata(&file)?.len());
+    patch.commit()?;
+    eprintln!("{}", args.folder.join(args.to.file_name()).display());
     Ok(())
 }

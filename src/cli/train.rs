@@ -151,6 +151,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             name: &info.name,
             weights: &weights,
             dtype: convert::dtype(args.dtype.as_deref().unwrap_or(default_dtype)),
+            all_4bit: false,
         },
     )?;
     drop((weights, model));
@@ -170,8 +171,11 @@ fn check_settings(args: &Args) -> anyhow::Result<()> {
         (args.lr > 0.0 && args.lr.is_finite(), "--lr must be over 0"),
         (args.context.is_none_or(|c| c >= 2), "--context must be at least 2"),
         (args.vocab_size >= 257, "--vocab-size must be at least 257"),
-        (args.layers > 0 && args.channels > 0 && args.heads > 0, "--layers, --channels and --heads must be at least 1"),
-        (args.heads == 0 || args.channels % args.heads == 0, "--channels must be a multiple of --heads"),
+        (
+            args.layers > 0 && args.channels > 0 && args.heads > 0,
+            "--layers, --channels and --heads must be at least 1",
+        ),
+        (args.channels.is_multiple_of(args.heads.max(1)), "--channels must be a multiple of --heads"),
     ] {
         if !ok {
             return Err(UsageError(problem.into()).into());
@@ -281,7 +285,7 @@ fn show(bar: &ProgressBar, step: &Step) {
     bar.set_position(step.index as u64 + 1);
     let text = format!("loss {:.3}  {:.0} tokens/s", step.loss, step.tokens_per_s);
     let every = (step.steps / 20).max(1);
-    if !std::io::stderr().is_terminal() && ((step.index + 1) % every == 0 || step.index == 0) {
+    if !std::io::stderr().is_terminal() && ((step.index + 1).is_multiple_of(every) || step.index == 0) {
         eprintln!("step {}/{}  {text}", step.index + 1, step.steps);
     }
     bar.set_message(text);

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use thiserror::Error;
 
 use super::{
-    Config, Model, names,
+    Config, Model,
     model::{Layer, Linear, Norm, Parts},
+    names,
 };
 use crate::backend::{Backend, BackendError, Dtype};
 

@@ -72,10 +72,9 @@ impl Config {
                 });
             }
         }
-        for (field, default, expected) in [
-            ("scale_attn_weights", true, "true"),
-            ("scale_attn_by_inverse_layer_idx", false, "false"),
-        ] {
+        for (field, default, expected) in
+            [("scale_attn_weights", true, "true"), ("scale_attn_by_inverse_layer_idx", false, "false")]
+        {
             if let Some(found) = v.get(field).and_then(Value::as_bool)
                 && found != default
             {
@@ -123,7 +122,7 @@ impl Config {
                 return Err(ConfigError::Field { field, found: value.to_string() });
             }
         }
-        if self.n_embd % self.n_head != 0 {
+        if !self.n_embd.is_multiple_of(self.n_head) {
             return Err(ConfigError::Heads { n_embd: self.n_embd, n_head: self.n_head });
         }
         Ok(())
@@ -166,10 +165,7 @@ fn dimension(v: &Value, field: &'static str, or: Option<&str>) -> Result<usize, 
         .and_then(Value::as_u64)
         .filter(|&n| (1..=MAX_DIMENSION).contains(&n))
         .map(|n| n as usize)
-        .ok_or_else(|| ConfigError::Field {
-            field,
-            found: found.map_or("nothing".into(), Value::to_string),
-        })
+        .ok_or_else(|| ConfigError::Field { field, found: found.map_or("nothing".into(), Value::to_string) })
 }
 
 fn number(v: &Value, field: &'static str, default: f32) -> Result<f32, ConfigError> {

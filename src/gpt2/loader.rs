@@ -160,11 +160,7 @@ impl Loader {
     }
 }
 
-fn take_tensor(
-    assembly: &mut Assembly<Cpu>,
-    entry: &TensorEntry,
-    bytes: &[u8],
-) -> Result<(), AssembleError> {
+fn take_tensor(assembly: &mut Assembly<Cpu>, entry: &TensorEntry, bytes: &[u8]) -> Result<(), AssembleError> {
     if names::is_vector(&entry.name) {
         let f16 = entry.dtype == quantize::Dtype::F16;
         return assembly.vector(&entry.name, if f16 { f16_values(bytes) } else { f32_values(bytes) });

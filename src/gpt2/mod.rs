@@ -8,7 +8,7 @@ pub mod loader;
 pub mod model;
 pub mod names;
 
-pub use assemble::{Assembly, AssembleError};
+pub use assemble::{AssembleError, Assembly};
 pub use config::{Config, ConfigError};
 pub use from_weights::{FromWeightsError, from_weights};
 pub use loader::{LoadError, Loaded, Loader};

@@ -58,7 +58,12 @@ pub fn tensors(config: &Config) -> Vec<Tensor> {
     };
     let mut all = vec![
         tensor("wte.weight".into(), "token_embd.weight".into(), &[config.vocab_size, c], TokenEmbedding),
-        tensor("wpe.weight".into(), "position_embd.weight".into(), &[config.n_positions, c], PositionEmbedding),
+        tensor(
+            "wpe.weight".into(),
+            "position_embd.weight".into(),
+            &[config.n_positions, c],
+            PositionEmbedding,
+        ),
     ];
     for layer in 0..config.n_layer {
         let parts: [(&str, &str, &[usize], Role); 12] = [

@@ -67,10 +67,20 @@ impl Params {
     /// Checks every setting against its range.
     pub fn validate(&self) -> Result<(), ParamsError> {
         let in_range = [
-            ("temperature", self.temperature, self.temperature >= 0.0 && self.temperature.is_finite(), "0 (greedy) or more"),
+            (
+                "temperature",
+                self.temperature,
+                self.temperature >= 0.0 && self.temperature.is_finite(),
+                "0 (greedy) or more",
+            ),
             ("top_p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "over 0 and at most 1"),
             ("min_p", self.min_p, (0.0..=1.0).contains(&self.min_p), "between 0 and 1"),
-            ("typical_p", self.typical_p, self.typical_p > 0.0 && self.typical_p <= 1.0, "over 0 and at most 1"),
+            (
+                "typical_p",
+                self.typical_p,
+                self.typical_p > 0.0 && self.typical_p <= 1.0,
+                "over 0 and at most 1",
+            ),
             (
                 "repetition_penalty",
                 self.repetition_penalty,

@@ -34,7 +34,8 @@ impl Sampler {
         let candidates = &mut self.candidates;
         candidates.clear();
         // A NaN logit can never be drawn.
-        candidates.extend((0u32..).zip(logits.iter().map(|&l| if l.is_nan() { f32::NEG_INFINITY } else { l })));
+        candidates
+            .extend((0u32..).zip(logits.iter().map(|&l| if l.is_nan() { f32::NEG_INFINITY } else { l })));
         penalise_repetition(candidates, history, params.repetition_penalty);
         forbid_repeated_ngrams(candidates, history, params.no_repeat_ngram);
         if let Some(entry) = forbidden.and_then(|id| candidates.get_mut(id as usize)) {
@@ -197,7 +198,7 @@ fn keep_top_p(probabilities: &[f64], p: f32) -> usize {
 
 /// e^x, the same bits on every target (`libm` would be a platform's choice).
 fn exp(x: f64) -> f64 {
-    const LN2_HIGH: f64 = 6.931_471_803_691_238_2e-1;
+    const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
     const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
     if x < -700.0 {
         return 0.0;
@@ -266,7 +267,8 @@ mod tests {
     fn an_unseen_ngram_stays_allowed() {
         let mut candidates: Vec<(u32, f32)> = (0..5).map(|i| (i, 0.0)).collect();
         forbid_repeated_ngrams(&mut candidates, &[1, 2, 3, 1, 2], 3);
-        let forbidden: Vec<u32> = candidates.iter().filter(|c| c.1 == f32::NEG_INFINITY).map(|c| c.0).collect();
+        let forbidden: Vec<u32> =
+            candidates.iter().filter(|c| c.1 == f32::NEG_INFINITY).map(|c| c.0).collect();
         assert_eq!(forbidden, [3]);
     }
 

@@ -38,11 +38,7 @@ fn assert_reference_cases(tokenizer: &Tokenizer) {
             found.truncate(REFERENCE_TRUNCATION);
         }
         assert_eq!(found, ids, "{text:?}");
-        assert_eq!(
-            tokenizer.decode_with_special(&ids),
-            case["decoded"].as_str().unwrap(),
-            "{text:?}"
-        );
+        assert_eq!(tokenizer.decode_with_special(&ids), case["decoded"].as_str().unwrap(), "{text:?}");
     }
 }
 
@@ -75,10 +71,7 @@ fn truncation_and_padding_are_dropped_on_reading_and_writing() {
     file["padding"] = json!({"strategy": {"Fixed": 50}, "direction": "Right", "pad_id": 0, "pad_type_id": 0, "pad_token": "x"});
     let tokenizer = Tokenizer::from_json(file.to_string().as_bytes()).unwrap();
     let text = "one two three four five six seven eight nine ten";
-    assert_eq!(
-        tokenizer.encode(text).unwrap(),
-        tiny().encode(text).unwrap()
-    );
+    assert_eq!(tokenizer.encode(text).unwrap(), tiny().encode(text).unwrap());
     let written: Value = serde_json::from_str(&tokenizer.to_json()).unwrap();
     assert!(written["truncation"].is_null() && written["padding"].is_null());
 }
@@ -87,10 +80,7 @@ fn truncation_and_padding_are_dropped_on_reading_and_writing() {
 fn the_written_file_is_one_the_tokenizers_crate_reads_alike() {
     let theirs = tokenizers::Tokenizer::from_bytes(tiny().to_json()).unwrap();
     let text = "a<|endoftext|>My dream is 🦀\n  x";
-    assert_eq!(
-        theirs.encode(text, false).unwrap().get_ids(),
-        tiny().encode(text).unwrap()
-    );
+    assert_eq!(theirs.encode(text, false).unwrap().get_ids(), tiny().encode(text).unwrap());
     let ids = tiny().encode(text).unwrap();
     assert_eq!(theirs.decode(&ids, true).unwrap(), tiny().decode(&ids));
 }
@@ -101,12 +91,7 @@ fn a_typed_end_of_text_is_spelled_out() {
     let typed = tokenizer.encode_plain("a<|endoftext|>b").unwrap();
     assert!(!typed.contains(&tokenizer.eos_id()));
     assert_eq!(tokenizer.decode(&typed), "a<|endoftext|>b");
-    assert!(
-        tokenizer
-            .encode("a<|endoftext|>b")
-            .unwrap()
-            .contains(&tokenizer.eos_id())
-    );
+    assert!(tokenizer.encode("a<|endoftext|>b").unwrap().contains(&tokenizer.eos_id()));
 }
 
 #[test]
@@ -121,10 +106,7 @@ fn an_incomplete_character_is_held_back_while_text_grows() {
         shown = text;
     }
     assert_eq!(shown, "ok 🦀!");
-    let cut = ids
-        .iter()
-        .position(|&id| tokenizer.decode(&[id]).contains('\u{FFFD}'))
-        .unwrap();
+    let cut = ids.iter().position(|&id| tokenizer.decode(&[id]).contains('\u{FFFD}')).unwrap();
     assert!(tokenizer.decode(&ids[..=cut]).ends_with('\u{FFFD}'));
 }
 
@@ -132,40 +114,20 @@ fn an_incomplete_character_is_held_back_while_text_grows() {
 fn a_vocabulary_with_a_gap_names_the_missing_id() {
     let mut file: Value = serde_json::from_slice(TINY).unwrap();
     let vocab = file["model"]["vocab"].as_object_mut().unwrap();
-    let last = vocab
-        .iter()
-        .find(|(_, id)| **id == json!(400))
-        .unwrap()
-        .0
-        .clone();
+    let last = vocab.iter().find(|(_, id)| **id == json!(400)).unwrap().0.clone();
     vocab[&last] = json!(4_000_000_000u32);
     let error = Tokenizer::from_json(file.to_string().as_bytes()).unwrap_err();
-    assert!(
-        matches!(error, TokenizerError::Gap { missing: 400, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, TokenizerError::Gap { missing: 400, .. }), "{error}");
 }
 
 #[test]
 fn foreign_pipelines_are_refused_by_name() {
     for (path, value, field) in [
         ("/normalizer", json!({"type": "NFC"}), "normalizer"),
-        (
-            "/pre_tokenizer",
-            json!({"type": "Whitespace"}),
-            "pre_tokenizer",
-        ),
-        (
-            "/pre_tokenizer/add_prefix_space",
-            json!(true),
-            "add_prefix_space",
-        ),
+        ("/pre_tokenizer", json!({"type": "Whitespace"}), "pre_tokenizer"),
+        ("/pre_tokenizer/add_prefix_space", json!(true), "add_prefix_space"),
         ("/model/type", json!("WordPiece"), "model.type"),
-        (
-            "/model/continuing_subword_prefix",
-            json!("##"),
-            "continuing_subword_prefix",
-        ),
+        ("/model/continuing_subword_prefix", json!("##"), "continuing_subword_prefix"),
     ] {
         let mut file: Value = serde_json::from_slice(TINY).unwrap();
         *file.pointer_mut(path).unwrap() = value;
@@ -179,10 +141,7 @@ fn a_merge_of_unknown_tokens_is_an_error() {
     let mut parts = tiny().parts();
     parts.merges[3] = "zz qq".into();
     let error = Tokenizer::from_parts(parts).unwrap_err();
-    assert!(
-        matches!(error, TokenizerError::Merge { index: 3, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, TokenizerError::Merge { index: 3, .. }), "{error}");
 }
 
 #[test]

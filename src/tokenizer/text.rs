@@ -17,9 +17,7 @@ pub fn clean_up_spaces(text: &str) -> String {
         (" 've", "'ve"),
         (" 're", "'re"),
     ];
-    REPLACEMENTS
-        .iter()
-        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    REPLACEMENTS.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
 /// GPT-2's alphabet for bytes: printable Latin-1 stands for itself, every
@@ -29,10 +27,7 @@ pub(super) fn byte_alphabet() -> HashMap<char, u8> {
     (0..=255u8)
         .map(|byte| match byte {
             b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => (char::from(byte), byte),
-            _ => (
-                others.next().and_then(char::from_u32).unwrap_or_default(),
-                byte,
-            ),
+            _ => (others.next().and_then(char::from_u32).unwrap_or_default(), byte),
         })
         .collect()
 }
@@ -44,8 +39,8 @@ pub(super) fn lossy_but_complete(bytes: &[u8]) -> String {
     let mut chunks = bytes.utf8_chunks().peekable();
     while let Some(chunk) = chunks.next() {
         text.push_str(chunk.valid());
-        let last = chunks.peek().is_none();
-        if !chunk.invalid().is_empty() && !(last && may_complete(chunk.invalid())) {
+        let held_back = chunks.peek().is_none() && may_complete(chunk.invalid());
+        if !chunk.invalid().is_empty() && !held_back {
             text.push(char::REPLACEMENT_CHARACTER);
         }
     }

@@ -39,8 +39,9 @@ impl Model {
     pub fn new(config: Config, weights: &Weights) -> Result<Self, TrainError> {
         let mut vars = BTreeMap::new();
         for tensor in names::tensors(&config) {
-            let found =
-                weights.get(&tensor.name).ok_or_else(|| TrainError::MissingTensor { name: tensor.name.clone() })?;
+            let found = weights
+                .get(&tensor.name)
+                .ok_or_else(|| TrainError::MissingTensor { name: tensor.name.clone() })?;
             let values = Tensor::from_slice(&found.data, tensor.shape.as_slice(), &Device::Cpu)?;
             vars.insert(tensor.name, Var::from_tensor(&values)?);
         }

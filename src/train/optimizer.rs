@@ -34,7 +34,12 @@ impl AdamW {
     /// Clips the gradients to [`CLIP`] and updates every variable in place:
     /// one pass over parameter, gradient and both moments. Returns the norm
     /// before clipping.
-    pub fn step(&mut self, model: &Model, grads: &GradStore, lr: f64) -> std::result::Result<f32, TrainError> {
+    pub fn step(
+        &mut self,
+        model: &Model,
+        grads: &GradStore,
+        lr: f64,
+    ) -> std::result::Result<f32, TrainError> {
         self.steps += 1;
         let norm = gradient_norm(model, grads)?;
         let clip = if norm > CLIP { CLIP / (norm + 1e-6) } else { 1.0 };
@@ -112,7 +117,9 @@ mod tests {
     #[test]
     fn the_schedule_is_the_references() {
         // ../shared/reference/tiny-gpt2/reference.json, "trajectory".
-        for (step, lr) in [(0, 1e-3), (1, 0.000_975_528_258_147_576_8), (5, 0.0005), (9, 2.447_174_185_242_323_5e-5)] {
+        for (step, lr) in
+            [(0, 1e-3), (1, 0.000_975_528_258_147_576_8), (5, 0.0005), (9, 2.447_174_185_242_323_5e-5)]
+        {
             assert!((cosine(1e-3, step, 10) - lr).abs() < 1e-12);
         }
     }

@@ -84,7 +84,15 @@ pub fn train(
         losses.push(f64::from(value));
         tokens += batch.len() as u64;
         let tokens_per_s = tokens as f64 / started.elapsed().as_secs_f64().max(1e-9);
-        report(&Step { index, steps, loss: value, gradient_norm, learning_rate, tokens: batch.len(), tokens_per_s });
+        report(&Step {
+            index,
+            steps,
+            loss: value,
+            gradient_norm,
+            learning_rate,
+            tokens: batch.len(),
+            tokens_per_s,
+        });
     }
     let part = losses.len().div_ceil(20).max(1);
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;

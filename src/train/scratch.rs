@@ -83,14 +83,15 @@ pub fn tokenizer(posts: &[String], size: usize) -> Result<Tokenizer, TrainError>
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
         .special_tokens(vec![AddedToken::from(END_OF_TEXT, true)])
         .build();
-    let mut made = TokenizerBuilder::<BPE, NormalizerWrapper, ByteLevel, ByteLevelProcessor, ByteLevelDecoder>::new()
-        .with_model(BPE::default())
-        .with_normalizer(None)
-        .with_pre_tokenizer(Some(byte_level))
-        .with_post_processor(Some(ByteLevelProcessor::default()))
-        .with_decoder(Some(ByteLevelDecoder::default()))
-        .build()
-        .map_err(failed)?;
+    let mut made =
+        TokenizerBuilder::<BPE, NormalizerWrapper, ByteLevel, ByteLevelProcessor, ByteLevelDecoder>::new()
+            .with_model(BPE::default())
+            .with_normalizer(None)
+            .with_pre_tokenizer(Some(byte_level))
+            .with_post_processor(Some(ByteLevelProcessor::default()))
+            .with_decoder(Some(ByteLevelDecoder::default()))
+            .build()
+            .map_err(failed)?;
     made.train(&mut trainer, posts.iter().map(String::as_str)).map_err(failed)?;
     let json = made.to_string(false).map_err(failed)?;
     reordered(&Tokenizer::from_json(json.as_bytes()).map_err(|e| TrainError::Tokenizer(e.to_string()))?)

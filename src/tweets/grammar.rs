@@ -58,29 +58,17 @@ pub enum GrammarError {
     #[error("{at}: text before the first \"# name\"")]
     Homeless { at: Place },
     #[error("{at}: rule {name:?} is already at {first}")]
-    Twice {
-        at: Place,
-        name: String,
-        first: Place,
-    },
+    Twice { at: Place, name: String, first: Place },
     #[error("{at}: rule {name:?} has no alternative")]
     Empty { at: Place, name: String },
     #[error("{at}: {found:?} is not closed, or not opened, or empty")]
     Bracket { at: Place, found: String },
     #[error("{at}: {found} forms in brackets, the rule declares {expected}")]
-    Forms {
-        at: Place,
-        expected: usize,
-        found: usize,
-    },
+    Forms { at: Place, expected: usize, found: usize },
     #[error("{at}: there is no rule {name:?}")]
     Unknown { at: Place, name: String },
     #[error("{at}: rule {name:?} has no form {form:?}")]
-    UnknownForm {
-        at: Place,
-        name: String,
-        form: String,
-    },
+    UnknownForm { at: Place, name: String, form: String },
     #[error("{at}: rule {name:?} leads back to itself, or deeper than {MAX_DEPTH} rules")]
     Recursive { at: Place, name: String },
     #[error("{at}: no root leads to rule {name:?}")]
@@ -88,11 +76,7 @@ pub enum GrammarError {
     #[error("there is no rule {name:?} to start from")]
     NoRoot { name: String },
     #[error("rule {root:?} gives {found} distinct posts, {wanted} were wanted: add to it")]
-    Exhausted {
-        root: String,
-        found: usize,
-        wanted: usize,
-    },
+    Exhausted { root: String, found: usize, wanted: usize },
 }
 
 /// A parsed grammar, in which every reference leads somewhere and ends.
@@ -137,19 +121,13 @@ impl Grammar {
     /// Reads a grammar of `(file name, text)`s; `roots` are the rules that
     /// will be expanded, and every other rule has to be reachable from them.
     pub fn parse(files: &[(&str, &str)], roots: &[&str]) -> Result<Grammar, GrammarError> {
-        let mut grammar = Grammar {
-            rules: Vec::new(),
-            index: BTreeMap::new(),
-        };
+        let mut grammar = Grammar { rules: Vec::new(), index: BTreeMap::new() };
         let mut once = Vec::new();
         for (file, text) in files {
             grammar.read(file, text, &mut once)?;
         }
         if let Some(rule) = grammar.rules.iter().find(|r| r.alternatives.is_empty()) {
-            return Err(GrammarError::Empty {
-                at: rule.at.clone(),
-                name: rule.name.clone(),
-            });
+            return Err(GrammarError::Empty { at: rule.at.clone(), name: rule.name.clone() });
         }
         grammar.mark_groups(&once);
         grammar.link()?;
@@ -163,34 +141,19 @@ impl Grammar {
         picked.map(|rule| rule.alternatives.len()).sum()
     }
 
-    fn read(
-        &mut self,
-        file: &str,
-        text: &str,
-        once: &mut Vec<Vec<String>>,
-    ) -> Result<(), GrammarError> {
+    fn read(&mut self, file: &str, text: &str, once: &mut Vec<Vec<String>>) -> Result<(), GrammarError> {
         // None: before the first heading. Some(None): in `once`.
         let mut current: Option<Option<usize>> = None;
         for (number, line) in text.lines().enumerate() {
-            let at = Place {
-                file: file.to_string(),
-                line: number + 1,
-            };
+            let at = Place { file: file.to_string(), line: number + 1 };
             let line = line.trim();
             if line.is_empty() || line.starts_with("//") {
                 continue;
             }
             if let Some(heading) = line.strip_prefix('#') {
-                let (name, forms) =
-                    parse_heading(heading).ok_or_else(|| GrammarError::Heading {
-                        at: at.clone(),
-                        found: line.to_string(),
-                    })?;
-                current = Some(if name == ONCE {
-                    None
-                } else {
-                    Some(self.declare(name, forms, at)?)
-                });
+                let (name, forms) = parse_heading(heading)
+                    .ok_or_else(|| GrammarError::Heading { at: at.clone(), found: line.to_string() })?;
+                current = Some(if name == ONCE { None } else { Some(self.declare(name, forms, at)?) });
                 continue;
             }
             match current {
@@ -206,23 +169,13 @@ impl Grammar {
         Ok(())
     }
 
-    fn declare(
-        &mut self,
-        name: String,
-        forms: Vec<String>,
-        at: Place,
-    ) -> Result<usize, GrammarError> {
+    fn declare(&mut self, name: String, forms: Vec<String>, at: Place) -> Result<usize, GrammarError> {
         if let Some(&first) = self.index.get(&name) {
             let first = self.rules[first].at.clone();
             return Err(GrammarError::Twice { at, name, first });
         }
         self.index.insert(name.clone(), self.rules.len());
-        self.rules.push(Rule {
-            name,
-            forms,
-            alternatives: Vec::new(),
-            at,
-        });
+        self.rules.push(Rule { name, forms, alternatives: Vec::new(), at });
         Ok(self.rules.len() - 1)
     }
 
@@ -256,17 +209,11 @@ impl Grammar {
         let forms: Vec<Vec<String>> = self.rules.iter().map(|r| r.forms.clone()).collect();
         for alternative in self.rules.iter_mut().flat_map(|r| &mut r.alternatives) {
             for part in &mut alternative.parts {
-                let Part::Use {
-                    name, form, target, ..
-                } = part
-                else {
+                let Part::Use { name, form, target, .. } = part else {
                     continue;
                 };
                 let Some(&rule) = self.index.get(name) else {
-                    return Err(GrammarError::Unknown {
-                        at: alternative.at.clone(),
-                        name: name.clone(),
-                    });
+                    return Err(GrammarError::Unknown { at: alternative.at.clone(), name: name.clone() });
                 };
                 let column = match form.as_str() {
                     "" => Some(0),
@@ -331,9 +278,7 @@ impl Grammar {
 
     fn root(&self, name: &str) -> Result<usize, GrammarError> {
         let found = self.index.get(name).copied();
-        found.ok_or_else(|| GrammarError::NoRoot {
-            name: name.to_string(),
-        })
+        found.ok_or_else(|| GrammarError::NoRoot { name: name.to_string() })
     }
 
     /// One expansion of the rule `root`; `None` where the draw ran into a
@@ -352,8 +297,7 @@ impl Grammar {
         used: &mut Used,
     ) -> Option<String> {
         let fits = |(i, a): &(usize, &Alternative)| {
-            !used.alternatives.contains(&(rule, *i))
-                && a.groups.iter().all(|g| !used.groups.contains(g))
+            !used.alternatives.contains(&(rule, *i)) && a.groups.iter().all(|g| !used.groups.contains(g))
         };
         let alternatives = self.rules[rule].alternatives.iter().enumerate();
         let fitting: Vec<(usize, &Alternative)> = alternatives.filter(fits).collect();
@@ -372,12 +316,7 @@ impl Grammar {
             match part {
                 Part::Text(literal) => text.push_str(literal),
                 Part::Forms(forms) => text.push_str(forms.get(column)?),
-                Part::Use {
-                    article,
-                    capital,
-                    target,
-                    ..
-                } => {
+                Part::Use { article, capital, target, .. } => {
                     let mut filled = self.expand_rule(target.0, target.1, rng, used)?;
                     if *article {
                         filled = format!("{} {filled}", article_for(&filled));
@@ -414,11 +353,7 @@ impl Grammar {
             }
         }
         if posts.len() < wanted {
-            return Err(GrammarError::Exhausted {
-                root: root.to_string(),
-                found: posts.len(),
-                wanted,
-            });
+            return Err(GrammarError::Exhausted { root: root.to_string(), found: posts.len(), wanted });
         }
         Ok(posts)
     }
@@ -443,11 +378,7 @@ pub fn article_for(next: &str) -> &'static str {
     // Written with a vowel, spoken with w or y; and h that nobody hears.
     let consonant = starts(&["one", "once", "uni", "use", "usu", "eu", "ewe"]);
     let silent = starts(&["hour", "honest", "honour", "heir"]);
-    if silent || (starts(&["a", "e", "i", "o", "u"]) && !consonant) {
-        "an"
-    } else {
-        "a"
-    }
+    if silent || (starts(&["a", "e", "i", "o", "u"]) && !consonant) { "an" } else { "a" }
 }
 
 fn capitalised(text: &str) -> String {
@@ -479,19 +410,13 @@ mod tests {
             # do (do, doing)\n[sing|singing] low\n[rest|resting]\n# thing\nhour\n";
         assert_eq!(
             all(text, 2),
-            [
-                "Resting takes an hour.\nI sing low.",
-                "Singing low takes an hour.\nI rest."
-            ]
+            ["Resting takes an hour.\nI sing low.", "Singing low takes an hour.\nI rest."]
         );
     }
 
     #[test]
     fn no_alternative_comes_twice_in_a_post() {
-        assert_eq!(
-            all("# post\n{x} and {x}\n# x\ntea\nfog\n", 2),
-            ["fog and tea", "tea and fog"]
-        );
+        assert_eq!(all("# post\n{x} and {x}\n# x\ntea\nfog\n", 2), ["fog and tea", "tea and fog"]);
     }
 
     #[test]
@@ -505,9 +430,8 @@ mod tests {
     fn weights_shift_the_odds() {
         let grammar = parse("# post\n9: often\nseldom\n").unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let often = (0..1000)
-            .filter(|_| grammar.expand("post", &mut rng).unwrap().unwrap() == "often")
-            .count();
+        let often =
+            (0..1000).filter(|_| grammar.expand("post", &mut rng).unwrap().unwrap() == "often").count();
         assert!((850..950).contains(&often), "{often} of 1000");
     }
 
@@ -539,40 +463,16 @@ mod tests {
     fn slips_are_named_with_file_and_line() {
         for (text, message) in [
             ("hello\n", "g.txt:1: text before the first \"# name\""),
-            (
-                "# Post\n",
-                "g.txt:1: expected \"# name\" or \"# name (form, form)\", found \"# Post\"",
-            ),
+            ("# Post\n", "g.txt:1: expected \"# name\" or \"# name (form, form)\", found \"# Post\""),
             ("# post\n", "g.txt:1: rule \"post\" has no alternative"),
-            (
-                "# post\na\n# post\nb\n",
-                "g.txt:3: rule \"post\" is already at g.txt:1",
-            ),
+            ("# post\na\n# post\nb\n", "g.txt:3: rule \"post\" is already at g.txt:1"),
             ("# post\nfog {sea}\n", "g.txt:2: there is no rule \"sea\""),
-            (
-                "# post\n{post}\n",
-                "g.txt:1: rule \"post\" leads back to itself, or deeper than 16 rules",
-            ),
-            (
-                "# post\na\n\n# b\nc\n",
-                "g.txt:4: no root leads to rule \"b\"",
-            ),
-            (
-                "# post\nfog {sea\n",
-                "g.txt:2: \"fog {sea\" is not closed, or not opened, or empty",
-            ),
-            (
-                "# post\nfog}\n",
-                "g.txt:2: \"fog}\" is not closed, or not opened, or empty",
-            ),
-            (
-                "# post\n[a|b] c\n",
-                "g.txt:2: 2 forms in brackets, the rule declares 0",
-            ),
-            (
-                "# post\n{x.did}\n# x (do, doing)\ny\n",
-                "g.txt:2: rule \"x\" has no form \"did\"",
-            ),
+            ("# post\n{post}\n", "g.txt:1: rule \"post\" leads back to itself, or deeper than 16 rules"),
+            ("# post\na\n\n# b\nc\n", "g.txt:4: no root leads to rule \"b\""),
+            ("# post\nfog {sea\n", "g.txt:2: \"fog {sea\" is not closed, or not opened, or empty"),
+            ("# post\nfog}\n", "g.txt:2: \"fog}\" is not closed, or not opened, or empty"),
+            ("# post\n[a|b] c\n", "g.txt:2: 2 forms in brackets, the rule declares 0"),
+            ("# post\n{x.did}\n# x (do, doing)\ny\n", "g.txt:2: rule \"x\" has no form \"did\""),
             ("# x\ny\n", "there is no rule \"post\" to start from"),
         ] {
             assert_eq!(parse(text).unwrap_err().to_string(), message);
@@ -583,10 +483,7 @@ mod tests {
     fn a_grammar_that_says_too_little_is_an_error() {
         let grammar = parse("# post\n{x}\n# x\na\nb\n").unwrap();
         let error = grammar.distinct("post", 3, 0, |_| true).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "rule \"post\" gives 2 distinct posts, 3 were wanted: add to it"
-        );
+        assert_eq!(error.to_string(), "rule \"post\" gives 2 distinct posts, 3 were wanted: add to it");
     }
 
     proptest::proptest! {

@@ -71,7 +71,11 @@ pub struct Report {
 pub enum News {
     /// Who the bot is; known before its weights are here.
     Bot(BotInfo),
-    Progress { phase: Phase, loaded_bytes: u64, total_bytes: Option<u64> },
+    Progress {
+        phase: Phase,
+        loaded_bytes: u64,
+        total_bytes: Option<u64>,
+    },
     Ready(Ready),
     /// What one step did to the drafts.
     Drafts(Vec<Event>),

@@ -25,14 +25,29 @@ const HF: &[&str] = &["config.json", "tokenizer.json", "model.safetensors"];
 
 fn greedy(model: &Path) -> Value {
     let args = [
-        "generate", "--model", arg(model), "--prompt", "My dream is", "-n", "1", "--temperature", "0",
-        "--max-tokens", "24", "--precision", "f32", "--json",
+        "generate",
+        "--model",
+        arg(model),
+        "--prompt",
+        "My dream is",
+        "-n",
+        "1",
+        "--temperature",
+        "0",
+        "--max-tokens",
+        "24",
+        "--precision",
+        "f32",
+        "--json",
     ];
     json(&args, "")["drafts"][0]["ids"].clone()
 }
 
 /// Rewrites the checkpoint's tensors through `change(name, shape, bytes)`.
-fn rewrite(folder: &Path, mut change: impl FnMut(&str, Vec<usize>, Vec<u8>) -> Option<(String, Vec<usize>, Vec<u8>)>) {
+fn rewrite(
+    folder: &Path,
+    mut change: impl FnMut(&str, Vec<usize>, Vec<u8>) -> Option<(String, Vec<usize>, Vec<u8>)>,
+) {
     let path = folder.join("model.safetensors");
     let bytes = fs::read(&path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -52,7 +67,9 @@ fn rewrite(folder: &Path, mut change: impl FnMut(&str, Vec<usize>, Vec<u8>) -> O
 fn names_without_prefix_buffers_and_a_tied_head_open_alike() {
     let expected = greedy(&fixture("tiny-gpt2"));
     let folder = copy(HF);
-    rewrite(folder.path(), |name, shape, data| Some((name.trim_start_matches("transformer.").into(), shape, data)));
+    rewrite(folder.path(), |name, shape, data| {
+        Some((name.trim_start_matches("transformer.").into(), shape, data))
+    });
     assert_eq!(greedy(folder.path()), expected);
 
     let mut head = None;
@@ -113,8 +130,16 @@ fn convert_makes_a_whole_bundle_of_any_gpt2() {
     let model = fixture("tiny-gpt2");
     stdout(&["convert", arg(&model), "--out", arg(&out)], "");
     for file in [
-        "README.md", "bot.json", "config.json", "generation_config.json", "model-q4_0.gguf", "model-q8_0.gguf",
-        "model.safetensors", "predictions.png", "tokenizer.json", "tokenizer_config.json",
+        "README.md",
+        "bot.json",
+        "config.json",
+        "generation_config.json",
+        "model-q4_0.gguf",
+        "model-q8_0.gguf",
+        "model.safetensors",
+        "predictions.png",
+        "tokenizer.json",
+        "tokenizer_config.json",
     ] {
         assert!(out.join(file).is_file(), "{file} is missing");
     }
@@ -128,8 +153,12 @@ fn convert_makes_a_whole_bundle_of_any_gpt2() {
     let generation: Value =
         serde_json::from_slice(&fs::read(out.join("generation_config.json")).unwrap()).unwrap();
     for (key, value) in [
-        ("do_sample", json!(true)), ("temperature", json!(1.0)), ("top_k", json!(50)), ("top_p", json!(0.95)),
-        ("min_length", json!(10)), ("max_length", json!(64)),
+        ("do_sample", json!(true)),
+        ("temperature", json!(1.0)),
+        ("top_k", json!(50)),
+        ("top_p", json!(0.95)),
+        ("min_length", json!(10)),
+        ("max_length", json!(64)),
     ] {
         assert_eq!(generation[key], value, "{key}");
     }
@@ -150,8 +179,18 @@ fn both_levels_and_quantisations_give_the_same_drafts() {
     for precision in ["f32", "q8_0", "q4_0"] {
         let drafts = |backend: &str| {
             let args = [
-                "generate", "--model", arg(&model), "--prompt", "I", "--seed", "7", "--precision", precision,
-                "--backend", backend, "--json",
+                "generate",
+                "--model",
+                arg(&model),
+                "--prompt",
+                "I",
+                "--seed",
+                "7",
+                "--precision",
+                precision,
+                "--backend",
+                backend,
+                "--json",
             ];
             json(&args, "")["drafts"].clone()
         };
@@ -162,14 +201,38 @@ fn both_levels_and_quantisations_give_the_same_drafts() {
 
 #[test]
 fn broken_bots_are_refused_in_a_line_that_names_the_matter() {
-    let cases: Vec<(&str, Box<dyn Fn(&Path)>)> = vec![
+    type Damage = Box<dyn Fn(&Path)>;
+    let cases: Vec<(&str, Damage)> = vec![
         ("config.json", Box::new(|p| fs::remove_file(p.join("config.json")).unwrap())),
         ("config.json", Box::new(|p| fs::write(p.join("config.json"), "{").unwrap())),
-        ("n_layer", Box::new(|p| fs::write(p.join("config.json"), r#"{"n_embd":64,"n_head":4,"vocab_size":512,"n_positions":64}"#).unwrap())),
+        (
+            "n_layer",
+            Box::new(|p| {
+                fs::write(
+                    p.join("config.json"),
+                    r#"{"n_embd":64,"n_head":4,"vocab_size":512,"n_positions":64}"#,
+                )
+                .unwrap()
+            }),
+        ),
         ("tokenizer", Box::new(|p| fs::remove_file(p.join("tokenizer.json")).unwrap())),
         ("model.safetensors", Box::new(|p| fs::write(p.join("model.safetensors"), [0u8; 100]).unwrap())),
-        ("ln_f.bias", Box::new(|p| rewrite(p, |n, s, d| (!n.ends_with("ln_f.bias")).then(|| (n.into(), s, d))))),
-        ("ln_f.bias", Box::new(|p| rewrite(p, |n, s, d| Some(if n.ends_with("ln_f.bias") { (n.into(), vec![32], d[..128].to_vec()) } else { (n.into(), s, d) })))),
+        (
+            "ln_f.bias",
+            Box::new(|p| rewrite(p, |n, s, d| (!n.ends_with("ln_f.bias")).then(|| (n.into(), s, d)))),
+        ),
+        (
+            "ln_f.bias",
+            Box::new(|p| {
+                rewrite(p, |n, s, d| {
+                    Some(if n.ends_with("ln_f.bias") {
+                        (n.into(), vec![32], d[..128].to_vec())
+                    } else {
+                        (n.into(), s, d)
+                    })
+                })
+            }),
+        ),
     ];
     for (name, damage) in cases {
         let folder = copy(HF);

@@ -32,14 +32,15 @@ fn usage_errors_exit_with_2() {
 
 #[test]
 fn probs_match_the_reference_processing() {
-    let groups: Value =
-        serde_json::from_slice(&fs::read(fixture("sampling-cases.json")).unwrap()).unwrap();
+    let groups: Value = serde_json::from_slice(&fs::read(fixture("sampling-cases.json")).unwrap()).unwrap();
     for group in groups.as_array().unwrap() {
         for case in group["cases"].as_array().unwrap() {
             let input =
                 json!({ "logits": group["logits"], "history": group["history"], "params": case["params"] });
             let ours = json(&["inspect", "probs"], &input.to_string());
-            for (ours, theirs) in ours["probs"].as_array().unwrap().iter().zip(case["probs"].as_array().unwrap()) {
+            for (ours, theirs) in
+                ours["probs"].as_array().unwrap().iter().zip(case["probs"].as_array().unwrap())
+            {
                 let difference = ours.as_f64().unwrap() - theirs.as_f64().unwrap();
                 assert!(difference.abs() < 1e-6, "{}", case["name"]);
             }
@@ -86,9 +87,15 @@ fn importing_the_real_archive_gives_the_originals_counts() {
     let out = tempfile::tempdir().unwrap();
     let kept = out.path().join("kept.jsonl");
     let ours = json(&["import", arg(&archive), "--json", "--out", arg(&kept)], "");
-    for key in
-        ["handle", "name", "tweets_downloaded", "retweets", "short_tweets", "tweets_kept", "kept_chars_joined"]
-    {
+    for key in [
+        "handle",
+        "name",
+        "tweets_downloaded",
+        "retweets",
+        "short_tweets",
+        "tweets_kept",
+        "kept_chars_joined",
+    ] {
         assert_eq!(ours[key], expected[key], "{key}");
     }
     let kept = fs::read_to_string(kept).unwrap();

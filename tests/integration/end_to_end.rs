@@ -20,16 +20,44 @@ fn first_posts(folder: &Path, posts: usize) -> Option<std::path::PathBuf> {
 /// Posts of our own, where the archive is not at hand.
 fn own_posts(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("own.jsonl");
-    let post = |i: usize| format!("The lamp number {i} burned well tonight, and the {} came by.", ["gull", "cat", "boat"][i % 3]);
-    fs::write(&path, (0..200).map(|i| format!("{}\n", json!({ "text": post(i) }))).collect::<String>()).unwrap();
+    let post = |i: usize| {
+        format!(
+            "The lamp number {i} burned well tonight, and the {} came by.",
+            ["gull", "cat", "boat"][i % 3]
+        )
+    };
+    fs::write(&path, (0..200).map(|i| format!("{}\n", json!({ "text": post(i) }))).collect::<String>())
+        .unwrap();
     path
 }
 
 fn train<'a>(posts: &'a Path, out: &'a Path) -> Vec<&'a str> {
     vec![
-        "train", arg(posts), "--out", arg(out), "--base", "scratch", "--vocab-size", "400", "--layers", "2",
-        "--channels", "32", "--heads", "2", "--context", "32", "--batch", "4", "--epochs", "1", "--lr", "1e-3",
-        "--seed", "3", "--json",
+        "train",
+        arg(posts),
+        "--out",
+        arg(out),
+        "--base",
+        "scratch",
+        "--vocab-size",
+        "400",
+        "--layers",
+        "2",
+        "--channels",
+        "32",
+        "--heads",
+        "2",
+        "--context",
+        "32",
+        "--batch",
+        "4",
+        "--epochs",
+        "1",
+        "--lr",
+        "1e-3",
+        "--seed",
+        "3",
+        "--json",
     ]
 }
 
@@ -48,7 +76,18 @@ fn archive_to_bot_to_posts() {
 
     // What was trained continues: a bundle is a base, too.
     let second = home.path().join("second");
-    let again = ["train", arg(&posts), "--out", arg(&second), "--base", arg(&out), "--context", "32", "--epochs", "1"];
+    let again = [
+        "train",
+        arg(&posts),
+        "--out",
+        arg(&second),
+        "--base",
+        arg(&out),
+        "--context",
+        "32",
+        "--epochs",
+        "1",
+    ];
     stdout(&again, "");
     let perplexity = json(&["eval", arg(&second), arg(&posts), "--limit", "20", "--json"], "");
     let results = perplexity["results"].as_array().unwrap();

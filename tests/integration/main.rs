@@ -4,6 +4,7 @@
 mod architecture;
 mod bots;
 mod command;
+mod demo;
 mod end_to_end;
 mod reference;
 mod serve;

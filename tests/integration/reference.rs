@@ -35,7 +35,8 @@ fn forward(extra: &[&str], reference: &Path) -> Tensors {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.safetensors");
     let model = fixture("tiny-gpt2");
-    let mut args = vec!["inspect", "forward", "--model", arg(&model), "--ids", arg(reference), "--out", arg(&out)];
+    let mut args =
+        vec!["inspect", "forward", "--model", arg(&model), "--ids", arg(reference), "--out", arg(&out)];
     args.extend_from_slice(extra);
     stdout(&args, "");
     load(&out)
@@ -45,10 +46,12 @@ fn forward(extra: &[&str], reference: &Path) -> Tensors {
 fn logits_and_loss_agree_on_both_backends() {
     let Some(path) = shared("reference/tiny-gpt2/reference.safetensors") else { return };
     let theirs = load(&path);
-    let figures: Value = serde_json::from_slice(&fs::read(fixture("tiny-gpt2/reference.json")).unwrap()).unwrap();
+    let figures: Value =
+        serde_json::from_slice(&fs::read(fixture("tiny-gpt2/reference.json")).unwrap()).unwrap();
     for backend in ["candle", "cpu"] {
         let ours = forward(&["--backend", backend], &path);
-        let worst = ours["logits"].iter().zip(&theirs["logits"]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let worst =
+            ours["logits"].iter().zip(&theirs["logits"]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(worst < 1e-4, "{backend}: logits differ by {worst:e}");
         let loss = f64::from(ours["loss"][0]) - figures["loss"].as_f64().unwrap();
         assert!(loss.abs() < 1e-5, "{backend}: loss differs by {loss:e}");
@@ -115,7 +118,8 @@ fn ten_steps_agree() {
 
 #[test]
 fn greedy_tokens_are_identical() {
-    let figures: Value = serde_json::from_slice(&fs::read(fixture("tiny-gpt2/reference.json")).unwrap()).unwrap();
+    let figures: Value =
+        serde_json::from_slice(&fs::read(fixture("tiny-gpt2/reference.json")).unwrap()).unwrap();
     let model = fixture("tiny-gpt2");
     for case in figures["greedy"].as_array().unwrap() {
         let theirs = case["greedy_ids"].as_array().unwrap();
@@ -123,8 +127,22 @@ fn greedy_tokens_are_identical() {
         for backend in ["simd", "scalar"] {
             let ours = json(
                 &[
-                    "generate", "--model", arg(&model), "--prompt", case["prompt"].as_str().unwrap(), "-n", "1",
-                    "--temperature", "0", "--max-tokens", &max, "--precision", "f32", "--backend", backend, "--json",
+                    "generate",
+                    "--model",
+                    arg(&model),
+                    "--prompt",
+                    case["prompt"].as_str().unwrap(),
+                    "-n",
+                    "1",
+                    "--temperature",
+                    "0",
+                    "--max-tokens",
+                    &max,
+                    "--precision",
+                    "f32",
+                    "--backend",
+                    backend,
+                    "--json",
                 ],
                 "",
             );
@@ -136,6 +154,18 @@ fn greedy_tokens_are_identical() {
 #[test]
 fn gradients_of_another_backend_are_a_usage_error() {
     let model = fixture("tiny-gpt2");
-    let args = ["inspect", "forward", "--model", arg(&model), "--ids", "x", "--out", "y", "--backend", "cpu", "--grads"];
+    let args = [
+        "inspect",
+        "forward",
+        "--model",
+        arg(&model),
+        "--ids",
+        "x",
+        "--out",
+        "y",
+        "--backend",
+        "cpu",
+        "--grads",
+    ];
     assert_eq!(failure(&args, "").0, 2);
 }

@@ -1,7 +1,7 @@
 // The page in a user's verbs.
 import assert from "node:assert/strict";
 
-const SLOW = 120_000;
+const SLOW = 60_000;
 
 export class BotPage {
   /** `scope`: a page or a frame locator. */
@@ -44,13 +44,11 @@ export class BotPage {
 
   /** Waits until a sentence matching `pattern` is the status, and gives it. */
   async seesStatus(pattern, timeout = SLOW) {
-    await this.status.filter({ hasText: pattern }).waitFor({ timeout });
-    return this.status.textContent();
+    return says(this.status, pattern, timeout);
   }
 
   async seesAlert(pattern, timeout = SLOW) {
-    await this.alert.filter({ hasText: pattern }).waitFor({ timeout });
-    return this.alert.textContent();
+    return says(this.alert, pattern, timeout);
   }
 
   /** Waits for the last draft, and gives all. */
@@ -79,4 +77,14 @@ export class BotPage {
     await field.fill(String(value));
     await field.blur();
   }
+}
+
+/** Waits until an element says what is expected; a failure tells what it says instead. */
+async function says(element, pattern, timeout) {
+  try {
+    await element.filter({ hasText: pattern }).waitFor({ timeout });
+  } catch (error) {
+    assert.fail(`“${await element.textContent()}” is not ${pattern} (${error.name})`);
+  }
+  return element.textContent();
 }

@@ -70,7 +70,7 @@ export async function serve(model) {
   return { origin, close: () => server.kill("SIGTERM") };
 }
 
-const TYPES = { ".html": "text/html", ".js": "text/javascript", ".json": "application/json", ".svg": "image/svg+xml" };
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".json": "application/json", ".svg": "image/svg+xml", ".wasm": "application/wasm" };
 
 /**
  * A second origin, with no header but a type, and CORS where asked. `pages`

@@ -95,7 +95,7 @@ pub fn exp(x: f32) -> f32 {
 /// as `x e / (e + 1)` with `e = exp(2 u)`, which has no cancellation.
 #[inline(always)]
 pub fn gelu(x: f32) -> f32 {
-    const TWO_SQRT_2_OVER_PI: f32 = 1.595_769_1;
+    const TWO_SQRT_2_OVER_PI: f32 = 1.595_769;
     let u = TWO_SQRT_2_OVER_PI * (x + 0.044715 * x * x * x);
     let e = exp(u);
     x * (e / (e + 1.0))
@@ -153,7 +153,9 @@ mod tests {
 
     #[test]
     fn rounding_is_to_nearest_even() {
-        for (x, expected) in [(0.5, 0), (1.5, 2), (2.5, 2), (-0.5, 0), (-1.5, -2), (126.6, 127), (-127.0, -127)] {
+        for (x, expected) in
+            [(0.5, 0), (1.5, 2), (2.5, 2), (-0.5, 0), (-1.5, -2), (126.6, 127), (-127.0, -127)]
+        {
             assert_eq!(round_to_i32(x), expected, "{x}");
         }
     }

@@ -66,7 +66,7 @@ impl Dtype {
 impl Matrix {
     /// Repacks a GGUF tensor's bytes.
     pub fn new(rows: usize, cols: usize, dtype: Dtype, bytes: &[u8]) -> Result<Self, BackendError> {
-        if matches!(dtype, Dtype::Q8_0 | Dtype::Q4_0) && cols % BLOCK != 0 {
+        if matches!(dtype, Dtype::Q8_0 | Dtype::Q4_0) && !cols.is_multiple_of(BLOCK) {
             return Err(BackendError::Columns { cols });
         }
         let expected = dtype.matrix_bytes(rows, cols);

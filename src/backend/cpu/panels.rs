@@ -136,7 +136,7 @@ mod tests {
             rows in 1usize..30, blocks in 1usize..5, activations in 1usize..7, seed: u64,
         ) {
             let cols = blocks * BLOCK;
-            let x: Vec<f32> = (0..activations * cols).map(|i| ((i as u64 * 7919 ^ seed) % 2001) as f32 * 1e-3 - 1.0).collect();
+            let x: Vec<f32> = (0..activations * cols).map(|i| (((i as u64 * 7919) ^ seed) % 2001) as f32 * 1e-3 - 1.0).collect();
             let mut quantised = QuantRows::default();
             quantised.fill(&x, cols);
             for (format, dtype) in [(Format::Q8, Dtype::Q8_0), (Format::Q4, Dtype::Q4_0)] {

@@ -6,7 +6,7 @@
 //! `round(x * (127 / a))`, ties to even, in -127..=127. A block with
 //! `a < TINY` is all zero with `d = 0`.
 
-use super::math::{ROUND_MAGIC, round_to_i32};
+use super::math::round_to_i32;
 
 /// Values that share a scale; GGUF's Q8_0 and Q4_0 use the same.
 pub const BLOCK: usize = 32;
@@ -55,8 +55,8 @@ fn quantise(x: &[f32; BLOCK], out: &mut [i16; BLOCK]) -> f32 {
         }
     }
     let largest = lanes.iter().fold(0.0f32, |a, &b| if b > a { b } else { a });
-    // Not `<`: a NaN must not reach the division either.
-    if !(largest >= TINY) || largest > ROUND_MAGIC * 1e30 {
+    // A NaN is largest never, an infinity would make every other value zero.
+    if largest < TINY || !largest.is_finite() {
         out.fill(0);
         return 0.0;
     }

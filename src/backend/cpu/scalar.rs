@@ -38,11 +38,13 @@ fn panel(
         *sum = [0.0; PANEL];
         let blocks = quants.chunks_exact(format.block_bytes());
         let scales = scales.as_chunks::<PANEL>().0;
-        for (((block, scale), x), x_scale) in blocks.zip(scales).zip(values.as_chunks::<BLOCK>().0).zip(x_scales) {
+        for (((block, scale), x), x_scale) in
+            blocks.zip(scales).zip(values.as_chunks::<BLOCK>().0).zip(x_scales)
+        {
             for n in 0..PANEL {
                 let mut dot = 0;
-                for k in 0..BLOCK {
-                    dot += weight(block, n, k) * i32::from(x[k]);
+                for (k, &x) in x.iter().enumerate() {
+                    dot += weight(block, n, k) * i32::from(x);
                 }
                 sum[n] += dot as f32 * (scale[n] * x_scale);
             }

@@ -189,7 +189,10 @@ fn shard_names(index: &Path) -> Result<BTreeSet<String>, CheckpointError> {
         std::fs::read(index).map_err(|source| CheckpointError::Io { file: index.to_path_buf(), source })?;
     let parsed: Index = serde_json::from_slice(&bytes).map_err(|e| format(e.to_string()))?;
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
-    match names.iter().find(|name| name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0'])) {
+    match names
+        .iter()
+        .find(|name| name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']))
+    {
         Some(name) => Err(format(format!("it names the file `{name}`, which is no plain file name"))),
         None => Ok(names),
     }
@@ -224,6 +227,3 @@ impl FloatType {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

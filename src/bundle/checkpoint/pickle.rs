@@ -21,8 +21,9 @@ use super::{CheckpointError, FloatType};
 const MAX_PICKLE_BYTES: u64 = 8 << 20;
 /// Objects within objects: a parameter within a dictionary needs 8.
 const MAX_DEPTH: usize = 32;
-/// Objects looked at in all; GPT-2 XL needs about a million.
-const MAX_WORK: usize = 64 << 20;
+/// Objects looked at in all, after each operation the topmost anew; GPT-2 XL
+/// needs some 100,000. Bounds the memory: an object has about 50 bytes.
+const MAX_WORK: usize = 2 << 20;
 
 /// Where a tensor's values are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +88,9 @@ impl PickleFile {
             "FloatStorage" => FloatType::F32,
             "HalfStorage" => FloatType::F16,
             "BFloat16Storage" => FloatType::Bf16,
-            other => return Err(CheckpointError::Dtype { file, name: name.into(), found: other.into() }),
+            other => {
+                return Err(CheckpointError::Dtype { file, name: name.into(), found: other.into() });
+            }
         };
         let format = |reason: String| CheckpointError::Format { file: file.clone(), reason };
         if !entry.contiguous {
@@ -147,7 +150,9 @@ fn unpickle(mut pickle: &[u8]) -> Result<Object, String> {
                 return Err("a string reaches beyond the end of its pickle".into());
             }
             // LONG1: more bytes than its value has.
-            [0x8a, len, ..] if *len > 7 => return Err(format!("an integer of {len} bytes in its pickle")),
+            [0x8a, len, ..] if *len > 7 => {
+                return Err(format!("an integer of {len} bytes in its pickle"));
+            }
             _ => {}
         }
         if stack.read(&mut pickle).map_err(|e| first_line(&e.to_string()))? {
@@ -160,11 +165,21 @@ fn unpickle(mut pickle: &[u8]) -> Result<Object, String> {
     stack.finalize().map_err(|e| first_line(&e.to_string()))
 }
 
+/// Bytes of a string that count as one object.
+const STRING_UNIT: usize = 32;
+
 /// Adds the object's size to `work`; an error where it, or the depth, is too large.
 fn measure(object: &Object, depth: usize, work: &mut usize) -> Result<(), String> {
     *work += 1;
     if *work > MAX_WORK || depth == 0 {
         return Err("its pickle is too large or nested too deep".into());
+    }
+    match object {
+        Object::Unicode(text) => *work += text.len() / STRING_UNIT,
+        Object::Class { module_name, class_name } => {
+            *work += (module_name.len() + class_name.len()) / STRING_UNIT
+        }
+        _ => {}
     }
     let mut within = |object: &Object| measure(object, depth - 1, work);
     match object {
@@ -178,11 +193,11 @@ fn measure(object: &Object, depth: usize, work: &mut usize) -> Result<(), String
             within(args)
         }
         Object::PersistentLoad(id) => within(id),
-        Object::Class { .. }
+        Object::Unicode(_)
+        | Object::Class { .. }
         | Object::Int(_)
         | Object::Long(_)
         | Object::Float(_)
-        | Object::Unicode(_)
         | Object::Bool(_)
         | Object::None
         | Object::Mark => Ok(()),

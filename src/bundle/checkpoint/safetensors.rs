@@ -165,8 +165,7 @@ pub fn write_safetensors(
             CheckpointDtype::F32 => (f32::MAX, "f32"),
             CheckpointDtype::F16 => (f16::MAX.to_f32(), "f16"),
         };
-        // Written this way so that NaN is caught too.
-        if let Some(&found) = tensor.data.iter().find(|x| !(x.abs() <= limit)) {
+        if let Some(&found) = tensor.data.iter().find(|x| !x.is_finite() || x.abs() > limit) {
             return Err(CheckpointError::Range {
                 file: file(),
                 name: expected.name,
@@ -176,9 +175,14 @@ pub fn write_safetensors(
         }
         views.push((format!("{}{}", names::HF_PREFIX, expected.name), Stored { tensor, dtype }));
     }
+    let io = |source| CheckpointError::Io { file: path.to_path_buf(), source };
+    // The crate renames a temporary file into place, which only its owner may
+    // read; a bot's files have the permissions that new files get.
+    let permissions = fs::File::create(path).and_then(|f| f.metadata()).map_err(io)?.permissions();
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     serialize_to_file(views, Some(metadata), path).map_err(|error| match error {
-        SafeTensorError::IoError(source) => CheckpointError::Io { file: path.to_path_buf(), source },
+        SafeTensorError::IoError(source) => io(source),
         other => CheckpointError::Format { file: path.to_path_buf(), reason: other.to_string() },
-    })
+    })?;
+    fs::set_permissions(path, permissions).map_err(io)
 }

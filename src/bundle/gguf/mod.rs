@@ -75,17 +75,9 @@ pub enum GgufError {
     #[error("GGUF version {found} is not supported (only 2 and 3)")]
     Version { found: u32 },
     #[error("the file ends at {size} bytes, but its header says {what} reaches to byte {needed}")]
-    Truncated {
-        what: String,
-        needed: u64,
-        size: u64,
-    },
+    Truncated { what: String, needed: u64, size: u64 },
     #[error("the header says {what} is {found}; at most {limit} is believable")]
-    TooLarge {
-        what: &'static str,
-        found: u64,
-        limit: u64,
-    },
+    TooLarge { what: &'static str, found: u64, limit: u64 },
     #[error("the header's {what} has the unknown value type {found}")]
     ValueType { what: String, found: u32 },
     #[error("the header's {what} is not valid ({found})")]
@@ -95,27 +87,15 @@ pub enum GgufError {
     #[error("the header has no `{key}`")]
     MissingKey { key: &'static str },
     #[error("the header's `{key}` is {found}; expected {expected}")]
-    Value {
-        key: &'static str,
-        found: String,
-        expected: &'static str,
-    },
+    Value { key: &'static str, found: String, expected: &'static str },
     #[error("tensor `{name}` is missing; expected shape {expected:?}")]
     MissingTensor { name: String, expected: Vec<usize> },
     #[error("tensor `{name}` has shape {found:?}; expected {expected:?}")]
-    Shape {
-        name: String,
-        expected: Vec<usize>,
-        found: Vec<u64>,
-    },
+    Shape { name: String, expected: Vec<usize>, found: Vec<u64> },
     #[error("tensor `{name}` is stored as {found}; only f32, f16, q8_0 and q4_0 are supported")]
     Dtype { name: String, found: String },
     #[error("tensor `{name}` has rows of {cols} values, no whole number of {dtype} blocks")]
-    Blocks {
-        name: String,
-        cols: usize,
-        dtype: Dtype,
-    },
+    Blocks { name: String, cols: usize, dtype: Dtype },
     #[error("the tokenizer has {tokens} tokens, but the model only {vocab_size}")]
     Vocabulary { tokens: usize, vocab_size: usize },
     #[error(transparent)]

@@ -64,16 +64,11 @@ impl Header {
             Ok(walked) => walked,
             Err(walk::Short { needed }) => {
                 let twice = (2 * bytes.len() as u64).min(file_size.unwrap_or(u64::MAX));
-                return Ok(Parsed::NeedMore {
-                    at_least: needed.max(twice),
-                });
+                return Ok(Parsed::NeedMore { at_least: needed.max(twice) });
             }
         };
-        let lines: HashMap<&str, &walk::TensorLine> = walked
-            .tensors
-            .iter()
-            .map(|t| (t.name.as_str(), t))
-            .collect();
+        let lines: HashMap<&str, &walk::TensorLine> =
+            walked.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
         for line in &walked.tensors {
             // Candle refuses the whole file for such a type, without a name.
             if walk::dtype_of(line.ggml_type).is_none() && line.name != "output.weight" {
@@ -85,16 +80,10 @@ impl Header {
         }
         let metadata = Content::read(&mut io::Cursor::new(bytes))?.metadata;
         let metadata = Metadata(&metadata);
-        let config = metadata.config(
-            lines
-                .get("token_embd.weight")
-                .and_then(|t| t.dimensions.get(1).copied()),
-        )?;
+        let config =
+            metadata.config(lines.get("token_embd.weight").and_then(|t| t.dimensions.get(1).copied()))?;
         let tokenizer = metadata.tokenizer(&config)?;
-        let config = Config {
-            eos_token_id: tokenizer.eos_id,
-            ..config
-        };
+        let config = Config { eos_token_id: tokenizer.eos_id, ..config };
         let tensors = names::tensors(&config)
             .into_iter()
             .map(|tensor| {
@@ -104,11 +93,7 @@ impl Header {
             .collect::<Result<Vec<_>, GgufError>>()?;
         Ok(Parsed::Header(Box::new(Self {
             config,
-            name: metadata
-                .0
-                .get(key::NAME)
-                .and_then(|v| v.to_string().ok())
-                .cloned(),
+            name: metadata.0.get(key::NAME).and_then(|v| v.to_string().ok()).cloned(),
             tokenizer,
             data_offset: walked.data_offset,
             tensors,
@@ -122,11 +107,7 @@ impl Header {
 
     /// The end of the last tensor: the least a whole file has.
     pub fn file_bytes(&self) -> u64 {
-        self.tensors
-            .iter()
-            .map(|t| t.offset + t.size_bytes)
-            .max()
-            .unwrap_or(self.data_offset)
+        self.tensors.iter().map(|t| t.offset + t.size_bytes).max().unwrap_or(self.data_offset)
     }
 }
 
@@ -136,49 +117,26 @@ fn entry(
     data_offset: u64,
 ) -> Result<TensorEntry, GgufError> {
     let (rows, cols) = tensor.gguf_shape();
-    let expected = if tensor.shape.len() == 1 {
-        vec![cols]
-    } else {
-        vec![rows, cols]
-    };
+    let expected = if tensor.shape.len() == 1 { vec![cols] } else { vec![rows, cols] };
     let Some(line) = line else {
-        return Err(GgufError::MissingTensor {
-            name: tensor.gguf_name,
-            expected,
-        });
+        return Err(GgufError::MissingTensor { name: tensor.gguf_name, expected });
     };
     let found: Vec<u64> = line.dimensions.iter().rev().copied().collect();
     if !found.iter().copied().eq(expected.iter().map(|&d| d as u64)) {
-        return Err(GgufError::Shape {
-            name: tensor.gguf_name,
-            expected,
-            found,
-        });
+        return Err(GgufError::Shape { name: tensor.gguf_name, expected, found });
     }
     let Some(dtype) = walk::dtype_of(line.ggml_type) else {
         let found = walk::ggml_type_name(line.ggml_type);
-        return Err(GgufError::Dtype {
-            name: tensor.gguf_name,
-            found,
-        });
+        return Err(GgufError::Dtype { name: tensor.gguf_name, found });
     };
     // A vector is added element by element and never multiplied in blocks.
     if tensor.role == names::Role::Vector && !matches!(dtype, Dtype::F32 | Dtype::F16) {
-        return Err(GgufError::Dtype {
-            name: tensor.gguf_name,
-            found: format!("{dtype}, for a vector"),
-        });
+        return Err(GgufError::Dtype { name: tensor.gguf_name, found: format!("{dtype}, for a vector") });
     }
-    if cols % dtype.block_len() != 0 {
-        return Err(GgufError::Blocks {
-            name: tensor.gguf_name,
-            cols,
-            dtype,
-        });
+    if !cols.is_multiple_of(dtype.block_len()) {
+        return Err(GgufError::Blocks { name: tensor.gguf_name, cols, dtype });
     }
-    let size_bytes = dtype
-        .size_bytes(rows as u64 * cols as u64)
-        .unwrap_or_default();
+    let size_bytes = dtype.size_bytes(rows as u64 * cols as u64).unwrap_or_default();
     Ok(TensorEntry {
         name: tensor.name,
         gguf_name: tensor.gguf_name,
@@ -208,8 +166,7 @@ impl Metadata<'_> {
         let tokens = self.array(key::TOKENS)?.len();
         let config = Config {
             // Without the embedding the tokens tell what is missing.
-            vocab_size: embedding_rows
-                .map_or(tokens, |rows| usize::try_from(rows).unwrap_or(usize::MAX)),
+            vocab_size: embedding_rows.map_or(tokens, |rows| usize::try_from(rows).unwrap_or(usize::MAX)),
             n_positions: self.dimension(key::CONTEXT_LENGTH)?,
             n_embd,
             n_layer: self.dimension(key::BLOCK_COUNT)?,
@@ -247,10 +204,7 @@ impl Metadata<'_> {
         }
         let mut tokens = self.strings(key::TOKENS)?;
         if tokens.len() > config.vocab_size {
-            return Err(GgufError::Vocabulary {
-                tokens: tokens.len(),
-                vocab_size: config.vocab_size,
-            });
+            return Err(GgufError::Vocabulary { tokens: tokens.len(), vocab_size: config.vocab_size });
         }
         let mut types = match self.0.contains_key(key::TOKEN_TYPE) {
             true => self.array(key::TOKEN_TYPE)?.iter().map(integer).collect(),
@@ -272,14 +226,10 @@ impl Metadata<'_> {
             .get(key::EOS_ID)
             .or_else(|| self.0.get(key::BOS_ID))
             .ok_or(GgufError::MissingKey { key: key::EOS_ID })?;
-        let eos_id = integer(eos_id)
-            .and_then(|id| u32::try_from(id).ok())
-            .filter(|&id| (id as usize) < tokens.len());
-        let special_ids = types
-            .iter()
-            .zip(0..)
-            .filter(|(t, _)| **t == Some(token_type::CONTROL))
-            .map(|(_, id)| id);
+        let eos_id =
+            integer(eos_id).and_then(|id| u32::try_from(id).ok()).filter(|&id| (id as usize) < tokens.len());
+        let special_ids =
+            types.iter().zip(0..).filter(|(t, _)| **t == Some(token_type::CONTROL)).map(|(_, id)| id);
         Ok(Parts {
             special_ids: special_ids.collect(),
             eos_id: eos_id.ok_or(GgufError::Value {
@@ -353,11 +303,7 @@ fn integer(value: &Value) -> Option<i64> {
 }
 
 fn wrong_type(key: &'static str, found: &Value, expected: &'static str) -> GgufError {
-    GgufError::Value {
-        key,
-        found: format!("of type {:?}", found.value_type()),
-        expected,
-    }
+    GgufError::Value { key, found: format!("of type {:?}", found.value_type()), expected }
 }
 
 fn shorten(text: &str) -> String {

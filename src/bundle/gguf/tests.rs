@@ -16,17 +16,11 @@ use crate::{
 };
 
 fn tokenizer() -> Tokenizer {
-    Tokenizer::from_json(include_bytes!(
-        "../../../tests/fixtures/tiny-gpt2/tokenizer.json"
-    ))
-    .unwrap()
+    Tokenizer::from_json(include_bytes!("../../../tests/fixtures/tiny-gpt2/tokenizer.json")).unwrap()
 }
 
 fn config() -> Config {
-    Config::from_json(include_bytes!(
-        "../../../tests/fixtures/tiny-gpt2/config.json"
-    ))
-    .unwrap()
+    Config::from_json(include_bytes!("../../../tests/fixtures/tiny-gpt2/config.json")).unwrap()
 }
 
 /// Every value differs from its neighbours, so that a transposition shows.
@@ -35,34 +29,17 @@ fn weights(config: &Config) -> Weights {
     tensors
         .map(|(tensor, seed)| {
             let len: usize = tensor.shape.iter().product();
-            let data = (0..len as u32)
-                .map(|i| (i.wrapping_mul(2_654_435_761 ^ seed) >> 16) as f32 / 65536.0 - 0.5);
-            (
-                tensor.name,
-                Tensor {
-                    shape: tensor.shape,
-                    data: data.collect(),
-                },
-            )
+            let data =
+                (0..len as u32).map(|i| (i.wrapping_mul(2_654_435_761 ^ seed) >> 16) as f32 / 65536.0 - 0.5);
+            (tensor.name, Tensor { shape: tensor.shape, data: data.collect() })
         })
         .collect()
 }
 
 fn file(config: &Config, precision: Precision, all_4bit: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let options = WriteOptions {
-        name: "tiny".into(),
-        all_4bit,
-    };
-    write(
-        config,
-        &tokenizer(),
-        &weights(config),
-        precision,
-        &options,
-        &mut bytes,
-    )
-    .unwrap();
+    let options = WriteOptions { name: "tiny".into(), all_4bit };
+    write(config, &tokenizer(), &weights(config), precision, &options, &mut bytes).unwrap();
     bytes
 }
 
@@ -92,10 +69,7 @@ fn a_written_file_reads_back_as_the_same_model() {
         assert_eq!(header.config.eos_token_id, config.eos_token_id);
         assert_eq!(header.name.as_deref(), Some("tiny"));
         assert_eq!(header.to_tokenizer().unwrap().parts(), tokenizer().parts());
-        assert_eq!(
-            header.file_bytes().next_multiple_of(ALIGNMENT),
-            bytes.len() as u64
-        );
+        assert_eq!(header.file_bytes().next_multiple_of(ALIGNMENT), bytes.len() as u64);
         for (entry, tensor) in header.tensors.iter().zip(names::tensors(&config)) {
             assert_eq!(entry.name, tensor.name);
             let read = stored(&bytes, entry);
@@ -109,11 +83,7 @@ fn a_written_file_reads_back_as_the_same_model() {
                     };
                     let bound = quantize::error_bound(entry.dtype, 0.5);
                     let found = read[row * entry.cols + col];
-                    assert!(
-                        (found - data[at]).abs() <= bound,
-                        "{} [{row}, {col}]",
-                        entry.name
-                    );
+                    assert!((found - data[at]).abs() <= bound, "{} [{row}, {col}]", entry.name);
                 }
             }
         }
@@ -128,79 +98,40 @@ fn candle_reads_the_same_values() {
     let mut reader = Cursor::new(&bytes);
     let content = Content::read(&mut reader).unwrap();
     assert_eq!(content.tensor_data_offset, header.data_offset);
-    assert_eq!(
-        content.tensor_infos.len(),
-        header.tensors.len(),
-        "no output.weight: the head is tied"
-    );
+    assert_eq!(content.tensor_infos.len(), header.tensors.len(), "no output.weight: the head is tied");
     assert!(matches!(&content.metadata[key::TOKENIZER_PRE], Value::String(s) if s == "gpt-2"));
     for entry in &header.tensors {
-        let tensor = content
-            .tensor(&mut reader, &entry.gguf_name, &Device::Cpu)
-            .unwrap();
-        let values = tensor
-            .dequantize(&Device::Cpu)
-            .unwrap()
-            .flatten_all()
-            .unwrap();
-        assert_eq!(
-            values.to_vec1::<f32>().unwrap(),
-            stored(&bytes, entry),
-            "{}",
-            entry.name
-        );
+        let tensor = content.tensor(&mut reader, &entry.gguf_name, &Device::Cpu).unwrap();
+        let values = tensor.dequantize(&Device::Cpu).unwrap().flatten_all().unwrap();
+        assert_eq!(values.to_vec1::<f32>().unwrap(), stored(&bytes, entry), "{}", entry.name);
     }
 }
 
 #[test]
 fn the_4_bit_file_keeps_its_embedding_in_8_bits_unless_asked() {
     let dtype = |bytes: &[u8], name: &str| {
-        parse(bytes)
-            .unwrap()
-            .tensors
-            .iter()
-            .find(|t| t.name == name)
-            .unwrap()
-            .dtype
+        parse(bytes).unwrap().tensors.iter().find(|t| t.name == name).unwrap().dtype
     };
     let bytes = file(&config(), Precision::Q4_0, false);
     assert_eq!(dtype(&bytes, "wte.weight"), Dtype::Q8_0);
     assert_eq!(dtype(&bytes, "wpe.weight"), Dtype::F32);
     assert_eq!(dtype(&bytes, "h.0.attn.c_attn.bias"), Dtype::F32);
     assert_eq!(dtype(&bytes, "h.1.mlp.c_proj.weight"), Dtype::Q4_0);
-    assert_eq!(
-        dtype(&file(&config(), Precision::Q4_0, true), "wte.weight"),
-        Dtype::Q4_0
-    );
+    assert_eq!(dtype(&file(&config(), Precision::Q4_0, true), "wte.weight"), Dtype::Q4_0);
 }
 
 #[test]
 fn rows_that_are_no_whole_blocks_are_f16() {
-    let config = Config {
-        n_embd: 24,
-        n_inner: 96,
-        n_head: 4,
-        ..config()
-    };
+    let config = Config { n_embd: 24, n_inner: 96, n_head: 4, ..config() };
     let header = parse(&file(&config, Precision::Q8_0, false)).unwrap();
-    let dtype = |name: &str| {
-        header
-            .tensors
-            .iter()
-            .find(|t| t.name == name)
-            .unwrap()
-            .dtype
-    };
+    let dtype = |name: &str| header.tensors.iter().find(|t| t.name == name).unwrap().dtype;
     assert_eq!(dtype("h.0.mlp.c_fc.weight"), Dtype::F16);
     assert_eq!(dtype("h.0.mlp.c_proj.weight"), Dtype::Q8_0);
 }
 
 #[test]
 fn rows_beyond_the_vocabulary_are_padded_and_unpadded() {
-    let config = Config {
-        vocab_size: 520,
-        ..config()
-    };
+    let config = Config { vocab_size: 520, ..config() };
     let bytes = file(&config, Precision::Q8_0, false);
     let content = Content::read(&mut Cursor::new(&bytes)).unwrap();
     assert_eq!(content.metadata[key::TOKENS].to_vec().unwrap().len(), 520);
@@ -235,25 +166,13 @@ fn a_tensor_missing_or_of_another_shape_is_named() {
     let mut out = Vec::new();
     let mut fewer = weights(&config);
     fewer.remove("h.1.ln_2.bias");
-    let error = write(
-        &config,
-        &tokenizer(),
-        &fewer,
-        Precision::Q8_0,
-        &WriteOptions::default(),
-        &mut out,
-    )
-    .unwrap_err();
+    let error = write(&config, &tokenizer(), &fewer, Precision::Q8_0, &WriteOptions::default(), &mut out)
+        .unwrap_err();
     assert!(error.to_string().contains("h.1.ln_2.bias"), "{error}");
 
     let bytes = file(&config, Precision::Q8_0, false);
     // A directory entry renamed is a tensor missing.
-    let error = parse(&replaced(
-        &bytes,
-        b"blk.1.ffn_up.bias",
-        b"blk.1.ffn_uq.bias",
-    ))
-    .unwrap_err();
+    let error = parse(&replaced(&bytes, b"blk.1.ffn_up.bias", b"blk.1.ffn_uq.bias")).unwrap_err();
     assert!(
         matches!(&error, GgufError::MissingTensor { name, .. } if name == "blk.1.ffn_up.bias"),
         "{error}"
@@ -261,10 +180,7 @@ fn a_tensor_missing_or_of_another_shape_is_named() {
 
     let heads = replaced_value(&bytes, key::CONTEXT_LENGTH, 65);
     let error = parse(&heads).unwrap_err();
-    assert!(
-        matches!(&error, GgufError::Shape { name, .. } if name == "position_embd.weight"),
-        "{error}"
-    );
+    assert!(matches!(&error, GgufError::Shape { name, .. } if name == "position_embd.weight"), "{error}");
 }
 
 #[test]
@@ -274,10 +190,7 @@ fn an_unknown_type_is_named() {
     let at = find(&bytes, name) + name.len() + 4 + 16;
     bytes[at] = 12;
     let error = parse(&bytes).unwrap_err().to_string();
-    assert!(
-        error.contains("blk.0.attn_qkv.weight") && error.contains("q4_k"),
-        "{error}"
-    );
+    assert!(error.contains("blk.0.attn_qkv.weight") && error.contains("q4_k"), "{error}");
 }
 
 #[test]
@@ -305,14 +218,8 @@ fn hostile_headers_are_refused_without_believing_them() {
     assert!(with(tokens + 16, u64::MAX).contains("ends at"));
     let wte = b"token_embd.weight";
     let directory = find(&bytes, wte) + wte.len() + 4;
-    assert!(
-        with(directory, u64::MAX).contains("shape"),
-        "dimensions overflow"
-    );
-    assert!(
-        with(directory + 20, 1 << 40).contains("reaches to byte"),
-        "offset beyond the file"
-    );
+    assert!(with(directory, u64::MAX).contains("shape"), "dimensions overflow");
+    assert!(with(directory + 20, 1 << 40).contains("reaches to byte"), "offset beyond the file");
     assert!(with(directory + 20, 3).contains("multiple"));
     let duplicate = replaced(&bytes, b"blk.0.ffn_up.bias", b"blk.1.ffn_up.bias");
     assert!(parse(&duplicate).unwrap_err().to_string().contains("twice"));
@@ -320,10 +227,7 @@ fn hostile_headers_are_refused_without_believing_them() {
 }
 
 fn find(bytes: &[u8], needle: &[u8]) -> usize {
-    bytes
-        .windows(needle.len())
-        .position(|w| w == needle)
-        .unwrap()
+    bytes.windows(needle.len()).position(|w| w == needle).unwrap()
 }
 
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {

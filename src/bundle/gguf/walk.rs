@@ -62,26 +62,17 @@ impl From<GgufError> for Stop {
 /// Walks over the header in `bytes`, the beginning of a file of `file_size`
 /// bytes (if that is known).
 pub fn walk(bytes: &[u8], file_size: Option<u64>) -> Result<Result<Walked, Short>, GgufError> {
-    let mut cursor = Cursor {
-        bytes,
-        at: 0,
-        file_size,
-        elements: 0,
-    };
+    let mut cursor = Cursor { bytes, at: 0, file_size, elements: 0 };
     match cursor.header() {
         Ok(walked) => Ok(Ok(walked)),
         Err(Stop::Error(error)) => Err(error),
         Err(Stop::Short(Short { needed })) => match file_size {
-            Some(size) if needed > size => Err(GgufError::Truncated {
-                what: "the header".into(),
-                needed,
-                size,
-            }),
-            _ if needed > MAX_HEADER_BYTES => Err(GgufError::TooLarge {
-                what: "the header's size",
-                found: needed,
-                limit: MAX_HEADER_BYTES,
-            }),
+            Some(size) if needed > size => {
+                Err(GgufError::Truncated { what: "the header".into(), needed, size })
+            }
+            _ if needed > MAX_HEADER_BYTES => {
+                Err(GgufError::TooLarge { what: "the header's size", found: needed, limit: MAX_HEADER_BYTES })
+            }
             _ => Ok(Err(Short { needed })),
         },
     }
@@ -111,8 +102,8 @@ pub fn ggml_type_of(dtype: Dtype) -> u32 {
 /// ggml's name of a type, for messages.
 pub fn ggml_type_name(ggml_type: u32) -> String {
     const NAMES: [&str; 16] = [
-        "f32", "f16", "q4_0", "q4_1", "", "", "q5_0", "q5_1", "q8_0", "q8_1", "q2_k", "q3_k",
-        "q4_k", "q5_k", "q6_k", "q8_k",
+        "f32", "f16", "q4_0", "q4_1", "", "", "q5_0", "q5_1", "q8_0", "q8_1", "q2_k", "q3_k", "q4_k", "q5_k",
+        "q6_k", "q8_k",
     ];
     match NAMES.get(ggml_type as usize) {
         Some(name) if !name.is_empty() => (*name).into(),
@@ -149,10 +140,7 @@ impl<'a> Cursor<'a> {
             let value_type = self.u32()?;
             if name == key::ALIGNMENT {
                 if value_type != 4 {
-                    return Err(invalid(
-                        format!("`{name}`"),
-                        format!("value type {value_type}, expected 4"),
-                    ));
+                    return Err(invalid(format!("`{name}`"), format!("value type {value_type}, expected 4")));
                 }
                 alignment = u64::from(self.u32()?);
                 if !alignment.is_power_of_two() || !(8..=1 << 16).contains(&alignment) {
@@ -162,11 +150,7 @@ impl<'a> Cursor<'a> {
                 self.skip_value(name, value_type, 0)?;
             }
             if !keys.insert(name) {
-                return Err(GgufError::Duplicate {
-                    what: "the key",
-                    name: name.into(),
-                }
-                .into());
+                return Err(GgufError::Duplicate { what: "the key", name: name.into() }.into());
             }
         }
 
@@ -177,10 +161,7 @@ impl<'a> Cursor<'a> {
             let name = self.name("tensor name")?;
             let dimension_count = u64::from(self.u32()?);
             if !(1..=MAX_DIMENSIONS).contains(&dimension_count) {
-                return Err(invalid(
-                    format!("tensor `{name}`"),
-                    format!("{dimension_count} dimensions"),
-                ));
+                return Err(invalid(format!("tensor `{name}`"), format!("{dimension_count} dimensions")));
             }
             let mut dimensions = Vec::with_capacity(MAX_DIMENSIONS as usize);
             for _ in 0..dimension_count {
@@ -189,54 +170,26 @@ impl<'a> Cursor<'a> {
             let ggml_type = self.u32()?;
             let offset = self.u64()?;
             if !names.insert(name) {
-                return Err(GgufError::Duplicate {
-                    what: "the tensor",
-                    name: name.into(),
-                }
-                .into());
+                return Err(GgufError::Duplicate { what: "the tensor", name: name.into() }.into());
             }
-            tensors.push(TensorLine {
-                name: name.into(),
-                dimensions,
-                ggml_type,
-                offset,
-            });
+            tensors.push(TensorLine { name: name.into(), dimensions, ggml_type, offset });
         }
         let data_offset = (self.at as u64).next_multiple_of(alignment);
         for tensor in &tensors {
             self.check_range(tensor, data_offset, alignment)?;
         }
-        Ok(Walked {
-            tensors,
-            data_offset,
-        })
+        Ok(Walked { tensors, data_offset })
     }
 
     /// The tensor's values must be countable, and its bytes inside the file.
-    fn check_range(
-        &self,
-        tensor: &TensorLine,
-        data_offset: u64,
-        alignment: u64,
-    ) -> Result<(), Stop> {
+    fn check_range(&self, tensor: &TensorLine, data_offset: u64, alignment: u64) -> Result<(), Stop> {
         let what = || format!("tensor `{}`", tensor.name);
-        let overflow = || {
-            invalid(
-                what(),
-                format!("shape {:?}, offset {}", tensor.dimensions, tensor.offset),
-            )
-        };
-        if tensor.offset % alignment != 0 {
-            return Err(invalid(
-                what(),
-                format!("offset {}, no multiple of {alignment}", tensor.offset),
-            ));
+        let overflow = || invalid(what(), format!("shape {:?}, offset {}", tensor.dimensions, tensor.offset));
+        if !tensor.offset.is_multiple_of(alignment) {
+            return Err(invalid(what(), format!("offset {}, no multiple of {alignment}", tensor.offset)));
         }
-        let values = tensor
-            .dimensions
-            .iter()
-            .try_fold(1u64, |n, &d| n.checked_mul(d))
-            .ok_or_else(overflow)?;
+        let values =
+            tensor.dimensions.iter().try_fold(1u64, |n, &d| n.checked_mul(d)).ok_or_else(overflow)?;
         let Some(dtype) = dtype_of(tensor.ggml_type) else {
             // Whether an unknown type matters depends on whether the tensor does.
             return Ok(());
@@ -247,12 +200,7 @@ impl<'a> Cursor<'a> {
             .and_then(|start| start.checked_add(size))
             .ok_or_else(overflow)?;
         match self.file_size {
-            Some(size) if end > size => Err(GgufError::Truncated {
-                what: what(),
-                needed: end,
-                size,
-            }
-            .into()),
+            Some(size) if end > size => Err(GgufError::Truncated { what: what(), needed: end, size }.into()),
             _ => Ok(()),
         }
     }
@@ -260,21 +208,14 @@ impl<'a> Cursor<'a> {
     fn take(&mut self, len: u64) -> Result<&'a [u8], Stop> {
         let needed = (self.at as u64).saturating_add(len);
         let end = usize::try_from(needed).map_err(|_| Stop::Short(Short { needed }))?;
-        let taken = self
-            .bytes
-            .get(self.at..end)
-            .ok_or(Stop::Short(Short { needed }))?;
+        let taken = self.bytes.get(self.at..end).ok_or(Stop::Short(Short { needed }))?;
         self.at = end;
         Ok(taken)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
         let taken = self.take(N as u64)?;
-        taken.try_into().map_err(|_| {
-            Stop::Short(Short {
-                needed: (self.at + N) as u64,
-            })
-        })
+        taken.try_into().map_err(|_| Stop::Short(Short { needed: (self.at + N) as u64 }))
     }
 
     fn u32(&mut self) -> Result<u32, Stop> {
@@ -298,26 +239,17 @@ impl<'a> Cursor<'a> {
         let bytes = self.take(len)?;
         match std::str::from_utf8(bytes) {
             Ok(name) if !name.is_empty() && !name.contains(char::is_control) => Ok(name),
-            _ => Err(invalid(
-                what.into(),
-                format!("{:?}", String::from_utf8_lossy(bytes)),
-            )),
+            _ => Err(invalid(what.into(), format!("{:?}", String::from_utf8_lossy(bytes)))),
         }
     }
 
     fn skip_value(&mut self, name: &str, value_type: u32, depth: usize) -> Result<(), Stop> {
-        let unknown = || GgufError::ValueType {
-            what: format!("`{name}`"),
-            found: value_type,
-        };
+        let unknown = || GgufError::ValueType { what: format!("`{name}`"), found: value_type };
         match value_type {
             7 => match self.take(1)? {
                 [0 | 1] => {}
                 other => {
-                    return Err(invalid(
-                        format!("`{name}`"),
-                        format!("truth value {other:?}"),
-                    ));
+                    return Err(invalid(format!("`{name}`"), format!("truth value {other:?}")));
                 }
             },
             8 => {
@@ -366,11 +298,7 @@ impl<'a> Cursor<'a> {
                         }
                     }
                     None => {
-                        return Err(GgufError::ValueType {
-                            what: format!("`{name}`"),
-                            found: element,
-                        }
-                        .into());
+                        return Err(GgufError::ValueType { what: format!("`{name}`"), found: element }.into());
                     }
                 }
             }

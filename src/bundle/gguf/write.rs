@@ -33,10 +33,7 @@ pub fn write<W: Write>(
     writer: &mut W,
 ) -> Result<(), GgufError> {
     if tokenizer.vocab_size() > config.vocab_size {
-        return Err(GgufError::Vocabulary {
-            tokens: tokenizer.vocab_size(),
-            vocab_size: config.vocab_size,
-        });
+        return Err(GgufError::Vocabulary { tokens: tokenizer.vocab_size(), vocab_size: config.vocab_size });
     }
     let tensors = names::tensors(config);
     let mut header = HeaderWriter::default();
@@ -47,9 +44,7 @@ pub fn write<W: Write>(
         let weight = expect_tensor(tensor, weights)?;
         let dtype = dtype_for(tensor, precision, options);
         header.tensor(tensor, dtype, offset);
-        let size = dtype
-            .size_bytes(weight.data.len() as u64)
-            .unwrap_or_default();
+        let size = dtype.size_bytes(weight.data.len() as u64).unwrap_or_default();
         offset += size.next_multiple_of(ALIGNMENT);
         dtypes.push(dtype);
     }
@@ -111,11 +106,7 @@ fn dtype_for(tensor: &names::Tensor, precision: Precision, options: &WriteOption
         (_, Precision::Q4_0) => Dtype::Q4_0,
     };
     let (_, cols) = tensor.gguf_shape();
-    if cols % wanted.block_len() == 0 {
-        wanted
-    } else {
-        Dtype::F16
-    }
+    if cols % wanted.block_len() == 0 { wanted } else { Dtype::F16 }
 }
 
 /// (rows, cols) -> (cols, rows), row-major.
@@ -159,11 +150,7 @@ impl HeaderWriter {
         self.u32(key::FEED_FORWARD_LENGTH, config.n_inner as u32);
         self.u32(key::BLOCK_COUNT, config.n_layer as u32);
         self.u32(key::HEAD_COUNT, config.n_head as u32);
-        self.value(
-            key::LAYER_NORM_EPSILON,
-            6,
-            &config.layer_norm_epsilon.to_le_bytes(),
-        );
+        self.value(key::LAYER_NORM_EPSILON, 6, &config.layer_norm_epsilon.to_le_bytes());
 
         let parts = tokenizer.parts();
         let mut tokens = parts.tokens;
@@ -212,26 +199,17 @@ impl HeaderWriter {
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&8u32.to_le_bytes());
         bytes.extend_from_slice(&(values.len() as u64).to_le_bytes());
-        values
-            .iter()
-            .for_each(|value| push_string(&mut bytes, value));
+        values.iter().for_each(|value| push_string(&mut bytes, value));
         self.value(key, 9, &bytes);
     }
 
     fn tensor(&mut self, tensor: &names::Tensor, dtype: Dtype, offset: u64) {
         let (rows, cols) = tensor.gguf_shape();
-        let dimensions: &[usize] = if tensor.shape.len() == 1 {
-            &[cols]
-        } else {
-            &[cols, rows]
-        };
+        let dimensions: &[usize] = if tensor.shape.len() == 1 { &[cols] } else { &[cols, rows] };
         push_string(&mut self.directory, &tensor.gguf_name);
-        self.directory
-            .extend_from_slice(&(dimensions.len() as u32).to_le_bytes());
-        self.directory
-            .extend(dimensions.iter().flat_map(|&d| (d as u64).to_le_bytes()));
-        self.directory
-            .extend_from_slice(&walk::ggml_type_of(dtype).to_le_bytes());
+        self.directory.extend_from_slice(&(dimensions.len() as u32).to_le_bytes());
+        self.directory.extend(dimensions.iter().flat_map(|&d| (d as u64).to_le_bytes()));
+        self.directory.extend_from_slice(&walk::ggml_type_of(dtype).to_le_bytes());
         self.directory.extend_from_slice(&offset.to_le_bytes());
     }
 

@@ -76,7 +76,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         if args.grads {
             let grads = loss.backward()?;
             for (name, var) in model.vars() {
-                let grad = model.gradient(name, &grads).with_context(|| format!("no gradient reached `{name}`"))?;
+                let grad =
+                    model.gradient(name, &grads).with_context(|| format!("no gradient reached `{name}`"))?;
                 let values = grad.flatten_all()?.to_vec1::<f32>()?;
                 output.insert(format!("grad.{HF_PREFIX}{name}"), (var.dims().to_vec(), values));
             }
@@ -107,22 +108,28 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// The rows of an integer tensor (B, T).
 fn read_ids(path: &Path, name: &str) -> anyhow::Result<Vec<Vec<u32>>> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let file = SafeTensors::deserialize(&bytes).with_context(|| format!("{} is no safetensors file", path.display()))?;
+    let file = SafeTensors::deserialize(&bytes)
+        .with_context(|| format!("{} is no safetensors file", path.display()))?;
     let tensor = file.tensor(name).with_context(|| format!("{} has no tensor `{name}`", path.display()))?;
     let &[rows, columns] = tensor.shape() else {
         bail!("{}: `{name}` has shape {:?}, (B, T) expected", path.display(), tensor.shape());
     };
     let values: Vec<i64> = match tensor.dtype() {
         Dtype::I64 => tensor.data().as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect(),
-        Dtype::I32 => tensor.data().as_chunks::<4>().0.iter().map(|b| i32::from_le_bytes(*b).into()).collect(),
-        Dtype::U32 => tensor.data().as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b).into()).collect(),
+        Dtype::I32 => {
+            tensor.data().as_chunks::<4>().0.iter().map(|b| i32::from_le_bytes(*b).into()).collect()
+        }
+        Dtype::U32 => {
+            tensor.data().as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b).into()).collect()
+        }
         other => bail!("{}: `{name}` is {other:?}; I64, I32 or U32 expected", path.display()),
     };
     if rows == 0 || columns < 2 {
         bail!("{}: `{name}` needs at least one sequence of two tokens", path.display());
     }
     let ids = values.into_iter().map(|id| {
-        u32::try_from(id).with_context(|| format!("{}: `{name}` holds {id}, which is no token id", path.display()))
+        u32::try_from(id)
+            .with_context(|| format!("{}: `{name}` holds {id}, which is no token id", path.display()))
     });
     Ok(ids.collect::<anyhow::Result<Vec<_>>>()?.chunks_exact(columns).map(<[u32]>::to_vec).collect())
 }

@@ -7,7 +7,11 @@ use crate::{
 };
 
 /// Logits (B, T, V) and the mean loss of the shifted labels, for ids (B, T).
-pub fn cpu_forward(bot: &BotFolder, precision: Precision, ids: &[Vec<u32>]) -> anyhow::Result<(Vec<f32>, f32)> {
+pub fn cpu_forward(
+    bot: &BotFolder,
+    precision: Precision,
+    ids: &[Vec<u32>],
+) -> anyhow::Result<(Vec<f32>, f32)> {
     let mut model = engine::open(bot, precision, Level::Simd)?;
     let (mut all, mut nats, mut labels) = (Vec::new(), 0.0, 0);
     for sequence in ids {

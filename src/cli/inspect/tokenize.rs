@@ -1,12 +1,18 @@
-//! `inspect tokenize`: token ids of texts.
+//! `huggingtweets inspect tokenize`: JSONL `{"text"}` in, JSONL `{"ids"}` out.
+//!
+//! Shows what the file says, its `truncation` included, so that the ids can be
+//! compared with those of other programs. (Training and generation drop that
+//! setting: [`crate::tokenizer`].)
 
 use std::{
     fs,
-    io::{BufWriter, Write},
+    io::{self, BufRead, Write},
     path::PathBuf,
 };
 
 use anyhow::Context;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::tokenizer::Tokenizer;
 
@@ -17,14 +23,78 @@ pub struct Args {
     tokenizer: PathBuf,
 }
 
+#[derive(Deserialize)]
+struct Line {
+    text: String,
+}
+
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let path = args.tokenizer.display();
-    let bytes = fs::read(&args.tokenizer).with_context(|| format!("cannot read {path}"))?;
-    let tokenizer = Tokenizer::from_json(&bytes).with_context(|| format!("{path} is no usable tokenizer.json"))?;
-    let mut out = BufWriter::new(std::io::stdout().lock());
-    super::each_text(|text| {
-        let ids = tokenizer.encode(text)?;
-        writeln!(out, "{}", serde_json::json!({ "ids": ids })).context("cannot write to standard output")
-    })?;
-    Ok(out.flush()?)
+    let file = args.tokenizer.display();
+    let bytes = fs::read(&args.tokenizer).with_context(|| format!("{file}: give a tokenizer.json"))?;
+    let tokenizer = Tokenizer::from_json(&bytes).with_context(|| file.to_string())?;
+    let truncation = Truncation::of(&bytes);
+    if let Some(truncation) = &truncation {
+        eprintln!("note: {file} asks for truncation to {} ids; longer texts are cut", truncation.max_length);
+    }
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for (number, line) in io::stdin().lock().lines().enumerate() {
+        let number = number + 1;
+        let line = line.with_context(|| format!("standard input, line {number}"))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let Line { text } = serde_json::from_str(&line).with_context(|| {
+            format!("standard input, line {number}: expected JSON like {{\"text\": \"…\"}}")
+        })?;
+        let mut ids = tokenizer.encode(&text)?;
+        if let Some(truncation) = &truncation {
+            truncation.apply(&mut ids);
+        }
+        writeln!(out, "{}", json!({ "ids": ids }))?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// The `truncation` of a `tokenizer.json`.
+struct Truncation {
+    max_length: usize,
+    /// Keep the end instead of the beginning.
+    left: bool,
+}
+
+impl Truncation {
+    fn of(tokenizer_json: &[u8]) -> Option<Self> {
+        let file: Value = serde_json::from_slice(tokenizer_json).ok()?;
+        let truncation = file.get("truncation")?;
+        let max_length = usize::try_from(truncation.get("max_length")?.as_u64()?).ok()?;
+        Some(Self { max_length, left: truncation.get("direction").is_some_and(|d| d == "Left") })
+    }
+
+    fn apply(&self, ids: &mut Vec<u32>) {
+        if self.left {
+            ids.drain(..ids.len().saturating_sub(self.max_length));
+        } else {
+            ids.truncate(self.max_length);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn truncation_is_the_files() {
+        let cut = |json: &str| {
+            let mut ids = vec![1, 2, 3];
+            if let Some(truncation) = Truncation::of(json.as_bytes()) {
+                truncation.apply(&mut ids);
+            }
+            ids
+        };
+        assert_eq!(cut(r#"{"truncation": null}"#), [1, 2, 3]);
+        assert_eq!(cut(r#"{"truncation": {"max_length": 2, "direction": "Right"}}"#), [1, 2]);
+        assert_eq!(cut(r#"{"truncation": {"max_length": 2, "direction": "Left"}}"#), [2, 3]);
+    }
 }

@@ -202,7 +202,7 @@ mod tests {
     fn gradients_follow_finite_differences() {
         for (batch, context, heads, width) in [(1, 1, 1, 2), (2, 5, 2, 3), (1, 9, 1, 4)] {
             let qkv = check::values(&[batch * context, 3 * heads * width], 0.1);
-            check::gradients(&[qkv.clone()], |t| attention(&t[0], context, heads, None));
+            check::gradients(std::slice::from_ref(&qkv), |t| attention(&t[0], context, heads, None));
             check::gradients(&[qkv], |t| attention(&t[0], context, heads, Mask::new(0.3, 1, 2, 3)));
         }
     }

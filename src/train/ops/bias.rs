@@ -17,7 +17,13 @@ impl CustomOp2 for AddBias {
         "add-bias"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, b: &CpuStorage, lb: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        b: &CpuStorage,
+        lb: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (x, bias) = (values(x, lx)?, values(b, lb)?);
         let mut out = x.to_vec();
         out.par_chunks_mut(CHUNK_ROWS * bias.len()).for_each(|rows| {
@@ -30,7 +36,13 @@ impl CustomOp2 for AddBias {
         Ok((CpuStorage::F32(out), lx.shape().clone()))
     }
 
-    fn bwd(&self, _: &Tensor, bias: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        _: &Tensor,
+        bias: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let width = bias.elem_count();
         let sums = with_values(grad, |grad| {
             sum_chunks(grad.len() / width, width, |rows, sums| {

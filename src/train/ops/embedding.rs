@@ -22,7 +22,13 @@ impl CustomOp2 for Embed {
         "embed"
     }
 
-    fn cpu_fwd(&self, wte: &CpuStorage, lt: &Layout, wpe: &CpuStorage, lp: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        wte: &CpuStorage,
+        lt: &Layout,
+        wpe: &CpuStorage,
+        lp: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let width = lt.dims()[1];
         let (wte, wpe) = (values(wte, lt)?, values(wpe, lp)?);
         let mut out = Vec::with_capacity(self.ids.len() * width);
@@ -34,7 +40,13 @@ impl CustomOp2 for Embed {
         Ok((CpuStorage::F32(out), Shape::from((self.ids.len(), width))))
     }
 
-    fn bwd(&self, wte: &Tensor, wpe: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        wte: &Tensor,
+        wpe: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let width = wte.dim(1)?;
         let (mut tokens, mut positions) = (vec![0.0; wte.elem_count()], vec![0.0; wpe.elem_count()]);
         with_values(grad, |grad| {

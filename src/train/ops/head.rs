@@ -60,7 +60,13 @@ impl CustomOp2 for HeadLoss {
         "head-cross-entropy"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, wte: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        wte: &CpuStorage,
+        lw: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (rows, width, vocab) = (lx.dims()[0], lx.dims()[1], lw.dims()[0]);
         let (x, wte) = (values(x, lx)?, values(wte, lw)?);
         let labelled = self.labels.iter().flatten().count().max(1);
@@ -90,7 +96,13 @@ impl CustomOp2 for HeadLoss {
         Ok((CpuStorage::F32(vec![(total / labelled as f64) as f32]), Shape::from(())))
     }
 
-    fn bwd(&self, x: &Tensor, wte: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        wte: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let stored = self.gradients.lock().ok().and_then(|mut g| g.take());
         let Some((mut dx, mut dwte)) = stored else {
             candle_core::bail!("the head's gradients were taken already");

@@ -126,8 +126,11 @@ mod tests {
     #[test]
     fn gradients_follow_finite_differences() {
         for shape in [[2, 3], [5, 17], [40, 6]] {
-            let inputs =
-                [check::values(&shape, 0.1), check::values(&shape[1..], 0.2), check::values(&shape[1..], 0.3)];
+            let inputs = [
+                check::values(&shape, 0.1),
+                check::values(&shape[1..], 0.2),
+                check::values(&shape[1..], 0.3),
+            ];
             check::gradients(&inputs, |t| layer_norm(&t[0], &t[1], &t[2], 1e-5));
         }
     }

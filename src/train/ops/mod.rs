@@ -119,7 +119,11 @@ mod check {
                 };
                 let estimate = (at(STEP) - at(-STEP)) / (2.0 * STEP);
                 let bound = 2e-2 * (1.0 + exact[i].abs());
-                assert!((exact[i] - estimate).abs() < bound, "input {which}, element {i}: {} {estimate}", exact[i]);
+                assert!(
+                    (exact[i] - estimate).abs() < bound,
+                    "input {which}, element {i}: {} {estimate}",
+                    exact[i]
+                );
             }
         }
     }

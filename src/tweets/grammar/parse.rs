@@ -27,20 +27,13 @@ pub(super) fn parse_heading(heading: &str) -> Option<(String, Vec<String>)> {
     good.then(|| (name.to_string(), forms))
 }
 
-pub(super) fn parse_alternative(
-    line: &str,
-    forms: usize,
-    at: Place,
-) -> Result<Alternative, GrammarError> {
+pub(super) fn parse_alternative(line: &str, forms: usize, at: Place) -> Result<Alternative, GrammarError> {
     let weighted = line.split_once(": ").and_then(|(weight, text)| {
         let weight: u32 = weight.parse().ok()?;
         Some((u64::from(weight), text.trim_start()))
     });
     let (weight, text) = weighted.unwrap_or((1, line));
-    let bracket = || GrammarError::Bracket {
-        at: at.clone(),
-        found: text.to_string(),
-    };
+    let bracket = || GrammarError::Bracket { at: at.clone(), found: text.to_string() };
 
     let mut parts = Vec::new();
     let mut rest = text;
@@ -58,11 +51,7 @@ pub(super) fn parse_alternative(
         if close == ']' {
             let columns: Vec<String> = inside.split('|').map(str::to_string).collect();
             if columns.len() != forms {
-                return Err(GrammarError::Forms {
-                    at,
-                    expected: forms,
-                    found: columns.len(),
-                });
+                return Err(GrammarError::Forms { at, expected: forms, found: columns.len() });
             }
             parts.push(Part::Forms(columns));
         } else {
@@ -73,12 +62,7 @@ pub(super) fn parse_alternative(
     if !rest.is_empty() {
         parts.push(Part::Text(rest.replace("\\n", "\n")));
     }
-    Ok(Alternative {
-        weight,
-        parts,
-        groups: Vec::new(),
-        at,
-    })
+    Ok(Alternative { weight, parts, groups: Vec::new(), at })
 }
 
 /// `a Rule.form` without its braces.

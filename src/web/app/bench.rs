@@ -1,7 +1,10 @@
 //! The bench page: runs the engine and leaves `window.benchResult`, or
 //! `window.benchError`.
 
-use std::{cell::{Cell, RefCell}, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use leptos::prelude::{document, window};
 use serde::Serialize;

@@ -119,7 +119,10 @@ mod tests {
     #[test]
     fn a_value_out_of_range_is_said_once_and_keeps_the_default() {
         let query = parse(&[("precision", "f32"), ("threads", "0"), ("seed", "7")]);
-        assert_eq!(query.problem.as_deref(), Some("The address says precision=f32; precision can be q8_0 or q4_0."));
+        assert_eq!(
+            query.problem.as_deref(),
+            Some("The address says precision=f32; precision can be q8_0 or q4_0.")
+        );
         assert_eq!((query.precision, query.threads, query.seed), (Precision::Q8_0, 1, Some(7)));
     }
 }

@@ -3,8 +3,8 @@
 
 use super::{query::Query, settings::Settings, text};
 use crate::web::protocol::{
-    BotInfo, Command, EndReason, Event, Failure, FailureKind, Id, LoadRequest, News, Order, Phase, Ready, Report,
-    Request, Stats,
+    BotInfo, Command, EndReason, Event, Failure, FailureKind, Id, LoadRequest, News, Order, Phase, Ready,
+    Report, Request, Stats,
 };
 
 /// Drafts on the page, always.
@@ -216,7 +216,8 @@ impl Page {
 
     /// The status line: it changes when a phase ends, not with each byte or token.
     pub fn status(&self) -> String {
-        let waits = if matches!(self.run, Run::Waiting(_)) { "; the drafts start when it is ready" } else { "" };
+        let waits =
+            if matches!(self.run, Run::Waiting(_)) { "; the drafts start when it is ready" } else { "" };
         match &self.engine {
             Engine::Failed(_) => "The engine is not running".into(),
             Engine::Loading { phase, loaded_bytes, total_bytes } => {
@@ -249,9 +250,11 @@ impl Page {
     /// Done and total bytes of the transfer under way.
     pub fn progress(&self) -> Option<(u64, u64)> {
         match self.engine {
-            Engine::Loading { phase: Phase::Download | Phase::Cache, loaded_bytes, total_bytes: Some(total) } => {
-                Some((loaded_bytes, total))
-            }
+            Engine::Loading {
+                phase: Phase::Download | Phase::Cache,
+                loaded_bytes,
+                total_bytes: Some(total),
+            } => Some((loaded_bytes, total)),
             _ => None,
         }
     }

@@ -81,7 +81,9 @@ fn generate_before_ready_waits_and_then_starts_once() {
     assert!(visit.page.busy());
     assert_eq!(visit.effects.len(), 2, "nothing is sent yet");
     visit.hear(load, News::Ready(ready()));
-    assert!(matches!(&visit.effects[2], Effect::Send(Command { order: Order::Generate(r), .. }) if r.drafts == DRAFTS));
+    assert!(
+        matches!(&visit.effects[2], Effect::Send(Command { order: Order::Generate(r), .. }) if r.drafts == DRAFTS)
+    );
     assert_eq!(visit.effects.len(), 3);
 }
 
@@ -137,7 +139,10 @@ fn a_failed_load_keeps_what_was_typed_and_asked_and_retry_resumes() {
     assert_eq!(visit.effects[0], Effect::StartWorker);
     assert_eq!(visit.page.alert(), None);
     visit.hear(first_load, News::Ready(ready()));
-    assert!(matches!(visit.page.engine, Engine::Loading { .. }), "the old worker's news is not the new one's");
+    assert!(
+        matches!(visit.page.engine, Engine::Loading { .. }),
+        "the old worker's news is not the new one's"
+    );
     visit.ready();
     let last = visit.effects.last().unwrap();
     assert!(matches!(last, Effect::Send(Command { order: Order::Generate(r), .. }) if r.prompt == "I never"));

@@ -1,8 +1,7 @@
 //! Every sentence of the interface, in one place.
 
 pub const TITLE: &str = "huggingtweets";
-pub const TAGLINE: &str =
-    "Drafts in the style of an account, written by a small language model on your own device. Nothing you type leaves this page.";
+pub const TAGLINE: &str = "Drafts in the style of an account, written by a small language model on your own device. Nothing you type leaves this page.";
 pub const FOOTER: &str = "Every draft is made up by a machine. Nobody said any of this.";
 pub const START_LABEL: &str = "Start of the tweet";
 pub const START_DEFAULT: &str = "My dream is";

@@ -116,8 +116,10 @@ pub async fn weights(
     if let Some(store) = &store
         && let Some(body) = store.get(&key).await
     {
-        match checked(source, entry, backend, Pieces::new(&body)?, None, |n, all| progress(Phase::Cache, n, all))
-            .await
+        match checked(source, entry, backend, Pieces::new(&body)?, None, |n, all| {
+            progress(Phase::Cache, n, all)
+        })
+        .await
         {
             Ok(engine) => return Ok(engine),
             // What a browser gives back is not always what it was given.

@@ -14,7 +14,9 @@ use crate::{
 pub enum WorkerError {
     #[error("“{url}” is not an address this page can read")]
     Address { url: String },
-    #[error("{url} could not be fetched: is the network there, and does that site allow other pages to read it?")]
+    #[error(
+        "{url} could not be fetched: is the network there, and does that site allow other pages to read it?"
+    )]
     Unreachable { url: String },
     #[error("{url} could not be fetched: the site answered {status}")]
     Status { url: String, status: u16 },
@@ -24,7 +26,9 @@ pub enum WorkerError {
     Truncated { file: String, found: u64, expected: u64 },
     #[error("{file} is longer than the {expected} bytes that bot.json promises")]
     TooLong { file: String, expected: u64 },
-    #[error("{file} was damaged on the way, or is not the file that bot.json describes (SHA-256 of piece {piece} differs)")]
+    #[error(
+        "{file} was damaged on the way, or is not the file that bot.json describes (SHA-256 of piece {piece} differs)"
+    )]
     Digest { file: String, piece: usize },
     #[error("{0}")]
     Manifest(#[from] ManifestError),
@@ -32,7 +36,9 @@ pub enum WorkerError {
     NoSuchPrecision { file: String, available: String },
     #[error("{file} is not a model that runs here: {source}")]
     Model { file: String, source: LoadError },
-    #[error("this browser's engine computes other numbers than the bot's author got (off by {off:.3}); try ?backend=scalar")]
+    #[error(
+        "this browser's engine computes other numbers than the bot's author got (off by {off:.3}); try ?backend=scalar"
+    )]
     SelfCheck { off: f32 },
     #[error("{0}")]
     Generate(#[from] GenerateError),
@@ -54,13 +60,15 @@ impl From<JsValue> for WorkerError {
 impl WorkerError {
     fn kind(&self) -> FailureKind {
         match self {
-            Self::Address { .. } | Self::Unreachable { .. } | Self::Status { .. } | Self::Interrupted { .. } => {
-                FailureKind::Network
-            }
+            Self::Address { .. }
+            | Self::Unreachable { .. }
+            | Self::Status { .. }
+            | Self::Interrupted { .. } => FailureKind::Network,
             Self::Truncated { .. } | Self::TooLong { .. } | Self::Digest { .. } => FailureKind::Damaged,
-            Self::Manifest(_) | Self::NoSuchPrecision { .. } | Self::Model { .. } | Self::SelfCheck { .. } => {
-                FailureKind::Model
-            }
+            Self::Manifest(_)
+            | Self::NoSuchPrecision { .. }
+            | Self::Model { .. }
+            | Self::SelfCheck { .. } => FailureKind::Model,
             Self::Generate(_) => FailureKind::Request,
             Self::Forward(_) | Self::NotReady | Self::Browser(_) => FailureKind::Crash,
         }

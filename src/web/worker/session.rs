@@ -78,14 +78,16 @@ impl Session {
             let mut state = self.state.borrow_mut();
             let generation = state.engine.as_ref().ok_or(WorkerError::NotReady)?.begin(request)?;
             let id = reply.id;
-            state.running = Some(Running { id, generation, started_ms, first_token_ms: None, first_tokens: 0 });
+            state.running =
+                Some(Running { id, generation, started_ms, first_token_ms: None, first_tokens: 0 });
         }
         loop {
             // Orders that wait are heard before the step they would change.
             turns.next().await?;
             let mut state = self.state.borrow_mut();
             let State { engine, running } = &mut *state;
-            let (Some(engine), Some(run)) = (engine.as_mut(), running.as_mut().filter(|r| r.id == reply.id)) else {
+            let (Some(engine), Some(run)) = (engine.as_mut(), running.as_mut().filter(|r| r.id == reply.id))
+            else {
                 return Ok(None);
             };
             match engine.step(&mut run.generation) {
@@ -117,7 +119,8 @@ impl Running {
         let total_ms = browser::now_ms() - self.started_ms;
         let first_token_ms = self.first_token_ms.unwrap_or(total_ms);
         let new_tokens = self.generation.drawn_tokens();
-        let (later_tokens, later_ms) = (new_tokens.saturating_sub(self.first_tokens), total_ms - first_token_ms);
+        let (later_tokens, later_ms) =
+            (new_tokens.saturating_sub(self.first_tokens), total_ms - first_token_ms);
         let prompt_tokens = self.generation.prompt_tokens();
         Stats {
             prompt_tokens,

@@ -1,0 +1,76 @@
+//! The bot that ships: its size, its card's claims, its provenance.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{arg, demo, json, root};
+
+const MB: u64 = 1_000_000;
+
+fn manifest() -> Value {
+    serde_json::from_slice(&fs::read(demo().join("bot.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn it_is_small_enough_for_git_and_for_a_phone() {
+    let sizes: Vec<u64> =
+        fs::read_dir(demo()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).collect();
+    assert!(sizes.iter().sum::<u64>() <= 20 * MB);
+    assert!(fs::metadata(demo().join("model-q8_0.gguf")).unwrap().len() <= 5 * MB);
+}
+
+#[test]
+fn it_is_nobodys_account_and_says_so() {
+    let manifest = manifest();
+    // An X handle has at most 15 characters.
+    assert!(manifest["handles"][0].as_str().unwrap().len() > 15);
+    assert!(manifest["notice"].as_str().unwrap().contains("fictional"));
+    assert!(fs::read_to_string(demo().join("README.md")).unwrap().contains("fictional"));
+}
+
+#[test]
+fn its_card_shows_what_it_writes() {
+    let manifest = manifest();
+    let samples = manifest["card"]["samples"].as_array().unwrap();
+    assert_eq!(samples.len(), 5);
+    let card = fs::read_to_string(demo().join("README.md")).unwrap();
+    for sample in samples {
+        let drafts = sample["drafts"].as_array().unwrap();
+        assert_eq!(drafts.len(), 4);
+        // Unedited: the command writes the same again.
+        let prompt = sample["prompt"].as_str().unwrap();
+        let seed = sample["seed"].to_string();
+        let again = json(
+            &["generate", "--model", arg(&demo()), "--prompt", prompt, "-n", "4", "--seed", &seed, "--json"],
+            "",
+        );
+        for (index, draft) in drafts.iter().enumerate() {
+            assert_eq!(again["drafts"][index]["text"], *draft);
+        }
+        let last_words = drafts[0].as_str().unwrap().split(' ').next_back().unwrap();
+        assert!(card.contains(last_words), "the card lacks {}", drafts[0]);
+    }
+    let verbatim = &manifest["card"]["verbatim"];
+    assert_eq!(verbatim["drafts"], 200);
+    assert!(verbatim["verbatim"].as_u64().unwrap() <= 100, "{verbatim}");
+    for field in ["command", "seed", "train_seconds", "first_loss", "final_loss"] {
+        assert!(!manifest["provenance"][field].is_null(), "{field}");
+    }
+}
+
+#[test]
+fn its_command_is_the_one_in_the_repository() {
+    let script = fs::read_to_string(root().join("tools/demo-bot.sh")).unwrap();
+    let manifest = manifest();
+    let command = manifest["provenance"]["command"].as_str().unwrap();
+    for option in
+        ["--layers", "--channels", "--heads", "--vocab-size", "--context", "--epochs", "--batch", "--seed"]
+    {
+        let value = |text: &str| {
+            let after = text.split(&format!("{option} ")).nth(1).unwrap_or_default();
+            after.split_whitespace().next().unwrap_or_default().to_owned()
+        };
+        assert_eq!(value(command), value(&script), "{option}");
+    }
+}

@@ -1,0 +1,54 @@
+// Our GGUFs in llama.cpp's family: wllama opens them and, greedily, writes what
+// our engine writes.
+import assert from "node:assert/strict";
+import { after, before, it } from "node:test";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { huggingtweets, launch, secondOrigin, smallBundle } from "./harness.mjs";
+
+const PROMPT = "My dream is";
+const TOKENS = 16;
+const wllama = join(dirname(fileURLToPath(import.meta.url)), "node_modules/@wllama/wllama/esm");
+let bundle, browser, weights, library;
+
+before(async () => {
+  bundle = await smallBundle();
+  weights = await secondOrigin({ root: bundle });
+  library = await secondOrigin({ root: wllama, pages: { "/": "<title>wllama</title>" } });
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  weights?.close();
+  library?.close();
+});
+
+for (const precision of ["q8_0", "q4_0"]) {
+  it(`opens model-${precision}.gguf and writes the same`, { timeout: 120_000 }, async () => {
+    const page = await browser.newPage();
+    await page.goto(library.origin);
+    const theirs = await page.evaluate(
+      async ({ url, prompt, tokens }) => {
+        const { Wllama } = await import("/index.js");
+        const engine = new Wllama({ default: "/wasm/wllama.wasm" }, { suppressNativeLog: true });
+        const file = await (await fetch(url)).blob();
+        await engine.loadModel([file], { n_ctx: 128, n_threads: 1, seed: 1 });
+        const { hparams } = engine.getModelMetadata();
+        const made = await engine.createCompletion({ prompt, max_tokens: tokens, temperature: 0, top_k: 1 });
+        return { hparams, text: made.choices[0].text };
+      },
+      { url: `${weights.origin}/model-${precision}.gguf`, prompt: `<|endoftext|>${PROMPT}`, tokens: TOKENS },
+    );
+    assert.ok(theirs.hparams.nVocab > 500 && theirs.hparams.nLayer > 1, JSON.stringify(theirs));
+    const ours = JSON.parse(
+      await huggingtweets(
+        ..."generate -n 1 --temperature 0 --json --precision".split(" "), precision, "--model", bundle, "--prompt", PROMPT,
+      ),
+    ).drafts[0].text;
+    // Activations are rounded in their own way there, so late tokens may part.
+    const first = theirs.text.trimEnd().slice(0, 12);
+    assert.ok(first.length > 3 && ours.slice(PROMPT.length).startsWith(first), `theirs: ${theirs.text}\nours: ${ours}`);
+    await page.close();
+  });
+}
