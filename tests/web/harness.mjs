@@ -25,20 +25,32 @@ export async function huggingtweets(...args) {
   return stdout;
 }
 
-let small;
+const made = new Map();
+/** A bot with random weights of a shape, made once a machine. */
+function randomBundle(name, shape) {
+  if (!made.has(name)) {
+    made.set(name, (async () => {
+      const dir = join(tmpdir(), `huggingtweets-${name}-${process.getuid?.() ?? 0}`);
+      if (!existsSync(join(dir, "bot.json"))) {
+        const options = Object.entries(shape).flatMap(([option, value]) => [`--${option}`, String(value)]);
+        await huggingtweets("bench", "bundle", "--out", dir, "--force", ...options);
+      }
+      return dir;
+    })());
+  }
+  return made.get(name);
+}
+
 /** The folder of a bot small enough for every test: the demo, else random weights. */
-export function smallBundle() {
-  small ??= (async () => {
-    const named = process.env.HUGGINGTWEETS_SMALL_BUNDLE ?? join(repository, "model-card/demo");
-    if (existsSync(join(named, "bot.json"))) return named;
-    const dir = join(tmpdir(), `huggingtweets-small-${process.getuid?.() ?? 0}`);
-    if (!existsSync(join(dir, "bot.json"))) {
-      const shape = ["--layers", "2", "--channels", "64", "--heads", "2", "--vocab-size", "1000", "--context", "256"];
-      await huggingtweets("bench", "bundle", "--out", dir, "--force", ...shape);
-    }
-    return dir;
-  })();
-  return small;
+export async function smallBundle() {
+  const demo = process.env.HUGGINGTWEETS_SMALL_BUNDLE ?? join(repository, "model-card/demo");
+  if (existsSync(join(demo, "bot.json"))) return demo;
+  return randomBundle("small", { layers: 2, channels: 64, heads: 2, "vocab-size": 1000, context: 256 });
+}
+
+/** A bot that takes seconds to write. */
+export function slowBundle() {
+  return randomBundle("slow", { layers: 8, channels: 512, heads: 8, "vocab-size": 2000, context: 1024 });
 }
 
 /** The real server with a bot, on a free port. */
@@ -52,6 +64,7 @@ export async function serve(model) {
       const address = /http:\/\/[^\s/]+/.exec(said);
       if (address) found(address[0]);
     });
+    server.once("error", (error) => failed(new Error(`${bin} could not be started: ${error.message}`)));
     server.once("exit", (code) => failed(new Error(`serve ended with ${code}: ${said}`)));
   });
   return { origin, close: () => server.kill("SIGTERM") };

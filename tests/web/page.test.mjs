@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { join } from "node:path";
 import { BotPage } from "./bot-page.mjs";
-import { huggingtweets, launch, out, serve, smallBundle, visitor } from "./harness.mjs";
+import { huggingtweets, launch, out, serve, slowBundle, smallBundle, visitor } from "./harness.mjs";
 
 let bundle, server, browser;
 
@@ -37,10 +37,10 @@ describe("the page", () => {
     assert.equal(await bot.texts.count(), 5);
     assert.deepEqual(await bot.drafts(), ["", "", "", "", ""]);
     await bot.generate();
-    await bot.stopButton.waitFor();
-    assert.equal(await bot.generateButton.count(), 0, "Stop stands in the place of Generate");
     const drafts = await bot.finishes();
     assert.equal(await bot.stopButton.count(), 0);
+    const seen = await page.evaluate(() => [...window.buttonsSeen].sort());
+    assert.deepEqual(seen, ["Generate tweets", "Stop"], "Stop stands in the place of Generate, never beside it");
     assert.equal(drafts.length, 5);
     for (const draft of drafts) {
       assert.ok(draft.startsWith("My dream is"), draft);
@@ -67,6 +67,7 @@ describe("the page", () => {
     await bot.type("I never");
     await bot.generate();
     await bot.stopButton.waitFor();
+    assert.equal(await bot.generateButton.count(), 0, "Stop stands in the place of Generate");
     await bot.seesStatus(/start when it is ready/);
     release();
     const drafts = await bot.finishes();
@@ -76,28 +77,31 @@ describe("the page", () => {
   });
 
   it("ends one draft midway, and stops the rest", async () => {
-    const visit = await open("/?backend=scalar");
-    const { bot } = visit;
-    await bot.seesStatus(/ready/);
-    // The machine may be quick: slow enough that a person could press a button.
-    await bot.openSettings();
-    await bot.set("Seed", 3);
+    // Slow enough that a person could press a button.
+    const slow = await serve(await slowBundle());
+    const visit = await visitor(browser, [slow.origin]);
+    const bot = new BotPage(visit.page);
+    await visit.page.goto(`${slow.origin}/?backend=scalar&seed=3`);
     await bot.generate();
-    await bot.streams("My dream is", 1);
-    if (await bot.stopButton.isVisible()) {
-      await bot.endDraft(1).catch(() => {});
-      const ended = (await bot.drafts())[0];
-      await bot.stop().catch(() => {});
-      const drafts = await bot.finishes();
-      assert.equal(drafts[0], ended.trimEnd(), "an ended draft does not grow");
-    }
-    const before = await bot.drafts();
+    await bot.streams("My dream is", 4);
+    await bot.endDraft(1);
+    await visit.page.getByRole("button", { name: "Copy draft 1" }).waitFor();
+    const ended = (await bot.drafts())[0];
+    const others = (await bot.drafts()).slice(1);
+    await bot.streams(others.reduce((a, b) => (a.length > b.length ? a : b)), 4);
+    await bot.stop();
+    await bot.generateButton.waitFor({ timeout: 5000 });
+    const drafts = await bot.finishes();
+    assert.equal(drafts[0], ended, "an ended draft does not grow, the others do");
     await new Promise((later) => setTimeout(later, 300));
-    assert.deepEqual(await bot.drafts(), before, "nothing is written after Stop");
+    assert.deepEqual(await bot.drafts(), drafts, "nothing is written after Stop");
     await bot.generate();
-    assert.equal((await bot.finishes()).length, 5, "Generate works again");
+    await bot.streams("My dream is", 4);
+    await bot.stop();
+    assert.equal((await bot.finishes()).length, 5, "Generate and Stop work again");
     quiet(visit);
     await visit.leave();
+    slow.close();
   });
 
   it("loads from the cache after a reload", async () => {

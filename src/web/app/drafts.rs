@@ -53,16 +53,18 @@ fn DraftCard(handle: Handle, index: usize) -> impl IntoView {
             aria-label=text::draft_label(number)
             aria-busy=move || writing.get().to_string()
         >
-            {move || view! { <Byline bot=bot.get() /> }}
+            <div class="card-head">
+                {move || view! { <Byline bot=bot.get() /> }}
+                <Show when=move || finished.get()>
+                    <span class="length">{move || text::length(draft.with(|d| d.text.chars().count()))}</span>
+                </Show>
+            </div>
             <p class="draft-text" dir="auto" data-testid="draft-text" data-empty=text::empty_draft(number) node_ref=text_element>
                 <span class="start">{written}</span>
                 <span class="added">{added}</span>
             </p>
             <div class="card-foot">
                 <span class="parody">{text::AI_NOTE}</span>
-                <Show when=move || finished.get()>
-                    <span class="length">{move || text::length(draft.with(|d| d.text.chars().count()))}</span>
-                </Show>
                 <span class="buttons">
                     <Show when=move || writing.get()>
                         <button

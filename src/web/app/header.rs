@@ -79,11 +79,9 @@ fn TrainingTable(accounts: Vec<AccountCounts>) -> impl IntoView {
     }
 }
 
-/// `AI BOT 🤖`, with the picture kept from screen readers.
-pub fn label(bot: &BotInfo) -> impl IntoView + use<> {
-    let (words, picture) =
-        bot.label().split_once(" 🤖").map_or((bot.label(), ""), |(words, _)| (words, "🤖"));
-    view! { {words} <span aria-hidden="true">{picture}</span> }
+/// `AI BOT`: the card's label without its pictures, which a screen reader would read out.
+pub fn label(bot: &BotInfo) -> &'static str {
+    bot.label().trim_matches(|c: char| !c.is_ascii_alphabetic())
 }
 
 /// `@a · @b`

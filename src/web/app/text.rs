@@ -76,9 +76,9 @@ pub fn for_draft(action: &str, number: usize) -> String {
     format!("{action} draft {number}")
 }
 
-/// `164 of 280`
+/// `164/280`
 pub fn length(characters: usize) -> String {
-    format!("{characters} of 280")
+    format!("{characters}/280")
 }
 
 pub fn page_title(bot: &str) -> String {
