@@ -40,6 +40,10 @@ test-web: build-test setup-browser full-bundle ## Browser tests against the real
 	HUGGINGTWEETS_DIST=$(abspath .)/dist-test \
 	HUGGINGTWEETS_FULL_BUNDLE=$(CACHE)/full-bundle npm test
 
+screenshots: build-test setup-browser ## The README's pictures, from the real page
+	cd tests/web && HUGGINGTWEETS_BIN=$(abspath $(TEST_BIN)) HUGGINGTWEETS_DIST=$(abspath .)/dist-test \
+	npm run --silent screenshots -- $(abspath model-card)
+
 full-bundle: build-test ## A random GPT-2 of 124M parameters, for the browser tests
 	@test -e $(CACHE)/full-bundle/bot.json || \
 	$(TEST_BIN) bench bundle --out $(CACHE)/full-bundle --force

@@ -91,16 +91,49 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("huggingtweets: {error:#}");
+            eprintln!("huggingtweets: {}", one_line(&error));
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }
     }
 }
 
+/// An error and its causes in one line, each said once: many errors quote
+/// their cause already.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string().replace('\n', " ");
+        if !line.contains(&text) {
+            let separator = if line.is_empty() { "" } else { ": " };
+            line = format!("{line}{separator}{text}");
+        }
+    }
+    if has_io(error, std::io::ErrorKind::StorageFull) {
+        line.push_str("; the disk is full: make room and run it again (nothing was kept)");
+    }
+    line
+}
+
+fn has_io(error: &anyhow::Error, kind: std::io::ErrorKind) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(|cause| cause.kind() == kind)
+}
+
 /// `huggingtweets … | head` ends the reader early; that is no error of ours.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
-        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+    has_io(error, std::io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_said_once_and_a_full_disk_says_what_to_do() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let text = full.to_string();
+        let error = anyhow::Error::new(full).context(format!("bot/x: {text}")).context("writing");
+        let line = one_line(&error);
+        assert_eq!(line.matches(&text).count(), 1, "{line}");
+        assert!(line.starts_with("writing: bot/x") && line.contains("make room"), "{line}");
+    }
 }

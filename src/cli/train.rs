@@ -205,8 +205,9 @@ fn base(args: &Args, accounts: &[Cleaned]) -> anyhow::Result<Base> {
         let weights = scratch::weights(&config, args.seed);
         return Ok(Base { config, tokenizer, weights });
     }
-    let bot = BotFolder::open(&convert::source_folder(&args.base)?)
-        .with_context(|| format!("--base {}", args.base))?;
+    let folder = convert::source_folder(&args.base)
+        .with_context(|| format!("--base {} (offline, name a folder or take --base scratch)", args.base))?;
+    let bot = BotFolder::open(&folder).with_context(|| format!("--base {}", args.base))?;
     let weights = bot.weights()?;
     Ok(Base { config: bot.config, tokenizer: bot.tokenizer, weights })
 }

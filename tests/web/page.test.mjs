@@ -39,6 +39,8 @@ describe("the page", () => {
     await bot.generate();
     const drafts = await bot.finishes();
     assert.equal(await bot.stopButton.count(), 0);
+    const seen = await page.evaluate(() => [...window.buttonsSeen].sort());
+    assert.deepEqual(seen, ["Generate tweets", "Stop"], "Stop stands in the place of Generate, never beside it");
     assert.equal(drafts.length, 5);
     for (const draft of drafts) {
       assert.ok(draft.startsWith("My dream is"), draft);
