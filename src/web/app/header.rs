@@ -92,5 +92,6 @@ pub fn handles(bot: &BotInfo) -> String {
 
 /// A colour of the handle's own, in degrees.
 fn hue(handle: &str) -> u32 {
-    handle.bytes().fold(2_166_136_261u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619)) % 360
+    handle.bytes().fold(2_166_136_261u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619))
+        % 360
 }

@@ -78,7 +78,8 @@ impl WorkerError {
     pub fn to_failure(&self) -> Failure {
         let mut message = self.to_string();
         // Sentences begin with a capital; names of files and addresses stay.
-        let is_word = message.split(' ').next().is_some_and(|w| w.bytes().all(|byte| byte.is_ascii_lowercase()));
+        let is_word =
+            message.split(' ').next().is_some_and(|w| w.bytes().all(|byte| byte.is_ascii_lowercase()));
         if is_word && let Some(first) = message.get_mut(..1) {
             first.make_ascii_uppercase();
         }
