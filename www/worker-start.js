@@ -14,8 +14,9 @@ self.addEventListener("error", (event) => {
   die(event.message);
 });
 self.addEventListener("unhandledrejection", (event) => {
+  if (!(event.reason instanceof WebAssembly.RuntimeError)) return;
   event.preventDefault();
-  die(event.reason?.message ?? event.reason);
+  die(event.reason.message);
 });
 
 try {

@@ -36,6 +36,13 @@ describe("the page", () => {
     assert.equal(await bot.start.inputValue(), "My dream is");
     assert.equal(await bot.texts.count(), 5);
     assert.deepEqual(await bot.drafts(), ["", "", "", "", ""]);
+    // A small bot is done before anybody could look: the page keeps watch itself.
+    await page.evaluate(() => {
+      const seen = (window.buttonsSeen = new Set());
+      const note = () => seen.add([...document.querySelectorAll(".actions button")].map((b) => b.textContent).join("+"));
+      note();
+      new MutationObserver(note).observe(document.body, { subtree: true, childList: true, characterData: true });
+    });
     await bot.generate();
     const drafts = await bot.finishes();
     assert.equal(await bot.stopButton.count(), 0);

@@ -10,7 +10,7 @@ use web_sys::{ReadableStream, ReadableStreamDefaultReader, RequestCache, Url};
 use super::{
     engine::{Engine, EngineLoader, sha256_hex},
     failure::WorkerError,
-    storage::{Deposit, Store},
+    storage::{Deposit, Store, swallow},
 };
 use crate::{
     bundle::{
@@ -266,6 +266,6 @@ impl Pieces {
 
     /// Ends a transfer whose bytes are no longer wanted.
     fn cancel(&self) {
-        drop(self.reader.cancel());
+        swallow(self.reader.cancel().unchecked_into());
     }
 }

@@ -78,12 +78,10 @@ impl WorkerError {
     pub fn to_failure(&self) -> Failure {
         let mut message = self.to_string();
         // Sentences begin with a capital; names of files and addresses stay.
-        if let Some(first) = message.chars().next().filter(char::is_ascii_lowercase)
-            && !message.starts_with("http")
-            && !message.starts_with("bot.json")
-            && !message.starts_with("model")
-        {
-            message.replace_range(..1, &first.to_ascii_uppercase().to_string());
+        let is_word =
+            message.split(' ').next().is_some_and(|w| w.bytes().all(|byte| byte.is_ascii_lowercase()));
+        if is_word && let Some(first) = message.get_mut(..1) {
+            first.make_ascii_uppercase();
         }
         message.push('.');
         Failure { kind: self.kind(), message, retryable: self.kind() != FailureKind::Request }

@@ -85,7 +85,7 @@ impl Deposit {
 
 /// Takes note of a failure that changes nothing, so that the browser does not
 /// report it as unhandled.
-fn swallow(promise: Promise) {
+pub fn swallow(promise: Promise) {
     wasm_bindgen_futures::spawn_local(async move {
         let _ = JsFuture::from(promise).await;
     });
