@@ -8,6 +8,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use crate::support::fixture;
+
 /// A page with a demo bot in it.
 fn page(dir: &Path) {
     fs::create_dir_all(dir.join("bot")).unwrap();
@@ -88,6 +90,9 @@ fn card_and_site_make_a_folder_for_a_static_host() {
     page(&dist);
     fs::create_dir(&bot).unwrap();
     fs::copy(dist.join("bot/bot.json"), bot.join("bot.json")).unwrap();
+    for name in ["config.json", "tokenizer.json"] {
+        fs::copy(fixture("tiny-gpt2").join(name), bot.join(name)).unwrap();
+    }
     let card = Command::new(env!("CARGO_BIN_EXE_huggingtweets"))
         .arg("card")
         .arg(&bot)
