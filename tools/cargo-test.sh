@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if cargo nextest --version >/dev/null 2>&1; then
-  cargo nextest run --no-tests fail "$@"
+  cargo nextest run --no-tests fail --no-fail-fast "$@"
   cargo test --doc "$@"
 else
   cargo test "$@"

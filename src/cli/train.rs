@@ -68,6 +68,9 @@ pub struct Args {
     /// Decides shuffles, dropout and new weights: one seed, one result
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Dropout while training [default: the base's; 0.1, as GPT-2's, from scratch]
+    #[arg(long, value_name = "P")]
+    dropout: Option<f32>,
     /// Stop after so many steps, for a trial
     #[arg(long)]
     max_steps: Option<usize>,
@@ -106,6 +109,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         eprintln!("warning: {warning}");
     }
     let base = base(&args, &accounts)?;
+    // The file keeps the base's own figures: they are the architecture's.
+    let mut config = base.config.clone();
+    if let Some(p) = args.dropout {
+        (config.embd_pdrop, config.attn_pdrop, config.resid_pdrop) = (p, p, p);
+    }
     let context = args.context.unwrap_or(DEFAULT_CONTEXT.min(base.config.n_positions));
     let settings = Settings {
         learning_rate: args.lr,
@@ -115,7 +123,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         max_steps: args.max_steps,
     };
     let ids = base.tokenizer.encode(&training_text(&accounts, args.epochs, args.seed))?;
-    let model = Model::new(base.config.clone(), &base.weights)?;
+    let model = Model::new(config, &base.weights)?;
     drop(base.weights);
     eprintln!(
         "{} parameters, {} tokens, blocks of {context}, batch {}",
@@ -169,6 +177,7 @@ fn check_settings(args: &Args) -> anyhow::Result<()> {
         (args.epochs > 0, "--epochs must be at least 1"),
         (args.batch > 0, "--batch must be at least 1"),
         (args.lr > 0.0 && args.lr.is_finite(), "--lr must be over 0"),
+        (args.dropout.is_none_or(|p| (0.0..1.0).contains(&p)), "--dropout must be at least 0 and under 1"),
         (args.context.is_none_or(|c| c >= 2), "--context must be at least 2"),
         (args.vocab_size >= 257, "--vocab-size must be at least 257"),
         (
@@ -253,6 +262,9 @@ fn command_line(args: &Args) -> String {
     words.push(format!("--batch {} --seed {}", args.batch, args.seed));
     if let Some(context) = args.context {
         words.push(format!("--context {context}"));
+    }
+    if let Some(p) = args.dropout {
+        words.push(format!("--dropout {p}"));
     }
     if let Some(steps) = args.max_steps {
         words.push(format!("--max-steps {steps}"));
