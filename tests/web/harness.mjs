@@ -3,7 +3,6 @@
 import { execFile, spawn } from "node:child_process";
 import { createReadStream, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
-import { tmpdir } from "node:os";
 import { dirname, extname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -26,12 +25,13 @@ export async function huggingtweets(...args) {
 }
 
 const made = new Map();
-/** A bot with random weights of a shape, made once a machine. */
+/** A bot with random weights of a shape; made again when the command is newer. */
 function randomBundle(name, shape) {
   if (!made.has(name)) {
     made.set(name, (async () => {
-      const dir = join(tmpdir(), `huggingtweets-${name}-${process.getuid?.() ?? 0}`);
-      if (!existsSync(join(dir, "bot.json"))) {
+      const dir = join(out, `bot-${name}`);
+      const manifest = join(dir, "bot.json");
+      if (!existsSync(manifest) || statSync(manifest).mtimeMs < statSync(bin).mtimeMs) {
         const options = Object.entries(shape).flatMap(([option, value]) => [`--${option}`, String(value)]);
         await huggingtweets("bench", "bundle", "--out", dir, "--force", ...options);
       }
