@@ -67,7 +67,7 @@ impl Engine {
     pub fn check(&mut self, known: &LogitsCheck) -> Result<(), WorkerError> {
         let last = known.prompt_ids.len().saturating_sub(1);
         let shape = CacheShape { prompt: known.prompt_ids.len(), drafts: 1, tail: 1 };
-        let logits = self.loaded.model.forward(&Batch::prompt(&known.prompt_ids, vec![last], shape))?;
+        let logits = &self.loaded.model.forward(&Batch::prompt(&known.prompt_ids, vec![last], shape))?.logits;
         let largest = known.logits.iter().fold(1.0f32, |m, x| m.max(x.abs()));
         let off = known.token_ids.iter().zip(&known.logits).map(|(&id, expected)| {
             logits.get(id as usize).map_or(f32::INFINITY, |found| (found - expected).abs())
@@ -91,8 +91,8 @@ impl Engine {
     /// `None` when all have ended.
     pub fn step(&mut self, generation: &mut Generation) -> Result<Option<Vec<Event>>, WorkerError> {
         let Some(batch) = generation.drafts.next_batch() else { return Ok(None) };
-        let logits = self.loaded.model.forward(batch)?;
-        Ok(Some(generation.drafts.accept(logits, &self.loaded.tokenizer)?))
+        let outputs = self.loaded.model.forward(batch)?;
+        Ok(Some(generation.drafts.accept(outputs, &self.loaded.tokenizer)?))
     }
 }
 
