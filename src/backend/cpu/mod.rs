@@ -8,6 +8,7 @@ mod attention;
 pub mod math;
 mod matrix;
 mod panels;
+pub mod pool;
 mod quant;
 mod scalar;
 mod vector;
@@ -15,6 +16,7 @@ mod vector;
 pub use attention::Cache;
 pub use matrix::{Matrix, f16_values, f32_values};
 pub use panels::Level;
+pub use pool::Pool;
 
 use super::{Backend, BackendError, Batch, CacheShape, Dtype, Epilogue};
 use matrix::Dense;
@@ -46,19 +48,25 @@ impl Rows {
 #[derive(Debug)]
 pub struct Cpu {
     level: Level,
+    pool: Pool,
     quantised: QuantRows,
     products: Vec<f32>,
     scores: Vec<f32>,
 }
 
 impl Cpu {
-    pub fn new(level: Level) -> Self {
-        Self { level, quantised: QuantRows::default(), products: Vec::new(), scores: Vec::new() }
+    pub fn new(level: Level, pool: Pool) -> Self {
+        Self { level, pool, quantised: QuantRows::default(), products: Vec::new(), scores: Vec::new() }
     }
 
     /// Which kernels run.
     pub fn level(&self) -> Level {
         self.level
+    }
+
+    /// The threads that share the work.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
     }
 }
 
