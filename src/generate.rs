@@ -96,7 +96,9 @@ pub enum GenerateError {
     Params(#[from] ParamsError),
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    #[error("the engine returned logits of {found} rows and {vocab} tokens, {expected} and {vocab_size} expected")]
+    #[error(
+        "the engine returned logits of {found} rows and {vocab} tokens, {expected} and {vocab_size} expected"
+    )]
     Logits { found: usize, expected: usize, vocab: usize, vocab_size: usize },
 }
 

@@ -5,7 +5,7 @@ use std::{fs::File, io::Read, path::Path};
 use anyhow::Context;
 
 use crate::{
-    backend::cpu::{Cpu, Level},
+    backend::cpu::{Cpu, Level, Pool},
     bundle::{Precision, folder::BotFolder},
     gpt2::{Loader, Model},
 };
@@ -15,21 +15,21 @@ const PIECE_BYTES: usize = 1 << 20;
 
 /// The engine at a precision: from the bundle's GGUF where there is one, else
 /// quantised here from the checkpoint, with the same blocks as a result.
-pub fn open(bot: &BotFolder, precision: Precision, level: Level) -> anyhow::Result<Model<Cpu>> {
+pub fn open(bot: &BotFolder, precision: Precision, level: Level, pool: Pool) -> anyhow::Result<Model<Cpu>> {
     if precision != Precision::F32
         && let Some(path) = bot.precision_path(precision)
     {
-        return open_gguf(&path, level);
+        return open_gguf(&path, level, pool);
     }
     let weights = bot.weights()?;
-    Ok(crate::gpt2::from_weights(&bot.config, &weights, precision, Cpu::new(level))?)
+    Ok(crate::gpt2::from_weights(&bot.config, &weights, precision, Cpu::new(level, pool))?)
 }
 
 /// The engine from one GGUF file.
-pub fn open_gguf(path: &Path, level: Level) -> anyhow::Result<Model<Cpu>> {
+pub fn open_gguf(path: &Path, level: Level, pool: Pool) -> anyhow::Result<Model<Cpu>> {
     let read = || -> anyhow::Result<Model<Cpu>> {
         let mut file = File::open(path)?;
-        let mut loader = Loader::new(level, Some(file.metadata()?.len()));
+        let mut loader = Loader::new(level, pool, Some(file.metadata()?.len()));
         let mut piece = vec![0; PIECE_BYTES];
         loop {
             match file.read(&mut piece)? {
@@ -39,4 +39,10 @@ pub fn open_gguf(path: &Path, level: Level) -> anyhow::Result<Model<Cpu>> {
         }
     };
     read().with_context(|| format!("{} is no usable model", path.display()))
+}
+
+/// As many threads as were asked for, else as this machine runs at once.
+pub fn pool(threads: Option<usize>) -> Pool {
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    Pool::new(threads.unwrap_or(available))
 }

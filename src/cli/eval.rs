@@ -47,7 +47,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         if precision != Precision::F32 && bot.precision_path(precision).is_none() {
             continue;
         }
-        let mut model = engine::open(&bot, precision, Level::Simd)?;
+        let mut model = engine::open(&bot, precision, Level::Simd, engine::pool(None))?;
         results.push((precision, measure(&mut model, &posts)?));
     }
     let base = results[0].1.perplexity();

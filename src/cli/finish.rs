@@ -40,7 +40,7 @@ pub fn finish_with(bot: &BotFolder, info: BotInfo, extras: CardExtras) -> anyhow
 
 /// Drafts from the bot's 8-bit weights.
 pub fn drafts(bot: &BotFolder, prompt: &str, count: usize, seed: u64) -> anyhow::Result<Vec<String>> {
-    let mut model = engine::open(bot, Precision::Q8_0, Level::Simd)?;
+    let mut model = engine::open(bot, Precision::Q8_0, Level::Simd, engine::pool(None))?;
     let request = Request { prompt: prompt.into(), drafts: count, seed, ..Request::default() };
     let mut drafts = Drafts::new(&bot.tokenizer, &bot.config, request)?;
     let mut texts = vec![String::new(); count];
@@ -63,7 +63,7 @@ fn checks(bot: &BotFolder) -> anyhow::Result<BTreeMap<String, LogitsCheck>> {
     let mut checks = BTreeMap::new();
     for precision in [Precision::Q8_0, Precision::Q4_0] {
         if let Some(path) = bot.precision_path(precision) {
-            let mut model = engine::open_gguf(&path, Level::Simd)?;
+            let mut model = engine::open_gguf(&path, Level::Simd, engine::pool(None))?;
             let shape = CacheShape { prompt: ids.len(), drafts: 0, tail: 0 };
             let logits = &model.forward(&Batch::prompt(&ids, vec![ids.len() - 1], shape))?.logits;
             checks.insert(precision.file_name().into(), LogitsCheck::select(EXAMPLE_PROMPT, &ids, logits));

@@ -56,6 +56,9 @@ pub struct Args {
     /// simd or scalar; both give the same drafts
     #[arg(long, default_value = "simd", value_parser = ["simd", "scalar"])]
     backend: String,
+    /// Threads; any number gives the same drafts [default: as many as this machine runs at once]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    threads: Option<u32>,
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -81,7 +84,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     request.sampling.validate().map_err(|e| UsageError(e.to_string()))?;
     let bot = BotFolder::open(&args.model)?;
     let level = if args.backend == "scalar" { Level::Scalar } else { Level::Simd };
-    let mut model = engine::open(&bot, args.precision, level)?;
+    let pool = engine::pool(args.threads.map(|n| n as usize));
+    let threads = pool.threads();
+    let mut model = engine::open(&bot, args.precision, level, pool)?;
 
     let mut drafts = Drafts::new(&bot.tokenizer, &bot.config, request)?;
     let mut done: Vec<Option<(String, EndReason, usize)>> = vec![None; args.drafts];
@@ -107,7 +112,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             "{}",
             json!({
                 "prompt": args.prompt, "seed": args.seed, "precision": args.precision.name(),
-                "backend": args.backend, "drafts": list, "tokens_per_s": tokens_per_s,
+                "backend": args.backend, "threads": threads, "drafts": list, "tokens_per_s": tokens_per_s,
             })
         );
     } else {

@@ -58,7 +58,12 @@ impl<B: Backend> Assembly<B> {
     }
 
     /// Begins a matrix (rows = outputs, cols) whose bytes follow.
-    pub fn begin(&mut self, name: &str, (rows, cols): (usize, usize), dtype: Dtype) -> Result<(), AssembleError> {
+    pub fn begin(
+        &mut self,
+        name: &str,
+        (rows, cols): (usize, usize),
+        dtype: Dtype,
+    ) -> Result<(), AssembleError> {
         let packer = self.backend.packer(rows, cols, dtype).map_err(|e| AssembleError::matrix(name, e))?;
         self.arriving = Some((name.into(), packer));
         Ok(())

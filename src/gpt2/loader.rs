@@ -7,7 +7,7 @@ use super::{AssembleError, Assembly, Config, Model, names};
 use crate::{
     backend::{
         Dtype,
-        cpu::{Cpu, Level, f16_values, f32_values},
+        cpu::{Cpu, Level, Pool, f16_values, f32_values},
     },
     bundle::{
         gguf::{GgufError, Header, Parsed, TensorEntry},
@@ -41,6 +41,7 @@ pub struct Loaded {
 /// Takes a file's bytes in order.
 pub struct Loader {
     level: Level,
+    pool: Pool,
     /// The file's length where it is known.
     file_bytes: Option<u64>,
     /// Bytes not yet used: the header while it is incomplete, then the vector under way.
@@ -63,8 +64,8 @@ struct Body {
 impl Loader {
     /// `file_bytes`: the file's length where it is known, so that a header that
     /// promises more is refused at once.
-    pub fn new(level: Level, file_bytes: Option<u64>) -> Self {
-        Self { level, file_bytes, pending: Vec::new(), position: 0, retry_at: 0, body: None }
+    pub fn new(level: Level, pool: Pool, file_bytes: Option<u64>) -> Self {
+        Self { level, pool, file_bytes, pending: Vec::new(), position: 0, retry_at: 0, body: None }
     }
 
     /// Takes the next bytes of the file.
@@ -108,7 +109,7 @@ impl Loader {
                 Ok(false)
             }
             Parsed::Header(header) => {
-                let assembly = Assembly::new(header.config.clone(), Cpu::new(self.level));
+                let assembly = Assembly::new(header.config.clone(), Cpu::new(self.level, self.pool.clone()));
                 let mut tensors = header.tensors.clone();
                 tensors.sort_by_key(|t| t.offset);
                 self.body = Some(Body { header: *header, tensors, assembly, next_tensor: 0 });
@@ -238,14 +239,19 @@ mod tests {
         for precision in [Precision::Q8_0, Precision::Q4_0] {
             let bytes = file(precision);
             for piece in [1, 7, 1000, usize::MAX] {
-                let mut loader = Loader::new(Level::Simd, Some(bytes.len() as u64));
+                let mut loader = Loader::new(Level::Simd, Pool::serial(), Some(bytes.len() as u64));
                 for piece in bytes.chunks(piece) {
                     loader.push(piece).unwrap();
                 }
                 let mut loaded = loader.finish().unwrap();
                 let config = loaded.config.clone();
-                let mut direct =
-                    from_weights(&config, &weights(&config), precision, Cpu::new(Level::Scalar)).unwrap();
+                let mut direct = from_weights(
+                    &config,
+                    &weights(&config),
+                    precision,
+                    Cpu::new(Level::Scalar, Pool::serial()),
+                )
+                .unwrap();
                 assert_eq!(logits(&mut loaded.model), logits(&mut direct));
             }
         }
@@ -255,7 +261,7 @@ mod tests {
     fn a_file_cut_short_says_how_much_is_there() {
         let bytes = file(Precision::Q8_0);
         for length in [0, 3, 100, bytes.len() / 2, bytes.len() - 40] {
-            let mut loader = Loader::new(Level::Simd, None);
+            let mut loader = Loader::new(Level::Simd, Pool::serial(), None);
             loader.push(&bytes[..length]).unwrap();
             assert!(matches!(loader.finish(), Err(LoadError::Truncated { .. })), "{length}");
         }
@@ -266,7 +272,8 @@ mod tests {
         // More rows than one pass takes, and drafts that go on from there.
         let config = Config { n_positions: 200, ..config() };
         let mut model =
-            from_weights(&config, &weights(&config), Precision::Q8_0, Cpu::new(Level::Simd)).unwrap();
+            from_weights(&config, &weights(&config), Precision::Q8_0, Cpu::new(Level::Simd, Pool::serial()))
+                .unwrap();
         let tokens: Vec<u32> = (0..150).map(|i| i * 7 % 300).collect();
         let shape = |prompt| CacheShape { prompt, drafts: 1, tail: 150 - prompt };
         let whole = model.forward(&Batch::prompt(&tokens, vec![149], shape(150))).unwrap().logits.clone();
@@ -274,7 +281,8 @@ mod tests {
         let mut last = Vec::new();
         for (position, &token) in tokens.iter().enumerate().skip(100) {
             let place = crate::backend::Place { sequence: crate::backend::Sequence::Draft(0), position };
-            let batch = Batch { tokens: vec![token], places: vec![place], outputs: vec![0], ..Batch::default() };
+            let batch =
+                Batch { tokens: vec![token], places: vec![place], outputs: vec![0], ..Batch::default() };
             last = model.forward(&batch).unwrap().logits.clone();
         }
         assert_eq!(whole, last);
@@ -288,7 +296,7 @@ mod tests {
             bytes[at] = byte;
             bytes.truncate(cut.max(at + 1));
             for size in [None, Some(bytes.len() as u64)] {
-                let mut loader = Loader::new(Level::Simd, size);
+                let mut loader = Loader::new(Level::Simd, Pool::serial(), size);
                 let pushed = bytes.chunks(5000).try_for_each(|piece| loader.push(piece));
                 if pushed.is_ok() && let Ok(mut loaded) = loader.finish() {
                     logits(&mut loaded.model);

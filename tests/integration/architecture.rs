@@ -98,9 +98,16 @@ const RULES: &[(&str, &[&str])] = &[
 /// The shared core runs in a browser: no files, no clock, no page.
 const CORE: &[&str] = &["backend", "gpt2", "sample", "generate.rs", "tokenizer.rs", "bundle", "tweets"];
 const CORE_MUST_NOT: &[&str] = &["std::fs", "std::time", "std::thread", "web_sys", "leptos", "println!"];
-/// Native files and folders (by how they begin) inside the core's folders, gated by `feature = "native"`.
-const NATIVE_FILES: &[&str] =
-    &["bundle/folder", "bundle/checkpoint/", "bundle/staging.rs", "bundle/hub.rs", "tweets/open.rs"];
+/// Native files and folders (by how they begin) inside the core's folders: gated by `feature = "native"`,
+/// and the native twin of the pool.
+const NATIVE_FILES: &[&str] = &[
+    "bundle/folder",
+    "bundle/checkpoint/",
+    "bundle/staging.rs",
+    "bundle/hub.rs",
+    "tweets/open.rs",
+    "backend/cpu/pool/native.rs",
+];
 
 fn sources(path: &Path, found: &mut Vec<(String, String)>) {
     if path.is_dir() {

@@ -51,9 +51,10 @@ impl Cache {
         let c = self.channels;
         let width = c / heads;
         let parts = batch.rows() * heads;
-        scores.resize_with(scores.len().max(panels::tasks(pool, parts)), Vec::new);
+        let tasks = panels::tasks(pool, parts);
+        scores.resize_with(scores.len().max(tasks), Vec::new);
         let (scores, out) = (Shared::new(scores), Shared::new(out));
-        panels::spread(pool, parts, |task, parts| {
+        panels::spread(pool, tasks, parts, |task, parts| {
             // SAFETY: each task has a place of its own in scores, and each row
             // and head is in one task.
             let scores = unsafe { &mut scores.slice(task, 1)[0] };

@@ -14,11 +14,7 @@
 
 use half::f16;
 
-use super::{
-    panels::Format,
-    quant::BLOCK,
-    scalar,
-};
+use super::{panels::Format, quant::BLOCK, scalar};
 use crate::backend::{BackendError, Dtype};
 
 /// Rows interleaved in a panel.

@@ -195,7 +195,7 @@ impl Cpu {
         self.tops.iter_mut().for_each(|top| top.restart(k));
         let (level, quantised) = (self.level, &self.quantised);
         let tops = Shared::new(&mut self.tops);
-        panels::spread(&self.pool, w.panels(), |task, range| {
+        panels::spread(&self.pool, tasks, w.panels(), |task, range| {
             // SAFETY: each task has collectors of its own.
             let tops = unsafe { tops.slice(task * x.rows, x.rows) };
             panels::multiply(level, w, range, quantised, |row, first, logits| tops[row].take(first, logits));
@@ -215,7 +215,7 @@ impl Cpu {
 /// from memory once.
 fn dense(pool: &Pool, w: &Dense, bias: Option<&[f32]>, x: &Rows, epilogue: Epilogue, out: &mut [f32]) {
     let out = Shared::new(out);
-    panels::spread(pool, w.rows, |_, range| {
+    panels::spread(pool, panels::tasks(pool, w.rows), w.rows, |_, range| {
         for n in range {
             let row = &w.values[n * w.cols..][..w.cols];
             let bias = bias.map(|bias| &bias[n..=n]);

@@ -58,21 +58,22 @@ impl Format {
     }
 }
 
-/// Tasks a thread: small enough that a slow core does not hold up the rest.
+/// Tasks a thread.
 const TASKS_PER_THREAD: usize = 4;
 
-/// Calls `f(panels)` for ranges that together are 0..panels, on all threads.
-pub fn spread(pool: &Pool, panels: usize, f: impl Fn(usize, std::ops::Range<usize>) + Sync) {
-    let tasks = tasks(pool, panels);
-    pool.run(tasks, &|task| f(task, task * panels / tasks..(task + 1) * panels / tasks));
-}
-
-/// How many ranges [`spread`] makes.
-pub fn tasks(pool: &Pool, panels: usize) -> usize {
+/// How many tasks `parts` things make: one a thread and some more, so that a
+/// slow thread does not hold up the rest. Threads may come and go between two
+/// calls.
+pub fn tasks(pool: &Pool, parts: usize) -> usize {
     match pool.threads() {
         1 => 1,
-        threads => (threads * TASKS_PER_THREAD).min(panels.max(1)),
+        threads => (threads * TASKS_PER_THREAD).min(parts.max(1)),
     }
+}
+
+/// Calls `f(task, range)` for ranges that together are 0..parts, on all threads.
+pub fn spread(pool: &Pool, tasks: usize, parts: usize, f: impl Fn(usize, std::ops::Range<usize>) + Sync) {
+    pool.run(tasks, &|task| f(task, task * parts / tasks..(task + 1) * parts / tasks));
 }
 
 /// Calls `take(row, first output, sums)` with the sums of every row of x and
@@ -117,7 +118,7 @@ pub fn linear(
 ) {
     let n = w.rows;
     let out = Shared::new(out);
-    spread(pool, w.panels(), |_, panels| {
+    spread(pool, tasks(pool, w.panels()), w.panels(), |_, panels| {
         multiply(level, w, panels, x, |row, first, sums| {
             let bias = bias.map(|bias| &bias[first..first + sums.len()]);
             // SAFETY: a row's outputs of a panel belong to one task.

@@ -12,7 +12,7 @@ pub fn cpu_forward(
     precision: Precision,
     ids: &[Vec<u32>],
 ) -> anyhow::Result<(Vec<f32>, f32)> {
-    let mut model = engine::open(bot, precision, Level::Simd)?;
+    let mut model = engine::open(bot, precision, Level::Simd, engine::pool(None))?;
     let (mut all, mut nats, mut labels) = (Vec::new(), 0.0, 0);
     for sequence in ids {
         let shape = CacheShape { prompt: sequence.len(), drafts: 0, tail: 0 };

@@ -13,6 +13,7 @@ use super::{
     storage::{Deposit, Store, swallow},
 };
 use crate::{
+    backend::cpu::Pool,
     bundle::{
         Manifest, Precision,
         manifest::{BotInfo, CHUNK_BYTES, FileEntry, LogitsCheck},
@@ -97,12 +98,13 @@ impl Source {
 pub async fn weights(
     source: &Source,
     backend: BackendChoice,
+    pool: &Pool,
     progress: &impl Fn(Phase, u64, Option<u64>),
 ) -> Result<Engine, WorkerError> {
     let Some(entry) = source.entry() else {
         let response = fetch(&source.weights_url, RequestCache::Default).await?;
         let total = content_length(&response);
-        let mut loader = EngineLoader::new(backend, total);
+        let mut loader = EngineLoader::new(backend, pool.clone(), total);
         let mut pieces = Pieces::of(&response)?;
         progress(Phase::Download, 0, total);
         while let Some(piece) = pieces.next().await? {
@@ -116,7 +118,7 @@ pub async fn weights(
     if let Some(store) = &store
         && let Some(body) = store.get(&key).await
     {
-        match checked(source, entry, backend, Pieces::new(&body)?, None, |n, all| {
+        match checked(source, entry, backend, pool, Pieces::new(&body)?, None, |n, all| {
             progress(Phase::Cache, n, all)
         })
         .await
@@ -131,7 +133,7 @@ pub async fn weights(
     let response = fetch(&source.weights_url, keep).await?;
     let deposit = store.and_then(|s| s.deposit(&key));
     let pieces = Pieces::of(&response)?;
-    checked(source, entry, backend, pieces, deposit, |n, all| progress(Phase::Download, n, all)).await
+    checked(source, entry, backend, pool, pieces, deposit, |n, all| progress(Phase::Download, n, all)).await
 }
 
 /// Feeds the engine (and the cache) with checked chunks only.
@@ -139,11 +141,12 @@ async fn checked(
     source: &Source,
     entry: &FileEntry,
     backend: BackendChoice,
+    pool: &Pool,
     mut pieces: Pieces,
     mut deposit: Option<Deposit>,
     progress: impl Fn(u64, Option<u64>),
 ) -> Result<Engine, WorkerError> {
-    let result = feed(source, entry, backend, &mut pieces, &mut deposit, progress).await;
+    let result = feed(source, entry, backend, pool, &mut pieces, &mut deposit, progress).await;
     if let Some(deposit) = deposit {
         match result.is_ok() {
             true => deposit.commit().await,
@@ -160,11 +163,12 @@ async fn feed(
     source: &Source,
     entry: &FileEntry,
     backend: BackendChoice,
+    pool: &Pool,
     pieces: &mut Pieces,
     deposit: &mut Option<Deposit>,
     progress: impl Fn(u64, Option<u64>),
 ) -> Result<Engine, WorkerError> {
-    let mut loader = EngineLoader::new(backend, Some(entry.size));
+    let mut loader = EngineLoader::new(backend, pool.clone(), Some(entry.size));
     let mut chunk: Vec<u8> = Vec::with_capacity(CHUNK_BYTES.min(entry.size as usize));
     let mut index = 0;
     progress(0, Some(entry.size));

@@ -5,7 +5,10 @@ use sha2::{Digest, Sha256};
 
 use super::failure::WorkerError;
 use crate::{
-    backend::{Batch, CacheShape, cpu::Level},
+    backend::{
+        Batch, CacheShape,
+        cpu::{Level, Pool},
+    },
     bundle::manifest::LogitsCheck,
     generate::{Drafts, Event, GenerateError, Request},
     gpt2::{LoadError, Loaded, Loader},
@@ -23,12 +26,12 @@ pub struct EngineLoader {
 }
 
 impl EngineLoader {
-    pub fn new(backend: BackendChoice, file_bytes: Option<u64>) -> Self {
+    pub fn new(backend: BackendChoice, pool: Pool, file_bytes: Option<u64>) -> Self {
         let level = match backend {
             BackendChoice::Auto | BackendChoice::Simd => Level::Simd,
             BackendChoice::Scalar => Level::Scalar,
         };
-        Self { loader: Loader::new(level, file_bytes), level }
+        Self { loader: Loader::new(level, pool, file_bytes), level }
     }
 
     /// Takes the file's next bytes.

@@ -10,7 +10,10 @@ use super::{
     engine::{Engine, Generation},
     failure::WorkerError,
 };
-use crate::web::protocol::{Id, LoadRequest, News, Phase, Ready, Request, Stats};
+use crate::{
+    backend::cpu::Pool,
+    web::protocol::{Id, LoadRequest, News, Phase, Ready, Request, Stats},
+};
 
 #[derive(Clone, Default)]
 pub struct Session {
@@ -152,7 +155,8 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
     if let Some(info) = source.info() {
         reply.send(News::Bot(info.clone()));
     }
-    let mut engine = download::weights(&source, request.backend, &progress).await?;
+    let pool = Pool::new(request.threads);
+    let mut engine = download::weights(&source, request.backend, &pool, &progress).await?;
     if source.info().is_none() {
         reply.send(News::Bot(source.info_from_name(engine.name())));
     }
@@ -162,7 +166,7 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
     }
     let ready = Ready {
         backend: engine.backend().into(),
-        threads: 1,
+        threads: pool.threads(),
         positions: engine.positions(),
         load_ms: browser::now_ms() - started_ms,
         wasm_bytes: browser::wasm_bytes(),

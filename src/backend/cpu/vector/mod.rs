@@ -10,7 +10,7 @@
 
 /// Calls a kernel made for as many rows as the panel's tile has: at most
 /// `TILE`, which is in scope where this is used.
-#[cfg(any(target_arch = "wasm32", target_arch = "x86_64", target_arch = "aarch64"))]
+#[allow(unused_macros, reason = "the portable form needs none")]
 macro_rules! by_rows {
     ($kernel:ident::<$form:ty>($panel:ident)) => {
         by_rows!($kernel::<$form>($panel); 1 2 3 4 5 6 7 8)
@@ -22,9 +22,6 @@ macro_rules! by_rows {
         }
     };
 }
-#[cfg(any(target_arch = "wasm32", target_arch = "x86_64", target_arch = "aarch64"))]
-use by_rows;
-
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
 

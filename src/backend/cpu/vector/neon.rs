@@ -4,7 +4,7 @@
 
 use core::arch::{aarch64::*, asm};
 
-use super::{by_rows, portable};
+use super::portable;
 use crate::backend::cpu::{
     matrix::PANEL,
     panels::Format,

@@ -8,12 +8,15 @@ use crate::backend::cpu::{
 };
 
 /// Activation rows of a tile.
+#[allow(dead_code, reason = "used where no better form is written")]
 pub const TILE: usize = 4;
 
 /// Nothing is packed: the values are read as they are.
+#[allow(dead_code, reason = "used where no better form is written")]
 pub const PACKED: usize = 0;
 
 /// See [`PACKED`].
+#[allow(dead_code, reason = "used where no better form is written")]
 pub fn pack(_: &[i8; BLOCK], _: &mut [u8]) {}
 
 /// The instructions that run.

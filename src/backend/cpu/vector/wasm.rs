@@ -4,10 +4,7 @@
 
 use core::arch::wasm32::*;
 
-use super::{
-    by_rows,
-    dot::{self, Product, Product4},
-};
+use super::dot::{self, Product, Product4};
 pub use super::dot::{PACKED, TILE, name as instructions, pack};
 use crate::backend::cpu::{
     matrix::PANEL,

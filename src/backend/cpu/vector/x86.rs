@@ -8,7 +8,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{by_rows, planes, portable};
+use super::{planes, portable};
 use crate::backend::cpu::{
     matrix::PANEL,
     panels::Format,

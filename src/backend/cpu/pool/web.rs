@@ -1,0 +1,91 @@
+//! Threads of a browser: workers that run the same module over the same
+//! memory. The page's scripts start them (`www/worker-start.js`), and each
+//! calls [`serve`]. Where memory is not shared none ever comes, and the pool
+//! is the caller's thread alone.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::crew::Crew;
+
+/// Looks at the gate before a waiting thread parks: about 50 µs. WebAssembly
+/// has no pause instruction, so this is more than natively.
+pub const SPINS: u32 = 20_000;
+
+/// The crew that workers join: the newest.
+static CREW: Mutex<Option<Arc<Crew>>> = Mutex::new(None);
+
+/// Has the workers that come serve this crew.
+pub fn hire(crew: &Arc<Crew>, _count: usize) {
+    *CREW.lock().unwrap_or_else(PoisonError::into_inner) = Some(crew.clone());
+}
+
+fn crew() -> Option<Arc<Crew>> {
+    CREW.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// The whole life of a worker of the pool: joins, and works until the crew is
+/// dismissed.
+pub fn serve() {
+    if let Some(crew) = crew() {
+        crew.admit();
+        crew.serve();
+    }
+}
+
+/// Says that a worker died inside [`serve`].
+pub fn fail() {
+    if let Some(crew) = crew() {
+        crew.fail();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        sync::{
+            Barrier,
+            atomic::{AtomicUsize, Ordering},
+        },
+        thread,
+        time::Duration,
+    };
+
+    #[test]
+    fn workers_join_when_they_come_and_a_lost_one_is_no_endless_wait() {
+        let crew = Arc::new(Crew::default());
+        hire(&crew, 1);
+        let count = AtomicUsize::new(0);
+        let task = |_: usize| {
+            count.fetch_add(1, Ordering::Relaxed);
+        };
+        crew.run(5, &task);
+        assert_eq!((count.load(Ordering::Relaxed), crew.members()), (5, 0));
+        thread::Builder::new().name("lost".into()).spawn(serve).unwrap();
+        while crew.members() == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        crew.run(5, &task);
+        assert_eq!(count.load(Ordering::Relaxed), 10);
+
+        // Each of two tasks waits for the other, so one is the worker's; that
+        // one never ends.
+        let region = Arc::new(Barrier::new(2));
+        let caller = thread::spawn({
+            let region = region.clone();
+            move || {
+                crew.run(2, &|_| {
+                    region.wait();
+                    while thread::current().name() == Some("lost") {
+                        thread::park();
+                    }
+                });
+            }
+        });
+        thread::sleep(Duration::from_millis(50));
+        assert!(!caller.is_finished());
+        fail();
+        let message = caller.join().unwrap_err();
+        assert_eq!(message.downcast_ref::<&str>(), Some(&"a thread of the engine died"));
+    }
+}
