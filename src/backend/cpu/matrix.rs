@@ -97,6 +97,15 @@ impl Matrix {
         }
     }
 
+    /// The memory that holds the weights, in the order the kernels read it:
+    /// quantised bytes, then floats (scales, or the weights themselves).
+    pub fn memory(&self) -> (&[u8], &[f32]) {
+        match self {
+            Self::Dense(m) => (&[], &m.values),
+            Self::Q8(m) | Self::Q4(m) => (&m.quants, &m.scales),
+        }
+    }
+
     /// Row n as f32, added into out (cols).
     pub fn add_row(&self, n: usize, out: &mut [f32]) {
         match self {
