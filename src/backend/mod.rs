@@ -7,6 +7,7 @@
 
 pub mod batch;
 pub mod cpu;
+pub mod stream;
 
 use thiserror::Error;
 

@@ -89,6 +89,10 @@ impl<B: Backend> Model<B> {
         &self.backend
     }
 
+    pub(super) fn parts(&self) -> &Parts<B> {
+        &self.parts
+    }
+
     /// Runs a batch and returns the logits of the rows it lists.
     pub fn forward(&mut self, batch: &Batch) -> Result<&Outputs, ForwardError> {
         self.check(batch)?;

@@ -56,11 +56,12 @@ impl Matrix {
         }
     }
 
-    /// Bytes in memory, all of which a product reads.
-    pub fn bytes(&self) -> usize {
+    /// The memory that holds the weights, in the order the kernels read it:
+    /// quantised bytes, then floats (scales, or the weights themselves).
+    pub fn memory(&self) -> (&[u8], &[f32]) {
         match self {
-            Self::Dense(m) => m.values.len() * 4,
-            Self::Quantised(m) => m.quants.len() + m.scales.len() * 4,
+            Self::Dense(m) => (&[], &m.values),
+            Self::Quantised(m) => (&m.quants, &m.scales),
         }
     }
 

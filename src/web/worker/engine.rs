@@ -86,6 +86,21 @@ impl Engine {
         Ok(tokens.len() + 1)
     }
 
+    /// Bytes of weights that a decode step reads.
+    pub fn weight_bytes(&self) -> usize {
+        self.loaded.model.weight_bytes()
+    }
+
+    /// Bytes of keys and values that a decode step reads for each position.
+    pub fn position_bytes(&self) -> usize {
+        self.loaded.model.position_bytes()
+    }
+
+    /// Reads what [`Engine::weight_bytes`] counts.
+    pub fn read_weights(&self) -> u64 {
+        self.loaded.model.read_weights()
+    }
+
     pub fn begin(&self, request: Request) -> Result<Generation, WorkerError> {
         Ok(Generation { drafts: Drafts::new(&self.loaded.tokenizer, &self.loaded.config, request)? })
     }

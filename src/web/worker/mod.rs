@@ -45,6 +45,7 @@ impl Worker for EngineWorker {
                 self.session.stop(generation, draft, &Reply { id: generation, ..reply });
             }
             Order::Count(text) => reply.send(self.session.count(&text)),
+            Order::Measure => reply.send(self.session.measure()),
             Order::Ping => reply.send(News::Pong),
         }
     }
