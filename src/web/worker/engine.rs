@@ -1,8 +1,6 @@
 //! The engine as the worker drives it: the one place of the browser's half
 //! that names the network.
 
-use sha2::{Digest, Sha256};
-
 use super::failure::WorkerError;
 use crate::{
     backend::{
@@ -131,9 +129,4 @@ impl Generation {
     pub fn drawn_tokens(&self) -> usize {
         self.drafts.drawn_tokens()
     }
-}
-
-/// Lower-case hex SHA-256.
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

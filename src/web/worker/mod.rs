@@ -2,6 +2,7 @@
 //! yields between tokens so that an order to stop can arrive.
 
 mod browser;
+mod chunk;
 mod download;
 mod engine;
 mod failure;
