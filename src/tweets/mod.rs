@@ -30,7 +30,7 @@ pub mod open;
 pub mod zip_tree;
 
 pub use counts::Cleaned;
-pub use dataset::{TooFew, Warning, check_size, training_text};
+pub use dataset::{Order, TooFew, Warning, check_size, training_text};
 pub use error::{Place, ReadError};
 pub use file_tree::{FileTree, MAX_ENTRY_BYTES};
 pub use post::{Archive, Post};
