@@ -54,6 +54,16 @@ pub struct AccountCounts {
     pub retweets: usize,
     pub short_tweets: usize,
     pub tweets_kept: usize,
+    /// Posts that the run's filters left out: neither retweets, short nor kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub filtered_out: usize,
+    /// What most kept posts are written in (ISO 639), where the archive says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// How the weights came to be. Absent fields are unknown (a converted bot).
