@@ -70,6 +70,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         writeln!(stdout, "{}", json?)?;
     } else {
         write_table(&mut stdout, &accounts)?;
+        if let filters @ [_, ..] = args.filter.words().as_slice() {
+            writeln!(stdout, "Filters: {}", filters.join(" "))?;
+        }
         if let Some(out) = &args.out {
             let kept: usize = accounts.iter().map(|a| a.kept.len()).sum();
             writeln!(stdout, "{kept} posts written to {}", out.display())?;

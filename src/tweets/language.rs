@@ -15,7 +15,7 @@ pub fn normal(tag: &str) -> Option<String> {
     let tag = tag.trim().replace('_', "-").to_lowercase();
     let (primary, rest) = tag.split_once('-').map_or((tag.as_str(), None), |(p, rest)| (p, Some(rest)));
     let private = primary.len() == 3 && ("qaa"..="qtz").contains(&primary);
-    let shaped = (2..=8).contains(&primary.len()) && primary.bytes().all(|b| b.is_ascii_lowercase());
+    let shaped = (2..=3).contains(&primary.len()) && primary.bytes().all(|b| b.is_ascii_lowercase());
     if !shaped || private || NO_LANGUAGE.contains(&primary) {
         return None;
     }
@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(normal("in").as_deref(), Some("id"));
         assert_eq!(normal("iw-IL").as_deref(), Some("he-il"));
         assert_eq!(primary("zh-Hans-CN").as_deref(), Some("zh"));
-        for none in ["", "und", "zxx", "qme", "qht", "x", "e1", "a language"] {
+        for none in ["", "und", "zxx", "qme", "qht", "x", "e1", "english", "a language"] {
             assert_eq!(normal(none), None, "{none}");
         }
     }
