@@ -13,6 +13,7 @@ fn full() -> (BotInfo, CardExtras) {
         retweets: 207,
         short_tweets: 105,
         tweets_kept: kept,
+        ..AccountCounts::default()
     };
     let info = BotInfo {
         name: "Maren Holm & The Fog".into(),

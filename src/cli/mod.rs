@@ -12,6 +12,7 @@ mod convert;
 mod demo_corpus;
 mod engine;
 mod eval;
+mod filter_args;
 mod finish;
 mod generate;
 mod import;
