@@ -18,6 +18,7 @@ mod generate;
 mod import;
 mod inspect;
 mod measure;
+mod memory;
 mod quantize;
 mod serve;
 mod site;
@@ -110,7 +111,7 @@ fn one_line(error: &anyhow::Error) -> String {
         }
     }
     if has_io(error, std::io::ErrorKind::StorageFull) {
-        line.push_str("; the disk is full: make room and run it again (nothing was kept)");
+        line.push_str("; the disk is full: make room and run it again");
     }
     line
 }
