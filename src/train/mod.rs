@@ -8,6 +8,7 @@ pub mod chance;
 pub mod checkpoint;
 pub mod data;
 pub mod evaluate;
+pub mod gradients;
 pub mod model;
 pub mod ops;
 pub mod optimizer;
@@ -41,6 +42,10 @@ pub enum TrainError {
     Token { id: u32, vocab_size: usize },
     #[error("the base has no tensor `{name}`")]
     MissingTensor { name: String },
+    #[error("{labels} labels for {tokens} tokens: one a token is needed")]
+    Labels { labels: usize, tokens: usize },
+    #[error("the optimiser's moments of `{name}` have {found} numbers, its variable {expected}")]
+    Moments { name: String, found: usize, expected: usize },
     #[error("no vocabulary of {wanted} tokens can be made: at least 257 are needed")]
     Vocabulary { wanted: usize },
     #[error("the tokenizer could not be trained: {0}")]
