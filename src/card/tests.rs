@@ -39,6 +39,7 @@ fn full() -> (BotInfo, CardExtras) {
             final_loss: Some(2.0517),
             parameters: Some(4_190_208),
             created_unix_s: Some(1_700_000_000),
+            ..Provenance::default()
         },
     };
     let extras = CardExtras {

@@ -31,7 +31,8 @@ pub fn held_out_loss(
             return Ok(None);
         }
         // Lengths ascend, so the last of a batch is its longest.
-        let fits = |&count: &usize| rest.get(count - 1).is_some_and(|post| count * post.len() <= BATCH_TOKENS);
+        let fits =
+            |&count: &usize| rest.get(count - 1).is_some_and(|post| count * post.len() <= BATCH_TOKENS);
         let count = (1..=BATCH_TOKENS / shortest.len().max(1)).take_while(fits).last().unwrap_or(1);
         let (batch, after) = rest.split_at(count);
         rest = after;
@@ -86,9 +87,8 @@ mod tests {
     #[test]
     fn padding_and_batches_do_not_change_the_mean() {
         let model = model();
-        let posts: Vec<Vec<u32>> = (2..60u32)
-            .map(|n| (0..n % 31 + 2).map(|i| (i * 7 + n * 3) % 40).collect())
-            .collect();
+        let posts: Vec<Vec<u32>> =
+            (2..60u32).map(|n| (0..n % 31 + 2).map(|i| (i * 7 + n * 3) % 40).collect()).collect();
         let (mut nats, mut tokens) = (0.0, 0);
         for post in &posts {
             let loss = model.loss(post, post.len(), Mode::Evaluate).unwrap().to_scalar::<f32>().unwrap();

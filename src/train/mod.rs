@@ -29,6 +29,8 @@ pub enum TrainError {
     TooFewTokens { tokens: usize, context: usize },
     #[error("the loss became {loss} at step {step}: begin again with a lower --lr")]
     NotFinite { step: usize, loss: f32 },
+    #[error("the gradient's norm became {norm} at step {step}: begin again with a lower --lr")]
+    GradientNotFinite { step: u64, norm: f32 },
     #[error("stopped after step {step} of {steps}")]
     Interrupted { step: usize, steps: usize },
     #[error(transparent)]

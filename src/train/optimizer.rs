@@ -76,7 +76,7 @@ impl AdamW {
         lr: f64,
     ) -> std::result::Result<f32, TrainError> {
         let norm = gradient_norm(model, grads)?;
-        let update = self.begin(norm, lr);
+        let update = self.begin(norm, lr)?;
         for (name, var) in model.vars() {
             let Some(grad) = grads.get(var.as_tensor()) else { continue };
             ops::with_values(grad, |grad| self.update(name, var, grad, &update))??;
@@ -92,7 +92,7 @@ impl AdamW {
         lr: f64,
     ) -> std::result::Result<f32, TrainError> {
         let norm = gradients.norm();
-        let update = self.begin(norm, lr);
+        let update = self.begin(norm, lr)?;
         for (name, var) in model.vars() {
             let Some(grad) = gradients.get(name) else { continue };
             self.update(name, var, grad, &update)?;
@@ -100,17 +100,21 @@ impl AdamW {
         Ok(norm)
     }
 
-    /// Counts a step and gives its factors.
-    fn begin(&mut self, norm: f32, lr: f64) -> Factors {
+    /// Counts a step and gives its factors. A gradient that is no number would
+    /// spoil every weight and moment, so nothing is updated with one.
+    fn begin(&mut self, norm: f32, lr: f64) -> std::result::Result<Factors, TrainError> {
+        if !norm.is_finite() {
+            return Err(TrainError::GradientNotFinite { step: self.steps + 1, norm });
+        }
         self.steps += 1;
         let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
         let bias_1 = 1.0 - f64::from(BETA_1).powi(steps);
         let bias_2 = 1.0 - f64::from(BETA_2).powi(steps);
-        Factors {
+        Ok(Factors {
             clip: if norm > CLIP { CLIP / (norm + 1e-6) } else { 1.0 },
             rate: (lr / bias_1) as f32,
             inverse_root_bias_2: (1.0 / bias_2.sqrt()) as f32,
-        }
+        })
     }
 
     fn update(&mut self, name: &str, var: &Tensor, grad: &[f32], factors: &Factors) -> Result<()> {

@@ -50,9 +50,8 @@ impl Progress {
     /// Means over the first and the last twentieth of the steps, nats a token.
     pub fn first_and_final_loss(&self) -> (f64, f64) {
         let part = self.losses.len().div_ceil(20);
-        let mean = |losses: &[f32]| {
-            losses.iter().copied().map(f64::from).sum::<f64>() / losses.len().max(1) as f64
-        };
+        let mean =
+            |losses: &[f32]| losses.iter().copied().map(f64::from).sum::<f64>() / losses.len().max(1) as f64;
         (mean(&self.losses[..part]), mean(&self.losses[self.losses.len() - part..]))
     }
 }

@@ -175,12 +175,7 @@ impl<'a> Run<'a> {
     }
 
     /// One step on its blocks.
-    fn step(
-        &mut self,
-        blocks: &[&[u32]],
-        steps: usize,
-        watch: &mut impl Watch,
-    ) -> Result<Step, TrainError> {
+    fn step(&mut self, blocks: &[&[u32]], steps: usize, watch: &mut impl Watch) -> Result<Step, TrainError> {
         let mut started = Instant::now();
         let (step, settings) = (self.progress.step, self.settings);
         let (loss, gradients) = self.gradients(blocks)?;
@@ -222,8 +217,7 @@ impl<'a> Run<'a> {
         let step = self.progress.step as u64;
         let Some(sums) = &mut self.sums else {
             let (ids, labels) = labelled(blocks, settings, self.data.eos);
-            let loss =
-                self.model.loss_masked(&ids, &labels, settings.context, Mode::Train { seed, step })?;
+            let loss = self.model.loss_masked(&ids, &labels, settings.context, Mode::Train { seed, step })?;
             return Ok((loss.to_scalar::<f32>()?, Some(loss.backward()?)));
         };
         sums.clear();
@@ -238,8 +232,7 @@ impl<'a> Run<'a> {
             let share = count(labels) / total;
             // Each batch drops out elements of its own.
             let mode = Mode::Train { seed, step: step * settings.accumulate as u64 + index as u64 };
-            let loss =
-                self.model.accumulate(ids, labels, settings.context, mode, share as f32, sums)?;
+            let loss = self.model.accumulate(ids, labels, settings.context, mode, share as f32, sums)?;
             mean += share * f64::from(loss);
         }
         Ok((mean as f32, None))

@@ -34,9 +34,8 @@ pub fn open(plan: &Plan, accounts: &[Cleaned]) -> anyhow::Result<Base> {
             Ok(Base { config, tokenizer, weights, artifact: Artifact::named("scratch") })
         }
         Start::Base(base) => {
-            let folder = convert::source_folder(base).with_context(|| {
-                format!("--base {base} (offline, name a folder or take --base scratch)")
-            })?;
+            let folder = convert::source_folder(base)
+                .with_context(|| format!("--base {base} (offline, name a folder or take --base scratch)"))?;
             let bot = BotFolder::open(&folder).with_context(|| format!("--base {base}"))?;
             let weights = bot.weights()?;
             let artifact = Artifact { name: plan.base_name(), ..Artifact::of_path(&folder)? };

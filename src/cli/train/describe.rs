@@ -189,7 +189,11 @@ impl Described<'_> {
         if let Some(best) = progress.best() {
             say(
                 true,
-                format!("The weights of step {} are kept, the best of {} measurements.", best.step, progress.evaluations.len()),
+                format!(
+                    "The weights of step {} are kept, the best of {} measurements.",
+                    best.step,
+                    progress.evaluations.len()
+                ),
             );
         }
         say(
@@ -205,12 +209,15 @@ impl Described<'_> {
             posts.accounts.len() > 1 && plan.recipe == Recipe::Modern,
             "The accounts' posts were shuffled together.".into(),
         );
-        say(
-            !plan.filter_words.is_empty(),
-            format!("Posts were chosen by {}.", plan.filter_words.join(" ")),
-        );
+        say(!plan.filter_words.is_empty(), format!("Posts were chosen by {}.", plan.filter_words.join(" ")));
         let dropout = dropouts(self.model.config());
-        say(dropout != [0.1; 3], format!("Dropout was {} (embeddings, attention, residuals), not 0.1.", dropout.map(|p| p.to_string()).join(", ")));
+        say(
+            dropout != [0.1; 3],
+            format!(
+                "Dropout was {} (embeddings, attention, residuals), not 0.1.",
+                dropout.map(|p| p.to_string()).join(", ")
+            ),
+        );
         say(
             settings.loss_over != Default::default(),
             "A post's first token, before which another post stands, was not learnt.".into(),

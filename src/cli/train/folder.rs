@@ -84,7 +84,9 @@ pub fn check(plan: &Plan) -> anyhow::Result<()> {
             dir.display(),
             dir.display()
         ),
-        (true, false) => bail!("{} holds a run: choose another --run, or replace it with --force", dir.display()),
+        (true, false) => {
+            bail!("{} holds a run: choose another --run, or replace it with --force", dir.display())
+        }
         (false, _) => bail!("{} exists and is no run's folder: choose another --run", dir.display()),
     }
 }

@@ -18,7 +18,6 @@ use self::{
     args::{DEFAULT_CONTEXT, PARTS, Plan},
     base::Base,
     describe::Described,
-    posts::Posts,
     watch::Watcher,
 };
 use super::{finish, memory};
@@ -110,8 +109,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         all_4bit: false,
     };
     let stop = || interrupted.load(Ordering::Relaxed);
-    let output = write_bot(&plan, &parts, info.clone(), stop)
-        .with_context(|| format!("the bot could not be written; all steps are saved, so go on with `{}`", folder::way_on(&plan.run)))?;
+    let output = write_bot(&plan, &parts, info.clone(), stop).with_context(|| {
+        format!(
+            "the bot could not be written; all steps are saved, so go on with `{}`",
+            folder::way_on(&plan.run)
+        )
+    })?;
     recorder.finish(&summary(&progress, ending, output))?;
     store.clear();
     folder::forget(&plan.run);
@@ -182,7 +185,7 @@ fn with_way_on(error: TrainError, plan: &Plan, saved: Option<usize>) -> anyhow::
     let Some(step) = saved else { return error.into() };
     match error {
         TrainError::Interrupted { .. } => anyhow::anyhow!("{error}; go on with `{way_on}`"),
-        TrainError::NotFinite { .. } => anyhow::anyhow!(
+        TrainError::NotFinite { .. } | TrainError::GradientNotFinite { .. } => anyhow::anyhow!(
             "{error}; the checkpoint after step {step} is intact, and `{way_on} --max-steps {step}` makes a bot of it"
         ),
         error => anyhow::Error::new(error).context(format!(

@@ -154,10 +154,12 @@ mod tests {
     fn what_was_written_is_safetensors() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c.safetensors");
-        replace(&path, "state", "\"quoted\" żółw", &[
-            entry("b", &[2, 2], &[1.0, 2.0, 3.0, -0.0]),
-            entry("a", &[1], &[f32::MIN_POSITIVE]),
-        ])
+        replace(
+            &path,
+            "state",
+            "\"quoted\" żółw",
+            &[entry("b", &[2, 2], &[1.0, 2.0, 3.0, -0.0]), entry("a", &[1], &[f32::MIN_POSITIVE])],
+        )
         .unwrap();
         let bytes = fs::read(&path).unwrap();
         let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();

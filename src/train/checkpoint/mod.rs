@@ -194,7 +194,8 @@ impl Store {
         restore_weights(&path, &mut file, model)?;
         let mut moments = BTreeMap::new();
         for (name, _) in model.vars() {
-            let mut read = |prefix: &str| file.read(&format!("{prefix}{name}")).map_err(|e| read_error(&path, e));
+            let mut read =
+                |prefix: &str| file.read(&format!("{prefix}{name}")).map_err(|e| read_error(&path, e));
             // Before the first step there are none.
             if state.optimizer_steps > 0 {
                 moments.insert(name.to_owned(), (read(FIRST)?, read(SECOND)?));
@@ -225,7 +226,8 @@ impl Store {
 }
 
 fn weights(model: &Model) -> Vec<Entry<'_>> {
-    let entry = |(name, var)| Entry { name: format!("{WEIGHT}{name}"), shape: shape(var), values: Values::Var(var) };
+    let entry =
+        |(name, var)| Entry { name: format!("{WEIGHT}{name}"), shape: shape(var), values: Values::Var(var) };
     model.vars().map(entry).collect()
 }
 
