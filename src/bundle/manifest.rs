@@ -315,6 +315,12 @@ impl BotInfo {
         handles.join("-")
     }
 
+    /// Drafts made where nobody says how many: the original's ten for a bot that
+    /// was trained as it did, else five.
+    pub fn drafts(&self) -> usize {
+        if self.provenance.recipe.as_deref() == Some("classic") { 10 } else { 5 }
+    }
+
     /// `AI BOT`, or `CYBORG` for several accounts, as on the original's card.
     pub fn label(&self) -> &'static str {
         if self.handles.len() > 1 { "AI CYBORG 🤖" } else { "AI BOT 🤖" }

@@ -75,10 +75,15 @@ pub fn check(plan: &Plan) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    if !occupied(dir)? || plan.force && Run::is_at(dir) {
+    let is_run = Run::is_at(dir);
+    if !occupied(dir)? || plan.force && is_run {
         return Ok(());
     }
-    match (Run::is_at(dir), Store::is_at(dir)) {
+    // One that failed before its first checkpoint holds nothing to go on with.
+    if is_run && !Store::is_at(dir) && Run::open(dir)?.summary.is_none() {
+        return Ok(());
+    }
+    match (is_run, Store::is_at(dir)) {
         (true, true) => bail!(
             "{} holds an unfinished run: go on with it with --resume {}, or replace it with --force",
             dir.display(),

@@ -261,3 +261,125 @@ fn restore_weights(path: &Path, file: &mut SafetensorsFile, model: &Model) -> Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        gpt2::Config,
+        train::{
+            model::{Mode, Model},
+            progress::Evaluation,
+            scratch,
+        },
+    };
+
+    fn model(channels: usize) -> Model {
+        let config = Config {
+            vocab_size: 9,
+            n_positions: 4,
+            n_embd: channels,
+            n_layer: 1,
+            n_head: 1,
+            n_inner: 4 * channels,
+            layer_norm_epsilon: 1e-5,
+            embd_pdrop: 0.0,
+            attn_pdrop: 0.0,
+            resid_pdrop: 0.0,
+            eos_token_id: 0,
+        };
+        let weights = scratch::weights(&config, 2);
+        Model::new(config, &weights).unwrap()
+    }
+
+    fn after(steps: usize) -> (Model, AdamW, Progress) {
+        let (model, mut optimizer) = (model(4), AdamW::default());
+        for _ in 0..steps {
+            let loss = model.loss(&[1, 2, 3, 4], 4, Mode::Evaluate).unwrap();
+            optimizer.step(&model, &loss.backward().unwrap(), 1e-2).unwrap();
+        }
+        let progress = Progress { step: steps, losses: vec![0.1; steps], ..Progress::default() };
+        (model, optimizer, progress)
+    }
+
+    fn identity() -> Identity {
+        Identity::default().with("--lr", 0.01).with("the base", "abc")
+    }
+
+    #[test]
+    fn weights_moments_and_progress_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path(), identity());
+        let fresh = model(4);
+        assert!(store.restore(&fresh).unwrap().is_none());
+        for steps in [0, 3] {
+            let (model_1, optimizer, progress) = after(steps);
+            store.save(&model_1, &optimizer, &progress).unwrap();
+            let (restored, progress_2) = store.restore(&fresh).unwrap().unwrap();
+            assert!(fresh.weights().unwrap() == model_1.weights().unwrap());
+            assert_eq!((progress_2, restored.steps()), (progress, steps as u64));
+            assert!(restored.moments().eq(optimizer.moments()));
+        }
+        store.clear();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn another_runs_checkpoint_is_refused_by_what_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let (model_1, optimizer, progress) = after(1);
+        Store::new(folder.path(), identity()).save(&model_1, &optimizer, &progress).unwrap();
+        let message = |identity, model: &Model| {
+            Store::new(folder.path(), identity).restore(model).err().unwrap().to_string()
+        };
+        let other = message(Identity::default().with("--lr", 0.02).with("the base", "abc"), &model_1);
+        assert!(other.contains("--lr was 0.01, and is 0.02 now"), "{other}");
+        let other = message(Identity::default().with("--lr", 0.01).with("the base", "abd"), &model_1);
+        assert!(other.contains("the base was abc"), "{other}");
+        let other = message(identity(), &model(8));
+        assert!(other.contains("the shape of"), "{other}");
+    }
+
+    #[test]
+    fn damaged_files_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path(), identity());
+        let (model, optimizer, progress) = after(1);
+        store.save(&model, &optimizer, &progress).unwrap();
+        let path = folder.path().join(FILE);
+        let whole = fs::read(&path).unwrap();
+        let mut cases = vec![Vec::new(), b"no checkpoint".to_vec(), whole[..whole.len() - 1].to_vec()];
+        cases.push(whole[..whole.len() / 2].to_vec());
+        // A format of another version, of the same length.
+        let mut newer = whole.clone();
+        let at = newer.windows(12).position(|w| w == br#"\"format\":1,"#).unwrap();
+        newer[at + 11] = b'7';
+        cases.push(newer);
+        for case in cases {
+            fs::write(&path, &case).unwrap();
+            let error = store.restore(&model).err().unwrap().to_string();
+            assert!(error.contains(FILE) && error.contains("--resume"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_best_weights_stay_as_long_as_a_checkpoint_names_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path(), identity());
+        let best = |step, loss| Evaluation { step, loss };
+        let (model_1, optimizer, mut progress) = after(1);
+        store.save_best(&model_1, 1).unwrap();
+        progress.evaluations.push(best(1, 2.0));
+        store.save(&model_1, &optimizer, &progress).unwrap();
+        let (model_2, optimizer_2, mut progress_2) = after(2);
+        store.save_best(&model_2, 2).unwrap();
+        // A run killed here goes on from the checkpoint of step 1, and needs its best.
+        store.restore_best(&model_2, 1).unwrap();
+        assert!(model_2.weights().unwrap() == model_1.weights().unwrap());
+        progress_2.evaluations = vec![best(1, 2.0), best(2, 1.0)];
+        store.save(&after(2).0, &optimizer_2, &progress_2).unwrap();
+        assert!(store.restore_best(&model_2, 1).is_err());
+        store.restore_best(&model_2, 2).unwrap();
+        assert!(model_2.weights().unwrap() == after(2).0.weights().unwrap());
+    }
+}
