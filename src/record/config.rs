@@ -25,6 +25,10 @@ pub struct RunConfig {
     /// [`RUN_FORMAT`]; its presence tells a run's folder from a bot's.
     #[serde(rename = "run_format_version")]
     pub format_version: u32,
+    /// Tells this run from every other: lower-case letters and digits. Made by
+    /// the recorder where it is empty.
+    #[serde(default)]
+    pub id: String,
     /// The run's name: its bot's slug, as a rule.
     pub name: String,
     /// `classic` or `modern`.
@@ -177,7 +181,18 @@ fn files_below(root: &Path, within: &mut PathBuf, files: &mut Vec<String>) -> io
     Ok(())
 }
 
+/// Digits of [`RunConfig::id`].
+const ID_DIGITS: usize = 8;
+
 impl RunConfig {
+    /// An id from all that is known of the run and where and when it began.
+    pub(super) fn fresh_id(&self, dir: &Path, unix_s: f64) -> String {
+        let text = format!("{self:?} {} {unix_s} {}", dir.display(), std::process::id());
+        let mut id = Artifact::of_bytes("", text.as_bytes()).sha256.unwrap_or_default();
+        id.truncate(ID_DIGITS);
+        id
+    }
+
     /// Takes a settings struct's fields as the hyper-parameters.
     ///
     /// # Errors

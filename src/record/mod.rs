@@ -21,11 +21,15 @@
 mod config;
 mod files;
 mod machine;
+pub mod memorisation;
 mod metrics;
 mod recorder;
+pub mod report;
 mod run;
 mod samples;
 mod summary;
+mod tensorboard;
+mod wandb;
 
 pub use config::{Artifact, DatasetCounts, Lineage, RunConfig, Versions};
 pub use machine::Machine;
@@ -50,6 +54,8 @@ pub enum RecordError {
     Version { path: PathBuf, found: u32, known: u32 },
     #[error("{} cannot be read as a run's: {source}", path.display())]
     Json { path: PathBuf, source: serde_json::Error },
+    #[error("the report's template: {0}")]
+    Report(#[from] minijinja::Error),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }

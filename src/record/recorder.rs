@@ -10,7 +10,10 @@ use super::{
     Evaluation, MetricsLine, RecordError, Run, RunConfig, SampleDraft, SampleSet, StepMetrics, Summary,
     config::RUN_FORMAT,
     files::{self, LineFile},
+    report,
     run::{CONFIG, METRICS, SAMPLES, SUMMARY},
+    tensorboard::EventFile,
+    wandb::OfflineRun,
 };
 
 /// A run's folder under way. Dropped without [`RunRecorder::finish`], it holds
@@ -21,6 +24,8 @@ pub struct RunRecorder {
     config: RunConfig,
     metrics: LineFile,
     samples: LineFile,
+    tensorboard: EventFile,
+    wandb: OfflineRun,
     /// The last line of `metrics`.
     last: Option<MetricsLine>,
 }
@@ -39,6 +44,9 @@ impl RunRecorder {
         let mut config = RunConfig { format_version: RUN_FORMAT, ..config.clone() };
         if config.started_unix_s == 0 {
             config.started_unix_s = now() as u64;
+        }
+        if config.id.is_empty() {
+            config.id = config.fresh_id(dir, now());
         }
         files::replace_json(&dir.join(CONFIG), &config)?;
         Self::with(dir, config, &[], &[])
@@ -59,6 +67,10 @@ impl RunRecorder {
             }
             _ => {}
         }
+        // It names a folder that is made anew: nothing but our own kind of name.
+        if run.config.id.is_empty() || !run.config.id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            run.config.id = run.config.fresh_id(dir, now());
+        }
         run.config.ended_unix_s = None;
         run.config.lineage.output = None;
         files::replace_json(&dir.join(CONFIG), &run.config)?;
@@ -73,6 +85,8 @@ impl RunRecorder {
     ) -> Result<Self, RecordError> {
         Ok(Self {
             dir: dir.into(),
+            tensorboard: EventFile::create(dir, now(), metrics, samples)?,
+            wandb: OfflineRun::create(dir, &config, metrics, samples)?,
             config,
             metrics: LineFile::create(&dir.join(METRICS), metrics)?,
             samples: LineFile::create(&dir.join(SAMPLES), samples)?,
@@ -97,6 +111,8 @@ impl RunRecorder {
     pub fn step(&mut self, step: &StepMetrics) -> Result<(), RecordError> {
         let line = MetricsLine::of_step(step, now());
         self.metrics.append(&line)?;
+        self.tensorboard.step(&line)?;
+        self.wandb.line(&line)?;
         self.last = Some(line);
         Ok(())
     }
@@ -116,13 +132,19 @@ impl RunRecorder {
                 line
             }
         };
+        self.tensorboard.evaluation(&line)?;
+        self.wandb.line(&line)?;
         self.last = Some(line);
         Ok(())
     }
 
     /// Records drafts made after `step` steps.
     pub fn samples(&mut self, step: usize, drafts: &[SampleDraft]) -> Result<(), RecordError> {
-        self.samples.append(&SampleSet { step, drafts: drafts.into(), unix_s: now() })
+        let set = SampleSet { step, drafts: drafts.into(), unix_s: now() };
+        self.samples.append(&set)?;
+        self.tensorboard.samples(&set)?;
+        self.wandb.samples(&set)?;
+        self.write_report()
     }
 
     /// Waits until the disk has all that was recorded. Before a checkpoint is
@@ -133,12 +155,20 @@ impl RunRecorder {
         self.samples.sync()
     }
 
+    /// Writes `report.html` from what is recorded so far.
+    fn write_report(&self) -> Result<(), RecordError> {
+        report::write(&Run::open(&self.dir)?)
+    }
+
     /// Ends the run.
     pub fn finish(mut self, summary: &Summary) -> Result<(), RecordError> {
         self.config.ended_unix_s = Some(now() as u64);
         self.config.lineage.output = summary.output.clone();
         files::replace_json(&self.dir.join(SUMMARY), summary)?;
         files::replace_json(&self.dir.join(CONFIG), &self.config)?;
+        self.wandb.finish(summary)?;
+        self.tensorboard.sync().map_err(RecordError::io(&self.dir))?;
+        self.write_report()?;
         self.sync()
     }
 }

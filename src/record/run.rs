@@ -51,6 +51,38 @@ impl Run {
         })
     }
 
+    /// Steps done.
+    pub fn steps(&self) -> usize {
+        self.metrics.last().map_or(0, |line| line.step)
+    }
+
+    /// Step and loss (nats a token) of the lowest evaluation.
+    pub fn best(&self) -> Option<(usize, f64)> {
+        let losses = self.metrics.iter().filter_map(|line| Some((line.step, line.validation_loss?)));
+        losses.min_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// Mean train loss of the last twentieth of the steps, nats a token.
+    pub fn final_loss(&self) -> Option<f64> {
+        let losses: Vec<f64> = self.metrics.iter().filter_map(|line| line.loss.map(f64::from)).collect();
+        let last = losses.get(losses.len() - losses.len().div_ceil(20)..)?;
+        (!last.is_empty()).then(|| last.iter().sum::<f64>() / last.len() as f64)
+    }
+
+    /// Time in the loop; of a run that has not ended, from its start to its
+    /// newest line.
+    pub fn seconds(&self) -> Option<f64> {
+        let newest = || Some((self.metrics.last()?.unix_s - self.config.started_unix_s as f64).max(0.0));
+        self.summary.as_ref().map(|summary| summary.seconds).or_else(newest)
+    }
+
+    /// Of all steps.
+    pub fn median_tokens_per_s(&self) -> Option<f64> {
+        let mut rates: Vec<f64> = self.metrics.iter().filter_map(|line| line.tokens_per_s).collect();
+        rates.sort_by(f64::total_cmp);
+        rates.get(rates.len() / 2).copied()
+    }
+
     /// Whether the folder has a run's `config.json`, without reading the rest.
     pub fn is_at(dir: &Path) -> bool {
         let config: Result<Option<serde_json::Value>, _> = read_json(&dir.join(CONFIG));
