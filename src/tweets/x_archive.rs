@@ -18,7 +18,7 @@ use super::file_tree::FileTree;
 use super::post::{Archive, Post};
 
 /// What [`read`] looks for, as errors name it.
-pub const LOOKED_FOR: &str = "tweets.js or tweet.js, in data/ or at the top";
+pub const LOOKED_FOR: &str = "tweets.js or tweet.js (X), in data/ or at the top, or outbox.json (Mastodon)";
 
 /// Characters that an unmarked beginning must have to be taken as a cut long
 /// post. A cut post keeps about 250 (half as many in Chinese or Japanese).
@@ -452,7 +452,7 @@ mod tests {
         let error = read(&mut tree(&[("data/account.js", ""), ("readme", "")]), "stem").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "a.zip: no posts in it; looked for tweets.js or tweet.js, in data/ or at the top"
+            "a.zip: no posts in it; looked for tweets.js or tweet.js (X), in data/ or at the top, or outbox.json (Mastodon)"
         );
     }
 
