@@ -152,6 +152,9 @@ pub struct CardExtras {
     /// How much of the training posts the bot repeats word for word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verbatim: Option<VerbatimShare>,
+    /// How many drafts repeat a training post at length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memorised: Option<MemorisedShare>,
     /// One row a precision.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub perplexities: Vec<PrecisionPerplexity>,
@@ -171,6 +174,17 @@ pub struct Sample {
 pub struct VerbatimShare {
     pub drafts: usize,
     pub verbatim: usize,
+    pub seed: u64,
+}
+
+/// Of `drafts` drafts made with `seed`, `memorised` share more than `words` words
+/// in a row with a training post; the longest run has `longest_words`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemorisedShare {
+    pub drafts: usize,
+    pub memorised: usize,
+    pub words: usize,
+    pub longest_words: usize,
     pub seed: u64,
 }
 

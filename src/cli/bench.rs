@@ -16,7 +16,7 @@ use crate::{
         Weights,
         checkpoint::CheckpointDtype,
         folder::{self, BundleParts},
-        manifest::{BotInfo, Provenance},
+        manifest::{BotInfo, CardExtras, Provenance},
         staging::Staging,
         weights::Tensor,
     },
@@ -101,7 +101,7 @@ fn bundle(args: BundleArgs) -> anyhow::Result<()> {
         },
         ..BotInfo::default()
     };
-    finish::finish_bundle(staging.path(), info)?;
+    finish::finish_bundle(staging.path(), info, CardExtras::default())?;
     staging.commit()?;
     Ok(())
 }

@@ -7,10 +7,11 @@ mod drafts;
 mod folder;
 mod posts;
 mod watch;
+mod write;
 
-use std::{fs, path::Path, sync::atomic::Ordering};
+use std::sync::atomic::Ordering;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::json;
 
 pub use self::args::Args;
@@ -19,16 +20,12 @@ use self::{
     base::Base,
     describe::Described,
     watch::Watcher,
+    write::Written,
 };
-use super::{finish, memory};
+use super::memory;
 use crate::{
-    bundle::{
-        Manifest,
-        folder::{self as bot_folder, BundleParts},
-        manifest::BotInfo,
-        staging::{self, Staging},
-    },
-    record::{Artifact, RunRecorder, Stopped, Summary},
+    bundle::{folder::BundleParts, staging},
+    record::{Memorisation, RunRecorder, Stopped, Summary},
     train::{
         TrainError,
         checkpoint::Store,
@@ -109,13 +106,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         all_4bit: false,
     };
     let stop = || interrupted.load(Ordering::Relaxed);
-    let output = write_bot(&plan, &parts, info.clone(), stop).with_context(|| {
+    let written = write::bot(&plan, &posts, &parts, info.clone(), stop).with_context(|| {
         format!(
             "the bot could not be written; all steps are saved, so go on with `{}`",
             folder::way_on(&plan.run)
         )
     })?;
-    recorder.finish(&summary(&progress, ending, output))?;
+    say_what_it_repeats(&written.memorisation);
+    recorder.finish(&summary(&progress, ending, written))?;
     store.clear();
     folder::forget(&plan.run);
     eprintln!("Wrote {}; the run's record is {}", plan.out.display(), plan.run.display());
@@ -179,6 +177,13 @@ fn say_what_it_came_to(progress: &Progress, ending: Ending) {
     }
 }
 
+fn say_what_it_repeats(found: &Memorisation) {
+    let Memorisation { drafts, memorised, words, longest_words } = found;
+    eprintln!(
+        "memorisation: {memorised} of {drafts} drafts share more than {words} words in a row with a training post (longest: {longest_words})"
+    );
+}
+
 /// What to do after a run that did not come to its end.
 fn with_way_on(error: TrainError, plan: &Plan, saved: Option<usize>) -> anyhow::Error {
     let way_on = folder::way_on(&plan.run);
@@ -194,36 +199,7 @@ fn with_way_on(error: TrainError, plan: &Plan, saved: Option<usize>) -> anyhow::
     }
 }
 
-/// Makes the folder aside and puts it in its place; returns its weights' digest.
-fn write_bot(
-    plan: &Plan,
-    parts: &BundleParts,
-    info: BotInfo,
-    stop: impl Fn() -> bool,
-) -> anyhow::Result<Artifact> {
-    let staging = Staging::create(&plan.out, plan.force)?;
-    bot_folder::write_bundle(staging.path(), parts)?;
-    if stop() {
-        bail!("stopped");
-    }
-    finish::finish_bundle(staging.path(), info)?;
-    if stop() {
-        bail!("stopped");
-    }
-    let output = output(staging.path())?;
-    staging.commit()?;
-    Ok(output)
-}
-
-/// The weights of a bot's folder, as its `bot.json` describes them.
-fn output(bot: &Path) -> anyhow::Result<Artifact> {
-    const WEIGHTS: &str = "model.safetensors";
-    let manifest = Manifest::from_json(&fs::read(bot.join("bot.json"))?)?;
-    let entry = manifest.files.get(WEIGHTS).context("bot.json names no model.safetensors")?;
-    Ok(Artifact::of_entry(WEIGHTS, entry))
-}
-
-fn summary(progress: &Progress, ending: Ending, output: Artifact) -> Summary {
+fn summary(progress: &Progress, ending: Ending, written: Written) -> Summary {
     let (first_loss, final_loss) = progress.first_and_final_loss();
     Summary {
         steps: progress.step,
@@ -239,7 +215,7 @@ fn summary(progress: &Progress, ending: Ending, output: Artifact) -> Summary {
         best_validation_loss: progress.best().map(|best| f64::from(best.loss)),
         best_step: progress.best().map(|best| best.step),
         peak_memory_bytes: memory::peak_bytes(),
-        memorisation: None,
-        output: Some(output),
+        memorisation: Some(written.memorisation),
+        output: Some(written.output),
     }
 }
