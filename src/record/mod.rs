@@ -66,3 +66,6 @@ impl RecordError {
         move |source| Self::Io { path, source }
     }
 }
+
+#[cfg(test)]
+mod tests;

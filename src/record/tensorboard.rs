@@ -242,3 +242,89 @@ fn frame(event: &Event) -> Vec<u8> {
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::record::SampleDraft;
+
+    /// The events of the only event file in a run's folder, each checked.
+    fn read(dir: &Path) -> Vec<Event> {
+        let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+        let mut files = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(NAME));
+        let bytes = fs::read(files.next().unwrap().path()).unwrap();
+        assert!(files.next().is_none(), "one event file a run");
+        let (mut at, mut events) = (0, Vec::new());
+        while at < bytes.len() {
+            let length: [u8; 8] = bytes[at..at + 8].try_into().unwrap();
+            let data = &bytes[at + 12..][..u64::from_le_bytes(length) as usize];
+            assert_eq!(bytes[at + 8..at + 12], masked_crc(&length).to_le_bytes());
+            at += 12 + data.len();
+            assert_eq!(bytes[at..at + 4], masked_crc(data).to_le_bytes());
+            at += 4;
+            events.push(Event::decode(data).unwrap());
+        }
+        events
+    }
+
+    /// Step and tags of every event with figures or drafts, in order.
+    pub fn steps(dir: &Path) -> Vec<(i64, Vec<String>)> {
+        let tags = |summary: EventSummary| summary.value.into_iter().map(|value| value.tag).collect();
+        read(dir).into_iter().filter_map(|event| Some((event.step, tags(event.summary?)))).collect()
+    }
+
+    fn lines() -> [MetricsLine; 2] {
+        let line = MetricsLine {
+            step: 1,
+            loss: Some(3.5),
+            learning_rate: Some(0.0001),
+            gradient_norm: Some(1.25),
+            tokens_per_s: Some(150.0),
+            unix_s: 1_700_000_001.5,
+            ..MetricsLine::default()
+        };
+        let second = MetricsLine {
+            step: 2,
+            loss: Some(3.25),
+            learning_rate: Some(0.00025),
+            gradient_norm: Some(0.75),
+            tokens_per_s: Some(160.5),
+            unix_s: 1_700_000_002.25,
+            validation_loss: Some(3.125),
+            perplexity: Some(22.75),
+            ..line
+        };
+        [line, second]
+    }
+
+    fn set() -> SampleSet {
+        let texts = ["My dream is a lamp", "Tonight the sea & the gulls say \"hush\" 🌊"];
+        let drafts = texts.map(|text| SampleDraft { prompt: String::new(), text: text.into() });
+        SampleSet { step: 2, drafts: drafts.into(), unix_s: 1_700_000_003.0 }
+    }
+
+    /// What TensorBoard's own messages and writer make of the same figures.
+    const GOLDEN: &[u8] = include_bytes!("../../tests/fixtures/record/events.out.tfevents.golden");
+
+    #[test]
+    fn the_bytes_are_tensorboards_own_whether_written_at_once_or_step_by_step() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("events.out.tfevents.1700000000.huggingtweets");
+        drop(EventFile::create(home.path(), 1_700_000_000.0, &lines(), &[set()]).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), GOLDEN);
+        let mut file = EventFile::create(home.path(), 1_700_000_000.0, &[], &[]).unwrap();
+        let [first, second] = lines();
+        file.step(&first).unwrap();
+        file.step(&second).unwrap();
+        file.evaluation(&second).unwrap();
+        file.samples(&set()).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), GOLDEN);
+        assert_eq!(read(home.path()).len(), 5);
+    }
+
+    #[test]
+    fn masked_checksums_are_tensorflows() {
+        // RFC 3720's CRC-32C of 32 zeros is 0x8a9136aa.
+        assert_eq!(masked_crc(&[0; 32]), 0x8a91_36aa_u32.rotate_right(15).wrapping_add(0xa282_ead8));
+    }
+}

@@ -6,8 +6,10 @@ use serde::Serialize;
 /// The SVG's own units, across and down.
 pub const WIDTH: f64 = 1000.0;
 pub const HEIGHT: f64 = 400.0;
-/// Points a curve has at most; more steps than this are averaged.
-const MOST_POINTS: usize = 400;
+/// Points a curve across the page has at most; more steps are averaged.
+pub const WIDE: usize = 400;
+/// The same for a curve a third as wide.
+pub const NARROW: usize = 120;
 /// Ticks an axis has at most.
 const MOST_TICKS: usize = 5;
 /// Free space above and below the curves, of their height.
@@ -54,6 +56,8 @@ pub struct Curve {
 pub struct Dot {
     pub path: String,
     pub title: String,
+    /// Whether no value of the curve is lower.
+    pub lowest: bool,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -71,14 +75,15 @@ struct Mean {
     most: f64,
 }
 
-/// Draws the series over one another; `None` where none has a finite point.
-pub fn chart(title: &str, series: &[Series]) -> Option<Chart> {
+/// Draws the series over one another, each of `most_points` or fewer; `None`
+/// where none has a finite point.
+pub fn chart(title: &str, most_points: usize, series: &[Series]) -> Option<Chart> {
     let finite: Vec<(&Series, Vec<(f64, f64)>)> = series
         .iter()
         .map(|s| (s, s.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect()))
         .filter(|(_, points): &(_, Vec<_>)| !points.is_empty())
         .collect();
-    let steps_a_point = finite.iter().map(|(_, points)| points.len().div_ceil(MOST_POINTS)).max()?;
+    let steps_a_point = finite.iter().map(|(_, points)| points.len().div_ceil(most_points)).max()?;
     let means: Vec<(&Series, Vec<Mean>)> = finite
         .iter()
         .map(|(s, points)| (*s, if s.dots { averaged(points, 1) } else { averaged(points, steps_a_point) }))
@@ -110,6 +115,7 @@ pub fn chart(title: &str, series: &[Series]) -> Option<Chart> {
                 .map(|mean| Dot {
                     // A line of no length: its round end is the dot.
                     path: format!("M{:.1} {:.1}h0.01", x(mean.step), y(mean.value)),
+                    lowest: means.len() > 1 && means.iter().all(|other| mean.value <= other.value),
                     title: format!("step {}: {} {}", mean.step, s.name, short(mean.value)),
                 })
                 .collect(),
@@ -161,7 +167,8 @@ fn tick(part: f64, value: f64) -> Tick {
 
 /// Round values between the bounds, 1, 2 or 5 times a power of ten apart.
 fn ticks(low: f64, high: f64, whole: bool) -> impl Iterator<Item = f64> {
-    let rough = ((high - low) / MOST_TICKS as f64).max(f64::MIN_POSITIVE);
+    let span = if high > low { high - low } else { 1.0 };
+    let rough = (span / MOST_TICKS as f64).max(f64::MIN_POSITIVE);
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|s| *s >= rough).unwrap_or(rough);
     let step = if whole { step.max(1.0) } else { step };
@@ -205,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_falling_line_goes_from_the_upper_left_to_the_lower_right() {
-        let chart = chart("Loss", &[series(vec![(1.0, 4.0), (2.0, 3.0), (3.0, 2.0)], false)]).unwrap();
+        let chart = chart("Loss", WIDE, &[series(vec![(1.0, 4.0), (2.0, 3.0), (3.0, 2.0)], false)]).unwrap();
         assert_eq!(chart.curves[0].path, "M0.0 18.2L500.0 200.0L1000.0 381.8");
         assert_eq!(chart.curves[0].band, "");
         assert_eq!(chart.label, "Loss over 1 to 3 steps: train from 4 to 2");
@@ -219,7 +226,7 @@ mod tests {
     #[test]
     fn many_steps_are_averaged_and_the_band_keeps_the_extremes() {
         let points = (0..4000).map(|i| (f64::from(i), if i == 2005 { 9.0 } else { 1.0 })).collect();
-        let chart = chart("Loss", &[series(points, false)]).unwrap();
+        let chart = chart("Loss", WIDE, &[series(points, false)]).unwrap();
         assert_eq!(chart.steps_a_point, 10);
         assert_eq!(chart.curves[0].path.matches('L').count(), 399);
         assert!(chart.curves[0].band.ends_with('Z'));
@@ -228,11 +235,12 @@ mod tests {
     #[test]
     fn one_point_is_a_dot_and_what_is_not_finite_is_left_out() {
         let chart =
-            chart("Loss", &[series(vec![(1.0, f64::NAN), (2.0, 5.0), (3.0, f64::INFINITY)], false)]).unwrap();
+            chart("Loss", WIDE, &[series(vec![(1.0, f64::NAN), (2.0, 5.0), (3.0, f64::INFINITY)], false)])
+                .unwrap();
         assert_eq!(chart.curves[0].dots.len(), 1);
         assert_eq!(chart.curves[0].dots[0].path, "M500.0 200.0h0.01");
-        assert!(super::chart("Loss", &[series(vec![(1.0, f64::NAN)], true)]).is_none());
-        assert!(super::chart("Loss", &[]).is_none());
+        assert!(super::chart("Loss", WIDE, &[series(vec![(1.0, f64::NAN)], true)]).is_none());
+        assert!(super::chart("Loss", WIDE, &[]).is_none());
     }
 
     #[test]

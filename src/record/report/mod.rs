@@ -6,7 +6,7 @@ mod chart;
 use minijinja::{AutoEscape, Environment, Output, State, Value, context};
 use serde_json::Value as Json;
 
-use self::chart::{Series, chart, short};
+use self::chart::{NARROW, Series, WIDE, chart, short};
 use super::{MetricsLine, RecordError, Run, Stopped, files};
 use crate::card::{date, duration, escape, grouped};
 
@@ -42,17 +42,17 @@ pub fn render(run: &Run) -> Result<String, RecordError> {
         },
         ended => summary.is_some(),
         tiles => tiles(run),
-        loss => chart("Loss", &[
+        loss => chart("Loss", WIDE, &[
             series(run, "train", |line| line.loss.map(f64::from)),
             Series { dots: true, ..series(run, "validation", |line| line.validation_loss) },
         ]),
         small => [
-            ("Learning rate", chart("Learning rate", &[series(run, "rate", |line| line.learning_rate)])),
+            ("Learning rate", chart("Learning rate", NARROW, &[series(run, "rate", |line| line.learning_rate)])),
             (
                 "Gradient norm",
-                chart("Gradient norm", &[series(run, "norm", |line| line.gradient_norm.map(f64::from))]),
+                chart("Gradient norm", NARROW, &[series(run, "norm", |line| line.gradient_norm.map(f64::from))]),
             ),
-            ("Tokens/s", chart("Tokens a second", &[series(run, "speed", |line| line.tokens_per_s)])),
+            ("Tokens/s", chart("Tokens a second", NARROW, &[series(run, "speed", |line| line.tokens_per_s)])),
         ].into_iter().filter_map(|(title, chart)| Some(context! { title, chart => chart? })).collect::<Vec<_>>(),
         counts => counts(run),
         hyper_parameters => config.hyper_parameters.iter().map(|(name, value)| (name, plain_value(value)))
@@ -61,7 +61,8 @@ pub fn render(run: &Run) -> Result<String, RecordError> {
             percent => format!("{:.1}", 100.0 * found.share()),
             ..Value::from_serialize(found)
         }),
-        evaluations => run.metrics.iter().filter_map(evaluation).collect::<Vec<_>>(),
+        lowest => run.best().map(|(_, loss)| short(loss)),
+        evaluations => run.metrics.iter().filter_map(|line| evaluation(line, run.best())).collect::<Vec<_>>(),
         samples => run.samples.iter().rev().map(|set| context! {
             step => set.step,
             drafts => set.drafts.iter().map(|draft| {
@@ -140,12 +141,12 @@ fn machine(run: &Run) -> Vec<(&'static str, String)> {
     .collect()
 }
 
-fn evaluation(line: &MetricsLine) -> Option<Value> {
+fn evaluation(line: &MetricsLine, best: Option<(usize, f64)>) -> Option<Value> {
     Some(context! {
         step => grouped(line.step as u64),
         loss => format!("{:.4}", line.validation_loss?),
         perplexity => format!("{:.2}", line.perplexity?),
-        best => line.best.unwrap_or(false),
+        lowest => best.is_some_and(|(step, _)| step == line.step),
     })
 }
 

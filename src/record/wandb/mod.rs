@@ -199,7 +199,7 @@ struct TableFile {
 impl Pending {
     fn of(set: &SampleSet) -> Self {
         let line = MetricsLine { step: set.step, unix_s: set.unix_s, ..MetricsLine::default() };
-        Self { line, samples: None }
+        Self { line, samples: Some(set.clone()) }
     }
 }
 
@@ -271,3 +271,6 @@ fn stamp(config: &RunConfig) -> String {
     let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     time.format(format).unwrap_or_default()
 }
+
+#[cfg(test)]
+pub(super) mod tests;
