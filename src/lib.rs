@@ -29,6 +29,8 @@ pub mod card;
 #[cfg(feature = "native")]
 pub mod cli;
 #[cfg(feature = "native")]
+pub mod record;
+#[cfg(feature = "native")]
 pub mod train;
 
 #[cfg(feature = "web")]

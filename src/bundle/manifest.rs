@@ -54,6 +54,16 @@ pub struct AccountCounts {
     pub retweets: usize,
     pub short_tweets: usize,
     pub tweets_kept: usize,
+    /// Posts that the run's filters left out: neither retweets, short nor kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub filtered_out: usize,
+    /// What most kept posts are written in (ISO 639), where the archive says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// How the weights came to be. Absent fields are unknown (a converted bot).
@@ -71,6 +81,27 @@ pub struct Provenance {
     pub steps: Option<usize>,
     pub learning_rate: Option<f64>,
     pub batch: Option<usize>,
+    /// Batches whose gradients were added up for a step, where over one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accumulate: Option<usize>,
+    /// `classic` (the original to the letter) or `modern`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<String>,
+    /// What this run did otherwise than the original, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<String>,
+    /// Dropout in training: of embeddings, attention and residuals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<[f32; 3]>,
+    /// Posts that the run left out because they say the same as another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicates: Option<usize>,
+    /// Posts that were measured on and not trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_out_posts: Option<usize>,
+    /// Their loss along the way; the weights of the lowest were kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub validation: Vec<ValidationPoint>,
     /// Tokens a training block.
     pub context: Option<usize>,
     /// Tokens seen in training, all epochs.
@@ -82,6 +113,21 @@ pub struct Provenance {
     pub parameters: Option<u64>,
     /// Seconds since 1970-01-01 UTC.
     pub created_unix_s: Option<u64>,
+}
+
+/// The held-out posts' loss after so many steps.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ValidationPoint {
+    pub step: usize,
+    /// Mean cross-entropy, nats a token, each post alone.
+    pub loss: f32,
+}
+
+impl Provenance {
+    /// The measurement whose weights were kept: the lowest, the first among equals.
+    pub fn best(&self) -> Option<ValidationPoint> {
+        self.validation.iter().copied().reduce(|best, next| if next.loss < best.loss { next } else { best })
+    }
 }
 
 /// What a card shows beyond [`BotInfo`]. Everything is optional.
@@ -106,6 +152,9 @@ pub struct CardExtras {
     /// How much of the training posts the bot repeats word for word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verbatim: Option<VerbatimShare>,
+    /// How many drafts repeat a training post at length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memorised: Option<MemorisedShare>,
     /// One row a precision.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub perplexities: Vec<PrecisionPerplexity>,
@@ -125,6 +174,17 @@ pub struct Sample {
 pub struct VerbatimShare {
     pub drafts: usize,
     pub verbatim: usize,
+    pub seed: u64,
+}
+
+/// Of `drafts` drafts made with `seed`, `memorised` share more than `words` words
+/// in a row with a training post; the longest run has `longest_words`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemorisedShare {
+    pub drafts: usize,
+    pub memorised: usize,
+    pub words: usize,
+    pub longest_words: usize,
     pub seed: u64,
 }
 
@@ -267,6 +327,12 @@ impl BotInfo {
         let mut handles = self.handles.clone();
         handles.sort();
         handles.join("-")
+    }
+
+    /// Drafts made where nobody says how many: the original's ten for a bot that
+    /// was trained as it did, else five.
+    pub fn drafts(&self) -> usize {
+        if self.provenance.recipe.as_deref() == Some("classic") { 10 } else { 5 }
     }
 
     /// `AI BOT`, or `CYBORG` for several accounts, as on the original's card.

@@ -169,7 +169,10 @@ impl Patch {
 
 /// Whether a folder may be put at `out`. `--force --out ~` must not delete a
 /// home, nor a checkout its history: a bot's folder has only files in it.
-fn check_target(out: &Path, force: bool) -> Result<(), StagingError> {
+///
+/// # Errors
+/// [`StagingError::Exists`] without `force`, [`StagingError::NotABot`] with it.
+pub fn check_target(out: &Path, force: bool) -> Result<(), StagingError> {
     if !exists(out) {
         return Ok(());
     }

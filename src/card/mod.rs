@@ -258,7 +258,7 @@ fn procedure(p: &Provenance) -> Vec<(&'static str, String)> {
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(n: u64) -> String {
+pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -271,7 +271,7 @@ fn grouped(n: u64) -> String {
 }
 
 /// Seconds as `2 h 5 min`, `3 min 20 s` or `12 s`.
-fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     let seconds = seconds.max(0.0).round() as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s} s"),
@@ -281,7 +281,7 @@ fn duration(seconds: f64) -> String {
 }
 
 /// `2026-01-31`.
-fn date(unix_s: u64) -> Option<String> {
+pub(crate) fn date(unix_s: u64) -> Option<String> {
     let time = OffsetDateTime::from_unix_timestamp(i64::try_from(unix_s).ok()?).ok()?;
     Some(time.date().to_string())
 }

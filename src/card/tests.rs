@@ -13,6 +13,7 @@ fn full() -> (BotInfo, CardExtras) {
         retweets: 207,
         short_tweets: 105,
         tweets_kept: kept,
+        ..AccountCounts::default()
     };
     let info = BotInfo {
         name: "Maren Holm & The Fog".into(),
@@ -38,6 +39,7 @@ fn full() -> (BotInfo, CardExtras) {
             final_loss: Some(2.0517),
             parameters: Some(4_190_208),
             created_unix_s: Some(1_700_000_000),
+            ..Provenance::default()
         },
     };
     let extras = CardExtras {

@@ -16,7 +16,7 @@ use crate::{
         Weights,
         checkpoint::CheckpointDtype,
         folder::{self, BundleParts},
-        manifest::{BotInfo, Provenance},
+        manifest::{BotInfo, CardExtras, Provenance},
         staging::Staging,
         weights::Tensor,
     },
@@ -25,8 +25,12 @@ use crate::{
     tokenizer::{Parts, Tokenizer},
 };
 
+mod record;
+
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Write a made-up run's folder
+    Record(record::Args),
     /// Write a bot with random weights: GPT-2 124M's shape unless told otherwise
     Bundle(BundleArgs),
 }
@@ -53,6 +57,7 @@ pub struct BundleArgs {
 
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
+        Command::Record(args) => record::run(args),
         Command::Bundle(args) => bundle(args),
     }
 }
@@ -96,7 +101,7 @@ fn bundle(args: BundleArgs) -> anyhow::Result<()> {
         },
         ..BotInfo::default()
     };
-    finish::finish_bundle(staging.path(), info)?;
+    finish::finish_bundle(staging.path(), info, CardExtras::default())?;
     staging.commit()?;
     Ok(())
 }

@@ -110,6 +110,7 @@ fn merge(known: CardExtras, given: CardExtras) -> CardExtras {
         license: given.license.or(known.license),
         samples: if given.samples.is_empty() { known.samples } else { given.samples },
         verbatim: given.verbatim.or(known.verbatim),
+        memorised: given.memorised.or(known.memorised),
         perplexities: if given.perplexities.is_empty() { known.perplexities } else { given.perplexities },
     }
 }

@@ -7,7 +7,7 @@ use crate::bundle::{
     checkpoint::CheckpointDtype,
     folder::{self, BotFolder, BundleParts},
     hub,
-    manifest::{BotInfo, Provenance},
+    manifest::{BotInfo, CardExtras, Provenance},
     staging::Staging,
 };
 
@@ -69,7 +69,7 @@ fn write_as(bot: &BotFolder, info: BotInfo, dtype: CheckpointDtype, out: &Path) 
     };
     folder::write_bundle(out, &parts)?;
     drop(weights);
-    finish::finish_bundle(out, info)
+    finish::finish_bundle(out, info, CardExtras::default())
 }
 
 /// What a bot says of itself, or what can be said of one without `bot.json`.

@@ -17,16 +17,14 @@ use crate::{
 /// What the original's card and page suggest.
 pub const EXAMPLE_PROMPT: &str = "My dream is";
 
-/// Drafts on a card that nobody asked more of.
-const CARD_DRAFTS: usize = 5;
-
-/// Completes a folder that [`folder::write_bundle`] has filled.
-pub fn finish_bundle(dir: &Path, info: BotInfo) -> anyhow::Result<()> {
+/// Completes a folder that [`folder::write_bundle`] has filled: drafts are added
+/// to what the card is to show.
+pub fn finish_bundle(dir: &Path, info: BotInfo, extras: CardExtras) -> anyhow::Result<()> {
     let bot = BotFolder::open(dir)?;
-    let drafts = drafts(&bot, EXAMPLE_PROMPT, CARD_DRAFTS, 0)?;
+    let drafts = drafts(&bot, EXAMPLE_PROMPT, info.drafts(), 0)?;
     let extras = CardExtras {
         samples: vec![Sample { prompt: EXAMPLE_PROMPT.into(), drafts, seed: Some(0) }],
-        ..CardExtras::default()
+        ..extras
     };
     finish_with(&bot, info, extras)
 }

@@ -20,9 +20,9 @@ pub struct Args {
     /// The start of the post
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     prompt: String,
-    /// How many drafts
-    #[arg(short = 'n', long = "drafts", default_value_t = 5)]
-    drafts: usize,
+    /// How many drafts [default: 5; 10, as the original's, of a bot trained with --recipe classic]
+    #[arg(short = 'n', long = "drafts")]
+    drafts: Option<usize>,
     /// Decides every draft; the same seed gives the same drafts, here and in a browser
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -65,9 +65,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let request = Request {
+    let mut request = Request {
         prompt: args.prompt.clone(),
-        drafts: args.drafts,
         max_tokens: args.max_tokens,
         seed: args.seed,
         sampling: Params {
@@ -83,13 +82,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     request.sampling.validate().map_err(|e| UsageError(e.to_string()))?;
     let bot = BotFolder::open(&args.model)?;
+    let default_drafts = bot.manifest.as_ref().map(|manifest| manifest.info.drafts());
+    request.drafts = args.drafts.or(default_drafts).unwrap_or(request.drafts);
+    let mut done: Vec<Option<(String, EndReason, usize)>> = vec![None; request.drafts];
     let level = if args.backend == "scalar" { Level::Scalar } else { Level::Simd };
     let pool = engine::pool(args.threads.map(|n| n as usize));
     let threads = pool.threads();
     let mut model = engine::open(&bot, args.precision, level, pool)?;
 
     let mut drafts = Drafts::new(&bot.tokenizer, &bot.config, request)?;
-    let mut done: Vec<Option<(String, EndReason, usize)>> = vec![None; args.drafts];
     let started = Instant::now();
     while let Some(batch) = drafts.next_batch() {
         let outputs = model.forward(batch)?;

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::Serialize;
 
+use super::filter_args::FilterArgs;
 use crate::bundle::manifest::{AccountCounts, BotInfo};
-use crate::tweets::{self, Cleaned};
+use crate::card::escape;
+use crate::tweets::{self, Cleaned, Filter, FilteredOut};
 
 /// How many kept posts the JSON shows, for a look at what was read.
 const FIRST_KEPT: usize = 3;
@@ -19,6 +21,8 @@ pub struct Args {
     /// X archives (.zip or folder), or lists of posts (.txt, .csv, .jsonl)
     #[arg(required = true, value_name = "ARCHIVE")]
     archives: Vec<PathBuf>,
+    #[command(flatten)]
+    filter: FilterArgs,
     /// Print the counts as JSON
     #[arg(long)]
     json: bool,
@@ -34,6 +38,9 @@ struct Counts {
     counts: AccountCounts,
     /// Code points of the kept posts joined by `<|endoftext|>`.
     kept_chars_joined: usize,
+    /// What the filters left out and why; absent where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filtered_out_by: Option<FilteredOut>,
     first_kept: Vec<String>,
 }
 
@@ -47,7 +54,7 @@ struct Together {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let accounts = read_all(&args.archives)?;
+    let accounts = read_filtered(&args.archives, &args.filter.filter()?)?;
     if let Some(warning) = warnings(&accounts) {
         eprintln!("warning: {warning}");
     }
@@ -63,6 +70,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         writeln!(stdout, "{}", json?)?;
     } else {
         write_table(&mut stdout, &accounts)?;
+        if let filters @ [_, ..] = args.filter.words().as_slice() {
+            writeln!(stdout, "Filters: {}", filters.join(" "))?;
+        }
         if let Some(out) = &args.out {
             let kept: usize = accounts.iter().map(|a| a.kept.len()).sum();
             writeln!(stdout, "{kept} posts written to {}", out.display())?;
@@ -73,12 +83,21 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 /// Reads and cleans every archive; one of which nothing is kept is an error.
 pub fn read_all(archives: &[PathBuf]) -> anyhow::Result<Vec<Cleaned>> {
+    read_filtered(archives, &Filter::default())
+}
+
+/// The same with the posts alone that the filter lets through.
+pub fn read_filtered(archives: &[PathBuf], filter: &Filter) -> anyhow::Result<Vec<Cleaned>> {
     let mut accounts = Vec::with_capacity(archives.len());
     for path in archives {
-        let cleaned = Cleaned::from_archive(&tweets::open::read(path)?);
+        let cleaned = Cleaned::filtered(&tweets::open::read(path)?, filter);
         if cleaned.kept.is_empty() {
+            let filtered = match cleaned.filtered_out.describe() {
+                reasons if reasons.is_empty() => reasons,
+                reasons => format!("; filtered out: {reasons}"),
+            };
             bail!(
-                "{}: no post is left to train on ({} read: {} retweets, {} short)",
+                "{}: no post is left to train on ({} read: {} retweets, {} short{filtered})",
                 path.display(),
                 cleaned.tweets_downloaded,
                 cleaned.retweets,
@@ -103,6 +122,7 @@ impl Counts {
         Self {
             counts: AccountCounts::from(cleaned),
             kept_chars_joined: cleaned.kept_chars_joined(),
+            filtered_out_by: (cleaned.filtered_out.total() > 0).then_some(cleaned.filtered_out),
             first_kept: cleaned.kept.iter().take(FIRST_KEPT).cloned().collect(),
         }
     }
@@ -119,6 +139,8 @@ impl Together {
             tweets_downloaded: accounts.iter().map(|a| a.tweets_downloaded).sum(),
             retweets: accounts.iter().map(|a| a.retweets).sum(),
             short_tweets: accounts.iter().map(|a| a.short_tweets).sum(),
+            filtered_out: accounts.iter().map(|a| a.filtered_out).sum(),
+            language: None,
             kept: accounts.iter().flat_map(|a| a.kept.iter().cloned()).collect(),
         };
         Self { all: Counts::of(&together), accounts: accounts.iter().map(Counts::of).collect() }
@@ -128,21 +150,30 @@ impl Together {
 /// The table of the card: a row a count, a column an account.
 fn write_table(out: &mut impl Write, accounts: &[Cleaned]) -> io::Result<()> {
     type Count = fn(&Cleaned) -> String;
-    let rows: [(&str, Count); 6] = [
-        ("Account", |a| format!("{} (@{})", a.name, a.handle)),
+    let rows: [(&str, Count); 7] = [
+        ("Account", |a| escape::plain(&format!("{} (@{})", a.name, a.handle))),
         ("Tweets downloaded", |a| a.tweets_downloaded.to_string()),
         ("Retweets", |a| a.retweets.to_string()),
+        ("Filtered out", |a| a.filtered_out.total().to_string()),
         ("Short tweets", |a| a.short_tweets.to_string()),
         ("Tweets kept", |a| a.kept.len().to_string()),
         ("Characters kept", |a| a.kept_chars_joined().to_string()),
     ];
+    let filtered = accounts.iter().any(|a| a.filtered_out.total() > 0);
     for (label, count) in rows {
+        if label == "Filtered out" && !filtered {
+            continue;
+        }
         write!(out, "{label:<17}")?;
         for account in accounts {
             let width = rows.iter().map(|(_, c)| c(account).chars().count()).max().unwrap_or(0);
             write!(out, "  {:>width$}", count(account))?;
         }
         writeln!(out)?;
+    }
+    for account in accounts.iter().filter(|a| a.filtered_out.total() > 0) {
+        let handle = escape::plain(&account.handle);
+        writeln!(out, "Filtered out of @{handle}: {}", account.filtered_out.describe())?;
     }
     Ok(())
 }
@@ -199,6 +230,7 @@ mod tests {
             retweets: 2,
             short_tweets: 1,
             kept: kept.iter().map(|t| (*t).to_owned()).collect(),
+            ..Cleaned::default()
         }
     }
 
@@ -267,5 +299,26 @@ Characters kept               5
         fs::write(&path, "RT @a: one two three\nhi\n").unwrap();
         let error = read_all(&[path]).unwrap_err().to_string();
         assert!(error.ends_with("no post is left to train on (2 read: 1 retweets, 1 short)"), "{error}");
+    }
+
+    #[test]
+    fn what_filters_left_out_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        fs::write(&path, "text,lang\nthe lamp is lit,en\ndie Lampe brennt wieder,de\n").unwrap();
+        let filter = Filter { languages: vec!["de".into()], ..Filter::default() };
+        let accounts = read_filtered(std::slice::from_ref(&path), &filter).unwrap();
+        let mut table = Vec::new();
+        write_table(&mut table, &accounts).unwrap();
+        let table = String::from_utf8(table).unwrap();
+        assert!(
+            table.contains("Filtered out ") && table.ends_with("Filtered out of @a: 1 by language\n"),
+            "{table}"
+        );
+        let json = serde_json::to_value(Counts::of(&accounts[0])).unwrap();
+        assert_eq!((&json["filtered_out"], &json["filtered_out_by"]["by_language"]), (&1.into(), &1.into()));
+        let filter = Filter { languages: vec!["fr".into()], ..Filter::default() };
+        let error = read_filtered(&[path], &filter).unwrap_err().to_string();
+        assert!(error.ends_with("0 short; filtered out: 2 by language)"), "{error}");
     }
 }

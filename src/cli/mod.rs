@@ -12,12 +12,15 @@ mod convert;
 mod demo_corpus;
 mod engine;
 mod eval;
+mod filter_args;
 mod finish;
 mod generate;
 mod import;
 mod inspect;
 mod measure;
+mod memory;
 mod quantize;
+mod runs;
 mod serve;
 mod site;
 mod train;
@@ -36,6 +39,8 @@ enum Command {
     Import(import::Args),
     /// Fine-tune GPT-2 on archives of posts and write a complete bot
     Train(train::Args),
+    /// List the runs that `train` recorded, or put two side by side
+    Runs(runs::Args),
     /// Generate posts from a bot, with the engine the browser runs
     Generate(generate::Args),
     /// Make a bot of any GPT-2: a Hugging Face folder or repository
@@ -76,6 +81,7 @@ pub fn main() -> ExitCode {
     let result = match args.command {
         Command::Import(a) => import::run(a),
         Command::Train(a) => train::run(a),
+        Command::Runs(a) => runs::run(a),
         Command::Generate(a) => generate::run(a),
         Command::Convert(a) => convert::run(a),
         Command::Quantize(a) => quantize::run(a),
@@ -109,7 +115,7 @@ fn one_line(error: &anyhow::Error) -> String {
         }
     }
     if has_io(error, std::io::ErrorKind::StorageFull) {
-        line.push_str("; the disk is full: make room and run it again (nothing was kept)");
+        line.push_str("; the disk is full: make room and run it again");
     }
     line
 }

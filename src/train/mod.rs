@@ -5,30 +5,49 @@
 //! time stands in [`ops`] as fused operations with hand-written gradients.
 
 pub mod chance;
+pub mod checkpoint;
 pub mod data;
+pub mod evaluate;
+pub mod gradients;
 pub mod model;
 pub mod ops;
 pub mod optimizer;
+pub mod progress;
+pub mod recipe;
 pub mod run;
 pub mod scratch;
 
 use thiserror::Error;
+
+/// What went wrong where a run is looked on, not in the run itself.
+pub type WatchError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why training cannot start or go on.
 #[derive(Debug, Error)]
 pub enum TrainError {
     #[error("the posts make {tokens} tokens, fewer than one block of {context}: choose a smaller --context")]
     TooFewTokens { tokens: usize, context: usize },
-    #[error("the loss became {loss} at step {step}: try a lower --lr")]
+    #[error("the loss became {loss} at step {step}: begin again with a lower --lr")]
     NotFinite { step: usize, loss: f32 },
-    #[error("stopped at step {step} of {steps}; nothing was written")]
+    #[error("the gradient's norm became {norm} at step {step}: begin again with a lower --lr")]
+    GradientNotFinite { step: u64, norm: f32 },
+    #[error("stopped after step {step} of {steps}")]
     Interrupted { step: usize, steps: usize },
+    #[error(transparent)]
+    Store(#[from] checkpoint::StoreError),
+    /// Who looked on could not go on.
+    #[error(transparent)]
+    Watch(WatchError),
     #[error("--context {context} is beyond the base's {positions} positions")]
     Context { context: usize, positions: usize },
     #[error("token {id} is outside the vocabulary of {vocab_size}")]
     Token { id: u32, vocab_size: usize },
     #[error("the base has no tensor `{name}`")]
     MissingTensor { name: String },
+    #[error("{labels} labels for {tokens} tokens: one a token is needed")]
+    Labels { labels: usize, tokens: usize },
+    #[error("the optimiser's moments of `{name}` have {found} numbers, its variable {expected}")]
+    Moments { name: String, found: usize, expected: usize },
     #[error("no vocabulary of {wanted} tokens can be made: at least 257 are needed")]
     Vocabulary { wanted: usize },
     #[error("the tokenizer could not be trained: {0}")]

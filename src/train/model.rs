@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var, backprop::GradStore};
 
-use super::{TrainError, chance::Mask, ops};
+use super::{TrainError, chance::Mask, gradients::Gradients, ops};
 use crate::{
     bundle::{Weights, weights},
     gpt2::{Config, names},
@@ -120,18 +120,66 @@ impl Model {
     }
 
     /// The mean cross-entropy of each token given those before it, in nats:
-    /// labels are the ids shifted by one, as `transformers` does.
+    /// labels are [`next_tokens`].
     pub fn loss(&self, ids: &[u32], context: usize, mode: Mode) -> Result<Tensor, TrainError> {
+        self.loss_masked(ids, &next_tokens(ids, context), context, mode)
+    }
+
+    /// The mean cross-entropy over the positions that have a label, in nats:
+    /// `labels[i]` is the token that should follow `ids[i]`, one a token.
+    pub fn loss_masked(
+        &self,
+        ids: &[u32],
+        labels: &[Option<u32>],
+        context: usize,
+        mode: Mode,
+    ) -> Result<Tensor, TrainError> {
+        if labels.len() != ids.len() {
+            return Err(TrainError::Labels { labels: labels.len(), tokens: ids.len() });
+        }
+        let vocab_size = self.config.vocab_size;
+        if let Some(&id) = labels.iter().flatten().find(|&&id| id as usize >= vocab_size) {
+            return Err(TrainError::Token { id, vocab_size });
+        }
         let hidden = self.hidden(ids, context, mode)?;
-        let labels = ids
-            .chunks_exact(context)
-            .flat_map(|block| block.iter().skip(1).map(|&id| Some(id)).chain([None]))
-            .collect();
-        Ok(ops::head_loss(&hidden, self.get("wte.weight")?, labels)?)
+        Ok(ops::head_loss(&hidden, self.get("wte.weight")?, labels.to_vec())?)
+    }
+
+    /// Adds `weight` times the gradients of [`Model::loss_masked`] to `sums`
+    /// and returns the loss itself, without the weight. For the mean over
+    /// micro-batches, a weight is the micro-batch's share of all labels
+    /// (1 / n where they are equal).
+    pub fn accumulate(
+        &self,
+        ids: &[u32],
+        labels: &[Option<u32>],
+        context: usize,
+        mode: Mode,
+        weight: f32,
+        sums: &mut Gradients,
+    ) -> Result<f32, TrainError> {
+        let loss = self.loss_masked(ids, labels, context, mode)?;
+        let grads = loss.backward()?;
+        for (name, var) in &self.vars {
+            let (Some(grad), Some(sum)) = (grads.get(var.as_tensor()), sums.get_mut(name)) else { continue };
+            ops::with_values(grad, |grad| {
+                sum.iter_mut().zip(grad).for_each(|(sum, grad)| *sum += weight * grad);
+            })?;
+        }
+        Ok(loss.to_scalar::<f32>()?)
     }
 
     /// A named variable's gradient, if the loss depends on it.
     pub fn gradient<'a>(&self, name: &str, grads: &'a GradStore) -> Option<&'a Tensor> {
         grads.get(self.vars.get(name)?.as_tensor())
     }
+}
+
+/// The labels of plain language modelling, as `transformers` shifts them: each
+/// token of a block (of `context` tokens) is the label of the one before; the
+/// last has none.
+pub fn next_tokens(ids: &[u32], context: usize) -> Vec<Option<u32>> {
+    ids.chunks(context.max(1))
+        .flat_map(|block| block.iter().skip(1).map(|&id| Some(id)).chain([None]))
+        .collect()
 }

@@ -3,14 +3,15 @@
 
 use std::{collections::BTreeMap, sync::Mutex};
 
-use candle_core::{CpuStorage, InplaceOp2, Layout, Result, backprop::GradStore};
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, backprop::GradStore};
 use rayon::prelude::*;
 
-use super::{TrainError, model::Model};
+use super::{TrainError, gradients::Gradients, model::Model, ops};
 
-const BETA_1: f32 = 0.9;
-const BETA_2: f32 = 0.999;
-const EPSILON: f32 = 1e-8;
+/// The moments' decays, and what keeps a division from being by 0.
+pub const BETA_1: f32 = 0.9;
+pub const BETA_2: f32 = 0.999;
+pub const EPSILON: f32 = 1e-8;
 
 /// Largest norm of all gradients together.
 pub const CLIP: f32 = 1.0;
@@ -23,14 +24,48 @@ pub fn cosine(lr: f64, step: usize, steps: usize) -> f64 {
     lr * 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps.max(1) as f64).cos())
 }
 
+/// First and second moment of every variable, by the variable's name.
+pub type Moments = BTreeMap<String, (Vec<f32>, Vec<f32>)>;
+
 /// Both moments of every variable.
 #[derive(Default)]
 pub struct AdamW {
-    steps: i32,
-    moments: BTreeMap<String, (Vec<f32>, Vec<f32>)>,
+    steps: u64,
+    moments: Moments,
 }
 
 impl AdamW {
+    /// The optimiser as it was after `steps` steps. Errors where a moment has
+    /// no variable or another length than its variable.
+    pub fn restore(model: &Model, steps: u64, moments: Moments) -> std::result::Result<Self, TrainError> {
+        let lengths: BTreeMap<&str, usize> =
+            model.vars().map(|(name, var)| (name, var.elem_count())).collect();
+        for (name, (first, second)) in &moments {
+            let expected = lengths.get(name.as_str()).copied();
+            if expected != Some(first.len()) || expected != Some(second.len()) {
+                return Err(TrainError::Moments {
+                    name: name.clone(),
+                    found: first.len().max(second.len()),
+                    expected: expected.unwrap_or(0),
+                });
+            }
+        }
+        Ok(Self { steps, moments })
+    }
+
+    /// Steps taken so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Name, first and second moment of every variable that was updated, in
+    /// the order of the names; flat and row-major, as the variables.
+    pub fn moments(&self) -> impl Iterator<Item = (&str, &[f32], &[f32])> {
+        self.moments
+            .iter()
+            .map(|(name, (first, second))| (name.as_str(), first.as_slice(), second.as_slice()))
+    }
+
     /// Clips the gradients to [`CLIP`] and updates every variable in place:
     /// one pass over parameter, gradient and both moments. Returns the norm
     /// before clipping.
@@ -40,25 +75,55 @@ impl AdamW {
         grads: &GradStore,
         lr: f64,
     ) -> std::result::Result<f32, TrainError> {
-        self.steps += 1;
         let norm = gradient_norm(model, grads)?;
-        let clip = if norm > CLIP { CLIP / (norm + 1e-6) } else { 1.0 };
-        let (beta_1, beta_2) = (f64::from(BETA_1), f64::from(BETA_2));
-        let bias_1 = 1.0 - beta_1.powi(self.steps);
-        let bias_2 = 1.0 - beta_2.powi(self.steps);
+        let update = self.begin(norm, lr)?;
         for (name, var) in model.vars() {
             let Some(grad) = grads.get(var.as_tensor()) else { continue };
-            let n = var.elem_count();
-            let moments = self.moments.entry(name.into()).or_insert_with(|| (vec![0.0; n], vec![0.0; n]));
-            let update = Update {
-                moments: Mutex::new(moments),
-                clip,
-                rate: (lr / bias_1) as f32,
-                inverse_root_bias_2: (1.0 / bias_2.sqrt()) as f32,
-            };
-            var.inplace_op2(&grad.contiguous()?, &update)?;
+            ops::with_values(grad, |grad| self.update(name, var, grad, &update))??;
         }
         Ok(norm)
+    }
+
+    /// [`AdamW::step`] on accumulated gradients.
+    pub fn step_accumulated(
+        &mut self,
+        model: &Model,
+        gradients: &Gradients,
+        lr: f64,
+    ) -> std::result::Result<f32, TrainError> {
+        let norm = gradients.norm();
+        let update = self.begin(norm, lr)?;
+        for (name, var) in model.vars() {
+            let Some(grad) = gradients.get(name) else { continue };
+            self.update(name, var, grad, &update)?;
+        }
+        Ok(norm)
+    }
+
+    /// Counts a step and gives its factors. A gradient that is no number would
+    /// spoil every weight and moment, so nothing is updated with one.
+    fn begin(&mut self, norm: f32, lr: f64) -> std::result::Result<Factors, TrainError> {
+        if !norm.is_finite() {
+            return Err(TrainError::GradientNotFinite { step: self.steps + 1, norm });
+        }
+        self.steps += 1;
+        let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
+        let bias_1 = 1.0 - f64::from(BETA_1).powi(steps);
+        let bias_2 = 1.0 - f64::from(BETA_2).powi(steps);
+        Ok(Factors {
+            clip: if norm > CLIP { CLIP / (norm + 1e-6) } else { 1.0 },
+            rate: (lr / bias_1) as f32,
+            inverse_root_bias_2: (1.0 / bias_2.sqrt()) as f32,
+        })
+    }
+
+    fn update(&mut self, name: &str, var: &Tensor, grad: &[f32], factors: &Factors) -> Result<()> {
+        let n = var.elem_count();
+        let moments = match self.moments.get_mut(name) {
+            Some(moments) => moments,
+            None => self.moments.entry(name.into()).or_insert_with(|| (vec![0.0; n], vec![0.0; n])),
+        };
+        var.inplace_op1(&Update { moments: Mutex::new(moments), grad, factors: *factors })
     }
 }
 
@@ -67,43 +132,49 @@ pub fn gradient_norm(model: &Model, grads: &GradStore) -> std::result::Result<f3
     let mut total = 0.0f64;
     for (_, var) in model.vars() {
         let Some(grad) = grads.get(var.as_tensor()) else { continue };
-        total += super::ops::sum_of_squares(grad)?;
+        total += ops::with_values(grad, ops::sum_of_squares)?;
     }
     Ok(total.sqrt() as f32)
 }
 
-struct Update<'a> {
-    moments: Mutex<&'a mut (Vec<f32>, Vec<f32>)>,
+/// What a step multiplies with.
+#[derive(Clone, Copy)]
+struct Factors {
     clip: f32,
     rate: f32,
     inverse_root_bias_2: f32,
 }
 
-impl InplaceOp2 for Update<'_> {
+struct Update<'a> {
+    moments: Mutex<&'a mut (Vec<f32>, Vec<f32>)>,
+    grad: &'a [f32],
+    factors: Factors,
+}
+
+impl InplaceOp1 for Update<'_> {
     fn name(&self) -> &'static str {
         "adamw"
     }
 
-    fn cpu_fwd(&self, parameter: &mut CpuStorage, l1: &Layout, grad: &CpuStorage, l2: &Layout) -> Result<()> {
-        let (Some((start, end)), Some((from, to)), Ok(mut moments)) =
-            (l1.contiguous_offsets(), l2.contiguous_offsets(), self.moments.lock())
-        else {
+    fn cpu_fwd(&self, parameter: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let (Some((start, end)), Ok(mut moments)) = (layout.contiguous_offsets(), self.moments.lock()) else {
             candle_core::bail!("the optimiser needs contiguous tensors");
         };
         let CpuStorage::F32(parameter) = parameter else {
             candle_core::bail!("the optimiser updates f32 parameters");
         };
         let (first, second) = &mut **moments;
+        let Factors { clip, rate, inverse_root_bias_2 } = self.factors;
         parameter[start..end]
             .par_chunks_mut(CHUNK)
-            .zip(grad.as_slice::<f32>()?[from..to].par_chunks(CHUNK))
+            .zip(self.grad.par_chunks(CHUNK))
             .zip(first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK)))
             .for_each(|((parameter, grad), (first, second))| {
                 for (((p, g), m), v) in parameter.iter_mut().zip(grad).zip(first).zip(second) {
-                    let g = g * self.clip;
+                    let g = g * clip;
                     *m = BETA_1 * *m + (1.0 - BETA_1) * g;
                     *v = BETA_2 * *v + (1.0 - BETA_2) * g * g;
-                    *p -= self.rate * *m / (v.sqrt() * self.inverse_root_bias_2 + EPSILON);
+                    *p -= rate * *m / (v.sqrt() * inverse_root_bias_2 + EPSILON);
                 }
             });
         Ok(())
@@ -113,6 +184,33 @@ impl InplaceOp2 for Update<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        gpt2::Config,
+        train::{
+            model::{Mode, next_tokens},
+            scratch,
+        },
+    };
+
+    fn model() -> Model {
+        let config = Config {
+            vocab_size: 11,
+            n_positions: 8,
+            n_embd: 6,
+            n_layer: 2,
+            n_head: 2,
+            n_inner: 24,
+            layer_norm_epsilon: 1e-5,
+            embd_pdrop: 0.1,
+            attn_pdrop: 0.1,
+            resid_pdrop: 0.1,
+            eos_token_id: 0,
+        };
+        let weights = scratch::weights(&config, 3);
+        Model::new(config, &weights).unwrap()
+    }
+
+    const IDS: [u32; 8] = [1, 5, 2, 10, 0, 3, 3, 7];
 
     #[test]
     fn the_schedule_is_the_references() {
@@ -122,5 +220,56 @@ mod tests {
         {
             assert!((cosine(1e-3, step, 10) - lr).abs() < 1e-12);
         }
+    }
+
+    #[test]
+    fn two_halves_of_a_batch_make_the_whole_batchs_step() {
+        let (whole, halves) = (model(), model());
+        AdamW::default()
+            .step(&whole, &whole.loss(&IDS, 4, Mode::Evaluate).unwrap().backward().unwrap(), 1e-2)
+            .unwrap();
+        let mut sums = Gradients::new(&halves);
+        for half in IDS.chunks(4) {
+            halves.accumulate(half, &next_tokens(half, 4), 4, Mode::Evaluate, 0.5, &mut sums).unwrap();
+        }
+        AdamW::default().step_accumulated(&halves, &sums, 1e-2).unwrap();
+        let (whole, halves) = (whole.weights().unwrap(), halves.weights().unwrap());
+        let start = model().weights().unwrap();
+        for (name, one) in &whole {
+            // Adam's first step divides a gradient by itself: where it is all
+            // rounding (keys' biases), any step up to the rate is right.
+            if name.ends_with("c_attn.bias") {
+                continue;
+            }
+            for (i, (a, b)) in one.data.iter().zip(&halves[name].data).enumerate() {
+                assert!((a - b).abs() < 2e-4, "{name} {i}: {} {a} {b}", start[name].data[i]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_restored_optimiser_goes_on_bit_for_bit() {
+        let model_1 = model();
+        let mut one = AdamW::default();
+        let step = |model: &Model, optimizer: &mut AdamW| {
+            let loss = model.loss(&IDS, 4, Mode::Train { seed: 1, step: optimizer.steps() }).unwrap();
+            optimizer.step(model, &loss.backward().unwrap(), 1e-2).unwrap();
+        };
+        step(&model_1, &mut one);
+        let model_2 = Model::new(model_1.config().clone(), &model_1.weights().unwrap()).unwrap();
+        let moments = one.moments().map(|(name, m, v)| (name.into(), (m.to_vec(), v.to_vec()))).collect();
+        let mut two = AdamW::restore(&model_2, one.steps(), moments).unwrap();
+        step(&model_1, &mut one);
+        step(&model_2, &mut two);
+        assert_eq!(model_1.weights().unwrap(), model_2.weights().unwrap());
+    }
+
+    #[test]
+    fn moments_of_another_shape_are_refused() {
+        let moments = Moments::from([("ln_f.bias".into(), (vec![0.0; 5], vec![0.0; 5]))]);
+        let error = AdamW::restore(&model(), 1, moments).err().unwrap().to_string();
+        assert!(error.contains("ln_f.bias") && error.contains('5') && error.contains('6'), "{error}");
+        let moments = Moments::from([("h.9.x".into(), (vec![], vec![]))]);
+        assert!(AdamW::restore(&model(), 1, moments).is_err());
     }
 }

@@ -2,105 +2,516 @@
 
 use std::time::Instant;
 
+use candle_core::backprop::GradStore;
+use serde::{Deserialize, Serialize};
+
 use super::{
-    TrainError, data,
-    model::{Mode, Model},
+    TrainError, WatchError,
+    checkpoint::Store,
+    data::{self, Data},
+    evaluate::held_out_loss,
+    gradients::Gradients,
+    model::{Mode, Model, next_tokens},
     optimizer::{AdamW, cosine},
+    progress::{Evaluation, Progress},
+    recipe::LossOver,
 };
 
-/// Every knob of a run.
-#[derive(Debug, Clone, Copy)]
+/// Every knob of a loop. What is decided before it (the text, the network) is
+/// in [`Data`] and [`Model`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Learning rate of the first step; falls to 0 along a cosine.
     pub learning_rate: f64,
-    /// Blocks a step.
+    /// Blocks that go through the network together.
     pub batch: usize,
+    /// Batches whose gradients are added up for one step.
+    pub accumulate: usize,
     /// Tokens a block.
     pub context: usize,
     /// Decides dropout (and, before the loop, shuffles and initial weights).
     pub seed: u64,
+    /// Which tokens are learnt.
+    pub loss_over: LossOver,
+    /// Steps between two evaluations on the held-out posts.
+    pub evaluate_every: usize,
+    /// Evaluations in a row that may be no better than the best before training ends.
+    pub patience: usize,
+    /// Steps between two checkpoints.
+    pub save_every: usize,
     /// Stop after this many steps, for trials; the schedule is that of the whole run.
     pub max_steps: Option<usize>,
+}
+
+impl Settings {
+    /// Blocks that one step learns from.
+    pub fn blocks_a_step(&self) -> usize {
+        self.batch.max(1) * self.accumulate.max(1)
+    }
 }
 
 /// What a step did.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// From 0.
-    pub index: usize,
+    /// Steps done, this one among them.
+    pub step: usize,
+    /// Of the whole run.
     pub steps: usize,
     /// Mean cross-entropy, nats a token.
     pub loss: f32,
     /// Before clipping.
     pub gradient_norm: f32,
     pub learning_rate: f64,
-    /// Tokens of this step.
-    pub tokens: usize,
-    /// Since the run began.
+    /// Tokens seen since the run began.
+    pub tokens: u64,
+    /// Of this step alone.
     pub tokens_per_s: f64,
 }
 
-/// What a run came to.
-#[derive(Debug, Clone, Copy)]
-pub struct Outcome {
-    pub steps: usize,
-    pub tokens: u64,
-    pub seconds: f64,
-    /// Means over the first and the last twentieth of the steps.
-    pub first_loss: f64,
-    pub final_loss: f64,
+/// Who looks on: progress bars and records live outside the loop.
+pub trait Watch {
+    /// After every step.
+    fn step(&mut self, step: &Step) -> Result<(), WatchError>;
+    /// After every evaluation; `best`: none before was as low.
+    fn evaluation(&mut self, evaluation: Evaluation, best: bool, model: &Model) -> Result<(), WatchError>;
+    /// Before a checkpoint is put in place: what was reported must be safe by then.
+    fn checkpoint(&mut self, step: usize) -> Result<(), WatchError>;
+    /// Asked before each step and between batches of an evaluation.
+    fn asked_to_stop(&self) -> bool;
 }
 
-/// Trains on the ids in order. `report` sees every step; `stop` is asked
-/// before each.
-pub fn train(
-    model: &Model,
-    ids: &[u32],
-    settings: &Settings,
-    mut report: impl FnMut(&Step),
-    stop: impl Fn() -> bool,
-) -> Result<Outcome, TrainError> {
-    let blocks = data::blocks(ids, settings.context)?;
-    let steps = data::steps(blocks.len(), settings.batch);
-    let mut optimizer = AdamW::default();
-    let (mut losses, mut tokens) = (Vec::with_capacity(steps), 0u64);
-    let started = Instant::now();
-    for (index, batch) in blocks.chunks(settings.batch.max(1)).enumerate() {
-        if settings.max_steps.is_some_and(|most| index >= most) {
-            break;
+/// Why a loop ended that came to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All steps were done.
+    Completed,
+    /// The held-out loss had got worse.
+    Early,
+    /// [`Settings::max_steps`].
+    MaxSteps,
+}
+
+/// A run under way.
+pub struct Run<'a> {
+    model: &'a Model,
+    data: &'a Data,
+    settings: &'a Settings,
+    store: &'a Store,
+    optimizer: AdamW,
+    progress: Progress,
+    /// Where steps add up their gradients, if they do.
+    sums: Option<Gradients>,
+    /// Steps and evaluations of the checkpoint on disk, if there is one.
+    saved: Option<(usize, usize)>,
+    /// Since when time has not been added to the progress.
+    since: Instant,
+}
+
+impl<'a> Run<'a> {
+    /// From the store's checkpoint if there is one, which the model then takes
+    /// its weights from, else from the start.
+    ///
+    /// # Errors
+    /// Where the checkpoint is of another run, or damaged.
+    pub fn begin(
+        model: &'a Model,
+        data: &'a Data,
+        settings: &'a Settings,
+        store: &'a Store,
+    ) -> Result<Self, TrainError> {
+        let restored = store.restore(model)?;
+        let saved = restored.as_ref().map(|(_, done)| (done.step, done.evaluations.len()));
+        let (optimizer, progress) = restored.unwrap_or_default();
+        let sums = (settings.accumulate > 1).then(|| Gradients::new(model));
+        Ok(Self { model, data, settings, store, optimizer, progress, sums, saved, since: Instant::now() })
+    }
+
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// The step of the checkpoint on disk, if there is one.
+    pub fn saved(&self) -> Option<usize> {
+        self.saved.map(|(step, _)| step)
+    }
+
+    /// Trains to the end; the model then has the weights to keep: the best
+    /// evaluation's, or the last where nothing was evaluated.
+    ///
+    /// # Errors
+    /// [`TrainError::Interrupted`] when asked to stop, with a checkpoint of that
+    /// very step on disk; any other with the last good one intact.
+    pub fn train(&mut self, watch: &mut impl Watch) -> Result<Ending, TrainError> {
+        self.since = Instant::now();
+        let blocks = data::blocks(&self.data.ids, self.settings.context)?;
+        let steps = data::steps(blocks.len(), self.settings.blocks_a_step());
+        let last = self.settings.max_steps.map_or(steps, |most| most.min(steps));
+        let ending = loop {
+            let step = self.progress.step;
+            if self.evaluation_is_due(last) && !self.evaluate(last, watch)? {
+                return Err(self.interrupted(steps, watch)?);
+            }
+            if !self.data.held_out.is_empty() && self.progress.worse_in_a_row() >= self.settings.patience {
+                break Ending::Early;
+            }
+            if step >= last {
+                break if last < steps { Ending::MaxSteps } else { Ending::Completed };
+            }
+            if watch.asked_to_stop() {
+                return Err(self.interrupted(steps, watch)?);
+            }
+            let of_step = blocks.chunks(self.settings.blocks_a_step()).nth(step).unwrap_or_default();
+            let done = self.step(of_step, steps, watch)?;
+            watch.step(&done).map_err(TrainError::Watch)?;
+        };
+        // So that a disk too full for the bot costs no training.
+        self.save(watch)?;
+        if let Some(best) = self.progress.best()
+            && best.step != self.progress.step
+        {
+            self.store.restore_best(self.model, best.step)?;
         }
-        if stop() {
-            return Err(TrainError::Interrupted { step: index, steps });
+        Ok(ending)
+    }
+
+    /// One step on its blocks.
+    fn step(&mut self, blocks: &[&[u32]], steps: usize, watch: &mut impl Watch) -> Result<Step, TrainError> {
+        let mut started = Instant::now();
+        let (step, settings) = (self.progress.step, self.settings);
+        let (loss, gradients) = self.gradients(blocks)?;
+        if !loss.is_finite() {
+            return Err(TrainError::NotFinite { step: step + 1, loss });
         }
-        let batch = batch.concat();
-        let mode = Mode::Train { seed: settings.seed, step: index as u64 };
-        let loss = model.loss(&batch, settings.context, mode)?;
-        let value = loss.to_scalar::<f32>()?;
-        if !value.is_finite() {
-            return Err(TrainError::NotFinite { step: index, loss: value });
+        if step > 0 && step.is_multiple_of(settings.save_every.max(1)) {
+            // Here and not between steps: these weights are now known to be good.
+            let pause = Instant::now();
+            self.save(watch)?;
+            started += pause.elapsed();
         }
-        let learning_rate = cosine(settings.learning_rate, index, steps);
-        let gradient_norm = optimizer.step(model, &loss.backward()?, learning_rate)?;
-        losses.push(f64::from(value));
-        tokens += batch.len() as u64;
-        let tokens_per_s = tokens as f64 / started.elapsed().as_secs_f64().max(1e-9);
-        report(&Step {
-            index,
+        let learning_rate = cosine(settings.learning_rate, step, steps);
+        let gradient_norm = match (&gradients, &self.sums) {
+            (Some(gradients), _) => self.optimizer.step(self.model, gradients, learning_rate)?,
+            (None, Some(sums)) => self.optimizer.step_accumulated(self.model, sums, learning_rate)?,
+            (None, None) => 0.0,
+        };
+        drop(gradients);
+        let tokens = blocks.iter().map(|block| block.len() as u64).sum::<u64>();
+        self.progress.step += 1;
+        self.progress.tokens += tokens;
+        self.progress.losses.push(loss);
+        Ok(Step {
+            step: self.progress.step,
             steps,
-            loss: value,
+            loss,
             gradient_norm,
             learning_rate,
-            tokens: batch.len(),
-            tokens_per_s,
-        });
+            tokens: self.progress.tokens,
+            tokens_per_s: tokens as f64 / started.elapsed().as_secs_f64().max(1e-9),
+        })
     }
-    let part = losses.len().div_ceil(20).max(1);
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    Ok(Outcome {
-        steps: losses.len(),
-        tokens,
-        seconds: started.elapsed().as_secs_f64(),
-        first_loss: mean(&losses[..part.min(losses.len())]),
-        final_loss: mean(&losses[losses.len().saturating_sub(part)..]),
-    })
+
+    /// The mean loss of the blocks, nats a token, and its gradients; these are
+    /// in `self.sums` where steps accumulate.
+    fn gradients(&mut self, blocks: &[&[u32]]) -> Result<(f32, Option<GradStore>), TrainError> {
+        let (settings, seed) = (self.settings, self.settings.seed);
+        let step = self.progress.step as u64;
+        let Some(sums) = &mut self.sums else {
+            let (ids, labels) = labelled(blocks, settings, self.data.eos);
+            let loss = self.model.loss_masked(&ids, &labels, settings.context, Mode::Train { seed, step })?;
+            return Ok((loss.to_scalar::<f32>()?, Some(loss.backward()?)));
+        };
+        sums.clear();
+        let batches: Vec<_> = blocks
+            .chunks(settings.batch.max(1))
+            .map(|batch| labelled(batch, settings, self.data.eos))
+            .collect();
+        let count = |labels: &[Option<u32>]| labels.iter().flatten().count() as f64;
+        let total = batches.iter().map(|(_, labels)| count(labels)).sum::<f64>().max(1.0);
+        let mut mean = 0.0;
+        for (index, (ids, labels)) in batches.iter().enumerate() {
+            let share = count(labels) / total;
+            // Each batch drops out elements of its own.
+            let mode = Mode::Train { seed, step: step * settings.accumulate as u64 + index as u64 };
+            let loss = self.model.accumulate(ids, labels, settings.context, mode, share as f32, sums)?;
+            mean += share * f64::from(loss);
+        }
+        Ok((mean as f32, None))
+    }
+
+    fn evaluation_is_due(&self, last: usize) -> bool {
+        let step = self.progress.step;
+        let due = step == last || step.is_multiple_of(self.settings.evaluate_every.max(1));
+        step > 0 && due && !self.data.held_out.is_empty() && !self.progress.is_evaluated()
+    }
+
+    /// Measures the weights, and keeps them aside if they are the best and more
+    /// will come. False where it was told to stop before the end.
+    fn evaluate(&mut self, last: usize, watch: &mut impl Watch) -> Result<bool, TrainError> {
+        let step = self.progress.step;
+        let Some(loss) = held_out_loss(self.model, &self.data.held_out, || watch.asked_to_stop())? else {
+            return Ok(false);
+        };
+        let loss = loss as f32;
+        if !loss.is_finite() {
+            return Err(TrainError::NotFinite { step, loss });
+        }
+        let best = self.progress.best().is_none_or(|best| loss < best.loss);
+        if best && step < last {
+            self.store.save_best(self.model, step)?;
+        }
+        let evaluation = Evaluation { step, loss };
+        self.progress.evaluations.push(evaluation);
+        watch.evaluation(evaluation, best, self.model).map_err(TrainError::Watch)?;
+        Ok(true)
+    }
+
+    /// Saves, unless what is on disk is the same.
+    fn save(&mut self, watch: &mut impl Watch) -> Result<(), TrainError> {
+        let now = (self.progress.step, self.progress.evaluations.len());
+        if self.saved != Some(now) {
+            self.progress.seconds += self.since.elapsed().as_secs_f64();
+            self.since = Instant::now();
+            watch.checkpoint(self.progress.step).map_err(TrainError::Watch)?;
+            self.store.save(self.model, &self.optimizer, &self.progress)?;
+            self.saved = Some(now);
+        }
+        Ok(())
+    }
+
+    fn interrupted(&mut self, steps: usize, watch: &mut impl Watch) -> Result<TrainError, TrainError> {
+        self.save(watch)?;
+        Ok(TrainError::Interrupted { step: self.progress.step, steps })
+    }
+}
+
+/// Ids (B T) of the blocks and what each is to foretell.
+fn labelled(blocks: &[&[u32]], settings: &Settings, eos: u32) -> (Vec<u32>, Vec<Option<u32>>) {
+    let ids = blocks.concat();
+    let mut labels = next_tokens(&ids, settings.context);
+    settings.loss_over.mask(&ids, &mut labels, eos);
+    (ids, labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        bundle::Weights,
+        gpt2::Config,
+        train::{checkpoint::Identity, scratch},
+    };
+
+    const CONTEXT: usize = 8;
+
+    fn config(dropout: f32) -> Config {
+        Config {
+            vocab_size: 23,
+            n_positions: CONTEXT,
+            n_embd: 12,
+            n_layer: 2,
+            n_head: 3,
+            n_inner: 48,
+            layer_norm_epsilon: 1e-5,
+            embd_pdrop: dropout,
+            attn_pdrop: dropout,
+            resid_pdrop: dropout,
+            eos_token_id: 0,
+        }
+    }
+
+    fn model(dropout: f32) -> Model {
+        let config = config(dropout);
+        let weights = scratch::weights(&config, 11);
+        Model::new(config, &weights).unwrap()
+    }
+
+    /// A text with a rule in it, and held-out posts of the same rule.
+    fn data() -> Data {
+        let rule = |i: u32| 1 + (i * i + i / 3) % 22;
+        let ids = (0..40 * CONTEXT as u32).map(|i| if i % 5 == 0 { 0 } else { rule(i % 60) }).collect();
+        let held_out = (0..9).map(|n| vec![0, rule(n * 5 + 1), rule(n * 5 + 2), 0]).collect();
+        Data { ids, held_out, eos: 0 }
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            learning_rate: 1e-2,
+            batch: 2,
+            accumulate: 1,
+            context: CONTEXT,
+            seed: 5,
+            loss_over: LossOver::All,
+            evaluate_every: 4,
+            patience: 100,
+            save_every: 3,
+            max_steps: None,
+        }
+    }
+
+    /// Stops before step `until`, and within the evaluation of `in_evaluation`.
+    #[derive(Default)]
+    struct Until {
+        step: usize,
+        until: Option<usize>,
+        stop_in_evaluation: bool,
+        evaluations: Vec<(Evaluation, bool)>,
+    }
+
+    impl Watch for Until {
+        fn step(&mut self, step: &Step) -> Result<(), WatchError> {
+            assert!(step.tokens_per_s > 0.0 && step.gradient_norm > 0.0);
+            self.step = step.step;
+            Ok(())
+        }
+
+        fn evaluation(&mut self, evaluation: Evaluation, best: bool, _: &Model) -> Result<(), WatchError> {
+            self.evaluations.push((evaluation, best));
+            Ok(())
+        }
+
+        fn checkpoint(&mut self, step: usize) -> Result<(), WatchError> {
+            assert!(step >= self.step);
+            Ok(())
+        }
+
+        fn asked_to_stop(&self) -> bool {
+            self.stop_in_evaluation || self.until.is_some_and(|until| self.step >= until)
+        }
+    }
+
+    fn store(folder: &Path) -> Store {
+        Store::new(folder, Identity::default())
+    }
+
+    /// One run's weights and progress, broken before each of the steps.
+    fn broken_at(breaks: &[usize], settings: &Settings) -> (Weights, Progress, Ending) {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, data) = (store(folder.path()), data());
+        let mut step = 0;
+        for until in breaks.iter().copied().map(Some).chain([None]) {
+            // As in a new process: nothing but the folder goes on.
+            let model = model(0.1);
+            let mut run = Run::begin(&model, &data, settings, &store).unwrap();
+            assert_eq!(run.progress().step, step);
+            let mut watch = Until { step, until, ..Until::default() };
+            match (run.train(&mut watch), until) {
+                (Err(TrainError::Interrupted { step: at, steps: 20 }), Some(until))
+                    if settings.accumulate == 1 =>
+                {
+                    assert_eq!(at, until);
+                    step = at;
+                }
+                (Err(TrainError::Interrupted { step: at, .. }), Some(_)) => step = at,
+                (Ok(ending), None) => return (model.weights().unwrap(), run.progress().clone(), ending),
+                (other, _) => panic!("{other:?}"),
+            }
+        }
+        unreachable!()
+    }
+
+    #[test]
+    fn a_broken_run_ends_bit_for_bit_where_an_unbroken_one_does() {
+        for accumulate in [1, 3] {
+            let settings = Settings { accumulate, ..settings() };
+            let (weights, progress, ending) = broken_at(&[], &settings);
+            assert_eq!(ending, Ending::Completed);
+            let breaks: &[&[usize]] = &[&[0], &[1, 2, 3, 4], &[4, 5]];
+            for breaks in breaks {
+                let (again, with_breaks, _) = broken_at(breaks, &settings);
+                assert!(again == weights, "{accumulate} {breaks:?}");
+                assert_eq!(
+                    (&with_breaks.losses, &with_breaks.evaluations),
+                    (&progress.losses, &progress.evaluations)
+                );
+                assert_eq!((with_breaks.step, with_breaks.tokens), (progress.step, progress.tokens));
+            }
+        }
+    }
+
+    #[test]
+    fn an_evaluation_that_was_broken_off_is_made_up_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, data, settings) = (store(folder.path()), data(), settings());
+        let (expected, progress, _) = broken_at(&[], &settings);
+        let first = model(0.1);
+        let four = Settings { max_steps: Some(4), ..settings.clone() };
+        let unmeasured = Data { held_out: vec![], ..data.clone() };
+        let mut run = Run::begin(&first, &unmeasured, &four, &store).unwrap();
+        assert_eq!(run.train(&mut Until::default()).unwrap(), Ending::MaxSteps);
+        drop(run);
+        let second = model(0.1);
+        let mut run = Run::begin(&second, &data, &settings, &store).unwrap();
+        let mut watch = Until { step: 4, stop_in_evaluation: true, ..Until::default() };
+        assert!(matches!(run.train(&mut watch), Err(TrainError::Interrupted { step: 4, .. })));
+        assert!(watch.evaluations.is_empty());
+        drop(run);
+        let third = model(0.1);
+        let mut run = Run::begin(&third, &data, &settings, &store).unwrap();
+        run.train(&mut Until { step: 4, ..Until::default() }).unwrap();
+        assert_eq!(run.progress().evaluations, progress.evaluations);
+        assert!(third.weights().unwrap() == expected);
+    }
+
+    #[test]
+    fn the_best_weights_are_kept_and_training_ends_when_it_gets_worse() {
+        let folder = tempfile::tempdir().unwrap();
+        // What is held out is the opposite of what is learnt, after a while.
+        let held_out = vec![vec![0, 1, 0], vec![0, 22, 21, 20, 19, 0], vec![0, 7, 7, 7, 7, 7, 0]];
+        let (store, data) = (store(folder.path()), Data { held_out, ..data() });
+        let settings = Settings { evaluate_every: 1, patience: 3, learning_rate: 3e-2, ..settings() };
+        let model = model(0.0);
+        let mut run = Run::begin(&model, &data, &settings, &store).unwrap();
+        let mut watch = Until::default();
+        assert_eq!(run.train(&mut watch).unwrap(), Ending::Early);
+        let progress = run.progress().clone();
+        let best = progress.best().unwrap();
+        assert!(progress.step < 20 && progress.step == best.step + 3, "{:?}", progress.evaluations);
+        assert_eq!(watch.evaluations.iter().filter(|(_, best)| *best).next_back().unwrap().0, best);
+        let kept = held_out_loss(&model, &data.held_out, || false).unwrap().unwrap() as f32;
+        assert_eq!(kept, best.loss);
+        drop(run);
+        // Gone on from, it has ended already, with the same weights.
+        let again = self::model(0.0);
+        let mut run = Run::begin(&again, &data, &settings, &store).unwrap();
+        assert_eq!(run.train(&mut Until { step: progress.step, ..Until::default() }).unwrap(), Ending::Early);
+        assert!(again.weights().unwrap() == model.weights().unwrap());
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_leaves_the_last_good_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, data) = (store(folder.path()), Data { held_out: vec![], ..data() });
+        let good = Settings { max_steps: Some(3), save_every: 1, ..settings() };
+        let model = model(0.1);
+        Run::begin(&model, &data, &good, &store).unwrap().train(&mut Until::default()).unwrap();
+        let checkpoint = folder.path().join("checkpoint.safetensors");
+        let before = std::fs::read(&checkpoint).unwrap();
+        let bad = Settings { learning_rate: 1e30, max_steps: None, ..good };
+        let mut run = Run::begin(&model, &data, &bad, &store).unwrap();
+        let error = run.train(&mut Until { step: 3, ..Until::default() }).unwrap_err();
+        let not_finite = matches!(error, TrainError::NotFinite { .. } | TrainError::GradientNotFinite { .. });
+        assert!(not_finite && error.to_string().contains("lower --lr"), "{error}");
+        assert_eq!(run.saved(), Some(3));
+        assert!(std::fs::read(&checkpoint).unwrap() == before);
+    }
+
+    #[test]
+    fn accumulated_batches_learn_as_one() {
+        let losses = |batch, accumulate| {
+            let folder = tempfile::tempdir().unwrap();
+            let (store, data) = (store(folder.path()), data());
+            let settings = Settings { batch, accumulate, ..settings() };
+            let model = model(0.0);
+            let mut run = Run::begin(&model, &data, &settings, &store).unwrap();
+            run.train(&mut Until::default()).unwrap();
+            run.progress().losses.clone()
+        };
+        let (one, several) = (losses(4, 1), losses(1, 4));
+        assert_eq!((one.len(), several.len()), (10, 10));
+        for (a, b) in one.iter().zip(&several) {
+            assert!((a - b).abs() < 1e-3, "{a} {b}");
+        }
+    }
 }

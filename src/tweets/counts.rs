@@ -1,14 +1,16 @@
 //! The four counts of an account, and its posts that are left to train on.
 
 use super::clean::{clean, fix, is_short};
+use super::filter::{Filter, FilteredOut};
+use super::language;
 use super::post::Archive;
 use crate::bundle::manifest::AccountCounts;
 
 /// What stands between posts, in the training text as in the model.
 pub const SEPARATOR: &str = "<|endoftext|>";
 
-/// An account after cleaning. `tweets_downloaded = retweets + short_tweets +
-/// kept.len()`.
+/// An account after cleaning. `tweets_downloaded = retweets + filtered_out.total()
+/// + short_tweets + kept.len()`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cleaned {
     pub handle: String,
@@ -16,6 +18,10 @@ pub struct Cleaned {
     pub tweets_downloaded: usize,
     pub retweets: usize,
     pub short_tweets: usize,
+    /// Zeros without a filter, as in the original.
+    pub filtered_out: FilteredOut,
+    /// What most of the kept posts are written in, where the source says: a tag without region.
+    pub language: Option<String>,
     /// Cleaned posts in the order of the source, duplicates included.
     pub kept: Vec<String>,
 }
@@ -23,6 +29,13 @@ pub struct Cleaned {
 impl Cleaned {
     /// Sets retweets aside, then cleans and drops the short posts.
     pub fn from_archive(archive: &Archive) -> Self {
+        Self::filtered(archive, &Filter::default())
+    }
+
+    /// The same with the posts alone that the filter lets through. Its minimum
+    /// length is asked of posts that are not short.
+    pub fn filtered(archive: &Archive, filter: &Filter) -> Self {
+        let mut kept_langs: Vec<&[String]> = Vec::new();
         let mut cleaned = Self {
             handle: archive.handle.clone(),
             name: archive.name.clone(),
@@ -34,13 +47,21 @@ impl Cleaned {
                 cleaned.retweets += 1;
                 continue;
             }
+            if let Some(refusal) = filter.refuses(post) {
+                cleaned.filtered_out.count(refusal);
+                continue;
+            }
             let text = clean(&fix(&post.text));
             if is_short(&text) {
                 cleaned.short_tweets += 1;
+            } else if let Some(refusal) = filter.refuses_cleaned(&text) {
+                cleaned.filtered_out.count(refusal);
             } else {
+                kept_langs.push(&post.langs);
                 cleaned.kept.push(text);
             }
         }
+        cleaned.language = language::of_most(kept_langs);
         cleaned
     }
 
@@ -58,6 +79,8 @@ impl Cleaned {
             retweets: self.retweets,
             short_tweets: self.short_tweets,
             tweets_kept: self.kept.len(),
+            filtered_out: self.filtered_out.total(),
+            language: self.language.clone(),
         }
     }
 }
@@ -95,5 +118,39 @@ mod tests {
         assert_eq!(cleaned.kept_chars_joined(), 21 + 13 + 5);
         assert_eq!(AccountCounts::from(&cleaned).tweets_kept, 2);
         assert_eq!(Cleaned::default().kept_chars_joined(), 0);
+    }
+
+    #[test]
+    fn a_filter_changes_neither_retweets_nor_what_is_short() {
+        let post = |text: &str, created_at: &str, lang: &str| Post {
+            created_at: Some(created_at.to_owned()),
+            langs: vec![lang.to_owned()],
+            ..Post::from_text(text.to_owned())
+        };
+        let posts = vec![
+            post("RT @a: three whole words", "2018-01-01", "en"),
+            post("two words", "2020-01-01", "en"),
+            post("three old words", "2018-01-01", "en"),
+            post("drei neue Wörter", "2020-01-01", "de"),
+            post("a b c", "2020-01-01", "en"),
+            post("three new words", "2020-01-01", "en"),
+        ];
+        let archive = Archive { handle: "a".to_owned(), name: "A".to_owned(), posts };
+        let filter = Filter {
+            since: crate::tweets::date::day("2019-01-01"),
+            languages: vec!["en".to_owned()],
+            min_chars: 6,
+            ..Filter::default()
+        };
+        let cleaned = Cleaned::filtered(&archive, &filter);
+        assert_eq!(cleaned.kept, ["three new words"]);
+        assert_eq!((cleaned.retweets, cleaned.short_tweets), (1, 1));
+        let out = FilteredOut { by_date: 1, by_language: 1, too_few_chars: 1, ..FilteredOut::default() };
+        assert_eq!(cleaned.filtered_out, out);
+        let counts = cleaned.counts();
+        assert_eq!((counts.filtered_out, counts.language.as_deref()), (3, Some("en")));
+        let sum = cleaned.retweets + out.total() + cleaned.short_tweets + cleaned.kept.len();
+        assert_eq!(cleaned.tweets_downloaded, sum);
+        assert_eq!(Cleaned::filtered(&archive, &Filter::default()), Cleaned::from_archive(&archive));
     }
 }

@@ -41,7 +41,7 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
         }
         posts.push(Post {
             created_at: field(created_at),
-            lang: field(lang),
+            langs: field(lang).into_iter().collect(),
             id: field(id),
             ..Post::from_text(text.to_owned())
         });
@@ -73,10 +73,10 @@ mod tests {
         let archive = read("a.csv", "a", bytes).unwrap();
         assert_eq!(archive.posts.len(), 2);
         assert_eq!(archive.posts[0].text, "one, with \"quotes\"\nand a line");
-        assert_eq!(archive.posts[0].lang.as_deref(), Some("en"));
+        assert_eq!(archive.posts[0].langs, ["en"]);
         assert_eq!(archive.posts[0].id.as_deref(), Some("1"));
         assert!(archive.posts[1].is_retweet);
-        assert_eq!(archive.posts[1].lang, None);
+        assert!(archive.posts[1].langs.is_empty());
     }
 
     #[test]

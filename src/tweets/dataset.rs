@@ -1,5 +1,7 @@
 //! From kept posts to the text that a bot is trained on.
 
+use std::collections::HashSet;
+
 use thiserror::Error;
 
 use super::counts::{Cleaned, SEPARATOR, joined_chars};
@@ -10,6 +12,12 @@ pub const MIN_CHARS: usize = 6_000;
 
 /// Fewer characters than this bring a warning.
 pub const ADVISED_CHARS: usize = 40_000;
+
+/// Fewer held-out posts than this say nothing about a bot.
+pub const MIN_HELD_OUT: usize = 10;
+
+/// Sets the draw of held-out posts apart from the epochs' shuffles.
+const HOLD_OUT_STREAM: u64 = 0x686f_6c64_5f6f_7574;
 
 /// Enough to train, but little.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -58,15 +66,22 @@ pub fn check_size(accounts: &[Cleaned]) -> Result<Option<Warning>, TooFew> {
     Ok((chars < ADVISED_CHARS).then_some(Warning { chars }))
 }
 
+/// How the posts of several accounts follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Within an epoch one account's posts after another's, as in the original.
+    ByAccount,
+    /// All accounts' posts shuffled together, so that a block of tokens holds several.
+    Interleaved,
+}
+
 /// The training text: [`SEPARATOR`], then for each epoch all kept posts in a
 /// fresh shuffle, each ended by [`SEPARATOR`].
 ///
 /// Of several accounts the smaller ones are repeated, in fresh shuffles, up to
-/// the post with which each has as many characters as the largest; then the
-/// posts of all are shuffled together, so that a block of tokens holds several
-/// accounts. One seed decides every order. Accounts without a kept post are
-/// passed over.
-pub fn training_text(accounts: &[Cleaned], epochs: usize, seed: u64) -> String {
+/// the post with which each has as many characters as the largest. One seed
+/// decides every order. Accounts without a kept post are passed over.
+pub fn training_text(accounts: &[Cleaned], epochs: usize, order: Order, seed: u64) -> String {
     let mut shuffler = Shuffler::new(seed);
     let accounts: Vec<&Cleaned> = accounts.iter().filter(|account| !account.kept.is_empty()).collect();
     let largest = accounts.iter().map(|account| account.kept_chars_joined()).max().unwrap_or(0);
@@ -74,9 +89,15 @@ pub fn training_text(accounts: &[Cleaned], epochs: usize, seed: u64) -> String {
     for _ in 0..epochs {
         let mut posts: Vec<&str> = Vec::new();
         for account in &accounts {
-            posts.extend(repeated(account, largest, &mut shuffler));
+            let mut own = repeated(account, largest, &mut shuffler);
+            if order == Order::ByAccount {
+                shuffler.shuffle(&mut own);
+            }
+            posts.extend(own);
         }
-        shuffler.shuffle(&mut posts);
+        if order == Order::Interleaved {
+            shuffler.shuffle(&mut posts);
+        }
         for post in posts {
             text.push_str(post);
             text.push_str(SEPARATOR);
@@ -104,6 +125,65 @@ fn repeated<'a>(account: &'a Cleaned, chars: usize, shuffler: &mut Shuffler) -> 
     posts
 }
 
+/// Drops every kept post whose text stands before it already, in the same
+/// account or in one before it. Returns how many went.
+pub fn drop_duplicates(accounts: &mut [Cleaned]) -> usize {
+    let mut seen = HashSet::new();
+    let mut dropped = 0;
+    for account in accounts {
+        account.kept.retain(|post| {
+            let new = seen.insert(post.clone());
+            dropped += usize::from(!new);
+            new
+        });
+    }
+    dropped
+}
+
+/// Too few posts to set any aside.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "of {posts} posts {held_out} would be held out, and {MIN_HELD_OUT} at least are needed to measure on, \
+     with {MIN_CHARS} characters left to train on; none is held out, so nothing is evaluated and the last \
+     weights are kept"
+)]
+pub struct TooFewToHoldOut {
+    pub posts: usize,
+    pub held_out: usize,
+}
+
+/// Moves a share (0 to 1) of each account's kept posts, drawn by the seed, out
+/// of the accounts, before any epoch is made of them. What is left keeps its
+/// order. A post that is kept twice may end up on both sides: drop duplicates
+/// first.
+///
+/// # Errors
+/// [`TooFewToHoldOut`], and the accounts are as they were.
+pub fn hold_out(accounts: &mut [Cleaned], share: f64, seed: u64) -> Result<Vec<String>, TooFewToHoldOut> {
+    // Another stream than the epochs' shuffles, which a share of 0 must not move.
+    let mut shuffler = Shuffler::new(seed ^ HOLD_OUT_STREAM);
+    let posts = accounts.iter().map(|account| account.kept.len()).sum();
+    let mut held_out = Vec::new();
+    let mut left: Vec<Vec<String>> = Vec::with_capacity(accounts.len());
+    for account in accounts.iter() {
+        let count = (account.kept.len() as f64 * share.clamp(0.0, 1.0)).round() as usize;
+        let mut order: Vec<usize> = (0..account.kept.len()).collect();
+        shuffler.shuffle(&mut order);
+        let mut drawn = order[..count].to_vec();
+        drawn.sort_unstable();
+        held_out.extend(drawn.iter().map(|&i| account.kept[i].clone()));
+        let stays = |i: &usize| drawn.binary_search(i).is_err();
+        left.push((0..account.kept.len()).filter(stays).map(|i| account.kept[i].clone()).collect());
+    }
+    if held_out.len() < MIN_HELD_OUT || joined_chars(left.iter().flatten()) < MIN_CHARS {
+        return Err(TooFewToHoldOut { posts, held_out: held_out.len() });
+    }
+    for (account, left) in accounts.iter_mut().zip(left) {
+        account.kept = left;
+    }
+    Ok(held_out)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -123,7 +203,7 @@ mod tests {
     fn each_epoch_holds_every_post_once_in_another_order() {
         let names: Vec<String> = (0..50).map(|n| format!("post {n}")).collect();
         let one = [account("a", &names.iter().map(String::as_str).collect::<Vec<_>>())];
-        let text = training_text(&one, 4, 1);
+        let text = training_text(&one, 4, Order::Interleaved, 1);
         assert!(text.starts_with("<|endoftext|>post ") && text.ends_with(SEPARATOR));
         assert_eq!(text.matches(SEPARATOR).count(), 1 + 4 * 50);
         let posts = posts(&text);
@@ -136,8 +216,8 @@ mod tests {
             assert_eq!(found, expected);
         }
         assert_ne!(epochs[0], epochs[1]);
-        assert_eq!(text, training_text(&one, 4, 1));
-        assert_ne!(text, training_text(&one, 4, 2));
+        assert_eq!(text, training_text(&one, 4, Order::Interleaved, 1));
+        assert_ne!(text, training_text(&one, 4, Order::Interleaved, 2));
     }
 
     #[test]
@@ -145,7 +225,7 @@ mod tests {
         let large: Vec<String> = (0..300).map(|n| format!("large {n:04}")).collect();
         let large = account("a", &large.iter().map(String::as_str).collect::<Vec<_>>());
         let small = account("b", &["small one", "small two", "small six"]);
-        let text = training_text(&[small, large.clone(), account("c", &[])], 1, 3);
+        let text = training_text(&[small, large.clone(), account("c", &[])], 1, Order::Interleaved, 3);
         let found = posts(&text);
         let chars = |prefix: &str| {
             let of: Vec<String> =
@@ -159,6 +239,63 @@ mod tests {
             let small = half.iter().filter(|p| p.starts_with("small")).count();
             assert!(small > half.len() / 3 && small < half.len() * 2 / 3, "{small} of {}", half.len());
         }
+    }
+
+    #[test]
+    fn one_accounts_text_is_the_same_in_both_orders() {
+        let one = [account("a", &["one", "two", "three", "four", "five"])];
+        let text = |order| training_text(&one, 3, order, 9);
+        assert_eq!(text(Order::ByAccount), text(Order::Interleaved));
+    }
+
+    #[test]
+    fn by_account_an_epoch_holds_one_account_after_the_other() {
+        let two = [account("a", &["a1", "a2", "a3"]), account("b", &["b1"])];
+        let text = training_text(&two, 2, Order::ByAccount, 5);
+        let initials: String = posts(&text).iter().map(|p| &p[..1]).collect();
+        assert_eq!(initials, "aaabbbaaabbb");
+    }
+
+    #[test]
+    fn a_text_that_came_before_is_dropped_whoever_wrote_it() {
+        let mut accounts = [account("a", &["one", "two", "one"]), account("b", &["two", "three", "One"])];
+        assert_eq!(drop_duplicates(&mut accounts), 2);
+        assert_eq!(accounts[0].kept, ["one", "two"]);
+        assert_eq!(accounts[1].kept, ["three", "One"]);
+        assert_eq!(accounts[0].tweets_downloaded, 3, "what was read is still said");
+    }
+
+    #[test]
+    fn a_share_of_every_account_is_held_out_and_in_no_epoch() {
+        let many = |prefix: &str, n: usize| -> Vec<String> {
+            (0..n).map(|i| format!("{prefix} says that post number {i} is here")).collect()
+        };
+        let strs = |v: &[String]| account("x", &v.iter().map(String::as_str).collect::<Vec<_>>());
+        let whole = [strs(&many("ann", 300)), strs(&many("bob", 100))];
+        let mut accounts = whole.clone();
+        let held_out = hold_out(&mut accounts, 0.05, 7).unwrap();
+        assert_eq!(held_out.iter().filter(|p| p.starts_with("ann")).count(), 15);
+        assert_eq!(held_out.iter().filter(|p| p.starts_with("bob")).count(), 5);
+        assert_eq!((accounts[0].kept.len(), accounts[1].kept.len()), (285, 95));
+        let text = training_text(&accounts, 4, Order::Interleaved, 7);
+        assert!(held_out.iter().all(|post| !text.contains(&format!("{SEPARATOR}{post}{SEPARATOR}"))));
+        let mut again = whole.clone();
+        assert_eq!(hold_out(&mut again, 0.05, 7).unwrap(), held_out);
+        let mut other = whole.clone();
+        assert_ne!(hold_out(&mut other, 0.05, 8).unwrap(), held_out);
+    }
+
+    #[test]
+    fn too_little_to_hold_out_leaves_all_to_train_on() {
+        let kept: Vec<String> = (0..100).map(|i| format!("post {i} {}", "x".repeat(60))).collect();
+        let whole = [account("a", &kept.iter().map(String::as_str).collect::<Vec<_>>())];
+        let mut accounts = whole.clone();
+        let error = hold_out(&mut accounts, 0.05, 1).unwrap_err();
+        assert_eq!(error, TooFewToHoldOut { posts: 100, held_out: 5 });
+        assert_eq!(accounts, whole);
+        // Enough posts, but what is left would be under the least to train on.
+        assert!(hold_out(&mut accounts, 0.5, 1).is_err());
+        assert_eq!(accounts, whole);
     }
 
     #[test]
@@ -187,8 +324,10 @@ mod tests {
                 .map(|kept| account("a", &kept.iter().map(String::as_str).collect::<Vec<_>>()))
                 .collect();
             let posts: usize = kept.iter().map(Vec::len).sum();
-            let separators = training_text(&accounts, epochs, seed).matches(SEPARATOR).count();
-            prop_assert!(separators > posts * epochs);
+            for order in [Order::ByAccount, Order::Interleaved] {
+                let separators = training_text(&accounts, epochs, order, seed).matches(SEPARATOR).count();
+                prop_assert!(separators > posts * epochs);
+            }
         }
     }
 }

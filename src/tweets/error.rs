@@ -38,11 +38,17 @@ pub enum ReadError {
     #[error("{place}: cannot be read")]
     Io { place: Place, source: std::io::Error },
     #[error(
-        "{place}: is not a zip archive (it begins with {found}); pass the .zip as X sends it, or the unpacked folder"
+        "{place}: is not a zip archive (it begins with {found}); pass the .zip as it was sent, or the unpacked folder"
     )]
     NotZip { place: Place, found: String },
     #[error("{place}: the zip archive is cut short or damaged ({problem}); copy or download it again")]
     BadZip { place: Place, problem: String },
+    #[error("{place}: the tar archive is cut short or damaged ({problem}); copy or download it again")]
+    BadTar { place: Place, problem: String },
+    #[error("{place}: is not a whole Bluesky repository export ({problem}); export it again")]
+    BadCar { place: Place, problem: String },
+    #[error("{place}: {record}: {problem}")]
+    Record { place: Place, record: String, problem: String },
     #[error("{place}: more than {limit} bytes once unpacked, which no archive of posts needs; refused")]
     TooLarge { place: Place, limit: u64 },
     #[error("{place}: no posts in it; looked for {looked_for}")]
@@ -59,7 +65,9 @@ pub enum ReadError {
     Csv { place: Place, line: u64, problem: String },
     #[error("{place}: holds no post")]
     Empty { place: Place },
-    #[error("{place}: unknown kind of file; expected an X archive (.zip or folder), .txt, .csv or .jsonl")]
+    #[error(
+        "{place}: unknown kind of file; expected an X archive (.zip or folder), a Mastodon archive (.tar.gz, .zip or folder), a Bluesky export (.car, or .json of listRecords), .txt, .csv or .jsonl"
+    )]
     UnknownKind { place: Place },
 }
 
@@ -79,17 +87,24 @@ impl ReadError {
         let problem = if cut_short {
             "the JSON ends early".to_owned()
         } else if error.is_data() {
-            match message.split_once("invalid type: string") {
-                Some((_, rest)) => {
-                    let expected = rest.rsplit_once("expected ").map_or("", |(_, expected)| expected);
-                    format!("found a string, expected {expected}")
-                }
-                None => message.to_owned(),
-            }
+            Self::shape(error)
         } else {
             format!("not JSON: {message}")
         };
         Self::Json { place, line: error.line() + lines_before, column: error.column(), problem, cut_short }
+    }
+
+    /// What is wrong with JSON that is whole, without its strings.
+    pub(crate) fn shape(error: &serde_json::Error) -> String {
+        let message = error.to_string();
+        let message = message.split(" at line ").next().unwrap_or_default();
+        match message.split_once("invalid type: string") {
+            Some((_, rest)) => {
+                let expected = rest.rsplit_once("expected ").map_or("", |(_, expected)| expected);
+                format!("found a string, expected {expected}")
+            }
+            None => message.to_owned(),
+        }
     }
 }
 

@@ -44,7 +44,12 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
                 cut_short: false,
             });
         };
-        posts.push(Post { created_at: row.created_at, lang: row.lang, id: row.id, ..Post::from_text(text) });
+        posts.push(Post {
+            created_at: row.created_at,
+            langs: row.lang.into_iter().collect(),
+            id: row.id,
+            ..Post::from_text(text)
+        });
     }
     Ok(Archive::named_after_file(stem, posts))
 }

@@ -1,23 +1,30 @@
 //! Posts in: one reader a format, the original's cleaning, and the training text.
 //!
 //! ```text
-//! open ── x_archive (zip or folder) ─┐
-//!      ├─ lines (.txt)               ├─> Archive ── clean ──> Cleaned ── dataset ──> training text
-//!      ├─ csv (.csv)                 │             (counts)
-//!      └─ jsonl (.jsonl)            ─┘
+//! open ── x_archive (zip or folder)         ─┐
+//!      ├─ mastodon (tar.gz, zip or folder)   ├─> Archive ── filter, clean ──> Cleaned ── dataset ──> training text
+//!      ├─ bluesky (CAR or JSON)              │                 (counts)
+//!      └─ lines (.txt), csv, jsonl          ─┘
 //! ```
 //!
 //! Readers take bytes or a [`FileTree`] and never open a path themselves;
 //! only [`open`] does, so that everything else also runs in a page.
 
+pub mod bluesky;
 pub mod clean;
 pub mod counts;
 pub mod dataset;
+pub mod date;
 mod error;
 mod file_tree;
+pub mod filter;
 pub mod grammar;
+pub mod html;
 pub mod jsonl;
+pub mod kind;
+pub mod language;
 pub mod lines;
+pub mod mastodon;
 mod post;
 pub mod shuffle;
 pub mod x_archive;
@@ -27,10 +34,13 @@ pub mod csv;
 #[cfg(feature = "native")]
 pub mod open;
 #[cfg(feature = "native")]
+pub mod tar_tree;
+#[cfg(feature = "native")]
 pub mod zip_tree;
 
 pub use counts::Cleaned;
-pub use dataset::{TooFew, Warning, check_size, training_text};
+pub use dataset::{Order, TooFew, Warning, check_size, training_text};
 pub use error::{Place, ReadError};
 pub use file_tree::{FileTree, MAX_ENTRY_BYTES};
+pub use filter::{Filter, FilteredOut};
 pub use post::{Archive, Post};

@@ -4,14 +4,17 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::error::{Place, ReadError};
+use super::bluesky::{car, list};
+use super::error::{Place, ReadError, utf8};
 use super::file_tree::{FileTree, MAX_ENTRY_BYTES, read_at_most};
+use super::kind::{HEAD_BYTES, JsonKind, Kind};
 use super::post::Archive;
-use super::zip_tree::{MAGICS, ZipTree};
-use super::{csv, jsonl, lines, x_archive};
+use super::tar_tree::TarTree;
+use super::zip_tree::ZipTree;
+use super::{csv, jsonl, lines, mastodon, x_archive};
 
-/// Reads whatever the path is: a folder, a zip (by its first bytes), or a
-/// `.txt`, `.csv` or `.jsonl` file (by its name).
+/// Reads whatever the path is: the unpacked folder of an X or a Mastodon
+/// archive, or a file of any [`Kind`].
 ///
 /// # Errors
 /// Each names the path and the way out; an archive without any post is one too.
@@ -23,33 +26,73 @@ pub fn read(path: &Path) -> Result<Archive, ReadError> {
         _ => ReadError::Io { place: place(), source },
     };
     let stem = stem(path);
-    let archive = if fs::metadata(path).map_err(io)?.is_dir() {
-        let mut tree = Folder::open(path).map_err(io)?;
-        x_archive::read(&mut tree, &stem)?
+    let metadata = fs::metadata(path).map_err(io)?;
+    let archive = if metadata.is_dir() {
+        read_tree(&mut Folder::open(path).map_err(io)?, &stem)?
     } else {
         let mut file = File::open(path).map_err(io)?;
-        let mut magic = Vec::new();
-        file.by_ref().take(4).read_to_end(&mut magic).map_err(io)?;
-        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
-        if extension == "zip" || MAGICS.iter().any(|known| magic == known) {
-            file.seek(SeekFrom::Start(0)).map_err(io)?;
-            x_archive::read(&mut ZipTree::open(&label, BufReader::new(file))?, &stem)?
-        } else {
-            let reader = match extension.as_str() {
-                "txt" => lines::read,
-                "csv" => csv::read,
-                "jsonl" | "ndjson" => jsonl::read,
-                _ => return Err(ReadError::UnknownKind { place: place() }),
-            };
-            let bytes =
-                read_at_most(magic.as_slice().chain(file), MAX_ENTRY_BYTES).map_err(|error| match error {
+        let mut head = Vec::new();
+        file.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(io)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        match Kind::of(&name, &head).ok_or_else(|| ReadError::UnknownKind { place: place() })? {
+            Kind::Zip => {
+                file.seek(SeekFrom::Start(0)).map_err(io)?;
+                read_tree(&mut ZipTree::open(&label, BufReader::new(file))?, &stem)?
+            }
+            Kind::Tar => {
+                let whole = head.as_slice().chain(BufReader::new(file));
+                let mut tree = TarTree::open(&label, whole, metadata.len(), mastodon::is_wanted)?;
+                mastodon::read(&mut tree, &stem)?
+            }
+            kind => {
+                let whole = head.as_slice().chain(file);
+                let bytes = read_at_most(whole, MAX_ENTRY_BYTES).map_err(|error| match error {
                     Some(source) => io(source),
                     None => ReadError::TooLarge { place: place(), limit: MAX_ENTRY_BYTES },
                 })?;
-            reader(&label, &stem, &bytes)?
+                read_bytes(kind, &label, &stem, &bytes)?
+            }
         }
     };
     if archive.posts.is_empty() { Err(ReadError::Empty { place: place() }) } else { Ok(archive) }
+}
+
+/// Reads an archive of several files, by what is in it.
+fn read_tree(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
+    if x_archive::is_x_archive(tree) || !mastodon::is_mastodon(tree) {
+        x_archive::read(tree, stem)
+    } else {
+        mastodon::read(tree, stem)
+    }
+}
+
+/// Reads a file that is one list of posts.
+fn read_bytes(kind: Kind, label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
+    match kind {
+        Kind::Car => car::read(label, stem, bytes),
+        Kind::Csv => csv::read(label, stem, bytes),
+        Kind::Lines => lines::read(label, stem, bytes),
+        Kind::Jsonl => jsonl::read(label, stem, bytes),
+        Kind::Json | Kind::Zip | Kind::Tar => match Kind::of_json(bytes) {
+            Some(JsonKind::Records) => list::read(label, stem, bytes),
+            Some(JsonKind::Outbox) => mastodon::read_outbox(label, stem, bytes),
+            Some(JsonKind::Lines) => jsonl::read(label, stem, bytes),
+            None => json_problem(label, bytes),
+        },
+    }
+}
+
+/// Why JSON of no known kind was refused: broken, or other than expected.
+fn json_problem(label: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
+    let place = || Place::file(label);
+    let text = utf8(bytes, place)?;
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Err(error) => Err(ReadError::json(place(), &error, 0)),
+        Ok(_) => Err(ReadError::NoPostsFile {
+            place: place(),
+            looked_for: "`records` (Bluesky), `orderedItems` (Mastodon) or `text` (a post a line)",
+        }),
+    }
 }
 
 /// The name without its extension; of `.` and `..` that of the folder meant.
@@ -57,7 +100,9 @@ fn stem(path: &Path) -> String {
     let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let named = if path.file_name().is_some() { path } else { &whole };
     let stem = if named.is_dir() { named.file_name() } else { named.file_stem() };
-    stem.map_or_else(|| "posts".to_owned(), |stem| stem.to_string_lossy().into_owned())
+    let stem = stem.map_or_else(|| "posts".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    // Of `archive.tar.gz` both endings go.
+    stem.strip_suffix(".tar").map_or(stem.clone(), str::to_owned)
 }
 
 /// An unpacked archive. Lists only where an archive's files can lie: the
@@ -127,7 +172,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::Cleaned;
+    use super::super::bluesky::car::tests::small_export;
     use super::super::dataset::check_size;
+    use super::super::kind::ZIP_MAGICS;
+    use super::super::tar_tree::tests::{gzip, tar_of};
     use super::super::zip_tree::tests::zip_of;
     use super::*;
 
@@ -191,10 +239,22 @@ mod tests {
     fn each_bad_input_has_its_own_line() {
         let temp = tempfile::tempdir().unwrap();
         let zip = small_archive();
-        let cases: [(&str, &[u8], &str); 8] = [
+        let tar = gzip(&tar_of(&[("outbox.json", OUTBOX)]));
+        let cases: [(&str, &[u8], &str); 15] = [
+            ("i.tar.gz", &tar[..tar.len() / 2], "the tar archive is cut short or damaged"),
+            ("j.tar.gz", &gzip(&tar_of(&[("readme.txt", b"")])), "looked for outbox.json"),
+            ("k.tgz", b"<html>", "there is no tar in it"),
+            ("l.car", b"<html>", "is not a whole Bluesky repository export"),
+            ("m.json", b"{\"records\": [", "line 1, column 13: the JSON ends early"),
+            ("n.json", b"{\"a\": 1}", "looked for `records` (Bluesky)"),
+            ("o.json", b"{\"a\": \"\xff\"}", "not UTF-8 text (byte 7 of the file)"),
             ("a.zip", b"<html>", "is not a zip archive"),
             ("b.zip", &zip[..zip.len() / 2], "cut short or damaged"),
-            ("c.zip", &zip_of(&[("readme", b"")]), "looked for tweets.js or tweet.js"),
+            (
+                "c.zip",
+                &zip_of(&[("readme", b"")]),
+                "looked for tweets.js or tweet.js (X), in data/ or at the top, or outbox.json (Mastodon)",
+            ),
             (
                 "d.zip",
                 &zip_of(&[("tweets.js", b"x = [{")]),
@@ -212,6 +272,48 @@ mod tests {
         }
         let error = read(&temp.path().join("none.zip")).unwrap_err().to_string();
         assert!(error.ends_with("none.zip: there is no such file or folder"), "{error}");
+    }
+
+    const OUTBOX: &[u8] = br#"{"orderedItems": [
+        {"type": "Create", "object": {"type": "Note", "to": ["as:Public"], "content": "<p>the lamp is lit</p>"}},
+        {"type": "Create", "object": {"type": "Note", "to": ["https://sea.example/f"], "content": "<p>private</p>"}},
+        {"type": "Announce", "cc": ["as:Public"], "object": "https://sea.example/1"}]}"#;
+    const ACTOR: &[u8] = br#"{"preferredUsername": "keeper", "name": "The Keeper"}"#;
+
+    #[test]
+    fn a_mastodon_archive_reads_the_same_packed_in_any_way() {
+        let temp = tempfile::tempdir().unwrap();
+        let files: [(&str, &[u8]); 3] =
+            [("outbox.json", OUTBOX), ("media/1.png", b"\x89PNG"), ("actor.json", ACTOR)];
+        let first = read(&write(temp.path(), "archive-2024.tar.gz", &gzip(&tar_of(&files)))).unwrap();
+        assert_eq!((first.handle.as_str(), first.name.as_str()), ("keeper", "The Keeper"));
+        let texts: Vec<_> = first.posts.iter().map(|p| (p.text.as_str(), p.is_retweet)).collect();
+        assert_eq!(texts, [("the lamp is lit", false), ("", true)]);
+        assert_eq!(read(&write(temp.path(), "renamed", &tar_of(&files))).unwrap(), first);
+        assert_eq!(read(&write(temp.path(), "a.zip", &zip_of(&files))).unwrap(), first);
+        for (name, bytes) in files {
+            write(&temp.path().join("unpacked/archive"), name, bytes);
+        }
+        assert_eq!(read(&temp.path().join("unpacked")).unwrap(), first);
+        assert_eq!(read(&temp.path().join("unpacked/archive")).unwrap(), first);
+        let alone = read(&temp.path().join("unpacked/archive/outbox.json")).unwrap();
+        assert_eq!((alone.handle.as_str(), alone.posts), ("outbox", first.posts));
+        let nameless = read(&write(temp.path(), "lamp.tar.gz", &gzip(&tar_of(&files[..1])))).unwrap();
+        assert_eq!(nameless.handle, "lamp");
+    }
+
+    #[test]
+    fn a_bluesky_export_is_known_by_its_content() {
+        let temp = tempfile::tempdir().unwrap();
+        for name in ["keeper.sea.example.car", "keeper.sea.example.bin"] {
+            let archive = read(&write(temp.path(), name, &small_export())).unwrap();
+            assert_eq!((archive.handle.as_str(), archive.posts.len()), ("keeper.sea.example", 4));
+        }
+        let page = br#"{"records": [{"uri": "at://did:plc:x/app.bsky.feed.post/1", "value": {"text": "the lamp"}}]}"#;
+        for name in ["repo.json", "repo"] {
+            let archive = read(&write(temp.path(), name, page)).unwrap();
+            assert_eq!((archive.handle.as_str(), archive.posts.len()), ("did:plc:x", 1));
+        }
     }
 
     #[test]
@@ -260,7 +362,7 @@ mod tests {
 
         #[test]
         fn any_bytes_after_the_magic_are_read_or_refused(bytes: Vec<u8>) {
-            let bytes = [&MAGICS[0][..], &bytes].concat();
+            let bytes = [&ZIP_MAGICS[0][..], &bytes].concat();
             if let Ok(mut tree) = ZipTree::open("a.zip", Cursor::new(bytes)) {
                 let _ = x_archive::read(&mut tree, "a");
             }

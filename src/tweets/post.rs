@@ -9,8 +9,8 @@ pub struct Post {
     pub is_retweet: bool,
     /// When it was written, in the source's own notation.
     pub created_at: Option<String>,
-    /// Language tag, as the source has it (`en`).
-    pub lang: Option<String>,
+    /// Language tags as the source has them (`en`, `pt-BR`); most sources know one at most.
+    pub langs: Vec<String>,
     /// Whether it answers a post (its author's own threads included).
     pub in_reply_to: bool,
     /// The source's identifier of it.

@@ -18,7 +18,7 @@ use super::file_tree::FileTree;
 use super::post::{Archive, Post};
 
 /// What [`read`] looks for, as errors name it.
-pub const LOOKED_FOR: &str = "tweets.js or tweet.js, in data/ or at the top";
+pub const LOOKED_FOR: &str = "tweets.js or tweet.js (X), in data/ or at the top, or outbox.json (Mastodon)";
 
 /// Characters that an unmarked beginning must have to be taken as a cut long
 /// post. A cut post keeps about 250 (half as many in Chinese or Japanese).
@@ -44,6 +44,9 @@ struct Tweet {
     lang: Option<String>,
     #[serde(default, deserialize_with = "loose_string")]
     in_reply_to_status_id_str: Option<String>,
+    /// Alone where the post that was answered is gone, or a handle begins the text.
+    #[serde(default, deserialize_with = "loose_string")]
+    in_reply_to_user_id_str: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -120,8 +123,8 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
             };
             posts.push(Post {
                 created_at: tweet.created_at,
-                lang: tweet.lang,
-                in_reply_to: tweet.in_reply_to_status_id_str.is_some(),
+                langs: tweet.lang.into_iter().collect(),
+                in_reply_to: tweet.in_reply_to_status_id_str.or(tweet.in_reply_to_user_id_str).is_some(),
                 id: tweet.id_str,
                 ..Post::from_text(text)
             });
@@ -406,7 +409,7 @@ mod tests {
                 text: "RT @a: b".to_owned(),
                 is_retweet: true,
                 created_at: Some("Thu Oct 01 00:47:00 +0000 2015".to_owned()),
-                lang: Some("en".to_owned()),
+                langs: vec!["en".to_owned()],
                 in_reply_to: true,
                 id: Some("7".to_owned()),
             };
@@ -449,7 +452,7 @@ mod tests {
         let error = read(&mut tree(&[("data/account.js", ""), ("readme", "")]), "stem").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "a.zip: no posts in it; looked for tweets.js or tweet.js, in data/ or at the top"
+            "a.zip: no posts in it; looked for tweets.js or tweet.js (X), in data/ or at the top, or outbox.json (Mastodon)"
         );
     }
 

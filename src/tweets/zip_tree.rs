@@ -7,9 +7,7 @@ use zip::result::ZipError;
 
 use super::error::{Place, ReadError};
 use super::file_tree::{FileTree, MAX_ENTRY_BYTES, normalise, read_at_most};
-
-/// How a zip file begins; the second is an archive without entries.
-pub const MAGICS: [[u8; 4]; 2] = [*b"PK\x03\x04", *b"PK\x05\x06"];
+use super::kind::ZIP_MAGICS;
 
 /// The entries of a zip archive, unpacked one at a time.
 pub struct ZipTree<R> {
@@ -27,7 +25,7 @@ impl<R: Read + Seek> ZipTree<R> {
         let io = |source| ReadError::Io { place: Place::file(label), source };
         let mut magic = Vec::new();
         reader.by_ref().take(4).read_to_end(&mut magic).map_err(io)?;
-        if !MAGICS.iter().any(|known| magic == known) {
+        if !ZIP_MAGICS.iter().any(|known| magic == known) {
             let found = if magic.is_empty() {
                 "nothing: it is empty".to_owned()
             } else {

@@ -76,10 +76,35 @@ const RULES: &[(&str, &[&str])] = &[
             "crate::web",
         ],
     ),
-    ("train", &["crate::backend", "crate::generate", "crate::card", "crate::cli", "crate::web"]),
+    (
+        "train",
+        &["crate::backend", "crate::generate", "crate::card", "crate::record", "crate::cli", "crate::web"],
+    ),
     (
         "card",
-        &["crate::backend", "crate::generate", "crate::gpt2", "crate::train", "crate::cli", "crate::web"],
+        &[
+            "crate::backend",
+            "crate::generate",
+            "crate::gpt2",
+            "crate::record",
+            "crate::train",
+            "crate::cli",
+            "crate::web",
+        ],
+    ),
+    (
+        "record",
+        &[
+            "crate::backend",
+            "crate::generate",
+            "crate::gpt2",
+            "crate::sample",
+            "crate::tokenizer",
+            "crate::tweets",
+            "crate::train",
+            "crate::cli",
+            "crate::web",
+        ],
     ),
     (
         "web/app",

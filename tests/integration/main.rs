@@ -3,9 +3,11 @@
 
 mod architecture;
 mod bots;
+mod classic;
 mod command;
 mod demo;
 mod end_to_end;
 mod reference;
+mod resume;
 mod serve;
 mod support;

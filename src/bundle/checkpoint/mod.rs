@@ -21,7 +21,7 @@ use thiserror::Error;
 use super::{Weights, weights::Tensor};
 use crate::gpt2::{Config, names};
 
-pub use safetensors::{CheckpointDtype, write_safetensors};
+pub use safetensors::{CheckpointDtype, SafetensorsFile, write_safetensors};
 
 /// No GPT-2 has as many; more would make the list of expected tensors itself large.
 const MAX_LAYERS: usize = 1 << 12;

@@ -33,6 +33,10 @@ pub struct SafetensorsFile {
 }
 
 impl SafetensorsFile {
+    /// Opens a file and checks its directory.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or is cut short or none of this kind.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         let io = |source| CheckpointError::Io { file: path.to_path_buf(), source };
         let format = |reason: String| CheckpointError::Format { file: path.to_path_buf(), reason };
@@ -62,6 +66,11 @@ impl SafetensorsFile {
     /// Name -> shape.
     pub fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
         self.metadata.tensors().into_iter().map(|(name, info)| (name, info.shape.clone())).collect()
+    }
+
+    /// What stands in the header beside the tensors, under this key.
+    pub fn note(&self, key: &str) -> Option<&str> {
+        self.metadata.metadata().as_ref()?.get(key).map(String::as_str)
     }
 
     /// One tensor's values.

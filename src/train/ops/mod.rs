@@ -36,7 +36,7 @@ fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
 }
 
 /// Calls `f` with the values of a tensor.
-fn with_values<T>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> T) -> Result<T> {
+pub(super) fn with_values<T>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> T) -> Result<T> {
     let tensor = tensor.contiguous()?;
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
@@ -70,15 +70,13 @@ fn sum_chunks(rows: usize, width: usize, f: impl Fn(std::ops::Range<usize>, &mut
     total
 }
 
-/// The sum of a tensor's squares, in f64, folded in a fixed order.
-pub fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
-    with_values(tensor, |values| {
-        let parts: Vec<f64> = values
-            .par_chunks(1 << 14)
-            .map(|chunk| chunk.iter().map(|&v| f64::from(v) * f64::from(v)).sum())
-            .collect();
-        parts.iter().sum()
-    })
+/// The sum of squares, in f64, folded in a fixed order.
+pub fn sum_of_squares(values: &[f32]) -> f64 {
+    let parts: Vec<f64> = values
+        .par_chunks(1 << 14)
+        .map(|chunk| chunk.iter().map(|&v| f64::from(v) * f64::from(v)).sum())
+        .collect();
+    parts.iter().sum()
 }
 
 #[cfg(test)]

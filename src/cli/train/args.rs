@@ -1,0 +1,422 @@
+//! `train`'s arguments, and what they come to once checked.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    bundle::{checkpoint::CheckpointDtype, folder},
+    cli::{UsageError, convert, filter_args::FilterArgs},
+    train::{
+        recipe::{LossOver, Recipe},
+        scratch::Shape,
+    },
+    tweets::Filter,
+};
+
+/// The longest block by default: GPT-2's whole context.
+pub const DEFAULT_CONTEXT: usize = 1024;
+/// The context of a network made from nothing: a post is short.
+const SCRATCH_CONTEXT: usize = 160;
+/// The original's figures.
+pub const EPOCHS: usize = 4;
+pub const LEARNING_RATE: f64 = 1.372e-4;
+pub const BATCH: usize = 1;
+/// A run is measured, and saved, so many times unless told otherwise.
+pub const PARTS: usize = 10;
+/// Evaluations in a row without a better one that end a run.
+const PATIENCE: usize = 2;
+
+#[derive(Debug, Clone, clap::Args)]
+#[command(args_override_self = true, after_help = Recipe::help())]
+pub struct Args {
+    /// X, Mastodon and Bluesky archives, .txt (a post a line), .csv (column text or full_text), .jsonl ({"text"}); several make one bot
+    #[arg(required_unless_present = "resume", value_name = "ARCHIVE")]
+    pub archives: Vec<PathBuf>,
+    /// The bot to write
+    #[arg(long, value_name = "DIR", required_unless_present = "resume")]
+    pub out: Option<PathBuf>,
+    /// Replace an existing --out, and an unfinished run of it
+    #[arg(long)]
+    pub force: bool,
+    /// What to start from: gpt2, a repository on the Hub, a folder, or scratch (a small new GPT-2) [default: gpt2]
+    #[arg(long, value_name = "gpt2|REPO|DIR|scratch")]
+    pub base: Option<String>,
+    /// classic: the original, to the letter; modern: with the differences below
+    #[arg(long, default_value = "modern", value_parser = Recipe::NAMES)]
+    pub recipe: String,
+    /// Display name [default: the archives' own, joined by " & "]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// A sentence shown with the bot, for example that its account is fictional
+    #[arg(long)]
+    pub notice: Option<String>,
+    /// How model.safetensors stores the weights [default: f32; f16 from scratch]
+    #[arg(long, value_parser = ["f32", "f16"])]
+    pub dtype: Option<String>,
+    /// Print one JSON object at the end
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    #[command(flatten)]
+    pub learning: LearningArgs,
+    #[command(flatten)]
+    pub keeping: KeepingArgs,
+    #[command(flatten)]
+    pub scratch: ScratchArgs,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Learning")]
+pub struct LearningArgs {
+    /// Times that each post is seen
+    #[arg(long, default_value_t = EPOCHS)]
+    pub epochs: usize,
+    /// Learning rate of the first step; falls to 0 along a cosine
+    #[arg(long, default_value_t = LEARNING_RATE)]
+    pub lr: f64,
+    /// Blocks that go through the network together
+    #[arg(long, default_value_t = BATCH)]
+    pub batch: usize,
+    /// Batches whose gradients make one step
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub accumulate: usize,
+    /// Tokens a block [default: 1024, or the base's positions if fewer]
+    #[arg(long)]
+    pub context: Option<usize>,
+    /// Decides shuffles, dropout and new weights: one seed, one result
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Dropout while training [default: the base's; classic, and from scratch: 0.1]
+    #[arg(long, value_name = "P")]
+    pub dropout: Option<f32>,
+    /// Which tokens are learnt: all of a block, or not a post's first, before which another post stands
+    #[arg(long, value_name = "TOKENS", default_value = "all", value_parser = LossOver::NAMES)]
+    pub loss_over: String,
+    /// Stop after so many steps, for a trial
+    #[arg(long)]
+    pub max_steps: Option<usize>,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Measuring and keeping")]
+pub struct KeepingArgs {
+    /// Share of each account's posts that is not trained on but measured on, 0 for none [default: 0.05; classic: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub held_out: Option<f64>,
+    /// Steps between two measurements on the held-out posts [default: a tenth of the run]
+    #[arg(long, value_name = "N")]
+    pub eval_every: Option<usize>,
+    /// Measurements in a row no better than the best that end the run [default: 2]
+    #[arg(long, value_name = "N")]
+    pub patience: Option<usize>,
+    /// Steps between two checkpoints; one is written on Ctrl-C, too [default: a tenth of the run]
+    #[arg(long, value_name = "N")]
+    pub save_every: Option<usize>,
+    /// Folder of the run's record, and of its checkpoint until the bot is written [default: OUT.run]
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// Go on with the run in this folder; nothing else need be given, and what is given must be the same
+    #[arg(long, value_name = "DIR", conflicts_with = "run")]
+    pub resume: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "With --base scratch")]
+pub struct ScratchArgs {
+    /// Tokens of the new vocabulary, at most
+    #[arg(long, default_value_t = 2048)]
+    pub vocab_size: usize,
+    /// Layers
+    #[arg(long, default_value_t = 5)]
+    pub layers: usize,
+    /// Channels
+    #[arg(long, default_value_t = 224)]
+    pub channels: usize,
+    /// Attention heads
+    #[arg(long, default_value_t = 7)]
+    pub heads: usize,
+}
+
+/// Where training starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// A Hub repository's name or a folder, as given.
+    Base(String),
+    /// A new network, and the most tokens of its vocabulary.
+    Scratch { shape: (usize, usize, usize), vocab_size: usize },
+}
+
+/// Arguments that hold together.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub archives: Vec<PathBuf>,
+    pub out: PathBuf,
+    pub force: bool,
+    /// Where record and checkpoints are.
+    pub run: PathBuf,
+    /// Whether to go on with what is there.
+    pub resume: bool,
+    pub start: Start,
+    pub recipe: Recipe,
+    pub filter: Filter,
+    /// The filter's options as they are typed.
+    pub filter_words: Vec<String>,
+    /// Share of posts, 0 to 1.
+    pub held_out: f64,
+    pub loss_over: LossOver,
+    /// `None`: the base's own.
+    pub dropout: Option<f32>,
+    pub learning: LearningArgs,
+    pub eval_every: Option<usize>,
+    pub patience: usize,
+    pub save_every: Option<usize>,
+    pub name: Option<String>,
+    pub notice: Option<String>,
+    pub dtype: CheckpointDtype,
+    pub json: bool,
+}
+
+impl Args {
+    /// Checks each setting and that they go together.
+    ///
+    /// # Errors
+    /// A [`UsageError`] with the option's name.
+    pub fn plan(self) -> anyhow::Result<Plan> {
+        let recipe = Recipe::from_name(&self.recipe).unwrap_or_default();
+        self.check()?;
+        if recipe == Recipe::Classic {
+            self.check_classic()?;
+        }
+        let Some(out) = self.out else {
+            return Err(UsageError("--out names the bot to write".into()).into());
+        };
+        let resume = self.keeping.resume.is_some();
+        let run = self.keeping.resume.or(self.keeping.run).unwrap_or_else(|| beside(&out));
+        let filter = self.filter.filter()?;
+        let start = match self.base.as_deref().unwrap_or("gpt2") {
+            "scratch" => {
+                let ScratchArgs { vocab_size, layers, channels, heads } = self.scratch;
+                Start::Scratch { shape: (layers, channels, heads), vocab_size }
+            }
+            base => Start::Base(base.into()),
+        };
+        let default_dtype = if matches!(start, Start::Scratch { .. }) { "f16" } else { "f32" };
+        Ok(Plan {
+            archives: self.archives,
+            out,
+            force: self.force,
+            run,
+            resume,
+            start,
+            recipe,
+            filter_words: self.filter.words(),
+            filter,
+            held_out: self.keeping.held_out.unwrap_or(recipe.held_out()),
+            loss_over: LossOver::from_name(&self.learning.loss_over).unwrap_or_default(),
+            dropout: self.learning.dropout.or(recipe.dropout()),
+            learning: self.learning,
+            eval_every: self.keeping.eval_every,
+            patience: self.keeping.patience.unwrap_or(PATIENCE),
+            save_every: self.keeping.save_every,
+            name: self.name,
+            notice: self.notice,
+            dtype: convert::dtype(self.dtype.as_deref().unwrap_or(default_dtype)),
+            json: self.json,
+        })
+    }
+
+    fn check(&self) -> Result<(), UsageError> {
+        let (learning, keeping, scratch) = (&self.learning, &self.keeping, &self.scratch);
+        let over_0 = |setting: Option<usize>| setting.is_none_or(|n| n > 0);
+        for (ok, problem) in [
+            (learning.epochs > 0, "--epochs must be at least 1"),
+            (learning.batch > 0, "--batch must be at least 1"),
+            (learning.accumulate > 0, "--accumulate must be at least 1"),
+            (learning.lr > 0.0 && learning.lr.is_finite(), "--lr must be over 0"),
+            (
+                learning.dropout.is_none_or(|p| (0.0..1.0).contains(&p)),
+                "--dropout must be at least 0 and under 1",
+            ),
+            (learning.context.is_none_or(|c| c >= 2), "--context must be at least 2"),
+            (
+                keeping.held_out.is_none_or(|share| (0.0..1.0).contains(&share)),
+                "--held-out must be at least 0 and under 1",
+            ),
+            (over_0(keeping.eval_every), "--eval-every must be at least 1"),
+            (over_0(keeping.patience), "--patience must be at least 1"),
+            (over_0(keeping.save_every), "--save-every must be at least 1"),
+            (scratch.vocab_size >= 257, "--vocab-size must be at least 257"),
+            (
+                scratch.layers > 0 && scratch.channels > 0 && scratch.heads > 0,
+                "--layers, --channels and --heads must be at least 1",
+            ),
+            (
+                scratch.channels.is_multiple_of(scratch.heads.max(1)),
+                "--channels must be a multiple of --heads",
+            ),
+        ] {
+            if !ok {
+                return Err(UsageError(problem.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The original knows none of these.
+    fn check_classic(&self) -> Result<(), UsageError> {
+        let keeping = &self.keeping;
+        let filters = self.filter.words();
+        for (given, option) in [
+            (keeping.held_out.is_some_and(|share| share > 0.0), "--held-out"),
+            (keeping.eval_every.is_some(), "--eval-every"),
+            (keeping.patience.is_some(), "--patience"),
+            (self.learning.loss_over != "all", "--loss-over"),
+            (!filters.is_empty(), filters.first().and_then(|f| f.split(' ').next()).unwrap_or_default()),
+        ] {
+            if given {
+                return Err(UsageError(format!(
+                    "--recipe classic does what the original did, and {option} was no part of it: leave it away, or take --recipe modern"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// A base's name without the folders of this machine.
+    pub fn base_name(&self) -> String {
+        match &self.start {
+            Start::Scratch { .. } => "scratch".into(),
+            Start::Base(base) if Path::new(base).exists() => folder::folder_name(Path::new(base)),
+            Start::Base(base) => base.clone(),
+        }
+    }
+
+    /// A new network's size.
+    pub fn shape(&self, (layers, channels, heads): (usize, usize, usize)) -> Shape {
+        let positions = self.learning.context.unwrap_or(SCRATCH_CONTEXT);
+        Shape { layers, channels, heads, positions }
+    }
+
+    /// The command that makes this bot again, with file names alone.
+    pub fn command_line(&self) -> String {
+        let learning = &self.learning;
+        let mut words = vec!["huggingtweets train".to_owned()];
+        words.extend(self.archives.iter().map(|p| folder::folder_name(p)));
+        words.push(format!("--base {} --recipe {}", self.base_name(), self.recipe.name()));
+        words.push(format!("--epochs {} --lr {:e}", learning.epochs, learning.lr));
+        words.push(format!("--batch {} --seed {}", learning.batch, learning.seed));
+        if learning.accumulate > 1 {
+            words.push(format!("--accumulate {}", learning.accumulate));
+        }
+        if let Some(context) = learning.context {
+            words.push(format!("--context {context}"));
+        }
+        if let Some(p) = learning.dropout {
+            words.push(format!("--dropout {p}"));
+        }
+        if self.loss_over != LossOver::default() {
+            words.push(format!("--loss-over {}", learning.loss_over));
+        }
+        if let Some(steps) = learning.max_steps {
+            words.push(format!("--max-steps {steps}"));
+        }
+        if self.held_out != self.recipe.held_out() {
+            words.push(format!("--held-out {}", self.held_out));
+        }
+        if let Some(every) = self.eval_every {
+            words.push(format!("--eval-every {every}"));
+        }
+        if self.patience != PATIENCE {
+            words.push(format!("--patience {}", self.patience));
+        }
+        words.extend(self.filter_words.iter().cloned());
+        if let Start::Scratch { shape: (layers, channels, heads), vocab_size } = self.start {
+            words.push(format!("--vocab-size {vocab_size} --layers {layers}"));
+            words.push(format!("--channels {channels} --heads {heads}"));
+        }
+        words.join(" ")
+    }
+}
+
+/// `bot.run` beside `bot`.
+fn beside(out: &Path) -> PathBuf {
+    let mut name = out.file_name().unwrap_or_default().to_owned();
+    name.push(".run");
+    out.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Train {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn plan(words: &str) -> anyhow::Result<Plan> {
+        let words = ["train"].into_iter().chain(words.split(' '));
+        Train::try_parse_from(words)?.args.plan()
+    }
+
+    #[test]
+    fn classics_settings_are_the_documents() {
+        let plan = plan("a.zip --out bot --recipe classic").unwrap();
+        let learning = &plan.learning;
+        assert_eq!((learning.epochs, learning.batch, learning.accumulate), (4, 1, 1));
+        assert_eq!(learning.lr, 1.372e-4);
+        assert_eq!((plan.dropout, plan.held_out), (Some(0.1), 0.0));
+        assert_eq!(learning.context.unwrap_or(DEFAULT_CONTEXT), 1024);
+        assert_eq!(plan.loss_over, LossOver::All);
+        assert!(plan.filter.is_off() && !plan.recipe.drops_duplicates());
+        assert_eq!(plan.start, Start::Base("gpt2".into()));
+        assert_eq!(crate::train::optimizer::CLIP, 1.0);
+    }
+
+    #[test]
+    fn what_the_original_had_not_is_refused_with_classic() {
+        for option in ["--eval-every 5", "--patience 1", "--held-out 0.1", "--lang en", "--min-chars 9"] {
+            let error = plan(&format!("a.zip --out bot --recipe classic {option}")).unwrap_err();
+            assert!(error.is::<UsageError>(), "{error}");
+            assert!(error.to_string().contains(option.split(' ').next().unwrap()), "{error}");
+            plan(&format!("a.zip --out bot {option}")).unwrap();
+        }
+        plan("a.zip --out bot --recipe classic --held-out 0").unwrap();
+    }
+
+    #[test]
+    fn modern_is_the_default_and_holds_posts_out() {
+        let plan = plan("a.zip b.csv --out some/bot").unwrap();
+        assert_eq!((plan.recipe, plan.held_out, plan.dropout), (Recipe::Modern, 0.05, None));
+        assert_eq!(plan.run, Path::new("some/bot.run"));
+        assert_eq!(plan.archives.len(), 2);
+    }
+
+    #[test]
+    fn settings_that_cannot_be_are_usage_errors() {
+        for option in [
+            "--epochs 0",
+            "--accumulate 0",
+            "--held-out 1",
+            "--held-out -1",
+            "--eval-every 0",
+            "--patience 0",
+            "--save-every 0",
+            "--recipe best",
+            "--heads 5",
+        ] {
+            assert!(plan(&format!("a.zip --out bot {option}")).is_err(), "{option}");
+        }
+        assert!(plan("a.zip").is_err() && plan("--out bot").is_err());
+    }
+
+    #[test]
+    fn the_later_of_two_values_counts() {
+        assert_eq!(plan("a.zip --out bot --lr 1 --lr 2").unwrap().learning.lr, 2.0);
+    }
+}

@@ -1,0 +1,257 @@
+//! What a run says of itself: to its record, and to the bot it came to.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    args::{BATCH, DEFAULT_CONTEXT, EPOCHS, LEARNING_RATE, Plan, Start},
+    posts::Posts,
+};
+use crate::{
+    bundle::manifest::{BotInfo, Provenance, ValidationPoint},
+    cli::MADE_WITH,
+    gpt2::Config,
+    record::{Artifact, Lineage, Machine, RunConfig, Versions},
+    train::{
+        checkpoint::Identity,
+        data::Data,
+        model::Model,
+        optimizer,
+        progress::Progress,
+        recipe::Recipe,
+        run::{Ending, Settings},
+    },
+};
+
+/// A run whose every part is there.
+pub struct Described<'a> {
+    pub plan: &'a Plan,
+    pub settings: &'a Settings,
+    pub posts: &'a Posts,
+    pub data: &'a Data,
+    /// Of the text that `data` was made of.
+    pub dataset: Artifact,
+    /// The base's, without its weights.
+    pub base: Artifact,
+    pub model: &'a Model,
+}
+
+impl Described<'_> {
+    /// What a checkpoint must have in common to be gone on from. How often it is
+    /// saved, and after how many steps it stops, are not among it.
+    pub fn identity(&self) -> Identity {
+        let Settings { learning_rate, batch, accumulate, context, seed, .. } = self.settings;
+        let config = self.model.config();
+        Identity::default()
+            .with("--recipe", self.plan.recipe.name())
+            .with("--seed", seed)
+            .with("--epochs", self.plan.learning.epochs)
+            .with("--lr", learning_rate)
+            .with("--batch", batch)
+            .with("--accumulate", accumulate)
+            .with("--context", context)
+            .with("--dropout", json!(dropouts(config)))
+            .with("--loss-over", &self.plan.learning.loss_over)
+            .with("--held-out", self.plan.held_out)
+            .with("--eval-every", self.settings.evaluate_every)
+            .with("--patience", self.settings.patience)
+            .with("the base", digest(&self.base))
+            .with("the network", network(config))
+            .with("the digest of the training text and held-out posts", self.data.digest())
+    }
+
+    /// The first part of the record.
+    pub fn run_config(&self) -> anyhow::Result<RunConfig> {
+        let plan = self.plan;
+        let mut config = RunConfig {
+            name: self.info().slug(),
+            recipe: plan.recipe.name().into(),
+            command: plan.command_line(),
+            seed: plan.learning.seed,
+            accounts: self.posts.counts.clone(),
+            dataset: self.posts.dataset_counts(self.data),
+            parameters: self.model.parameters(),
+            versions: Versions::of_this_build(),
+            machine: Machine::detect(),
+            lineage: Lineage {
+                archives: plan.archives.iter().map(|p| Artifact::of_path(p)).collect::<Result<_, _>>()?,
+                dataset: self.dataset.clone(),
+                base: self.base.clone(),
+                output: None,
+            },
+            ..RunConfig::default()
+        };
+        config.set_hyper_parameters(&self.hyper_parameters())?;
+        Ok(config)
+    }
+
+    fn hyper_parameters(&self) -> Map<String, Value> {
+        let config = self.model.config();
+        let [embedding, attention, residual] = dropouts(config);
+        let mut all = match serde_json::to_value(self.settings) {
+            Ok(Value::Object(all)) => all,
+            _ => Map::new(),
+        };
+        let more = json!({
+            "epochs": self.plan.learning.epochs,
+            "held_out_share": self.plan.held_out,
+            "drop_duplicates": self.plan.recipe.drops_duplicates(),
+            "interleave_accounts": self.plan.recipe == Recipe::Modern,
+            "filter": self.plan.filter_words.join(" "),
+            "optimizer": "AdamW",
+            "beta_1": optimizer::BETA_1,
+            "beta_2": optimizer::BETA_2,
+            "epsilon": optimizer::EPSILON,
+            "weight_decay": 0.0,
+            "clip": optimizer::CLIP,
+            "schedule": "cosine to 0, no warm-up",
+            "embd_pdrop": embedding,
+            "attn_pdrop": attention,
+            "resid_pdrop": residual,
+            "n_layer": config.n_layer,
+            "n_embd": config.n_embd,
+            "n_head": config.n_head,
+            "n_positions": config.n_positions,
+            "vocab_size": config.vocab_size,
+            "precision": "f32",
+        });
+        if let Value::Object(more) = more {
+            all.extend(more);
+        }
+        all
+    }
+
+    /// Who the bot is; how it was made is added at the end.
+    fn info(&self) -> BotInfo {
+        let accounts = &self.posts.accounts;
+        let names: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
+        BotInfo {
+            name: self.plan.name.clone().unwrap_or_else(|| names.join(" & ")),
+            handles: accounts.iter().map(|a| a.handle.clone()).collect(),
+            accounts: self.posts.counts.clone(),
+            notice: self.plan.notice.clone(),
+            provenance: Provenance::default(),
+        }
+    }
+
+    /// All that `bot.json` and the card say.
+    pub fn bot(&self, progress: &Progress, ending: Ending) -> BotInfo {
+        let (plan, settings) = (self.plan, self.settings);
+        let (first_loss, final_loss) = progress.first_and_final_loss();
+        let validation =
+            progress.evaluations.iter().map(|e| ValidationPoint { step: e.step, loss: e.loss }).collect();
+        let provenance = Provenance {
+            made_with: MADE_WITH.into(),
+            base: Some(plan.base_name()),
+            command: Some(plan.command_line()),
+            seed: Some(settings.seed),
+            epochs: Some(plan.learning.epochs),
+            steps: Some(progress.step),
+            learning_rate: Some(settings.learning_rate),
+            batch: Some(settings.batch),
+            accumulate: (settings.accumulate > 1).then_some(settings.accumulate),
+            recipe: Some(plan.recipe.name().into()),
+            differences: self.differences(progress, ending),
+            dropout: Some(dropouts(self.model.config())),
+            duplicates: plan.recipe.drops_duplicates().then_some(self.posts.duplicates),
+            held_out_posts: Some(self.posts.held_out.len()),
+            validation,
+            context: Some(settings.context),
+            train_tokens: Some(progress.tokens),
+            train_seconds: Some(progress.seconds),
+            first_loss: Some(first_loss),
+            final_loss: Some(final_loss),
+            parameters: Some(self.model.parameters()),
+            created_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|d| d.as_secs()),
+        };
+        BotInfo { provenance, ..self.info() }
+    }
+
+    /// In what the run was otherwise than the original, as it turned out.
+    fn differences(&self, progress: &Progress, ending: Ending) -> Vec<String> {
+        let (plan, settings, posts) = (self.plan, self.settings, self.posts);
+        let mut all = Vec::new();
+        let mut say = |applies: bool, sentence: String| {
+            if applies {
+                all.push(sentence);
+            }
+        };
+        let held_out = posts.held_out.len();
+        say(
+            held_out > 0,
+            format!(
+                "{held_out} posts ({}%) were held out before the epochs were made, and the bot was measured on them every {} steps.",
+                (100.0 * plan.held_out).round(),
+                settings.evaluate_every
+            ),
+        );
+        if let Some(best) = progress.best() {
+            say(
+                true,
+                format!(
+                    "The weights of step {} are kept, the best of {} measurements.",
+                    best.step,
+                    progress.evaluations.len()
+                ),
+            );
+        }
+        say(
+            ending == Ending::Early,
+            format!("Training ended after step {}, for the held-out loss had got worse.", progress.step),
+        );
+        say(posts.too_few.is_some(), "No post was held out: there are too few.".into());
+        say(
+            posts.duplicates > 0,
+            format!("{} posts that say the same as one before them were dropped.", posts.duplicates),
+        );
+        say(
+            posts.accounts.len() > 1 && plan.recipe == Recipe::Modern,
+            "The accounts' posts were shuffled together.".into(),
+        );
+        say(!plan.filter_words.is_empty(), format!("Posts were chosen by {}.", plan.filter_words.join(" ")));
+        let dropout = dropouts(self.model.config());
+        say(
+            dropout != [0.1; 3],
+            format!(
+                "Dropout was {} (embeddings, attention, residuals), not 0.1.",
+                dropout.map(|p| p.to_string()).join(", ")
+            ),
+        );
+        say(
+            settings.loss_over != Default::default(),
+            "A post's first token, before which another post stands, was not learnt.".into(),
+        );
+        let learning = &plan.learning;
+        say(learning.epochs != EPOCHS, format!("{} epochs, not {EPOCHS}.", learning.epochs));
+        say(learning.lr != LEARNING_RATE, format!("Learning rate {:e}, not {LEARNING_RATE:e}.", learning.lr));
+        let blocks = settings.blocks_a_step();
+        say(blocks != BATCH, format!("{blocks} blocks a step, not {BATCH}."));
+        say(
+            settings.context != DEFAULT_CONTEXT,
+            format!("Blocks of {} tokens, not {DEFAULT_CONTEXT}.", settings.context),
+        );
+        say(matches!(plan.start, Start::Scratch { .. }), "A new network was trained, not GPT-2.".into());
+        say(
+            ending == Ending::MaxSteps,
+            format!("Training was stopped after step {}, as --max-steps said.", progress.step),
+        );
+        all
+    }
+}
+
+fn dropouts(config: &Config) -> [f32; 3] {
+    [config.embd_pdrop, config.attn_pdrop, config.resid_pdrop]
+}
+
+/// The name where there are no bytes.
+fn digest(artifact: &Artifact) -> &str {
+    artifact.sha256.as_deref().unwrap_or(&artifact.name)
+}
+
+fn network(config: &Config) -> String {
+    format!(
+        "{} layers, {} channels, {} heads, {} positions, {} tokens",
+        config.n_layer, config.n_embd, config.n_head, config.n_positions, config.vocab_size
+    )
+}

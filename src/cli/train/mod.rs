@@ -1,0 +1,221 @@
+//! `huggingtweets train`: from archives to a complete bot.
+
+mod args;
+mod base;
+mod describe;
+mod drafts;
+mod folder;
+mod posts;
+mod watch;
+mod write;
+
+use std::sync::atomic::Ordering;
+
+use anyhow::Context;
+use serde_json::json;
+
+pub use self::args::Args;
+use self::{
+    args::{DEFAULT_CONTEXT, PARTS, Plan},
+    base::Base,
+    describe::Described,
+    watch::Watcher,
+    write::Written,
+};
+use super::memory;
+use crate::{
+    bundle::{folder::BundleParts, staging},
+    record::{Memorisation, RunRecorder, Stopped, Summary},
+    train::{
+        TrainError,
+        checkpoint::Store,
+        data::{self, Data},
+        model::Model,
+        progress::Progress,
+        run::{Ending, Run, Settings},
+    },
+};
+
+/// The first draft printed is this seed's.
+const FIRST_DRAFT_SEED: u64 = 0;
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let words: Vec<String> =
+        std::env::args_os().skip(2).map(|word| word.to_string_lossy().into_owned()).collect();
+    let plan = folder::complete(args, &words)?.plan()?;
+    staging::check_target(&plan.out, plan.force)?;
+    folder::check(&plan)?;
+    let interrupted = watch::on_interrupt()?;
+
+    let posts = posts::read(&plan)?;
+    let Base { config, tokenizer, weights, artifact } = base::open(&plan, &posts.accounts)?;
+    let context = plan.learning.context.unwrap_or(DEFAULT_CONTEXT.min(config.n_positions));
+    let (data, dataset) = posts.data(&plan, &tokenizer, context)?;
+    // The file keeps the base's own figures: they are the architecture's.
+    let mut trained = config.clone();
+    if let Some(p) = plan.dropout {
+        (trained.embd_pdrop, trained.attn_pdrop, trained.resid_pdrop) = (p, p, p);
+    }
+    let model = Model::new(trained, &weights)?;
+    drop(weights);
+    let settings = settings(&plan, &data, context)?;
+    let described = Described {
+        plan: &plan,
+        settings: &settings,
+        posts: &posts,
+        data: &data,
+        dataset,
+        base: artifact,
+        model: &model,
+    };
+    say_what_begins(&described);
+
+    let run_config = described.run_config()?;
+    if !plan.resume {
+        folder::clear(&plan)?;
+    }
+    let store = Store::new(&plan.run, described.identity());
+    let mut run = Run::begin(&model, &data, &settings, &store)?;
+    let recorder = if plan.resume {
+        eprintln!("going on after step {}", run.progress().step);
+        RunRecorder::reopen(&plan.run, run.progress().step)?
+    } else {
+        let recorder = RunRecorder::create(&plan.run, &run_config)?;
+        folder::remember(&plan.run, &words)?;
+        recorder
+    };
+    let mut watcher = Watcher::new(recorder, &tokenizer, settings.seed, interrupted.clone());
+    let ending = run.train(&mut watcher);
+    let recorder = watcher.into_recorder();
+    let ending = ending.map_err(|error| with_way_on(error, &plan, run.saved()))?;
+    let progress = run.progress().clone();
+    drop(run);
+    say_what_it_came_to(&progress, ending);
+    let draft = drafts::drafts(&model, &tokenizer, "", 1, FIRST_DRAFT_SEED)?;
+    eprintln!("A first draft: {}", draft.concat());
+
+    let info = described.bot(&progress, ending);
+    let weights = model.weights()?;
+    drop(model);
+    let parts = BundleParts {
+        config: &config,
+        tokenizer: &tokenizer,
+        name: &info.name,
+        weights: &weights,
+        dtype: plan.dtype,
+        all_4bit: false,
+    };
+    let stop = || interrupted.load(Ordering::Relaxed);
+    let written = write::bot(&plan, &posts, &parts, info.clone(), stop).with_context(|| {
+        format!(
+            "the bot could not be written; all steps are saved, so go on with `{}`",
+            folder::way_on(&plan.run)
+        )
+    })?;
+    say_what_it_repeats(&written.memorisation);
+    recorder.finish(&summary(&progress, ending, written))?;
+    store.clear();
+    folder::forget(&plan.run);
+    eprintln!("Wrote {}; the run's record is {}", plan.out.display(), plan.run.display());
+    if let Some(bytes) = memory::peak_bytes() {
+        eprintln!("peak memory {:.2} GB", bytes as f64 / 1e9);
+    }
+    if plan.json {
+        let peak = memory::peak_bytes();
+        println!("{}", json!({ "out": plan.out, "run": plan.run, "bot": info, "peak_memory_bytes": peak }));
+    }
+    Ok(())
+}
+
+/// The loop's settings; what was left open is a share of the whole run.
+fn settings(plan: &Plan, data: &Data, context: usize) -> anyhow::Result<Settings> {
+    let learning = &plan.learning;
+    let mut settings = Settings {
+        learning_rate: learning.lr,
+        batch: learning.batch,
+        accumulate: learning.accumulate,
+        context,
+        seed: learning.seed,
+        loss_over: plan.loss_over,
+        evaluate_every: 0,
+        patience: plan.patience,
+        save_every: 0,
+        max_steps: learning.max_steps,
+    };
+    let blocks = data::blocks(&data.ids, context)?.len();
+    let part = data::steps(blocks, settings.blocks_a_step()).div_ceil(PARTS);
+    settings.evaluate_every = plan.eval_every.unwrap_or(part);
+    settings.save_every = plan.save_every.unwrap_or(part);
+    Ok(settings)
+}
+
+fn say_what_begins(run: &Described) {
+    let Settings { batch, accumulate, context, .. } = run.settings;
+    let accumulated = if *accumulate > 1 { format!(" x {accumulate}") } else { String::new() };
+    let held_out = run.posts.held_out.len();
+    let measured = if held_out > 0 { format!(", {held_out} posts held out") } else { String::new() };
+    let duplicates = run.posts.duplicates;
+    let dropped = if duplicates > 0 { format!(", {duplicates} duplicates dropped") } else { String::new() };
+    eprintln!(
+        "{} parameters, {} tokens, blocks of {context}, batch {batch}{accumulated}{measured}{dropped}",
+        run.model.parameters(),
+        run.data.ids.len(),
+    );
+}
+
+fn say_what_it_came_to(progress: &Progress, ending: Ending) {
+    let (first, last) = progress.first_and_final_loss();
+    eprintln!("{} steps in {:.0} s, loss {first:.3} -> {last:.3}", progress.step, progress.seconds);
+    if let Some(best) = progress.best() {
+        let early = if ending == Ending::Early { "ended early; " } else { "" };
+        eprintln!(
+            "{early}the weights of step {} are kept: held-out loss {:.4}, perplexity {:.2}",
+            best.step,
+            best.loss,
+            best.loss.exp()
+        );
+    }
+}
+
+fn say_what_it_repeats(found: &Memorisation) {
+    let Memorisation { drafts, memorised, words, longest_words } = found;
+    eprintln!(
+        "memorisation: {memorised} of {drafts} drafts share more than {words} words in a row with a training post (longest: {longest_words})"
+    );
+}
+
+/// What to do after a run that did not come to its end.
+fn with_way_on(error: TrainError, plan: &Plan, saved: Option<usize>) -> anyhow::Error {
+    let way_on = folder::way_on(&plan.run);
+    let Some(step) = saved else { return error.into() };
+    match error {
+        TrainError::Interrupted { .. } => anyhow::anyhow!("{error}; go on with `{way_on}`"),
+        TrainError::NotFinite { .. } | TrainError::GradientNotFinite { .. } => anyhow::anyhow!(
+            "{error}; the checkpoint after step {step} is intact, and `{way_on} --max-steps {step}` makes a bot of it"
+        ),
+        error => anyhow::Error::new(error).context(format!(
+            "training stopped, but the checkpoint after step {step} is intact: go on with `{way_on}`"
+        )),
+    }
+}
+
+fn summary(progress: &Progress, ending: Ending, written: Written) -> Summary {
+    let (first_loss, final_loss) = progress.first_and_final_loss();
+    Summary {
+        steps: progress.step,
+        tokens: progress.tokens,
+        seconds: progress.seconds,
+        stopped: match ending {
+            Ending::Completed => Stopped::Completed,
+            Ending::Early => Stopped::Early,
+            Ending::MaxSteps => Stopped::MaxSteps,
+        },
+        first_loss: Some(first_loss),
+        final_loss: Some(final_loss),
+        best_validation_loss: progress.best().map(|best| f64::from(best.loss)),
+        best_step: progress.best().map(|best| best.step),
+        peak_memory_bytes: memory::peak_bytes(),
+        memorisation: Some(written.memorisation),
+        output: Some(written.output),
+    }
+}

@@ -1,0 +1,83 @@
+//! From archives to what a run learns from: the recipe's part before the loop.
+
+use anyhow::Context;
+
+use super::args::Plan;
+use crate::{
+    bundle::manifest::AccountCounts,
+    cli::import,
+    record::{Artifact, DatasetCounts},
+    tokenizer::Tokenizer,
+    train::data::{Data, as_sequence},
+    tweets::{Cleaned, check_size, dataset, training_text},
+};
+
+/// Posts, chosen and set apart.
+pub struct Posts {
+    /// What is trained on.
+    pub accounts: Vec<Cleaned>,
+    /// What was found: the card's counts.
+    pub counts: Vec<AccountCounts>,
+    pub held_out: Vec<String>,
+    pub duplicates: usize,
+    /// Why nothing is held out though it was asked for.
+    pub too_few: Option<String>,
+}
+
+/// Reads the archives and applies filters, duplicates and the hold-out, in this
+/// order. Warnings go to standard error.
+pub fn read(plan: &Plan) -> anyhow::Result<Posts> {
+    let accounts = import::read_filtered(&plan.archives, &plan.filter)?;
+    let counts = accounts.iter().map(Cleaned::counts).collect();
+    let mut posts = Posts { accounts, counts, held_out: Vec::new(), duplicates: 0, too_few: None };
+    if plan.recipe.drops_duplicates() {
+        posts.duplicates = dataset::drop_duplicates(&mut posts.accounts);
+    }
+    let archives = plan.archives.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
+    if let Some(warning) = check_size(&posts.accounts).with_context(|| archives)? {
+        eprintln!("warning: {warning}");
+    }
+    if plan.held_out > 0.0 {
+        match dataset::hold_out(&mut posts.accounts, plan.held_out, plan.learning.seed) {
+            Ok(held_out) => posts.held_out = held_out,
+            Err(too_few) => {
+                eprintln!("note: {too_few}");
+                posts.too_few = Some(too_few.to_string());
+            }
+        }
+    }
+    Ok(posts)
+}
+
+impl Posts {
+    /// Token ids of the training text and of the held-out posts, and the
+    /// text's digest for the record.
+    pub fn data(
+        &self,
+        plan: &Plan,
+        tokenizer: &Tokenizer,
+        context: usize,
+    ) -> anyhow::Result<(Data, Artifact)> {
+        let learning = &plan.learning;
+        let text = training_text(&self.accounts, learning.epochs, plan.recipe.order(), learning.seed);
+        let eos = tokenizer.eos_id();
+        let held_out = self
+            .held_out
+            .iter()
+            .map(|post| Ok(as_sequence(&tokenizer.encode_plain(post)?, eos, context)))
+            .collect::<anyhow::Result<_>>()?;
+        let data = Data { ids: tokenizer.encode(&text)?, held_out, eos };
+        Ok((data, Artifact::of_bytes("training text", text.as_bytes())))
+    }
+
+    /// For the record.
+    pub fn dataset_counts(&self, data: &Data) -> DatasetCounts {
+        DatasetCounts {
+            train_posts: self.accounts.iter().map(|a| a.kept.len()).sum(),
+            validation_posts: self.held_out.len(),
+            left_out_posts: self.duplicates,
+            train_tokens: data.ids.len() as u64,
+            validation_tokens: data.held_out_tokens() as u64,
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Who looks on while a run goes: a bar or lines, and the record.
+
+use std::{
+    io::IsTerminal,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::drafts::drafts;
+use crate::{
+    cli::finish::EXAMPLE_PROMPT,
+    record::{self, RunRecorder, SampleDraft, StepMetrics},
+    tokenizer::Tokenizer,
+    train::{
+        WatchError,
+        model::Model,
+        progress::Evaluation,
+        run::{Step, Watch},
+    },
+};
+
+/// Drafts written down at each evaluation.
+const DRAFTS: usize = 3;
+/// The exit code of a process that Ctrl-C ended: 128 + SIGINT.
+const INTERRUPTED: i32 = 130;
+
+/// Set by Ctrl-C or SIGTERM. A second one ends the process at once.
+pub fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&flag);
+    ctrlc::set_handler(move || {
+        if set.swap(true, Ordering::Relaxed) {
+            std::process::exit(INTERRUPTED);
+        }
+        eprintln!("stopping once this step is done and saved; Ctrl-C again stops at once");
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(flag)
+}
+
+/// Shows and records.
+pub struct Watcher<'a> {
+    bar: ProgressBar,
+    recorder: RunRecorder,
+    tokenizer: &'a Tokenizer,
+    seed: u64,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl<'a> Watcher<'a> {
+    pub fn new(
+        recorder: RunRecorder,
+        tokenizer: &'a Tokenizer,
+        seed: u64,
+        interrupted: Arc<AtomicBool>,
+    ) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ETA {eta}");
+        let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { bar, recorder, tokenizer, seed, interrupted }
+    }
+
+    /// Takes the bar away and gives the record back.
+    pub fn into_recorder(self) -> RunRecorder {
+        self.bar.finish_and_clear();
+        self.recorder
+    }
+}
+
+impl Watch for Watcher<'_> {
+    /// A bar in a terminal; elsewhere a line now and then.
+    fn step(&mut self, step: &Step) -> Result<(), WatchError> {
+        self.recorder.step(&StepMetrics {
+            step: step.step,
+            loss: step.loss,
+            learning_rate: step.learning_rate,
+            gradient_norm: step.gradient_norm,
+            tokens_per_s: step.tokens_per_s,
+            tokens: step.tokens,
+        })?;
+        self.bar.set_length(step.steps as u64);
+        self.bar.set_position(step.step as u64);
+        let text = format!("loss {:.3}  {:.0} tokens/s", step.loss, step.tokens_per_s);
+        let every = (step.steps / 20).max(1);
+        if !std::io::stderr().is_terminal() && (step.step.is_multiple_of(every) || step.step == 1) {
+            eprintln!("step {}/{}  {text}", step.step, step.steps);
+        }
+        self.bar.set_message(text);
+        Ok(())
+    }
+
+    fn evaluation(&mut self, evaluation: Evaluation, best: bool, model: &Model) -> Result<(), WatchError> {
+        let Evaluation { step, loss } = evaluation;
+        let validation_loss = f64::from(loss);
+        let perplexity = validation_loss.exp();
+        self.recorder.evaluation(&record::Evaluation { step, validation_loss, perplexity, best })?;
+        let note = if best { ", the best so far" } else { "" };
+        let line = format!("after step {step}: held-out loss {loss:.4}, perplexity {perplexity:.2}{note}");
+        if std::io::stderr().is_terminal() {
+            self.bar.println(line);
+        } else {
+            eprintln!("{line}");
+        }
+        let texts = drafts(model, self.tokenizer, EXAMPLE_PROMPT, DRAFTS, self.seed)?;
+        let sample = |text| SampleDraft { prompt: EXAMPLE_PROMPT.into(), text };
+        let drafts: Vec<_> = texts.into_iter().map(sample).collect();
+        Ok(self.recorder.samples(step, &drafts)?)
+    }
+
+    fn checkpoint(&mut self, _step: usize) -> Result<(), WatchError> {
+        Ok(self.recorder.sync()?)
+    }
+
+    fn asked_to_stop(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+}

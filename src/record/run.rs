@@ -1,0 +1,102 @@
+//! A run's folder, read back.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::de::DeserializeOwned;
+
+use super::{MetricsLine, RecordError, RunConfig, SampleSet, Summary, config::RUN_FORMAT, files};
+
+pub(super) const CONFIG: &str = "config.json";
+pub(super) const METRICS: &str = "metrics.jsonl";
+pub(super) const SAMPLES: &str = "samples.jsonl";
+pub(super) const SUMMARY: &str = "summary.json";
+
+/// A run under way, ended or killed.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub dir: PathBuf,
+    pub config: RunConfig,
+    /// In the order of the steps.
+    pub metrics: Vec<MetricsLine>,
+    pub samples: Vec<SampleSet>,
+    /// Absent until the run has ended.
+    pub summary: Option<Summary>,
+}
+
+impl Run {
+    /// Reads a folder that [`super::RunRecorder`] wrote.
+    ///
+    /// # Errors
+    /// [`RecordError::NotARun`] where there is no such `config.json`; the others
+    /// where a file is of a newer version, or spoilt.
+    pub fn open(dir: &Path) -> Result<Self, RecordError> {
+        let not_a_run = || RecordError::NotARun { dir: dir.into() };
+        let path = dir.join(CONFIG);
+        let value: serde_json::Value = read_json(&path)?.ok_or_else(not_a_run)?;
+        let version = value.get("run_format_version").and_then(|v| v.as_u64()).ok_or_else(not_a_run)?;
+        let version = u32::try_from(version).unwrap_or(u32::MAX);
+        if version > RUN_FORMAT {
+            return Err(RecordError::Version { path, found: version, known: RUN_FORMAT });
+        }
+        let config = serde_json::from_value(value).map_err(|source| RecordError::Json { path, source })?;
+        Ok(Self {
+            dir: dir.into(),
+            config,
+            metrics: files::read_lines(&dir.join(METRICS))?,
+            samples: files::read_lines(&dir.join(SAMPLES))?,
+            summary: read_json(&dir.join(SUMMARY))?,
+        })
+    }
+
+    /// Steps done.
+    pub fn steps(&self) -> usize {
+        self.metrics.last().map_or(0, |line| line.step)
+    }
+
+    /// Step and loss (nats a token) of the lowest evaluation.
+    pub fn best(&self) -> Option<(usize, f64)> {
+        let losses = self.metrics.iter().filter_map(|line| Some((line.step, line.validation_loss?)));
+        losses.min_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// Mean train loss of the last twentieth of the steps, nats a token.
+    pub fn final_loss(&self) -> Option<f64> {
+        let losses: Vec<f64> = self.metrics.iter().filter_map(|line| line.loss.map(f64::from)).collect();
+        let last = losses.get(losses.len() - losses.len().div_ceil(20)..)?;
+        (!last.is_empty()).then(|| last.iter().sum::<f64>() / last.len() as f64)
+    }
+
+    /// Time in the loop; of a run that has not ended, from its start to its
+    /// newest line.
+    pub fn seconds(&self) -> Option<f64> {
+        let newest = || Some((self.metrics.last()?.unix_s - self.config.started_unix_s as f64).max(0.0));
+        self.summary.as_ref().map(|summary| summary.seconds).or_else(newest)
+    }
+
+    /// Of all steps.
+    pub fn median_tokens_per_s(&self) -> Option<f64> {
+        let mut rates: Vec<f64> = self.metrics.iter().filter_map(|line| line.tokens_per_s).collect();
+        rates.sort_by(f64::total_cmp);
+        rates.get(rates.len() / 2).copied()
+    }
+
+    /// Whether the folder has a run's `config.json`, without reading the rest.
+    pub fn is_at(dir: &Path) -> bool {
+        let config: Result<Option<serde_json::Value>, _> = read_json(&dir.join(CONFIG));
+        matches!(config, Ok(Some(value)) if value.get("run_format_version").is_some())
+    }
+}
+
+/// The file's value; `None` where there is no file.
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|source| RecordError::Json { path: path.into(), source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(RecordError::Io { path: path.into(), source }),
+    }
+}

@@ -1,0 +1,385 @@
+//! Checkpoints: everything from which a run goes on and ends bit for bit where
+//! it would have ended unbroken.
+//!
+//! `checkpoint.safetensors` holds the weights, both moments of each, and in its
+//! header the [`Progress`] and the [`Identity`] of the run. `best-N.safetensors`
+//! holds the weights of the best evaluation so far, made after N steps; the
+//! checkpoint says which N, and one that no checkpoint names is deleted only
+//! after a newer checkpoint is in place.
+
+mod file;
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use self::file::{Entry, Values};
+use super::{TrainError, model::Model, optimizer::AdamW, progress::Progress};
+use crate::bundle::checkpoint::{CheckpointError, SafetensorsFile};
+
+const FILE: &str = "checkpoint.safetensors";
+/// Key of the state in the file's header.
+const STATE: &str = "huggingtweets";
+/// The version this program writes, and the only one it reads.
+const FORMAT: u32 = 1;
+/// What precedes a tensor's name.
+const WEIGHT: &str = "weight/";
+const FIRST: &str = "first-moment/";
+const SECOND: &str = "second-moment/";
+
+/// Why a checkpoint cannot be written or gone on from.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error("{} could not be written: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("`{name}` holds values that are no numbers any more, so no checkpoint was written")]
+    NotFinite { name: String },
+    #[error("{} is no checkpoint of this program ({reason}): begin again without --resume", path.display())]
+    Format { path: PathBuf, reason: String },
+    #[error(
+        "{} is of another run: {what} was {found}, and is {expected} now; give the same, or begin again without --resume",
+        path.display()
+    )]
+    OtherRun { path: PathBuf, what: String, found: String, expected: String },
+    #[error("{} cannot be gone on from: {source}; begin again without --resume", path.display())]
+    Read { path: PathBuf, source: CheckpointError },
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl StoreError {
+    fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.into(), source }
+    }
+}
+
+/// What a run must have in common with a checkpoint, by the names that a user
+/// knows: settings by their options, data and base by their digests.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Identity(Vec<(String, String)>);
+
+impl Identity {
+    /// Adds something that decides the result.
+    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.0.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// The first thing in which `other` differs: its name, our value, the other's.
+    fn difference(&self, other: &Self) -> Option<(String, String, String)> {
+        let ours = self.0.iter().map(|(name, value)| (name, Some(value)));
+        for (name, value) in ours {
+            let theirs = other.0.iter().find(|(n, _)| n == name).map(|(_, v)| v);
+            if theirs != value {
+                let shown = |value: Option<&String>| value.cloned().unwrap_or_else(|| "not set".into());
+                return Some((name.clone(), shown(value), shown(theirs)));
+            }
+        }
+        None
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    format: u32,
+    identity: Identity,
+    optimizer_steps: u64,
+    progress: Progress,
+}
+
+/// The folder of a run's checkpoints.
+#[derive(Debug, Clone)]
+pub struct Store {
+    folder: PathBuf,
+    identity: Identity,
+}
+
+impl Store {
+    /// For a run with this identity. The folder must exist.
+    pub fn new(folder: &Path, identity: Identity) -> Self {
+        Self { folder: folder.into(), identity }
+    }
+
+    /// Whether the folder has a checkpoint, of whatever run.
+    pub fn is_at(folder: &Path) -> bool {
+        folder.join(FILE).exists()
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(FILE)
+    }
+
+    fn best_path(&self, step: usize) -> PathBuf {
+        self.folder.join(format!("best-{step}.safetensors"))
+    }
+
+    /// Replaces the checkpoint, then deletes weights that it does not name.
+    ///
+    /// # Errors
+    /// Where the disk refuses, or a value is not finite; the old one is intact.
+    pub fn save(&self, model: &Model, optimizer: &AdamW, progress: &Progress) -> Result<(), StoreError> {
+        let state = State {
+            format: FORMAT,
+            identity: self.identity.clone(),
+            optimizer_steps: optimizer.steps(),
+            progress: progress.clone(),
+        };
+        let path = self.path();
+        let state = serde_json::to_string(&state)
+            .map_err(|error| StoreError::Format { path: path.clone(), reason: error.to_string() })?;
+        let shapes: BTreeMap<&str, &[usize]> = model.vars().map(|(name, var)| (name, var.dims())).collect();
+        let mut entries = weights(model);
+        for (name, first, second) in optimizer.moments() {
+            let shape = shapes.get(name).copied().unwrap_or_default();
+            for (prefix, values) in [(FIRST, first), (SECOND, second)] {
+                let name = format!("{prefix}{name}");
+                entries.push(Entry { name, shape, values: Values::Slice(values) });
+            }
+        }
+        file::replace(&path, STATE, &state, &entries)?;
+        self.delete_best_but(progress.best().map(|best| best.step));
+        Ok(())
+    }
+
+    /// Keeps the weights aside, as those of the best evaluation.
+    ///
+    /// # Errors
+    /// As [`Store::save`].
+    pub fn save_best(&self, model: &Model, step: usize) -> Result<(), StoreError> {
+        file::replace(&self.best_path(step), STATE, "{}", &weights(model))
+    }
+
+    /// Gives the model the weights of the evaluation after `step` steps.
+    ///
+    /// # Errors
+    /// Where they are not there, or of another network.
+    pub fn restore_best(&self, model: &Model, step: usize) -> Result<(), StoreError> {
+        let path = self.best_path(step);
+        let mut file = open(&path)?;
+        restore_weights(&path, &mut file, model)
+    }
+
+    /// Gives the model the checkpoint's weights, and returns the rest of it;
+    /// `None` where there is no checkpoint yet.
+    ///
+    /// # Errors
+    /// Where it is of another run, or damaged. The model may have changed.
+    pub fn restore(&self, model: &Model) -> Result<Option<(AdamW, Progress)>, TrainError> {
+        let path = self.path();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let mut file = open(&path)?;
+        let format = |reason: &str| StoreError::Format { path: path.clone(), reason: reason.into() };
+        let state = file.note(STATE).ok_or_else(|| format("it does not say of which run it is"))?;
+        // The version first: another one may have other fields.
+        let value: serde_json::Value = serde_json::from_str(state).map_err(|e| format(&e.to_string()))?;
+        if value["format"].as_u64() != Some(u64::from(FORMAT)) {
+            return Err(format(&format!("its format is {}, not {FORMAT}", value["format"])).into());
+        }
+        let state: State = serde_json::from_value(value).map_err(|e| format(&e.to_string()))?;
+        if let Some((what, found, expected)) = state.identity.difference(&self.identity) {
+            return Err(StoreError::OtherRun { path, what, found, expected }.into());
+        }
+        restore_weights(&path, &mut file, model)?;
+        let mut moments = BTreeMap::new();
+        for (name, _) in model.vars() {
+            let mut read =
+                |prefix: &str| file.read(&format!("{prefix}{name}")).map_err(|e| read_error(&path, e));
+            // Before the first step there are none.
+            if state.optimizer_steps > 0 {
+                moments.insert(name.to_owned(), (read(FIRST)?, read(SECOND)?));
+            }
+        }
+        let optimizer = AdamW::restore(model, state.optimizer_steps, moments)?;
+        Ok(Some((optimizer, state.progress)))
+    }
+
+    /// Deletes the checkpoint, once its run has come to a bot.
+    pub fn clear(&self) {
+        let _ = fs::remove_file(self.path());
+        self.delete_best_but(None);
+    }
+
+    /// What cannot be deleted takes room and does no harm.
+    fn delete_best_but(&self, step: Option<usize>) {
+        let kept = step.map(|step| self.best_path(step));
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let is_best = name.starts_with("best-") && name.contains(".safetensors");
+            if is_best && kept.as_ref().is_none_or(|kept| *kept != entry.path()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+fn weights(model: &Model) -> Vec<Entry<'_>> {
+    let entry =
+        |(name, var)| Entry { name: format!("{WEIGHT}{name}"), shape: shape(var), values: Values::Var(var) };
+    model.vars().map(entry).collect()
+}
+
+fn shape(var: &candle_core::Var) -> &[usize] {
+    var.dims()
+}
+
+fn read_error(path: &Path, source: CheckpointError) -> StoreError {
+    StoreError::Read { path: path.into(), source }
+}
+
+fn open(path: &Path) -> Result<SafetensorsFile, StoreError> {
+    SafetensorsFile::open(path).map_err(|source| read_error(path, source))
+}
+
+fn restore_weights(path: &Path, file: &mut SafetensorsFile, model: &Model) -> Result<(), StoreError> {
+    let shapes = file.shapes();
+    for (name, var) in model.vars() {
+        let stored = format!("{WEIGHT}{name}");
+        let found = shapes.get(&stored).cloned().unwrap_or_default();
+        if found != var.dims() {
+            return Err(StoreError::OtherRun {
+                path: path.into(),
+                what: format!("the shape of `{name}`"),
+                found: format!("{found:?}"),
+                expected: format!("{:?}", var.dims()),
+            });
+        }
+        let values = file.read(&stored).map_err(|e| read_error(path, e))?;
+        var.set(&Tensor::from_vec(values, var.dims(), &Device::Cpu)?.to_device(var.device())?)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        gpt2::Config,
+        train::{
+            model::{Mode, Model},
+            progress::Evaluation,
+            scratch,
+        },
+    };
+
+    fn model(channels: usize) -> Model {
+        let config = Config {
+            vocab_size: 9,
+            n_positions: 4,
+            n_embd: channels,
+            n_layer: 1,
+            n_head: 1,
+            n_inner: 4 * channels,
+            layer_norm_epsilon: 1e-5,
+            embd_pdrop: 0.0,
+            attn_pdrop: 0.0,
+            resid_pdrop: 0.0,
+            eos_token_id: 0,
+        };
+        let weights = scratch::weights(&config, 2);
+        Model::new(config, &weights).unwrap()
+    }
+
+    fn after(steps: usize) -> (Model, AdamW, Progress) {
+        let (model, mut optimizer) = (model(4), AdamW::default());
+        for _ in 0..steps {
+            let loss = model.loss(&[1, 2, 3, 4], 4, Mode::Evaluate).unwrap();
+            optimizer.step(&model, &loss.backward().unwrap(), 1e-2).unwrap();
+        }
+        let progress = Progress { step: steps, losses: vec![0.1; steps], ..Progress::default() };
+        (model, optimizer, progress)
+    }
+
+    fn identity() -> Identity {
+        Identity::default().with("--lr", 0.01).with("the base", "abc")
+    }
+
+    #[test]
+    fn weights_moments_and_progress_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path(), identity());
+        let fresh = model(4);
+        assert!(store.restore(&fresh).unwrap().is_none());
+        for steps in [0, 3] {
+            let (model_1, optimizer, progress) = after(steps);
+            store.save(&model_1, &optimizer, &progress).unwrap();
+            let (restored, progress_2) = store.restore(&fresh).unwrap().unwrap();
+            assert!(fresh.weights().unwrap() == model_1.weights().unwrap());
+            assert_eq!((progress_2, restored.steps()), (progress, steps as u64));
+            assert!(restored.moments().eq(optimizer.moments()));
+        }
+        store.clear();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn another_runs_checkpoint_is_refused_by_what_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let (model_1, optimizer, progress) = after(1);
+        Store::new(folder.path(), identity()).save(&model_1, &optimizer, &progress).unwrap();
+        let message = |identity, model: &Model| {
+            Store::new(folder.path(), identity).restore(model).err().unwrap().to_string()
+        };
+        let other = message(Identity::default().with("--lr", 0.02).with("the base", "abc"), &model_1);
+        assert!(other.contains("--lr was 0.01, and is 0.02 now"), "{other}");
+        let other = message(Identity::default().with("--lr", 0.01).with("the base", "abd"), &model_1);
+        assert!(other.contains("the base was abc"), "{other}");
+        let other = message(identity(), &model(8));
+        assert!(other.contains("the shape of"), "{other}");
+    }
+
+    #[test]
+    fn damaged_files_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path(), identity());
+        let (model, optimizer, progress) = after(1);
+        store.save(&model, &optimizer, &progress).unwrap();
+        let path = folder.path().join(FILE);
+        let whole = fs::read(&path).unwrap();
+        let mut cases = vec![Vec::new(), b"no checkpoint".to_vec(), whole[..whole.len() - 1].to_vec()];
+        cases.push(whole[..whole.len() / 2].to_vec());
+        // A format of another version, of the same length.
+        let mut newer = whole.clone();
+        let at = newer.windows(12).position(|w| w == br#"\"format\":1,"#).unwrap();
+        newer[at + 11] = b'7';
+        cases.push(newer);
+        for case in cases {
+            fs::write(&path, &case).unwrap();
+            let error = store.restore(&model).err().unwrap().to_string();
+            assert!(error.contains(FILE) && error.contains("--resume"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_best_weights_stay_as_long_as_a_checkpoint_names_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path(), identity());
+        let best = |step, loss| Evaluation { step, loss };
+        let (model_1, optimizer, mut progress) = after(1);
+        store.save_best(&model_1, 1).unwrap();
+        progress.evaluations.push(best(1, 2.0));
+        store.save(&model_1, &optimizer, &progress).unwrap();
+        let (model_2, optimizer_2, mut progress_2) = after(2);
+        store.save_best(&model_2, 2).unwrap();
+        // A run killed here goes on from the checkpoint of step 1, and needs its best.
+        store.restore_best(&model_2, 1).unwrap();
+        assert!(model_2.weights().unwrap() == model_1.weights().unwrap());
+        progress_2.evaluations = vec![best(1, 2.0), best(2, 1.0)];
+        store.save(&after(2).0, &optimizer_2, &progress_2).unwrap();
+        assert!(store.restore_best(&model_2, 1).is_err());
+        store.restore_best(&model_2, 2).unwrap();
+        assert!(model_2.weights().unwrap() == after(2).0.weights().unwrap());
+    }
+}

@@ -1,0 +1,115 @@
+//! How well a model foretells posts that it has not seen.
+//!
+//! Each post stands alone between two `<|endoftext|>`, as it is when the bot
+//! writes one, so that no post is helped by its neighbour.
+
+use super::{
+    TrainError,
+    model::{Mode, Model},
+};
+
+/// Tokens of one batch, padding included: what a step of the original holds.
+const BATCH_TOKENS: usize = 1024;
+
+/// Mean cross-entropy of the posts' tokens, nats a token: each post `(T)` with
+/// its two boundaries, T at least 2. `None` where `stop` says so on the way.
+///
+/// # Errors
+/// Where a post is longer than the model's positions.
+pub fn held_out_loss(
+    model: &Model,
+    posts: &[Vec<u32>],
+    stop: impl Fn() -> bool,
+) -> Result<Option<f64>, TrainError> {
+    // Posts of about one length make batches with little padding.
+    let mut order: Vec<&[u32]> = posts.iter().map(Vec::as_slice).filter(|post| post.len() > 1).collect();
+    order.sort_by_key(|post| post.len());
+    let (mut nats, mut tokens) = (0.0, 0);
+    let mut rest = order.as_slice();
+    while let Some(shortest) = rest.first() {
+        if stop() {
+            return Ok(None);
+        }
+        // Lengths ascend, so the last of a batch is its longest.
+        let fits =
+            |&count: &usize| rest.get(count - 1).is_some_and(|post| count * post.len() <= BATCH_TOKENS);
+        let count = (1..=BATCH_TOKENS / shortest.len().max(1)).take_while(fits).last().unwrap_or(1);
+        let (batch, after) = rest.split_at(count);
+        rest = after;
+        let (ids, labels, length) = padded(batch);
+        let labelled = labels.iter().flatten().count();
+        let loss = model.loss_masked(&ids, &labels, length, Mode::Evaluate)?.to_scalar::<f32>()?;
+        nats += f64::from(loss) * labelled as f64;
+        tokens += labelled;
+    }
+    Ok(Some(nats / tokens.max(1) as f64))
+}
+
+/// Ids (B T), labels (B T) and T: each post filled up to the longest by its own
+/// last token, which nothing before it sees and no label asks for.
+fn padded(posts: &[&[u32]]) -> (Vec<u32>, Vec<Option<u32>>, usize) {
+    let length = posts.iter().map(|post| post.len()).max().unwrap_or(0);
+    let (mut ids, mut labels) = (Vec::new(), Vec::new());
+    for post in posts {
+        let last = post.last().copied().unwrap_or(0);
+        ids.extend(post.iter().copied().chain(std::iter::repeat(last)).take(length));
+        let next = post.iter().skip(1).map(|&id| Some(id));
+        labels.extend(next.chain(std::iter::repeat(None)).take(length));
+    }
+    (ids, labels, length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{gpt2::Config, train::scratch};
+
+    fn model() -> Model {
+        let config = Config {
+            vocab_size: 40,
+            n_positions: 64,
+            n_embd: 16,
+            n_layer: 2,
+            n_head: 2,
+            n_inner: 64,
+            layer_norm_epsilon: 1e-5,
+            embd_pdrop: 0.1,
+            attn_pdrop: 0.1,
+            resid_pdrop: 0.1,
+            eos_token_id: 0,
+        };
+        let mut weights = scratch::weights(&config, 5);
+        // As they are made, all logits are next to 0 and any loss is ln 40.
+        weights.values_mut().for_each(|tensor| tensor.data.iter_mut().for_each(|x| *x *= 4.0));
+        Model::new(config, &weights).unwrap()
+    }
+
+    #[test]
+    fn padding_and_batches_do_not_change_the_mean() {
+        let model = model();
+        let posts: Vec<Vec<u32>> =
+            (2..60u32).map(|n| (0..n % 31 + 2).map(|i| (i * 7 + n * 3) % 40).collect()).collect();
+        let (mut nats, mut tokens) = (0.0, 0);
+        for post in &posts {
+            let loss = model.loss(post, post.len(), Mode::Evaluate).unwrap().to_scalar::<f32>().unwrap();
+            nats += f64::from(loss) * (post.len() - 1) as f64;
+            tokens += post.len() - 1;
+        }
+        let ours = held_out_loss(&model, &posts, || false).unwrap().unwrap();
+        assert!((ours - nats / f64::from(tokens as u32)).abs() < 1e-5, "{ours} {}", nats / tokens as f64);
+        assert!((ours - 40f64.ln()).abs() > 0.01, "{ours} is what any model has");
+    }
+
+    #[test]
+    fn it_stops_when_told() {
+        assert_eq!(held_out_loss(&model(), &[vec![0, 1, 0]], || true).unwrap(), None);
+    }
+
+    #[test]
+    fn a_batch_is_as_wide_as_its_longest_post() {
+        let (ids, labels, length) = padded(&[&[0, 5, 0], &[0, 6, 7, 0]]);
+        assert_eq!((length, ids), (4, vec![0, 5, 0, 0, 0, 6, 7, 0]));
+        assert_eq!(labels[..4], [Some(5), Some(0), None, None]);
+        assert_eq!(labels[4..], [Some(6), Some(7), Some(0), None]);
+    }
+}

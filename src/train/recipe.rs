@@ -1,0 +1,174 @@
+//! The two recipes: what the original did, and what differs where we know better.
+//!
+//! Figures that both share (four epochs, learning rate, AdamW, clip, cosine) are
+//! the defaults of the settings; here stands what tells the recipes apart.
+
+use serde::{Deserialize, Serialize};
+
+use crate::tweets::Order;
+
+/// Which posts, in what order, and when to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recipe {
+    /// The original, to the letter.
+    Classic,
+    /// The original, with [`DIFFERENCES`].
+    #[default]
+    Modern,
+}
+
+/// Which tokens the loss is the mean of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossOver {
+    /// Every token of a block but its first, whatever post it belongs to.
+    #[default]
+    All,
+    /// Not a post's first token, which the model would guess from the post before.
+    WithinPosts,
+}
+
+/// One thing in which the recipes differ, for people to read.
+#[derive(Debug, Clone, Copy)]
+pub struct Difference {
+    pub modern: &'static str,
+    pub classic: &'static str,
+}
+
+/// Everything in which the recipes differ.
+pub const DIFFERENCES: &[Difference] = &[
+    Difference {
+        modern: "5% of each account's posts are held out before the epochs are made, and the bot is measured on them along the way",
+        classic: "no post is held out",
+    },
+    Difference {
+        modern: "the weights of the best measurement are kept, and training ends when it has got worse",
+        classic: "the last weights are kept",
+    },
+    Difference {
+        modern: "a post that says the same as one before it is dropped",
+        classic: "duplicates are kept",
+    },
+    Difference {
+        modern: "posts of several accounts are shuffled together",
+        classic: "in each epoch one account follows the other",
+    },
+    Difference {
+        modern: "posts can be chosen by date, language, length, and whether they are replies",
+        classic: "all posts that are no retweets and not short are used",
+    },
+    Difference {
+        modern: "dropout is the base's own (GPT-2's: 0.1)",
+        classic: "dropout is 0.1 whatever the base says",
+    },
+];
+
+/// The share of posts that [`Recipe::Modern`] holds out.
+const HELD_OUT: f64 = 0.05;
+/// GPT-2's dropout, and the original's.
+const CLASSIC_DROPOUT: f32 = 0.1;
+
+impl Recipe {
+    pub const NAMES: [&str; 2] = ["classic", "modern"];
+
+    /// By its name on the command line.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "classic" => Some(Self::Classic),
+            "modern" => Some(Self::Modern),
+            _ => None,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Modern => "modern",
+        }
+    }
+
+    /// The share (0 to 1) of each account's posts that is held out.
+    pub fn held_out(self) -> f64 {
+        match self {
+            Self::Classic => 0.0,
+            Self::Modern => HELD_OUT,
+        }
+    }
+
+    pub fn drops_duplicates(self) -> bool {
+        self == Self::Modern
+    }
+
+    pub fn order(self) -> Order {
+        match self {
+            Self::Classic => Order::ByAccount,
+            Self::Modern => Order::Interleaved,
+        }
+    }
+
+    /// The dropout to train with; `None`: the base's own.
+    pub fn dropout(self) -> Option<f32> {
+        (self == Self::Classic).then_some(CLASSIC_DROPOUT)
+    }
+
+    /// The paragraph of `train --help`.
+    pub fn help() -> String {
+        let mut text = String::from(
+            "Recipes:\n  `classic` does what the original did, to the letter. `modern` differs from it:\n",
+        );
+        for Difference { modern, classic } in DIFFERENCES {
+            text.push_str(&format!("  - {modern} (classic: {classic})\n"));
+        }
+        text
+    }
+}
+
+impl LossOver {
+    pub const NAMES: [&str; 2] = ["all", "within-posts"];
+
+    /// By its name on the command line.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "all" => Some(Self::All),
+            "within-posts" => Some(Self::WithinPosts),
+            _ => None,
+        }
+    }
+
+    /// Takes the labels out that are not to be learnt. ids, labels: (T), where
+    /// `eos` stands between posts.
+    pub fn mask(self, ids: &[u32], labels: &mut [Option<u32>], eos: u32) {
+        if self == Self::WithinPosts {
+            for (label, _) in labels.iter_mut().zip(ids).filter(|&(_, &id)| id == eos) {
+                *label = None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_to_recipes_and_back() {
+        for name in Recipe::NAMES {
+            assert_eq!(Recipe::from_name(name).unwrap().name(), name);
+        }
+        assert!(LossOver::NAMES.iter().all(|name| LossOver::from_name(name).is_some()));
+        assert_eq!(Recipe::from_name("best"), None);
+    }
+
+    #[test]
+    fn within_posts_the_token_after_a_boundary_is_no_label() {
+        let ids = [0, 7, 8, 0, 9, 5];
+        let labels = [Some(7), Some(8), Some(0), Some(9), Some(5), None];
+        let mut all = labels;
+        LossOver::All.mask(&ids, &mut all, 0);
+        assert_eq!(all, labels);
+        let mut within = labels;
+        LossOver::WithinPosts.mask(&ids, &mut within, 0);
+        assert_eq!(within, [None, Some(8), Some(0), None, Some(5), None]);
+    }
+}

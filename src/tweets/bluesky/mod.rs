@@ -1,0 +1,212 @@
+//! Bluesky: an account's records, from a repository export ([`car`]) or from
+//! the answers of `com.atproto.repo.listRecords` ([`list`]).
+//!
+//! Posts are `app.bsky.feed.post`; a repost is a record of its own collection
+//! and is counted as a retweet; the profile record has the display name. The
+//! handle stands in neither source, for it belongs to the directory: a file
+//! named after it gives it, else the account's DID stands for it.
+
+pub mod car;
+pub mod list;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::html::is_shown_address;
+use super::post::{Archive, Post};
+
+const POST: &str = "app.bsky.feed.post";
+const REPOST: &str = "app.bsky.feed.repost";
+const PROFILE: &str = "app.bsky.actor.profile";
+
+const LINK: &str = "app.bsky.richtext.facet#link";
+
+/// What Bluesky's app and its API call a file: no handle.
+const USUAL_NAMES: [&str; 5] =
+    ["repo", "posts", "listRecords", "com.atproto.sync.getRepo", "com.atproto.repo.listRecords"];
+
+/// What is read of a post's record, which is the same in CBOR and in JSON.
+#[derive(Deserialize)]
+struct PostRecord {
+    text: String,
+    #[serde(rename = "createdAt", default)]
+    created_at: Option<String>,
+    #[serde(default)]
+    langs: Option<Vec<String>>,
+    #[serde(default)]
+    facets: Option<Vec<Facet>>,
+    #[serde(default)]
+    reply: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct RepostRecord {
+    #[serde(rename = "createdAt", default)]
+    created_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ProfileRecord {
+    #[serde(rename = "displayName", default)]
+    display_name: Option<String>,
+}
+
+/// What a stretch of the text is, beside text.
+#[derive(Deserialize)]
+struct Facet {
+    index: ByteRange,
+    #[serde(default)]
+    features: Vec<Feature>,
+}
+
+/// Bytes of the text's UTF-8.
+#[derive(Deserialize)]
+struct ByteRange {
+    #[serde(rename = "byteStart")]
+    start: u64,
+    #[serde(rename = "byteEnd")]
+    end: u64,
+}
+
+#[derive(Deserialize)]
+struct Feature {
+    #[serde(rename = "$type", default)]
+    kind: String,
+    #[serde(default)]
+    uri: Option<String>,
+}
+
+impl PostRecord {
+    fn into_post(self, id: String) -> Post {
+        Post {
+            created_at: self.created_at,
+            langs: self.langs.unwrap_or_default(),
+            in_reply_to: self.reply.is_some(),
+            id: Some(id),
+            ..Post::from_text(without_links(&self.text, &self.facets.unwrap_or_default()))
+        }
+    }
+}
+
+impl RepostRecord {
+    fn into_post(self, id: String) -> Post {
+        Post { is_retweet: true, created_at: self.created_at, id: Some(id), ..Post::default() }
+    }
+}
+
+/// The text without what its facets mark as a link's address: apps shorten it
+/// beyond what the cleaning knows. A link on words keeps the words. A facet
+/// that points outside of the text, into a character or into one before it
+/// says nothing, as the protocol has it.
+fn without_links(text: &str, facets: &[Facet]) -> String {
+    let mut cuts: Vec<(usize, usize)> = facets.iter().filter_map(|facet| link_range(text, facet)).collect();
+    cuts.sort_unstable();
+    let mut kept = String::with_capacity(text.len());
+    let mut done = 0;
+    for (start, end) in cuts {
+        if start >= done {
+            kept.push_str(&text[done..start]);
+            done = end;
+        }
+    }
+    kept.push_str(&text[done..]);
+    kept
+}
+
+/// Where the address of a facet's link stands, if it is shown as one.
+fn link_range(text: &str, facet: &Facet) -> Option<(usize, usize)> {
+    let start = usize::try_from(facet.index.start).ok()?;
+    let end = usize::try_from(facet.index.end).ok()?;
+    let shown = text.get(start..end).filter(|shown| !shown.is_empty())?;
+    let addresses = facet.features.iter().filter(|feature| feature.kind == LINK);
+    let mut addresses = addresses.filter_map(|feature| feature.uri.as_deref());
+    let single = !shown.contains(char::is_whitespace);
+    let domain = single && shown.split_once('.').is_some_and(|(_, rest)| !rest.is_empty());
+    addresses.any(|address| domain || is_shown_address(shown, address)).then_some((start, end))
+}
+
+/// The account: `stem` as its handle where the file seems to be named after it.
+fn account(stem: &str, did: Option<&str>, display_name: Option<String>, posts: Vec<Post>) -> Archive {
+    let usual = USUAL_NAMES.iter().any(|name| stem.eq_ignore_ascii_case(name)) || stem.starts_with("did");
+    let handle = match did {
+        Some(did) if usual => did,
+        _ => stem.trim_start_matches('@'),
+    };
+    let name = display_name.filter(|name| !name.trim().is_empty());
+    Archive { handle: handle.to_owned(), name: name.unwrap_or_else(|| handle.to_owned()), posts }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::clean::clean;
+    use super::*;
+
+    fn facet(start: usize, end: usize, uri: &str) -> Facet {
+        let kind = LINK.to_owned();
+        let features = vec![Feature { kind, uri: Some(uri.to_owned()) }];
+        Facet { index: ByteRange { start: start as u64, end: end as u64 }, features }
+    }
+
+    /// A facet on the only place where `shown` stands.
+    fn on(text: &str, shown: &str, uri: &str) -> Facet {
+        let start = text.find(shown).unwrap();
+        facet(start, start + shown.len(), uri)
+    }
+
+    #[test]
+    fn links_are_cut_by_bytes_and_words_stay() {
+        let text = "Grüße 🌊 lights.example/log/18... und mehr";
+        let link = on(text, "lights.example/log/18...", "https://lights.example/log/1871/04");
+        assert_eq!(clean(&without_links(text, &[link])), "Grüße 🌊 und mehr");
+        let text = "read the log or here, at lights.example";
+        let links = [
+            on(text, "lights.example", "https://lights.example/"),
+            on(text, "the log", "https://lights.example/log"),
+            on(text, "here", "https://lights.example/log"),
+        ];
+        assert_eq!(without_links(text, &links), "read the log or here, at ");
+    }
+
+    #[test]
+    fn mentions_and_tags_are_no_links() {
+        let text = "@gull.example #fog";
+        let mut mention = on(text, "@gull.example", "did:plc:x");
+        mention.features[0].kind = "app.bsky.richtext.facet#mention".to_owned();
+        assert_eq!(without_links(text, &[mention]), text);
+    }
+
+    #[test]
+    fn facets_that_point_nowhere_say_nothing() {
+        let text = "ü a.example";
+        let nowhere = [
+            facet(1, 11, "https://a.example"),
+            facet(3, 99, "https://a.example"),
+            facet(9, 3, "https://a.example"),
+            facet(3, 3, "https://a.example"),
+        ];
+        assert_eq!(without_links(text, &nowhere), text);
+        let twice = [facet(3, 12, "https://a.example"), facet(5, 12, "https://a.example")];
+        assert_eq!(without_links(text, &twice), "ü ");
+    }
+
+    #[test]
+    fn a_file_named_after_the_account_gives_its_handle() {
+        let handle = |stem: &str, did: Option<&str>| account(stem, did, None, Vec::new()).handle;
+        assert_eq!(handle("keeper.sea.example", Some("did:plc:x")), "keeper.sea.example");
+        assert_eq!(handle("repo", Some("did:plc:x")), "did:plc:x");
+        assert_eq!(handle("did_plc_x", Some("did:plc:x")), "did:plc:x");
+        assert_eq!(handle("repo", None), "repo");
+        assert_eq!(account("repo", None, Some("The Keeper".into()), Vec::new()).name, "The Keeper");
+    }
+
+    proptest! {
+        #[test]
+        fn any_facets_leave_text(text in "[aü🌊. ]{0,20}", ranges in prop::collection::vec((0u64..40, 0u64..40), 0..6)) {
+            let facets: Vec<Facet> =
+                ranges.into_iter().map(|(s, e)| facet(s as usize, e as usize, "https://a.example")).collect();
+            prop_assert!(without_links(&text, &facets).len() <= text.len());
+        }
+    }
+}

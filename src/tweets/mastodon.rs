@@ -1,0 +1,349 @@
+//! A Mastodon archive: `outbox.json` with all that an account sent, and
+//! `actor.json` with its names, in a `.tar.gz`, a `.zip` or an unpacked folder.
+//!
+//! The outbox holds posts for followers and for single people too. Only what is
+//! addressed to the public is read; the rest is as good as absent, and in no
+//! count. A boost (`Announce`) is what X calls a retweet. A content warning
+//! (`summary`) is a label on the post, not part of it: the post is taken
+//! without it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::error::{Place, ReadError, utf8};
+use super::file_tree::FileTree;
+use super::html;
+use super::post::{Archive, Post};
+
+/// What [`read`] looks for, as errors name it.
+pub const LOOKED_FOR: &str = "outbox.json";
+
+const ACTOR: &str = "actor.json";
+
+/// The names of everybody, in full and as JSON-LD shortens it.
+const PUBLIC: [&str; 3] = ["https://www.w3.org/ns/activitystreams#Public", "as:Public", "Public"];
+
+/// The kinds of object that are posts: a question is a post with a poll.
+const POSTS: [&str; 3] = ["Note", "Question", "Article"];
+
+#[derive(Deserialize)]
+struct Outbox {
+    #[serde(rename = "orderedItems", default)]
+    items: Option<Vec<Activity>>,
+}
+
+#[derive(Deserialize)]
+struct Activity {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    published: Option<String>,
+    #[serde(default, deserialize_with = "one_or_many")]
+    to: Vec<String>,
+    #[serde(default, deserialize_with = "one_or_many")]
+    cc: Vec<String>,
+    /// A post, or of a boost the address of one.
+    #[serde(default)]
+    object: Value,
+}
+
+#[derive(Deserialize)]
+struct Note {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    published: Option<String>,
+    #[serde(default, deserialize_with = "one_or_many")]
+    to: Vec<String>,
+    #[serde(default, deserialize_with = "one_or_many")]
+    cc: Vec<String>,
+    #[serde(rename = "inReplyTo", default)]
+    in_reply_to: Value,
+    #[serde(default)]
+    content: Option<String>,
+    /// Language tag -> the content in it.
+    #[serde(rename = "contentMap", default)]
+    content_map: Option<BTreeMap<String, Option<String>>>,
+}
+
+#[derive(Deserialize)]
+struct Actor {
+    #[serde(rename = "preferredUsername", default)]
+    username: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
+}
+
+/// A list, or its one entry by itself, as JSON-LD allows; other things in it are passed over.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let text = |value: Value| match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    };
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Array(entries) => entries.into_iter().filter_map(text).collect(),
+        one => text(one).into_iter().collect(),
+    })
+}
+
+/// Whether the tree looks like a Mastodon archive.
+pub fn is_mastodon(tree: &dyn FileTree) -> bool {
+    find(&tree.names(), LOOKED_FOR).is_some()
+}
+
+/// Whether an entry of that name is ever read: the rest are pictures and films.
+pub fn is_wanted(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or_default();
+    (file == LOOKED_FOR || file == ACTOR) && name.matches('/').count() <= 1
+}
+
+/// Reads the archive. `stem` stands in for names that `actor.json` lacks.
+///
+/// # Errors
+/// No outbox, or files that are damaged, not UTF-8 or not what they should hold.
+pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
+    let label = tree.label().to_owned();
+    let names = tree.names();
+    let Some(outbox) = find(&names, LOOKED_FOR) else {
+        return Err(ReadError::NoPostsFile { place: Place::file(&label), looked_for: LOOKED_FOR });
+    };
+    let posts = posts(&tree.read(outbox)?, || Place::entry(&label, outbox))?;
+    let mut archive = Archive::named_after_file(stem, posts);
+    if let Some(actor) = find(&names, ACTOR) {
+        let bytes = tree.read(actor)?;
+        let place = || Place::entry(&label, actor);
+        let actor: Actor = serde_json::from_str(utf8(&bytes, place)?)
+            .map_err(|error| ReadError::json(place(), &error, 0))?;
+        let filled = |name: Option<String>| name.filter(|name| !name.trim().is_empty());
+        if let Some(username) = filled(actor.username) {
+            archive.name.clone_from(&username);
+            archive.handle = username;
+        }
+        archive.name = filled(actor.name).unwrap_or(archive.name);
+    }
+    Ok(archive)
+}
+
+/// Reads an `outbox.json` that lies by itself.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_outbox(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
+    Ok(Archive::named_after_file(stem, posts(bytes, || Place::file(label))?))
+}
+
+/// The entry of that file name that lies nearest the top, at most one folder down.
+fn find<'a>(names: &'a [String], file: &str) -> Option<&'a String> {
+    names
+        .iter()
+        .filter(|name| is_wanted(name) && name.rsplit('/').next() == Some(file))
+        .min_by_key(|name| (name.matches('/').count(), name.as_str()))
+}
+
+/// The public posts and boosts of an outbox's bytes, in its order.
+fn posts(bytes: &[u8], place: impl Fn() -> Place) -> Result<Vec<Post>, ReadError> {
+    let outbox: Outbox =
+        serde_json::from_str(utf8(bytes, &place)?).map_err(|error| ReadError::json(place(), &error, 0))?;
+    let Some(items) = outbox.items else {
+        return Err(ReadError::NoPostsFile { place: place(), looked_for: "a list `orderedItems`" });
+    };
+    let mut posts = Vec::new();
+    for (index, activity) in items.into_iter().enumerate() {
+        match activity.kind.as_str() {
+            "Announce" if is_public(&activity.to, &activity.cc) => {
+                posts.push(Post { is_retweet: true, created_at: activity.published, ..Post::default() })
+            }
+            "Create" if POSTS.iter().any(|kind| activity.object["type"] == *kind) => {
+                let note: Note =
+                    serde_json::from_value(activity.object).map_err(|error| ReadError::Record {
+                        place: place(),
+                        record: format!("post {}", index + 1),
+                        problem: ReadError::shape(&error),
+                    })?;
+                // The post's own addresses count; only where it has none, those of its sending.
+                let own = !(note.to.is_empty() && note.cc.is_empty());
+                let public =
+                    if own { is_public(&note.to, &note.cc) } else { is_public(&activity.to, &activity.cc) };
+                if public {
+                    posts.push(post(note, activity.published));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(posts)
+}
+
+fn is_public(to: &[String], cc: &[String]) -> bool {
+    to.iter().chain(cc).any(|address| PUBLIC.contains(&address.as_str()))
+}
+
+fn post(note: Note, sent: Option<String>) -> Post {
+    let mut by_language = note.content_map.unwrap_or_default();
+    let langs: Vec<String> = by_language.keys().cloned().collect();
+    let content =
+        note.content.or_else(|| by_language.values_mut().find_map(Option::take)).unwrap_or_default();
+    Post {
+        created_at: note.published.or(sent),
+        langs,
+        in_reply_to: !note.in_reply_to.is_null(),
+        id: note.id,
+        ..Post::from_text(html::to_text(&content))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::file_tree::MemoryTree;
+    use super::*;
+
+    const EVERYBODY: &str = PUBLIC[0];
+    const FOLLOWERS: &str = "https://sea.example/users/keeper/followers";
+
+    fn create(content: &str, to: Value, cc: Value) -> Value {
+        json!({"type": "Create", "published": "2023-04-05T06:07:08Z", "to": to, "cc": cc, "object": {
+            "type": "Note", "id": "https://sea.example/1", "summary": null, "inReplyTo": null,
+            "published": "2023-04-05T06:07:08Z", "to": to, "cc": cc, "content": content,
+            "contentMap": {"en": content}, "attachment": [], "tag": []}})
+    }
+
+    fn outbox(items: Vec<Value>) -> Vec<u8> {
+        json!({"@context": "https://www.w3.org/ns/activitystreams", "id": "outbox.json",
+            "type": "OrderedCollection", "totalItems": items.len(), "orderedItems": items})
+        .to_string()
+        .into_bytes()
+    }
+
+    fn tree(files: Vec<(&str, Vec<u8>)>) -> MemoryTree {
+        let files = files.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect();
+        MemoryTree { label: "a.tar.gz".to_owned(), files }
+    }
+
+    fn texts(items: Vec<Value>) -> Vec<String> {
+        let archive = read(&mut tree(vec![("outbox.json", outbox(items))]), "stem").unwrap();
+        archive.posts.into_iter().map(|post| post.text).collect()
+    }
+
+    #[test]
+    fn only_public_posts_are_read() {
+        let items = vec![
+            create("<p>to all</p>", json!([EVERYBODY]), json!([FOLLOWERS])),
+            create("<p>unlisted</p>", json!([FOLLOWERS]), json!([EVERYBODY])),
+            create("<p>to followers</p>", json!([FOLLOWERS]), json!([])),
+            create("<p>to one person</p>", json!(["https://sea.example/users/gull"]), json!([])),
+            create("<p>to nobody</p>", json!([]), json!([])),
+            create("<p>short form</p>", json!("as:Public"), json!(null)),
+        ];
+        assert_eq!(texts(items), ["to all", "unlisted", "short form"]);
+    }
+
+    #[test]
+    fn the_posts_own_addresses_decide() {
+        let mut narrower = create("<p>narrower</p>", json!([EVERYBODY]), json!([]));
+        narrower["object"]["to"] = json!([FOLLOWERS]);
+        let mut without = create("<p>without</p>", json!([EVERYBODY]), json!([]));
+        without["object"].as_object_mut().unwrap().retain(|key, _| key != "to" && key != "cc");
+        assert_eq!(texts(vec![narrower, without]), ["without"]);
+    }
+
+    #[test]
+    fn boosts_are_retweets_and_other_activities_are_nothing() {
+        let items = vec![
+            json!({"type": "Announce", "published": "2023-01-01T00:00:00Z", "to": [EVERYBODY], "object": "https://x.example/1"}),
+            json!({"type": "Announce", "to": [FOLLOWERS], "object": "https://x.example/2"}),
+            json!({"type": "Delete", "to": [EVERYBODY], "object": "https://x.example/1"}),
+            json!({"type": "Create", "to": [EVERYBODY], "object": {"type": "ChatMessage", "content": "hi", "to": [EVERYBODY]}}),
+            json!({"type": "Create", "to": [EVERYBODY], "object": "https://x.example/3"}),
+        ];
+        let archive = read(&mut tree(vec![("outbox.json", outbox(items))]), "stem").unwrap();
+        assert_eq!(archive.posts.len(), 1);
+        assert!(archive.posts[0].is_retweet && archive.posts[0].text.is_empty());
+        assert_eq!(archive.posts[0].created_at.as_deref(), Some("2023-01-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn a_post_carries_date_language_reply_and_no_warning() {
+        let mut item = create("<p>Nebel &amp; <br>Licht</p>", json!([EVERYBODY]), json!([]));
+        item["object"]["contentMap"] = json!({"de": "x"});
+        item["object"]["inReplyTo"] = json!("https://sea.example/0");
+        item["object"]["summary"] = json!("weather");
+        item["object"]["sensitive"] = json!(true);
+        let archive = read(&mut tree(vec![("outbox.json", outbox(vec![item]))]), "stem").unwrap();
+        let expected = Post {
+            text: "Nebel &\nLicht".to_owned(),
+            is_retweet: false,
+            created_at: Some("2023-04-05T06:07:08Z".to_owned()),
+            langs: vec!["de".to_owned()],
+            in_reply_to: true,
+            id: Some("https://sea.example/1".to_owned()),
+        };
+        assert_eq!(archive.posts, [expected]);
+    }
+
+    #[test]
+    fn content_may_stand_in_its_map_alone() {
+        let mut item = create("", json!([EVERYBODY]), json!([]));
+        item["object"]["content"] = json!(null);
+        item["object"]["contentMap"] = json!({"en": null, "fr": "<p>la lampe</p>"});
+        assert_eq!(texts(vec![item]), ["la lampe"]);
+    }
+
+    #[test]
+    fn the_actor_gives_both_names() {
+        let posts = outbox(vec![create("x", json!([EVERYBODY]), json!([]))]);
+        let actor = json!({"type": "Person", "preferredUsername": "keeper", "name": "The Keeper 🏮"});
+        for folder in ["", "archive-2024/"] {
+            let (outbox_name, actor_name) = (format!("{folder}outbox.json"), format!("{folder}actor.json"));
+            let mut files =
+                tree(vec![(&outbox_name, posts.clone()), (&actor_name, actor.to_string().into_bytes())]);
+            assert!(is_mastodon(&files));
+            let archive = read(&mut files, "stem").unwrap();
+            assert_eq!((archive.handle.as_str(), archive.name.as_str()), ("keeper", "The Keeper 🏮"));
+        }
+        let nameless = json!({"preferredUsername": "keeper", "name": ""}).to_string().into_bytes();
+        let archive =
+            read(&mut tree(vec![("outbox.json", posts.clone()), ("actor.json", nameless)]), "stem").unwrap();
+        assert_eq!((archive.handle.as_str(), archive.name.as_str()), ("keeper", "keeper"));
+        assert_eq!(read_outbox("outbox.json", "stem", &posts).unwrap().handle, "stem");
+    }
+
+    #[test]
+    fn each_bad_outbox_has_its_own_line() {
+        let error = |bytes: &[u8]| {
+            read(&mut tree(vec![("outbox.json", bytes.to_vec())]), "s").unwrap_err().to_string()
+        };
+        assert_eq!(
+            error(b"{\"orderedItems\": [{"),
+            "a.tar.gz: outbox.json: line 1, column 19: the JSON ends early; the file is cut short, copy or download it again"
+        );
+        assert_eq!(error(b"{}"), "a.tar.gz: outbox.json: no posts in it; looked for a list `orderedItems`");
+        assert_eq!(
+            error(b"{\"orderedItems\": \"\xff\"}"),
+            "a.tar.gz: outbox.json: is not UTF-8 text (byte 18 of the file); save it as UTF-8"
+        );
+        let mut item = create("x", json!([EVERYBODY]), json!([]));
+        item["object"]["content"] = json!(["secret words"]);
+        let error = error(&outbox(vec![item]));
+        assert!(error.starts_with("a.tar.gz: outbox.json: post 1: ") && !error.contains("secret"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _ = read_outbox("outbox.json", "a", &bytes);
+        }
+
+        #[test]
+        fn any_mutation_is_read_or_refused(at: prop::sample::Index, byte: u8) {
+            let mut bytes = outbox(vec![create("<p>a b c</p>", json!([EVERYBODY]), json!([]))]);
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            let _ = read_outbox("outbox.json", "a", &bytes);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! `--recipe classic` is the original, to the letter; `modern` names every
+//! difference.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use huggingtweets::{
+    train::recipe::DIFFERENCES,
+    tweets::{Cleaned, Order, open, training_text},
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::support::{arg, failure, json, stdout};
+
+const SEPARATOR: &str = "<|endoftext|>";
+
+/// An account of constructed posts, among them what the original cleans, counts
+/// as a retweet or as short, and keeps twice.
+fn archive(home: &Path, name: &str, posts: usize) -> std::path::PathBuf {
+    let mut texts = vec![
+        "RT @somebody: what a fine lamp this is".to_owned(),
+        "good night".to_owned(),
+        "night @gull".to_owned(),
+        "Salt &amp; pepper &lt;here&gt; and   more https://t.co/abc".to_owned(),
+        "Said once and then said twice".to_owned(),
+        "Said once and then said twice".to_owned(),
+    ];
+    texts.extend((0..posts).map(|i| format!("{name} saw the boat number {i} go by at {} o'clock.", i % 24)));
+    let path = home.join(format!("{name}.jsonl"));
+    fs::write(&path, texts.iter().map(|t| format!("{}\n", json!({ "text": t }))).collect::<String>())
+        .unwrap();
+    path
+}
+
+/// What of the original's rules is kept of those posts, in their order.
+fn kept(name: &str, posts: usize) -> Vec<String> {
+    let mut kept: Vec<String> = [
+        "night @gull",
+        "Salt & pepper <here> and more",
+        "Said once and then said twice",
+        "Said once and then said twice",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    kept.extend((0..posts).map(|i| format!("{name} saw the boat number {i} go by at {} o'clock.", i % 24)));
+    kept
+}
+
+fn tally(posts: &[&str]) -> BTreeMap<String, usize> {
+    let mut tally = BTreeMap::new();
+    posts.iter().for_each(|post| *tally.entry((*post).to_owned()).or_default() += 1);
+    tally
+}
+
+/// The command's words for a run of two steps.
+fn train<'a>(archives: &[&'a str], out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let small = "--base scratch --vocab-size 300 --layers 1 --channels 16 --heads 1 --max-steps 2 --json";
+    let mut words = vec!["train", "--out", arg(out)];
+    words.extend(small.split(' '));
+    words.extend(archives);
+    words.extend(more);
+    words
+}
+
+fn run_config(out: &Path) -> Value {
+    serde_json::from_slice(&fs::read(out.with_extension("run").join("config.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn the_text_and_the_settings_are_the_documents() {
+    let home = tempfile::tempdir().unwrap();
+    let path = archive(home.path(), "ann", 200);
+    let account = Cleaned::from_archive(&open::read(&path).unwrap());
+    assert_eq!(account.kept, kept("ann", 200));
+    assert_eq!((account.tweets_downloaded, account.retweets, account.short_tweets), (206, 1, 1));
+
+    // `<|endoftext|>`, then four times all posts in a fresh shuffle, each ended.
+    let text = training_text(std::slice::from_ref(&account), 4, Order::ByAccount, 9);
+    let body = text.strip_prefix(SEPARATOR).unwrap().strip_suffix(SEPARATOR).unwrap();
+    let posts: Vec<&str> = body.split(SEPARATOR).collect();
+    assert_eq!(posts.len(), 4 * 204);
+    let all: Vec<&str> = account.kept.iter().map(String::as_str).collect();
+    let epochs: Vec<&[&str]> = posts.chunks(204).collect();
+    for (i, epoch) in epochs.iter().enumerate() {
+        assert_eq!(tally(epoch), tally(&all), "epoch {i}");
+        assert!(
+            epochs[..i].iter().all(|other| other != epoch) && **epoch != *all,
+            "epoch {i} is not shuffled afresh"
+        );
+    }
+
+    // The command trains on that very text, in blocks of 1,024 that do not overlap.
+    let out = home.path().join("bot");
+    let report =
+        json(&train(&[arg(&path)], &out, &["--recipe", "classic", "--seed", "9", "--context", "1024"]), "");
+    let config = run_config(&out);
+    let digest: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(config["lineage"]["dataset"]["sha256"], digest);
+    assert_eq!(report["bot"]["provenance"]["train_tokens"], 2 * 1024);
+    let knobs = &config["hyper_parameters"];
+    for (key, value) in [
+        ("epochs", json!(4)),
+        ("learning_rate", json!(1.372e-4)),
+        ("batch", json!(1)),
+        ("accumulate", json!(1)),
+        ("context", json!(1024)),
+        ("optimizer", json!("AdamW")),
+        ("weight_decay", json!(0.0)),
+        ("schedule", json!("cosine to 0, no warm-up")),
+        ("clip", json!(1.0)),
+        ("held_out_share", json!(0.0)),
+        ("drop_duplicates", json!(false)),
+        ("interleave_accounts", json!(false)),
+        ("loss_over", json!("all")),
+        ("precision", json!("f32")),
+    ] {
+        assert_eq!(knobs[key], value, "{key}");
+    }
+    for (key, value) in [
+        ("beta_1", 0.9),
+        ("beta_2", 0.999),
+        ("epsilon", 1e-8),
+        ("embd_pdrop", 0.1),
+        ("attn_pdrop", 0.1),
+        ("resid_pdrop", 0.1),
+    ] {
+        assert_eq!(knobs[key].as_f64().unwrap() as f32, value as f32, "{key}");
+    }
+
+    // Generation: ten drafts unless told otherwise, and what the file tells others.
+    let drafts =
+        json(&["generate", "--model", arg(&out), "--prompt", "The", "--json", "--max-tokens", "20"], "");
+    assert_eq!(drafts["drafts"].as_array().unwrap().len(), 10);
+    let generation: Value =
+        serde_json::from_slice(&fs::read(out.join("generation_config.json")).unwrap()).unwrap();
+    for (key, value) in [
+        ("temperature", json!(1.0)),
+        ("top_k", json!(50)),
+        ("top_p", json!(0.95)),
+        ("min_length", json!(10)),
+        ("max_length", json!(160)),
+    ] {
+        assert_eq!(generation[key], value, "{key}");
+    }
+}
+
+#[test]
+fn several_archives_make_one_bot() {
+    let home = tempfile::tempdir().unwrap();
+    let (zoe, ann) = (archive(home.path(), "zoe", 60), archive(home.path(), "ann", 200));
+    let out = home.path().join("classic");
+    let report = json(&train(&[arg(&zoe), arg(&ann)], &out, &["--recipe", "classic"]), "");
+    assert_eq!(report["bot"]["name"], "zoe & ann");
+    assert_eq!(report["bot"]["handles"], json!(["zoe", "ann"]));
+    let config = run_config(&out);
+    assert_eq!(config["name"], "ann-zoe");
+    let accounts = [&zoe, &ann].map(|path| Cleaned::from_archive(&open::read(path).unwrap()));
+    let text = training_text(&accounts, 4, Order::ByAccount, 0);
+    let digest: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(config["lineage"]["dataset"]["sha256"], digest);
+    // In each epoch zoe comes first, with as many characters as ann has.
+    let whole: Vec<&str> = text.split(SEPARATOR).filter(|post| !post.is_empty()).collect();
+    let epoch = &whole[..whole.len() / 4];
+    let chars =
+        |posts: &[&str]| posts.iter().map(|post| post.chars().count() + SEPARATOR.len()).sum::<usize>();
+    let (first, second) = epoch.split_at(epoch.len() - accounts[1].kept.len());
+    assert!(chars(first).abs_diff(chars(second)) < 100, "{} {}", chars(first), chars(second));
+    assert!(
+        first.iter().all(|post| !post.starts_with("ann"))
+            && second.iter().all(|post| !post.starts_with("zoe"))
+    );
+
+    let out = home.path().join("modern");
+    let report = json(&train(&[arg(&zoe), arg(&ann)], &out, &[]), "");
+    let provenance = &report["bot"]["provenance"];
+    // Said twice by each: three of the four, and the two other posts that both have.
+    assert_eq!((&provenance["recipe"], &provenance["duplicates"]), (&json!("modern"), &json!(5)));
+    assert_eq!(provenance["held_out_posts"], 3 + 10);
+    let said = provenance["differences"].to_string();
+    for part in ["held out", "dropped", "shuffled together", "are kept"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_ne!(run_config(&out)["lineage"]["dataset"]["sha256"], json!(digest));
+}
+
+#[test]
+fn help_names_every_difference() {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let help = words(&stdout(&["train", "--help"], ""));
+    for difference in DIFFERENCES {
+        assert!(help.contains(&words(difference.modern)), "{}", difference.modern);
+        assert!(help.contains(&words(difference.classic)), "{}", difference.classic);
+    }
+}
+
+#[test]
+fn too_few_posts_are_all_trained_on_and_that_is_said() {
+    let home = tempfile::tempdir().unwrap();
+    let path = archive(home.path(), "ann", 130);
+    let out = home.path().join("bot");
+    let report = json(&train(&[arg(&path)], &out, &[]), "");
+    let provenance = &report["bot"]["provenance"];
+    assert_eq!(provenance["held_out_posts"], 0);
+    assert!(provenance["differences"].to_string().contains("too few"), "{provenance}");
+    let (code, message) = failure(
+        &train(&[arg(&path)], &home.path().join("x"), &["--recipe", "classic", "--eval-every", "2"]),
+        "",
+    );
+    assert!(code == 2 && message.contains("--eval-every"), "{message}");
+}

@@ -1,0 +1,269 @@
+//! Nothing lost: a run that is killed, stopped or refused room goes on and ends
+//! bit for bit where an unbroken one does.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{arg, failure, huggingtweets, stdout};
+
+/// Posts of our own with enough in them to hold some out.
+fn posts(folder: &Path) -> PathBuf {
+    let path = folder.join("keeper.jsonl");
+    let post = |i: usize| {
+        let (who, what) = (["gull", "cat", "boat", "storm"][i % 4], ["sang", "slept", "went by"][i % 3]);
+        format!("On night {i} the lamp burned well and the {who} {what} at {}.", i * 7 % 12)
+    };
+    let lines: String = (0..300).map(|i| format!("{}\n", json!({ "text": post(i) }))).collect();
+    fs::write(&path, lines).unwrap();
+    path
+}
+
+/// A run of many short steps.
+const SMALL: &str = "--base scratch --vocab-size 320 --layers 2 --channels 32 --heads 2 --context 24 \
+                     --batch 2 --epochs 2 --lr 1e-3 --seed 3 --eval-every 45 --patience 100 --save-every 7";
+
+fn train(posts: &Path, out: &Path) -> Vec<String> {
+    let mut words = vec!["train".to_owned(), arg(posts).to_owned(), "--out".to_owned(), arg(out).to_owned()];
+    words.extend(SMALL.split_whitespace().map(str::to_owned));
+    words
+}
+
+fn resume(out: &Path) -> Vec<String> {
+    vec!["train".to_owned(), "--resume".to_owned(), arg(&run_folder(out)).to_owned()]
+}
+
+fn run_folder(out: &Path) -> PathBuf {
+    out.with_extension("run")
+}
+
+fn strs(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
+}
+
+fn start(words: &[String]) -> Child {
+    huggingtweets().args(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Steps that the run's record has.
+fn recorded(out: &Path) -> usize {
+    let text = fs::read_to_string(run_folder(out).join("metrics.jsonl")).unwrap_or_default();
+    text.lines().count()
+}
+
+/// Waits for so many recorded steps; false where the process ended before.
+fn wait_for(child: &mut Child, out: &Path, steps: usize) -> bool {
+    let began = Instant::now();
+    loop {
+        if recorded(out) >= steps {
+            return child.try_wait().unwrap().is_none();
+        }
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        assert!(began.elapsed() < Duration::from_secs(120), "no step {steps} in sight");
+        sleep(Duration::from_millis(1));
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+/// What must not depend on how often a run was broken: weights, and the record
+/// but for its times.
+fn result(out: &Path) -> (Vec<u8>, Vec<Value>) {
+    let metrics = fs::read_to_string(run_folder(out).join("metrics.jsonl")).unwrap();
+    let metrics = metrics.lines().map(|line| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        let fields = line.as_object_mut().unwrap();
+        fields.retain(|key, _| key != "unix_s" && key != "tokens_per_s");
+        line
+    });
+    (fs::read(out.join("model.safetensors")).unwrap(), metrics.collect())
+}
+
+/// A bot of a run that nothing broke.
+fn unbroken(home: &Path, posts: &Path) -> (Vec<u8>, Vec<Value>) {
+    let out = home.join("unbroken");
+    stdout(&strs(&train(posts, &out)), "");
+    let left = fs::read_dir(run_folder(&out)).unwrap().map(|e| e.unwrap().file_name());
+    let left: Vec<String> = left.map(|name| name.to_string_lossy().into_owned()).collect();
+    assert!(!left.iter().any(|name| name.contains(".safetensors") || name == "command.json"), "{left:?}");
+    result(&out)
+}
+
+/// Numbers that differ from run to run, and are said where a test fails.
+struct Chance(u64);
+
+impl Chance {
+    fn new() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        Self(now.as_nanos() as u64 | 1)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+}
+
+#[test]
+fn killed_at_twenty_random_steps_it_ends_bit_for_bit_the_same() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    let expected = unbroken(home.path(), &posts);
+    let steps = expected.1.len();
+    let out = home.path().join("killed");
+    let mut chance = Chance::new();
+    let seed = chance.0;
+    let (mut kills, mut reached, mut words) = (0, 0, train(&posts, &out));
+    while kills < 20 {
+        let mut child = start(&words);
+        // What was recorded after the last checkpoint goes when the run goes on.
+        let from = reached / 7 * 7;
+        let until = (from + 1 + chance.below(10)).min(steps);
+        if wait_for(&mut child, &out, until) {
+            sleep(Duration::from_millis(chance.below(12) as u64));
+        }
+        child.kill().unwrap();
+        let status = child.wait().unwrap();
+        if status.success() {
+            break;
+        }
+        assert!(status.code().is_none(), "seed {seed}: it failed by itself after {reached} steps");
+        kills += 1;
+        reached = recorded(&out);
+        words = resume(&out);
+    }
+    assert!(kills >= 20, "seed {seed}: {steps} steps are over after {kills} kills");
+    stdout(&strs(&words), "");
+    let found = result(&out);
+    assert!(found.0 == expected.0, "seed {seed}: other weights");
+    assert_eq!(found.1, expected.1, "seed {seed}");
+}
+
+#[test]
+fn told_to_stop_it_saves_says_how_to_go_on_and_does() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    let expected = unbroken(home.path(), &posts);
+    let out = home.path().join("stopped");
+    let mut words = train(&posts, &out);
+    for (name, steps) in [("TERM", 11), ("INT", 32)] {
+        let mut child = start(&words);
+        assert!(wait_for(&mut child, &out, steps));
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        let last = message.lines().last().unwrap();
+        assert!(last.contains("stopped after step") && last.contains("--resume"), "{message}");
+        assert!(!out.exists());
+        words = resume(&out);
+    }
+    // A new run does not silently take the place of one that can go on.
+    let (code, message) = failure(&strs(&train(&posts, &out)), "");
+    assert!(code == 1 && message.contains("--resume") && message.contains("--force"), "{message}");
+
+    refused_with(&out, &posts, &["--lr", "2e-3"], "--lr was 0.001");
+    refused_with(&out, &posts, &["--seed", "4"], "--seed was 3");
+    refused_with(&out, &posts, &["--channels", "64"], "the network was");
+    // The same file name with one more post in it.
+    let text = fs::read_to_string(&posts).unwrap();
+    fs::write(&posts, format!("{text}{}\n", json!({ "text": "One more whole post than before." }))).unwrap();
+    refused_with(&out, &posts, &[], "training text");
+    fs::write(&posts, text).unwrap();
+
+    stdout(&strs(&words), "");
+    assert!(result(&out) == expected);
+    let (code, message) = failure(&strs(&words), "");
+    assert!(code == 1 && message.contains("ended already"), "{message}");
+}
+
+/// Going on with another setting fails in one line and leaves the checkpoint.
+fn refused_with(out: &Path, posts: &Path, options: &[&str], expected: &str) {
+    let checkpoint = run_folder(out).join("checkpoint.safetensors");
+    let before = fs::read(&checkpoint).unwrap();
+    let whole = [train(posts, out), resume(out)[1..].to_vec()].concat();
+    for words in [resume(out), whole] {
+        let mut words = strs(&words);
+        words.extend(options);
+        let (code, message) = failure(&words, "");
+        let last = message.lines().last().unwrap();
+        assert!(code == 1 && last.contains(expected), "{message}");
+        assert!(fs::read(&checkpoint).unwrap() == before, "{options:?}");
+    }
+}
+
+#[test]
+fn a_second_ctrl_c_ends_it_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    let out = home.path().join("bot");
+    let mut words = train(&posts, &out);
+    // Steps that take longer than a signal.
+    words.extend(["--batch", "64", "--channels", "256", "--epochs", "8"].map(str::to_owned));
+    let mut child = start(&words);
+    assert!(wait_for(&mut child, &out, 1));
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    signal(&child, "INT");
+    assert!(lines.any(|line| line.unwrap().contains("stops at once")));
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+/// Files of this process's children may have so many blocks of 512 bytes, as if
+/// the disk had no more room.
+#[cfg(unix)]
+#[test]
+fn without_room_the_last_good_checkpoint_stays() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    let expected = unbroken(home.path(), &posts);
+    let out = home.path().join("full");
+    let mut child = start(&train(&posts, &out));
+    assert!(wait_for(&mut child, &out, 10));
+    signal(&child, "TERM");
+    child.wait().unwrap();
+    let checkpoint = run_folder(&out).join("checkpoint.safetensors");
+    let before = fs::read(&checkpoint).unwrap();
+
+    let program = env!("CARGO_BIN_EXE_huggingtweets");
+    let script = format!("trap '' XFSZ; ulimit -f 40; exec \"{program}\" \"$@\"");
+    let output = Command::new("sh").args(["-c", &script, "sh"]).args(resume(&out)).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    let last = message.lines().last().unwrap();
+    assert!(last.contains("is intact") && last.contains("--resume"), "{message}");
+    assert!(fs::read(&checkpoint).unwrap() == before);
+    let partial = fs::read_dir(run_folder(&out)).unwrap();
+    assert!(!partial.map(|e| e.unwrap().file_name()).any(|n| n.to_string_lossy().contains("partial")));
+
+    stdout(&strs(&resume(&out)), "");
+    assert!(result(&out) == expected);
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_the_run_in_one_line() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    let out = home.path().join("bot");
+    let mut words = train(&posts, &out);
+    words.extend(["--lr", "1e30"].map(str::to_owned));
+    let output = huggingtweets().args(&words).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.lines().last().unwrap().contains("lower --lr"), "{message}");
+    assert!(!out.exists());
+}
