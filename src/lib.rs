@@ -31,5 +31,5 @@ pub mod cli;
 #[cfg(feature = "native")]
 pub mod train;
 
-#[cfg(feature = "web")]
+#[cfg(feature = "worker")]
 pub mod web;
