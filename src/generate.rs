@@ -5,8 +5,8 @@
 //! ```text
 //! let mut drafts = Drafts::new(&tokenizer, &config, request)?;
 //! while let Some(batch) = drafts.next_batch() {
-//!     let logits = model.forward(&batch)?;          // (outputs, V)
-//!     for event in drafts.accept(&logits, &tokenizer)? { … }
+//!     let outputs = model.forward(&batch)?;
+//!     for event in drafts.accept(outputs, &tokenizer)? { … }
 //! }
 //! ```
 
@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    backend::{Batch, CacheShape, Place, Sequence},
+    backend::{Batch, CacheShape, Outputs, Place, Row, Sequence, Wanted},
     gpt2::Config,
-    sample::{Params, ParamsError, Sampler},
+    sample::{Logits, Params, ParamsError, Sampler},
     tokenizer::{Tokenizer, TokenizerError, clean_up_spaces},
 };
 
@@ -96,8 +96,10 @@ pub enum GenerateError {
     Params(#[from] ParamsError),
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    #[error("the engine returned {found} logits, {expected} expected")]
-    Logits { found: usize, expected: usize },
+    #[error(
+        "the engine returned logits of {found} rows and {vocab} tokens, {expected} and {vocab_size} expected"
+    )]
+    Logits { found: usize, expected: usize, vocab: usize, vocab_size: usize },
 }
 
 /// One draft on its way.
@@ -158,7 +160,10 @@ impl Drafts {
             vocab_size: config.vocab_size,
             eos,
             drafts: drafts.collect(),
-            batch: Some(Batch::prompt(&prompt, vec![prompt.len() - 1], shape)),
+            batch: Some(Batch {
+                wanted: wanted(&request.sampling),
+                ..Batch::prompt(&prompt, vec![prompt.len() - 1], shape)
+            }),
             live: (0..request.drafts).collect(),
             sampler: Sampler::default(),
             request,
@@ -185,14 +190,15 @@ impl Drafts {
         self.drafts.get(draft).map_or(&[], |d| &d.tokens)
     }
 
-    /// Takes the logits (outputs, V) of [`Drafts::next_batch`], draws a token
-    /// for each live draft, and plans the next batch.
-    pub fn accept(&mut self, logits: &[f32], tokenizer: &Tokenizer) -> Result<Vec<Event>, GenerateError> {
+    /// Takes the logits of [`Drafts::next_batch`], draws a token for each live
+    /// draft, and plans the next batch.
+    pub fn accept(&mut self, outputs: &Outputs, tokenizer: &Tokenizer) -> Result<Vec<Event>, GenerateError> {
         let Some(batch) = self.batch.take() else { return Ok(Vec::new()) };
         let shared = batch.start.is_some();
-        let outputs = batch.outputs.len();
-        if logits.len() != outputs * self.vocab_size {
-            return Err(GenerateError::Logits { found: logits.len(), expected: outputs * self.vocab_size });
+        let (found, expected) = (outputs.rows(), batch.outputs.len());
+        if found != expected || outputs.vocab != self.vocab_size {
+            let (vocab, vocab_size) = (outputs.vocab, self.vocab_size);
+            return Err(GenerateError::Logits { found, expected, vocab, vocab_size });
         }
         let mut events = Vec::new();
         for (output, index) in std::mem::take(&mut self.live).into_iter().enumerate() {
@@ -200,11 +206,15 @@ impl Drafts {
             if draft.end.is_some() {
                 continue;
             }
-            let output = if shared { 0 } else { output };
-            let row = &logits[output * self.vocab_size..][..self.vocab_size];
+            let logits = match outputs.row(if shared { 0 } else { output }) {
+                Some(Row::All(logits)) => Logits::All(logits),
+                Some(Row::Top(top)) => Logits::Top(top),
+                // A batch lists an output for each live draft.
+                None => continue,
+            };
             let too_short = draft.tokens.len() < self.request.min_tokens;
             let token = self.sampler.sample(
-                row,
+                logits,
                 &draft.tokens,
                 &self.request.sampling,
                 too_short.then_some(self.eos),
@@ -248,7 +258,13 @@ impl Drafts {
             (tokens.last().copied().unwrap_or(self.eos), place)
         };
         let (tokens, places): (Vec<_>, Vec<_>) = self.live.iter().map(newest).unzip();
-        self.batch = Some(Batch { outputs: (0..tokens.len()).collect(), tokens, places, start: None });
+        self.batch = Some(Batch {
+            outputs: (0..tokens.len()).collect(),
+            wanted: wanted(&self.request.sampling),
+            tokens,
+            places,
+            start: None,
+        });
     }
 }
 
@@ -293,6 +309,11 @@ impl Draft {
     }
 }
 
+/// How many logits the settings need of a row.
+fn wanted(sampling: &Params) -> Wanted {
+    sampling.enough().map_or(Wanted::All, Wanted::Top)
+}
+
 /// Each draft's own coins: a ChaCha8 stream a draft, so that a draft does not
 /// depend on how many others are made with it.
 fn coin_stream(seed: u64, draft: usize) -> ChaCha8Rng {
@@ -326,6 +347,11 @@ mod tests {
         Request { prompt: prompt.into(), ..Request::default() }
     }
 
+    /// All logits of some rows.
+    fn outputs(config: &Config, logits: Vec<f32>) -> Outputs {
+        Outputs { vocab: config.vocab_size, logits, top: Vec::new() }
+    }
+
     /// Runs to the end on a network whose logits for a row are `network(row's
     /// tokens so far)`, and gives each draft's end.
     fn run(
@@ -346,7 +372,7 @@ mod tests {
                 };
                 network(seen, logits);
             }
-            for event in drafts.accept(&logits, &tokenizer).unwrap() {
+            for event in drafts.accept(&outputs(&config, logits), &tokenizer).unwrap() {
                 if let Event::Done { draft, text, reason, tokens } = event {
                     assert!(ends[draft].replace((text, reason, tokens)).is_none(), "one end a draft");
                 }
@@ -405,8 +431,7 @@ mod tests {
         let tokenizer = tokenizer();
         let config = config(&tokenizer, 64);
         let mut drafts = Drafts::new(&tokenizer, &config, request("I")).unwrap();
-        let logits = |rows: usize| vec![0.0; rows * config.vocab_size];
-        drafts.accept(&logits(1), &tokenizer).unwrap();
+        drafts.accept(&outputs(&config, vec![0.0; config.vocab_size]), &tokenizer).unwrap();
         assert_eq!(drafts.next_batch().unwrap().rows(), 5);
         assert!(matches!(
             drafts.stop(Some(2))[..],
@@ -424,7 +449,7 @@ mod tests {
         let config = config(&tokenizer, 64);
         let mut drafts = Drafts::new(&tokenizer, &config, request("I")).unwrap();
         drafts.stop(Some(0));
-        drafts.accept(&vec![0.0; config.vocab_size], &tokenizer).unwrap();
+        drafts.accept(&outputs(&config, vec![0.0; config.vocab_size]), &tokenizer).unwrap();
         assert_eq!(drafts.next_batch().unwrap().rows(), 4);
         let mut drafts = Drafts::new(&tokenizer, &config, request("I")).unwrap();
         assert_eq!(drafts.stop(None).len(), 5);
@@ -441,6 +466,6 @@ mod tests {
         let sampling = Params { top_p: 0.0, ..Params::default() };
         assert!(refuse(Request { sampling, ..request("I") }).contains("top_p"));
         let mut drafts = Drafts::new(&tokenizer, &config, request("I")).unwrap();
-        assert!(drafts.accept(&[0.0; 3], &tokenizer).is_err());
+        assert!(drafts.accept(&outputs(&config, vec![0.0; 3]), &tokenizer).is_err());
     }
 }

@@ -45,6 +45,16 @@ pub struct Place {
     pub position: usize,
 }
 
+/// Which of a row's logits come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wanted {
+    /// All V.
+    #[default]
+    All,
+    /// The k largest, and every one that ties with the k-th.
+    Top(usize),
+}
+
 /// Tokens to run through the network together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
@@ -54,6 +64,8 @@ pub struct Batch {
     pub places: Vec<Place>,
     /// Rows whose logits are wanted, ascending.
     pub outputs: Vec<usize>,
+    /// How many of each row's logits are wanted.
+    pub wanted: Wanted,
     /// Set on a request's first batch: start over with an empty cache.
     pub start: Option<CacheShape>,
 }
@@ -67,6 +79,7 @@ impl Batch {
                 .map(|position| Place { sequence: Sequence::Prompt, position })
                 .collect(),
             outputs,
+            wanted: Wanted::All,
             start: Some(shape),
         }
     }
@@ -74,5 +87,47 @@ impl Batch {
     /// R.
     pub fn rows(&self) -> usize {
         self.tokens.len()
+    }
+}
+
+/// The logits of a batch's outputs.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// V
+    pub vocab: usize,
+    /// (outputs, V) where all were wanted, else empty.
+    pub logits: Vec<f32>,
+    /// An entry an output where the largest were wanted: (token, logit), in
+    /// no order.
+    pub top: Vec<Vec<(u32, f32)>>,
+}
+
+/// The logits of one output.
+#[derive(Debug, Clone, Copy)]
+pub enum Row<'a> {
+    /// (V)
+    All(&'a [f32]),
+    /// (token, logit) of the largest, in no order.
+    Top(&'a [(u32, f32)]),
+}
+
+impl Outputs {
+    /// Forgets every row.
+    pub fn clear(&mut self) {
+        self.logits.clear();
+        self.top.clear();
+    }
+
+    /// Outputs in all.
+    pub fn rows(&self) -> usize {
+        self.top.len() + self.logits.len() / self.vocab.max(1)
+    }
+
+    /// One output's logits; `None` beyond the last.
+    pub fn row(&self, index: usize) -> Option<Row<'_>> {
+        match self.top.get(index) {
+            Some(top) => Some(Row::Top(top)),
+            None => self.logits.get(index * self.vocab..(index + 1) * self.vocab).map(Row::All),
+        }
     }
 }

@@ -7,10 +7,11 @@
 
 pub mod batch;
 pub mod cpu;
+pub mod stream;
 
 use thiserror::Error;
 
-pub use batch::{Batch, CacheShape, Place, Sequence};
+pub use batch::{Batch, CacheShape, Outputs, Place, Row, Sequence, Wanted};
 
 /// How a tensor's bytes are encoded, in GGUF's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub enum BackendError {
     MatrixBytes { rows: usize, cols: usize, dtype: Dtype, expected: usize, found: usize },
     #[error("a quantised matrix needs a multiple of 32 columns, found {cols}")]
     Columns { cols: usize },
+    #[error("there is not enough memory for a ({rows}, {cols}) matrix; close other programs or tabs")]
+    Memory { rows: usize, cols: usize },
 }
 
 /// What happens to the result of a linear layer before it is stored.
@@ -52,6 +55,8 @@ pub enum Epilogue {
 pub trait Backend {
     /// A weight matrix (N, K), rows are outputs.
     type Matrix;
+    /// A matrix whose bytes are still arriving.
+    type Packer;
     /// A bias, or a layer norm's gain (K).
     type Vector;
     /// Activations (R, width) f32.
@@ -59,14 +64,12 @@ pub trait Backend {
     /// Keys and values of every layer.
     type Cache;
 
-    /// Takes a matrix (rows, cols) in `dtype`.
-    fn matrix(
-        &self,
-        rows: usize,
-        cols: usize,
-        dtype: Dtype,
-        bytes: &[u8],
-    ) -> Result<Self::Matrix, BackendError>;
+    /// Begins a matrix (rows, cols) in `dtype`.
+    fn packer(&self, rows: usize, cols: usize, dtype: Dtype) -> Result<Self::Packer, BackendError>;
+    /// Takes the next bytes of a matrix.
+    fn pack(&self, packer: &mut Self::Packer, bytes: &[u8]) -> Result<(), BackendError>;
+    /// The matrix, once all its bytes are there.
+    fn matrix(&self, packer: Self::Packer) -> Result<Self::Matrix, BackendError>;
     /// Takes a vector.
     fn vector(&self, values: Vec<f32>) -> Self::Vector;
     /// Activations of no rows yet.
@@ -107,6 +110,7 @@ pub trait Backend {
     );
     /// The listed rows of x, in order.
     fn select(&mut self, x: &Self::Rows, rows: &[usize], out: &mut Self::Rows);
-    /// The activations as f32 in this program's memory, (R, width) row-major.
-    fn read<'a>(&'a self, x: &'a Self::Rows) -> &'a [f32];
+    /// The logits of every row of x (R, C) with w (V, C), as many as are
+    /// wanted, appended to out.
+    fn head(&mut self, w: &Self::Matrix, x: &Self::Rows, wanted: Wanted, out: &mut Outputs);
 }

@@ -164,12 +164,18 @@ pub fn verify(expected: &FileEntry, bytes: &[u8]) -> Result<(), DigestError> {
 /// kept one by one.
 pub fn verify_chunk(expected: &FileEntry, index: usize, chunk: &[u8]) -> Result<(), DigestError> {
     match expected.chunks.get(index) {
-        Some(digest) if *digest == hex(&Sha256::digest(chunk)) => Ok(()),
+        Some(digest) if *digest == sha256_hex(chunk) => Ok(()),
         _ => Err(DigestError::Chunk { index, start: (index as u64).saturating_mul(CHUNK_BYTES as u64) }),
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// SHA-256 in lower-case hexadecimal digits.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |n: u8| char::from(DIGITS[usize::from(n & 15)]);
     bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte)]).collect()

@@ -2,7 +2,7 @@
 //! real shape stand in for GPT-2's, which need not be at hand: speed does not
 //! depend on what the weights say.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::path::PathBuf;
 
 use rand_chacha::{
     ChaCha8Rng,
@@ -124,35 +124,68 @@ fn rough_normal(bits: u64) -> f32 {
     sum * 3f32.sqrt()
 }
 
-/// A byte-level BPE of exactly `size` tokens: `<|endoftext|>`, 256 bytes, then
-/// pairs of bytes in order.
+/// What byte-level tokenizers write for a space.
+const SPACE: char = '\u{120}';
+
+/// A byte-level BPE of exactly `size` tokens: `<|endoftext|>`, 256 bytes with
+/// the printable ones of ASCII first, then those in pairs and threes. Nearly all
+/// it can write is text (some programs refuse broken UTF-8) in one line (a draft
+/// ends at a newline, and a measurement wants it whole).
 fn synthetic_tokenizer(size: usize) -> anyhow::Result<Tokenizer> {
-    anyhow::ensure!(
-        (257..=257 + 256 * 256).contains(&size),
-        "a synthetic vocabulary has 257 to 65793 tokens, not {size}"
-    );
     let bytes = byte_symbols();
+    let printable: Vec<char> = bytes.iter().copied().take_while(|&c| is_printable(c)).collect();
+    let base = 1 + bytes.len();
+    let most = base + printable.len().pow(2) + printable.len().pow(3);
+    anyhow::ensure!(
+        (base..=most).contains(&size),
+        "a synthetic vocabulary has {base} to {most} tokens, not {size}"
+    );
+    let joined = |left: Vec<String>| -> Vec<(String, char)> {
+        left.iter().flat_map(|left| printable.iter().map(|&right| (left.clone(), right))).collect()
+    };
+    let pairs = joined(printable.iter().map(char::to_string).collect());
+    let threes = joined(pairs.iter().map(|(left, right)| format!("{left}{right}")).collect());
+
     let mut tokens = vec![crate::tokenizer::END_OF_TEXT.to_owned()];
     tokens.extend(bytes.iter().map(char::to_string));
     let mut merges = Vec::new();
-    let mut seen: HashMap<String, ()> = HashMap::new();
-    for pair in (0..256 * 256).map(|i| (bytes[i % 256], bytes[i / 256])) {
-        if tokens.len() == size {
-            break;
-        }
-        let token = format!("{}{}", pair.0, pair.1);
-        if seen.insert(token.clone(), ()).is_none() {
-            merges.push(format!("{} {}", pair.0, pair.1));
-            tokens.push(token);
-        }
+    for (left, right) in pairs.iter().chain(&threes).take(size - base) {
+        merges.push(format!("{left} {right}"));
+        tokens.push(format!("{left}{right}"));
     }
     Ok(Tokenizer::from_parts(Parts { tokens, merges, special_ids: vec![0], eos_id: 0 })?)
 }
 
-/// GPT-2's printable stand-ins for the 256 bytes, lower-case letters first so
-/// that their pairs are the merges.
+fn is_printable(symbol: char) -> bool {
+    symbol.is_ascii_graphic() || symbol == SPACE
+}
+
+/// GPT-2's printable stand-ins for the 256 bytes: those of printable bytes
+/// first, lower-case letters before all.
 fn byte_symbols() -> Vec<char> {
     let mut all: Vec<char> = ByteLevel::alphabet().into_iter().collect();
-    all.sort_by_key(|&c| (!c.is_ascii_lowercase(), c));
+    all.sort_by_key(|&c| (!is_printable(c), !c.is_ascii_lowercase(), c));
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_synthetic_vocabulary_writes_one_line_of_text() {
+        let tokenizer = synthetic_tokenizer(50257).unwrap();
+        assert_eq!(tokenizer.vocab_size(), 50257);
+        let words: Vec<u32> = (257..50257).collect();
+        let text = tokenizer.decode(&words);
+        assert!(text.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{text}");
+        // The starts that the browser benchmarks count on.
+        assert_eq!(tokenizer.encode_plain("ab!?ab").unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_vocabulary_out_of_range_is_refused() {
+        assert!(synthetic_tokenizer(256).is_err());
+        assert!(synthetic_tokenizer(2_000_000).is_err());
+    }
 }

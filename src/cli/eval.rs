@@ -99,8 +99,8 @@ fn measure(model: &mut Model<Cpu>, posts: &[Vec<u32>]) -> anyhow::Result<Measure
     let mut total = Measured { nats: 0.0, tokens: 0 };
     for ids in posts {
         let shape = CacheShape { prompt: ids.len(), drafts: 0, tail: 0 };
-        let logits = model.forward(&Batch::prompt(ids, (0..ids.len()).collect(), shape))?.to_vec();
-        total.nats += negative_log_likelihood(&logits, ids);
+        let outputs = model.forward(&Batch::prompt(ids, (0..ids.len()).collect(), shape))?;
+        total.nats += negative_log_likelihood(&outputs.logits, ids);
         total.tokens += ids.len() - 1;
     }
     Ok(total)

@@ -45,8 +45,8 @@ pub fn drafts(bot: &BotFolder, prompt: &str, count: usize, seed: u64) -> anyhow:
     let mut drafts = Drafts::new(&bot.tokenizer, &bot.config, request)?;
     let mut texts = vec![String::new(); count];
     while let Some(batch) = drafts.next_batch() {
-        let logits = model.forward(batch)?;
-        for event in drafts.accept(logits, &bot.tokenizer)? {
+        let outputs = model.forward(batch)?;
+        for event in drafts.accept(outputs, &bot.tokenizer)? {
             if let Event::Done { draft, text, .. } = event {
                 texts[draft] = text;
             }
@@ -65,7 +65,7 @@ fn checks(bot: &BotFolder) -> anyhow::Result<BTreeMap<String, LogitsCheck>> {
         if let Some(path) = bot.precision_path(precision) {
             let mut model = engine::open_gguf(&path, Level::Simd, engine::pool(None))?;
             let shape = CacheShape { prompt: ids.len(), drafts: 0, tail: 0 };
-            let logits = model.forward(&Batch::prompt(&ids, vec![ids.len() - 1], shape))?;
+            let logits = &model.forward(&Batch::prompt(&ids, vec![ids.len() - 1], shape))?.logits;
             checks.insert(precision.file_name().into(), LogitsCheck::select(EXAMPLE_PROMPT, &ids, logits));
         }
     }

@@ -92,8 +92,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut done: Vec<Option<(String, EndReason, usize)>> = vec![None; args.drafts];
     let started = Instant::now();
     while let Some(batch) = drafts.next_batch() {
-        let logits = model.forward(batch)?;
-        for event in drafts.accept(logits, &bot.tokenizer)? {
+        let outputs = model.forward(batch)?;
+        for event in drafts.accept(outputs, &bot.tokenizer)? {
             if let Event::Done { draft, text, reason, tokens } = event {
                 done[draft] = Some((text, reason, tokens));
             }

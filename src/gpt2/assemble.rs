@@ -29,26 +29,62 @@ pub struct Assembly<B: Backend> {
     backend: B,
     matrices: HashMap<String, B::Matrix>,
     vectors: HashMap<String, B::Vector>,
+    /// The matrix whose bytes are arriving.
+    arriving: Option<(String, B::Packer)>,
+}
+
+impl AssembleError {
+    fn matrix(name: &str, source: BackendError) -> Self {
+        Self::Matrix { name: name.into(), source }
+    }
 }
 
 impl<B: Backend> Assembly<B> {
     pub fn new(config: Config, backend: B) -> Self {
-        Self { config, backend, matrices: HashMap::new(), vectors: HashMap::new() }
+        Self { config, backend, matrices: HashMap::new(), vectors: HashMap::new(), arriving: None }
     }
 
-    /// Takes a matrix (rows = outputs, cols) in `dtype`.
+    /// Takes a whole matrix (rows = outputs, cols) in `dtype`.
     pub fn matrix(
+        &mut self,
+        name: &str,
+        shape: (usize, usize),
+        dtype: Dtype,
+        bytes: &[u8],
+    ) -> Result<(), AssembleError> {
+        self.begin(name, shape, dtype)?;
+        self.push(bytes)?;
+        self.end()
+    }
+
+    /// Begins a matrix (rows = outputs, cols) whose bytes follow.
+    pub fn begin(
         &mut self,
         name: &str,
         (rows, cols): (usize, usize),
         dtype: Dtype,
-        bytes: &[u8],
     ) -> Result<(), AssembleError> {
-        let matrix = self
-            .backend
-            .matrix(rows, cols, dtype, bytes)
-            .map_err(|source| AssembleError::Matrix { name: name.into(), source })?;
-        self.matrices.insert(name.into(), matrix);
+        let packer = self.backend.packer(rows, cols, dtype).map_err(|e| AssembleError::matrix(name, e))?;
+        self.arriving = Some((name.into(), packer));
+        Ok(())
+    }
+
+    /// Takes the next bytes of the matrix that was begun.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), AssembleError> {
+        match &mut self.arriving {
+            Some((name, packer)) => {
+                self.backend.pack(packer, bytes).map_err(|e| AssembleError::matrix(name, e))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the matrix that was begun.
+    pub fn end(&mut self) -> Result<(), AssembleError> {
+        if let Some((name, packer)) = self.arriving.take() {
+            let matrix = self.backend.matrix(packer).map_err(|e| AssembleError::matrix(&name, e))?;
+            self.matrices.insert(name, matrix);
+        }
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! A GGUF becomes a model while its bytes arrive: no copy of the whole file is
-//! ever held, only the tensor under way.
+//! A GGUF becomes a model while its bytes arrive: each row goes straight to
+//! its place in the engine's layout, and no second copy is ever held.
 
 use thiserror::Error;
 
@@ -44,7 +44,7 @@ pub struct Loader {
     pool: Pool,
     /// The file's length where it is known.
     file_bytes: Option<u64>,
-    /// Bytes not yet used: the header while it is incomplete, then the tensor under way.
+    /// Bytes not yet used: the header while it is incomplete, then the vector under way.
     pending: Vec<u8>,
     /// Bytes of the file taken so far.
     position: u64,
@@ -69,7 +69,7 @@ impl Loader {
     }
 
     /// Takes the next bytes of the file.
-    pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), LoadError> {
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
         if self.body.is_none() {
             self.pending.extend_from_slice(bytes);
             if !self.try_header()? {
@@ -78,13 +78,7 @@ impl Loader {
             let rest = std::mem::take(&mut self.pending);
             return self.take_body(&rest);
         }
-        while !bytes.is_empty() {
-            // Pieces of bounded size keep `take_body` from copying twice.
-            let (piece, rest) = bytes.split_at(bytes.len().min(1 << 20));
-            self.take_body(piece)?;
-            bytes = rest;
-        }
-        Ok(())
+        self.take_body(bytes)
     }
 
     /// The model, once the whole file has been pushed.
@@ -126,47 +120,47 @@ impl Loader {
 
     fn take_body(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
         let Some(body) = &mut self.body else { return Ok(()) };
-        let mut at = 0;
+        let mut rest = bytes;
         while let Some(entry) = body.tensors.get(body.next_tensor) {
-            // A header was held against the file's size, and memory is only taken
-            // as bytes arrive where that size is not known.
-            let size_bytes = entry.size_bytes as usize;
-            if self.pending.is_empty() {
+            let here = self.position + (bytes.len() - rest.len()) as u64;
+            let end = entry.offset.saturating_add(entry.size_bytes);
+            if here < entry.offset {
                 // Padding before the tensor.
-                let here = self.position + at as u64;
-                let gap = entry.offset.saturating_sub(here).min((bytes.len() - at) as u64);
-                at += gap as usize;
-                if self.position + (at as u64) < entry.offset {
+                let gap = (entry.offset - here).min(rest.len() as u64) as usize;
+                rest = &rest[gap..];
+                if gap == 0 {
                     break;
                 }
-                if self.file_bytes.is_some() {
-                    self.pending.reserve_exact(size_bytes);
-                }
+                continue;
             }
-            let wanted = (size_bytes - self.pending.len()).min(bytes.len() - at);
-            self.pending.extend_from_slice(&bytes[at..at + wanted]);
-            at += wanted;
-            if self.pending.len() < size_bytes {
+            let is_vector = names::is_vector(&entry.name);
+            if here == entry.offset && !is_vector {
+                let shape = (entry.rows, entry.cols);
+                body.assembly.begin(&entry.name, shape, backend_dtype(entry.dtype))?;
+            }
+            let (now, later) = rest.split_at(end.saturating_sub(here).min(rest.len() as u64) as usize);
+            match is_vector {
+                true => self.pending.extend_from_slice(now),
+                false => body.assembly.push(now)?,
+            }
+            rest = later;
+            if here + (now.len() as u64) < end {
                 break;
             }
-            take_tensor(&mut body.assembly, entry, &self.pending)?;
-            self.pending.clear();
+            match is_vector {
+                true => {
+                    let f16 = entry.dtype == quantize::Dtype::F16;
+                    let bytes = std::mem::take(&mut self.pending);
+                    let values = if f16 { f16_values(&bytes) } else { f32_values(&bytes) };
+                    body.assembly.vector(&entry.name, values)?;
+                }
+                false => body.assembly.end()?,
+            }
             body.next_tensor += 1;
         }
         self.position += bytes.len() as u64;
-        if body.next_tensor == body.tensors.len() {
-            self.pending = Vec::new();
-        }
         Ok(())
     }
-}
-
-fn take_tensor(assembly: &mut Assembly<Cpu>, entry: &TensorEntry, bytes: &[u8]) -> Result<(), AssembleError> {
-    if names::is_vector(&entry.name) {
-        let f16 = entry.dtype == quantize::Dtype::F16;
-        return assembly.vector(&entry.name, if f16 { f16_values(bytes) } else { f32_values(bytes) });
-    }
-    assembly.matrix(&entry.name, (entry.rows, entry.cols), backend_dtype(entry.dtype), bytes)
 }
 
 /// The same encoding in the backend's terms; the two layers do not know each other.
@@ -237,7 +231,7 @@ mod tests {
 
     fn logits(model: &mut Model<Cpu>) -> Vec<f32> {
         let shape = CacheShape { prompt: 4, drafts: 0, tail: 0 };
-        model.forward(&Batch::prompt(&[0, 5, 9, 200], vec![1, 3], shape)).unwrap().to_vec()
+        model.forward(&Batch::prompt(&[0, 5, 9, 200], vec![1, 3], shape)).unwrap().logits.clone()
     }
 
     #[test]
@@ -282,13 +276,14 @@ mod tests {
                 .unwrap();
         let tokens: Vec<u32> = (0..150).map(|i| i * 7 % 300).collect();
         let shape = |prompt| CacheShape { prompt, drafts: 1, tail: 150 - prompt };
-        let whole = model.forward(&Batch::prompt(&tokens, vec![149], shape(150))).unwrap().to_vec();
+        let whole = model.forward(&Batch::prompt(&tokens, vec![149], shape(150))).unwrap().logits.clone();
         model.forward(&Batch::prompt(&tokens[..100], vec![99], shape(100))).unwrap();
         let mut last = Vec::new();
         for (position, &token) in tokens.iter().enumerate().skip(100) {
             let place = crate::backend::Place { sequence: crate::backend::Sequence::Draft(0), position };
-            let batch = Batch { tokens: vec![token], places: vec![place], outputs: vec![0], start: None };
-            last = model.forward(&batch).unwrap().to_vec();
+            let batch =
+                Batch { tokens: vec![token], places: vec![place], outputs: vec![0], ..Batch::default() };
+            last = model.forward(&batch).unwrap().logits.clone();
         }
         assert_eq!(whole, last);
     }

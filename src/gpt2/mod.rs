@@ -7,6 +7,7 @@ pub mod from_weights;
 pub mod loader;
 pub mod model;
 pub mod names;
+mod traffic;
 
 pub use assemble::{AssembleError, Assembly};
 pub use config::{Config, ConfigError};

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::Config;
-use crate::backend::{Backend, Batch, Epilogue};
+use crate::backend::{Backend, Batch, Epilogue, Outputs};
 
 /// Rows computed together; a longer prompt is run in pieces, so that the
 /// activations' memory stays bounded.
@@ -57,8 +57,7 @@ pub struct Model<B: Backend> {
     normed: B::Rows,
     wide: B::Rows,
     mixed: B::Rows,
-    logits: B::Rows,
-    collected: Vec<f32>,
+    outputs: Outputs,
 }
 
 /// A batch the network cannot run; a mistake of the caller.
@@ -77,8 +76,9 @@ pub enum ForwardError {
 impl<B: Backend> Model<B> {
     pub fn new(config: Config, backend: B, parts: Parts<B>) -> Self {
         let rows = || backend.rows();
-        let (x, normed, wide, mixed, logits) = (rows(), rows(), rows(), rows(), rows());
-        Self { config, backend, parts, cache: None, x, normed, wide, mixed, logits, collected: Vec::new() }
+        let (x, normed, wide, mixed) = (rows(), rows(), rows(), rows());
+        let outputs = Outputs { vocab: config.vocab_size, ..Outputs::default() };
+        Self { config, backend, parts, cache: None, x, normed, wide, mixed, outputs }
     }
 
     pub fn config(&self) -> &Config {
@@ -89,15 +89,19 @@ impl<B: Backend> Model<B> {
         &self.backend
     }
 
-    /// Runs a batch and returns the logits (outputs, V) of the rows it lists.
-    pub fn forward(&mut self, batch: &Batch) -> Result<&[f32], ForwardError> {
+    pub(super) fn parts(&self) -> &Parts<B> {
+        &self.parts
+    }
+
+    /// Runs a batch and returns the logits of the rows it lists.
+    pub fn forward(&mut self, batch: &Batch) -> Result<&Outputs, ForwardError> {
         self.check(batch)?;
         if let Some(shape) = batch.start {
             // The old cache goes first: two at once would double the peak.
             self.cache = None;
             self.cache = Some(self.backend.cache(self.config.n_layer, self.config.n_embd, shape));
         }
-        self.collected.clear();
+        self.outputs.clear();
         let mut cache = self.cache.take().ok_or(ForwardError::NoCache)?;
         for first in (0..batch.rows()).step_by(MAX_ROWS) {
             let last = batch.rows().min(first + MAX_ROWS);
@@ -106,15 +110,13 @@ impl<B: Backend> Model<B> {
                 tokens: batch.tokens[first..last].to_vec(),
                 places: batch.places[first..last].to_vec(),
                 outputs: outputs.collect(),
+                wanted: batch.wanted,
                 start: None,
             };
             self.run(&piece, &mut cache);
-            if !piece.outputs.is_empty() {
-                self.collected.extend_from_slice(self.backend.read(&self.logits));
-            }
         }
         self.cache = Some(cache);
-        Ok(&self.collected)
+        Ok(&self.outputs)
     }
 
     fn check(&self, batch: &Batch) -> Result<(), ForwardError> {
@@ -133,7 +135,7 @@ impl<B: Backend> Model<B> {
     }
 
     fn run(&mut self, batch: &Batch, cache: &mut B::Cache) {
-        let Self { config, backend, parts, x, normed, wide, mixed, logits, .. } = self;
+        let Self { config, backend, parts, x, normed, wide, mixed, outputs, .. } = self;
         let epsilon = config.layer_norm_epsilon;
         backend.embed(&parts.wte, &parts.wpe, batch, x);
         for (index, layer) in parts.layers.iter().enumerate() {
@@ -152,6 +154,6 @@ impl<B: Backend> Model<B> {
         backend.select(x, &batch.outputs, mixed);
         backend.layer_norm(mixed, &parts.ln_f.gain, &parts.ln_f.bias, epsilon, normed);
         let head = parts.head.as_ref().unwrap_or(&parts.wte);
-        backend.linear(head, None, normed, Epilogue::Store, logits);
+        backend.head(head, normed, batch.wanted, outputs);
     }
 }

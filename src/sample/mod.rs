@@ -5,4 +5,4 @@ mod params;
 mod processors;
 
 pub use params::{Params, ParamsError};
-pub use processors::{Sampler, draw, probabilities};
+pub use processors::{Logits, Sampler, draw, probabilities};

@@ -64,6 +64,19 @@ impl Params {
         serde_json::from_value(all)
     }
 
+    /// How many of the largest logits decide a token, one forbidden token among
+    /// them; `None` where all logits have a say.
+    pub fn enough(&self) -> Option<usize> {
+        if self.repetition_penalty != 1.0 || self.no_repeat_ngram > 0 {
+            return None;
+        }
+        match self.top_k {
+            _ if self.temperature == 0.0 => Some(2),
+            0 => None,
+            k => k.checked_add(1),
+        }
+    }
+
     /// Checks every setting against its range.
     pub fn validate(&self) -> Result<(), ParamsError> {
         let in_range = [

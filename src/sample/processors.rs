@@ -4,6 +4,16 @@
 
 use super::Params;
 
+/// What the network says of the next token.
+#[derive(Debug, Clone, Copy)]
+pub enum Logits<'a> {
+    /// Every token's (V).
+    All(&'a [f32]),
+    /// (token, logit) of at least [`Params::enough`] of the largest, with every
+    /// one that ties with the least of them.
+    Top(&'a [(u32, f32)]),
+}
+
 /// Applies [`Params`] to logits; keeps its memory between tokens.
 #[derive(Debug, Default)]
 pub struct Sampler {
@@ -14,11 +24,11 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// The token that `coin` in [0, 1) picks from logits (V), after `history`.
+    /// The token that `coin` in [0, 1) picks from logits, after `history`.
     /// `forbidden` is never drawn (`<|endoftext|>` before the least length).
     pub fn sample(
         &mut self,
-        logits: &[f32],
+        logits: Logits,
         history: &[u32],
         params: &Params,
         forbidden: Option<u32>,
@@ -30,15 +40,21 @@ impl Sampler {
     }
 
     /// Leaves the surviving candidates and their probabilities in `self`.
-    fn distribute(&mut self, logits: &[f32], history: &[u32], params: &Params, forbidden: Option<u32>) {
+    fn distribute(&mut self, logits: Logits, history: &[u32], params: &Params, forbidden: Option<u32>) {
         let candidates = &mut self.candidates;
         candidates.clear();
-        // A NaN logit can never be drawn.
-        candidates
-            .extend((0u32..).zip(logits.iter().map(|&l| if l.is_nan() { f32::NEG_INFINITY } else { l })));
-        penalise_repetition(candidates, history, params.repetition_penalty);
-        forbid_repeated_ngrams(candidates, history, params.no_repeat_ngram);
-        if let Some(entry) = forbidden.and_then(|id| candidates.get_mut(id as usize)) {
+        match logits {
+            Logits::All(logits) => {
+                // A NaN logit can never be drawn.
+                let number = |&l: &f32| if l.is_nan() { f32::NEG_INFINITY } else { l };
+                candidates.extend((0u32..).zip(logits.iter().map(number)));
+                // Both find a token by its place: all are there, in order.
+                penalise_repetition(candidates, history, params.repetition_penalty);
+                forbid_repeated_ngrams(candidates, history, params.no_repeat_ngram);
+            }
+            Logits::Top(largest) => candidates.extend_from_slice(largest),
+        }
+        if let Some(entry) = forbidden.and_then(|id| candidates.iter_mut().find(|c| c.0 == id)) {
             entry.1 = f32::NEG_INFINITY;
         }
         let greedy = params.temperature == 0.0;
@@ -129,7 +145,7 @@ impl Sampler {
 /// The probability of every token (V) after processing; zero where excluded.
 pub fn probabilities(logits: &[f32], history: &[u32], params: &Params) -> Vec<f64> {
     let mut sampler = Sampler::default();
-    sampler.distribute(logits, history, params, None);
+    sampler.distribute(Logits::All(logits), history, params, None);
     let mut all = vec![0.0; logits.len()];
     for (candidate, p) in sampler.candidates.iter().zip(&sampler.probabilities) {
         all[candidate.0 as usize] = *p;
@@ -244,16 +260,44 @@ mod tests {
     #[test]
     fn greedy_takes_the_first_of_the_largest() {
         let params = Params { temperature: 0.0, ..Params::NEUTRAL };
-        assert_eq!(Sampler::default().sample(&[1.0, 3.0, 3.0, 2.0], &[], &params, None, 0.9), 1);
+        assert_eq!(Sampler::default().sample(Logits::All(&[1.0, 3.0, 3.0, 2.0]), &[], &params, None, 0.9), 1);
     }
 
     #[test]
     fn forbidden_and_not_a_number_are_never_drawn() {
         for step in 0..100 {
             let coin = f64::from(step) / 100.0;
-            let logits = [5.0, f32::NAN, 1.0];
-            assert_eq!(Sampler::default().sample(&logits, &[], &Params::NEUTRAL, Some(0), coin), 2);
+            let logits = Logits::All(&[5.0, f32::NAN, 1.0]);
+            assert_eq!(Sampler::default().sample(logits, &[], &Params::NEUTRAL, Some(0), coin), 2);
         }
+    }
+
+    #[test]
+    fn the_largest_logits_are_enough() {
+        let logits: Vec<f32> = (0..200u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 28) as f32).collect();
+        let settings = [
+            Params { top_k: 5, ..Params::NEUTRAL },
+            Params { top_k: 40, top_p: 0.7, typical_p: 0.9, temperature: 0.7, ..Params::NEUTRAL },
+            Params { temperature: 0.0, ..Params::NEUTRAL },
+        ];
+        for params in settings {
+            let k = params.enough().unwrap();
+            let mut sorted = logits.clone();
+            sorted.sort_by(|a, b| b.total_cmp(a));
+            let mut top: Vec<(u32, f32)> =
+                (0u32..).zip(logits.iter().copied()).filter(|c| c.1 >= sorted[k - 1]).collect();
+            top.reverse();
+            for forbidden in [None, Some(top[0].0), Some(7)] {
+                for coin in (0..50).map(|i| f64::from(i) / 50.0) {
+                    let all = Sampler::default().sample(Logits::All(&logits), &[], &params, forbidden, coin);
+                    let few = Sampler::default().sample(Logits::Top(&top), &[], &params, forbidden, coin);
+                    assert_eq!(all, few);
+                }
+            }
+        }
+        assert_eq!(Params::NEUTRAL.enough(), None);
+        assert_eq!(Params { repetition_penalty: 1.2, ..Params::default() }.enough(), None);
+        assert_eq!(Params { no_repeat_ngram: 2, ..Params::default() }.enough(), None);
     }
 
     #[test]

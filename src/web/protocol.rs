@@ -36,6 +36,9 @@ pub enum Order {
     Stop { generation: Id, draft: Option<usize> },
     /// How many tokens a start has. Answered by `Counted` or `Failed`.
     Count(String),
+    /// How quickly this machine reads the loaded weights. Answered by
+    /// `Measured` or `Failed`.
+    Measure,
     /// Answered by `Pong`: how the page knows that the worker lives.
     Ping,
 }
@@ -81,6 +84,7 @@ pub enum News {
     Failed(Failure),
     /// Tokens of a start, the one that begins every post included.
     Counted(usize),
+    Measured(Traffic),
     Pong,
 }
 
@@ -130,6 +134,18 @@ pub struct Stats {
     /// Tokens after the first step over the time after it.
     pub tokens_per_s: f64,
     pub memory_bytes: u64,
+}
+
+/// What bounds a decode step: the bytes it reads, and the speed of reading.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// A plain read of the loaded weights by one thread, best of several;
+    /// 10^9 bytes a second.
+    pub read_gb_per_s: f64,
+    /// Bytes of weights that a step reads.
+    pub weight_bytes: u64,
+    /// Bytes of keys and values for each position that a step sees.
+    pub position_bytes: u64,
 }
 
 /// Why something did not work, as a sentence for the visitor.

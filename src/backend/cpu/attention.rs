@@ -1,6 +1,6 @@
 //! The key/value cache and causal attention over it.
 
-use super::math;
+use super::{math, panels, pool::Pool, shared::Shared};
 use crate::backend::{Batch, CacheShape, Place, Sequence};
 
 /// Keys and values of every layer for one prompt and its drafts; allocated
@@ -35,46 +35,72 @@ impl Cache {
     }
 
     /// Attention of every row of qkv (R, 3 C) over its own sequence up to its
-    /// own position, into out (R, C): softmax(q k / sqrt(C / H)) v.
+    /// own position, into out (R, C): softmax(q k / sqrt(C / H)) v. Rows and
+    /// heads are spread over the threads; `scores` is a task's own memory.
+    #[allow(clippy::too_many_arguments)]
     pub fn attend(
         &self,
+        pool: &Pool,
         layer: usize,
         batch: &Batch,
         heads: usize,
         qkv: &[f32],
-        scores: &mut Vec<f32>,
+        scores: &mut Vec<Vec<f32>>,
         out: &mut [f32],
     ) {
         let c = self.channels;
         let width = c / heads;
+        let parts = batch.rows() * heads;
+        let tasks = panels::tasks(pool, parts);
+        scores.resize_with(scores.len().max(tasks), Vec::new);
+        let (scores, out) = (Shared::new(scores), Shared::new(out));
+        panels::spread(pool, tasks, parts, |task, parts| {
+            // SAFETY: each task has a place of its own in scores, and each row
+            // and head is in one task.
+            let scores = unsafe { &mut scores.slice(task, 1)[0] };
+            for part in parts {
+                let (row, head) = (part / heads, part % heads);
+                let query = &qkv[row * 3 * c + head * width..][..width];
+                // SAFETY: as above.
+                let out = unsafe { out.slice(row * c + head * width, width) };
+                self.head(layer, batch.places[row], head * width, query, scores, out);
+            }
+        });
+    }
+
+    /// One head of one row: query and out (C / H), whose columns of the cache
+    /// begin at `column`.
+    fn head(
+        &self,
+        layer: usize,
+        place: Place,
+        column: usize,
+        query: &[f32],
+        scores: &mut Vec<f32>,
+        out: &mut [f32],
+    ) {
+        let (c, width) = (self.channels, query.len());
         let scale = 1.0 / (width as f32).sqrt();
-        for ((row, &place), out) in qkv.chunks_exact(3 * c).zip(&batch.places).zip(out.chunks_exact_mut(c)) {
-            let visible = self.visible(place);
-            for head in 0..heads {
-                let columns = head * width..(head + 1) * width;
-                let query = &row[columns.clone()];
-                scores.clear();
-                for slots in &visible {
-                    for key in self.keys[layer][slots.start * c..slots.end * c].chunks_exact(c) {
-                        scores.push(math::dot(query, &key[columns.clone()]) * scale);
-                    }
-                }
-                let sum = math::softmax_unnormalised(scores);
-                let out = &mut out[columns.clone()];
-                out.fill(0.0);
-                let mut scores = scores.iter();
-                for slots in &visible {
-                    let values = self.values[layer][slots.start * c..slots.end * c].chunks_exact(c);
-                    for (value, score) in values.zip(&mut scores) {
-                        for (out, value) in out.iter_mut().zip(&value[columns.clone()]) {
-                            *out += score * value;
-                        }
-                    }
-                }
-                for out in out {
-                    *out /= sum;
+        let visible = self.visible(place);
+        scores.clear();
+        for slots in &visible {
+            for key in self.keys[layer][slots.start * c..slots.end * c].chunks_exact(c) {
+                scores.push(math::dot(query, &key[column..column + width]) * scale);
+            }
+        }
+        let sum = math::softmax_unnormalised(scores);
+        out.fill(0.0);
+        let mut scores = scores.iter();
+        for slots in &visible {
+            let values = self.values[layer][slots.start * c..slots.end * c].chunks_exact(c);
+            for (value, score) in values.zip(&mut scores) {
+                for (out, value) in out.iter_mut().zip(&value[column..column + width]) {
+                    *out += score * value;
                 }
             }
+        }
+        for out in out {
+            *out /= sum;
         }
     }
 

@@ -14,22 +14,17 @@
 
 use half::f16;
 
-use super::quant::BLOCK;
+use super::{panels::Format, quant::BLOCK, scalar};
 use crate::backend::{BackendError, Dtype};
 
 /// Rows interleaved in a panel.
 pub const PANEL: usize = 8;
 
-/// Bytes of one GGUF block.
-const Q8_0_BYTES: usize = 2 + BLOCK;
-const Q4_0_BYTES: usize = 2 + BLOCK / 2;
-
 /// A weight matrix (rows, cols).
 #[derive(Debug)]
 pub enum Matrix {
     Dense(Dense),
-    Q8(Panels),
-    Q4(Panels),
+    Quantised(Panels),
 }
 
 /// Row-major f32.
@@ -45,55 +40,28 @@ pub struct Dense {
 pub struct Panels {
     pub rows: usize,
     pub cols: usize,
-    /// (panels, blocks, bytes of a panel's block), in the layout above.
-    pub quants: Vec<u8>,
+    pub format: Format,
+    /// (panels, blocks, [`Format::block_bytes`]), in the layout above.
+    quants: Vec<u8>,
     /// (panels, blocks, PANEL)
-    pub scales: Vec<f32>,
-}
-
-impl Dtype {
-    /// Bytes of a (rows, cols) matrix.
-    pub fn matrix_bytes(self, rows: usize, cols: usize) -> usize {
-        match self {
-            Self::F32 => rows * cols * 4,
-            Self::F16 => rows * cols * 2,
-            Self::Q8_0 => rows * (cols / BLOCK) * Q8_0_BYTES,
-            Self::Q4_0 => rows * (cols / BLOCK) * Q4_0_BYTES,
-        }
-    }
+    scales: Vec<f32>,
 }
 
 impl Matrix {
-    /// Repacks a GGUF tensor's bytes.
-    pub fn new(rows: usize, cols: usize, dtype: Dtype, bytes: &[u8]) -> Result<Self, BackendError> {
-        if matches!(dtype, Dtype::Q8_0 | Dtype::Q4_0) && !cols.is_multiple_of(BLOCK) {
-            return Err(BackendError::Columns { cols });
-        }
-        let expected = dtype.matrix_bytes(rows, cols);
-        if bytes.len() != expected {
-            return Err(BackendError::MatrixBytes { rows, cols, dtype, expected, found: bytes.len() });
-        }
-        Ok(match dtype {
-            Dtype::F32 => Self::Dense(Dense { rows, cols, values: f32_values(bytes) }),
-            Dtype::F16 => Self::Dense(Dense { rows, cols, values: f16_values(bytes) }),
-            Dtype::Q8_0 => Self::Q8(pack(rows, cols, bytes, Q8_0_BYTES, 256, |quants, row, block| {
-                for (column, &q) in quants.iter().enumerate() {
-                    block[(column / 4) * 32 + row * 4 + column % 4] = q;
-                }
-            })),
-            Dtype::Q4_0 => Self::Q4(pack(rows, cols, bytes, Q4_0_BYTES, 128, |quants, row, block| {
-                for (column, &q) in quants.iter().enumerate() {
-                    block[(column / 4) * 32 + row * 4 + column % 4] = q;
-                }
-            })),
-        })
-    }
-
     /// (rows, cols)
     pub fn shape(&self) -> (usize, usize) {
         match self {
             Self::Dense(m) => (m.rows, m.cols),
-            Self::Q8(m) | Self::Q4(m) => (m.rows, m.cols),
+            Self::Quantised(m) => (m.rows, m.cols),
+        }
+    }
+
+    /// The memory that holds the weights, in the order the kernels read it:
+    /// quantised bytes, then floats (scales, or the weights themselves).
+    pub fn memory(&self) -> (&[u8], &[f32]) {
+        match self {
+            Self::Dense(m) => (&[], &m.values),
+            Self::Quantised(m) => (&m.quants, &m.scales),
         }
     }
 
@@ -105,17 +73,13 @@ impl Matrix {
                     *out += w;
                 }
             }
-            Self::Q8(m) => {
-                for (column, out) in out.iter_mut().enumerate() {
-                    let (at, scale) = m.locate(n, column, 256);
-                    *out += f32::from(m.quants[at] as i8) * scale;
-                }
-            }
-            Self::Q4(m) => {
-                for (column, out) in out.iter_mut().enumerate() {
-                    let half = column % BLOCK / 16;
-                    let (at, scale) = m.locate(n, column - 16 * half, 128);
-                    *out += f32::from((m.quants[at] >> (4 * half) & 15) as i8 - 8) * scale;
+            Self::Quantised(m) => {
+                let (quants, scales) = m.panel(n / PANEL);
+                let blocks = quants.chunks_exact(m.format.block_bytes()).zip(scales.as_chunks::<PANEL>().0);
+                for ((block, scales), out) in blocks.zip(out.as_chunks_mut::<BLOCK>().0) {
+                    for (k, out) in out.iter_mut().enumerate() {
+                        *out += scalar::weight(m.format, block, n % PANEL, k) as f32 * scales[n % PANEL];
+                    }
                 }
             }
         }
@@ -123,42 +87,165 @@ impl Matrix {
 }
 
 impl Panels {
-    /// Index of a weight's byte, and its scale.
-    fn locate(&self, row: usize, column: usize, block_bytes: usize) -> (usize, f32) {
-        let block = row / PANEL * (self.cols / BLOCK) + column / BLOCK;
-        let column = column % BLOCK;
-        let at = block * block_bytes + column / 4 * 32 + row % PANEL * 4 + column % 4;
-        (at, self.scales[block * PANEL + row % PANEL])
+    /// Panels in all.
+    pub fn panels(&self) -> usize {
+        self.rows.div_ceil(PANEL)
+    }
+
+    /// One panel's quants and scales.
+    pub fn panel(&self, index: usize) -> (&[u8], &[f32]) {
+        let blocks = self.cols / BLOCK;
+        let bytes = blocks * self.format.block_bytes();
+        (&self.quants[index * bytes..][..bytes], &self.scales[index * blocks * PANEL..][..blocks * PANEL])
     }
 }
 
-fn pack(
-    rows: usize,
-    cols: usize,
-    bytes: &[u8],
-    gguf_block_bytes: usize,
-    block_bytes: usize,
-    interleave: impl Fn(&[u8], usize, &mut [u8]),
-) -> Panels {
-    let blocks = cols / BLOCK;
-    let panels = rows.div_ceil(PANEL);
-    let mut quants = vec![0; panels * blocks * block_bytes];
-    let mut scales = vec![0.0; panels * blocks * PANEL];
-    for (index, source) in bytes.chunks_exact(gguf_block_bytes).enumerate() {
-        let (row, block) = (index / blocks, index % blocks);
-        let at = row / PANEL * blocks + block;
-        scales[at * PANEL + row % PANEL] = f16::from_le_bytes([source[0], source[1]]).to_f32();
-        interleave(&source[2..], row % PANEL, &mut quants[at * block_bytes..][..block_bytes]);
+/// Takes a GGUF tensor's bytes as they arrive and puts each row in its place:
+/// no second copy of a matrix is ever held.
+#[derive(Debug)]
+pub struct Packer {
+    matrix: Matrix,
+    dtype: Dtype,
+    /// Rows in place.
+    done: usize,
+    /// Bytes of a row that is not complete.
+    pending: Vec<u8>,
+}
+
+impl Packer {
+    /// A packer for a (rows, cols) matrix. Its memory is taken at once, which
+    /// can fail where there is too little.
+    pub fn new(rows: usize, cols: usize, dtype: Dtype) -> Result<Self, BackendError> {
+        let too_large = || BackendError::Memory { rows, cols };
+        let cells = rows.checked_mul(cols).ok_or_else(too_large)?;
+        let matrix = match dtype.format() {
+            None => Matrix::Dense(Dense { rows, cols, values: zeros(cells).ok_or_else(too_large)? }),
+            Some(_) if !cols.is_multiple_of(BLOCK) => return Err(BackendError::Columns { cols }),
+            Some(format) => {
+                let blocks = rows.div_ceil(PANEL).checked_mul(cols / BLOCK).ok_or_else(too_large)?;
+                let bytes = blocks.checked_mul(format.block_bytes()).ok_or_else(too_large)?;
+                let quants = zeros(bytes).ok_or_else(too_large)?;
+                let scales = zeros(blocks * PANEL).ok_or_else(too_large)?;
+                Matrix::Quantised(Panels { rows, cols, format, quants, scales })
+            }
+        };
+        Ok(Self { matrix, dtype, done: 0, pending: Vec::new() })
     }
-    Panels { rows, cols, quants, scales }
+
+    /// Takes the next bytes of the tensor.
+    pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), BackendError> {
+        let (rows, cols) = self.matrix.shape();
+        let row_bytes = self.dtype.matrix_bytes(1, cols);
+        let room = (rows - self.done) * row_bytes - self.pending.len();
+        if bytes.len() > room {
+            return Err(self.wrong_size(bytes.len()));
+        }
+        if !self.pending.is_empty() {
+            let (head, rest) = bytes.split_at(bytes.len().min(row_bytes - self.pending.len()));
+            self.pending.extend_from_slice(head);
+            bytes = rest;
+            if self.pending.len() < row_bytes {
+                return Ok(());
+            }
+            let row = std::mem::take(&mut self.pending);
+            self.place(&row);
+        }
+        let whole = bytes.chunks_exact(row_bytes.max(1));
+        self.pending.extend_from_slice(whole.remainder());
+        whole.for_each(|row| self.place(row));
+        Ok(())
+    }
+
+    /// The matrix, if every byte of it came.
+    pub fn finish(self) -> Result<Matrix, BackendError> {
+        if self.done < self.matrix.shape().0 {
+            return Err(self.wrong_size(0));
+        }
+        Ok(self.matrix)
+    }
+
+    fn wrong_size(&self, more: usize) -> BackendError {
+        let (rows, cols) = self.matrix.shape();
+        let found = self.dtype.matrix_bytes(self.done, cols) + self.pending.len() + more;
+        let expected = self.dtype.matrix_bytes(rows, cols);
+        BackendError::MatrixBytes { rows, cols, dtype: self.dtype, expected, found }
+    }
+
+    /// Puts the bytes of row [`Self::done`] in place.
+    fn place(&mut self, bytes: &[u8]) {
+        let row = self.done;
+        self.done += 1;
+        match &mut self.matrix {
+            Matrix::Dense(m) => {
+                let out = &mut m.values[row * m.cols..][..m.cols];
+                match self.dtype {
+                    Dtype::F16 => f16s(bytes).zip(out).for_each(|(v, out)| *out = v),
+                    _ => f32s(bytes).zip(out).for_each(|(v, out)| *out = v),
+                }
+            }
+            Matrix::Quantised(m) => {
+                let blocks = m.cols / BLOCK;
+                let first = row / PANEL * blocks;
+                let size = m.format.block_bytes();
+                let sources = bytes.chunks_exact(self.dtype.matrix_bytes(1, BLOCK));
+                let quants = m.quants[first * size..].chunks_exact_mut(size);
+                let scales = m.scales[first * PANEL..].as_chunks_mut::<PANEL>().0;
+                for ((source, quants), scales) in sources.zip(quants).zip(scales) {
+                    scales[row % PANEL] = f16::from_le_bytes([source[0], source[1]]).to_f32();
+                    // Both formats: four bytes of this row in each 32 of the panel.
+                    let quads = quants.as_chunks_mut::<4>().0.iter_mut().skip(row % PANEL).step_by(PANEL);
+                    for (quad, source) in quads.zip(source[2..].as_chunks::<4>().0) {
+                        *quad = *source;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// n zeros, or `None` where there is no memory for them.
+fn zeros<T: Clone + Default>(n: usize) -> Option<Vec<T>> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(n).ok()?;
+    values.resize(n, T::default());
+    Some(values)
+}
+
+impl Dtype {
+    /// Bytes of a (rows, cols) matrix.
+    pub fn matrix_bytes(self, rows: usize, cols: usize) -> usize {
+        match self {
+            Self::F32 => rows * cols * 4,
+            Self::F16 => rows * cols * 2,
+            Self::Q8_0 => rows * (cols / BLOCK) * (2 + BLOCK),
+            Self::Q4_0 => rows * (cols / BLOCK) * (2 + BLOCK / 2),
+        }
+    }
+
+    /// How a panel holds it; `None`: as floats.
+    fn format(self) -> Option<Format> {
+        match self {
+            Self::F32 | Self::F16 => None,
+            Self::Q8_0 => Some(Format::Q8),
+            Self::Q4_0 => Some(Format::Q4),
+        }
+    }
+}
+
+fn f32s(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b))
+}
+
+fn f16s(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32())
 }
 
 /// Little-endian f32 bytes as values.
 pub fn f32_values(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+    f32s(bytes).collect()
 }
 
 /// Little-endian f16 bytes as values.
 pub fn f16_values(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect()
+    f16s(bytes).collect()
 }

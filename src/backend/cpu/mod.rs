@@ -2,7 +2,8 @@
 //!
 //! [`Level`] chooses the integer kernels at run time; everything else is one
 //! code. Integer sums are exact, and float sums have one written order
-//! ([`math`]), so every level on every target gives the same bits.
+//! ([`math`]), so every level on every target, with any number of threads,
+//! gives the same bits.
 
 mod attention;
 pub mod math;
@@ -11,16 +12,22 @@ mod panels;
 pub mod pool;
 mod quant;
 mod scalar;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod top;
 mod vector;
 
 pub use attention::Cache;
-pub use matrix::{Matrix, f16_values, f32_values};
+pub use matrix::{Matrix, Packer, f16_values, f32_values};
 pub use panels::Level;
 pub use pool::Pool;
 
-use super::{Backend, BackendError, Batch, CacheShape, Dtype, Epilogue};
+use super::{Backend, BackendError, Batch, CacheShape, Dtype, Epilogue, Outputs, Wanted};
 use matrix::Dense;
 use quant::QuantRows;
+use shared::Shared;
+use top::Top;
 
 /// Activations (rows, width) f32, row-major.
 #[derive(Debug, Default)]
@@ -50,13 +57,15 @@ pub struct Cpu {
     level: Level,
     pool: Pool,
     quantised: QuantRows,
-    products: Vec<f32>,
-    scores: Vec<f32>,
+    /// Attention's scores, one vector a task.
+    scores: Vec<Vec<f32>>,
+    /// The head's candidates, one collector a task and row.
+    tops: Vec<Top>,
 }
 
 impl Cpu {
     pub fn new(level: Level, pool: Pool) -> Self {
-        Self { level, pool, quantised: QuantRows::default(), products: Vec::new(), scores: Vec::new() }
+        Self { level, pool, quantised: QuantRows::default(), scores: Vec::new(), tops: Vec::new() }
     }
 
     /// Which kernels run.
@@ -64,20 +73,29 @@ impl Cpu {
         self.level
     }
 
-    /// The threads that share the work.
-    pub fn pool(&self) -> &Pool {
-        &self.pool
+    /// Threads that compute, this one included.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
     }
 }
 
 impl Backend for Cpu {
     type Matrix = Matrix;
+    type Packer = Packer;
     type Vector = Vec<f32>;
     type Rows = Rows;
     type Cache = Cache;
 
-    fn matrix(&self, rows: usize, cols: usize, dtype: Dtype, bytes: &[u8]) -> Result<Matrix, BackendError> {
-        Matrix::new(rows, cols, dtype, bytes)
+    fn packer(&self, rows: usize, cols: usize, dtype: Dtype) -> Result<Packer, BackendError> {
+        Packer::new(rows, cols, dtype)
+    }
+
+    fn pack(&self, packer: &mut Packer, bytes: &[u8]) -> Result<(), BackendError> {
+        packer.push(bytes)
+    }
+
+    fn matrix(&self, packer: Packer) -> Result<Matrix, BackendError> {
+        packer.finish()
     }
 
     fn vector(&self, values: Vec<f32>) -> Vec<f32> {
@@ -110,40 +128,16 @@ impl Backend for Cpu {
     }
 
     fn linear(&mut self, w: &Matrix, bias: Option<&Vec<f32>>, x: &Rows, epilogue: Epilogue, out: &mut Rows) {
-        let (n, _) = w.shape();
-        self.products.resize(x.rows * n, 0.0);
-        match w {
-            Matrix::Dense(w) => dense(w, x, &mut self.products),
-            Matrix::Q8(w) => {
-                self.quantised.fill(&x.values, x.width);
-                panels::multiply(self.level, panels::Format::Q8, w, &self.quantised, &mut self.products);
-            }
-            Matrix::Q4(w) => {
-                self.quantised.fill(&x.values, x.width);
-                panels::multiply(self.level, panels::Format::Q4, w, &self.quantised, &mut self.products);
-            }
-        }
         if epilogue != Epilogue::Add {
-            out.shape(x.rows, n);
+            out.shape(x.rows, w.shape().0);
         }
-        for (product, out) in self.products.chunks_exact_mut(n).zip(out.values.chunks_exact_mut(n)) {
-            if let Some(bias) = bias {
-                for (product, bias) in product.iter_mut().zip(bias) {
-                    *product += bias;
-                }
-            }
-            match epilogue {
-                Epilogue::Store => out.copy_from_slice(product),
-                Epilogue::Gelu => {
-                    for (out, &product) in out.iter_mut().zip(&*product) {
-                        *out = math::gelu(product);
-                    }
-                }
-                Epilogue::Add => {
-                    for (out, product) in out.iter_mut().zip(&*product) {
-                        *out += product;
-                    }
-                }
+        let bias = bias.map(Vec::as_slice);
+        match w {
+            Matrix::Dense(w) => dense(&self.pool, w, bias, x, epilogue, &mut out.values),
+            Matrix::Quantised(w) => {
+                self.quantised.fill(&x.values, x.width);
+                let (level, pool, x) = (self.level, &self.pool, &self.quantised);
+                panels::linear(level, pool, w, bias, x, epilogue, &mut out.values);
             }
         }
     }
@@ -159,7 +153,7 @@ impl Backend for Cpu {
     ) {
         out.shape(qkv.rows, qkv.width / 3);
         cache.store(layer, batch, &qkv.values);
-        cache.attend(layer, batch, heads, &qkv.values, &mut self.scores, &mut out.values);
+        cache.attend(&self.pool, layer, batch, heads, &qkv.values, &mut self.scores, &mut out.values);
     }
 
     fn select(&mut self, x: &Rows, rows: &[usize], out: &mut Rows) {
@@ -169,17 +163,67 @@ impl Backend for Cpu {
         }
     }
 
-    fn read<'a>(&'a self, x: &'a Rows) -> &'a [f32] {
-        &x.values
+    fn head(&mut self, w: &Matrix, x: &Rows, wanted: Wanted, out: &mut Outputs) {
+        out.vocab = w.shape().0;
+        match (wanted, w) {
+            (Wanted::Top(k), Matrix::Quantised(w)) => self.largest(w, x, k, &mut out.top),
+            (Wanted::All, _) => {
+                let mut logits = Rows::default();
+                self.linear(w, None, x, Epilogue::Store, &mut logits);
+                out.logits.append(&mut logits.values);
+            }
+            (Wanted::Top(k), Matrix::Dense(_)) => {
+                let mut logits = Rows::default();
+                self.linear(w, None, x, Epilogue::Store, &mut logits);
+                let mut top = Top::default();
+                for row in logits.iter() {
+                    top.restart(k);
+                    top.take(0, row);
+                    out.top.push(top.finish());
+                }
+            }
+        }
     }
 }
 
-/// products (R, N) = x (R, K) times w (N, K) transposed. Rows of w outermost,
-/// so that each is read from memory once.
-fn dense(w: &Dense, x: &Rows, products: &mut [f32]) {
-    for (n, row) in w.values.chunks_exact(w.cols).enumerate() {
-        for (r, x) in x.iter().enumerate() {
-            products[r * w.rows + n] = math::dot(row, x);
+impl Cpu {
+    /// The k largest logits of each row, collected as panels are multiplied.
+    fn largest(&mut self, w: &matrix::Panels, x: &Rows, k: usize, out: &mut Vec<Vec<(u32, f32)>>) {
+        self.quantised.fill(&x.values, x.width);
+        let tasks = panels::tasks(&self.pool, w.panels());
+        self.tops.resize_with(self.tops.len().max(tasks * x.rows), Top::default);
+        self.tops.iter_mut().for_each(|top| top.restart(k));
+        let (level, quantised) = (self.level, &self.quantised);
+        let tops = Shared::new(&mut self.tops);
+        panels::spread(&self.pool, tasks, w.panels(), |task, range| {
+            // SAFETY: each task has collectors of its own.
+            let tops = unsafe { tops.slice(task * x.rows, x.rows) };
+            panels::multiply(level, w, range, quantised, |row, first, logits| tops[row].take(first, logits));
+        });
+        for row in 0..x.rows {
+            let (first, rest) = self.tops.split_at_mut(x.rows);
+            for other in rest.iter().skip(row).step_by(x.rows).take(tasks - 1) {
+                first[row].merge(other);
+            }
+            out.push(first[row].finish());
         }
     }
+}
+
+/// A linear layer of floats: x (R, K) times w (N, K) transposed, with bias (N)
+/// and epilogue, into out (R, N). Rows of w outermost, so that each is read
+/// from memory once.
+fn dense(pool: &Pool, w: &Dense, bias: Option<&[f32]>, x: &Rows, epilogue: Epilogue, out: &mut [f32]) {
+    let out = Shared::new(out);
+    panels::spread(pool, panels::tasks(pool, w.rows), w.rows, |_, range| {
+        for n in range {
+            let row = &w.values[n * w.cols..][..w.cols];
+            let bias = bias.map(|bias| &bias[n..=n]);
+            for (r, x) in x.iter().enumerate() {
+                // SAFETY: output n of every row belongs to one task.
+                let out = unsafe { out.slice(r * w.rows + n, 1) };
+                panels::finish(&[math::dot(row, x)], bias, epilogue, out);
+            }
+        }
+    });
 }

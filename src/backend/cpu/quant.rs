@@ -6,7 +6,7 @@
 //! `round(x * (127 / a))`, ties to even, in -127..=127. A block with
 //! `a < TINY` is all zero with `d = 0`.
 
-use super::math::round_to_i32;
+use super::{math::round_to_i32, vector};
 
 /// Values that share a scale; GGUF's Q8_0 and Q4_0 use the same.
 pub const BLOCK: usize = 32;
@@ -14,39 +14,103 @@ pub const BLOCK: usize = 32;
 /// Below this a block counts as zero, so that 127 / a stays finite.
 pub const TINY: f32 = 1e-30;
 
+/// 4-bit weights are stored this much above their signed value.
+pub const Q4_ZERO: i32 = 8;
+
 /// Quantised activations (R, K), K a multiple of [`BLOCK`].
+///
+/// Rows that are multiplied together stand together, a *tile*: its first
+/// block of every row, then its second, and so on, so that a kernel walks
+/// through one stretch of memory. R rows make tiles of equal size, at most
+/// [`vector::TILE`] rows each; the last may be smaller.
 #[derive(Debug, Default)]
 pub struct QuantRows {
-    /// (R, K), each in -127..=127; 16 bits wide, as the kernels multiply them.
-    pub values: Vec<i16>,
-    /// (R, K / BLOCK)
-    pub scales: Vec<f32>,
-    /// K
-    pub width: usize,
+    /// (tile, block, row, BLOCK), each in -127..=127.
+    values: Vec<i8>,
+    /// (tile, block, row, [`vector::PACKED`]): the values again, as this
+    /// target's vector kernels multiply them.
+    packed: Vec<u8>,
+    /// (tile, block, row)
+    scales: Vec<f32>,
+    /// (tile, block, row): -[`Q4_ZERO`] times the block's sum, which takes the
+    /// offset of 4-bit weights out of a product.
+    offsets: Vec<i32>,
+    rows: usize,
+    /// K / BLOCK
+    blocks: usize,
+    /// Rows of a whole tile.
+    tile: usize,
+}
+
+/// The rows of one tile: (block, row) slices of [`QuantRows`].
+#[derive(Debug, Clone, Copy)]
+pub struct Tile<'a> {
+    pub rows: usize,
+    pub values: &'a [i8],
+    pub packed: &'a [u8],
+    pub scales: &'a [f32],
+    pub offsets: &'a [i32],
 }
 
 impl QuantRows {
     /// Quantises x (R, width), re-using this value's memory.
     pub fn fill(&mut self, x: &[f32], width: usize) {
-        self.width = width;
-        self.values.resize(x.len(), 0);
-        self.scales.resize(x.len() / BLOCK, 0.0);
-        let (blocks, _) = x.as_chunks::<BLOCK>();
-        let (values, _) = self.values.as_chunks_mut::<BLOCK>();
-        for ((block, out), scale) in blocks.iter().zip(values).zip(&mut self.scales) {
-            *scale = quantise(block, out);
+        self.rows = x.len() / width.max(1);
+        self.blocks = width / BLOCK;
+        self.tile = self.rows.div_ceil(self.rows.div_ceil(vector::TILE).max(1)).max(1);
+        let all = self.rows * self.blocks;
+        self.values.resize(all * BLOCK, 0);
+        self.packed.resize(all * vector::PACKED, 0);
+        self.scales.resize(all, 0.0);
+        self.offsets.resize(all, 0);
+        for (row, x) in x.chunks_exact(width.max(1)).enumerate() {
+            for (block, x) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
+                let at = self.index(row, block);
+                let values = &mut self.values.as_chunks_mut::<BLOCK>().0[at];
+                self.scales[at] = quantise(x, values);
+                self.offsets[at] = -Q4_ZERO * values.iter().map(|&v| i32::from(v)).sum::<i32>();
+                vector::pack(values, &mut self.packed[at * vector::PACKED..][..vector::PACKED]);
+            }
         }
     }
 
-    /// Row r's values and scales.
-    pub fn row(&self, r: usize) -> (&[i16], &[f32]) {
-        let blocks = self.width / BLOCK;
-        (&self.values[r * self.width..][..self.width], &self.scales[r * blocks..][..blocks])
+    /// Where a row's block stands.
+    fn index(&self, row: usize, block: usize) -> usize {
+        let first = row / self.tile * self.tile;
+        first * self.blocks + block * self.tile.min(self.rows - first) + (row - first)
+    }
+
+    /// The tiles, in the order of their rows.
+    pub fn tiles(&self) -> impl Iterator<Item = Tile<'_>> {
+        (0..self.rows).step_by(self.tile.max(1)).map(|first| {
+            let rows = self.tile.min(self.rows - first);
+            let (from, n) = (first * self.blocks, rows * self.blocks);
+            Tile {
+                rows,
+                values: &self.values[from * BLOCK..][..n * BLOCK],
+                packed: &self.packed[from * vector::PACKED..][..n * vector::PACKED],
+                scales: &self.scales[from..][..n],
+                offsets: &self.offsets[from..][..n],
+            }
+        })
+    }
+}
+
+impl Tile<'_> {
+    /// Blocks of a row.
+    pub fn blocks(&self) -> usize {
+        self.scales.len() / self.rows.max(1)
+    }
+
+    /// One row's block: its values and its scale.
+    pub fn block(&self, row: usize, block: usize) -> (&[i8; BLOCK], f32) {
+        let at = block * self.rows + row;
+        (&self.values.as_chunks().0[at], self.scales[at])
     }
 }
 
 /// Quantises one block and returns its scale.
-fn quantise(x: &[f32; BLOCK], out: &mut [i16; BLOCK]) -> f32 {
+fn quantise(x: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f32 {
     let mut lanes = [0.0f32; 8];
     for chunk in x.as_chunks::<8>().0 {
         for (lane, v) in lanes.iter_mut().zip(chunk) {
@@ -62,7 +126,7 @@ fn quantise(x: &[f32; BLOCK], out: &mut [i16; BLOCK]) -> f32 {
     }
     let inverse = 127.0 / largest;
     for (out, v) in out.iter_mut().zip(x) {
-        *out = round_to_i32(v * inverse) as i16;
+        *out = round_to_i32(v * inverse) as i8;
     }
     largest / 127.0
 }
@@ -77,11 +141,36 @@ mod tests {
         fn error_is_at_most_half_a_step(x in prop::collection::vec(-1e3f32..1e3, 2 * BLOCK)) {
             let mut q = QuantRows::default();
             q.fill(&x, BLOCK);
-            for (i, v) in x.iter().enumerate() {
-                let d = q.scales[i / BLOCK];
-                prop_assert!((v - f32::from(q.values[i]) * d).abs() <= d * 0.5001);
-                prop_assert!((-127..=127).contains(&q.values[i]));
+            let tile = q.tiles().next().unwrap();
+            for (row, x) in x.chunks_exact(BLOCK).take(tile.rows).enumerate() {
+                let (values, d) = tile.block(row, 0);
+                for (x, &v) in x.iter().zip(values) {
+                    prop_assert!((x - f32::from(v) * d).abs() <= d * 0.5001);
+                    prop_assert!((-127..=127).contains(&v));
+                }
+                let sum: i32 = values.iter().map(|&v| i32::from(v)).sum();
+                prop_assert_eq!(tile.offsets[row], -8 * sum);
             }
+        }
+
+        #[test]
+        fn tiles_hold_every_row_once(rows in 1usize..40, blocks in 1usize..4) {
+            let width = blocks * BLOCK;
+            // Each block of a row has a scale of its own.
+            let x: Vec<f32> = (0..rows * width).map(|i| (i / BLOCK + 1) as f32).collect();
+            let mut q = QuantRows::default();
+            q.fill(&x, width);
+            let mut row = 0;
+            for tile in q.tiles() {
+                prop_assert!(tile.rows <= vector::TILE && tile.blocks() == blocks);
+                for i in 0..tile.rows {
+                    for b in 0..blocks {
+                        prop_assert_eq!(tile.block(i, b).1, ((row + i) * blocks + b + 1) as f32 / 127.0);
+                    }
+                }
+                row += tile.rows;
+            }
+            prop_assert_eq!(row, rows);
         }
     }
 
@@ -91,6 +180,6 @@ mod tests {
         x[40] = f32::NAN;
         let mut q = QuantRows::default();
         q.fill(&x, 2 * BLOCK);
-        assert!(q.scales.iter().all(|&d| d == 0.0));
+        assert!(q.tiles().all(|tile| tile.scales.iter().all(|&d| d == 0.0)));
     }
 }

@@ -17,7 +17,7 @@ pub fn cpu_forward(
     for sequence in ids {
         let shape = CacheShape { prompt: sequence.len(), drafts: 0, tail: 0 };
         let batch = Batch::prompt(sequence, (0..sequence.len()).collect(), shape);
-        let logits = model.forward(&batch)?;
+        let logits = &model.forward(&batch)?.logits;
         nats += negative_log_likelihood(logits, sequence);
         labels += sequence.len().saturating_sub(1);
         all.extend_from_slice(logits);

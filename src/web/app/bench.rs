@@ -10,18 +10,26 @@ use leptos::prelude::{document, window};
 use serde::Serialize;
 
 use super::{browser, line::Line, query::Query, text, wish::WorkerWish};
-use crate::web::protocol::{Command, LoadRequest, News, Order, Ready, Report, Request, Stats};
+use crate::web::protocol::{Command, LoadRequest, News, Order, Ready, Report, Request, Stats, Traffic};
 
 /// What the page leaves; the names are the page's contract.
 #[derive(Debug, Default, Serialize)]
 struct BenchResult {
+    /// From the order to load to a ready engine.
     load_ms: f64,
+    /// From opening the page to a ready engine.
+    ready_ms: f64,
     runs: Vec<BenchRun>,
     backend: String,
     build: String,
     threads: usize,
     wasm_bytes: u64,
     peak_memory_bytes: u64,
+    /// A plain read of the loaded weights by one thread; 10^9 bytes a second.
+    read_gb_per_s: f64,
+    /// Bytes that a decode step reads, halfway through the runs: weights, keys
+    /// and values. No step of one thread is quicker than reading them.
+    step_bytes: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -93,6 +101,10 @@ impl Bench {
                 self.take_run(&stats);
                 self.next_run();
             }
+            News::Measured(traffic) => {
+                self.take_traffic(traffic);
+                self.finish();
+            }
             News::Failed(failure) => fail(&failure.message),
             News::Bot(_) | News::Progress { .. } | News::Drafts(_) | News::Pong => {}
         }
@@ -101,6 +113,7 @@ impl Bench {
     fn take_ready(&self, ready: Ready) {
         let mut result = self.result.borrow_mut();
         result.load_ms = ready.load_ms;
+        result.ready_ms = window().performance().map_or(0.0, |p| p.now());
         result.backend = ready.backend;
         result.build = ready.build;
         result.threads = ready.threads;
@@ -120,12 +133,20 @@ impl Bench {
         });
     }
 
+    fn take_traffic(&self, traffic: Traffic) {
+        let mut result = self.result.borrow_mut();
+        result.read_gb_per_s = traffic.read_gb_per_s;
+        let positions = result.runs.iter().map(|run| run.prompt_tokens as f64 + run.new_tokens as f64 / 2.0);
+        let mean = positions.sum::<f64>() / result.runs.len().max(1) as f64;
+        result.step_bytes = traffic.weight_bytes as f64 + mean * traffic.position_bytes as f64;
+    }
+
     fn prompt(&self) -> String {
         self.query.prompt.clone().unwrap_or_else(|| text::START_DEFAULT.into())
     }
 
     /// Each run has a seed of its own; a draft has at most `tokens` new tokens
-    /// and no early end but a newline.
+    /// and no early end but a newline. Reading is measured after all runs.
     fn next_run(&self) {
         let done = self.result.borrow().runs.len();
         if done < self.query.runs {
@@ -141,6 +162,11 @@ impl Bench {
             }));
             return;
         }
+        show("Measuring how quickly this machine reads");
+        self.send(Order::Measure);
+    }
+
+    fn finish(&self) {
         let json = serde_json::to_string_pretty(&*self.result.borrow()).unwrap_or_default();
         leave("benchResult", js_sys::JSON::parse(&json).unwrap_or_default());
         show(&json);

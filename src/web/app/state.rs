@@ -168,7 +168,7 @@ impl Page {
                 }
                 News::Ready(ready) => return self.ready(ready),
                 News::Failed(failure) => self.fail(failure),
-                News::Drafts(_) | News::Done(_) | News::Counted(_) | News::Pong => {}
+                News::Drafts(_) | News::Done(_) | News::Counted(_) | News::Measured(_) | News::Pong => {}
             }
         } else if writing {
             match report.news {
@@ -184,7 +184,12 @@ impl Page {
                     self.rest();
                 }
                 News::Failed(failure) => self.fail(failure),
-                News::Bot(_) | News::Progress { .. } | News::Ready(_) | News::Counted(_) | News::Pong => {}
+                News::Bot(_)
+                | News::Progress { .. }
+                | News::Ready(_)
+                | News::Counted(_)
+                | News::Measured(_)
+                | News::Pong => {}
             }
         }
         Vec::new()

@@ -8,7 +8,8 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStream, ReadableStreamDefaultReader, RequestCache, Url};
 
 use super::{
-    engine::{Engine, EngineLoader, sha256_hex},
+    chunk::{Chunk, Digest},
+    engine::{Engine, EngineLoader},
     failure::WorkerError,
     storage::{Deposit, Store, swallow},
 };
@@ -108,7 +109,7 @@ pub async fn weights(
         let mut pieces = Pieces::of(&response)?;
         progress(Phase::Download, 0, total);
         while let Some(piece) = pieces.next().await? {
-            loader.push(&piece).map_err(|e| wrong_model(source, e))?;
+            loader.push(&piece.to_vec()).map_err(|e| wrong_model(source, e))?;
             progress(Phase::Download, pieces.loaded, total);
         }
         return loader.finish().map_err(|e| wrong_model(source, e));
@@ -146,7 +147,8 @@ async fn checked(
     mut deposit: Option<Deposit>,
     progress: impl Fn(u64, Option<u64>),
 ) -> Result<Engine, WorkerError> {
-    let result = feed(source, entry, backend, pool, &mut pieces, &mut deposit, progress).await;
+    let loader = EngineLoader::new(backend, pool.clone(), Some(entry.size));
+    let result = feed(source, entry, loader, &mut pieces, &mut deposit, progress).await;
     if let Some(deposit) = deposit {
         match result.is_ok() {
             true => deposit.commit().await,
@@ -162,53 +164,83 @@ async fn checked(
 async fn feed(
     source: &Source,
     entry: &FileEntry,
-    backend: BackendChoice,
-    pool: &Pool,
+    loader: EngineLoader,
     pieces: &mut Pieces,
     deposit: &mut Option<Deposit>,
     progress: impl Fn(u64, Option<u64>),
 ) -> Result<Engine, WorkerError> {
-    let mut loader = EngineLoader::new(backend, pool.clone(), Some(entry.size));
-    let mut chunk: Vec<u8> = Vec::with_capacity(CHUNK_BYTES.min(entry.size as usize));
-    let mut index = 0;
+    let mut intake = Intake { source, entry, loader, deposit, copy: Vec::new(), index: 0, checking: None };
+    let mut chunk = intake.chunk();
     progress(0, Some(entry.size));
-    loop {
-        let piece = pieces.next().await?;
-        let mut rest = piece.as_deref().unwrap_or_default();
+    while let Some(mut piece) = pieces.next().await? {
         if pieces.loaded > entry.size {
             return Err(WorkerError::TooLong { file: source.file.clone(), expected: entry.size });
         }
-        // A chunk is complete when it is full, or when the file ends.
-        loop {
-            let (now, later) = rest.split_at(rest.len().min(CHUNK_BYTES - chunk.len()));
-            chunk.extend_from_slice(now);
-            rest = later;
-            let complete = chunk.len() == CHUNK_BYTES || (pieces.loaded == entry.size && rest.is_empty());
-            if !complete || chunk.is_empty() {
-                break;
+        while piece.length() > 0 {
+            piece = chunk.take(&piece);
+            if chunk.is_full() {
+                let full = std::mem::replace(&mut chunk, intake.chunk());
+                intake.take(full).await?;
             }
-            if entry.chunks.get(index) != Some(&sha256_hex(&chunk)) {
-                return Err(WorkerError::Digest { file: source.file.clone(), piece: index + 1 });
-            }
-            loader.push(&chunk).map_err(|e| wrong_model(source, e))?;
-            if let Some(open) = deposit
-                && !open.write(&chunk).await
-            {
-                *deposit = None;
-            }
-            chunk.clear();
-            index += 1;
         }
         progress(pieces.loaded, Some(entry.size));
-        if piece.is_none() {
-            break;
-        }
     }
     if pieces.loaded < entry.size {
         let (found, expected) = (pieces.loaded, entry.size);
         return Err(WorkerError::Truncated { file: source.file.clone(), found, expected });
     }
-    loader.finish().map_err(|e| wrong_model(source, e))
+    if !chunk.is_empty() {
+        intake.take(chunk).await?;
+    }
+    intake.settle().await?;
+    intake.loader.finish().map_err(|e| wrong_model(source, e))
+}
+
+/// Checks chunks in order; engine and cache see them once they are good. While
+/// one chunk's digest is computed elsewhere, the next one arrives.
+struct Intake<'a> {
+    source: &'a Source,
+    entry: &'a FileEntry,
+    loader: EngineLoader,
+    deposit: &'a mut Option<Deposit>,
+    /// The chunk in this program's memory.
+    copy: Vec<u8>,
+    /// Chunks settled.
+    index: usize,
+    checking: Option<(Chunk, Digest)>,
+}
+
+impl Intake<'_> {
+    fn chunk(&self) -> Chunk {
+        Chunk::new(CHUNK_BYTES.min(usize::try_from(self.entry.size).unwrap_or(CHUNK_BYTES)))
+    }
+
+    async fn take(&mut self, chunk: Chunk) -> Result<(), WorkerError> {
+        let digest = chunk.digest();
+        self.settle().await?;
+        self.checking = Some((chunk, digest));
+        Ok(())
+    }
+
+    /// Waits for the chunk under way and passes it on.
+    async fn settle(&mut self) -> Result<(), WorkerError> {
+        let Some((chunk, digest)) = self.checking.take() else { return Ok(()) };
+        let digest = digest.hex().await;
+        if digest.is_none() || self.entry.chunks.get(self.index) != digest.as_ref() {
+            return Err(WorkerError::Digest { file: self.source.file.clone(), piece: self.index + 1 });
+        }
+        let bytes = chunk.bytes();
+        self.copy.resize(bytes.length() as usize, 0);
+        bytes.copy_to(&mut self.copy);
+        self.loader.push(&self.copy).map_err(|e| wrong_model(self.source, e))?;
+        if let Some(open) = self.deposit
+            && !open.write(&bytes).await
+        {
+            *self.deposit = None;
+        }
+        self.index += 1;
+        Ok(())
+    }
 }
 
 fn wrong_model(source: &Source, error: LoadError) -> WorkerError {
@@ -257,7 +289,7 @@ impl Pieces {
     }
 
     /// The next bytes; `None` at the end.
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, WorkerError> {
+    async fn next(&mut self) -> Result<Option<Uint8Array>, WorkerError> {
         let broken = WorkerError::Interrupted { loaded: self.loaded };
         let Ok(result) = JsFuture::from(self.reader.read()).await else { return Err(broken) };
         if Reflect::get(&result, &"done".into())?.is_truthy() {
@@ -265,7 +297,7 @@ impl Pieces {
         }
         let bytes: Uint8Array = Reflect::get(&result, &"value".into())?.unchecked_into();
         self.loaded += u64::from(bytes.length());
-        Ok(Some(bytes.to_vec()))
+        Ok(Some(bytes))
     }
 
     /// Ends a transfer whose bytes are no longer wanted.

@@ -1,8 +1,6 @@
 //! The engine as the worker drives it: the one place of the browser's half
 //! that names the network.
 
-use sha2::{Digest, Sha256};
-
 use super::failure::WorkerError;
 use crate::{
     backend::{
@@ -70,7 +68,7 @@ impl Engine {
     pub fn check(&mut self, known: &LogitsCheck) -> Result<(), WorkerError> {
         let last = known.prompt_ids.len().saturating_sub(1);
         let shape = CacheShape { prompt: known.prompt_ids.len(), drafts: 1, tail: 1 };
-        let logits = self.loaded.model.forward(&Batch::prompt(&known.prompt_ids, vec![last], shape))?;
+        let logits = &self.loaded.model.forward(&Batch::prompt(&known.prompt_ids, vec![last], shape))?.logits;
         let largest = known.logits.iter().fold(1.0f32, |m, x| m.max(x.abs()));
         let off = known.token_ids.iter().zip(&known.logits).map(|(&id, expected)| {
             logits.get(id as usize).map_or(f32::INFINITY, |found| (found - expected).abs())
@@ -86,6 +84,21 @@ impl Engine {
         Ok(tokens.len() + 1)
     }
 
+    /// Bytes of weights that a decode step reads.
+    pub fn weight_bytes(&self) -> usize {
+        self.loaded.model.weight_bytes()
+    }
+
+    /// Bytes of keys and values that a decode step reads for each position.
+    pub fn position_bytes(&self) -> usize {
+        self.loaded.model.position_bytes()
+    }
+
+    /// Reads what [`Engine::weight_bytes`] counts.
+    pub fn read_weights(&self) -> u64 {
+        self.loaded.model.read_weights()
+    }
+
     pub fn begin(&self, request: Request) -> Result<Generation, WorkerError> {
         Ok(Generation { drafts: Drafts::new(&self.loaded.tokenizer, &self.loaded.config, request)? })
     }
@@ -94,8 +107,8 @@ impl Engine {
     /// `None` when all have ended.
     pub fn step(&mut self, generation: &mut Generation) -> Result<Option<Vec<Event>>, WorkerError> {
         let Some(batch) = generation.drafts.next_batch() else { return Ok(None) };
-        let logits = self.loaded.model.forward(batch)?;
-        Ok(Some(generation.drafts.accept(logits, &self.loaded.tokenizer)?))
+        let outputs = self.loaded.model.forward(batch)?;
+        Ok(Some(generation.drafts.accept(outputs, &self.loaded.tokenizer)?))
     }
 }
 
@@ -116,9 +129,4 @@ impl Generation {
     pub fn drawn_tokens(&self) -> usize {
         self.drafts.drawn_tokens()
     }
-}
-
-/// Lower-case hex SHA-256.
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,6 +3,7 @@
 //! run the same module as threads of its pool.
 
 mod browser;
+mod chunk;
 mod download;
 mod engine;
 mod failure;
@@ -85,6 +86,7 @@ impl Worker for EngineWorker {
                 self.session.stop(generation, draft, &Reply { id: generation, ..reply });
             }
             Order::Count(text) => reply.send(self.session.count(&text)),
+            Order::Measure => reply.send(self.session.measure()),
             Order::Ping => reply.send(News::Pong),
         }
     }

@@ -12,7 +12,11 @@ use super::{
     engine::{Engine, Generation},
     failure::WorkerError,
 };
-use crate::web::protocol::{Id, LoadRequest, News, Phase, Ready, Request, Stats};
+use crate::web::protocol::{Id, LoadRequest, News, Phase, Ready, Request, Stats, Traffic};
+
+/// Read in one sample at least, and samples taken: about 100 ms together.
+const READ_BYTES_AT_LEAST: u64 = 64 << 20;
+const READ_SAMPLES: usize = 8;
 
 #[derive(Clone, Default)]
 pub struct Session {
@@ -71,6 +75,13 @@ impl Session {
         let state = self.state.borrow();
         let count = state.engine.as_ref().ok_or(WorkerError::NotReady).and_then(|engine| engine.count(text));
         count.map_or_else(|error| News::Failed(error.to_failure()), News::Counted)
+    }
+
+    pub fn measure(&self) -> News {
+        match &self.state.borrow().engine {
+            Some(engine) => News::Measured(measure(engine)),
+            None => News::Failed(WorkerError::NotReady.to_failure()),
+        }
     }
 
     async fn run(&self, request: Request, reply: &Reply) -> Result<Option<Stats>, WorkerError> {
@@ -142,6 +153,23 @@ impl Running {
 
 fn per_second(count: usize, ms: f64) -> f64 {
     1000.0 * count as f64 / ms.max(1e-3)
+}
+
+/// Reads the weights as they lie in memory, best of several times.
+fn measure(engine: &Engine) -> Traffic {
+    let (weight_bytes, position_bytes) = (engine.weight_bytes() as u64, engine.position_bytes() as u64);
+    // A browser's clock may stand still for 100 microseconds.
+    let passes = READ_BYTES_AT_LEAST.div_ceil(weight_bytes.max(1));
+    let mut best_ms = f64::INFINITY;
+    for _ in 0..READ_SAMPLES {
+        let started_ms = browser::now_ms();
+        for _ in 0..passes {
+            std::hint::black_box(engine.read_weights());
+        }
+        best_ms = best_ms.min(browser::now_ms() - started_ms);
+    }
+    let read_gb_per_s = (passes * weight_bytes) as f64 / best_ms.max(1e-3) / 1e6;
+    Traffic { read_gb_per_s, weight_bytes, position_bytes }
 }
 
 async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), WorkerError> {

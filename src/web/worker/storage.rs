@@ -4,7 +4,7 @@
 //! here is fatal: without a cache the network serves.
 
 use js_sys::{Promise, Uint8Array};
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
     Cache, ReadableStream, Response, TransformStream, WorkerGlobalScope, WritableStreamDefaultWriter,
@@ -57,9 +57,8 @@ pub struct Deposit {
 
 impl Deposit {
     /// Adds checked bytes; false when the cache refused them (its quota).
-    pub async fn write(&self, bytes: &[u8]) -> bool {
-        let bytes: JsValue = Uint8Array::from(bytes).into();
-        let write: Promise = self.writer.write_with_chunk(&bytes).unchecked_into();
+    pub async fn write(&self, bytes: &Uint8Array) -> bool {
+        let write: Promise = self.writer.write_with_chunk(bytes).unchecked_into();
         // A refusal closes the stream; whichever settles first says so.
         let settled = Promise::race(&js_sys::Array::of2(&write, &self.stored));
         let kept = JsFuture::from(settled).await.is_ok();

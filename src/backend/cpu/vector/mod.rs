@@ -1,13 +1,55 @@
-//! The vector kernels of this target, behind one name: `wasm.rs` writes
-//! simd128, `portable.rs` writes loops that compilers vectorise. Twins with
-//! the same signatures as [`super::scalar`], and the same bits.
+//! The vector kernels of this target, behind one name. Twins with the same
+//! signatures as [`super::scalar`], and the same bits:
+//!
+//! | module | target | instruction |
+//! | --- | --- | --- |
+//! | `wasm` | wasm32 with simd128 | the one that `dot` chooses |
+//! | `x86` | x86-64 | `vpdpbusd` (AVX-VNNI), else `vpmaddubsw` (AVX2), chosen at run time |
+//! | `neon` | aarch64 | `sdot` where the processor has it |
+//! | `portable` | any | loops that compilers vectorise |
 
+/// Calls a kernel made for as many rows as the panel's tile has: at most
+/// `TILE`, which is in scope where this is used.
+#[allow(unused_macros, reason = "the portable form needs none")]
+macro_rules! by_rows {
+    ($kernel:ident::<$form:ty>($panel:ident)) => {
+        by_rows!($kernel::<$form>($panel); 1 2 3 4 5 6 7 8)
+    };
+    ($kernel:ident::<$form:ty>($panel:ident); $($rows:literal)*) => {
+        match $panel.x.rows {
+            $($rows if $rows <= TILE => $kernel::<$form, $rows>($panel),)*
+            rows => unreachable!("a tile of {rows} rows"),
+        }
+    };
+}
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+mod portable;
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod dot;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-pub use wasm::{panel_q4, panel_q8};
+use wasm as target;
 
-#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-mod portable;
-#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-pub use portable::{panel_q4, panel_q8};
+#[cfg(any(target_arch = "x86_64", target_feature = "relaxed-simd"))]
+mod planes;
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+#[cfg(target_arch = "x86_64")]
+use x86 as target;
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+use neon as target;
+
+#[cfg(not(any(
+    all(target_arch = "wasm32", target_feature = "simd128"),
+    target_arch = "x86_64",
+    target_arch = "aarch64"
+)))]
+use portable as target;
+
+pub use target::{PACKED, TILE, instructions, pack, panel};

@@ -1,60 +1,67 @@
-//! Loops over fixed-size arrays, lane = row, that compilers vectorise.
+//! Loops over fixed-size arrays, lane = row, that compilers vectorise: what
+//! runs where no better form is written, and what the better ones fall back to.
 
 use crate::backend::cpu::{
     matrix::PANEL,
-    quant::{BLOCK, QuantRows},
+    panels::Format,
+    quant::{BLOCK, Tile},
 };
 
-/// See [`crate::backend::cpu::scalar::panel_q8`].
-pub fn panel_q8(quants: &[u8], scales: &[f32], x: &QuantRows, r: usize, sums: &mut [[f32; PANEL]]) {
-    let blocks = quants.as_chunks::<256>().0;
-    for (i, sum) in sums.iter_mut().enumerate() {
-        let (values, x_scales) = x.row(r + i);
-        *sum = [0.0; PANEL];
-        for (b, block) in blocks.iter().enumerate() {
-            let x: &[i16; BLOCK] = &values.as_chunks().0[b];
-            let mut dots = [0i32; PANEL];
-            for (quad, x) in block.as_chunks::<32>().0.iter().zip(x.as_chunks::<4>().0) {
-                accumulate(&mut dots, &quad.map(|w| i16::from(w as i8)), x);
-            }
-            scale_and_add(sum, &dots, &scales.as_chunks().0[b], x_scales[b]);
-        }
-    }
+/// Activation rows of a tile.
+#[allow(dead_code, reason = "used where no better form is written")]
+pub const TILE: usize = 4;
+
+/// Nothing is packed: the values are read as they are.
+#[allow(dead_code, reason = "used where no better form is written")]
+pub const PACKED: usize = 0;
+
+/// See [`PACKED`].
+#[allow(dead_code, reason = "used where no better form is written")]
+pub fn pack(_: &[i8; BLOCK], _: &mut [u8]) {}
+
+/// The instructions that run.
+pub fn instructions() -> &'static str {
+    "portable"
 }
 
-/// See [`crate::backend::cpu::scalar::panel_q4`].
-pub fn panel_q4(quants: &[u8], scales: &[f32], x: &QuantRows, r: usize, sums: &mut [[f32; PANEL]]) {
-    let blocks = quants.as_chunks::<128>().0;
-    for (i, sum) in sums.iter_mut().enumerate() {
-        let (values, x_scales) = x.row(r + i);
+/// See [`crate::backend::cpu::scalar::panel`].
+pub fn panel(format: Format, quants: &[u8], scales: &[f32], x: &Tile, sums: &mut [[f32; PANEL]]) {
+    for (row, sum) in sums.iter_mut().enumerate() {
         *sum = [0.0; PANEL];
-        for (b, block) in blocks.iter().enumerate() {
-            let x: &[i16; BLOCK] = &values.as_chunks().0[b];
-            let quads = x.as_chunks::<4>().0;
+        let blocks = quants.chunks_exact(format.block_bytes()).zip(scales.as_chunks::<PANEL>().0);
+        for (b, (block, scales)) in blocks.enumerate() {
+            let (x, x_scale) = x.block(row, b);
+            let x = x.as_chunks::<4>().0;
+            let quads = block.as_chunks::<32>().0.iter();
             let mut dots = [0i32; PANEL];
-            for (q, quad) in block.as_chunks::<32>().0.iter().enumerate() {
-                accumulate(&mut dots, &quad.map(|w| i16::from(w & 15) - 8), &quads[q]);
-                accumulate(&mut dots, &quad.map(|w| i16::from(w >> 4) - 8), &quads[q + 4]);
+            match format {
+                Format::Q8 => {
+                    for (quad, x) in quads.zip(x) {
+                        accumulate(&mut dots, &quad.map(|w| i16::from(w as i8)), x);
+                    }
+                }
+                Format::Q4 => {
+                    for (q, quad) in quads.enumerate() {
+                        accumulate(&mut dots, &quad.map(|w| i16::from(w & 15) - 8), &x[q]);
+                        accumulate(&mut dots, &quad.map(|w| i16::from(w >> 4) - 8), &x[q + 4]);
+                    }
+                }
             }
-            scale_and_add(sum, &dots, &scales.as_chunks().0[b], x_scales[b]);
+            for n in 0..PANEL {
+                sum[n] += dots[n] as f32 * (scales[n] * x_scale);
+            }
         }
     }
 }
 
 /// Four columns of eight rows.
 #[inline(always)]
-fn accumulate(dots: &mut [i32; PANEL], w: &[i16; 32], x: &[i16; 4]) {
+fn accumulate(dots: &mut [i32; PANEL], w: &[i16; 32], x: &[i8; 4]) {
+    let x = x.map(i16::from);
     for (dot, w) in dots.iter_mut().zip(w.as_chunks::<4>().0) {
         *dot += i32::from(w[0]) * i32::from(x[0])
             + i32::from(w[1]) * i32::from(x[1])
             + i32::from(w[2]) * i32::from(x[2])
             + i32::from(w[3]) * i32::from(x[3]);
-    }
-}
-
-#[inline(always)]
-fn scale_and_add(sum: &mut [f32; PANEL], dots: &[i32; PANEL], scales: &[f32; PANEL], x_scale: f32) {
-    for n in 0..PANEL {
-        sum[n] += dots[n] as f32 * (scales[n] * x_scale);
     }
 }

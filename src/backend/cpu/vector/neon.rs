@@ -1,0 +1,165 @@
+//! aarch64: a 16-byte vector holds four columns of four rows, two make the
+//! panel's eight. `sdot` multiplies signed bytes and adds four products into a
+//! lane; its intrinsic is not stable Rust yet, so it is written as assembly.
+
+use core::arch::{aarch64::*, asm};
+
+use super::portable;
+use crate::backend::cpu::{
+    matrix::PANEL,
+    panels::Format,
+    quant::{BLOCK, Tile},
+};
+
+/// Activation rows whose sums stay in the thirty-two registers.
+pub const TILE: usize = 8;
+
+/// Nothing is packed: `sdot` takes the values as they are.
+pub const PACKED: usize = 0;
+
+/// See [`PACKED`].
+pub fn pack(_: &[i8; BLOCK], _: &mut [u8]) {}
+
+/// The instructions that run.
+pub fn instructions() -> &'static str {
+    if has_dotprod() { "NEON dot product" } else { portable::instructions() }
+}
+
+fn has_dotprod() -> bool {
+    std::arch::is_aarch64_feature_detected!("dotprod")
+}
+
+/// See [`crate::backend::cpu::scalar::panel`]; at most [`TILE`] rows.
+pub fn panel(format: Format, quants: &[u8], scales: &[f32], x: &Tile, sums: &mut [[f32; PANEL]]) {
+    let blocks = quants.len() / format.block_bytes();
+    assert!(scales.len() >= blocks * PANEL && x.blocks() >= blocks && sums.len() == x.rows);
+    if !has_dotprod() {
+        return portable::panel(format, quants, scales, x, sums);
+    }
+    let panel = Panel { format, quants, scales, x, sums };
+    // SAFETY: the processor has `sdot`.
+    unsafe { panel_dotprod(panel) }
+}
+
+/// The arguments of [`panel`]; every block is in quants, scales and tile.
+struct Panel<'a> {
+    format: Format,
+    quants: &'a [u8],
+    scales: &'a [f32],
+    x: &'a Tile<'a>,
+    sums: &'a mut [[f32; PANEL]],
+}
+
+/// `by_rows!` names a form; there is one.
+struct Sdot;
+
+#[target_feature(enable = "neon,dotprod")]
+fn panel_dotprod(panel: Panel) {
+    by_rows!(tile::<Sdot>(panel));
+}
+
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn tile<Form, const R: usize>(panel: Panel) {
+    let Panel { format, quants, scales, x, sums } = panel;
+    // SAFETY: every block is in quants, scales and tile.
+    unsafe {
+        let mut totals = [[vdupq_n_f32(0.0); 2]; R];
+        for b in 0..quants.len() / format.block_bytes() {
+            let block = quants.as_ptr().add(b * format.block_bytes());
+            let values = x.values.as_ptr().add(b * R * BLOCK);
+            let mut dots = [[vdupq_n_s32(0); 2]; R];
+            match format {
+                Format::Q8 => block8(block, values, &mut dots),
+                Format::Q4 => block4(block, values, x.offsets.as_ptr().add(b * R), &mut dots),
+            }
+            for half in 0..2 {
+                let scale = vld1q_f32(scales.as_ptr().add(b * PANEL + half * 4));
+                for (i, (total, dot)) in totals.iter_mut().zip(&dots).enumerate() {
+                    let scale = vmulq_n_f32(scale, *x.scales.get_unchecked(b * R + i));
+                    // Not vmlaq: one rounding a step is the definition.
+                    total[half] = vaddq_f32(total[half], vmulq_f32(vcvtq_f32_s32(dot[half]), scale));
+                }
+            }
+        }
+        for (sum, total) in sums.iter_mut().zip(totals) {
+            vst1q_f32(sum.as_mut_ptr(), total[0]);
+            vst1q_f32(sum.as_mut_ptr().add(4), total[1]);
+        }
+    }
+}
+
+/// # Safety
+/// `block` must hold 256 bytes, `values` R blocks.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn block8<const R: usize>(block: *const u8, values: *const i8, dots: &mut [[int32x4_t; 2]; R]) {
+    for q in 0..BLOCK / 4 {
+        // SAFETY: the caller's; q < 8.
+        unsafe {
+            let low = vld1q_s8(block.add(q * 32).cast());
+            let high = vld1q_s8(block.add(q * 32 + 16).cast());
+            for (i, dot) in dots.iter_mut().enumerate() {
+                let x = splat(values.add(i * BLOCK + q * 4));
+                dot[0] = sdot(dot[0], low, x);
+                dot[1] = sdot(dot[1], high, x);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `block` must hold 128 bytes, `values` R blocks, `offsets` R numbers.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn block4<const R: usize>(
+    block: *const u8,
+    values: *const i8,
+    offsets: *const i32,
+    dots: &mut [[int32x4_t; 2]; R],
+) {
+    for (i, dot) in dots.iter_mut().enumerate() {
+        // SAFETY: the caller's.
+        *dot = [vdupq_n_s32(unsafe { *offsets.add(i) }); 2];
+    }
+    for q in 0..BLOCK / 8 {
+        for half in 0..2 {
+            // SAFETY: the caller's; q < 4.
+            unsafe {
+                let bytes = vld1q_u8(block.add(q * 32 + half * 16));
+                let low = vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15)));
+                let high = vreinterpretq_s8_u8(vshrq_n_u8::<4>(bytes));
+                for (i, dot) in dots.iter_mut().enumerate() {
+                    let at = values.add(i * BLOCK + q * 4);
+                    dot[half] = sdot(dot[half], low, splat(at));
+                    dot[half] = sdot(dot[half], high, splat(at.add(16)));
+                }
+            }
+        }
+    }
+}
+
+/// Four bytes in every lane.
+///
+/// # Safety
+/// `at` must be readable for four bytes.
+#[inline(always)]
+unsafe fn splat(at: *const i8) -> int8x16_t {
+    // SAFETY: the caller's; NEON is part of aarch64.
+    unsafe { vreinterpretq_s8_s32(vdupq_n_s32(at.cast::<i32>().read_unaligned())) }
+}
+
+/// `sum[lane] += a[4 lane + i] * b[4 lane + i]`, i in 0..4.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn sdot(mut sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+    // SAFETY: registers alone.
+    unsafe {
+        asm!(
+            "sdot {sum:v}.4s, {a:v}.16b, {b:v}.16b",
+            sum = inout(vreg) sum, a = in(vreg) a, b = in(vreg) b,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sum
+}

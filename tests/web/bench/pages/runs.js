@@ -1,0 +1,39 @@
+// The order of measurements that both peers' pages carry out: the same starts
+// and lengths as ours, and what a caller of the library sees.
+
+/** The parameters that the benchmark writes into the address. */
+export const query = Object.fromEntries(new URLSearchParams(location.search));
+
+/**
+ * @param ready_ms from opening the page to a model that can answer
+ * @param run (prompt, tokens, heard) => number of the start's tokens; calls `heard` at each new token
+ */
+export async function measure(ready_ms, run) {
+  const result = { ready_ms };
+  for (const { work, prompt, tokens, runs } of JSON.parse(query.works)) {
+    result[work] = { runs: [] };
+    for (let i = 0; i < runs; i += 1) {
+      const times = [];
+      const started = performance.now();
+      const prompt_tokens = await run(prompt, tokens, () => times.push(performance.now()));
+      const first_token_ms = times[0] - started;
+      result[work].runs.push({
+        prompt_tokens,
+        new_tokens: times.length,
+        first_token_ms,
+        prefill_tokens_per_s: (1000 * prompt_tokens) / first_token_ms,
+        tokens_per_s: (1000 * (times.length - 1)) / (times.at(-1) - times[0]),
+      });
+    }
+  }
+  window.benchResult = result;
+}
+
+/** Runs a page's main function; what it throws is left for the benchmark. */
+export async function leave(main) {
+  try {
+    await main();
+  } catch (error) {
+    window.benchError = `${error?.message ?? error}\n${error?.stack ?? ""}`;
+  }
+}

@@ -1,0 +1,117 @@
+// make bench-peers: our page, wllama and transformers.js with the same
+// weights, one after the other in one browser, round by round.
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { LONG, SHORT, visit } from "./ours.mjs";
+import { earlier, keep, launch, machine, median, number, packages, promptOf, resultOf, serveBot, serveFolders, setting, spread, summary, table } from "./rig.mjs";
+
+const rounds = Number(setting("BENCH_ROUNDS", "3"));
+const tokens = Number(setting("BENCH_TOKENS", "64"));
+const file = join(setting("BENCH_PACKAGES"), "results-peers.json");
+const bundle = setting("BENCH_BUNDLE");
+const bundle4 = setting("BENCH_BUNDLE_4BIT");
+const WORKS = [
+  { work: "short", prompt: promptOf(SHORT), prompt_tokens: SHORT, tokens, runs: 2 },
+  { work: "long", prompt: promptOf(LONG), prompt_tokens: LONG, tokens: 8, runs: 2 },
+];
+
+const version = (name) => JSON.parse(readFileSync(join(packages, name, "package.json"), "utf8")).version;
+const folders = await serveFolders({
+  "/pages/": join(dirname(fileURLToPath(import.meta.url)), "pages"),
+  "/wllama/": join(packages, "@wllama/wllama/esm"),
+  "/transformers/": join(packages, "@huggingface/transformers/dist"),
+  "/ort/": join(packages, "onnxruntime-web/dist"),
+  "/bot/": bundle,
+  "/bot-4bit/": bundle4,
+  "/onnx/": setting("BENCH_ONNX"),
+});
+const servers = { [bundle]: await serveBot(bundle), [bundle4]: await serveBot(bundle4) };
+const { context, close } = await launch();
+
+const ours = (weights, model, precision, threads) => ({
+  engine: "ours", weights, threads,
+  run: async (works) => {
+    const result = {};
+    for (const { work, ...order } of works) {
+      result[work] = await visit(context, servers[model].origin, { precision, threads, ...order });
+      result.ready_ms ??= result[work].ready_ms;
+      if (result[work].threads !== threads) return null;
+    }
+    return { ...result, browser: result.short.browser };
+  },
+});
+const peer = (engine, weights, page, threads, parameters) => ({
+  engine, weights, threads,
+  run: async (works) => {
+    const query = new URLSearchParams({ ...parameters, threads, works: JSON.stringify(works) });
+    const result = await resultOf(context, `${folders.origin}/pages/${page}.html?${query}`);
+    for (const { work, prompt_tokens } of works) {
+      for (const run of result[work].runs) {
+        if (run.prompt_tokens !== prompt_tokens) throw new Error(`${engine}: the start has ${run.prompt_tokens} tokens, not ${prompt_tokens}`);
+      }
+    }
+    return result;
+  },
+});
+const WLLAMA = `wllama ${version("@wllama/wllama")}`;
+const TRANSFORMERS = `transformers.js ${version("@huggingface/transformers")}`;
+const ENGINES = [
+  ours("8-bit", bundle, "q8_0", 1),
+  peer(WLLAMA, "8-bit", "wllama", 1, { model: "/bot/model-q8_0.gguf" }),
+  peer(TRANSFORMERS, "8-bit", "transformers", 1, { dtype: "int8" }),
+  ours("4-bit, head 8-bit", bundle, "q4_0", 1),
+  peer(WLLAMA, "4-bit, head 8-bit", "wllama", 1, { model: "/bot/model-q4_0.gguf" }),
+  ours("4-bit", bundle4, "q4_0", 1),
+  peer(WLLAMA, "4-bit", "wllama", 1, { model: "/bot-4bit/model-q4_0.gguf" }),
+  ours("8-bit", bundle, "q8_0", 2),
+  peer(WLLAMA, "8-bit", "wllama", 2, { model: "/bot/model-q8_0.gguf" }),
+  peer(TRANSFORMERS, "8-bit", "transformers", 2, { dtype: "int8" }),
+].filter(({ engine }) => new RegExp(setting("BENCH_ENGINES", ".")).test(engine));
+
+const results = earlier(file);
+try {
+  // A first visit fills the caches; it is not counted.
+  const warm = (works) => works.map((work) => ({ ...work, tokens: 2, runs: 1 }));
+  for (const { threads, run } of ENGINES) if (threads === 1) await run(warm(WORKS.slice(0, 1)));
+  for (let round = 1; round <= rounds; round += 1) {
+    for (const { engine, weights, threads, run } of ENGINES) {
+      const result = await run(WORKS);
+      if (!result) {
+        console.error(`round ${round}: ${engine}, ${weights}: no ${threads} threads`);
+        continue;
+      }
+      const record = { engine, weights, threads, ...result };
+      console.error(`round ${round}: ${engine}, ${weights}, threads ${threads}: ${number(summary(record.short).decode)} tokens/s`);
+      results.push(record);
+      keep(file, results);
+    }
+  }
+} finally {
+  await close();
+  folders.close();
+  Object.values(servers).forEach((server) => server.close());
+}
+
+const FIGURES = {
+  decode: (r) => summary(r.short).decode,
+  prefill: (r) => summary(r.long).prefill,
+  first: (r) => summary(r.short).first,
+  ready: (r) => r.ready_ms,
+};
+const same = (a) => (b) => a.engine === b.engine && a.weights === b.weights && a.threads === b.threads;
+const rows = ENGINES.filter((engine) => results.some(same(engine))).map((engine) => {
+  const mine = results.filter(same(engine));
+  const own = results.filter(same({ ...engine, engine: "ours" }));
+  // More is better for the first two, less for the others; a ratio above 1 is always ours.
+  const cells = Object.entries(FIGURES).map(([name, figure], i) => {
+    const values = mine.map(figure);
+    const text = spread(values, i === 0 ? 1 : 0);
+    if (engine.engine === "ours" || own.length === 0) return text;
+    const ratio = median(own.map(figure)) / median(values);
+    return `${text} **${number(name === "decode" || name === "prefill" ? ratio : 1 / ratio, 2)}x**`;
+  });
+  return [engine.engine, engine.weights, engine.threads, ...cells];
+});
+console.log(`\nGPT-2 124M's shape, random weights; ${machine(results[0].browser)}; medians (range) of ${results.filter(same(ENGINES[0])).length} rounds, one engine after the other. Bold: how many times better ours is with the same weights and threads.\n`);
+console.log(table(["engine", "weights", "threads", "decode tokens/s", `prefill of ${LONG} tokens/s`, "first token ms", "open to ready ms"], rows));

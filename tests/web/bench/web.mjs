@@ -1,0 +1,94 @@
+// make bench-web: our page alone, every precision and number of threads,
+// against the speed at which the same page reads memory.
+import { readFileSync, readdirSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import { LONG, SHORT, visit } from "./ours.mjs";
+import { earlier, keep, launch, machine, median, number, promptOf, resultOf, serveBot, serveFolders, setting, spread, summary, table } from "./rig.mjs";
+
+const dist = setting("HUGGINGTWEETS_DIST");
+const rounds = Number(setting("BENCH_ROUNDS", "3"));
+const tokens = Number(setting("BENCH_TOKENS", "64"));
+const backends = setting("BENCH_BACKENDS", "simd").split(/[ ,]+/);
+const threads = setting("BENCH_THREADS", "1 2").split(/[ ,]+/).map(Number);
+const file = join(setting("BENCH_PACKAGES"), "results-web.json");
+
+const FILES = [
+  { name: "q8_0", precision: "q8_0", bundle: setting("BENCH_BUNDLE") },
+  { name: "q4_0", precision: "q4_0", bundle: setting("BENCH_BUNDLE") },
+  { name: "q4_0, head too", precision: "q4_0", bundle: setting("BENCH_BUNDLE_4BIT") },
+];
+const WORK = {
+  short: { prompt: promptOf(SHORT), prompt_tokens: SHORT, tokens },
+  five: { prompt: promptOf(SHORT), prompt_tokens: SHORT, tokens, drafts: 5, runs: 1 },
+  long: { prompt: promptOf(LONG), prompt_tokens: LONG, tokens: 8 },
+};
+
+const results = earlier(file);
+const { context, close } = await launch();
+const servers = {};
+const pages = await serveFolders({ "/": join(dirname(fileURLToPath(import.meta.url)), "pages") });
+try {
+  for (const { bundle } of FILES) servers[bundle] ??= await serveBot(bundle);
+  for (const { bundle, precision } of FILES) {
+    // The first visit fills the caches; it is not counted.
+    await visit(context, servers[bundle].origin, { precision, ...WORK.short, tokens: 1, runs: 1 });
+  }
+  for (let round = 1; round <= rounds; round += 1) {
+    for (const { name, bundle, precision } of FILES) {
+      for (const backend of backends) {
+        for (const asked of threads) {
+          for (const [work, order] of Object.entries(WORK)) {
+            const visited = await visit(context, servers[bundle].origin, { precision, backend, threads: asked, ...order });
+            console.error(`round ${round}: ${name}, ${backend}, ${visited.threads} of ${asked} threads, ${work}: ${number(summary(visited).decode)} tokens/s`);
+            if (visited.threads !== asked) break;
+            // The engine reads with one thread alone; what several read together is measured beside it.
+            const read = `${pages.origin}/read.html?threads=${asked}&bytes=${visited.step_bytes}`;
+            if (asked > 1 && work === "short") Object.assign(visited, await resultOf(context, read));
+            results.push({ name, backend, threads: asked, work, gguf: statSync(join(bundle, `model-${precision}.gguf`)).size, ...visited });
+            keep(file, results);
+          }
+        }
+      }
+    }
+  }
+} finally {
+  await close();
+  pages.close();
+  Object.values(servers).forEach((server) => server.close());
+}
+
+const keys = [...new Set(results.map((r) => JSON.stringify([r.name, r.backend, r.threads])))];
+const rows = keys.map((key) => {
+  const [name, backend, count] = JSON.parse(key);
+  const all = results.filter((r) => JSON.stringify([r.name, r.backend, r.threads]) === key);
+  const of = (work, figure) => all.filter((r) => r.work === work).map(figure);
+  const decode = of("short", (r) => summary(r).decode);
+  const limit = of("short", (r) => (r.read_gb_per_s * 1e9) / r.step_bytes);
+  const shares = decode.map((speed, i) => (100 * speed) / limit[i]);
+  const five = of("five", (r) => summary(r).decode);
+  const memory = Math.max(...all.map((r) => r.peak_memory_bytes));
+  return [
+    name, backend, count,
+    spread(decode), `${number(median(of("short", (r) => r.step_bytes)) / 1e6)}`,
+    spread(of("short", (r) => r.read_gb_per_s)), number(median(limit)), `${number(median(shares), 0)}%`,
+    `${number(median(five))} (${number(median(five) / median(decode), 2)}x)`,
+    spread(of("long", (r) => summary(r).prefill), 0),
+    spread(of("short", (r) => summary(r).first), 0),
+    spread(of("short", (r) => r.ready_ms), 0),
+    `${number(memory / 1e6, 0)} (${number(memory / all[0].gguf, 2)}x)`,
+  ];
+});
+console.log(`\nOur page: GPT-2 124M's shape, random weights; ${machine(results[0].browser)}; medians (range) of ${results.filter((r) => r.work === "short").length / keys.length} rounds.\n`);
+console.log(table(
+  ["file", "backend", "threads", "decode tokens/s", "step MB", "page reads GB/s", "limit tokens/s", "share of the limit", "5 drafts tokens/s", `prefill of ${LONG} tokens/s`, "first token ms", "open to ready ms", "peak wasm memory MB (of the GGUF)"],
+  rows,
+));
+
+const travels = readdirSync(dist).filter((name) => name.endsWith(".wasm")).map((name) => {
+  const bytes = readFileSync(join(dist, name));
+  const brotli = brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } });
+  return [`\`${name}\``, bytes.length, gzipSync(bytes, { level: 9 }).length, brotli.length].map((cell) => cell.toLocaleString("en"));
+});
+console.log(`\n${table(["what travels", "bytes", "gzip -9", "brotli 11"], travels)}`);

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Our page against wllama and transformers.js with the same weights in the same
+# browser; prints medians and ratios in Markdown. What it installs (npm's
+# packages, and torch and optimum for the ONNX file) stays in the cache folder.
+#   tools/bench-peers.sh BINARY [prepare]
+# BENCH_ROUNDS (3), BENCH_TOKENS (64), BENCH_ENGINES (a pattern, such as
+# "ours|wllama"); BENCH_KEEP=1 adds rounds to those of the
+# call before.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source tools/bench-common.sh
+bench_prepare "$1"
+
+venv=$(dirname "$BENCH_PACKAGES")/venv-onnx
+export BENCH_ONNX=$BENCH_PACKAGES/onnx
+if [ ! -e "$BENCH_ONNX/onnx/model_int8.onnx" ]; then
+  if ! "$venv/bin/python" -c 'import optimum.onnxruntime' 2>/dev/null; then
+    echo "bench: installing torch and optimum (once, some GB)" >&2
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet 'optimum-onnx[onnxruntime]==0.1.0' 'torch>=2.9'
+  fi
+  HF_HUB_OFFLINE=1 "$venv/bin/python" tests/web/bench/export_onnx.py "$BENCH_BUNDLE" "$BENCH_ONNX"
+fi
+[ "${2:-}" = prepare ] || node tests/web/bench/peers.mjs
