@@ -33,5 +33,5 @@ pub mod record;
 #[cfg(feature = "native")]
 pub mod train;
 
-#[cfg(feature = "web")]
+#[cfg(feature = "worker")]
 pub mod web;

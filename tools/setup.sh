@@ -3,6 +3,7 @@
 #   tools/setup.sh native | wasm | browser
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source tools/wasm-toolchain.sh
 
 cache=${HUGGINGTWEETS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/huggingtweets}
 tools=$cache/tools
@@ -49,14 +50,13 @@ native() {
 }
 
 wasm() {
-  if rustup target list --installed 2>/dev/null | grep -qx wasm32-unknown-unknown; then :
-  elif has rustup && timeout 120 rustup target add wasm32-unknown-unknown >/dev/null 2>&1; then
-    say "added rustup's wasm32-unknown-unknown target"
-  elif [ -x /usr/bin/cargo ] && ls -d /usr/lib/rust-web*/ /usr/lib/rustlib /usr/lib/rust*/lib/rustlib/src >/dev/null 2>&1 \
-    && dpkg -s rustc-web cargo-web rust-web-src lld-19 >/dev/null 2>&1; then :
+  if rustup_wasm || debian_wasm; then :
+  elif has rustup && timeout 120 rustup target add wasm32-unknown-unknown >/dev/null 2>&1 &&
+    timeout 300 rustup component add rust-src >/dev/null 2>&1 && rustup_wasm; then
+    say "added rustup's wasm32-unknown-unknown target and rust-src"
   elif apt rustc-web cargo-web rust-web-src lld-19; then :
   else
-    fail "no WebAssembly target: 'rustup target add wasm32-unknown-unknown' failed, and Debian's packages rustc-web, cargo-web, rust-web-src and lld-19 cannot be installed"
+    fail "no WebAssembly target: 'rustup target add wasm32-unknown-unknown' or 'rustup component add rust-src' failed, and Debian's packages rustc-web, cargo-web, rust-web-src and lld-19 cannot be installed"
   fi
   cargo_tool wasm-bindgen-cli "$wasm_bindgen_version"
   cargo_tool trunk "$trunk_version" --locked --no-default-features --features rustls
@@ -66,6 +66,9 @@ browser() {
   has node && has npm || apt nodejs npm || fail "Node.js (20 or newer) and npm are missing"
   if [ -z "${CHROMIUM:-}" ] && ! has chromium && ! has google-chrome; then
     apt chromium fonts-dejavu-core fonts-noto-color-emoji || fail "Chromium is missing: install it, or set CHROMIUM to a Chrome binary"
+  fi
+  if [ -z "${FIREFOX:-}" ] && ! has firefox-esr && ! has firefox; then
+    apt firefox-esr || apt firefox || fail "Firefox is missing: install it, or set FIREFOX to its binary"
   fi
   if [ ! -e tests/web/node_modules/.stamp ] || [ tests/web/package-lock.json -nt tests/web/node_modules/.stamp ]; then
     say "installing the browser tests' packages"

@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
-# Builds the page and its worker into a folder of static files.
+# Builds the page and the engine's four builds into a folder of static files.
 #   tools/wasm.sh ship    dist: fat LTO, what travels
-#   tools/wasm.sh test    dist-test: the same page, without the slow link
-# The toolchain is rustup's where it has the wasm32 target, else Debian's.
+#   tools/wasm.sh test    dist-test: the same files, without the slow link
+#
+# The engine is built with relaxed SIMD and without, each over memory that
+# threads can share and over memory of its own; www/engine-choice.js picks one
+# before downloading it. The toolchain is rustup's where it has what is needed,
+# else Debian's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source tools/wasm-toolchain.sh
 
 case ${1:-ship} in
   ship) profile=wasm-ship dist=dist ;;
@@ -12,7 +17,7 @@ case ${1:-ship} in
   *) echo "usage: tools/wasm.sh [ship|test]" >&2; exit 2 ;;
 esac
 
-sources=(src www Cargo.toml Cargo.lock Trunk.toml tools/wasm.sh)
+sources=(src www Cargo.toml Cargo.lock Trunk.toml tools/wasm.sh tools/wasm-toolchain.sh tools/rustc-relaxed.sh)
 [ -d model-card/demo ] && sources+=(model-card/demo)
 stamp=$dist/.stamp
 if [ -e "$stamp" ] && [ -z "$(find "${sources[@]}" -newer "$stamp" -print -quit)" ]; then
@@ -27,26 +32,56 @@ done
 
 # A target folder of its own: two compilers must not take turns in one.
 export CARGO_TARGET_DIR=${HUGGINGTWEETS_WASM_TARGET_DIR:-${CARGO_TARGET_DIR:-target}/wasm}
-export RUSTFLAGS='-C target-feature=+simd128 --cfg getrandom_backend="wasm_js"'
-if rustup target list --installed 2>/dev/null | grep -qx wasm32-unknown-unknown; then
+# Debian's compiler has no wasm standard library at all.
+build_std=
+if rustup_wasm; then
   :
-elif [ -x /usr/bin/cargo ] && command -v wasm-ld-19 >/dev/null &&
-  [ -e "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library/std/Cargo.toml" ]; then
-  # Debian's compiler has no wasm standard library: it is built along.
-  export RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort
+elif debian_wasm; then
   export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld-19
   export PATH="$cache/tools/bin:/usr/bin:$PATH"
+  build_std=1
 else
-  echo "wasm: no WebAssembly target: either 'rustup target add wasm32-unknown-unknown', or Debian's packages rustc-web, cargo-web, rust-web-src and lld-19" >&2
+  echo "wasm: no WebAssembly target: either 'rustup target add wasm32-unknown-unknown' and 'rustup component add rust-src', or Debian's packages rustc-web, cargo-web, rust-web-src and lld-19" >&2
   exit 1
 fi
+with_std() { RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort "$@"; }
+maybe_with_std() { if [ -n "$build_std" ]; then with_std "$@"; else "$@"; fi; }
+
+flags='-C target-feature=+simd128 --cfg getrandom_backend="wasm_js"'
+# Memory that comes from outside: www/engine-choice.js makes it, with at least
+# this size and a maximum of its own.
+shared_flags='-C target-feature=+simd128,+atomics,+bulk-memory,+mutable-globals --cfg getrandom_backend="wasm_js"'
+for argument in --shared-memory --import-memory --initial-memory=16777216 --max-memory=4294967296 \
+  --export=__wasm_init_tls --export=__tls_size --export=__tls_align --export=__tls_base; do
+  shared_flags+=" -C link-arg=$argument"
+done
+
+# engine NAME FEATURE: one build of the engine, with the flags in RUSTFLAGS. It
+# shares compiled dependencies with the page where the flags are the page's.
+engines=$CARGO_TARGET_DIR/engines-$profile
+engine() {
+  local name=$1 feature=$2
+  cargo build --locked --profile "$profile" --target wasm32-unknown-unknown \
+    --no-default-features --features "$feature" --bin worker
+  wasm-bindgen --target web --no-typescript --out-dir "$engines" --out-name "$name" \
+    "$CARGO_TARGET_DIR/wasm32-unknown-unknown/$profile/worker.wasm"
+}
+relaxed=$PWD/tools/rustc-relaxed.sh
 
 # Trunk writes aside and renames, so a failed build leaves the old page alone.
 started=$(mktemp)
 trap 'rm -f "$started"' EXIT
-NO_COLOR=true trunk build --skip-version-check --cargo-profile "$profile" --dist "$dist"
+mkdir -p "$engines"
+export RUSTFLAGS="$flags"
+maybe_with_std engine plain-single web
+RUSTC_WORKSPACE_WRAPPER=$relaxed maybe_with_std engine relaxed-single web
+RUSTFLAGS=$shared_flags with_std engine plain-shared worker
+RUSTFLAGS=$shared_flags RUSTC_WORKSPACE_WRAPPER=$relaxed with_std engine relaxed-shared worker
+NO_COLOR=true maybe_with_std trunk build --skip-version-check --cargo-profile "$profile" --dist "$dist"
+
 # Trunk leaves its own marks where it injects no scripts.
 sed -i -e '/<link data-trunk /d' -e '/^ *$/d' "$dist/index.html"
+cp -r "$engines" "$dist/engine"
 rm -rf "$dist/bot"
 if [ -e model-card/demo/bot.json ]; then
   cp -r model-card/demo "$dist/bot"

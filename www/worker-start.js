@@ -1,6 +1,12 @@
 // Loads the engine's worker and watches it: the page's bridge to the worker
 // cannot see it die, so whatever kills it is reported on a channel of its own.
-const line = new BroadcastChannel(new URL(self.location.href).searchParams.get("line"));
+import { chooseBuild, modelBytes, threadCount } from "./engine-choice.js";
+
+const wish = new URL(self.location.href).searchParams;
+const line = new BroadcastChannel(wish.get("line"));
+
+/** A thread that has not joined by then is not waited for. */
+const JOIN_MS = 5000;
 
 function die(reason) {
   line.postMessage(String(reason ?? ""));
@@ -19,9 +25,54 @@ self.addEventListener("unhandledrejection", (event) => {
   die(event.reason.message);
 });
 
+/** Compiles while it downloads; a server that names another type costs that. */
+async function compile(url) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url.pathname} could not be fetched: the site answered ${response.status}`);
+  const streams = response.headers.get("content-type")?.split(";")[0].trim() === "application/wasm";
+  if (streams) return WebAssembly.compileStreaming(response);
+  return WebAssembly.compile(await response.arrayBuffer());
+}
+
+/** Starts a thread; settles when it has joined, cannot, or takes too long. */
+function recruit(job) {
+  return new Promise((settled) => {
+    try {
+      const worker = new Worker(new URL("./pool-worker.js", import.meta.url), { type: "module" });
+      worker.onmessage = settled;
+      worker.onerror = (event) => {
+        event.preventDefault();
+        settled();
+      };
+      worker.postMessage(job);
+      setTimeout(settled, JOIN_MS);
+    } catch {
+      settled();
+    }
+  });
+}
+
 try {
-  const { default: init } = await import("./worker.js");
-  await init({ module_or_path: new URL("./worker_bg.wasm", import.meta.url) });
+  const isolated = self.crossOriginIsolated === true;
+  const build = await chooseBuild({
+    simd: wish.get("simd"),
+    memory: wish.get("memory"),
+    isolated,
+    bytes: () => modelBytes(wish.get("model"), wish.get("file")),
+  });
+  const glue = new URL(`./engine/${build.name}.js`, import.meta.url).href;
+  const [engine, module] = await Promise.all([
+    import(glue),
+    compile(new URL(`./engine/${build.name}_bg.wasm`, import.meta.url)),
+  ]);
+  await engine.default({ module_or_path: module, memory: build.memory ?? undefined });
+  const wished = wish.has("threads") ? Number(wish.get("threads")) : null;
+  const threads = build.memory ? threadCount(wished, isolated, navigator.hardwareConcurrency) : 1;
+  // The engine opens its pool first; threads join it as they come.
+  let assembled;
+  engine.start(build.name, threads, new Promise((settled) => (assembled = settled)));
+  const job = { glue, module, memory: build.memory };
+  Promise.all(Array.from({ length: threads - 1 }, () => recruit(job))).then(assembled);
 } catch (error) {
   die(error?.message ?? error);
 }

@@ -1,5 +1,26 @@
-//! The worker, compiled to wasm; everything is in the library.
+//! The engine's worker, compiled to wasm; everything is in the library. The
+//! page's scripts (`www/worker-start.js`, `www/pool-worker.js`) call these.
 
-fn main() {
-    huggingtweets::web::worker::start();
+use huggingtweets::web::worker;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+/// Answers the page: see [`worker::start`].
+#[wasm_bindgen]
+pub fn start(build: String, threads: usize, assembled: js_sys::Promise) {
+    worker::start(build, threads, assembled);
 }
+
+/// A pool thread's life: see [`worker::serve`].
+#[wasm_bindgen]
+pub fn serve() {
+    worker::serve();
+}
+
+/// Says that [`serve`] ended by an error.
+#[wasm_bindgen]
+pub fn fail() {
+    worker::fail();
+}
+
+/// Every thread passes here before anything else.
+fn main() {}

@@ -50,8 +50,6 @@ pub struct LoadRequest {
     pub model: String,
     pub precision: Precision,
     pub backend: BackendChoice,
-    /// Threads wished for; `Ready` says how many there are.
-    pub threads: usize,
 }
 
 /// The `backend` parameter.
@@ -108,6 +106,9 @@ pub enum Phase {
 pub struct Ready {
     /// `simd` or `scalar`.
     pub backend: String,
+    /// Which of the engine's builds runs, such as `relaxed-shared`.
+    pub build: String,
+    /// Threads that compute.
     pub threads: usize,
     /// The longest text in tokens, prompt included.
     pub positions: usize,

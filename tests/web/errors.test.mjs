@@ -132,7 +132,7 @@ describe("a worker that dies", () => {
   it("before it starts", async () => {
     const visit = await visitor(browser, [server.origin]);
     let broken = true;
-    await visit.context.route("**/worker_bg.wasm", (route) => (broken ? route.abort() : route.continue()));
+    await visit.context.route("**/engine/*.wasm", (route) => (broken ? route.abort() : route.continue()));
     await visit.page.goto(server.origin);
     const bot = new BotPage(visit.page);
     await bot.type("typed before it failed");

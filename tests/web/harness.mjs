@@ -7,6 +7,7 @@ import { dirname, extname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { chromium } from "playwright-core";
+import puppeteer from "puppeteer-core";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const repository = resolve(here, "../..");
@@ -73,20 +74,21 @@ export async function serve(model) {
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".json": "application/json", ".svg": "image/svg+xml", ".wasm": "application/wasm" };
 
 /**
- * A second origin, with no header but a type, and CORS where asked. `pages`
+ * A second origin, with no header but a type, those given, and CORS where asked. `pages`
  * maps a path to HTML, to a function (request, response), or to nothing, and
  * then the file in `root` is sent.
  */
-export async function secondOrigin({ pages = {}, root, cors = true } = {}) {
+export async function secondOrigin({ pages = {}, root, cors = true, headers = {} } = {}) {
   const requests = [];
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url, "http://x");
     requests.push(pathname);
     if (cors) response.setHeader("Access-Control-Allow-Origin", "*");
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     const page = pages[pathname];
     if (typeof page === "function") return page(request, response);
     if (typeof page === "string") return response.setHeader("Content-Type", "text/html").end(page);
-    const file = root && join(root, decodeURIComponent(pathname));
+    const file = root && join(root, decodeURIComponent(pathname.replace(/\/$/, "/index.html")));
     if (!file || !file.startsWith(root) || !existsSync(file) || !statSync(file).isFile()) {
       return response.writeHead(404).end();
     }
@@ -121,6 +123,13 @@ export function launch() {
       "--disable-component-update", "--disable-sync",
     ],
   });
+}
+
+/** Firefox, by the protocol that it has itself. */
+export function launchFirefox() {
+  const executablePath =
+    process.env.FIREFOX ?? ["/usr/bin/firefox-esr", "/usr/bin/firefox"].find((path) => existsSync(path));
+  return puppeteer.launch({ browser: "firefox", executablePath, headless: true });
 }
 
 /**

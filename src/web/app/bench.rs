@@ -9,7 +9,7 @@ use std::{
 use leptos::prelude::{document, window};
 use serde::Serialize;
 
-use super::{browser, line::Line, query::Query, text};
+use super::{browser, line::Line, query::Query, text, wish::WorkerWish};
 use crate::web::protocol::{Command, LoadRequest, News, Order, Ready, Report, Request, Stats, Traffic};
 
 /// What the page leaves; the names are the page's contract.
@@ -21,6 +21,7 @@ struct BenchResult {
     ready_ms: f64,
     runs: Vec<BenchRun>,
     backend: String,
+    build: String,
     threads: usize,
     wasm_bytes: u64,
     peak_memory_bytes: u64,
@@ -47,8 +48,10 @@ pub fn start() {
         return fail(problem);
     }
     show("Loading the bot");
+    let model = browser::model_url(query.model.as_deref());
+    let wish = WorkerWish::new(&query, model.clone());
     let bench = Rc::new(Bench {
-        model: browser::model_url(query.model.as_deref()),
+        model,
         query,
         line: RefCell::default(),
         result: RefCell::default(),
@@ -58,7 +61,7 @@ pub fn start() {
         let bench = bench.clone();
         move |report| bench.hear(report)
     };
-    match Line::open(heard, |sentence| fail(&sentence)) {
+    match Line::open(&wish, heard, |sentence| fail(&sentence)) {
         Some(line) => *bench.line.borrow_mut() = Some(line),
         None => return fail(text::CRASHED),
     }
@@ -66,7 +69,6 @@ pub fn start() {
         model: bench.model.clone(),
         precision: bench.query.precision,
         backend: bench.query.backend,
-        threads: bench.query.threads,
     }));
 }
 
@@ -113,6 +115,7 @@ impl Bench {
         result.load_ms = ready.load_ms;
         result.ready_ms = window().performance().map_or(0.0, |p| p.now());
         result.backend = ready.backend;
+        result.build = ready.build;
         result.threads = ready.threads;
         result.wasm_bytes = ready.wasm_bytes;
         result.peak_memory_bytes = ready.memory_bytes;

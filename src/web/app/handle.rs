@@ -8,6 +8,7 @@ use super::{
     query::Query,
     state::{self, Page},
     text,
+    wish::WorkerWish,
 };
 
 /// Copied into every component: reads the state, runs its verbs.
@@ -15,13 +16,18 @@ use super::{
 pub struct Handle {
     pub page: RwSignal<Page>,
     line: StoredValue<Option<Line>, LocalStorage>,
+    /// What each worker of this page is told.
+    wish: StoredValue<WorkerWish>,
 }
 
 impl Handle {
     /// Opens the page and starts its engine.
     pub fn open(query: &Query) -> Self {
-        let (page, effects) = Page::open(query, browser::model_url(query.model.as_deref()));
-        let handle = Self { page: RwSignal::new(page), line: StoredValue::new_local(None) };
+        let model = browser::model_url(query.model.as_deref());
+        let wish = WorkerWish::new(query, model.clone());
+        let (page, effects) = Page::open(query, model);
+        let (page, line) = (RwSignal::new(page), StoredValue::new_local(None));
+        let handle = Self { page, line, wish: StoredValue::new(wish) };
         handle.run(effects);
         handle
     }
@@ -49,7 +55,7 @@ impl Handle {
                     self.line.set_value(None);
                     let heard = move |report| self.act(|page| page.hear(report));
                     let lost = move |sentence| self.change(|page| page.crash(sentence));
-                    let line = Line::open(heard, lost);
+                    let line = self.wish.with_value(|wish| Line::open(wish, heard, lost));
                     if line.is_none() {
                         self.change(|page| page.crash(text::CRASHED.into()));
                     }

@@ -10,9 +10,9 @@ use gloo::{
     worker::{Spawnable, WorkerBridge},
 };
 use wasm_bindgen::JsCast;
-use web_sys::{BroadcastChannel, MessageEvent};
+use web_sys::{BroadcastChannel, MessageEvent, UrlSearchParams};
 
-use super::text;
+use super::{text, wish::WorkerWish};
 use crate::web::protocol::{Command, Json, Order, Report, WorkerSide};
 
 /// Loads the worker's wasm and reports what goes wrong.
@@ -38,9 +38,19 @@ pub struct Line {
 
 impl Line {
     /// Starts a worker. `lost` is called at most once, with a sentence.
-    pub fn open(heard: impl Fn(Report) + 'static, lost: impl Fn(String) + 'static) -> Option<Self> {
+    pub fn open(
+        wish: &WorkerWish,
+        heard: impl Fn(Report) + 'static,
+        lost: impl Fn(String) + 'static,
+    ) -> Option<Self> {
         let name = format!("huggingtweets-{}", random_u64());
         let channel = BroadcastChannel::new(&name).ok()?;
+        let address = UrlSearchParams::new().ok()?;
+        address.append("line", &name);
+        for (parameter, value) in wish.parameters() {
+            address.append(parameter, &value);
+        }
+        let address = String::from(address.to_string());
         let alive = Rc::new(Cell::new(true));
         let lost = Rc::new(move |alive: &Cell<bool>, sentence: String| {
             if alive.replace(false) {
@@ -61,7 +71,7 @@ impl Line {
                     heard(report);
                 }
             })
-            .spawn(&format!("{LOADER}?line={name}"));
+            .spawn(&format!("{LOADER}?{address}"));
         let bridge = Rc::new(bridge);
 
         let obituary = EventListener::new(&channel, "message", {

@@ -15,6 +15,7 @@ pub mod state;
 #[cfg(test)]
 mod state_tests;
 pub mod text;
+mod wish;
 
 use leptos::prelude::*;
 

@@ -11,13 +11,56 @@ pub struct Query {
     pub prompt: Option<String>,
     pub seed: Option<u64>,
     pub backend: BackendChoice,
-    pub threads: usize,
+    /// `None` leaves threads, kernels and memory to what the browser can do.
+    pub threads: Option<usize>,
+    pub simd: Option<Simd>,
+    pub memory: Option<Memory>,
     /// The bench page's: tokens a draft, drafts, runs.
     pub tokens: usize,
     pub drafts: usize,
     pub runs: usize,
     /// The first parameter that could not be read, as a sentence.
     pub problem: Option<String>,
+}
+
+/// Vector instructions of the engine's build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Simd {
+    Relaxed,
+    Plain,
+}
+
+impl Simd {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relaxed => "relaxed",
+            Self::Plain => "plain",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Relaxed, Self::Plain].into_iter().find(|simd| simd.name() == name)
+    }
+}
+
+/// Memory of the engine's build: threads need it shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    Shared,
+    Single,
+}
+
+impl Memory {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Single => "single",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Shared, Self::Single].into_iter().find(|memory| memory.name() == name)
+    }
 }
 
 impl Default for Query {
@@ -28,7 +71,9 @@ impl Default for Query {
             prompt: None,
             seed: None,
             backend: BackendChoice::Auto,
-            threads: 1,
+            threads: None,
+            simd: None,
+            memory: None,
             tokens: 64,
             drafts: 1,
             runs: 3,
@@ -69,7 +114,9 @@ impl Query {
                 }
             }
             "seed" => self.seed = Some(value.parse().map_err(|_| "a whole number from 0")?),
-            "threads" => self.threads = count(value, 256)?,
+            "threads" => self.threads = Some(count(value, 256)?),
+            "simd" => self.simd = Some(Simd::named(value).ok_or("relaxed or plain")?),
+            "memory" => self.memory = Some(Memory::named(value).ok_or("shared or single")?),
             "tokens" => self.tokens = count(value, 100_000)?,
             "drafts" => self.drafts = count(value, 256)?,
             "runs" => self.runs = count(value, 1000)?,
@@ -107,13 +154,16 @@ mod tests {
             ("seed", "18446744073709551615"),
             ("backend", "scalar"),
             ("threads", "4"),
+            ("simd", "plain"),
+            ("memory", "single"),
         ]);
         assert_eq!(query.model.as_deref(), Some("https://example.org/bot/"));
         assert_eq!(query.precision, Precision::Q4_0);
         assert_eq!(query.prompt.as_deref(), Some("I say "));
         assert_eq!(query.seed, Some(u64::MAX));
         assert_eq!(query.backend, BackendChoice::Scalar);
-        assert_eq!((query.threads, query.problem), (4, None));
+        assert_eq!((query.simd, query.memory), (Some(Simd::Plain), Some(Memory::Single)));
+        assert_eq!((query.threads, query.problem), (Some(4), None));
     }
 
     #[test]
@@ -123,6 +173,6 @@ mod tests {
             query.problem.as_deref(),
             Some("The address says precision=f32; precision can be q8_0 or q4_0.")
         );
-        assert_eq!((query.precision, query.threads, query.seed), (Precision::Q8_0, 1, Some(7)));
+        assert_eq!((query.precision, query.threads, query.seed), (Precision::Q8_0, None, Some(7)));
     }
 }

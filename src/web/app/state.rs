@@ -75,12 +75,7 @@ impl Page {
             settings.set(super::settings::Setting::Seed, &seed.to_string());
         }
         let mut page = Self {
-            load: LoadRequest {
-                model,
-                precision: query.precision,
-                backend: query.backend,
-                threads: query.threads,
-            },
+            load: LoadRequest { model, precision: query.precision, backend: query.backend },
             bot: None,
             engine: Engine::Loading { phase: Phase::Description, loaded_bytes: 0, total_bytes: None },
             run: Run::Idle,

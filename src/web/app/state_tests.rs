@@ -46,7 +46,15 @@ impl Visit {
 }
 
 fn ready() -> Ready {
-    Ready { backend: "simd".into(), threads: 1, positions: 256, load_ms: 9.0, wasm_bytes: 1, memory_bytes: 1 }
+    Ready {
+        backend: "simd".into(),
+        build: "relaxed-shared".into(),
+        threads: 1,
+        positions: 256,
+        load_ms: 9.0,
+        wasm_bytes: 1,
+        memory_bytes: 1,
+    }
 }
 
 fn stats() -> Stats {

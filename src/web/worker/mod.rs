@@ -1,5 +1,6 @@
 //! The worker: owns the engine, answers the page's orders one at a time, and
-//! yields between tokens so that an order to stop can arrive.
+//! yields between tokens so that an order to stop can arrive. Other workers
+//! run the same module as threads of its pool.
 
 mod browser;
 mod chunk;
@@ -9,16 +10,55 @@ mod failure;
 mod session;
 mod storage;
 
+use std::cell::OnceCell;
+
 use gloo::worker::{HandlerId, Registrable, Worker, WorkerScope};
+use js_sys::Promise;
 use wasm_bindgen_futures::spawn_local;
 
 use self::session::Session;
-use crate::web::protocol::{Command, Id, Json, News, Order, Report};
+use crate::{
+    backend::cpu::pool::{self, Pool},
+    web::protocol::{Command, Id, Json, News, Order, Report},
+};
 
-/// Starts answering; the whole of the worker's `main`.
-pub fn start() {
+/// What the page's scripts prepared for this worker.
+#[derive(Clone)]
+struct Machine {
+    /// Which of the builds this is, such as `relaxed-shared`.
+    build: String,
+    pool: Pool,
+    /// Settles when every thread has joined the pool that will.
+    assembled: Promise,
+}
+
+thread_local! {
+    /// Set once, by [`start`], on the engine's own thread.
+    static MACHINE: OnceCell<Machine> = const { OnceCell::new() };
+}
+
+fn machine() -> Option<Machine> {
+    MACHINE.with(|machine| machine.get().cloned())
+}
+
+/// Opens a pool of so many threads, and starts answering. `assembled` settles
+/// when as many as will come have called [`serve`].
+pub fn start(build: String, threads: usize, assembled: Promise) {
     console_error_panic_hook::set_once();
+    MACHINE.with(|machine| {
+        machine.get_or_init(|| Machine { build, pool: Pool::new(threads), assembled });
+    });
     EngineWorker::registrar().encoding::<Json>().register();
+}
+
+/// The life of a thread of the pool; it ends with the engine.
+pub fn serve() {
+    pool::web::serve();
+}
+
+/// Says that a thread's [`serve`] ended by an error, so that nobody waits for it.
+pub fn fail() {
+    pool::web::fail();
 }
 
 /// The engine behind gloo's line to the page.

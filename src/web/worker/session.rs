@@ -3,17 +3,16 @@
 
 use std::{cell::RefCell, rc::Rc};
 
+use wasm_bindgen_futures::JsFuture;
+
 use super::{
-    Reply, browser,
+    Machine, Reply, browser,
     browser::Turns,
     download::{self, Source},
     engine::{Engine, Generation},
     failure::WorkerError,
 };
-use crate::{
-    backend::cpu::Pool,
-    web::protocol::{Id, LoadRequest, News, Phase, Ready, Request, Stats, Traffic},
-};
+use crate::web::protocol::{Id, LoadRequest, News, Phase, Ready, Request, Stats, Traffic};
 
 /// Read in one sample at least, and samples taken: about 100 ms together.
 const READ_BYTES_AT_LEAST: u64 = 64 << 20;
@@ -183,17 +182,19 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
     if let Some(info) = source.info() {
         reply.send(News::Bot(info.clone()));
     }
-    let pool = Pool::new(request.threads);
+    let Machine { build, pool, assembled } = super::machine().ok_or(WorkerError::NotReady)?;
     let mut engine = download::weights(&source, request.backend, &pool, &progress).await?;
     if source.info().is_none() {
         reply.send(News::Bot(source.info_from_name(engine.name())));
     }
+    JsFuture::from(assembled).await?;
     if let Some(known) = source.check() {
         progress(Phase::Check, 0, None);
         engine.check(known)?;
     }
     let ready = Ready {
         backend: engine.backend().into(),
+        build,
         threads: pool.threads(),
         positions: engine.positions(),
         load_ms: browser::now_ms() - started_ms,

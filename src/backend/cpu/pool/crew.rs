@@ -26,6 +26,10 @@ use super::threads::SPINS;
 /// the caller not among them.
 const OPEN: u32 = 1 << 31;
 
+/// The caller looks so many times as long as a thread without work: the others
+/// are at their last task.
+const PATIENCE: u32 = 10;
+
 type Task = dyn Fn(usize) + Sync;
 
 /// What the threads of a pool share.
@@ -175,7 +179,7 @@ impl Crew {
     /// False when the crew is dismissed.
     fn wait_until_open(&self) -> bool {
         let called = || self.gate.load(SeqCst) & OPEN != 0 || self.dismissed.load(SeqCst);
-        if !spin(called) {
+        if !spin(SPINS, called) {
             // Raising the count and looking again is ordered against opening
             // and looking at the count: one of the two sides sees the other.
             let mut asleep = self.asleep();
@@ -191,7 +195,7 @@ impl Crew {
     /// Returns when nobody is inside.
     fn wait_until_empty(&self) {
         let empty = || self.gate.load(SeqCst) == 0 || self.failed.load(SeqCst);
-        if !spin(empty) {
+        if !spin(SPINS * PATIENCE, empty) {
             let mut asleep = self.asleep();
             self.caller_parked.store(true, SeqCst);
             while !empty() {
@@ -209,9 +213,9 @@ impl Crew {
     }
 }
 
-/// Looks for a short while; true as soon as `done`.
-fn spin(done: impl Fn() -> bool) -> bool {
-    (0..SPINS).any(|_| {
+/// Looks so many times; true as soon as `done`.
+fn spin(looks: u32, done: impl Fn() -> bool) -> bool {
+    (0..looks).any(|_| {
         std::hint::spin_loop();
         done()
     })

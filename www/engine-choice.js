@@ -1,0 +1,81 @@
+// Which build of the engine this browser gets, and how much memory: decided
+// before any of it is downloaded.
+
+/** At least what every shared build imports: 256 pages by tools/wasm.sh, and wasm-bindgen's own. */
+const INITIAL_PAGES = 272;
+const PAGE_BYTES = 65536;
+const MIB = 1 << 20;
+
+/** A module with one instruction of relaxed SIMD, i32x4.relaxed_dot_i8x16_i7x16_add_s. */
+const RELAXED = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 19, 1, 17, 0,
+  65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 147, 2, 11,
+]);
+
+export function hasRelaxedSimd() {
+  return WebAssembly.validate(RELAXED);
+}
+
+/** Threads without a wish: more than this gains little, and heats a phone. */
+const MOST_THREADS_UNASKED = 4;
+
+/** `wished`: a number or null; `isolated`: whether workers may share memory. */
+export function threadCount(wished, isolated, cores) {
+  if (!isolated) return 1;
+  return Math.max(1, wished ?? Math.min(cores || 1, MOST_THREADS_UNASKED));
+}
+
+/**
+ * Shared memory reserves its maximum at once, so the model's size decides it:
+ * room for the weights in the engine's layout, their copy on the way in, and
+ * the caches of a request. `least` is what loading alone takes.
+ */
+export function memoryBytes(modelBytes) {
+  // Nothing known: what 32-bit devices and small ones may still give.
+  if (modelBytes === null) return { most: 2048 * MIB, least: 256 * MIB };
+  return {
+    most: Math.min(1.5 * modelBytes + 512 * MIB, 65536 * PAGE_BYTES),
+    least: 1.25 * modelBytes + 64 * MIB,
+  };
+}
+
+/** Shared memory of `most` bytes, or of a half, a quarter… that is enough; else null. */
+export function sharedMemory({ most, least }) {
+  for (let bytes = most; bytes >= least; bytes /= 2) {
+    try {
+      const maximum = Math.ceil(bytes / PAGE_BYTES);
+      return new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum, shared: true });
+    } catch (error) {
+      // Anything else is a browser without shared memory.
+      if (!(error instanceof RangeError)) return null;
+    }
+  }
+  return null;
+}
+
+/** The size of a bot's weights as bot.json has it; null where that cannot be known. */
+export async function modelBytes(model, file) {
+  try {
+    const url = new URL(model);
+    if (url.pathname.toLowerCase().endsWith(".gguf")) return null;
+    url.pathname = `${url.pathname.replace(/bot\.json$/, "").replace(/\/+$/, "")}/bot.json`;
+    const response = await fetch(url, { cache: "no-cache", signal: AbortSignal.timeout(5000) });
+    const size = (await response.json()).files[file].size;
+    return Number.isSafeInteger(size) && size > 0 ? size : null;
+  } catch {
+    // The engine asks again, and says what is wrong.
+    return null;
+  }
+}
+
+/**
+ * The build and its memory. `simd`: relaxed, plain or null; `memory`: shared,
+ * single or null; `bytes`: a function that gives the model's size. Shared
+ * memory is for threads: a page that may have none does without.
+ */
+export async function chooseBuild({ simd, memory, isolated, bytes }) {
+  const kernels = simd ?? (hasRelaxedSimd() ? "relaxed" : "plain");
+  const wants = memory ?? (isolated ? "shared" : "single");
+  const shared = wants === "shared" ? sharedMemory(memoryBytes(await bytes())) : null;
+  return { name: `${kernels}-${shared ? "shared" : "single"}`, memory: shared };
+}

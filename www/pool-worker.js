@@ -1,0 +1,21 @@
+// A thread of the engine: the same module over the same memory. It says when it
+// has joined, and then only computes or sleeps.
+self.onmessage = async ({ data: { glue, module, memory } }) => {
+  let engine;
+  try {
+    engine = await import(glue);
+    await engine.default({ module_or_path: module, memory });
+  } catch (error) {
+    self.postMessage({ failed: String(error?.message ?? error) });
+    self.close();
+    return;
+  }
+  self.postMessage({ joined: true });
+  try {
+    engine.serve();
+  } catch (error) {
+    // The engine may wait for what this thread had begun.
+    engine.fail();
+  }
+  self.close();
+};
