@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::{
     TrainError, data,
-    model::{Mode, Model},
+    gradients::Gradients,
+    model::{Mode, Model, next_tokens},
     optimizer::{AdamW, cosine},
 };
 
@@ -62,7 +63,7 @@ pub fn train(
 ) -> Result<Outcome, TrainError> {
     let blocks = data::blocks(ids, settings.context)?;
     let steps = data::steps(blocks.len(), settings.batch);
-    let mut optimizer = AdamW::default();
+    let (mut optimizer, mut gradients) = (AdamW::default(), Gradients::new(model));
     let (mut losses, mut tokens) = (Vec::with_capacity(steps), 0u64);
     let started = Instant::now();
     for (index, batch) in blocks.chunks(settings.batch.max(1)).enumerate() {
@@ -74,13 +75,14 @@ pub fn train(
         }
         let batch = batch.concat();
         let mode = Mode::Train { seed: settings.seed, step: index as u64 };
-        let loss = model.loss(&batch, settings.context, mode)?;
-        let value = loss.to_scalar::<f32>()?;
+        gradients.clear();
+        let labels = next_tokens(&batch, settings.context);
+        let value = model.accumulate(&batch, &labels, settings.context, mode, 1.0, &mut gradients)?;
         if !value.is_finite() {
             return Err(TrainError::NotFinite { step: index, loss: value });
         }
         let learning_rate = cosine(settings.learning_rate, index, steps);
-        let gradient_norm = optimizer.step(model, &loss.backward()?, learning_rate)?;
+        let gradient_norm = optimizer.step(model, &gradients, learning_rate)?;
         losses.push(f64::from(value));
         tokens += batch.len() as u64;
         let tokens_per_s = tokens as f64 / started.elapsed().as_secs_f64().max(1e-9);
