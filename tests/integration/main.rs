@@ -6,6 +6,7 @@ mod bots;
 mod command;
 mod demo;
 mod end_to_end;
+mod record;
 mod reference;
 mod serve;
 mod support;
