@@ -104,7 +104,8 @@ pub struct CardExtras {
     /// The repository on the Hub, `owner/name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// ISO 639-1 code of the posts' language; absent: `en`, as GPT-2's.
+    /// ISO 639 code of the posts' language; absent: what the accounts' archives
+    /// say, and else `en`, as GPT-2's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
     /// The Hub's name of the weights' license.
@@ -116,9 +117,40 @@ pub struct CardExtras {
     /// How much of the training posts the bot repeats word for word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verbatim: Option<VerbatimShare>,
-    /// One row a precision.
+    /// Perplexity on posts that were held out of training, a row a precision.
+    #[serde(alias = "perplexities", skip_serializing_if = "Vec::is_empty")]
+    pub held_out_perplexity: Vec<PrecisionPerplexity>,
+    /// What the run followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<Recipe>,
+    /// Settings beyond [`Provenance`]'s, as rows (name, value) of the card's table.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub perplexities: Vec<PrecisionPerplexity>,
+    pub hyper_parameters: Vec<(String, String)>,
+    /// Mean loss on held-out posts, nats a token, at steps of the run in rising order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub validation: Vec<(u64, f64)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memorisation: Option<Memorisation>,
+}
+
+/// A named way of training.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Recipe {
+    /// `classic` or `modern`.
+    pub name: String,
+    /// Where it differs from the original's, a sentence each.
+    #[serde(default)]
+    pub differences: Vec<String>,
+}
+
+/// How many drafts repeat a long piece of a training post.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Memorisation {
+    /// A draft counts if it has more than so many words in a row from one post.
+    pub n_words: usize,
+    /// Of the drafts, 0 to 1.
+    pub share: f64,
+    pub drafts: usize,
 }
 
 /// The drafts of one prompt, each whole, the prompt included.
