@@ -81,27 +81,9 @@ pub struct Provenance {
     pub steps: Option<usize>,
     pub learning_rate: Option<f64>,
     pub batch: Option<usize>,
-    /// Batches whose gradients were added up for a step, where over one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub accumulate: Option<usize>,
     /// `classic` (the original to the letter) or `modern`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipe: Option<String>,
-    /// What this run did otherwise than the original, a sentence each.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub differences: Vec<String>,
-    /// Dropout in training: of embeddings, attention and residuals.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dropout: Option<[f32; 3]>,
-    /// Posts that the run left out because they say the same as another.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub duplicates: Option<usize>,
-    /// Posts that were measured on and not trained on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub held_out_posts: Option<usize>,
-    /// Their loss along the way; the weights of the lowest were kept.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub validation: Vec<ValidationPoint>,
     /// Tokens a training block.
     pub context: Option<usize>,
     /// Tokens seen in training, all epochs.
@@ -115,21 +97,6 @@ pub struct Provenance {
     pub created_unix_s: Option<u64>,
 }
 
-/// The held-out posts' loss after so many steps.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct ValidationPoint {
-    pub step: usize,
-    /// Mean cross-entropy, nats a token, each post alone.
-    pub loss: f32,
-}
-
-impl Provenance {
-    /// The measurement whose weights were kept: the lowest, the first among equals.
-    pub fn best(&self) -> Option<ValidationPoint> {
-        self.validation.iter().copied().reduce(|best, next| if next.loss < best.loss { next } else { best })
-    }
-}
-
 /// What a card shows beyond [`BotInfo`]. Everything is optional.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -140,7 +107,8 @@ pub struct CardExtras {
     /// The repository on the Hub, `owner/name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// ISO 639-1 code of the posts' language; absent: `en`, as GPT-2's.
+    /// ISO 639 code of the posts' language; absent: what the accounts' archives
+    /// say, and else `en`, as GPT-2's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
     /// The Hub's name of the weights' license.
@@ -152,12 +120,40 @@ pub struct CardExtras {
     /// How much of the training posts the bot repeats word for word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verbatim: Option<VerbatimShare>,
-    /// How many drafts repeat a training post at length.
+    /// Perplexity on posts that were held out of training, a row a precision.
+    #[serde(alias = "perplexities", skip_serializing_if = "Vec::is_empty")]
+    pub held_out_perplexity: Vec<PrecisionPerplexity>,
+    /// What the run followed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub memorised: Option<MemorisedShare>,
-    /// One row a precision.
+    pub recipe: Option<Recipe>,
+    /// Settings beyond [`Provenance`]'s, as rows (name, value) of the card's table.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub perplexities: Vec<PrecisionPerplexity>,
+    pub hyper_parameters: Vec<(String, String)>,
+    /// Mean loss on held-out posts, nats a token, at steps of the run in rising order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub validation: Vec<(u64, f64)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memorisation: Option<Memorisation>,
+}
+
+/// A named way of training.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Recipe {
+    /// `classic` or `modern`.
+    pub name: String,
+    /// Where it differs from the original's, a sentence each.
+    #[serde(default)]
+    pub differences: Vec<String>,
+}
+
+/// How many drafts repeat a long piece of a training post.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Memorisation {
+    /// A draft counts if it has more than so many words in a row from one post.
+    pub n_words: usize,
+    /// Of the drafts, 0 to 1.
+    pub share: f64,
+    pub drafts: usize,
 }
 
 /// The drafts of one prompt, each whole, the prompt included.
@@ -174,17 +170,6 @@ pub struct Sample {
 pub struct VerbatimShare {
     pub drafts: usize,
     pub verbatim: usize,
-    pub seed: u64,
-}
-
-/// Of `drafts` drafts made with `seed`, `memorised` share more than `words` words
-/// in a row with a training post; the longest run has `longest_words`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemorisedShare {
-    pub drafts: usize,
-    pub memorised: usize,
-    pub words: usize,
-    pub longest_words: usize,
     pub seed: u64,
 }
 

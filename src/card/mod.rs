@@ -1,31 +1,41 @@
 //! What a bot shows of itself: the model card and its pictures.
 //!
 //! The card is `model-card/template.md`, filled from `bot.json` alone, so that
-//! it can be written again at any time. Whatever the template prints is escaped
-//! for Markdown and HTML unless a filter says otherwise.
+//! it can be written again at any time: what is not known there has no place on
+//! it. Whatever the template prints is escaped for Markdown and HTML unless a
+//! filter says otherwise.
 
-use std::{fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io, path::Path};
 
 use minijinja::{AutoEscape, Environment, Output, State, Value, context};
 use thiserror::Error;
 use time::OffsetDateTime;
 
+pub mod curve;
 pub mod escape;
 pub mod picture;
 mod svg;
 mod typeset;
 
 use crate::bundle::manifest::{BotInfo, Provenance};
-pub use crate::bundle::manifest::{CardExtras, PrecisionPerplexity, Sample, VerbatimShare};
+pub use crate::bundle::manifest::{
+    CardExtras, Memorisation, PrecisionPerplexity, Recipe, Sample, VerbatimShare,
+};
 
-/// The files [`write`] writes.
+/// The files that [`write()`] writes for every bot.
 pub const FILES: [&str; 3] = ["README.md", "predictions.png", "pipeline.png"];
+
+/// The picture of the validation loss, where it was measured.
+pub const VALIDATION_FILE: &str = "validation.png";
 
 /// The start that the card and the page suggest.
 pub const DEFAULT_START: &str = "My dream is";
 
 const TEMPLATE: &str = include_str!("../../model-card/template.md");
 const PIPELINE: &str = include_str!("../../model-card/pipeline.svg");
+
+/// Rows of the validation table.
+const MAX_VALIDATION_ROWS: usize = 12;
 
 /// Avatars on the card and the picture, as many as the original shows.
 const MAX_AVATARS: usize = 3;
@@ -41,21 +51,70 @@ pub enum CardError {
     Write { path: String, source: io::Error },
 }
 
-/// Writes [`FILES`] into a folder that exists. For a folder in use, write
+/// What was written, as far as it is not what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Written {
+    /// Characters that the picture shows as boxes or leaves out, for no font
+    /// of this machine has them.
+    pub without_font: BTreeSet<char>,
+}
+
+impl Written {
+    /// A sentence on what is missing and what helps; `None` where nothing is.
+    pub fn warning(&self) -> Option<String> {
+        const SHOWN: usize = 12;
+        if self.without_font.is_empty() {
+            return None;
+        }
+        let shown: Vec<String> = self
+            .without_font
+            .iter()
+            .take(SHOWN)
+            .map(|c| {
+                if c.is_alphanumeric() {
+                    format!("{c} (U+{:04X})", u32::from(*c))
+                } else {
+                    format!("U+{:04X}", u32::from(*c))
+                }
+            })
+            .collect();
+        let more = match self.without_font.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Some(format!(
+            "no font on this machine has {}{more}, so predictions.png shows boxes in their place, or nothing for a sign: \
+             install one (Noto has all) and run `huggingtweets card` on the bot's folder",
+            shown.join(", ")
+        ))
+    }
+}
+
+/// The files that [`write()`] writes for a bot of which this is known.
+pub fn files(extras: &CardExtras) -> Vec<&'static str> {
+    let validation = curve::is_drawable(&extras.validation).then_some(VALIDATION_FILE);
+    FILES.into_iter().chain(validation).collect()
+}
+
+/// Writes [`files`] into a folder that exists. For a folder in use, write
 /// aside first: each file is written in place.
-pub fn write(dir: &Path, info: &BotInfo, extras: &CardExtras) -> Result<(), CardError> {
+///
+/// # Errors
+/// A picture that cannot be drawn, a file that cannot be written. Characters
+/// that no font has are none.
+pub fn write(dir: &Path, info: &BotInfo, extras: &CardExtras) -> Result<Written, CardError> {
     let (start, completion) = shown_draft(extras);
-    let contents = [
-        render(info, extras)?.into_bytes(),
-        picture::draw(info, &start, &completion)?,
-        svg::rasterise(PIPELINE)?,
-    ];
-    for (name, bytes) in FILES.iter().zip(contents) {
+    let picture = picture::draw(info, &start, &completion)?;
+    let mut contents = vec![render(info, extras)?.into_bytes(), picture.png, svg::rasterise(PIPELINE)?];
+    if curve::is_drawable(&extras.validation) {
+        contents.push(curve::draw(&extras.validation)?);
+    }
+    for (name, bytes) in files(extras).into_iter().zip(contents) {
         let path = dir.join(name);
         fs::write(&path, bytes)
             .map_err(|source| CardError::Write { path: path.display().to_string(), source })?;
     }
-    Ok(())
+    Ok(Written { without_font: picture.without_font })
 }
 
 /// The text of `README.md`.
@@ -75,7 +134,7 @@ pub fn render(info: &BotInfo, extras: &CardExtras) -> Result<String, CardError> 
     let draft_count: usize = extras.samples.iter().map(|sample| sample.drafts.len()).sum();
     let handles: Vec<String> = info.handles.iter().map(|handle| bare_handle(handle)).collect();
     let mut text = environment.get_template("card")?.render(context! {
-        language => extras.language.as_deref().unwrap_or("en"),
+        languages => languages(info, extras),
         license => extras.license,
         base_model => provenance.base.as_deref().and_then(base_model),
         thumbnail => match &page_url {
@@ -94,20 +153,28 @@ pub fn render(info: &BotInfo, extras: &CardExtras) -> Result<String, CardError> 
         page_url,
         repository,
         notice => info.notice,
+        filtered => info.accounts.iter().any(|account| account.filtered_out > 0),
         accounts => info.accounts.iter().map(|account| context! {
             handle => bare_handle(&account.handle),
             ..Value::from_serialize(account)
         }).collect::<Vec<_>>(),
-        procedure => procedure(provenance),
+        procedure => procedure(provenance, extras),
+        recipe => extras.recipe,
+        validation => validation(&extras.validation),
         trained => provenance.learning_rate.is_some(),
         command => provenance.command,
-        perplexities => extras.perplexities.iter().map(|row| context! {
+        perplexities => extras.held_out_perplexity.iter().map(|row| context! {
             precision => row.precision,
             value => format!("{:.2}", row.perplexity),
+            loss => format!("{:.3}", row.perplexity.ln()),
         }).collect::<Vec<_>>(),
         verbatim => extras.verbatim.as_ref().map(|share| context! {
-            percent => format!("{:.0}", 100.0 * share.verbatim as f64 / share.drafts.max(1) as f64),
+            percent => percent(share.verbatim as f64 / share.drafts.max(1) as f64),
             ..Value::from_serialize(share)
+        }),
+        memorisation => extras.memorisation.as_ref().map(|found| context! {
+            percent => percent(found.share),
+            ..Value::from_serialize(found)
         }),
         samples,
         draft_count,
@@ -235,10 +302,50 @@ fn base_model(base: &str) -> Option<&str> {
     }
 }
 
+/// Tags of what the posts are written in: as given, else as the archives say,
+/// else English, as GPT-2's.
+fn languages(info: &BotInfo, extras: &CardExtras) -> Vec<String> {
+    if let Some(language) = &extras.language {
+        return vec![language.clone()];
+    }
+    let mut found: Vec<String> = Vec::new();
+    for language in info.accounts.iter().filter_map(|account| account.language.clone()) {
+        if !found.contains(&language) {
+            found.push(language);
+        }
+    }
+    if found.is_empty() { vec!["en".into()] } else { found }
+}
+
+/// The validation loss as a table of [`MAX_VALIDATION_ROWS`] at most, the first,
+/// the last and the lowest among them.
+fn validation(points: &[(u64, f64)]) -> Option<Value> {
+    let best = curve::lowest(points)?;
+    let stride = points.len().div_ceil(MAX_VALIDATION_ROWS - 2).max(1);
+    let shown = |i: usize| i.is_multiple_of(stride) || i + 1 == points.len() || i == best;
+    let row = |&(step, loss): &(u64, f64)| {
+        context! { step => grouped(step), loss => format!("{loss:.3}"), perplexity => format!("{:.2}", loss.exp()) }
+    };
+    let rows: Vec<Value> =
+        points.iter().enumerate().filter(|(i, _)| shown(*i)).map(|(_, point)| row(point)).collect();
+    let picture = curve::is_drawable(points).then_some(VALIDATION_FILE);
+    Some(context! { rows, picture, best => row(&points[best]), count => points.len() })
+}
+
+/// A share of 1 as a percentage that shows a small one to be over 0.
+fn percent(share: f64) -> String {
+    match 100.0 * share {
+        p if p > 0.0 && p < 10.0 => format!("{p:.1}"),
+        p => format!("{p:.0}"),
+    }
+}
+
 /// What is known of the training, as rows of a table.
-fn procedure(p: &Provenance) -> Vec<(&'static str, String)> {
+fn procedure(p: &Provenance, extras: &CardExtras) -> Vec<(String, String)> {
     let mut rows = Vec::new();
-    let mut row = |label, value: Option<String>| rows.extend(value.map(|value| (label, value)));
+    let mut row =
+        |label: &str, value: Option<String>| rows.extend(value.map(|value| (label.to_owned(), value)));
+    row("Recipe", extras.recipe.as_ref().map(|recipe| recipe.name.clone()));
     row(
         "Started from",
         p.base.as_deref().map(|base| if base == "scratch" { "random weights".into() } else { base.into() }),
@@ -254,6 +361,7 @@ fn procedure(p: &Provenance) -> Vec<(&'static str, String)> {
     row("Loss at the start", p.first_loss.map(|loss| format!("{loss:.3}")));
     row("Loss at the end", p.final_loss.map(|loss| format!("{loss:.3}")));
     row("Time", p.train_seconds.map(duration));
+    rows.extend(extras.hyper_parameters.iter().cloned());
     rows
 }
 

@@ -1,6 +1,8 @@
 //! `predictions.png`: a draft as a post, in the size that previews of links
 //! show. It is drawn as SVG first.
 
+use std::collections::BTreeSet;
+
 use resvg::usvg;
 use thiserror::Error;
 
@@ -38,14 +40,39 @@ const INNER_WIDTH: f32 = 976.0;
 const INK: &str = "#14171f";
 const GREY: &str = "#5b6475";
 
+/// A drawn post.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    pub png: Vec<u8>,
+    /// Characters of it that no font here has: letters are drawn as boxes,
+    /// emoji and other signs are left out.
+    pub without_font: BTreeSet<char>,
+}
+
+/// Stands for a letter that no font has.
+const BOX: char = '□';
+
 /// Draws a post of [`WIDTH`] x [`HEIGHT`] pixels as PNG: the start in bold,
-/// then the completion; a cursor where there is none. Without a font on this
-/// machine, an emoji is left out and a letter becomes a box; neither is an error.
-pub fn draw(info: &BotInfo, start: &str, completion: &str) -> Result<Vec<u8>, PictureError> {
-    let missing = svg::signs_without_font(&format!("{} {start} {completion}", info.name))?;
-    let drawable = |text: &str| text.chars().filter(|c| !missing.contains(c)).collect::<String>();
+/// then the completion; a cursor where there is none.
+///
+/// # Errors
+/// Drawing or encoding failed; a missing font is no error.
+pub fn draw(info: &BotInfo, start: &str, completion: &str) -> Result<Picture, PictureError> {
+    let handles = info.handles.iter().map(|handle| bare_handle(handle)).collect::<Vec<_>>().join(" ");
+    let without_font = svg::without_font(&format!("{} {handles} {start} {completion}", info.name))?;
+    // A box of the own font: a missing glyph would keep the fonts for others from being looked for.
+    let drawable = |text: &str| -> String {
+        let shown = |c: char| match without_font.contains(&c) {
+            true => c.is_alphanumeric().then_some(BOX),
+            false => Some(c),
+        };
+        text.chars().filter_map(shown).collect()
+    };
     let info = BotInfo { name: drawable(&info.name), ..info.clone() };
-    svg::rasterise(&document(&info, &drawable(start), &drawable(completion))?)
+    let document = document(&info, &drawable(start), &drawable(completion))?;
+    // Once more for the handles, which are also looked up by.
+    let png = svg::rasterise(&drawable(&document))?;
+    Ok(Picture { png, without_font })
 }
 
 fn document(info: &BotInfo, start: &str, completion: &str) -> Result<String, PictureError> {
@@ -235,7 +262,7 @@ mod tests {
 
     /// Draws, keeps the file where `HUGGINGTWEETS_PICTURES` names a folder, and checks it.
     fn check(file: &str, info: &BotInfo, start: &str, completion: &str) {
-        let png = draw(info, start, completion).unwrap();
+        let png = draw(info, start, completion).unwrap().png;
         if let Some(folder) = std::env::var_os("HUGGINGTWEETS_PICTURES") {
             std::fs::write(std::path::Path::new(&folder).join(file), &png).unwrap();
         }
@@ -278,15 +305,31 @@ mod tests {
     }
 
     #[test]
+    fn scripts_and_emoji_are_drawn_where_the_machine_has_fonts() {
+        let info = bot("Хранитель 🏮 الحارس", &["keeper"]);
+        check(
+            "scripts.png",
+            &info,
+            "Tonight 🌊",
+            " ο φάρος 👩‍🚀 🇫🇷 שלום לך גם לילה и туман, ❤️ 灯台 then 🤖 again",
+        );
+        check("arabic.png", &info, "حلمي هو", " أن يضيء المصباح طوال الليل ولا يسأل أحد من أنا");
+    }
+
+    #[test]
     fn a_sign_without_a_font_is_left_out() {
         let info = bot("Maren \u{10fffd} Holm", &["m"]);
         let plain = bot("Maren Holm", &["m"]);
-        assert_eq!(draw(&info, "A", " b \u{10fffd} c").unwrap(), draw(&plain, "A", " b c").unwrap());
+        let drawn = draw(&info, "A", " b \u{10fffd} c").unwrap();
+        let without = draw(&plain, "A", " b c").unwrap();
+        assert!(drawn.png == without.png);
+        assert_eq!(drawn.without_font, BTreeSet::from(['\u{10fffd}']));
+        assert!(without.without_font.is_empty());
     }
 
     #[test]
     fn one_bot_has_one_picture() {
         let info = bot("Maren Holm", &["keeper_of_the_skerry_light"]);
-        assert_eq!(draw(&info, "A", " b").unwrap(), draw(&info, "A", " b").unwrap());
+        assert!(draw(&info, "A", " b").unwrap() == draw(&info, "A", " b").unwrap());
     }
 }

@@ -3,7 +3,7 @@
 //! in Latin, Greek or Cyrillic letters is the same on every machine.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     sync::{Arc, LazyLock, Mutex},
 };
 
@@ -42,19 +42,29 @@ pub fn parse(svg: &str) -> Result<Tree, PictureError> {
     parse_noting(svg, |_| ())
 }
 
-/// Emoji and other signs, no letters or digits, that no font here can draw.
-pub fn signs_without_font(text: &str) -> Result<HashSet<char>, PictureError> {
-    let missing = Mutex::new(HashSet::new());
-    let svg = format!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><text y="5">{}</text></svg>"#,
-        escape::xml(text)
-    );
+/// Characters that no font here can draw. Those that only join or vary others
+/// are never among them.
+pub fn without_font(text: &str) -> Result<BTreeSet<char>, PictureError> {
+    let missing = Mutex::new(BTreeSet::new());
+    let mut svg = String::from(r#"<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">"#);
+    // Each by itself: within a text, the search ends at the first that no font has.
+    for c in escape::plain(text).chars().filter(|&c| !is_invisible(c)).collect::<BTreeSet<char>>() {
+        svg += &format!(r#"<text y="5">{}</text>"#, escape::xml(c.encode_utf8(&mut [0; 4])));
+    }
+    svg += "</svg>";
     parse_noting(&svg, |c| {
-        if let (false, Ok(mut missing)) = (c.is_alphanumeric(), missing.lock()) {
+        if let Ok(mut missing) = missing.lock() {
             missing.insert(c);
         }
     })?;
     Ok(missing.into_inner().unwrap_or_default())
+}
+
+/// Joiners, variation selectors and other marks without a shape of their own.
+fn is_invisible(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e01ef}')
 }
 
 /// As [`parse`]; calls `note` with each character that no font has.
@@ -98,10 +108,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_signs_are_found_missing() {
-        assert!(signs_without_font("Latin, Ελληνικά, кириллица! “…” → ✓").unwrap().is_empty());
-        // A private character, a letter of a script that few machines have a font for.
-        let missing = signs_without_font("a\u{10fffd}\u{12000}").unwrap();
-        assert_eq!(missing, HashSet::from(['\u{10fffd}']));
+    fn what_no_font_has_is_found() {
+        assert!(without_font("Latin, Ελληνικά, кириллица! “…” → ✓").unwrap().is_empty());
+        let missing = without_font("a\u{10fffd}\u{fe0f} \u{10fffc}").unwrap();
+        assert_eq!(missing, BTreeSet::from(['\u{10fffc}', '\u{10fffd}']));
     }
 }

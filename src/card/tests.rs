@@ -62,10 +62,20 @@ fn full() -> (BotInfo, CardExtras) {
             },
         ],
         verbatim: Some(VerbatimShare { drafts: 200, verbatim: 31, seed: 1 }),
-        perplexities: vec![
+        held_out_perplexity: vec![
             PrecisionPerplexity { precision: "f32".into(), perplexity: 9.8731 },
             PrecisionPerplexity { precision: "q8_0".into(), perplexity: 9.8802 },
         ],
+        recipe: Some(Recipe {
+            name: "modern".into(),
+            differences: vec![
+                "5 % of the posts are held out, and the best checkpoint on them is kept.".into(),
+                "Duplicate posts are dropped.".into(),
+            ],
+        }),
+        hyper_parameters: vec![("Dropout".into(), "0.1".into())],
+        validation: vec![(0, 7.61), (400, 3.02), (800, 2.29), (1240, 2.31)],
+        memorisation: Some(Memorisation { n_words: 8, share: 0.045, drafts: 200 }),
         ..CardExtras::default()
     };
     (info, extras)
@@ -89,7 +99,10 @@ fn hostile() -> (BotInfo, CardExtras) {
     extras.repository = Some("a\", __import__('os')".into());
     extras.samples[0].prompt = evil.into();
     extras.samples[0].drafts = vec![evil.into(), "1. one".into(), "- two".into()];
-    extras.perplexities[0].precision = evil.into();
+    extras.held_out_perplexity[0].precision = evil.into();
+    extras.recipe = Some(Recipe { name: evil.into(), differences: vec![evil.into()] });
+    extras.hyper_parameters = vec![(evil.into(), evil.into())];
+    extras.validation[1].1 = f64::NAN;
     (info, extras)
 }
 
@@ -154,6 +167,69 @@ fn the_front_matter_is_what_the_hub_reads() {
 }
 
 #[test]
+fn languages_are_those_of_the_posts_unless_given() {
+    let (mut info, mut extras) = full();
+    info.accounts[0].language = Some("de".into());
+    info.accounts[1].language = Some("nds".into());
+    let languages = |info: &BotInfo, extras: &CardExtras| {
+        let card = render(info, extras).unwrap();
+        value(&front_matter(&card), "language").iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(languages(&info, &extras), ["de", "nds"]);
+    info.accounts[1].language = Some("de".into());
+    assert_eq!(languages(&info, &extras), ["de"]);
+    extras.language = Some("no".into());
+    assert_eq!(languages(&info, &extras), ["no"]);
+}
+
+#[test]
+fn of_many_accounts_three_have_a_face_and_all_a_column() {
+    let (mut info, extras) = full();
+    for n in 0..3 {
+        let mut account = info.accounts[0].clone();
+        account.handle = format!("gull_{n}");
+        info.handles.push(account.handle.clone());
+        info.accounts.push(account);
+    }
+    info.accounts[4].filtered_out = 17;
+    let card = render(&info, &extras).unwrap();
+    assert_eq!(card.matches("border-radius: 50%").count(), MAX_AVATARS);
+    let row = |label: &str| card.lines().find(|line| line.starts_with(label)).unwrap().matches('|').count();
+    assert_eq!((row("| Posts"), row("| Tweets kept"), row("| Filtered out")), (7, 7, 7));
+    assert!(card.contains("| 0 | 0 | 0 | 0 | 17 |"), "{card}");
+}
+
+#[test]
+fn a_long_run_has_a_short_table_with_its_best() {
+    let points: Vec<(u64, f64)> = (0..100).map(|i| (i * 10, if i == 57 { 2.0 } else { 3.0 })).collect();
+    let (info, mut extras) = full();
+    extras.validation = points;
+    let card = render(&info, &extras).unwrap();
+    let rows = card.lines().skip_while(|line| !line.starts_with("| Step")).take_while(|l| l.starts_with('|'));
+    assert!((10..=2 + MAX_VALIDATION_ROWS).contains(&rows.count()), "{card}");
+    assert!(card.contains("| 570 | 2.000 | 7.39 |") && card.contains("| 990 | 3.000 |"), "{card}");
+    assert!(card.contains("lowest at step 570"));
+}
+
+#[test]
+fn small_shares_are_over_zero() {
+    assert_eq!((percent(0.0), percent(0.004), percent(0.5)), ("0".into(), "0.4".into(), "50".into()));
+}
+
+#[test]
+fn a_missing_font_is_said() {
+    assert_eq!(Written::default().warning(), None);
+    let written = Written { without_font: ['灯', '\u{1f916}'].into() };
+    let warning = written.warning().unwrap();
+    assert!(
+        warning.contains("灯 (U+706F)") && warning.contains("U+1F916") && !warning.contains('\n'),
+        "{warning}"
+    );
+    let many = Written { without_font: ('一'..='丿').collect() };
+    assert!(many.warning().unwrap().contains("more"));
+}
+
+#[test]
 fn what_is_not_known_is_left_out() {
     let info = BotInfo { name: "N".into(), handles: vec!["n".into()], ..BotInfo::default() };
     let card = render(&info, &CardExtras::default()).unwrap();
@@ -167,6 +243,11 @@ fn what_is_not_known_is_left_out() {
         "Learning rate",
         "Drafts",
         "Perplexity",
+        "Evaluation",
+        "held",
+        "ecipe",
+        "Filtered",
+        "emorisation",
         "word for word among",
     ] {
         assert!(
@@ -194,8 +275,11 @@ fn hostile_names_stay_text() {
     // Fences stay in pairs: python, sh, html, html, sh.
     assert_eq!(body.matches("```").count(), 10, "{body}");
     // Each row of a table has the cells of its head.
-    for line in body.lines().filter(|line| line.starts_with('|')) {
-        assert_eq!(line.matches('|').count(), 3, "{line}");
+    let mut head = None;
+    for line in body.lines() {
+        let bars = line.starts_with('|').then(|| line.matches('|').count());
+        assert!(head.is_none() || bars.is_none() || head == bars, "{line}");
+        head = bars;
     }
 }
 
@@ -204,7 +288,8 @@ fn a_written_card_has_its_pictures() {
     let (info, extras) = full();
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), &info, &extras).unwrap();
-    for name in FILES {
+    assert_eq!(files(&extras), [&FILES[..], &[VALIDATION_FILE]].concat());
+    for name in files(&extras) {
         assert!(dir.path().join(name).metadata().unwrap().len() > 1000, "{name}");
     }
     if let Some(folder) = std::env::var_os("HUGGINGTWEETS_PICTURES") {

@@ -12,7 +12,7 @@ use super::{UsageError, convert, measure};
 use crate::{
     bundle::{
         folder::{self, BotFolder, folder_name},
-        manifest::CardExtras,
+        manifest::{BotInfo, CardExtras},
         staging::Patch,
     },
     card::{self, escape},
@@ -35,7 +35,9 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     license: Option<String>,
     /// JSON with any of: samples [{prompt, drafts, seed}], verbatim {drafts, verbatim, seed},
-    /// perplexities [{precision, perplexity}]
+    /// held_out_perplexity [{precision, perplexity}], recipe {name, differences},
+    /// hyper_parameters [[name, value]], validation [[step, loss]],
+    /// memorisation {n_words, share, drafts}
     #[arg(long, value_name = "FILE")]
     extras: Option<PathBuf>,
     /// Make sample drafts, and count how many of 200 stand word for word in this archive of posts
@@ -49,30 +51,30 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let bot = BotFolder::open(&args.dir)?;
         given = merge(measure::measure(&bot, &args.measure)?, given);
     }
-    update(&args.dir, given)?;
-    println!("Wrote {} in {}", card::FILES.join(", "), args.dir.display());
+    let files = update(&args.dir, given)?;
+    println!("Wrote {} in {}", files.join(", "), args.dir.display());
     Ok(())
 }
 
 /// Writes a folder's card with `given` over what its `bot.json` has. Of a
 /// folder without one the card says what can be said, and it gets none.
-fn update(dir: &Path, given: CardExtras) -> anyhow::Result<()> {
+/// Gives the files' names.
+fn update(dir: &Path, given: CardExtras) -> anyhow::Result<Vec<&'static str>> {
     let bot = BotFolder::open(dir)?;
     let info = convert::info(&bot, &folder_name(dir));
     let mut patch = Patch::begin(dir)?;
-    for name in card::FILES {
+    let known = bot.manifest.as_ref().and_then(|manifest| manifest.card.clone());
+    let extras = merge(known.unwrap_or_default(), given);
+    let files = card::files(&extras);
+    for name in &files {
         patch.replace(name)?;
     }
-    match bot.manifest {
-        Some(manifest) => {
-            let extras = merge(manifest.card.unwrap_or_default(), given);
-            card::write(patch.path(), &info, &extras)?;
-            folder::finish(patch.path(), info, manifest.checks, Some(extras))?;
-        }
-        None => card::write(patch.path(), &info, &given)?,
+    write(patch.path(), &info, &extras)?;
+    if let Some(manifest) = bot.manifest {
+        folder::finish(patch.path(), info, manifest.checks, Some(extras))?;
     }
     patch.commit()?;
-    Ok(())
+    Ok(files)
 }
 
 /// The options, over the file of `--extras`.
@@ -108,20 +110,34 @@ fn merge(known: CardExtras, given: CardExtras) -> CardExtras {
         repository: given.repository.or(known.repository),
         language: given.language.or(known.language),
         license: given.license.or(known.license),
-        samples: if given.samples.is_empty() { known.samples } else { given.samples },
+        samples: or_known(given.samples, known.samples),
         verbatim: given.verbatim.or(known.verbatim),
-        memorised: given.memorised.or(known.memorised),
-        perplexities: if given.perplexities.is_empty() { known.perplexities } else { given.perplexities },
+        held_out_perplexity: or_known(given.held_out_perplexity, known.held_out_perplexity),
+        recipe: given.recipe.or(known.recipe),
+        hyper_parameters: or_known(given.hyper_parameters, known.hyper_parameters),
+        validation: or_known(given.validation, known.validation),
+        memorisation: given.memorisation.or(known.memorisation),
     }
+}
+
+fn or_known<T>(given: Vec<T>, known: Vec<T>) -> Vec<T> {
+    if given.is_empty() { known } else { given }
+}
+
+/// Writes the card's files into a folder, and says on standard error which
+/// characters its picture could not show.
+pub fn write(dir: &Path, info: &BotInfo, extras: &CardExtras) -> anyhow::Result<()> {
+    let written = card::write(dir, info, extras)?;
+    if let Some(warning) = written.warning() {
+        eprintln!("warning: {warning}");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{
-        Manifest,
-        manifest::{BotInfo, Sample},
-    };
+    use crate::bundle::{Manifest, manifest::Sample};
 
     /// A bot of tiny-gpt2's files, as `convert` begins it.
     fn bot() -> tempfile::TempDir {

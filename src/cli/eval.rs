@@ -10,7 +10,7 @@ use crate::{
         Batch, CacheShape,
         cpu::{Cpu, Level},
     },
-    bundle::{Precision, folder::BotFolder},
+    bundle::{Precision, folder::BotFolder, manifest::PrecisionPerplexity},
     gpt2::Model,
     tweets,
 };
@@ -41,15 +41,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if posts.is_empty() {
         anyhow::bail!("{} has no post to measure on", args.posts.display());
     }
-    let mut results = Vec::new();
-    for precision in Precision::ALL {
-        // A bundle lacks nothing; of a bare folder the checkpoint is all there is.
-        if precision != Precision::F32 && bot.precision_path(precision).is_none() {
-            continue;
-        }
-        let mut model = engine::open(&bot, precision, Level::Simd, engine::pool(None))?;
-        results.push((precision, measure(&mut model, &posts)?));
-    }
+    let results = measure_all(&bot, &posts)?;
     let base = results[0].1.perplexity();
     if args.json {
         let list: Vec<_> = results
@@ -71,6 +63,32 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Perplexity of each precision that the folder has, on these posts; none of none.
+pub fn perplexities(bot: &BotFolder, posts: &[String]) -> anyhow::Result<Vec<PrecisionPerplexity>> {
+    if posts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let posts = posts.iter().map(|post| as_sequence(bot, post)).collect::<anyhow::Result<Vec<_>>>()?;
+    let results = measure_all(bot, &posts)?.into_iter().map(|(precision, result)| PrecisionPerplexity {
+        precision: precision.name().into(),
+        perplexity: result.perplexity(),
+    });
+    Ok(results.collect())
+}
+
+fn measure_all(bot: &BotFolder, posts: &[Vec<u32>]) -> anyhow::Result<Vec<(Precision, Measured)>> {
+    let mut results = Vec::new();
+    for precision in Precision::ALL {
+        // A bundle lacks nothing; of a bare folder the checkpoint is all there is.
+        if precision != Precision::F32 && bot.precision_path(precision).is_none() {
+            continue;
+        }
+        let mut model = engine::open(bot, precision, Level::Simd, engine::pool(None))?;
+        results.push((precision, measure(&mut model, posts)?));
+    }
+    Ok(results)
 }
 
 /// `<|endoftext|>` post `<|endoftext|>`, cut to the context.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::engine;
+use super::{card, engine};
 use crate::{
     backend::{Batch, CacheShape, cpu::Level},
     bundle::{
@@ -10,7 +10,6 @@ use crate::{
         folder::{self, BotFolder},
         manifest::{BotInfo, CardExtras, LogitsCheck, Sample},
     },
-    card,
     generate::{Drafts, Event, Request},
 };
 

@@ -201,7 +201,7 @@ impl Event {
     /// A vector of strings for the text plugin, a draft each.
     fn of_samples(set: &SampleSet) -> Self {
         let string_val: Vec<Vec<u8>> =
-            set.drafts.iter().map(|draft| draft.text.clone().into_bytes()).collect();
+            set.drafts.iter().map(|draft| no_block(&draft.text).into_bytes()).collect();
         let value = Value {
             tag: SAMPLES_TAG.into(),
             tensor: Some(TensorProto {
@@ -222,6 +222,13 @@ impl Event {
             ..Self::default()
         }
     }
+}
+
+/// The text plugin reads Markdown, where a post that begins with a hashtag would
+/// be a title: its first character is escaped.
+fn no_block(text: &str) -> String {
+    let opens = text.starts_with(['#', '>', '-', '+', '*']);
+    if opens { format!("\\{text}") } else { text.into() }
 }
 
 /// A TFRecord: length (u64), its checksum, the bytes, their checksum; all
@@ -320,6 +327,12 @@ pub(super) mod tests {
         file.samples(&set()).unwrap();
         assert_eq!(fs::read(&path).unwrap(), GOLDEN);
         assert_eq!(read(home.path()).len(), 5);
+    }
+
+    #[test]
+    fn a_hashtag_opens_no_title() {
+        assert_eq!(no_block("#lamp is lit"), "\\#lamp is lit");
+        assert_eq!(no_block("lamp #lit"), "lamp #lit");
     }
 
     #[test]

@@ -3,10 +3,7 @@
 //! Each post stands alone between two `<|endoftext|>`, as it is when the bot
 //! writes one, so that no post is helped by its neighbour.
 
-use super::{
-    TrainError,
-    model::{Mode, Model},
-};
+use super::{TrainError, model::Model};
 
 /// Tokens of one batch, padding included: what a step of the original holds.
 const BATCH_TOKENS: usize = 1024;
@@ -38,7 +35,7 @@ pub fn held_out_loss(
         rest = after;
         let (ids, labels, length) = padded(batch);
         let labelled = labels.iter().flatten().count();
-        let loss = model.loss_masked(&ids, &labels, length, Mode::Evaluate)?.to_scalar::<f32>()?;
+        let loss = model.loss_masked(&ids, &labels, length)?;
         nats += f64::from(loss) * labelled as f64;
         tokens += labelled;
     }
@@ -91,7 +88,7 @@ mod tests {
             (2..60u32).map(|n| (0..n % 31 + 2).map(|i| (i * 7 + n * 3) % 40).collect()).collect();
         let (mut nats, mut tokens) = (0.0, 0);
         for post in &posts {
-            let loss = model.loss(post, post.len(), Mode::Evaluate).unwrap().to_scalar::<f32>().unwrap();
+            let loss = model.loss(post, post.len()).unwrap();
             nats += f64::from(loss) * (post.len() - 1) as f64;
             tokens += post.len() - 1;
         }

@@ -1,17 +1,18 @@
 //! Fine-tuning, natively: the candle model, the optimiser and the loop.
 //!
-//! candle keeps the graph and drives the backward pass; what candle-nn leaves
-//! out of it (its layer norm and softmax stop gradients) or does a kernel at a
-//! time stands in [`ops`] as fused operations with hand-written gradients.
+//! candle holds the variables; the forward and the backward pass over them are
+//! written by hand ([`model::Model::accumulate`]), out of the fused operations in [`ops`].
 
 pub mod chance;
 pub mod checkpoint;
 pub mod data;
 pub mod evaluate;
 pub mod gradients;
+pub mod laps;
 pub mod model;
 pub mod ops;
 pub mod optimizer;
+mod pass;
 pub mod progress;
 pub mod recipe;
 pub mod run;
@@ -46,6 +47,10 @@ pub enum TrainError {
     MissingTensor { name: String },
     #[error("{labels} labels for {tokens} tokens: one a token is needed")]
     Labels { labels: usize, tokens: usize },
+    #[error("{tokens} tokens are no blocks of {context}")]
+    Batch { tokens: usize, context: usize },
+    #[error("the variable `{name}` is not plain f32 in main memory")]
+    NotPlain { name: String },
     #[error("the optimiser's moments of `{name}` have {found} numbers, its variable {expected}")]
     Moments { name: String, found: usize, expected: usize },
     #[error("no vocabulary of {wanted} tokens can be made: at least 257 are needed")]

@@ -1,10 +1,20 @@
-//! GPT-2 as a candle graph over named variables, for training.
+//! GPT-2 for training: named candle variables, and what is computed with them.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
 
-use candle_core::{Device, Tensor, Var, backprop::GradStore};
+use candle_core::{Device, Tensor, Var};
 
-use super::{TrainError, chance::Mask, gradients::Gradients, ops};
+use super::{
+    TrainError,
+    chance::Mask,
+    gradients::Gradients,
+    laps::Laps,
+    ops::matmul::{Cores, View, product},
+    pass::{Parameters, Pass, Workspace},
+};
 use crate::{
     bundle::{Weights, weights},
     gpt2::{Config, names},
@@ -14,9 +24,13 @@ use crate::{
 pub struct Model {
     config: Config,
     vars: BTreeMap<String, Var>,
+    /// Keep each layer's input alone until its gradient is needed, and compute
+    /// the rest again then: less memory, a third more arithmetic, the same bits.
+    pub checkpoint_activations: bool,
+    workspace: Mutex<Workspace>,
 }
 
-/// Which dropout decisions a forward pass makes.
+/// Which dropout decisions a pass makes.
 #[derive(Debug, Clone, Copy)]
 pub enum Mode {
     /// No dropout.
@@ -26,7 +40,8 @@ pub enum Mode {
 }
 
 impl Mode {
-    fn mask(self, p: f32, site: usize) -> Option<Mask> {
+    /// The decisions for a dropout of probability p at a place in the network.
+    pub(super) fn mask(self, p: f32, site: usize) -> Option<Mask> {
         match self {
             Self::Evaluate => None,
             Self::Train { seed, step } => Mask::new(p, seed, step, site as u64),
@@ -45,7 +60,7 @@ impl Model {
             let values = Tensor::from_slice(&found.data, tensor.shape.as_slice(), &Device::Cpu)?;
             vars.insert(tensor.name, Var::from_tensor(&values)?);
         }
-        Ok(Self { config, vars })
+        Ok(Self { config, vars, checkpoint_activations: false, workspace: Mutex::default() })
     }
 
     pub fn config(&self) -> &Config {
@@ -72,83 +87,44 @@ impl Model {
         Ok(all)
     }
 
-    fn get(&self, name: &str) -> Result<&Tensor, TrainError> {
-        let var = self.vars.get(name).ok_or_else(|| TrainError::MissingTensor { name: name.into() })?;
-        Ok(var.as_tensor())
-    }
-
-    /// x (R, in) times the named Conv1D (in, out), plus bias: (R, out).
-    fn linear(&self, name: &str, x: &Tensor) -> Result<Tensor, TrainError> {
-        let product = x.matmul(self.get(&format!("{name}.weight"))?)?;
-        Ok(ops::add_bias(&product, self.get(&format!("{name}.bias"))?)?)
-    }
-
-    fn norm(&self, name: &str, x: &Tensor) -> Result<Tensor, TrainError> {
-        let (gain, bias) = (self.get(&format!("{name}.weight"))?, self.get(&format!("{name}.bias"))?);
-        Ok(ops::layer_norm(x, gain, bias, self.config.layer_norm_epsilon)?)
-    }
-
-    /// The last layer norm's output (B T, C) for ids (B, T).
-    pub fn hidden(&self, ids: &[u32], context: usize, mode: Mode) -> Result<Tensor, TrainError> {
-        let config = &self.config;
-        if context > config.n_positions {
-            return Err(TrainError::Context { context, positions: config.n_positions });
-        }
-        if let Some(&id) = ids.iter().find(|&&id| id as usize >= config.vocab_size) {
-            return Err(TrainError::Token { id, vocab_size: config.vocab_size });
-        }
-        let x = ops::embed(self.get("wte.weight")?, self.get("wpe.weight")?, ids, context)?;
-        let mut x = ops::dropout(&x, mode.mask(config.embd_pdrop, 0))?;
-        for layer in 0..config.n_layer {
-            let part = |name: &str| format!("h.{layer}.{name}");
-            let site = |i: usize| 1 + 3 * layer + i;
-            let qkv = self.linear(&part("attn.c_attn"), &self.norm(&part("ln_1"), &x)?)?;
-            let mixed = ops::attention(&qkv, context, config.n_head, mode.mask(config.attn_pdrop, site(0)))?;
-            let mixed = self.linear(&part("attn.c_proj"), &mixed)?;
-            x = (x + ops::dropout(&mixed, mode.mask(config.resid_pdrop, site(1)))?)?;
-            let wide = ops::gelu(&self.linear(&part("mlp.c_fc"), &self.norm(&part("ln_2"), &x)?)?)?;
-            let narrow = self.linear(&part("mlp.c_proj"), &wide)?;
-            x = (x + ops::dropout(&narrow, mode.mask(config.resid_pdrop, site(2)))?)?;
-        }
-        self.norm("ln_f", &x)
-    }
-
     /// Logits (B T, V) for ids (B, T), without dropout.
     pub fn logits(&self, ids: &[u32], context: usize) -> Result<Tensor, TrainError> {
-        let hidden = self.hidden(ids, context, Mode::Evaluate)?;
-        Ok(hidden.matmul(&self.get("wte.weight")?.t()?)?)
+        let (vocab, width) = (self.config.vocab_size, self.config.n_embd);
+        let mut logits = vec![0.0; ids.len() * vocab];
+        self.pass(ids, context, Mode::Evaluate, |pass, workspace| {
+            let hidden = View::new(pass.hidden(workspace)?, ids.len(), width);
+            let head = View::new(pass.parameters.get("wte.weight")?, vocab, width);
+            product(hidden, head.t(), &mut logits, vocab, false, Cores::All);
+            Ok(())
+        })?;
+        Ok(Tensor::from_vec(logits, (ids.len(), vocab), &Device::Cpu)?)
     }
 
-    /// The mean cross-entropy of each token given those before it, in nats:
-    /// labels are [`next_tokens`].
-    pub fn loss(&self, ids: &[u32], context: usize, mode: Mode) -> Result<Tensor, TrainError> {
-        self.loss_masked(ids, &next_tokens(ids, context), context, mode)
+    /// The mean cross-entropy of each token given those before it, in nats,
+    /// without dropout: labels are [`next_tokens`].
+    pub fn loss(&self, ids: &[u32], context: usize) -> Result<f32, TrainError> {
+        self.loss_masked(ids, &next_tokens(ids, context), context)
     }
 
-    /// The mean cross-entropy over the positions that have a label, in nats:
-    /// `labels[i]` is the token that should follow `ids[i]`, one a token.
+    /// The mean cross-entropy over the positions that have a label, in nats,
+    /// without dropout: `labels[i]` is the token that should follow `ids[i]`,
+    /// one a token. 0 where nothing has a label.
     pub fn loss_masked(
         &self,
         ids: &[u32],
         labels: &[Option<u32>],
         context: usize,
-        mode: Mode,
-    ) -> Result<Tensor, TrainError> {
-        if labels.len() != ids.len() {
-            return Err(TrainError::Labels { labels: labels.len(), tokens: ids.len() });
-        }
-        let vocab_size = self.config.vocab_size;
-        if let Some(&id) = labels.iter().flatten().find(|&&id| id as usize >= vocab_size) {
-            return Err(TrainError::Token { id, vocab_size });
-        }
-        let hidden = self.hidden(ids, context, mode)?;
-        Ok(ops::head_loss(&hidden, self.get("wte.weight")?, labels.to_vec())?)
+    ) -> Result<f32, TrainError> {
+        self.check_labels(ids, labels)?;
+        let loss = self.pass(ids, context, Mode::Evaluate, |pass, workspace| pass.loss(labels, workspace))?;
+        Ok(loss as f32)
     }
 
-    /// Adds `weight` times the gradients of [`Model::loss_masked`] to `sums`
+    /// Adds `weight` times the gradients of the batch's mean loss to `sums`
     /// and returns the loss itself, without the weight. For the mean over
     /// micro-batches, a weight is the micro-batch's share of all labels
-    /// (1 / n where they are equal).
+    /// (1 / n where they are equal). Ids and labels are those of
+    /// [`Model::loss_masked`].
     pub fn accumulate(
         &self,
         ids: &[u32],
@@ -158,20 +134,58 @@ impl Model {
         weight: f32,
         sums: &mut Gradients,
     ) -> Result<f32, TrainError> {
-        let loss = self.loss_masked(ids, labels, context, mode)?;
-        let grads = loss.backward()?;
-        for (name, var) in &self.vars {
-            let (Some(grad), Some(sum)) = (grads.get(var.as_tensor()), sums.get_mut(name)) else { continue };
-            ops::with_values(grad, |grad| {
-                sum.iter_mut().zip(grad).for_each(|(sum, grad)| *sum += weight * grad);
-            })?;
-        }
-        Ok(loss.to_scalar::<f32>()?)
+        self.check_labels(ids, labels)?;
+        let loss = self
+            .pass(ids, context, mode, |pass, workspace| pass.accumulate(labels, weight, workspace, sums))?;
+        Ok(loss as f32)
     }
 
-    /// A named variable's gradient, if the loss depends on it.
-    pub fn gradient<'a>(&self, name: &str, grads: &'a GradStore) -> Option<&'a Tensor> {
-        grads.get(self.vars.get(name)?.as_tensor())
+    /// Where the time of this model's passes went.
+    pub fn laps(&self) -> Laps {
+        self.workspace.lock().unwrap_or_else(PoisonError::into_inner).laps().clone()
+    }
+
+    fn check_labels(&self, ids: &[u32], labels: &[Option<u32>]) -> Result<(), TrainError> {
+        if labels.len() != ids.len() {
+            return Err(TrainError::Labels { labels: labels.len(), tokens: ids.len() });
+        }
+        let vocab_size = self.config.vocab_size;
+        match labels.iter().flatten().find(|&&id| id as usize >= vocab_size) {
+            Some(&id) => Err(TrainError::Token { id, vocab_size }),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks a batch and calls `f` with its pass and the buffers for it.
+    fn pass<T>(
+        &self,
+        ids: &[u32],
+        context: usize,
+        mode: Mode,
+        f: impl FnOnce(&Pass, &mut Workspace) -> Result<T, TrainError>,
+    ) -> Result<T, TrainError> {
+        let config = &self.config;
+        if context == 0 || context > config.n_positions {
+            return Err(TrainError::Context { context, positions: config.n_positions });
+        }
+        if ids.is_empty() || !ids.len().is_multiple_of(context) {
+            return Err(TrainError::Batch { tokens: ids.len(), context });
+        }
+        if let Some(&id) = ids.iter().find(|&&id| id as usize >= config.vocab_size) {
+            return Err(TrainError::Token { id, vocab_size: config.vocab_size });
+        }
+        let parameters = Parameters::hold(&self.vars)?;
+        let pass = Pass {
+            config,
+            parameters: &parameters,
+            ids,
+            context,
+            mode,
+            recompute: self.checkpoint_activations,
+        };
+        // What a pass that failed left in the buffers, the next overwrites.
+        let mut workspace = self.workspace.lock().unwrap_or_else(PoisonError::into_inner);
+        f(&pass, &mut workspace)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use candle_core::backprop::GradStore;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -99,8 +98,8 @@ pub struct Run<'a> {
     store: &'a Store,
     optimizer: AdamW,
     progress: Progress,
-    /// Where steps add up their gradients, if they do.
-    sums: Option<Gradients>,
+    /// Where a step adds up the gradients of its batches.
+    gradients: Gradients,
     /// Steps and evaluations of the checkpoint on disk, if there is one.
     saved: Option<(usize, usize)>,
     /// Since when time has not been added to the progress.
@@ -122,8 +121,9 @@ impl<'a> Run<'a> {
         let restored = store.restore(model)?;
         let saved = restored.as_ref().map(|(_, done)| (done.step, done.evaluations.len()));
         let (optimizer, progress) = restored.unwrap_or_default();
-        let sums = (settings.accumulate > 1).then(|| Gradients::new(model));
-        Ok(Self { model, data, settings, store, optimizer, progress, sums, saved, since: Instant::now() })
+        let gradients = Gradients::new(model);
+        let since = Instant::now();
+        Ok(Self { model, data, settings, store, optimizer, progress, gradients, saved, since })
     }
 
     pub fn progress(&self) -> &Progress {
@@ -178,7 +178,7 @@ impl<'a> Run<'a> {
     fn step(&mut self, blocks: &[&[u32]], steps: usize, watch: &mut impl Watch) -> Result<Step, TrainError> {
         let mut started = Instant::now();
         let (step, settings) = (self.progress.step, self.settings);
-        let (loss, gradients) = self.gradients(blocks)?;
+        let loss = self.learn(blocks)?;
         if !loss.is_finite() {
             return Err(TrainError::NotFinite { step: step + 1, loss });
         }
@@ -189,12 +189,7 @@ impl<'a> Run<'a> {
             started += pause.elapsed();
         }
         let learning_rate = cosine(settings.learning_rate, step, steps);
-        let gradient_norm = match (&gradients, &self.sums) {
-            (Some(gradients), _) => self.optimizer.step(self.model, gradients, learning_rate)?,
-            (None, Some(sums)) => self.optimizer.step_accumulated(self.model, sums, learning_rate)?,
-            (None, None) => 0.0,
-        };
-        drop(gradients);
+        let gradient_norm = self.optimizer.step(self.model, &self.gradients, learning_rate)?;
         let tokens = blocks.iter().map(|block| block.len() as u64).sum::<u64>();
         self.progress.step += 1;
         self.progress.tokens += tokens;
@@ -210,32 +205,34 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The mean loss of the blocks, nats a token, and its gradients; these are
-    /// in `self.sums` where steps accumulate.
-    fn gradients(&mut self, blocks: &[&[u32]]) -> Result<(f32, Option<GradStore>), TrainError> {
+    /// The mean loss of the blocks, nats a token, and its gradients, which are
+    /// in `self.gradients`.
+    fn learn(&mut self, blocks: &[&[u32]]) -> Result<f32, TrainError> {
         let (settings, seed) = (self.settings, self.settings.seed);
-        let step = self.progress.step as u64;
-        let Some(sums) = &mut self.sums else {
-            let (ids, labels) = labelled(blocks, settings, self.data.eos);
-            let loss = self.model.loss_masked(&ids, &labels, settings.context, Mode::Train { seed, step })?;
-            return Ok((loss.to_scalar::<f32>()?, Some(loss.backward()?)));
-        };
-        sums.clear();
+        let first = self.progress.step as u64 * settings.accumulate as u64;
         let batches: Vec<_> = blocks
             .chunks(settings.batch.max(1))
             .map(|batch| labelled(batch, settings, self.data.eos))
             .collect();
         let count = |labels: &[Option<u32>]| labels.iter().flatten().count() as f64;
         let total = batches.iter().map(|(_, labels)| count(labels)).sum::<f64>().max(1.0);
+        self.gradients.clear();
         let mut mean = 0.0;
-        for (index, (ids, labels)) in batches.iter().enumerate() {
+        for (step, (ids, labels)) in (first..).zip(&batches) {
             let share = count(labels) / total;
             // Each batch drops out elements of its own.
-            let mode = Mode::Train { seed, step: step * settings.accumulate as u64 + index as u64 };
-            let loss = self.model.accumulate(ids, labels, settings.context, mode, share as f32, sums)?;
+            let mode = Mode::Train { seed, step };
+            let loss = self.model.accumulate(
+                ids,
+                labels,
+                settings.context,
+                mode,
+                share as f32,
+                &mut self.gradients,
+            )?;
             mean += share * f64::from(loss);
         }
-        Ok((mean as f32, None))
+        Ok(mean as f32)
     }
 
     fn evaluation_is_due(&self, last: usize) -> bool {

@@ -172,11 +172,11 @@ fn several_archives_make_one_bot() {
 
     let out = home.path().join("modern");
     let report = json(&train(&[arg(&zoe), arg(&ann)], &out, &[]), "");
-    let provenance = &report["bot"]["provenance"];
     // Said twice by each: three of the four, and the two other posts that both have.
-    assert_eq!((&provenance["recipe"], &provenance["duplicates"]), (&json!("modern"), &json!(5)));
-    assert_eq!(provenance["held_out_posts"], 3 + 10);
-    let said = provenance["differences"].to_string();
+    assert_eq!(report["bot"]["provenance"]["recipe"], "modern");
+    let rows = &report["card"]["hyper_parameters"];
+    assert_eq!((&rows[0], &rows[1]), (&json!(["Held-out posts", "13"]), &json!(["Duplicates dropped", "5"])));
+    let said = report["card"]["recipe"]["differences"].to_string();
     for part in ["held out", "dropped", "shuffled together", "are kept"] {
         assert!(said.contains(part), "{part}: {said}");
     }
@@ -199,9 +199,9 @@ fn too_few_posts_are_all_trained_on_and_that_is_said() {
     let path = archive(home.path(), "ann", 130);
     let out = home.path().join("bot");
     let report = json(&train(&[arg(&path)], &out, &[]), "");
-    let provenance = &report["bot"]["provenance"];
-    assert_eq!(provenance["held_out_posts"], 0);
-    assert!(provenance["differences"].to_string().contains("too few"), "{provenance}");
+    assert_eq!(report["card"]["hyper_parameters"][0], json!(["Held-out posts", "0"]));
+    let said = report["card"]["recipe"]["differences"].to_string();
+    assert!(said.contains("too few"), "{said}");
     let (code, message) = failure(
         &train(&[arg(&path)], &home.path().join("x"), &["--recipe", "classic", "--eval-every", "2"]),
         "",

@@ -7,6 +7,7 @@ mod classic;
 mod command;
 mod demo;
 mod end_to_end;
+mod record;
 mod reference;
 mod resume;
 mod serve;

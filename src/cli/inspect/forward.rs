@@ -15,7 +15,8 @@ use crate::{
     cli::UsageError,
     gpt2::names::HF_PREFIX,
     train::{
-        model::{Mode, Model},
+        gradients::Gradients,
+        model::{Mode, Model, next_tokens},
         optimizer::{AdamW, cosine},
     },
 };
@@ -70,16 +71,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let model = Model::new(bot.config.clone(), &bot.weights()?)?;
         let (flat, context) = (ids.concat(), ids[0].len());
         let logits = model.logits(&flat, context)?.flatten_all()?.to_vec1::<f32>()?;
-        let loss = model.loss(&flat, context, Mode::Evaluate)?;
+        let loss = model.loss(&flat, context)?;
         output.insert("logits".into(), (shape, logits));
-        output.insert("loss".into(), (vec![1], vec![loss.to_scalar::<f32>()?]));
+        output.insert("loss".into(), (vec![1], vec![loss]));
         if args.grads {
-            let grads = loss.backward()?;
+            let mut gradients = Gradients::new(&model);
+            let labels = next_tokens(&flat, context);
+            model.accumulate(&flat, &labels, context, Mode::Evaluate, 1.0, &mut gradients)?;
             for (name, var) in model.vars() {
-                let grad =
-                    model.gradient(name, &grads).with_context(|| format!("no gradient reached `{name}`"))?;
-                let values = grad.flatten_all()?.to_vec1::<f32>()?;
-                output.insert(format!("grad.{HF_PREFIX}{name}"), (var.dims().to_vec(), values));
+                let grad = gradients.get(name).with_context(|| format!("no gradient reached `{name}`"))?;
+                output.insert(format!("grad.{HF_PREFIX}{name}"), (var.dims().to_vec(), grad.to_vec()));
             }
         }
         if let Some(steps) = args.steps {
@@ -88,10 +89,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 check(sequence, &bot, &args.ids)?;
             }
             let (flat, context) = (ids.concat(), ids[0].len());
-            let mut optimizer = AdamW::default();
+            let labels = next_tokens(&flat, context);
+            let (mut optimizer, mut gradients) = (AdamW::default(), Gradients::new(&model));
             for step in 0..steps {
-                let grads = model.loss(&flat, context, Mode::Evaluate)?.backward()?;
-                optimizer.step(&model, &grads, cosine(args.lr, step, steps))?;
+                gradients.clear();
+                model.accumulate(&flat, &labels, context, Mode::Evaluate, 1.0, &mut gradients)?;
+                optimizer.step(&model, &gradients, cosine(args.lr, step, steps))?;
             }
             for (name, tensor) in model.weights()? {
                 output.insert(format!("after.{HF_PREFIX}{name}"), (tensor.shape, tensor.data));

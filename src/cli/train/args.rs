@@ -80,6 +80,9 @@ pub struct LearningArgs {
     /// Batches whose gradients make one step
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub accumulate: usize,
+    /// Compute activations again instead of keeping them: less memory, a third more work, the same result
+    #[arg(long)]
+    pub checkpoint_activations: bool,
     /// Tokens a block [default: 1024, or the base's positions if fewer]
     #[arg(long)]
     pub context: Option<usize>,

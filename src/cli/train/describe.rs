@@ -9,7 +9,7 @@ use super::{
     posts::Posts,
 };
 use crate::{
-    bundle::manifest::{BotInfo, Provenance, ValidationPoint},
+    bundle::manifest::{self, BotInfo, CardExtras, Provenance},
     cli::MADE_WITH,
     gpt2::Config,
     record::{Artifact, Lineage, Machine, RunConfig, Versions},
@@ -135,12 +135,10 @@ impl Described<'_> {
         }
     }
 
-    /// All that `bot.json` and the card say.
-    pub fn bot(&self, progress: &Progress, ending: Ending) -> BotInfo {
+    /// Who the bot is and how it was made.
+    pub fn bot(&self, progress: &Progress) -> BotInfo {
         let (plan, settings) = (self.plan, self.settings);
         let (first_loss, final_loss) = progress.first_and_final_loss();
-        let validation =
-            progress.evaluations.iter().map(|e| ValidationPoint { step: e.step, loss: e.loss }).collect();
         let provenance = Provenance {
             made_with: MADE_WITH.into(),
             base: Some(plan.base_name()),
@@ -150,13 +148,7 @@ impl Described<'_> {
             steps: Some(progress.step),
             learning_rate: Some(settings.learning_rate),
             batch: Some(settings.batch),
-            accumulate: (settings.accumulate > 1).then_some(settings.accumulate),
             recipe: Some(plan.recipe.name().into()),
-            differences: self.differences(progress, ending),
-            dropout: Some(dropouts(self.model.config())),
-            duplicates: plan.recipe.drops_duplicates().then_some(self.posts.duplicates),
-            held_out_posts: Some(self.posts.held_out.len()),
-            validation,
             context: Some(settings.context),
             train_tokens: Some(progress.tokens),
             train_seconds: Some(progress.seconds),
@@ -166,6 +158,33 @@ impl Described<'_> {
             created_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|d| d.as_secs()),
         };
         BotInfo { provenance, ..self.info() }
+    }
+
+    /// What the card shows of the run; the bot's own drafts are added later.
+    pub fn extras(&self, progress: &Progress, ending: Ending) -> CardExtras {
+        let [embedding, attention, residual] = dropouts(self.model.config());
+        let mut rows = vec![("Held-out posts", self.posts.held_out.len().to_string())];
+        if self.plan.recipe.drops_duplicates() {
+            rows.push(("Duplicates dropped", self.posts.duplicates.to_string()));
+        }
+        if self.settings.accumulate > 1 {
+            rows.push(("Batches a step", self.settings.accumulate.to_string()));
+        }
+        rows.extend([
+            ("Dropout", format!("{embedding}, {attention}, {residual} (embeddings, attention, residuals)")),
+            ("Optimiser", "AdamW, no weight decay".into()),
+            ("Gradient clip", optimizer::CLIP.to_string()),
+            ("Schedule", "cosine to 0, no warm-up".into()),
+        ]);
+        CardExtras {
+            recipe: Some(manifest::Recipe {
+                name: self.plan.recipe.name().into(),
+                differences: self.differences(progress, ending),
+            }),
+            hyper_parameters: rows.into_iter().map(|(name, value)| (name.into(), value)).collect(),
+            validation: progress.evaluations.iter().map(|e| (e.step as u64, f64::from(e.loss))).collect(),
+            ..CardExtras::default()
+        }
     }
 
     /// In what the run was otherwise than the original, as it turned out.

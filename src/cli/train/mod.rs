@@ -56,7 +56,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if let Some(p) = plan.dropout {
         (trained.embd_pdrop, trained.attn_pdrop, trained.resid_pdrop) = (p, p, p);
     }
-    let model = Model::new(trained, &weights)?;
+    let mut model = Model::new(trained, &weights)?;
+    model.checkpoint_activations = plan.learning.checkpoint_activations;
     drop(weights);
     let settings = settings(&plan, &data, context)?;
     let described = Described {
@@ -94,7 +95,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let draft = drafts::drafts(&model, &tokenizer, "", 1, FIRST_DRAFT_SEED)?;
     eprintln!("A first draft: {}", draft.concat());
 
-    let info = described.bot(&progress, ending);
+    let (info, extras) = (described.bot(&progress), described.extras(&progress, ending));
     let weights = model.weights()?;
     drop(model);
     let parts = BundleParts {
@@ -106,12 +107,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         all_4bit: false,
     };
     let stop = || interrupted.load(Ordering::Relaxed);
-    let written = write::bot(&plan, &posts, &parts, info.clone(), stop).with_context(|| {
-        format!(
-            "the bot could not be written; all steps are saved, so go on with `{}`",
-            folder::way_on(&plan.run)
-        )
-    })?;
+    let written =
+        write::bot(&plan, &posts, &parts, info.clone(), extras.clone(), stop).with_context(|| {
+            format!(
+                "the bot could not be written; all steps are saved, so go on with `{}`",
+                folder::way_on(&plan.run)
+            )
+        })?;
     say_what_it_repeats(&written.memorisation);
     recorder.finish(&summary(&progress, ending, written))?;
     store.clear();
@@ -122,7 +124,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     if plan.json {
         let peak = memory::peak_bytes();
-        println!("{}", json!({ "out": plan.out, "run": plan.run, "bot": info, "peak_memory_bytes": peak }));
+        println!(
+            "{}",
+            json!({ "out": plan.out, "run": plan.run, "bot": info, "card": extras, "peak_memory_bytes": peak })
+        );
     }
     Ok(())
 }

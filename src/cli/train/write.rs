@@ -9,10 +9,10 @@ use crate::{
     bundle::{
         Manifest,
         folder::{self, BotFolder, BundleParts},
-        manifest::{BotInfo, CardExtras, MemorisedShare},
+        manifest::{self, BotInfo, CardExtras},
         staging::Staging,
     },
-    cli::finish,
+    cli::{eval, finish},
     record::{
         Artifact, Memorisation,
         memorisation::{MEMORISED_OVER_WORDS, PostIndex},
@@ -23,6 +23,8 @@ use crate::{
 /// Drafts, without a start, that are looked at for what they repeat.
 const DRAFTS: usize = 30;
 const SEED: u64 = 0;
+/// Held-out posts on which each precision is measured, at most.
+const MEASURED_POSTS: usize = 100;
 
 /// What the record says of the bot.
 pub struct Written {
@@ -31,13 +33,15 @@ pub struct Written {
     pub memorisation: Memorisation,
 }
 
-/// Makes the folder aside and puts it in its place. `stop` is asked between the
+/// Makes the folder aside and puts it in its place; to `extras` is added what the
+/// bot itself shows. `stop` is asked between the
 /// parts.
 pub fn bot(
     plan: &Plan,
     posts: &Posts,
     parts: &BundleParts,
     info: BotInfo,
+    extras: CardExtras,
     stop: impl Fn() -> bool,
 ) -> anyhow::Result<Written> {
     let go_on = || if stop() { bail!("stopped") } else { Ok(()) };
@@ -46,11 +50,13 @@ pub fn bot(
     go_on()?;
     let memorisation = memorisation(staging.path(), posts)?;
     go_on()?;
+    let measured = &posts.held_out[..posts.held_out.len().min(MEASURED_POSTS)];
     let extras = CardExtras {
-        language: language(posts),
-        memorised: Some(share(&memorisation)),
-        ..CardExtras::default()
+        memorisation: Some(share(&memorisation)),
+        held_out_perplexity: eval::perplexities(&BotFolder::open(staging.path())?, measured)?,
+        ..extras
     };
+    go_on()?;
     finish::finish_bundle(staging.path(), info, extras)?;
     go_on()?;
     let output = output(staging.path())?;
@@ -68,15 +74,8 @@ fn memorisation(bot: &Path, posts: &Posts) -> anyhow::Result<Memorisation> {
     Ok(index.memorisation(drafts.iter().map(String::as_str), MEMORISED_OVER_WORDS))
 }
 
-fn share(found: &Memorisation) -> MemorisedShare {
-    let Memorisation { drafts, memorised, words, longest_words } = *found;
-    MemorisedShare { drafts, memorised, words, longest_words, seed: SEED }
-}
-
-/// The accounts' language, where all have one and the same.
-fn language(posts: &Posts) -> Option<String> {
-    let first = posts.counts.first()?.language.clone();
-    first.filter(|language| posts.counts.iter().all(|c| c.language.as_ref() == Some(language)))
+fn share(found: &Memorisation) -> manifest::Memorisation {
+    manifest::Memorisation { n_words: found.words, share: found.share(), drafts: found.drafts }
 }
 
 /// The weights of a bot's folder, as its `bot.json` describes them.

@@ -182,7 +182,7 @@ pub fn short(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 {
         "0".into()
-    } else if size >= 1e6 || size < 1e-3 {
+    } else if !(1e-3..1e6).contains(&size) {
         format!("{value:.2e}").replace(".00e", "e").replace("0e", "e")
     } else if size >= 1000.0 {
         let sign = if value < 0.0 { "-" } else { "" };
@@ -256,7 +256,7 @@ mod tests {
     fn figures_are_short() {
         for (value, text) in [
             (0.0, "0"),
-            (3.14159, "3.142"),
+            (2.71828, "2.718"),
             (12.0, "12"),
             (1234.5, "1,235"),
             (1.372e-4, "1.37e-4"),

@@ -8,11 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::Var;
+use candle_core::{Storage, Var};
 use serde_json::{Map, json};
 
 use super::StoreError;
-use crate::train::ops;
 
 /// Bytes gathered before they go to the file.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -85,13 +84,23 @@ fn write<W: Write>(path: &Path, to: W, header: &[u8], entries: &[Entry<'_>]) -> 
     for entry in entries {
         let written = match entry.values {
             Values::Slice(values) => write_values(&mut to, values),
-            Values::Var(var) => ops::with_values(var, |values| write_values(&mut to, values))?,
+            Values::Var(var) => with_values(var, |values| write_values(&mut to, values))?,
         };
         if !written.map_err(io)? {
             return Err(StoreError::NotFinite { name: entry.name.clone() });
         }
     }
     to.into_inner().map_err(|error| io(error.into_error()))
+}
+
+/// Calls `f` with a variable's values, copied only if they are not in main memory.
+fn with_values<T>(var: &Var, f: impl FnOnce(&[f32]) -> T) -> Result<T, StoreError> {
+    let (storage, layout) = var.storage_and_layout();
+    if let (Storage::Cpu(values), Some((start, end))) = (&*storage, layout.contiguous_offsets()) {
+        return Ok(f(&values.as_slice::<f32>()?[start..end]));
+    }
+    drop(storage);
+    Ok(f(&var.flatten_all()?.to_vec1::<f32>()?))
 }
 
 /// False where a value is not finite.

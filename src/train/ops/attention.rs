@@ -1,34 +1,38 @@
-//! Causal self-attention as one operation.
+//! Causal self-attention, a block of queries at a time.
 //!
-//! Scores and probabilities live for one head of one sequence at a time, and
-//! the backward pass computes them again: (B, H, T, T) never exists, in either
-//! direction. Heads run in parallel, each on one core.
+//! Scores exist for one block of queries of one head: (B, H, T, T) never does,
+//! in either direction. What a block cannot see is not computed. The forward
+//! pass keeps one number a query, log(sum(exp(score))), from which the
+//! backward pass has each block's probabilities again in one pass (Dao et al.
+//! 2022, "FlashAttention"). Heads run in parallel, each on one core.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{
     gelu::exp,
+    lanes,
     matmul::{Cores, View, product},
-    tensor, values, with_values,
+    wide,
 };
 use crate::train::chance::Mask;
 
-/// softmax(q k^T / sqrt(C / H), causal) v for qkv (B T, 3 C): (B T, C).
-/// `mask` drops probabilities, as GPT-2's `attn_pdrop` does.
-pub fn attention(qkv: &Tensor, context: usize, heads: usize, mask: Option<Mask>) -> Result<Tensor> {
-    qkv.apply_op1(Attention { context, heads, mask })
-}
+/// Queries of a block.
+const BLOCK: usize = 128;
 
-struct Attention {
+/// The shape of one attention, and its dropout.
+#[derive(Clone, Copy)]
+pub struct Attention {
     /// T
-    context: usize,
+    pub context: usize,
     /// H
-    heads: usize,
-    mask: Option<Mask>,
+    pub heads: usize,
+    /// C
+    pub channels: usize,
+    /// Drops probabilities, as GPT-2's `attn_pdrop` does.
+    pub mask: Option<Mask>,
 }
 
-/// One head's part of qkv (B T, 3 C) or of a result (B T, C), and where it lies.
+/// One head of one sequence, and where its part of a (B T, …) buffer lies.
 #[derive(Clone, Copy)]
 struct Head {
     /// Index among B H.
@@ -39,179 +43,274 @@ struct Head {
     column: usize,
 }
 
+/// A block's queries, and the keys they see.
+struct Block {
+    /// Index of the first query.
+    first: usize,
+    queries: usize,
+    /// Keys seen by the last query.
+    keys: usize,
+}
+
+fn blocks(context: usize) -> impl Iterator<Item = Block> {
+    (0..context).step_by(BLOCK).map(move |first| {
+        let queries = BLOCK.min(context - first);
+        Block { first, queries, keys: first + queries }
+    })
+}
+
 impl Attention {
-    fn heads(&self, rows: usize, channels: usize) -> Vec<Head> {
-        let width = channels / self.heads;
-        (0..rows / self.context * self.heads)
-            .map(|index| Head {
-                index,
-                row: index / self.heads * self.context,
-                column: index % self.heads * width,
-            })
-            .collect()
-    }
-
-    /// q, k or v (part 0, 1, 2) of a head, (T, C / H).
-    fn part<'a>(&self, qkv: &'a [f32], channels: usize, head: Head, part: usize) -> View<'a> {
-        let start = head.row * 3 * channels + part * channels + head.column;
-        View::strided(&qkv[start..], self.context, channels / self.heads, 3 * channels)
-    }
-
-    /// A head of a (B T, C) tensor.
-    fn result<'a>(&self, values: &'a [f32], channels: usize, head: Head) -> View<'a> {
-        let start = head.row * channels + head.column;
-        View::strided(&values[start..], self.context, channels / self.heads, channels)
-    }
-
-    /// 0 or 1 / (1 - p) for the probability at (row, column) of a head.
-    fn factor(&self, head: Head, row: usize, column: usize) -> f32 {
-        let index = (head.index * self.context + row) * self.context + column;
-        self.mask.map_or(1.0, |mask| mask.factor(index))
-    }
-
-    /// Probabilities (T, T) of a head, before dropout; zero above the diagonal.
-    fn probabilities(&self, qkv: &[f32], channels: usize, head: Head) -> Vec<f32> {
-        let t = self.context;
-        let scale = 1.0 / ((channels / self.heads) as f32).sqrt();
-        let mut scores = vec![0.0; t * t];
-        let (q, k) = (self.part(qkv, channels, head, 0), self.part(qkv, channels, head, 1));
-        product(q, k.t(), &mut scores, t, false, Cores::One);
-        for (row, scores) in scores.chunks_exact_mut(t).enumerate() {
-            let (seen, hidden) = scores.split_at_mut(row + 1);
-            let largest = seen.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-            let mut sum = 0.0;
-            for score in seen.iter_mut() {
-                *score = exp((*score - largest) * scale);
+    /// softmax(q k^T / sqrt(C / H), causal) v for qkv (B T, 3 C), into `out`
+    /// (B T, C); and log(sum(exp(score))) of each query into `log_sums` (B, H, T).
+    pub fn forward(&self, qkv: &[f32], out: &mut [f32], log_sums: &mut [f32]) {
+        let width = self.width();
+        let results: Vec<Vec<f32>> = log_sums
+            .par_chunks_exact_mut(self.context)
+            .enumerate()
+            .map(|(index, log_sums)| self.head_forward(qkv, self.head(index), log_sums))
+            .collect();
+        out.par_chunks_exact_mut(self.channels).enumerate().for_each(|(row, out)| {
+            let (sequence, row) = (row / self.context, row % self.context);
+            for (head, out) in out.chunks_exact_mut(width).enumerate() {
+                let result = &results[sequence * self.heads + head];
+                out.copy_from_slice(&result[row * width..][..width]);
             }
-            for &score in seen.iter() {
-                sum += score;
-            }
-            let inverse = 1.0 / sum;
-            for score in seen {
-                *score *= inverse;
-            }
-            hidden.fill(0.0);
-        }
-        scores
+        });
     }
 
-    fn drop_in_place(&self, probabilities: &mut [f32], head: Head) {
-        if self.mask.is_some() {
-            for (row, values) in probabilities.chunks_exact_mut(self.context).enumerate() {
-                for (column, p) in values[..=row].iter_mut().enumerate() {
-                    *p *= self.factor(head, row, column);
+    /// The gradient of qkv into `dqkv` (B T, 3 C), from that of the result in
+    /// `grad` (B T, C), the result and its `log_sums`.
+    pub fn backward(&self, qkv: &[f32], out: &[f32], log_sums: &[f32], grad: &[f32], dqkv: &mut [f32]) {
+        let width = self.width();
+        let results: Vec<[Vec<f32>; 3]> = log_sums
+            .par_chunks_exact(self.context)
+            .enumerate()
+            .map(|(index, log_sums)| self.head_backward(qkv, out, log_sums, grad, self.head(index)))
+            .collect();
+        dqkv.par_chunks_exact_mut(3 * self.channels).enumerate().for_each(|(row, out)| {
+            let (sequence, row) = (row / self.context, row % self.context);
+            for (part, out) in out.chunks_exact_mut(self.channels).enumerate() {
+                for (head, out) in out.chunks_exact_mut(width).enumerate() {
+                    let result = &results[sequence * self.heads + head][part];
+                    out.copy_from_slice(&result[row * width..][..width]);
                 }
             }
-        }
+        });
+    }
+
+    /// C / H
+    fn width(&self) -> usize {
+        self.channels / self.heads
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / (self.width() as f32).sqrt()
+    }
+
+    fn head(&self, index: usize) -> Head {
+        Head { index, row: index / self.heads * self.context, column: index % self.heads * self.width() }
+    }
+
+    /// Rows of q, k or v (part 0, 1, 2) of a head: (rows, C / H).
+    fn part<'a>(&self, qkv: &'a [f32], head: Head, part: usize, first: usize, rows: usize) -> View<'a> {
+        let start = (head.row + first) * 3 * self.channels + part * self.channels + head.column;
+        View::strided(&qkv[start..], rows, self.width(), 3 * self.channels)
+    }
+
+    /// Rows of a head of a (B T, C) buffer: (rows, C / H).
+    fn rows<'a>(&self, values: &'a [f32], head: Head, first: usize, rows: usize) -> View<'a> {
+        let start = (head.row + first) * self.channels + head.column;
+        View::strided(&values[start..], rows, self.width(), self.channels)
+    }
+
+    /// q k^T of a block (queries, keys), unscaled.
+    fn scores(&self, qkv: &[f32], head: Head, block: &Block, scores: &mut [f32]) {
+        let q = self.part(qkv, head, 0, block.first, block.queries);
+        let k = self.part(qkv, head, 1, 0, block.keys);
+        product(q, k.t(), scores, block.keys, false, Cores::One);
     }
 
     /// The head's result (T, C / H).
-    fn forward(&self, qkv: &[f32], channels: usize, head: Head) -> Vec<f32> {
-        let width = channels / self.heads;
-        let mut probabilities = self.probabilities(qkv, channels, head);
-        self.drop_in_place(&mut probabilities, head);
+    fn head_forward(&self, qkv: &[f32], head: Head, log_sums: &mut [f32]) -> Vec<f32> {
+        let (width, scale) = (self.width(), self.scale());
         let mut out = vec![0.0; self.context * width];
-        let p = View::new(&probabilities, self.context, self.context);
-        product(p, self.part(qkv, channels, head, 2), &mut out, width, false, Cores::One);
+        let mut buffer = vec![0.0; BLOCK.min(self.context) * self.context];
+        for block in blocks(self.context) {
+            let scores = &mut buffer[..block.queries * block.keys];
+            self.scores(qkv, head, &block, scores);
+            let mut inverse_sums = [0.0f32; BLOCK];
+            wide(
+                #[inline(always)]
+                || {
+                    for (i, scores) in scores.chunks_exact_mut(block.keys).enumerate() {
+                        let query = block.first + i;
+                        let (seen, hidden) = scores.split_at_mut(query + 1);
+                        let largest = lanes::max(seen);
+                        for score in seen.iter_mut() {
+                            *score = exp((*score - largest) * scale);
+                        }
+                        let sum = lanes::sum(seen);
+                        inverse_sums[i] = 1.0 / sum;
+                        log_sums[query] = largest * scale + sum.ln();
+                        if let Some(mask) = self.mask {
+                            mask.row(head.index * self.context + query).apply(seen);
+                        }
+                        hidden.fill(0.0);
+                    }
+                },
+            );
+            let v = self.part(qkv, head, 2, 0, block.keys);
+            let out = &mut out[block.first * width..];
+            product(View::new(scores, block.queries, block.keys), v, out, width, false, Cores::One);
+            for (out, inverse) in out.chunks_exact_mut(width).zip(inverse_sums).take(block.queries) {
+                out.iter_mut().for_each(|x| *x *= inverse);
+            }
+        }
         out
     }
 
     /// The head's gradients of q, k and v, each (T, C / H).
-    fn backward(&self, qkv: &[f32], grad: &[f32], channels: usize, head: Head) -> [Vec<f32>; 3] {
-        let (t, width) = (self.context, channels / self.heads);
-        let scale = 1.0 / (width as f32).sqrt();
-        let grad = self.result(grad, channels, head);
-        let part = |i| self.part(qkv, channels, head, i);
-        let probabilities = self.probabilities(qkv, channels, head);
-        let mut dropped = probabilities.clone();
-        self.drop_in_place(&mut dropped, head);
-
-        let mut dv = vec![0.0; t * width];
-        product(View::new(&dropped, t, t).t(), grad, &mut dv, width, false, Cores::One);
-        // d probabilities, then d scores = p (dp - sum(p dp)), in place.
-        let mut ds = dropped;
-        product(grad, part(2).t(), &mut ds, t, false, Cores::One);
-        self.drop_in_place(&mut ds, head);
-        for (row, (ds, p)) in ds.chunks_exact_mut(t).zip(probabilities.chunks_exact(t)).enumerate() {
-            let (seen, hidden) = ds.split_at_mut(row + 1);
-            let total: f32 = seen.iter().zip(p).map(|(d, p)| d * p).sum();
-            for (d, p) in seen.iter_mut().zip(p) {
-                *d = p * (*d - total) * scale;
-            }
-            hidden.fill(0.0);
+    fn head_backward(
+        &self,
+        qkv: &[f32],
+        out: &[f32],
+        log_sums: &[f32],
+        grad: &[f32],
+        head: Head,
+    ) -> [Vec<f32>; 3] {
+        let (t, width, scale) = (self.context, self.width(), self.scale());
+        let [mut dq, mut dk, mut dv] = [(); 3].map(|()| vec![0.0; t * width]);
+        let size = BLOCK.min(t) * t;
+        let (mut p_buffer, mut dp_buffer) = (vec![0.0; size], vec![0.0; size]);
+        for block in blocks(t) {
+            let n = block.queries * block.keys;
+            let (p, dp) = (&mut p_buffer[..n], &mut dp_buffer[..n]);
+            self.scores(qkv, head, &block, p);
+            let dout = self.rows(grad, head, block.first, block.queries);
+            let v = self.part(qkv, head, 2, 0, block.keys);
+            product(dout, v.t(), dp, block.keys, false, Cores::One);
+            wide(
+                #[inline(always)]
+                || {
+                    for (i, (p, dp)) in
+                        p.chunks_exact_mut(block.keys).zip(dp.chunks_exact_mut(block.keys)).enumerate()
+                    {
+                        let query = block.first + i;
+                        let start = (head.row + query) * self.channels + head.column;
+                        // sum(p dp) over the keys, dropped or not, is grad . out.
+                        let total = lanes::dot(&grad[start..][..width], &out[start..][..width]);
+                        let (p, p_hidden) = p.split_at_mut(query + 1);
+                        let (dp, dp_hidden) = dp.split_at_mut(query + 1);
+                        let log_sum = log_sums[query];
+                        for p in p.iter_mut() {
+                            *p = exp(*p * scale - log_sum);
+                        }
+                        // d scores in dp's place, and the dropped probabilities in p's.
+                        match self.mask {
+                            Some(mask) => {
+                                let mask = mask.row(head.index * t + query);
+                                for (column, (p, dp)) in p.iter_mut().zip(dp).enumerate() {
+                                    let factor = mask.factor(column as u32);
+                                    *dp = *p * (*dp * factor - total) * scale;
+                                    *p *= factor;
+                                }
+                            }
+                            None => {
+                                for (p, dp) in p.iter().zip(dp) {
+                                    *dp = p * (*dp - total) * scale;
+                                }
+                            }
+                        }
+                        p_hidden.fill(0.0);
+                        dp_hidden.fill(0.0);
+                    }
+                },
+            );
+            let p = View::new(p, block.queries, block.keys);
+            let ds = View::new(dp, block.queries, block.keys);
+            let q = self.part(qkv, head, 0, block.first, block.queries);
+            let k = self.part(qkv, head, 1, 0, block.keys);
+            product(p.t(), dout, &mut dv, width, true, Cores::One);
+            product(ds.t(), q, &mut dk, width, true, Cores::One);
+            product(ds, k, &mut dq[block.first * width..], width, false, Cores::One);
         }
-        let ds = View::new(&ds, t, t);
-        let (mut dq, mut dk) = (vec![0.0; t * width], vec![0.0; t * width]);
-        product(ds, part(1), &mut dq, width, false, Cores::One);
-        product(ds.t(), part(0), &mut dk, width, false, Cores::One);
         [dq, dk, dv]
-    }
-}
-
-/// Copies a head's (T, width) block into rows `stride` apart.
-fn scatter(block: &[f32], width: usize, out: &mut [f32], start: usize, stride: usize) {
-    for (row, values) in block.chunks_exact(width).enumerate() {
-        out[start + row * stride..][..width].copy_from_slice(values);
-    }
-}
-
-impl CustomOp1 for Attention {
-    fn name(&self) -> &'static str {
-        "causal-attention"
-    }
-
-    fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (rows, channels) = (layout.dims()[0], layout.dims()[1] / 3);
-        let qkv = values(qkv, layout)?;
-        let width = channels / self.heads;
-        let heads = self.heads(rows, channels);
-        let blocks: Vec<Vec<f32>> = heads.par_iter().map(|&head| self.forward(qkv, channels, head)).collect();
-        let mut out = vec![0.0; rows * channels];
-        for (head, block) in heads.iter().zip(blocks) {
-            scatter(&block, width, &mut out, head.row * channels + head.column, channels);
-        }
-        Ok((CpuStorage::F32(out), Shape::from((rows, channels))))
-    }
-
-    fn bwd(&self, qkv: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let (rows, channels) = (qkv.dim(0)?, qkv.dim(1)? / 3);
-        let width = channels / self.heads;
-        let heads = self.heads(rows, channels);
-        let blocks: Vec<[Vec<f32>; 3]> = with_values(qkv, |qkv| {
-            with_values(grad, |grad| {
-                heads.par_iter().map(|&head| self.backward(qkv, grad, channels, head)).collect()
-            })
-        })??;
-        let mut out = vec![0.0; rows * 3 * channels];
-        for (head, parts) in heads.iter().zip(blocks) {
-            for (i, block) in parts.iter().enumerate() {
-                let start = head.row * 3 * channels + i * channels + head.column;
-                scatter(block, width, &mut out, start, 3 * channels);
-            }
-        }
-        Ok(Some(tensor(out, qkv)?))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::check;
-    use super::*;
+    use super::{super::check, *};
+
+    fn forward(attention: &Attention, qkv: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let rows = qkv.len() / (3 * attention.channels);
+        let (mut out, mut log_sums) = (vec![0.0; qkv.len() / 3], vec![0.0; rows * attention.heads]);
+        attention.forward(qkv, &mut out, &mut log_sums);
+        (out, log_sums)
+    }
+
+    fn backward(attention: &Attention, qkv: &[f32], grad: &[f32]) -> Vec<f32> {
+        let (out, log_sums) = forward(attention, qkv);
+        let mut dqkv = vec![0.0; qkv.len()];
+        attention.backward(qkv, &out, &log_sums, grad, &mut dqkv);
+        dqkv
+    }
 
     #[test]
     fn gradients_follow_finite_differences() {
-        for (batch, context, heads, width) in [(1, 1, 1, 2), (2, 5, 2, 3), (1, 9, 1, 4)] {
-            let qkv = check::values(&[batch * context, 3 * heads * width], 0.1);
-            check::gradients(std::slice::from_ref(&qkv), |t| attention(&t[0], context, heads, None));
-            check::gradients(&[qkv], |t| attention(&t[0], context, heads, Mask::new(0.3, 1, 2, 3)));
+        for (batch, context, heads, width) in [(1, 1, 1, 2), (2, 5, 2, 3), (1, 9, 1, 4), (1, 37, 2, 5)] {
+            for mask in [None, Mask::new(0.3, 1, 2, 3)] {
+                let attention = Attention { context, heads, channels: heads * width, mask };
+                let qkv = check::values(batch * context * 3 * heads * width, 0.1);
+                check::gradients(
+                    &[qkv],
+                    |t| forward(&attention, &t[0]).0,
+                    |t, grad| vec![backward(&attention, &t[0], grad)],
+                );
+            }
+        }
+    }
+
+    /// A context of one query beyond a block, against the plain definition in f64.
+    #[test]
+    fn blocks_make_the_plain_definition() {
+        let (context, heads, width) = (BLOCK + 1, 2, 3);
+        let attention = Attention { context, heads, channels: heads * width, mask: None };
+        let c = heads * width;
+        let qkv = check::values(context * 3 * c, 0.1);
+        let at = |row: usize, part: usize, head: usize, i: usize| -> f64 {
+            f64::from(qkv[row * 3 * c + part * c + head * width + i])
+        };
+        let (out, _) = forward(&attention, &qkv);
+        for (query, head) in [(0, 0), (1, 1), (BLOCK - 1, 0), (BLOCK, 1)] {
+            let scores: Vec<f64> = (0..=query)
+                .map(|key| (0..width).map(|i| at(query, 0, head, i) * at(key, 1, head, i)).sum::<f64>())
+                .map(|dot| (dot / (width as f64).sqrt()).exp())
+                .collect();
+            let sum: f64 = scores.iter().sum();
+            for i in 0..width {
+                let plain: f64 =
+                    scores.iter().enumerate().map(|(key, s)| s / sum * at(key, 2, head, i)).sum();
+                let ours = f64::from(out[query * c + head * width + i]);
+                assert!((ours - plain).abs() < 1e-5, "{query} {head} {i}: {ours} {plain}");
+            }
         }
     }
 
     #[test]
+    fn no_thread_changes_the_gradient() {
+        let attention =
+            Attention { context: BLOCK + 5, heads: 3, channels: 21, mask: Mask::new(0.1, 1, 2, 3) };
+        let qkv = check::values(2 * attention.context * 63, 0.1);
+        let grad = check::values(2 * attention.context * 21, 0.2);
+        check::any_number_of_threads(|| backward(&attention, &qkv, &grad));
+    }
+
+    #[test]
     fn a_token_sees_itself_and_what_was_before_it() {
-        let qkv = check::values(&[4, 12], 0.1);
-        let out = attention(&qkv, 4, 2, None).unwrap().to_vec2::<f32>().unwrap();
-        let first: Vec<f32> = qkv.to_vec2::<f32>().unwrap()[0][8..].to_vec();
-        assert!(out[0].iter().zip(first).all(|(a, b)| (a - b).abs() < 1e-6));
+        let attention = Attention { context: 4, heads: 2, channels: 4, mask: None };
+        let qkv = check::values(4 * 12, 0.1);
+        let (out, _) = forward(&attention, &qkv);
+        assert!(out[..4].iter().zip(&qkv[8..12]).all(|(a, b)| (a - b).abs() < 1e-6));
     }
 }

@@ -1,75 +1,71 @@
 //! Token and position embeddings, added; the gradient is scattered row by row.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
 
-use super::{tensor, values, with_values};
+use super::wide;
 
-/// wte (V, C) and wpe (positions, C) at ids (B, T), row-major: (B T, C).
+/// `out` (B T, C) = wte (V, C) at ids (B, T), plus wpe (positions, C).
 ///
 /// Every id must be below V and T at most the positions; the caller checks.
-pub fn embed(wte: &Tensor, wpe: &Tensor, ids: &[u32], context: usize) -> Result<Tensor> {
-    wte.apply_op2(wpe, Embed { ids: ids.to_vec(), context })
-}
-
-struct Embed {
-    ids: Vec<u32>,
-    /// T
-    context: usize,
-}
-
-impl CustomOp2 for Embed {
-    fn name(&self) -> &'static str {
-        "embed"
-    }
-
-    fn cpu_fwd(
-        &self,
-        wte: &CpuStorage,
-        lt: &Layout,
-        wpe: &CpuStorage,
-        lp: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let width = lt.dims()[1];
-        let (wte, wpe) = (values(wte, lt)?, values(wpe, lp)?);
-        let mut out = Vec::with_capacity(self.ids.len() * width);
-        for (i, &id) in self.ids.iter().enumerate() {
-            let token = &wte[id as usize * width..][..width];
-            let position = &wpe[i % self.context * width..][..width];
-            out.extend(token.iter().zip(position).map(|(t, p)| t + p));
-        }
-        Ok((CpuStorage::F32(out), Shape::from((self.ids.len(), width))))
-    }
-
-    fn bwd(
-        &self,
-        wte: &Tensor,
-        wpe: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let width = wte.dim(1)?;
-        let (mut tokens, mut positions) = (vec![0.0; wte.elem_count()], vec![0.0; wpe.elem_count()]);
-        with_values(grad, |grad| {
-            for (i, (grad, &id)) in grad.chunks_exact(width).zip(&self.ids).enumerate() {
-                for (sums, row) in [(&mut tokens, id as usize), (&mut positions, i % self.context)] {
-                    for (sum, g) in sums[row * width..][..width].iter_mut().zip(grad) {
-                        *sum += g;
-                    }
+pub fn embed(wte: &[f32], wpe: &[f32], width: usize, ids: &[u32], context: usize, out: &mut [f32]) {
+    out.par_chunks_exact_mut(width).zip(ids).enumerate().with_min_len(16).for_each(|(i, (out, &id))| {
+        let token = &wte[id as usize * width..][..width];
+        let position = &wpe[i % context * width..][..width];
+        wide(
+            #[inline(always)]
+            || {
+                for ((out, t), p) in out.iter_mut().zip(token).zip(position) {
+                    *out = t + p;
                 }
-            }
-        })?;
-        Ok((Some(tensor(tokens, wte)?), Some(tensor(positions, wpe)?)))
+            },
+        );
+    });
+}
+
+/// Adds the rows of `grad` (B T, C) to those of their ids in `dwte` (V, C).
+pub fn add_token_gradients(grad: &[f32], width: usize, ids: &[u32], dwte: &mut [f32]) {
+    for (grad, &id) in grad.chunks_exact(width).zip(ids) {
+        add(grad, &mut dwte[id as usize * width..][..width]);
     }
+}
+
+/// Adds the rows of `grad` (B T, C) to those of their positions in `dwpe`
+/// (positions, C).
+pub fn add_position_gradients(grad: &[f32], width: usize, context: usize, dwpe: &mut [f32]) {
+    for (i, grad) in grad.chunks_exact(width).enumerate() {
+        add(grad, &mut dwpe[i % context * width..][..width]);
+    }
+}
+
+fn add(row: &[f32], sums: &mut [f32]) {
+    wide(
+        #[inline(always)]
+        || {
+            for (sum, x) in sums.iter_mut().zip(row) {
+                *sum += x;
+            }
+        },
+    );
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::check;
-    use super::*;
+    use super::{super::check, *};
 
     #[test]
     fn gradients_follow_finite_differences() {
-        let inputs = [check::values(&[7, 3], 0.1), check::values(&[4, 3], 0.2)];
-        check::gradients(&inputs, |t| embed(&t[0], &t[1], &[1, 5, 1, 0, 6, 6], 3));
+        let (ids, context, width) = ([1, 5, 1, 0, 6, 6], 3, 5);
+        let inputs = [check::values(7 * width, 0.1), check::values(4 * width, 0.2)];
+        let forward = |t: &[Vec<f32>]| {
+            let mut out = vec![0.0; ids.len() * width];
+            embed(&t[0], &t[1], width, &ids, context, &mut out);
+            out
+        };
+        check::gradients(&inputs, forward, |t, grad| {
+            let (mut dwte, mut dwpe) = (vec![0.0; t[0].len()], vec![0.0; t[1].len()]);
+            add_token_gradients(grad, width, &ids, &mut dwte);
+            add_position_gradients(grad, width, context, &mut dwpe);
+            vec![dwte, dwpe]
+        });
     }
 }

@@ -1,137 +1,129 @@
-//! Layer norm (Ba, Kiros and Hinton 2016), with the gradient that candle-nn's
-//! own leaves out.
+//! Layer norm (Ba, Kiros and Hinton 2016).
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::{CHUNK_ROWS, sum_chunks, tensor, values, with_values};
+use super::{CHUNK_ROWS, lanes, wide};
 
-/// (x - mean) / sqrt(variance + epsilon) * gain + bias, over rows of x (R, C).
-pub fn layer_norm(x: &Tensor, gain: &Tensor, bias: &Tensor, epsilon: f32) -> Result<Tensor> {
-    x.apply_op3(gain, bias, LayerNorm { epsilon })
-}
-
-struct LayerNorm {
-    epsilon: f32,
-}
-
-/// Mean and 1 / sqrt(variance + epsilon) of a row. Lane-wise sums, so that
-/// compilers vectorise them and rounding stays small.
+/// Mean and 1 / sqrt(variance + epsilon) of a row.
+#[inline(always)]
 fn statistics(row: &[f32], epsilon: f32) -> (f32, f32) {
     let n = row.len() as f32;
-    let mean = sum(row, |x| x) / n;
-    let variance = sum(row, |x| (x - mean) * (x - mean)) / n;
+    let mean = lanes::sum(row) / n;
+    let variance = lanes::sum_of(row, |x| (x - mean) * (x - mean)) / n;
     (mean, 1.0 / (variance + epsilon).sqrt())
 }
 
-fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    let mut lanes = [0.0f32; 16];
-    let (chunks, rest) = row.as_chunks::<16>();
-    for chunk in chunks {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane += f(x);
-        }
-    }
-    lanes.iter().sum::<f32>() + rest.iter().map(|&x| f(x)).sum::<f32>()
+/// `out` (R, C) = (x - mean) / sqrt(variance + epsilon) * gain + bias, over
+/// the rows of x (R, C); gain and bias are (C).
+pub fn layer_norm(x: &[f32], gain: &[f32], bias: &[f32], epsilon: f32, out: &mut [f32]) {
+    let width = gain.len();
+    out.par_chunks_mut(CHUNK_ROWS * width).zip(x.par_chunks(CHUNK_ROWS * width)).for_each(|(out, x)| {
+        wide(
+            #[inline(always)]
+            || {
+                for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                    let (mean, scale) = statistics(x, epsilon);
+                    for (((out, x), gain), bias) in out.iter_mut().zip(x).zip(gain).zip(bias) {
+                        *out = (*x - mean) * scale * gain + bias;
+                    }
+                }
+            },
+        );
+    });
 }
 
-impl CustomOp3 for LayerNorm {
-    fn name(&self) -> &'static str {
-        "layer-norm"
+/// Adds the gradient of x to `dx` (R, C), for the gradient `grad` (R, C) of
+/// the result, and those of gain and bias, one after the other, to `sums` (2 C).
+pub fn layer_norm_backward(
+    x: &[f32],
+    gain: &[f32],
+    epsilon: f32,
+    grad: &[f32],
+    dx: &mut [f32],
+    sums: &mut [f32],
+) {
+    let width = gain.len();
+    let size = CHUNK_ROWS * width;
+    // One pass: each task has its rows of dx and its own partial sums.
+    let parts: Vec<Vec<f32>> = dx
+        .par_chunks_mut(size)
+        .zip(x.par_chunks(size).zip(grad.par_chunks(size)))
+        .map(|(dx, (x, grad))| {
+            let mut part = vec![0.0; 2 * width];
+            wide(
+                #[inline(always)]
+                || rows_backward(x, gain, epsilon, grad, dx, &mut part),
+            );
+            part
+        })
+        .collect();
+    for part in parts {
+        for (sum, part) in sums.iter_mut().zip(part) {
+            *sum += part;
+        }
     }
+}
 
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        gain: &CpuStorage,
-        lg: &Layout,
-        bias: &CpuStorage,
-        lb: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, gain, bias) = (values(x, lx)?, values(gain, lg)?, values(bias, lb)?);
-        let width = gain.len();
-        let mut out = x.to_vec();
-        out.par_chunks_mut(CHUNK_ROWS * width).for_each(|rows| {
-            for row in rows.chunks_exact_mut(width) {
-                let (mean, scale) = statistics(row, self.epsilon);
-                for ((x, gain), bias) in row.iter_mut().zip(gain).zip(bias) {
-                    *x = (*x - mean) * scale * gain + bias;
-                }
-            }
-        });
-        Ok((CpuStorage::F32(out), lx.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        gain: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let width = gain.elem_count();
-        let gains = with_values(gain, <[f32]>::to_vec)?;
-        let (dx, sums) = with_values(x, |x| {
-            with_values(grad, |grad| {
-                let mut dx = vec![0.0; x.len()];
-                dx.par_chunks_mut(width).enumerate().with_min_len(CHUNK_ROWS).for_each(|(r, dx)| {
-                    let (x, grad) = (&x[r * width..][..width], &grad[r * width..][..width]);
-                    let (mean, scale) = statistics(x, self.epsilon);
-                    // With n the normalised row and d = grad * gain:
-                    // dx = (d - mean(d) - n mean(d n)) * scale
-                    for ((dx, grad), gain) in dx.iter_mut().zip(grad).zip(&gains) {
-                        *dx = grad * gain;
-                    }
-                    let mean_d = sum(dx, |d| d) / width as f32;
-                    let mut lanes = [0.0f32; 16];
-                    for (i, (d, x)) in dx.iter().zip(x).enumerate() {
-                        lanes[i % 16] += d * (x - mean) * scale;
-                    }
-                    let mean_dn = lanes.iter().sum::<f32>() / width as f32;
-                    for (dx, x) in dx.iter_mut().zip(x) {
-                        *dx = (*dx - mean_d - (x - mean) * scale * mean_dn) * scale;
-                    }
-                });
-                // The gradients of gain and bias, side by side.
-                let sums = sum_chunks(x.len() / width, 2 * width, |rows, sums| {
-                    let (gain_sums, bias_sums) = sums.split_at_mut(width);
-                    for r in rows {
-                        let (x, grad) = (&x[r * width..][..width], &grad[r * width..][..width]);
-                        let (mean, scale) = statistics(x, self.epsilon);
-                        for i in 0..width {
-                            gain_sums[i] += grad[i] * (x[i] - mean) * scale;
-                            bias_sums[i] += grad[i];
-                        }
-                    }
-                });
-                (dx, sums)
-            })
-        })??;
-        let (gain_sums, bias_sums) = sums.split_at(width);
-        Ok((
-            Some(tensor(dx, x)?),
-            Some(tensor(gain_sums.to_vec(), gain)?),
-            Some(tensor(bias_sums.to_vec(), bias)?),
-        ))
+/// With n the normalised row and d = grad * gain:
+/// dx = (d - mean(d) - n mean(d n)) * scale.
+#[inline(always)]
+fn rows_backward(x: &[f32], gain: &[f32], epsilon: f32, grad: &[f32], dx: &mut [f32], sums: &mut [f32]) {
+    let width = gain.len();
+    let (gain_sums, bias_sums) = sums.split_at_mut(width);
+    for ((x, grad), dx) in x.chunks_exact(width).zip(grad.chunks_exact(width)).zip(dx.chunks_exact_mut(width))
+    {
+        let (mean, scale) = statistics(x, epsilon);
+        let n = width as f32;
+        let mean_d = lanes::dot(grad, gain) / n;
+        for (((sum, bias_sum), x), grad) in gain_sums.iter_mut().zip(bias_sums.iter_mut()).zip(x).zip(grad) {
+            *sum += grad * (x - mean) * scale;
+            *bias_sum += grad;
+        }
+        let mean_dn =
+            lanes::sum_of_three(x, grad, gain, |x, grad, gain| grad * gain * (x - mean)) * scale / n;
+        for (((dx, x), grad), gain) in dx.iter_mut().zip(x).zip(grad).zip(gain) {
+            *dx += (grad * gain - mean_d - (x - mean) * scale * mean_dn) * scale;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::check;
-    use super::*;
+    use super::{super::check, *};
+
+    const EPSILON: f32 = 1e-5;
+
+    fn forward(t: &[Vec<f32>]) -> Vec<f32> {
+        let mut out = vec![0.0; t[0].len()];
+        layer_norm(&t[0], &t[1], &t[2], EPSILON, &mut out);
+        out
+    }
+
+    fn backward(t: &[Vec<f32>], grad: &[f32]) -> Vec<Vec<f32>> {
+        let (mut dx, mut sums) = (vec![0.0; t[0].len()], vec![0.0; 2 * t[1].len()]);
+        layer_norm_backward(&t[0], &t[1], EPSILON, grad, &mut dx, &mut sums);
+        let bias = sums.split_off(t[1].len());
+        vec![dx, sums, bias]
+    }
 
     #[test]
     fn gradients_follow_finite_differences() {
-        for shape in [[2, 3], [5, 17], [40, 6]] {
-            let inputs = [
-                check::values(&shape, 0.1),
-                check::values(&shape[1..], 0.2),
-                check::values(&shape[1..], 0.3),
-            ];
-            check::gradients(&inputs, |t| layer_norm(&t[0], &t[1], &t[2], 1e-5));
+        for (rows, width) in [(2, 3), (5, 17), (CHUNK_ROWS + 1, 6), (3, 33)] {
+            let inputs =
+                [check::values(rows * width, 0.1), check::values(width, 0.2), check::values(width, 0.3)];
+            check::gradients(&inputs, forward, backward);
         }
+    }
+
+    #[test]
+    fn gradients_are_added_and_no_thread_changes_them() {
+        let inputs = [check::values(77 * 19, 0.1), check::values(19, 0.2), check::values(19, 0.3)];
+        let grad = check::values(77 * 19, 0.4);
+        check::any_number_of_threads(|| backward(&inputs, &grad).concat());
+        let once = backward(&inputs, &grad);
+        let (mut dx, mut sums) = (vec![1.0; 77 * 19], vec![1.0; 2 * 19]);
+        layer_norm_backward(&inputs[0], &inputs[1], EPSILON, &grad, &mut dx, &mut sums);
+        assert!(dx.iter().zip(&once[0]).all(|(a, b)| (a - b - 1.0).abs() < 1e-5));
+        assert!(sums.iter().zip(once[1].iter().chain(&once[2])).all(|(a, b)| (a - b - 1.0).abs() < 1e-4));
     }
 }

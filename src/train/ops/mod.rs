@@ -1,80 +1,86 @@
-//! Fused operations with hand-written gradients, one a file.
+//! The network's operations over plain buffers, one a file, each with its
+//! hand-written gradient.
 //!
-//! All take and give f32, row-major, contiguous. Rows are worked on in
-//! parallel in chunks of a fixed size, and sums over rows are folded in chunk
-//! order, so that a result does not depend on the number of threads.
+//! Everything is f32, row-major, without gaps. Rows are worked on in parallel
+//! in chunks of a fixed size, and sums over rows are folded in chunk order, so
+//! that a result does not depend on the number of threads. Loops run inside
+//! [`wide`]: compiled once for each vector width, chosen as the program runs.
 
-mod attention;
-mod bias;
-mod dropout;
-mod embedding;
-mod gelu;
-mod head;
-mod layer_norm;
-mod matmul;
+pub mod attention;
+pub mod embedding;
+pub mod gelu;
+pub mod head;
+mod lanes;
+pub mod layer_norm;
+pub mod matmul;
+pub mod residual;
 
-pub use attention::attention;
-pub use bias::add_bias;
-pub use dropout::dropout;
-pub use embedding::embed;
-pub use gelu::gelu;
-pub use head::head_loss;
-pub use layer_norm::layer_norm;
+use std::ops::Range;
 
-use candle_core::{CpuStorage, Device, Layout, Result, Storage, Tensor};
 use rayon::prelude::*;
 
 /// Rows of one parallel task.
-const CHUNK_ROWS: usize = 32;
+const CHUNK_ROWS: usize = 16;
 
-/// The values behind a storage and its layout.
-fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
-        None => candle_core::bail!("a fused operation needs contiguous input"),
-    }
+/// Runs a loop with the machine's widest vectors. The closure, and what it
+/// calls, must be `#[inline(always)]` to be compiled for them. No sum changes
+/// its order, and no product is fused with a sum: bits are the same at any width.
+#[inline]
+pub(super) fn wide<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
 }
 
-/// Calls `f` with the values of a tensor.
-pub(super) fn with_values<T>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> T) -> Result<T> {
-    let tensor = tensor.contiguous()?;
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => Ok(f(values(storage, layout)?)),
-        _ => candle_core::bail!("a fused operation needs a tensor in main memory"),
-    }
-}
-
-fn tensor(values: Vec<f32>, like: &Tensor) -> Result<Tensor> {
-    Tensor::from_vec(values, like.shape(), &Device::Cpu)
-}
-
-/// Column sums of x (rows, width), plus whatever else `f` adds up per chunk of
-/// rows: partial results are folded in chunk order.
-fn sum_chunks(rows: usize, width: usize, f: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync) -> Vec<f32> {
+/// Adds to `sums` (width) what `f` adds up for each chunk of rows, in chunk order.
+fn sum_chunks(rows: usize, sums: &mut [f32], f: impl Fn(Range<usize>, &mut [f32]) + Sync) {
     let chunks: Vec<Vec<f32>> = (0..rows.div_ceil(CHUNK_ROWS))
         .into_par_iter()
         .map(|chunk| {
-            let mut sums = vec![0.0; width];
+            let mut part = vec![0.0; sums.len()];
             let first = chunk * CHUNK_ROWS;
-            f(first..(first + CHUNK_ROWS).min(rows), &mut sums);
-            sums
+            f(first..(first + CHUNK_ROWS).min(rows), &mut part);
+            part
         })
         .collect();
-    let mut total = vec![0.0; width];
     for chunk in chunks {
-        for (total, part) in total.iter_mut().zip(chunk) {
-            *total += part;
+        for (sum, part) in sums.iter_mut().zip(chunk) {
+            *sum += part;
         }
     }
-    total
+}
+
+/// The columns' sums of x (R, width), added to `sums` (width): a bias' gradient.
+pub fn add_column_sums(x: &[f32], sums: &mut [f32]) {
+    let width = sums.len();
+    sum_chunks(x.len() / width, sums, |rows, part| {
+        wide(
+            #[inline(always)]
+            || {
+                for row in x[rows.start * width..rows.end * width].chunks_exact(width) {
+                    for (sum, x) in part.iter_mut().zip(row) {
+                        *sum += x;
+                    }
+                }
+            },
+        );
+    });
+}
+
+/// Writes `row` (width) to every row of `out` (R, width).
+pub fn fill_rows(row: &[f32], out: &mut [f32]) {
+    out.par_chunks_mut(CHUNK_ROWS * row.len())
+        .for_each(|rows| rows.chunks_exact_mut(row.len()).for_each(|out| out.copy_from_slice(row)));
 }
 
 /// The sum of squares, in f64, folded in a fixed order.
 pub fn sum_of_squares(values: &[f32]) -> f64 {
     let parts: Vec<f64> = values
         .par_chunks(1 << 14)
-        .map(|chunk| chunk.iter().map(|&v| f64::from(v) * f64::from(v)).sum())
+        .map(|chunk| {
+            wide(
+                #[inline(always)]
+                || lanes::sum_of_squares(chunk),
+            )
+        })
         .collect();
     parts.iter().sum()
 }
@@ -83,46 +89,51 @@ pub fn sum_of_squares(values: &[f32]) -> f64 {
 mod check {
     //! Finite differences: the one judge of every hand-written gradient.
 
-    use candle_core::{Device, Result, Tensor, Var};
-
-    /// A fixed, irregular tensor with values of about unit size.
-    pub fn values(shape: &[usize], phase: f32) -> Tensor {
-        let n = shape.iter().product();
-        let data: Vec<f32> = (0..n).map(|i| ((i as f32 * 1.37 + phase).sin() * 7.0).sin()).collect();
-        Tensor::from_vec(data, shape, &Device::Cpu).unwrap()
+    /// Fixed, irregular values of about unit size.
+    pub fn values(n: usize, phase: f32) -> Vec<f32> {
+        (0..n).map(|i| ((i as f32 * 1.37 + phase).sin() * 7.0).sin()).collect()
     }
 
-    /// Compares the gradient of `sum(f(inputs) * weights)` with central
-    /// differences, for every element of every input.
-    pub fn gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
-        let loss = |inputs: &[Tensor]| {
-            let out = f(inputs).unwrap();
-            let weights = values(out.dims(), 0.5);
-            (out * weights).unwrap().sum_all().unwrap()
+    /// Compares the gradients of `sum(forward(inputs) * weights)` with central
+    /// differences, for every element of every input. `backward` gets the
+    /// inputs and the gradient of the output and gives those of the inputs.
+    pub fn gradients(
+        inputs: &[Vec<f32>],
+        forward: impl Fn(&[Vec<f32>]) -> Vec<f32>,
+        backward: impl Fn(&[Vec<f32>], &[f32]) -> Vec<Vec<f32>>,
+    ) {
+        let weights = values(forward(inputs).len(), 0.5);
+        let exact = backward(inputs, &weights);
+        assert_eq!(exact.len(), inputs.len());
+        let loss = |inputs: &[Vec<f32>]| -> f64 {
+            forward(inputs).iter().zip(&weights).map(|(&y, &w)| f64::from(y) * f64::from(w)).sum()
         };
-        let vars: Vec<Var> = inputs.iter().map(|t| Var::from_tensor(t).unwrap()).collect();
-        let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
-        let grads = loss(&tensors).backward().unwrap();
         const STEP: f32 = 1e-2;
-        for (which, var) in vars.iter().enumerate() {
-            let exact: Vec<f32> = grads.get(var).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-            let base: Vec<f32> = inputs[which].flatten_all().unwrap().to_vec1().unwrap();
-            for i in 0..base.len() {
+        for (which, exact) in exact.iter().enumerate() {
+            assert_eq!(exact.len(), inputs[which].len());
+            for (i, &exact) in exact.iter().enumerate() {
                 let at = |delta: f32| {
-                    let mut data = base.clone();
-                    data[i] += delta;
-                    let mut all = inputs.to_vec();
-                    all[which] = Tensor::from_vec(data, inputs[which].shape(), &Device::Cpu).unwrap();
-                    loss(&all).to_scalar::<f32>().unwrap()
+                    let mut moved = inputs.to_vec();
+                    moved[which][i] += delta;
+                    loss(&moved)
                 };
-                let estimate = (at(STEP) - at(-STEP)) / (2.0 * STEP);
-                let bound = 2e-2 * (1.0 + exact[i].abs());
-                assert!(
-                    (exact[i] - estimate).abs() < bound,
-                    "input {which}, element {i}: {} {estimate}",
-                    exact[i]
-                );
+                let estimate = (at(STEP) - at(-STEP)) / (2.0 * f64::from(STEP));
+                let exact = f64::from(exact);
+                let bound = 1e-2 * (1.0 + exact.abs());
+                assert!((exact - estimate).abs() < bound, "input {which}, element {i}: {exact} {estimate}");
             }
+        }
+    }
+
+    /// Runs `f` with one thread and with several, and compares the bits.
+    pub fn any_number_of_threads(f: impl Fn() -> Vec<f32> + Sync) {
+        let bits = |threads| -> Vec<u32> {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| f().iter().map(|v| v.to_bits()).collect())
+        };
+        let one = bits(1);
+        for threads in [2, 3, 5] {
+            assert!(one == bits(threads), "{threads} threads give other bits than one");
         }
     }
 }

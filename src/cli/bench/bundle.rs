@@ -1,83 +1,38 @@
-//! `huggingtweets bench …`: material for measurements. Random weights of the
-//! real shape stand in for GPT-2's, which need not be at hand: speed does not
-//! depend on what the weights say.
+//! `huggingtweets bench bundle`: a bot with random weights.
 
 use std::path::PathBuf;
 
-use rand_chacha::{
-    ChaCha8Rng,
-    rand_core::{RngCore, SeedableRng},
-};
-
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
+use super::{Shape, random_weights};
 use crate::{
     bundle::{
-        Weights,
         checkpoint::CheckpointDtype,
         folder::{self, BundleParts},
         manifest::{BotInfo, CardExtras, Provenance},
         staging::Staging,
-        weights::Tensor,
     },
     cli::finish,
-    gpt2::{Config, names},
     tokenizer::{Parts, Tokenizer},
 };
 
-mod record;
-
-#[derive(Debug, clap::Subcommand)]
-pub enum Command {
-    /// Write a made-up run's folder
-    Record(record::Args),
-    /// Write a bot with random weights: GPT-2 124M's shape unless told otherwise
-    Bundle(BundleArgs),
-}
-
 #[derive(Debug, clap::Args)]
-pub struct BundleArgs {
+pub struct Args {
     #[arg(long)]
     out: PathBuf,
     #[arg(long)]
     force: bool,
-    #[arg(long, default_value_t = 12)]
-    layers: usize,
-    #[arg(long, default_value_t = 768)]
-    channels: usize,
-    #[arg(long, default_value_t = 12)]
-    heads: usize,
-    #[arg(long, default_value_t = 50257)]
-    vocab_size: usize,
+    #[command(flatten)]
+    shape: Shape,
     #[arg(long, default_value_t = 1024)]
     context: usize,
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
-pub fn run(command: Command) -> anyhow::Result<()> {
-    match command {
-        Command::Record(args) => record::run(args),
-        Command::Bundle(args) => bundle(args),
-    }
-}
-
-fn bundle(args: BundleArgs) -> anyhow::Result<()> {
-    let config = Config {
-        vocab_size: args.vocab_size,
-        n_positions: args.context,
-        n_embd: args.channels,
-        n_layer: args.layers,
-        n_head: args.heads,
-        n_inner: 4 * args.channels,
-        layer_norm_epsilon: 1e-5,
-        embd_pdrop: 0.1,
-        attn_pdrop: 0.1,
-        resid_pdrop: 0.1,
-        eos_token_id: 0,
-    };
-    config.validate()?;
-    let tokenizer = synthetic_tokenizer(args.vocab_size)?;
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let config = args.shape.config(args.context)?;
+    let tokenizer = synthetic_tokenizer(config.vocab_size)?;
     let staging = Staging::create(&args.out, args.force)?;
     folder::write_bundle(
         staging.path(),
@@ -95,7 +50,7 @@ fn bundle(args: BundleArgs) -> anyhow::Result<()> {
         handles: vec!["random_weights_of_gpt2".into()],
         notice: Some("Random weights for measurements: what it writes means nothing.".into()),
         provenance: Provenance {
-            made_with: super::MADE_WITH.into(),
+            made_with: crate::cli::MADE_WITH.into(),
             seed: Some(args.seed),
             ..Provenance::default()
         },
@@ -104,29 +59,6 @@ fn bundle(args: BundleArgs) -> anyhow::Result<()> {
     finish::finish_bundle(staging.path(), info, CardExtras::default())?;
     staging.commit()?;
     Ok(())
-}
-
-/// Weights as GPT-2 is initialised: normal, 0.02; gains 1, biases 0.
-fn random_weights(config: &Config, seed: u64) -> Weights {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut weights = Weights::new();
-    for tensor in names::tensors(config) {
-        let n = tensor.shape.iter().product();
-        let data = match tensor.role {
-            names::Role::Vector if tensor.name.ends_with("weight") => vec![1.0; n],
-            names::Role::Vector => vec![0.0; n],
-            // The sum of four uniforms is normal enough here.
-            _ => (0..n).map(|_| 0.02 * rough_normal(rng.next_u64())).collect(),
-        };
-        weights.insert(tensor.name, Tensor { shape: tensor.shape, data });
-    }
-    weights
-}
-
-/// Mean 0, variance 1, from 64 random bits: four 16-bit uniforms.
-fn rough_normal(bits: u64) -> f32 {
-    let sum: f32 = (0..4).map(|i| (bits >> (16 * i) & 0xffff) as f32 / 65536.0 - 0.5).sum();
-    sum * 3f32.sqrt()
 }
 
 /// What byte-level tokenizers write for a space.

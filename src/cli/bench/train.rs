@@ -1,0 +1,220 @@
+//! `huggingtweets bench train`: how fast a training step is, in how much
+//! memory, and how far from the machine's own matrix peak.
+
+use std::time::Instant;
+
+use anyhow::Context;
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore, SeedableRng},
+};
+use serde_json::json;
+
+use super::{Shape, random_weights};
+use crate::{
+    cli::UsageError,
+    gpt2::Config,
+    train::{
+        gradients::Gradients,
+        laps::{Laps, Work},
+        model::{Mode, Model, next_tokens},
+        ops::matmul::{Cores, View, product},
+        optimizer::AdamW,
+    },
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Blocks a step
+    #[arg(long, default_value_t = 1)]
+    batch: usize,
+    /// Tokens a block
+    #[arg(long, default_value_t = 1024)]
+    context: usize,
+    /// Steps to time
+    #[arg(long, default_value_t = 3)]
+    steps: usize,
+    /// Steps before them, not timed
+    #[arg(long, default_value_t = 1)]
+    warm_up: usize,
+    /// Dropout, as GPT-2's three; 0 turns it off
+    #[arg(long, default_value_t = 0.1)]
+    dropout: f32,
+    /// Compute activations again in the backward pass: less memory, more time
+    #[arg(long)]
+    checkpoint_activations: bool,
+    #[command(flatten)]
+    shape: Shape,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was measured.
+struct Measured {
+    /// Median of the timed steps.
+    step_seconds: f64,
+    /// Of the last step, nats a token.
+    loss: f32,
+    /// The process' most ever; none where the system does not say.
+    peak_bytes: Option<u64>,
+    /// Seconds a step, by kind of work.
+    profile: Vec<(&'static str, f64)>,
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    for (ok, problem) in [
+        (args.batch > 0, "--batch must be at least 1"),
+        (args.context > 1, "--context must be at least 2"),
+        (args.steps > 0, "--steps must be at least 1"),
+        ((0.0..1.0).contains(&args.dropout), "--dropout must be at least 0 and under 1"),
+    ] {
+        if !ok {
+            return Err(UsageError(problem.into()).into());
+        }
+    }
+    let mut config = args.shape.config(args.context)?;
+    (config.embd_pdrop, config.attn_pdrop, config.resid_pdrop) = (args.dropout, args.dropout, args.dropout);
+    let measured = measure(&args, &config)?;
+    let tokens = (args.batch * args.context) as f64;
+    let tokens_per_s = tokens / measured.step_seconds;
+    let flops = flops_per_token(&config, args.context);
+    let peak = matrix_peak(config.n_embd);
+    let utilisation = flops * tokens_per_s / peak;
+    if args.json {
+        let figures = json!({
+            "batch": args.batch, "context": args.context, "steps": args.steps, "dropout": args.dropout,
+            "step_seconds": measured.step_seconds, "tokens_per_s": tokens_per_s, "loss": measured.loss,
+            "peak_bytes": measured.peak_bytes, "flops_per_token": flops, "matrix_peak_flops": peak,
+            "utilisation": utilisation,
+            "profile_seconds": measured.profile.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+        });
+        println!("{figures}");
+        return Ok(());
+    }
+    println!("{} x {} tokens, {:.3} s a step", args.batch, args.context, measured.step_seconds);
+    println!("{tokens_per_s:.1} tokens/s");
+    if let Some(bytes) = measured.peak_bytes {
+        println!("{:.2} GB at most", bytes as f64 / 1e9);
+    }
+    println!(
+        "{:.0} MFLOP a token of {:.0} GFLOP/s, the matrix peak: {:.0}% used",
+        flops / 1e6,
+        peak / 1e9,
+        100.0 * utilisation
+    );
+    for (work, seconds) in &measured.profile {
+        println!("{:7.3} s {:5.1}%  {work}", seconds, 100.0 * seconds / measured.step_seconds);
+    }
+    Ok(())
+}
+
+fn measure(args: &Args, config: &Config) -> anyhow::Result<Measured> {
+    let mut model = Model::new(config.clone(), &random_weights(config, args.seed))?;
+    model.checkpoint_activations = args.checkpoint_activations;
+    let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
+    let ids: Vec<u32> =
+        (0..args.batch * args.context).map(|_| rng.next_u32() % config.vocab_size as u32).collect();
+    let labels = next_tokens(&ids, args.context);
+    let (mut optimizer, mut gradients) = (AdamW::default(), Gradients::new(&model));
+    let (mut seconds, mut loss) = (Vec::new(), 0.0);
+    let (mut before, mut optimizer_laps) = (model.laps(), Laps::default());
+    for step in 0..args.warm_up + args.steps {
+        if step == args.warm_up {
+            (before, optimizer_laps) = (model.laps(), Laps::default());
+        }
+        let started = Instant::now();
+        gradients.clear();
+        let mode = Mode::Train { seed: args.seed, step: step as u64 };
+        loss = model.accumulate(&ids, &labels, args.context, mode, 1.0, &mut gradients)?;
+        optimizer_laps.start();
+        optimizer.step(&model, &gradients, 1e-4)?;
+        optimizer_laps.end(Work::Optimizer);
+        if step >= args.warm_up {
+            seconds.push(started.elapsed().as_secs_f64());
+        }
+    }
+    seconds.sort_by(f64::total_cmp);
+    let after = model.laps();
+    let spent = |work| after.spent(work) - before.spent(work) + optimizer_laps.spent(work);
+    Ok(Measured {
+        step_seconds: *seconds.get(seconds.len() / 2).context("no step was timed")?,
+        loss,
+        peak_bytes: peak_bytes(),
+        profile: Work::ALL
+            .iter()
+            .map(|&work| (work.name(), spent(work).as_secs_f64() / args.steps as f64))
+            .collect(),
+    })
+}
+
+/// Forward and backward, two operations a multiplication and sum: every
+/// matrix's six a weight, and attention over what a token can see. What is
+/// computed twice is counted once.
+fn flops_per_token(config: &Config, context: usize) -> f64 {
+    let (c, inner, layers) = (config.n_embd as f64, config.n_inner as f64, config.n_layer as f64);
+    let weights = layers * (4.0 * c * c + 2.0 * c * inner) + config.vocab_size as f64 * c;
+    6.0 * weights + 6.0 * layers * c * (context as f64 + 1.0)
+}
+
+/// The most operations a second that the product reaches on shapes of this
+/// network's kind, on all cores.
+fn matrix_peak(channels: usize) -> f64 {
+    const ROWS: usize = 1024;
+    const TRIALS: usize = 5;
+    let wide = 4 * channels;
+    let mut best: f64 = 0.0;
+    for (m, k, n) in [(ROWS, channels, wide), (ROWS, wide, channels), (channels, ROWS, wide)] {
+        let fill = |n: usize| -> Vec<f32> { (0..n).map(|i| (i % 997) as f32 / 997.0 - 0.5).collect() };
+        let (a, b, mut out) = (fill(m * k), fill(k * n), vec![0.0; m * n]);
+        for _ in 0..TRIALS {
+            let started = Instant::now();
+            product(View::new(&a, m, k), View::new(&b, k, n), &mut out, n, false, Cores::All);
+            best = best.max(2.0 * (m * k * n) as f64 / started.elapsed().as_secs_f64());
+        }
+    }
+    best
+}
+
+/// The most main memory this process has had, from Linux's own count.
+fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gpt2_takes_741_million_operations_a_token_and_attention() {
+        let shape = Shape { layers: 12, channels: 768, heads: 12, vocab_size: 50257 };
+        let config = shape.config(1024).unwrap();
+        let attention = 6.0 * 12.0 * 768.0 * 1025.0;
+        assert_eq!(flops_per_token(&config, 1024) - attention, 6.0 * 123_532_032.0);
+    }
+
+    #[test]
+    fn a_small_network_is_measured() {
+        let args = Args {
+            batch: 2,
+            context: 9,
+            steps: 2,
+            warm_up: 1,
+            dropout: 0.1,
+            checkpoint_activations: true,
+            shape: Shape { layers: 2, channels: 6, heads: 2, vocab_size: 300 },
+            seed: 1,
+            json: false,
+        };
+        let measured = measure(&args, &args.shape.config(9).unwrap()).unwrap();
+        assert!(measured.step_seconds > 0.0);
+        assert!((measured.loss - 300f32.ln()).abs() < 0.5, "{}", measured.loss);
+        let total: f64 = measured.profile.iter().map(|(_, seconds)| seconds).sum();
+        assert!(total > 0.0 && total < 3.0 * measured.step_seconds);
+    }
+}
