@@ -4,7 +4,8 @@
 //! The posts' words become numbers, and every place in a post an entry of a
 //! sorted list (a suffix array). The longest match at a place of a draft then
 //! stands next to where the rest of the draft would be sorted in: a binary
-//! search a word. Two million words take 16 MB and a second or two to sort.
+//! search a word. Two million words take 24 MB and three seconds to sort, the
+//! 60,000 of an ordinary archive 0.05 s.
 
 use std::collections::HashMap;
 
