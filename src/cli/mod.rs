@@ -18,6 +18,7 @@ mod generate;
 mod import;
 mod inspect;
 mod measure;
+mod push;
 mod quantize;
 mod serve;
 mod site;
@@ -47,6 +48,8 @@ enum Command {
     Eval(eval::Args),
     /// Write a bot's card and picture again
     Card(card::Args),
+    /// Upload a bot to a repository of the Hugging Face Hub
+    Push(push::Args),
     /// Serve the page with a bot on this machine
     Serve(serve::Args),
     /// Write a folder of static files: the page, the widget and a bot
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Quantize(a) => quantize::run(a),
         Command::Eval(a) => eval::run(a),
         Command::Card(a) => card::run(a),
+        Command::Push(a) => push::run(a),
         Command::Serve(a) => serve::run(a),
         Command::Site(a) => site::run(a),
         Command::Inspect(a) => inspect::run(a),

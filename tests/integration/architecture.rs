@@ -100,7 +100,7 @@ const CORE: &[&str] = &["backend", "gpt2", "sample", "generate.rs", "tokenizer.r
 const CORE_MUST_NOT: &[&str] = &["std::fs", "std::time", "std::thread", "web_sys", "leptos", "println!"];
 /// Native files and folders (by how they begin) inside the core's folders, gated by `feature = "native"`.
 const NATIVE_FILES: &[&str] =
-    &["bundle/folder", "bundle/checkpoint/", "bundle/staging.rs", "bundle/hub.rs", "tweets/open.rs"];
+    &["bundle/folder", "bundle/checkpoint/", "bundle/staging.rs", "bundle/hub", "tweets/open.rs"];
 
 fn sources(path: &Path, found: &mut Vec<(String, String)>) {
     if path.is_dir() {
