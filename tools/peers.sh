@@ -14,6 +14,8 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$bin" convert tests/fixtures/tiny-gpt2 --out "$work/tiny" 2>/dev/null
+HF_HUB_OFFLINE=1 "$venv/bin/python" tests/peers/card_check.py \
+  tests/fixtures/card/golden.md "$work/tiny/README.md" model-card/demo/README.md
 for bot in "$work/tiny" model-card/demo; do
   HF_HUB_OFFLINE=1 "$venv/bin/python" tests/peers/transformers_check.py "$bin" "$bot"
 done

@@ -1,7 +1,7 @@
 //! A GPT-2's files from the Hugging Face Hub, into the cache that its other
 //! programs share (`HF_HOME`, else `~/.cache/huggingface`).
 //!
-//! What is cached is used without asking the network.
+//! What is cached is used without asking the network. [`upload`] goes the other way.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -11,6 +11,8 @@ use hf_hub::{
 };
 use serde_json::Value;
 use thiserror::Error;
+
+pub mod upload;
 
 /// Why a repository's files are not here.
 #[derive(Debug, Error)]

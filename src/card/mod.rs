@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 pub mod curve;
 pub mod escape;
 pub mod picture;
+mod segment;
 mod svg;
 mod typeset;
 

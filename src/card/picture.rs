@@ -155,7 +155,7 @@ fn draw_names(out: &mut String, info: &BotInfo, left: f32, right: f32) -> Result
         let run = Run { text, style: Style { bold, accent: false } };
         let block = typeset::fit(&[run], right - left, sizes[0] * 1.1, 1.0, sizes)?;
         if let Some(line) = block.lines.first() {
-            draw_line(out, line, left, y, block.size, colour, "");
+            draw_line(out, line, (left, y), block.size, colour, "")?;
         }
     }
     Ok(())
@@ -174,7 +174,7 @@ fn draw_post(out: &mut String, start: &str, completion: &str, hue: u32) -> Resul
     let mut y = TOP + (SPACE - height).max(0.0) * 0.45 + 0.94 * size;
     let accent = format!("hsl({hue}, 76%, 42%)");
     for line in &lines {
-        draw_line(out, line, LEFT, y, size, INK, &accent);
+        draw_line(out, line, (LEFT, y), size, INK, &accent)?;
         y += LEADING * size;
     }
     if completion.is_empty() {
@@ -210,18 +210,27 @@ fn draw_footer(out: &mut String, info: &BotInfo) -> Result<(), PictureError> {
     let block = typeset::fit(&[claim], INNER_WIDTH - brand_width - 40.0, SIZE * 1.1, 1.0, &[SIZE])?;
     *out += &format!(r##"<path d="M{LEFT} 501h{INNER_WIDTH}" stroke="#e4e8ef" stroke-width="2"/>"##);
     if let Some(line) = block.lines.first() {
-        draw_line(out, line, LEFT, 541.0, SIZE, GREY, "");
+        draw_line(out, line, (LEFT, 541.0), SIZE, GREY, "")?;
     }
     let run = Run { text: brand.into(), style: Style { bold: true, accent: false } };
-    draw_line(out, &[run], LEFT + INNER_WIDTH - brand_width, 541.0, SIZE, GREY, "");
-    Ok(())
+    draw_line(out, &[run], (LEFT + INNER_WIDTH - brand_width, 541.0), SIZE, GREY, "")
 }
 
-fn draw_line(out: &mut String, line: &[Run], x: f32, y: f32, size: f32, colour: &str, accent: &str) {
-    *out += &format!(
-        "<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\" fill=\"{colour}\" xml:space=\"preserve\">{}</text>\n",
-        typeset::spans(line, accent),
-    );
+fn draw_line(
+    out: &mut String,
+    line: &[Run],
+    (x, y): (f32, f32),
+    size: f32,
+    colour: &str,
+    accent: &str,
+) -> Result<(), PictureError> {
+    for (start, segment) in typeset::place(line)? {
+        let x = x + start * size;
+        let attributes = format!("x=\"{x}\" y=\"{y}\" font-size=\"{size}\" fill=\"{colour}\"");
+        *out += &segment.element(&attributes, accent);
+        out.push('\n');
+    }
+    Ok(())
 }
 
 /// Ems.

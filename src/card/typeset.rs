@@ -3,9 +3,16 @@
 //! Every piece is measured once, at [`MEASURE_SIZE`]; widths scale with the
 //! size, as nothing is hinted.
 
+use std::sync::OnceLock;
+
 use resvg::usvg::{Group, Node};
 
-use super::{escape, picture::PictureError, svg};
+use super::{
+    escape,
+    picture::PictureError,
+    segment::{Segment, segments},
+    svg,
+};
 
 /// Pixels an em in measuring.
 const MEASURE_SIZE: f32 = 100.0;
@@ -52,10 +59,10 @@ pub fn fit(
     leading: f32,
     sizes: &[f32],
 ) -> Result<Block, PictureError> {
-    let (mut atoms, space) = measured(atoms(runs))?;
+    let (mut atoms, space) = (measured(atoms(runs))?, space()?);
     let smallest = sizes.last().copied().unwrap_or(MEASURE_SIZE);
     if atoms.iter().any(|atom| atom.width > width / smallest) {
-        atoms = measured(split_long(atoms, width / smallest))?.0;
+        atoms = measured(split_long(atoms, width / smallest))?;
     }
     let mut block = Block { size: smallest, lines: Vec::new() };
     for &size in sizes {
@@ -79,20 +86,61 @@ pub fn fit(
 
 /// Widths of single lines in ems, in one pass.
 pub fn widths(lines: &[Vec<Run>]) -> Result<Vec<f32>, PictureError> {
+    let segments = lines.iter().map(|line| segments(line)).collect::<Result<Vec<_>, _>>()?;
+    let each = segment_widths(segments.iter().flatten())?;
+    let mut each = each.into_iter();
+    let space = space()?;
+    let spaces =
+        |of_line: &[Segment]| of_line.iter().map(|segment| segment.spaces).sum::<usize>() as f32 * space;
+    Ok(segments
+        .iter()
+        .map(|of_line| spaces(of_line) + each.by_ref().take(of_line.len()).sum::<f32>())
+        .collect())
+}
+
+/// A line's segments, each with where it starts, in ems from the line's left end.
+pub fn place(line: &[Run]) -> Result<Vec<(f32, Segment)>, PictureError> {
+    let segments = segments(line)?;
+    let widths = segment_widths(&segments)?;
+    let (mut x, space) = (0.0, space()?);
+    let placed = segments.into_iter().zip(widths).map(|(segment, width)| {
+        let start = x + segment.spaces as f32 * space;
+        x = start + width;
+        (start, segment)
+    });
+    Ok(placed.collect())
+}
+
+/// A space of the own typeface, in ems. A text of spaces alone has no width.
+fn space() -> Result<f32, PictureError> {
+    static SPACE: OnceLock<f32> = OnceLock::new();
+    if let Some(space) = SPACE.get() {
+        return Ok(*space);
+    }
+    let segment = |text: &str| {
+        let runs = vec![Run { text: text.into(), style: Style::default() }];
+        Segment { spaces: 0, runs, family: None }
+    };
+    let widths = segment_widths(&[segment("n n"), segment("nn")])?;
+    let space = widths.iter().copied().reduce(|apart, joined| apart - joined).unwrap_or_default();
+    Ok(*SPACE.get_or_init(|| space))
+}
+
+fn segment_widths<'a>(segments: impl IntoIterator<Item = &'a Segment>) -> Result<Vec<f32>, PictureError> {
     let mut document = String::from(r#"<svg xmlns="http://www.w3.org/2000/svg" width="1000" height="1000">"#);
-    for (i, line) in lines.iter().enumerate() {
-        document += &format!(r#"<text id="t{i}" y="500" font-size="{MEASURE_SIZE}" xml:space="preserve">"#);
-        document += &spans(line, "");
-        document += "</text>";
+    let mut count = 0;
+    for segment in segments {
+        document += &segment.element(&format!(r#"id="t{count}" y="500" font-size="{MEASURE_SIZE}""#), "");
+        count += 1;
     }
     document += "</svg>";
-    let mut found = vec![0.0; lines.len()];
+    let mut found = vec![0.0; count];
     collect_widths(svg::parse(&document)?.root(), &mut found);
     Ok(found)
 }
 
 /// The content of a `text` element. `accent` is the colour of mentions.
-pub fn spans(line: &[Run], accent: &str) -> String {
+pub(super) fn spans(line: &[Run], accent: &str) -> String {
     let mut out = String::new();
     for Run { text, style } in line {
         let weight = if style.bold { 700 } else { 400 };
@@ -162,19 +210,13 @@ fn breaks_anywhere(c: char) -> bool {
     matches!(u32::from(c), 0x3040..=0x30ff | 0x3400..=0x9fff | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0x20000..=0x3ffff)
 }
 
-/// Fills in the atoms' widths; also the width of a space, in ems.
-fn measured(mut atoms: Vec<Atom>) -> Result<(Vec<Atom>, f32), PictureError> {
-    let plain = |text: &str| vec![Run { text: text.into(), style: Style::default() }];
-    let mut lines: Vec<Vec<Run>> = atoms.iter().map(|atom| atom.runs.clone()).collect();
-    lines.push(plain("n n"));
-    lines.push(plain("nn"));
-    let mut widths = widths(&lines)?;
-    let joined = widths.pop().unwrap_or_default();
-    let apart = widths.pop().unwrap_or_default();
-    for (atom, width) in atoms.iter_mut().zip(widths) {
+/// Fills in the atoms' widths.
+fn measured(mut atoms: Vec<Atom>) -> Result<Vec<Atom>, PictureError> {
+    let lines: Vec<Vec<Run>> = atoms.iter().map(|atom| atom.runs.clone()).collect();
+    for (atom, width) in atoms.iter_mut().zip(widths(&lines)?) {
         atom.width = width;
     }
-    Ok((atoms, apart - joined))
+    Ok(atoms)
 }
 
 /// Cuts what is wider than a line, an address for example, into equal parts.
@@ -292,6 +334,17 @@ mod tests {
         let block = fit(&post_runs("My dream is", "n't over"), 5000.0, 100.0, 1.2, &[40.0]).unwrap();
         assert_eq!(text(&block), ["My dream isn't over"]);
         assert!(block.lines[0][0].style.bold && !block.lines[0].last().unwrap().style.bold);
+    }
+
+    #[test]
+    fn a_line_is_as_wide_as_its_segments() {
+        let line = post_runs("Tonight 🌊", " lamp שלום 👩‍🚀 x");
+        let placed = place(&line).unwrap();
+        let whole = widths(std::slice::from_ref(&line)).unwrap()[0];
+        let last = placed.last().unwrap();
+        assert!(placed.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert!(last.0 < whole, "{} {whole}", last.0);
+        assert!(space().unwrap() > 0.1);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod import;
 mod inspect;
 mod measure;
 mod memory;
+mod push;
 mod quantize;
 mod runs;
 mod serve;
@@ -51,6 +52,8 @@ enum Command {
     Eval(eval::Args),
     /// Write a bot's card and picture again
     Card(card::Args),
+    /// Upload a bot to a repository of the Hugging Face Hub
+    Push(push::Args),
     /// Serve the page with a bot on this machine
     Serve(serve::Args),
     /// Write a folder of static files: the page, the widget and a bot
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Quantize(a) => quantize::run(a),
         Command::Eval(a) => eval::run(a),
         Command::Card(a) => card::run(a),
+        Command::Push(a) => push::run(a),
         Command::Serve(a) => serve::run(a),
         Command::Site(a) => site::run(a),
         Command::Inspect(a) => inspect::run(a),

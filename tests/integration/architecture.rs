@@ -129,7 +129,7 @@ const NATIVE_FILES: &[&str] = &[
     "bundle/folder",
     "bundle/checkpoint/",
     "bundle/staging.rs",
-    "bundle/hub.rs",
+    "bundle/hub",
     "tweets/open.rs",
     "backend/cpu/pool/native.rs",
 ];

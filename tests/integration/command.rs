@@ -9,9 +9,10 @@ use crate::support::{arg, failure, fixture, json, run, shared, stdout};
 #[test]
 fn help_names_every_command() {
     let help = stdout(&["--help"], "");
-    for name in
-        ["import", "train", "generate", "convert", "quantize", "eval", "card", "serve", "site", "inspect"]
-    {
+    for name in [
+        "import", "train", "generate", "convert", "quantize", "eval", "card", "push", "serve", "site",
+        "inspect",
+    ] {
         assert!(help.contains(name), "{name}");
     }
 }

@@ -1,0 +1,492 @@
+//! A folder's files into a repository of the Hugging Face Hub, in one commit.
+//!
+//! The Hub's own protocol: make the repository, ask how each file travels
+//! (`preupload`), send the large ones as Git LFS objects (`info/lfs/objects/batch`,
+//! then `PUT`, in parts where the Hub says so), and commit: the small files in
+//! the request itself, the large ones by their SHA-256. Only the commit changes
+//! the repository, so that whatever breaks before leaves it as it was, and a
+//! second run sends only what has not arrived. (The crates that upload,
+//! `hf-hub` 1.0 and `hf-xet`, send large files by the Xet protocol alone.)
+//! Sources: <https://huggingface.co/docs/hub/api>,
+//! <https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md>.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use thiserror::Error;
+use ureq::{Agent, SendBody, http::Response};
+
+mod answer;
+
+use answer::{Batch, Committed, Preuploads, Tags};
+
+/// The Hub, where `HF_ENDPOINT` names no other.
+const HUB: &str = "https://huggingface.co";
+
+/// First bytes of a file by which the Hub tells text from data.
+const SAMPLE_BYTES: u64 = 512;
+
+const JSON: &str = "application/json";
+const LFS_JSON: &str = "application/vnd.git-lfs+json";
+const NDJSON: &str = "application/x-ndjson";
+
+/// Tries of a request that may be sent twice.
+const TRIES: u32 = 3;
+
+/// Most bytes of an answer that are read.
+const MAX_ANSWER_BYTES: u64 = 8 << 20;
+
+/// Why nothing, or not all, was uploaded. The repository is as it was.
+#[derive(Debug, Error)]
+pub enum UploadError {
+    #[error("no token: set HF_TOKEN to one that may write (huggingface.co/settings/tokens makes one)")]
+    NoToken,
+    #[error("HF_ENDPOINT is `{0}`, which is no http(s) address")]
+    Endpoint(String),
+    #[error("`{0}` is no repository's name, owner/name")]
+    Name(String),
+    #[error("the Hub does not know the token in HF_TOKEN (401 at {at}): make a new one that may write")]
+    Unauthorized { at: &'static str },
+    #[error("the token in HF_TOKEN may not write to `{repo}` (403 at {at}{}): take one that may, or a repository of its owner", said(.message))]
+    Forbidden { repo: String, at: &'static str, message: String },
+    #[error("there is no `{repo}` that this token may see (404 at {at}): check the owner's name")]
+    NotFound { repo: String, at: &'static str },
+    #[error("the Hub refused {at} ({status}{}): nothing was committed", said(.message))]
+    Refused { at: &'static str, status: u16, message: String },
+    #[error(
+        "the Hub has a fault ({status} at {at}): nothing was committed; run it again later, what has arrived is not sent again"
+    )]
+    Server { at: &'static str, status: u16 },
+    #[error("the connection broke at {at} ({reason}): {}; run it again, what has arrived is not sent again", outcome(.at))]
+    Connection { at: &'static str, reason: String },
+    #[error("the Hub's answer to {at} is not what it should be ({problem}): nothing was committed")]
+    Answer { at: &'static str, problem: String },
+    #[error("the Hub would not store {file} ({message}): nothing was committed")]
+    Object { file: String, message: String },
+    #[error("{file}: {source}")]
+    File { file: String, source: io::Error },
+}
+
+/// Steps, as errors name them.
+const CREATE: &str = "making the repository";
+const WHOAMI: &str = "asking whose token it is";
+const PREUPLOAD: &str = "announcing the files";
+const BATCH: &str = "asking where large files go";
+const PUT: &str = "sending a file";
+const VERIFY: &str = "confirming a file";
+const COMMIT: &str = "the commit";
+
+fn said(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(": {message}") }
+}
+
+fn outcome(at: &str) -> &'static str {
+    if at == COMMIT { "it may or may not have been made" } else { "nothing was committed" }
+}
+
+/// A file to upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalFile {
+    /// Its name in the repository.
+    pub name: String,
+    pub path: PathBuf,
+    pub size: u64,
+    /// Lower-case hex.
+    pub sha256: String,
+}
+
+/// What is under way, for showing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// The Hub has this large file already.
+    Present { name: &'a str },
+    /// `sent` of `size` bytes of this large file are on their way.
+    Sending { name: &'a str, sent: u64, size: u64 },
+    /// Small files and the commit itself.
+    Committing,
+}
+
+/// A connection to the Hub for one token.
+pub struct Hub {
+    agent: Agent,
+    /// Without a slash at its end.
+    endpoint: String,
+    token: String,
+    /// Before the second try; doubled before the third.
+    retry_wait: Duration,
+}
+
+impl Hub {
+    /// By `HF_TOKEN` and, if set, `HF_ENDPOINT`.
+    ///
+    /// # Errors
+    /// No token, or an endpoint that is no address.
+    pub fn from_env() -> Result<Self, UploadError> {
+        let set =
+            |name| std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|v| !v.is_empty());
+        let token = set("HF_TOKEN").ok_or(UploadError::NoToken)?;
+        Self::new(&set("HF_ENDPOINT").unwrap_or_else(|| HUB.into()), &token, Duration::from_secs(2))
+    }
+
+    /// A hub at `endpoint`.
+    ///
+    /// # Errors
+    /// An endpoint that is no address, a token that no header can hold.
+    pub fn new(endpoint: &str, token: &str, retry_wait: Duration) -> Result<Self, UploadError> {
+        let endpoint = endpoint.trim_end_matches('/');
+        if !endpoint.starts_with("https://") && !endpoint.starts_with("http://") {
+            return Err(UploadError::Endpoint(endpoint.chars().take(100).collect()));
+        }
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(UploadError::Unauthorized { at: WHOAMI });
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(Duration::from_secs(20)))
+            .timeout_recv_response(Some(Duration::from_secs(120)))
+            .user_agent(concat!("huggingtweets/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self { agent: config.into(), endpoint: endpoint.into(), token: token.into(), retry_wait })
+    }
+
+    /// Where it sends to.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// `repo` with its owner: of a bare name, the token's.
+    ///
+    /// # Errors
+    /// No name, or the Hub does not say whose the token is.
+    pub fn full_name(&self, repo: &str) -> Result<String, UploadError> {
+        if !super::is_repo_name(repo) {
+            return Err(UploadError::Name(repo.chars().take(100).collect()));
+        }
+        if repo.contains('/') {
+            return Ok(repo.to_owned());
+        }
+        let answer = self.retried(|| self.get("/api/whoami-v2", WHOAMI))?;
+        let answer: Value = self.accepted(answer, WHOAMI, repo)?;
+        let owner = answer["name"].as_str().filter(|name| super::is_repo_name(name));
+        let owner = owner.ok_or_else(|| wrong(WHOAMI, "it has no name"))?;
+        Ok(format!("{owner}/{repo}"))
+    }
+
+    /// Makes the repository where there is none, and commits the files to its
+    /// main branch; gives the commit's address. Files of the repository that
+    /// are not among them stay.
+    ///
+    /// # Errors
+    /// Each leaves the repository's files as they were.
+    pub fn push(
+        &self,
+        repo: &str,
+        files: &[LocalFile],
+        summary: &str,
+        private: bool,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<String, UploadError> {
+        self.create(repo, private)?;
+        let large = self.large(repo, files)?;
+        if !large.is_empty() {
+            self.send_large(repo, &large, progress)?;
+        }
+        progress(Progress::Committing);
+        self.commit(repo, files, &large, summary)
+    }
+
+    fn create(&self, repo: &str, private: bool) -> Result<(), UploadError> {
+        let (owner, name) = repo.split_once('/').ok_or_else(|| UploadError::Name(repo.to_owned()))?;
+        let body = json!({ "type": "model", "name": name, "organization": owner, "private": private });
+        let answer =
+            self.retried(|| self.post("/api/repos/create", CREATE, JSON, body.to_string().as_bytes()))?;
+        match answer.status().as_u16() {
+            // It is there already.
+            409 => Ok(()),
+            // A token for one repository may not make any, yet write to its own.
+            403 => {
+                let found = self.retried(|| self.get(&format!("/api/models/{repo}"), CREATE))?;
+                if found.status().is_success() { Ok(()) } else { Err(self.refusal(answer, CREATE, repo)) }
+            }
+            _ => self.accepted::<Value>(answer, CREATE, repo).map(drop),
+        }
+    }
+
+    /// The files that travel as LFS objects.
+    fn large<'a>(&self, repo: &str, files: &'a [LocalFile]) -> Result<Vec<&'a LocalFile>, UploadError> {
+        let mut listed = Vec::new();
+        for file in files {
+            let mut sample = Vec::new();
+            let opened = File::open(&file.path).and_then(|f| f.take(SAMPLE_BYTES).read_to_end(&mut sample));
+            opened.map_err(|source| unreadable(file, source))?;
+            listed.push(json!({ "path": file.name, "size": file.size, "sample": STANDARD.encode(sample) }));
+        }
+        let body = json!({ "files": listed }).to_string();
+        let path = format!("/api/models/{repo}/preupload/main");
+        let answer = self.retried(|| self.post(&path, PREUPLOAD, JSON, body.as_bytes()))?;
+        let answer: Preuploads = self.accepted(answer, PREUPLOAD, repo)?;
+        let mut large = Vec::new();
+        for file in files {
+            let mode =
+                answer.mode_of(&file.name).ok_or_else(|| wrong(PREUPLOAD, "a file is missing in it"))?;
+            // An empty file cannot be an object.
+            if mode == "lfs" && file.size > 0 {
+                large.push(file);
+            }
+        }
+        Ok(large)
+    }
+
+    fn send_large(
+        &self,
+        repo: &str,
+        large: &[&LocalFile],
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), UploadError> {
+        let objects: Vec<Value> =
+            large.iter().map(|file| json!({ "oid": file.sha256, "size": file.size })).collect();
+        let body = json!({ "operation": "upload", "transfers": ["basic", "multipart"], "hash_algo": "sha256",
+            "ref": { "name": "main" }, "objects": objects })
+        .to_string();
+        let path = format!("/{repo}.git/info/lfs/objects/batch");
+        let answer = self.retried(|| self.post(&path, BATCH, LFS_JSON, body.as_bytes()))?;
+        let answer: Batch = self.accepted(answer, BATCH, repo)?;
+        for file in large {
+            let object =
+                answer.object(&file.sha256).ok_or_else(|| wrong(BATCH, "an object is missing in it"))?;
+            if let Some(error) = &object.error {
+                return Err(UploadError::Object { file: file.name.clone(), message: short(&error.message) });
+            }
+            let Some(upload) = object.actions.as_ref().and_then(|actions| actions.upload.as_ref()) else {
+                progress(Progress::Present { name: &file.name });
+                continue;
+            };
+            match upload.parts().map_err(|problem| wrong(BATCH, problem))? {
+                None => {
+                    let headers = upload.headers();
+                    self.put(
+                        &upload.href,
+                        &headers,
+                        Piece { file, start: 0, size: file.size },
+                        repo,
+                        progress,
+                    )?;
+                }
+                Some(parts) => {
+                    let mut tags = Tags::new(&file.sha256);
+                    let expected = file.size.div_ceil(parts.part_bytes);
+                    if parts.addresses.len() as u64 != expected {
+                        return Err(wrong(BATCH, "the parts are not as many as the file has"));
+                    }
+                    for (number, address) in (1..).zip(&parts.addresses) {
+                        let start = (number - 1) * parts.part_bytes;
+                        let size = parts.part_bytes.min(file.size - start);
+                        let tag = self.put(address, &[], Piece { file, start, size }, repo, progress)?;
+                        tags.push(number, tag.ok_or_else(|| wrong(PUT, "a part got no tag"))?);
+                    }
+                    let answer =
+                        self.retried(|| self.post(&upload.href, PUT, LFS_JSON, tags.to_json().as_bytes()))?;
+                    self.checked(answer, PUT, repo)?;
+                }
+            }
+            if let Some(verify) = object.actions.as_ref().and_then(|actions| actions.verify.as_ref()) {
+                let body = json!({ "oid": file.sha256, "size": file.size }).to_string();
+                let answer = self.retried(|| self.post(&verify.href, VERIFY, LFS_JSON, body.as_bytes()))?;
+                self.checked(answer, VERIFY, repo)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a piece of a file; gives the answer's `ETag`.
+    fn put(
+        &self,
+        address: &str,
+        headers: &[(&str, &str)],
+        Piece { file, start, size }: Piece<'_>,
+        repo: &str,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Option<String>, UploadError> {
+        let answer = self.retried(|| {
+            let mut opened = File::open(&file.path).map_err(|source| unreadable(file, source))?;
+            opened.seek(SeekFrom::Start(start)).map_err(|source| unreadable(file, source))?;
+            let mut sent = start;
+            let mut body = Counting {
+                inner: opened.take(size),
+                count: |read| {
+                    sent += read;
+                    progress(Progress::Sending { name: &file.name, sent, size: file.size });
+                },
+            };
+            // These addresses carry their own signature: the token is not for them.
+            let mut request = self.agent.put(address).header("content-length", size);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            request.send(SendBody::from_reader(&mut body)).map_err(|error| cut(PUT, &error))
+        })?;
+        let answer = self.checked(answer, PUT, repo)?;
+        Ok(answer.headers().get("etag").and_then(|tag| tag.to_str().ok()).map(str::to_owned))
+    }
+
+    fn commit(
+        &self,
+        repo: &str,
+        files: &[LocalFile],
+        large: &[&LocalFile],
+        summary: &str,
+    ) -> Result<String, UploadError> {
+        let mut lines = vec![json!({ "key": "header", "value": { "summary": summary, "description": "" } })];
+        for file in files {
+            let is_large = large.iter().any(|large| large.name == file.name);
+            lines.push(if is_large {
+                json!({ "key": "lfsFile", "value":
+                    { "path": file.name, "algo": "sha256", "oid": file.sha256, "size": file.size } })
+            } else {
+                let bytes = std::fs::read(&file.path).map_err(|source| unreadable(file, source))?;
+                json!({ "key": "file", "value":
+                    { "path": file.name, "encoding": "base64", "content": STANDARD.encode(bytes) } })
+            });
+        }
+        let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        // Not tried again: the answer may have been lost after the commit was made.
+        let answer =
+            self.post(&format!("/api/models/{repo}/commit/main"), COMMIT, NDJSON, body.as_bytes())?;
+        let committed: Committed = self.accepted(answer, COMMIT, repo)?;
+        Ok(committed.address(&self.endpoint, repo))
+    }
+
+    fn get(&self, path: &str, at: &'static str) -> Result<Response<ureq::Body>, UploadError> {
+        let request = self.agent.get(format!("{}{path}", self.endpoint));
+        request.header("authorization", self.bearer()).call().map_err(|error| cut(at, &error))
+    }
+
+    /// Posts to a path of the endpoint, or to a whole address, which gets the
+    /// token only if it is the endpoint's.
+    fn post(
+        &self,
+        path: &str,
+        at: &'static str,
+        kind: &str,
+        body: &[u8],
+    ) -> Result<Response<ureq::Body>, UploadError> {
+        let address =
+            if path.starts_with('/') { format!("{}{path}", self.endpoint) } else { path.to_owned() };
+        let ours = address.strip_prefix(&self.endpoint).is_some_and(|rest| rest.starts_with('/'));
+        let mut request = self.agent.post(&address).header("content-type", kind);
+        if kind == LFS_JSON {
+            request = request.header("accept", LFS_JSON);
+        }
+        if ours {
+            request = request.header("authorization", self.bearer());
+        }
+        request.send(body).map_err(|error| cut(at, &error))
+    }
+
+    fn bearer(&self) -> String {
+        format!("Bearer {}", self.token)
+    }
+
+    /// Tries again where the connection broke or the Hub has a fault.
+    fn retried(
+        &self,
+        mut request: impl FnMut() -> Result<Response<ureq::Body>, UploadError>,
+    ) -> Result<Response<ureq::Body>, UploadError> {
+        let mut wait = self.retry_wait;
+        for _ in 1..TRIES {
+            match request() {
+                Ok(answer) if !answer.status().is_server_error() => return Ok(answer),
+                Err(error) if !matches!(error, UploadError::Connection { .. }) => return Err(error),
+                _ => std::thread::sleep(wait),
+            }
+            wait *= 2;
+        }
+        request()
+    }
+
+    /// The answer, if it says that it went well.
+    fn checked(
+        &self,
+        answer: Response<ureq::Body>,
+        at: &'static str,
+        repo: &str,
+    ) -> Result<Response<ureq::Body>, UploadError> {
+        if answer.status().is_success() { Ok(answer) } else { Err(self.refusal(answer, at, repo)) }
+    }
+
+    /// What the answer says, if it says that it went well.
+    fn accepted<T: serde::de::DeserializeOwned>(
+        &self,
+        answer: Response<ureq::Body>,
+        at: &'static str,
+        repo: &str,
+    ) -> Result<T, UploadError> {
+        let body = read(self.checked(answer, at, repo)?).map_err(|error| cut(at, &error))?;
+        serde_json::from_slice(&body).map_err(|error| wrong(at, &error.to_string()))
+    }
+
+    fn refusal(&self, answer: Response<ureq::Body>, at: &'static str, repo: &str) -> UploadError {
+        let status = answer.status().as_u16();
+        let body = read(answer).unwrap_or_default();
+        let said: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let message = short(said["error"].as_str().or(said["message"].as_str()).unwrap_or_default());
+        let repo = repo.to_owned();
+        match status {
+            401 => UploadError::Unauthorized { at },
+            403 => UploadError::Forbidden { repo, at, message },
+            404 => UploadError::NotFound { repo, at },
+            500.. => UploadError::Server { at, status },
+            _ => UploadError::Refused { at, status, message },
+        }
+    }
+}
+
+fn read(answer: Response<ureq::Body>) -> Result<Vec<u8>, ureq::Error> {
+    answer.into_body().into_with_config().limit(MAX_ANSWER_BYTES).read_to_vec()
+}
+
+fn cut(at: &'static str, error: &ureq::Error) -> UploadError {
+    UploadError::Connection { at, reason: short(&error.to_string()) }
+}
+
+fn wrong(at: &'static str, problem: &str) -> UploadError {
+    UploadError::Answer { at, problem: short(problem) }
+}
+
+fn unreadable(file: &LocalFile, source: io::Error) -> UploadError {
+    UploadError::File { file: file.path.display().to_string(), source }
+}
+
+/// One short line of what another program says.
+fn short(text: &str) -> String {
+    text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(160).collect()
+}
+
+/// Bytes of a file.
+#[derive(Clone, Copy)]
+struct Piece<'a> {
+    file: &'a LocalFile,
+    start: u64,
+    size: u64,
+}
+
+/// Tells how many bytes each read gave.
+struct Counting<R, F> {
+    inner: R,
+    count: F,
+}
+
+impl<R: Read, F: FnMut(u64)> Read for Counting<R, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        (self.count)(read as u64);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! `huggingtweets push`: a bot's folder to a repository of the Hugging Face Hub.
+
+use std::{
+    io::{self, BufRead, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::UsageError;
+use crate::{
+    bundle::{
+        Manifest, digest,
+        folder::BotFolder,
+        hub::upload::{Hub, LocalFile, Progress},
+    },
+    card,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The bot's folder
+    dir: PathBuf,
+    /// The repository, owner/name or name; made if there is none
+    #[arg(value_name = "REPO")]
+    repo: String,
+    /// Upload without asking
+    #[arg(long, short)]
+    yes: bool,
+    /// Make a new repository private
+    #[arg(long)]
+    private: bool,
+    /// The commit's summary
+    #[arg(long, default_value = "Upload a bot with huggingtweets")]
+    message: String,
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    if args.message.trim().is_empty() {
+        return Err(UsageError("--message must say something".into()).into());
+    }
+    let bot = BotFolder::open(&args.dir)?;
+    let Some(manifest) = &bot.manifest else {
+        bail!(
+            "{} has no bot.json, so it is no bot of ours: `huggingtweets convert` makes one of it",
+            args.dir.display()
+        );
+    };
+    bot.verify()?;
+    let files = files(&args.dir, manifest)?;
+    let hub = Hub::from_env()?;
+    let repo = hub.full_name(&args.repo)?;
+
+    let mut out = io::stderr().lock();
+    describe(&mut out, &args, &repo, hub.endpoint(), manifest, &files)?;
+    if !args.yes && !confirmed(&mut out, &mut io::stdin().lock())? {
+        bail!("nothing was uploaded (answer y, or pass --yes)");
+    }
+    drop(out);
+
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let address =
+        hub.push(&repo, &files, args.message.trim(), args.private, &mut |progress| match progress {
+            Progress::Present { name } => bar.println(format!("{name} is there already")),
+            Progress::Sending { name, sent, size } => {
+                bar.set_length(size);
+                bar.set_position(sent);
+                bar.set_message(name.to_owned());
+            }
+            Progress::Committing => bar.set_message("committing"),
+        });
+    bar.finish_and_clear();
+    println!("{}", address?);
+    let linked = manifest.card.as_ref().and_then(|card| card.repository.as_deref());
+    if linked != Some(repo.as_str()) {
+        eprintln!(
+            "The card does not name this repository yet: `huggingtweets card {} --repository {repo}`, then push again.",
+            args.dir.display()
+        );
+    }
+    Ok(())
+}
+
+/// What `bot.json` vouches for, and `bot.json` itself, last. Other files in the
+/// folder are nobody's business.
+fn files(dir: &Path, manifest: &Manifest) -> anyhow::Result<Vec<LocalFile>> {
+    let mut files: Vec<LocalFile> = manifest
+        .files
+        .iter()
+        .map(|(name, entry)| LocalFile {
+            name: name.clone(),
+            path: dir.join(name),
+            size: entry.size,
+            sha256: entry.sha256.clone(),
+        })
+        .collect();
+    let path = dir.join("bot.json");
+    let opened = std::fs::File::open(&path).with_context(|| path.display().to_string())?;
+    let entry = digest::digest(opened).with_context(|| path.display().to_string())?;
+    files.push(LocalFile { name: "bot.json".into(), path, size: entry.size, sha256: entry.sha256 });
+    Ok(files)
+}
+
+fn describe(
+    out: &mut impl Write,
+    args: &Args,
+    repo: &str,
+    endpoint: &str,
+    manifest: &Manifest,
+    files: &[LocalFile],
+) -> io::Result<()> {
+    let total: u64 = files.iter().map(|file| file.size).sum();
+    let visibility = if args.private { "private if it is new" } else { "public if it is new" };
+    writeln!(out, "{} -> {endpoint}/{repo} ({visibility})", card::display_name(&manifest.info))?;
+    for file in files {
+        writeln!(out, "  {:>12}  {}", HumanBytes(file.size).to_string(), file.name)?;
+    }
+    writeln!(out, "  {:>12}  in {} files", HumanBytes(total).to_string(), files.len())?;
+    if manifest.info.notice.is_none() {
+        writeln!(out, "Publish the bot of a person only with that person's consent.")?;
+    }
+    Ok(())
+}
+
+/// Asks; anything but `y` or `yes` is a no, and so is an end of input.
+fn confirmed(out: &mut impl Write, input: &mut impl BufRead) -> io::Result<bool> {
+    write!(out, "Upload? [y/N] ")?;
+    out.flush()?;
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_one() {
+        for (answer, expected) in [
+            ("y\n", true),
+            ("YES\n", true),
+            ("n\n", false),
+            ("\n", false),
+            ("", false),
+            ("yesterday\n", false),
+        ] {
+            let mut out = Vec::new();
+            assert_eq!(confirmed(&mut out, &mut answer.as_bytes()).unwrap(), expected, "{answer:?}");
+            assert_eq!(out, b"Upload? [y/N] ");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! `push` against a Hub on this machine.
+
+use std::{fs, process::Output};
+
+use crate::{
+    hub_server::{Server, TOKEN},
+    support::{arg, demo, huggingtweets},
+};
+
+/// Runs `push` on a copy of the demo bot with one file that `bot.json` does not list.
+fn push(server: &Server, more: &[&str], token: Option<&str>, answer: &str) -> Output {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(demo()).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+    }
+    fs::write(dir.path().join("diary.txt"), "private").unwrap();
+    fs::write(dir.path().join("answer"), answer).unwrap();
+    let mut command = huggingtweets();
+    command.args(["push", arg(dir.path()), "keeper/lamp"]).args(more);
+    command.env("HF_ENDPOINT", server.endpoint()).env_remove("HF_TOKEN");
+    if let Some(token) = token {
+        command.env("HF_TOKEN", token);
+    }
+    command.stdin(fs::File::open(dir.path().join("answer")).unwrap());
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_bot_arrives_whole_and_nothing_else_does() {
+    let server = Server::start();
+    let output = push(&server, &["--yes"], Some(TOKEN), "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).trim(), format!("{}/keeper/lamp/commit/0123456789", server.endpoint()));
+    let said = text(&output.stderr);
+    assert!(said.contains("model.safetensors") && said.contains("bot.json") && !said.contains(TOKEN), "{said}");
+    let store = server.store.lock().unwrap();
+    let arrived = &store.repos["keeper/lamp"];
+    for entry in fs::read_dir(demo()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(arrived[name] == fs::read(&path).unwrap(), "{name}");
+    }
+    assert!(!arrived.contains_key("diary.txt") && !store.token_leaked);
+}
+
+#[test]
+fn it_asks_first() {
+    let server = Server::start();
+    for answer in ["", "n\n"] {
+        let output = push(&server, &[], Some(TOKEN), answer);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("nothing was uploaded"), "{}", text(&output.stderr));
+    }
+    assert!(server.store.lock().unwrap().log.is_empty());
+    assert!(push(&server, &[], Some(TOKEN), "y\n").status.success());
+}
+
+#[test]
+fn errors_are_one_sentence_with_the_way_out() {
+    let server = Server::start();
+    for (token, expected) in
+        [(None, "no token: set HF_TOKEN"), (Some("hf_wrong"), "does not know the token in HF_TOKEN (401")]
+    {
+        let output = push(&server, &["--yes"], token, "");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let last = said.lines().last().unwrap();
+        assert!(last.starts_with("huggingtweets: ") && last.contains(expected), "{said}");
+        assert!(!said.contains("panicked") && !said.contains("hf_wrong"), "{said}");
+    }
+    assert!(server.store.lock().unwrap().repos.is_empty());
+}
