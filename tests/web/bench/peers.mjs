@@ -93,6 +93,8 @@ try {
   Object.values(servers).forEach((server) => server.close());
 }
 
+if (results.length === 0) throw new Error("no round was run: BENCH_ROUNDS is the number of rounds");
+
 const FIGURES = {
   decode: (r) => summary(r.short).decode,
   prefill: (r) => summary(r.long).prefill,

@@ -44,11 +44,16 @@ export async function resultOf(context, address) {
     await page.waitForFunction(() => window.benchResult || window.benchError, null, { timeout: 5 * MINUTES });
     const [result, error] = await page.evaluate(() => [window.benchResult, window.benchError]);
     if (error) throw new Error(`${address}: ${error}`);
-    const version = /Chrom\S*\/[\d.]+/.exec(await page.evaluate(() => navigator.userAgent));
-    return { ...result, browser: version?.[0].replace("Headless", "") };
+    return { ...result, browser: await browserOf(context, page) };
   } finally {
     await page.close();
   }
+}
+
+/** Chromium's full version where the driver tells it, else the major one. */
+async function browserOf(context, page) {
+  const version = context.browser()?.version() || /Chrome\/([\d.]+)/.exec(await page.evaluate(() => navigator.userAgent))?.[1];
+  return `Chromium ${version}`;
 }
 
 /** The real server with our page and a bot. */

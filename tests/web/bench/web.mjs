@@ -59,6 +59,8 @@ try {
   Object.values(servers).forEach((server) => server.close());
 }
 
+if (results.length === 0) throw new Error("no round was run: BENCH_ROUNDS is the number of rounds");
+
 const keys = [...new Set(results.map((r) => JSON.stringify([r.name, r.backend, r.threads])))];
 const rows = keys.map((key) => {
   const [name, backend, count] = JSON.parse(key);
