@@ -14,7 +14,7 @@ RELEASE_BIN := $(CARGO_TARGET_DIR)/release/huggingtweets
 TEST_BIN := $(CARGO_TARGET_DIR)/debug/huggingtweets
 
 .PHONY: help demo test build build-test serve setup-native setup-wasm setup-browser test-rust test-web \
-	lint fmt demo-bot full-bundle peers screenshots clean
+	lint fmt demo-bot full-bundle peers screenshots bench-train clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ demo-bot: setup-native ## Train the demo bot again (model-card/demo), from its g
 
 peers: build-test ## Open our bots in transformers (installs torch into the cache folder)
 	tools/peers.sh $(TEST_BIN)
+
+bench-train: setup-native ## Training speed and memory: ours, and PyTorch's where it is installed
+	cargo build --release --locked --bin huggingtweets
+	tools/bench-train.sh $(RELEASE_BIN)
 
 setup-native:
 	@tools/setup.sh native
