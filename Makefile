@@ -14,7 +14,7 @@ RELEASE_BIN := $(CARGO_TARGET_DIR)/release/huggingtweets
 TEST_BIN := $(CARGO_TARGET_DIR)/debug/huggingtweets
 
 .PHONY: help demo test build build-test serve setup-native setup-wasm setup-browser test-rust test-web \
-	lint fmt demo-bot full-bundle peers check-record bench bench-web bench-peers screenshots clean
+	lint fmt demo-bot full-bundle peers check-record bench bench-web bench-peers bench-train screenshots clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,10 @@ bench-peers: build setup-browser ## The page against wllama and transformers.js 
 
 check-record: build-test ## Read a recorded run with TensorBoard and wandb (installs both into the cache folder)
 	tools/check-record.sh $(TEST_BIN)
+
+bench-train: setup-native ## Training speed and memory: ours, and PyTorch's where it is installed
+	cargo build --release --locked --bin huggingtweets
+	tools/bench-train.sh $(RELEASE_BIN)
 
 setup-native:
 	@tools/setup.sh native

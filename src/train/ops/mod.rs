@@ -86,7 +86,7 @@ pub fn sum_of_squares(values: &[f32]) -> f64 {
 }
 
 #[cfg(test)]
-mod check {
+pub(crate) mod check {
     //! Finite differences: the one judge of every hand-written gradient.
 
     /// Fixed, irregular values of about unit size.

@@ -7,6 +7,8 @@
 
 mod block;
 mod parameters;
+#[cfg(test)]
+mod tests;
 mod workspace;
 
 pub(crate) use parameters::Parameters;
