@@ -54,7 +54,7 @@ describe("the page", () => {
       assert.ok(draft.length > "My dream is".length, draft);
       assert.ok(!draft.includes("\n"), draft);
     }
-    assert.match(await bot.status.textContent(), /^SIMD, 1 thread, \d+(\.\d)? tokens\/s$/);
+    assert.match(await bot.status.textContent(), /^SIMD, \d+ threads?, \d+(\.\d)? tokens\/s$/);
     assert.equal(await page.getByRole("status").count(), 1);
     assert.equal(await bot.cards.count(), 5);
     quiet(visit);
@@ -232,7 +232,7 @@ describe("the page", () => {
 
 describe("the bench page", () => {
   it("leaves its result", async () => {
-    const visit = await open("/bench.html?tokens=8&drafts=2&runs=2");
+    const visit = await open("/bench.html?tokens=8&drafts=2&runs=2&threads=2");
     await visit.page.waitForFunction(() => window.benchResult ?? window.benchError, null, { timeout: 120_000 });
     assert.equal(await visit.page.evaluate(() => window.benchError), undefined);
     const result = await visit.page.evaluate(() => window.benchResult);
@@ -241,7 +241,8 @@ describe("the bench page", () => {
       assert.ok(run.first_token_ms > 0 && run.tokens_per_s > 0 && run.prefill_tokens_per_s > 0);
     }
     assert.equal(result.backend, "simd");
-    assert.equal(result.threads, 1);
+    assert.equal(result.threads, 2);
+    assert.match(result.build, /^(relaxed|plain)-shared$/);
     assert.ok(result.load_ms > 0 && result.wasm_bytes > 100_000 && result.peak_memory_bytes > 1_000_000);
     quiet(visit);
     await visit.leave();
