@@ -159,8 +159,8 @@ fn several_archives_make_one_bot() {
     let digest: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(config["lineage"]["dataset"]["sha256"], digest);
     // In each epoch zoe comes first, with as many characters as ann has.
-    let whole: Vec<&str> = text.split(SEPARATOR).filter(|post| !post.is_empty()).collect();
-    let epoch = &whole[..whole.len() / 4];
+    let text = training_text(&accounts, 1, Order::ByAccount, 0);
+    let epoch: Vec<&str> = text.split(SEPARATOR).filter(|post| !post.is_empty()).collect();
     let chars =
         |posts: &[&str]| posts.iter().map(|post| post.chars().count() + SEPARATOR.len()).sum::<usize>();
     let (first, second) = epoch.split_at(epoch.len() - accounts[1].kept.len());

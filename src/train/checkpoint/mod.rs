@@ -355,7 +355,7 @@ mod tests {
         cases.push(whole[..whole.len() / 2].to_vec());
         // A format of another version, of the same length.
         let mut newer = whole.clone();
-        let at = newer.windows(12).position(|w| w == br#"\"format\":1,"#).unwrap();
+        let at = newer.windows(13).position(|w| w == br#"\"format\":1,"#).unwrap();
         newer[at + 11] = b'7';
         cases.push(newer);
         for case in cases {
