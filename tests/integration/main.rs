@@ -7,6 +7,8 @@ mod classic;
 mod command;
 mod demo;
 mod end_to_end;
+mod hub_server;
+mod push;
 mod record;
 mod reference;
 mod resume;
