@@ -39,7 +39,7 @@ enum Command {
     /// Read archives of posts, clean them, and print the four counts
     Import(import::Args),
     /// Fine-tune GPT-2 on archives of posts and write a complete bot
-    Train(train::Args),
+    Train(Box<train::Args>),
     /// List the runs that `train` recorded, or put two side by side
     Runs(runs::Args),
     /// Generate posts from a bot, with the engine the browser runs
@@ -83,7 +83,7 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
         Command::Import(a) => import::run(a),
-        Command::Train(a) => train::run(a),
+        Command::Train(a) => train::run(*a),
         Command::Runs(a) => runs::run(a),
         Command::Generate(a) => generate::run(a),
         Command::Convert(a) => convert::run(a),

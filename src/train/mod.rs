@@ -35,7 +35,7 @@ pub enum TrainError {
     #[error("stopped after step {step} of {steps}")]
     Interrupted { step: usize, steps: usize },
     #[error(transparent)]
-    Store(#[from] checkpoint::StoreError),
+    Store(Box<checkpoint::StoreError>),
     /// Who looked on could not go on.
     #[error(transparent)]
     Watch(WatchError),
@@ -63,4 +63,10 @@ pub enum TrainError {
     Candle(#[from] candle_core::Error),
     #[error(transparent)]
     Config(#[from] crate::gpt2::ConfigError),
+}
+
+impl From<checkpoint::StoreError> for TrainError {
+    fn from(error: checkpoint::StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
 }

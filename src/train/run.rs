@@ -465,7 +465,7 @@ mod tests {
         let progress = run.progress().clone();
         let best = progress.best().unwrap();
         assert!(progress.step < 20 && progress.step == best.step + 3, "{:?}", progress.evaluations);
-        assert_eq!(watch.evaluations.iter().filter(|(_, best)| *best).next_back().unwrap().0, best);
+        assert_eq!(watch.evaluations.iter().rfind(|(_, best)| *best).unwrap().0, best);
         let kept = held_out_loss(&model, &data.held_out, || false).unwrap().unwrap() as f32;
         assert_eq!(kept, best.loss);
         drop(run);

@@ -1,7 +1,5 @@
 //! The files of an archive, whether it is a zip, a folder or a list in memory.
 
-use std::io::Read;
-
 use super::ReadError;
 
 /// Most bytes that one file of an archive may unpack to. The limit is counted
@@ -24,13 +22,19 @@ pub trait FileTree {
 }
 
 /// Reads to the end, refusing more than `limit` bytes. `Err(None)` is too much.
-pub(crate) fn read_at_most(reader: impl Read, limit: u64) -> Result<Vec<u8>, Option<std::io::Error>> {
+#[cfg(feature = "native")]
+pub(crate) fn read_at_most(
+    reader: impl std::io::Read,
+    limit: u64,
+) -> Result<Vec<u8>, Option<std::io::Error>> {
+    use std::io::Read;
     let mut bytes = Vec::new();
     reader.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(Some)?;
     if bytes.len() as u64 > limit { Err(None) } else { Ok(bytes) }
 }
 
 /// Path parts in the form this trait promises: Windows zips hold backslashes.
+#[cfg(feature = "native")]
 pub(crate) fn normalise(name: &str) -> String {
     let name = name.replace('\\', "/");
     name.strip_prefix("./").unwrap_or(&name).to_owned()

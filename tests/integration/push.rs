@@ -37,7 +37,10 @@ fn a_bot_arrives_whole_and_nothing_else_does() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout).trim(), format!("{}/keeper/lamp/commit/0123456789", server.endpoint()));
     let said = text(&output.stderr);
-    assert!(said.contains("model.safetensors") && said.contains("bot.json") && !said.contains(TOKEN), "{said}");
+    assert!(
+        said.contains("model.safetensors") && said.contains("bot.json") && !said.contains(TOKEN),
+        "{said}"
+    );
     let store = server.store.lock().unwrap();
     let arrived = &store.repos["keeper/lamp"];
     for entry in fs::read_dir(demo()).unwrap() {

@@ -5,7 +5,7 @@ use candle_transformers::generation::{LogitsProcessor, Sampling};
 
 use crate::{
     tokenizer::{Tokenizer, clean_up_spaces},
-    train::{TrainError, model::Model},
+    train::model::Model,
 };
 
 /// Tokens of prompt and draft together.
@@ -34,7 +34,7 @@ pub fn drafts(
         if ended.iter().all(|&ended| ended) {
             break;
         }
-        let logits = model.logits(&drafts.concat(), length).map_err(TrainError::from)?;
+        let logits = model.logits(&drafts.concat(), length)?;
         for (i, (draft, sampler)) in drafts.iter_mut().zip(&mut samplers).enumerate() {
             let next = sampler.sample(&logits.get((i + 1) * length - 1)?)?;
             ended[i] |= next == tokenizer.eos_id();
