@@ -74,9 +74,9 @@ fn the_text_and_the_settings_are_the_documents() {
     let text = training_text(std::slice::from_ref(&account), 4, Order::ByAccount, 9);
     let body = text.strip_prefix(SEPARATOR).unwrap().strip_suffix(SEPARATOR).unwrap();
     let posts: Vec<&str> = body.split(SEPARATOR).collect();
-    assert_eq!(posts.len(), 4 * 204);
+    assert_eq!(posts.len(), 4 * 203);
     let all: Vec<&str> = account.kept.iter().map(String::as_str).collect();
-    let epochs: Vec<&[&str]> = posts.chunks(204).collect();
+    let epochs: Vec<&[&str]> = posts.chunks(203).collect();
     for (i, epoch) in epochs.iter().enumerate() {
         assert_eq!(tally(epoch), tally(&all), "epoch {i}");
         assert!(

@@ -116,7 +116,8 @@ describe("the page", () => {
     const { bot, page } = visit;
     await bot.seesStatus(/ready/);
     const weights = [];
-    visit.context.on("request", (request) => request.url().endsWith(".gguf") && weights.push(request.url()));
+    const isWeights = (url) => new URL(url).pathname.endsWith(".gguf");
+    visit.context.on("request", (request) => isWeights(request.url()) && weights.push(request.url()));
     await page.reload();
     await bot.seesStatus(/ready/);
     assert.deepEqual(weights, [], "the weights came from this device");
