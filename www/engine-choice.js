@@ -70,12 +70,13 @@ export async function modelBytes(model, file) {
 
 /**
  * The build and its memory. `simd`: relaxed, plain or null; `memory`: shared,
- * single or null; `bytes`: a function that gives the model's size. Shared
- * memory is for threads: a page that may have none does without.
+ * single or null; `threads`: how many there may be; `bytes`: a function that
+ * gives the model's size. Shared memory is for threads: one alone does without,
+ * and is quicker so.
  */
-export async function chooseBuild({ simd, memory, isolated, bytes }) {
+export async function chooseBuild({ simd, memory, threads, bytes }) {
   const kernels = simd ?? (hasRelaxedSimd() ? "relaxed" : "plain");
-  const wants = memory ?? (isolated ? "shared" : "single");
+  const wants = memory ?? (threads > 1 ? "shared" : "single");
   const shared = wants === "shared" ? sharedMemory(memoryBytes(await bytes())) : null;
   return { name: `${kernels}-${shared ? "shared" : "single"}`, memory: shared };
 }

@@ -54,10 +54,12 @@ function recruit(job) {
 
 try {
   const isolated = self.crossOriginIsolated === true;
+  const wished = wish.has("threads") ? Number(wish.get("threads")) : null;
+  const most = threadCount(wished, isolated, navigator.hardwareConcurrency);
   const build = await chooseBuild({
     simd: wish.get("simd"),
     memory: wish.get("memory"),
-    isolated,
+    threads: most,
     bytes: () => modelBytes(wish.get("model"), wish.get("file")),
   });
   const glue = new URL(`./engine/${build.name}.js`, import.meta.url).href;
@@ -66,8 +68,7 @@ try {
     compile(new URL(`./engine/${build.name}_bg.wasm`, import.meta.url)),
   ]);
   await engine.default({ module_or_path: module, memory: build.memory ?? undefined });
-  const wished = wish.has("threads") ? Number(wish.get("threads")) : null;
-  const threads = build.memory ? threadCount(wished, isolated, navigator.hardwareConcurrency) : 1;
+  const threads = build.memory ? most : 1;
   // The engine opens its pool first; threads join it as they come.
   let assembled;
   engine.start(build.name, threads, new Promise((settled) => (assembled = settled)));

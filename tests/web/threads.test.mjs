@@ -95,10 +95,12 @@ function builds(requests) {
 const CASES = [
   // isolated, what the address asks, the build, the threads that are said
   [true, { threads: 2 }, "relaxed-shared", "2 threads"],
-  [true, { threads: 1 }, "relaxed-shared", "1 thread"],
+  [true, { threads: 1 }, "relaxed-single", "1 thread"],
+  [true, { threads: 1, memory: "shared" }, "relaxed-shared", "1 thread"],
   [true, { threads: 3 }, "relaxed-shared", "3 threads"],
   [true, { threads: 2, simd: "plain" }, "plain-shared", "2 threads"],
-  [true, { threads: 1, simd: "plain" }, "plain-shared", "1 thread"],
+  [true, { threads: 1, simd: "plain" }, "plain-single", "1 thread"],
+  [true, { threads: 1, simd: "plain", memory: "shared" }, "plain-shared", "1 thread"],
   [true, { threads: 2, backend: "scalar" }, "relaxed-shared", "2 threads"],
   [true, { threads: 2, memory: "single" }, "relaxed-single", "1 thread"],
   [false, { threads: 2 }, "relaxed-single", "1 thread"],
