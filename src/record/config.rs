@@ -22,7 +22,7 @@ pub const RUN_FORMAT: u32 = 1;
 /// The whole of `config.json`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunConfig {
-    /// [`RUN_FORMAT`]; its presence tells a run's folder from a bot's.
+    /// `RUN_FORMAT`; its presence tells a run's folder from a bot's.
     #[serde(rename = "run_format_version")]
     pub format_version: u32,
     /// Tells this run from every other: lower-case letters and digits. Made by

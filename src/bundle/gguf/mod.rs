@@ -1,7 +1,7 @@
 //! GGUF files of architecture `gpt2`: weights and tokenizer in one file, as
 //! llama.cpp's converter writes them and its family of programs loads them.
 //!
-//! [`walk`] bounds a header from an unknown source before anything of it is
+//! `walk` bounds a header from an unknown source before anything of it is
 //! believed; [`Header`] reads it; [`write()`] makes such a file.
 //!
 //! Layout: magic, version, counts, metadata (key, type, value), tensor

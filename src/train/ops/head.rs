@@ -26,7 +26,7 @@ pub struct HeadGradients<'a> {
     pub weight: f32,
 }
 
-/// Mean over the labelled rows of -log softmax(x wte^T)[label], for x (R, C)
+/// Mean over the labelled rows of `-log softmax(x wte^T)[label]`, for x (R, C)
 /// and wte (V, C), in nats. A label of `None` leaves its row out; every label
 /// must be below V. `logits` is room for [`logits_len`] numbers.
 pub fn head_loss(

@@ -4,7 +4,7 @@
 //! Everything is f32, row-major, without gaps. Rows are worked on in parallel
 //! in chunks of a fixed size, and sums over rows are folded in chunk order, so
 //! that a result does not depend on the number of threads. Loops run inside
-//! [`wide`]: compiled once for each vector width, chosen as the program runs.
+//! `wide`: compiled once for each vector width, chosen as the program runs.
 
 pub mod attention;
 pub mod embedding;

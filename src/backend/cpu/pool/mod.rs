@@ -3,8 +3,8 @@
 //!
 //! Which thread runs which task is left to chance, so a task writes to a place
 //! of its own and sums in its own order: results never depend on the number of
-//! threads. The region itself is in [`crew`]; how a thread comes to be is in
-//! twins, [`native`] and [`web`], chosen here and nowhere else.
+//! threads. The region itself is in `crew`; how a thread comes to be is in
+//! twins, `native` and [`web`], chosen here and nowhere else.
 
 mod crew;
 #[cfg(not(target_family = "wasm"))]
