@@ -61,7 +61,7 @@ mod relaxed {
     use std::sync::atomic::{AtomicU8, Ordering};
 
     use super::*;
-    use crate::backend::cpu::vector::{planes, wasm};
+    use crate::backend::cpu::vector::{arguments::Panel, planes, wasm};
 
     /// Bytes of a packed block: the values, then what 8-bit weights are
     /// multiplied with.
@@ -154,7 +154,7 @@ mod relaxed {
     }
 
     /// Runs a panel of 8-bit weights in the form that runs here.
-    pub fn panel8(panel: wasm::Panel) {
+    pub fn panel8(panel: Panel) {
         match Reading::get() {
             Reading::Unsigned => wasm::panel8::<Offset>(panel),
             Reading::Signed => wasm::panel8::<Signed>(panel),
@@ -163,7 +163,7 @@ mod relaxed {
     }
 
     /// The same for 4-bit weights.
-    pub fn panel4(panel: wasm::Panel) {
+    pub fn panel4(panel: Panel) {
         wasm::panel4::<Nibbles>(panel);
     }
 
@@ -281,7 +281,7 @@ mod relaxed {
 #[cfg(not(target_feature = "relaxed-simd"))]
 mod plain {
     use super::*;
-    use crate::backend::cpu::vector::wasm;
+    use crate::backend::cpu::vector::{arguments::Panel, wasm};
 
     pub const TILE: usize = 4;
 
@@ -299,12 +299,12 @@ mod plain {
     }
 
     /// Runs a panel of 8-bit weights.
-    pub fn panel8(panel: wasm::Panel) {
+    pub fn panel8(panel: Panel) {
         wasm::panel8::<Pairs>(panel);
     }
 
     /// Runs a panel of 4-bit weights.
-    pub fn panel4(panel: wasm::Panel) {
+    pub fn panel4(panel: Panel) {
         wasm::panel4::<Pairs>(panel);
     }
 

@@ -22,6 +22,13 @@ macro_rules! by_rows {
         }
     };
 }
+#[cfg(any(
+    all(target_arch = "wasm32", target_feature = "simd128"),
+    target_arch = "x86_64",
+    target_arch = "aarch64"
+))]
+mod arguments;
+
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
 

@@ -4,7 +4,7 @@
 
 use core::arch::{aarch64::*, asm};
 
-use super::portable;
+use super::{arguments::Panel, portable};
 use crate::backend::cpu::{
     matrix::PANEL,
     panels::Format,
@@ -31,23 +31,12 @@ fn has_dotprod() -> bool {
 
 /// See [`crate::backend::cpu::scalar::panel`]; at most [`TILE`] rows.
 pub fn panel(format: Format, quants: &[u8], scales: &[f32], x: &Tile, sums: &mut [[f32; PANEL]]) {
-    let blocks = quants.len() / format.block_bytes();
-    assert!(scales.len() >= blocks * PANEL && x.blocks() >= blocks && sums.len() == x.rows);
+    let panel = Panel::new(format, quants, scales, x, sums);
     if !has_dotprod() {
-        return portable::panel(format, quants, scales, x, sums);
+        return portable::panel(format, quants, scales, x, panel.sums);
     }
-    let panel = Panel { format, quants, scales, x, sums };
     // SAFETY: the processor has `sdot`.
     unsafe { panel_dotprod(panel) }
-}
-
-/// The arguments of [`panel`]; every block is in quants, scales and tile.
-struct Panel<'a> {
-    format: Format,
-    quants: &'a [u8],
-    scales: &'a [f32],
-    x: &'a Tile<'a>,
-    sums: &'a mut [[f32; PANEL]],
 }
 
 /// `by_rows!` names a form; there is one.

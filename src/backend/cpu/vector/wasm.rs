@@ -4,28 +4,21 @@
 
 use core::arch::wasm32::*;
 
-use super::dot::{self, Product, Product4};
 pub use super::dot::{PACKED, TILE, name as instructions, pack};
+use super::{
+    arguments::Panel,
+    dot::{self, Product, Product4},
+};
 use crate::backend::cpu::{
     matrix::PANEL,
     panels::Format,
     quant::{BLOCK, Tile},
 };
 
-/// The arguments of [`panel`].
-pub struct Panel<'a> {
-    quants: &'a [u8],
-    scales: &'a [f32],
-    x: &'a Tile<'a>,
-    sums: &'a mut [[f32; PANEL]],
-}
-
 /// See [`crate::backend::cpu::scalar::panel`]; at most [`TILE`] rows.
 pub fn panel(format: Format, quants: &[u8], scales: &[f32], x: &Tile, sums: &mut [[f32; PANEL]]) {
-    let blocks = quants.len() / format.block_bytes();
-    assert!(scales.len() >= blocks * PANEL && x.blocks() >= blocks && sums.len() == x.rows);
-    let panel = Panel { quants, scales, x, sums };
-    match format {
+    let panel = Panel::new(format, quants, scales, x, sums);
+    match panel.format {
         Format::Q8 => dot::panel8(panel),
         Format::Q4 => dot::panel4(panel),
     }
@@ -45,12 +38,12 @@ pub fn panel4<P: Product4>(panel: Panel) {
 /// so that more rows' sums stay in registers.
 #[inline(always)]
 fn tile8<P: Product, const R: usize>(panel: Panel) {
-    let Panel { quants, scales, x, sums } = panel;
+    let Panel { quants, scales, x, sums, .. } = panel;
     let mut totals = [[f32x4_splat(0.0); 2]; R];
     for b in 0..quants.len() / Format::Q8.block_bytes() {
         for half in 0..2 {
             let (mut shared, mut dots) = (P::START.0, [P::START.1; R]);
-            // SAFETY: `panel` made sure of the block in quants, scales and tile.
+            // SAFETY: the block is in quants, scales and tile.
             unsafe {
                 let block = quants.as_ptr().add(b * Format::Q8.block_bytes() + half * 16);
                 let packed = x.packed.as_ptr().add(b * R * PACKED);
@@ -75,12 +68,12 @@ fn tile8<P: Product, const R: usize>(panel: Panel) {
 /// The same for 4-bit weights.
 #[inline(always)]
 fn tile4<P: Product4, const R: usize>(panel: Panel) {
-    let Panel { quants, scales, x, sums } = panel;
+    let Panel { quants, scales, x, sums, .. } = panel;
     let mut totals = [[f32x4_splat(0.0); 2]; R];
     for b in 0..quants.len() / Format::Q4.block_bytes() {
         for half in 0..2 {
             let mut dots = [P::START; R];
-            // SAFETY: `panel` made sure of the block in quants, scales and tile.
+            // SAFETY: the block is in quants, scales and tile.
             unsafe {
                 let block = quants.as_ptr().add(b * Format::Q4.block_bytes() + half * 16);
                 let packed = x.packed.as_ptr().add(b * R * PACKED);

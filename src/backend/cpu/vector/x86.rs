@@ -8,7 +8,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{planes, portable};
+use super::{arguments::Panel, planes, portable};
 use crate::backend::cpu::{
     matrix::PANEL,
     panels::Format,
@@ -60,30 +60,6 @@ pub fn panel(format: Format, quants: &[u8], scales: &[f32], x: &Tile, sums: &mut
         unsafe { panel_avx2(panel) }
     } else {
         portable::panel(format, quants, scales, x, panel.sums);
-    }
-}
-
-/// The arguments of [`panel`].
-struct Panel<'a> {
-    format: Format,
-    quants: &'a [u8],
-    scales: &'a [f32],
-    x: &'a Tile<'a>,
-    sums: &'a mut [[f32; PANEL]],
-}
-
-impl<'a> Panel<'a> {
-    /// Makes sure that every block is in quants, scales and tile.
-    fn new(
-        format: Format,
-        quants: &'a [u8],
-        scales: &'a [f32],
-        x: &'a Tile<'a>,
-        sums: &'a mut [[f32; PANEL]],
-    ) -> Self {
-        let blocks = quants.len() / format.block_bytes();
-        assert!(scales.len() >= blocks * PANEL && x.blocks() >= blocks && sums.len() == x.rows);
-        Self { format, quants, scales, x, sums }
     }
 }
 
@@ -225,7 +201,7 @@ impl Multiply for Avx2 {
 #[inline(always)]
 fn tile<M: Multiply, const R: usize>(panel: Panel) {
     let Panel { format, quants, scales, x, sums } = panel;
-    // SAFETY: `Panel::new` made sure of every block, and the caller has the
+    // SAFETY: `Panel` has every block, and the caller has the
     // instructions.
     unsafe {
         let mut totals = [_mm256_setzero_ps(); R];
