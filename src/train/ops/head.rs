@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Tokens whose logits exist at once.
-pub const CHUNK_TOKENS: usize = 256;
+pub const CHUNK_TOKENS: usize = 512;
 
 /// Where the head's gradients go, and by what they are multiplied.
 pub struct HeadGradients<'a> {
