@@ -28,11 +28,14 @@ build: setup-native setup-wasm ## The command (target/release) and the page (dis
 	cargo build --release --locked --bin huggingtweets
 	tools/wasm.sh ship
 
+# The page's plain types are tested natively, too, and so are the GPU's kernels.
 test-rust: setup-native ## Unit and integration tests of the library and the command
-	tools/cargo-test.sh --locked --features gpu
+	tools/cargo-test.sh --locked --features web
 
+# With a test beside it, so that dependencies are those that test-rust compiled:
+# what tests ask of them besides would make others.
 build-test: setup-native setup-wasm
-	cargo build --locked --bin huggingtweets
+	cargo build --locked --features web --bin huggingtweets --test integration
 	tools/wasm.sh test
 
 test-web: build-test setup-browser full-bundle ## Browser tests against the real server, page and engine
@@ -51,7 +54,7 @@ full-bundle: build-test ## A random GPT-2 of 124M parameters, for the browser te
 lint: setup-native ## Formatting and clippy
 	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --check; else echo "skipped: rustfmt is not installed"; fi
 	@if cargo clippy --version >/dev/null 2>&1; then \
-	cargo clippy --locked --all-targets --features gpu -- -D warnings; else echo "skipped: clippy is not installed"; fi
+	cargo clippy --locked --all-targets --features web -- -D warnings; else echo "skipped: clippy is not installed"; fi
 
 fmt: ## Format the Rust code
 	cargo fmt

@@ -11,14 +11,10 @@ cd "$(dirname "$0")/.."
 source tools/bench-common.sh
 bench_prepare "$1"
 
-venv=$(dirname "$BENCH_PACKAGES")/venv-onnx
+# make bench-train compares with the same Python.
+python=$(tools/python-peers.sh)
 export BENCH_ONNX=$BENCH_PACKAGES/onnx
 if [ ! -e "$BENCH_ONNX/onnx/model_int8.onnx" ]; then
-  if ! "$venv/bin/python" -c 'import optimum.onnxruntime' 2>/dev/null; then
-    echo "bench: installing torch and optimum (once, some GB)" >&2
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet 'optimum-onnx[onnxruntime]==0.1.0' 'torch>=2.9'
-  fi
-  HF_HUB_OFFLINE=1 "$venv/bin/python" tests/web/bench/export_onnx.py "$BENCH_BUNDLE" "$BENCH_ONNX"
+  HF_HUB_OFFLINE=1 "$python" tests/web/bench/export_onnx.py "$BENCH_BUNDLE" "$BENCH_ONNX"
 fi
 [ "${2:-}" = prepare ] || node tests/web/bench/peers.mjs

@@ -2,6 +2,7 @@
 # Builds the page and the engine's four builds into a folder of static files.
 #   tools/wasm.sh ship    dist: fat LTO, what travels
 #   tools/wasm.sh test    dist-test: the same files, without the slow link
+#   tools/wasm.sh test relaxed-shared ...   while working: these engines alone
 #
 # The engine is built with relaxed SIMD and without, each over memory that
 # threads can share and over memory of its own; www/engine-choice.js picks one
@@ -14,8 +15,9 @@ source tools/wasm-toolchain.sh
 case ${1:-ship} in
   ship) profile=wasm-ship dist=dist ;;
   test) profile=wasm-test dist=dist-test ;;
-  *) echo "usage: tools/wasm.sh [ship|test]" >&2; exit 2 ;;
+  *) echo "usage: tools/wasm.sh [ship|test] [ENGINE...]" >&2; exit 2 ;;
 esac
+chosen=("${@:2}")
 
 sources=(src www Cargo.toml Cargo.lock Trunk.toml tools/wasm.sh tools/wasm-toolchain.sh tools/rustc-relaxed.sh)
 [ -d model-card/demo ] && sources+=(model-card/demo)
@@ -61,6 +63,7 @@ done
 engines=$CARGO_TARGET_DIR/engines-$profile
 engine() {
   local name=$1 feature=$2
+  if [ ${#chosen[@]} != 0 ] && [[ " ${chosen[*]} " != *" $name "* ]]; then return; fi
   cargo build --locked --profile "$profile" --target wasm32-unknown-unknown \
     --no-default-features --features "$feature" --bin worker
   wasm-bindgen --target web --no-typescript --out-dir "$engines" --out-name "$name" \
@@ -86,4 +89,5 @@ rm -rf "$dist/bot"
 if [ -e model-card/demo/bot.json ]; then
   cp -r model-card/demo "$dist/bot"
 fi
-touch -r "$started" "$stamp"
+# Where some engines were left as they were, the next whole build makes all.
+if [ ${#chosen[@]} = 0 ]; then touch -r "$started" "$stamp"; else rm -f "$stamp"; fi

@@ -8,6 +8,7 @@ pub mod digest;
 pub mod gguf;
 pub mod manifest;
 pub mod precision;
+mod q4_0;
 pub mod quantize;
 pub mod weights;
 

@@ -3,6 +3,9 @@
 use super::{math, panels, pool::Pool, shared::Shared};
 use crate::backend::{Batch, CacheShape, Place, Sequence};
 
+/// Outputs of a head that are summed together.
+const LANES: usize = 16;
+
 /// Keys and values of every layer for one prompt and its drafts; allocated
 /// once, (L, slots, C) each.
 #[derive(Debug)]
@@ -89,18 +92,27 @@ impl Cache {
             }
         }
         let sum = math::softmax_unnormalised(scores);
-        out.fill(0.0);
-        let mut scores = scores.iter();
-        for slots in &visible {
-            let values = self.values[layer][slots.start * c..slots.end * c].chunks_exact(c);
-            for (value, score) in values.zip(&mut scores) {
-                for (out, value) in out.iter_mut().zip(&value[column..column + width]) {
-                    *out += score * value;
+        let values = &self.values[layer];
+        let (whole, rest) = out.as_chunks_mut::<LANES>();
+        for (i, out) in whole.iter_mut().enumerate() {
+            // A sum stays in registers over all slots.
+            let mut sums = [0.0f32; LANES];
+            let mut scores = scores.iter();
+            for slots in &visible {
+                let columns = slots.clone().map(|slot| slot * c + column + i * LANES);
+                for (value, score) in columns.filter_map(|at| values[at..].first_chunk::<LANES>()).zip(&mut scores) {
+                    for (sum, value) in sums.iter_mut().zip(value) {
+                        *sum += score * value;
+                    }
                 }
             }
+            *out = sums.map(|x| x / sum);
         }
-        for out in out {
-            *out /= sum;
+        let column = column + whole.len() * LANES;
+        for (i, out) in rest.iter_mut().enumerate() {
+            let slots = visible.iter().cloned().flatten();
+            let products = slots.zip(&*scores).map(|(slot, score)| score * values[slot * c + column + i]);
+            *out = products.fold(0.0, |sum, x| sum + x) / sum;
         }
     }
 

@@ -1,6 +1,9 @@
 //! The matrix product, over slices and strides, from the `gemm` crate.
 
+use std::ops::Range;
+
 use gemm::Parallelism;
+use rayon::prelude::*;
 
 /// A matrix inside a slice.
 #[derive(Clone, Copy)]
@@ -41,30 +44,70 @@ pub enum Cores {
     One,
 }
 
+/// Columns of a task, where a product is cut by columns.
+const TASK_COLUMNS: usize = 96;
+
 /// out (a.rows, b.cols; rows `stride` apart) = a b, or += where `add`.
 pub fn product(a: View, b: View, out: &mut [f32], stride: usize, add: bool, cores: Cores) {
     assert_eq!(a.cols, b.rows);
-    let (m, n) = (a.rows, b.cols);
+    let (m, n, k) = (a.rows, b.cols, a.cols);
     if m == 0 || n == 0 {
         return;
     }
     assert!(a.fits() && b.fits() && (m - 1) * stride + n <= out.len());
-    let parallelism = if cores == Cores::All { Parallelism::Rayon(0) } else { Parallelism::None };
-    // SAFETY: the asserts above keep every index the strides can reach inside
-    // its slice; `out` is borrowed exclusively.
+    let out = Out { start: out.as_mut_ptr(), stride, add };
+    match cores {
+        // SAFETY: the asserts above keep every index the strides can reach
+        // inside its slice; `out` is borrowed exclusively.
+        Cores::One => unsafe { columns(a, b, out, 0..n, Parallelism::None) },
+        // The crate's threads meet after every few hundred of the sum's terms;
+        // where those are many for the rows there are, they mostly wait
+        // (benches/README.md). Tasks by columns never meet.
+        Cores::All if k >= 2 * m => {
+            (0..n.div_ceil(TASK_COLUMNS)).into_par_iter().for_each(|task| {
+                let first = task * TASK_COLUMNS;
+                // SAFETY: as above, and no column is in two tasks.
+                unsafe { columns(a, b, out, first..n.min(first + TASK_COLUMNS), Parallelism::None) }
+            });
+        }
+        // SAFETY: as above.
+        Cores::All => unsafe { columns(a, b, out, 0..n, Parallelism::Rayon(0)) },
+    }
+}
+
+/// Where a product goes.
+#[derive(Clone, Copy)]
+struct Out {
+    start: *mut f32,
+    stride: usize,
+    add: bool,
+}
+
+// SAFETY: a pointer that tasks use for columns of their own.
+unsafe impl Send for Out {}
+// SAFETY: as above.
+unsafe impl Sync for Out {}
+
+/// The product's columns `range`.
+///
+/// # Safety
+/// The views fit their slices, `a.cols == b.rows`, and the columns of `out`
+/// are valid for (a.rows, range) and nobody else's while this runs.
+unsafe fn columns(a: View, b: View, out: Out, range: Range<usize>, parallelism: Parallelism) {
+    // SAFETY: the caller's; b's columns of the range are inside its slice.
     unsafe {
         gemm::gemm(
-            m,
-            n,
+            a.rows,
+            range.len(),
             a.cols,
-            out.as_mut_ptr(),
+            out.start.add(range.start),
             1,
-            stride as isize,
-            add,
+            out.stride as isize,
+            out.add,
             a.values.as_ptr(),
             a.strides.1 as isize,
             a.strides.0 as isize,
-            b.values.as_ptr(),
+            b.values.as_ptr().add(range.start * b.strides.1),
             b.strides.1 as isize,
             b.strides.0 as isize,
             1.0,
@@ -74,5 +117,44 @@ pub fn product(a: View, b: View, out: &mut [f32], stride: usize, add: bool, core
             false,
             parallelism,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::check, *};
+
+    /// Shapes on both sides of every choice, odd ones among them, each operand
+    /// as it lies and transposed.
+    #[test]
+    fn products_follow_the_definition() {
+        for (m, n, k) in [(1, 1, 1), (3, 5, 7), (4, 2 * TASK_COLUMNS + 1, 9), (4, 100, 8), (33, 97, 70)] {
+            let (a, b) = (check::values(m * k, 0.1), check::values(k * n, 0.2));
+            let transposed = |x: &[f32], rows: usize, cols: usize| -> Vec<f32> {
+                (0..rows * cols).map(|i| x[i % rows * cols + i / rows]).collect()
+            };
+            let (a_t, b_t) = (transposed(&a, m, k), transposed(&b, k, n));
+            for (a_view, b_view) in [
+                (View::new(&a, m, k), View::new(&b, k, n)),
+                (View::new(&a_t, k, m).t(), View::new(&b_t, n, k).t()),
+            ] {
+                for (cores, add) in [(Cores::All, false), (Cores::One, true)] {
+                    let stride = n + 3;
+                    let mut out = vec![0.5; m * stride];
+                    product(a_view, b_view, &mut out, stride, add, cores);
+                    for (i, out) in out.iter().enumerate() {
+                        let (row, column) = (i / stride, i % stride);
+                        let sum: f64 = (0..k)
+                            .map(|j| f64::from(a[row * k + j]) * f64::from(*b.get(j * n + column).unwrap_or(&0.0)))
+                            .sum();
+                        let expected = match column < n {
+                            true => sum + if add { 0.5 } else { 0.0 },
+                            false => 0.5,
+                        };
+                        assert!((f64::from(*out) - expected).abs() < 1e-5, "{m} {n} {k}: {row} {column}");
+                    }
+                }
+            }
+        }
     }
 }

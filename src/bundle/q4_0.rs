@@ -1,0 +1,104 @@
+//! Q4_0 blocks whose scale is searched for.
+//!
+//! The format leaves the scale open. The usual one maps the value of largest
+//! magnitude to -8; under others all together may be closer. Each block tries a handful, fits the best by least
+//! squares, and keeps what has the smallest squared error (`huggingtweets eval`
+//! and benches/README.md have what it buys). Any reader of the format reads the
+//! result.
+
+use half::f16;
+
+use super::quantize::BLOCK_LEN;
+
+/// What the block's value of largest magnitude is divided by, one scale each.
+/// -8 is the usual one; positive ones put it on the short side of the codes.
+const DIVISORS: [f32; 16] = [
+    -8.0, -7.75, -7.5, -7.25, -7.0, -6.75, -6.5, -8.25, -8.5, 7.0, 7.25, 6.75, 6.5, 7.5, 6.25, -6.25,
+];
+
+/// Stores whole blocks of 32 values: an f16 scale, then 16 bytes of nibbles.
+/// What is left over is dropped; the caller checks the length.
+pub fn quantize(values: &[f32]) -> Vec<u8> {
+    let (blocks, _) = values.as_chunks::<BLOCK_LEN>();
+    let mut bytes = Vec::with_capacity(blocks.len() * (2 + BLOCK_LEN / 2));
+    for block in blocks {
+        let scale = scale(block);
+        let codes = codes(block, scale.to_f32());
+        bytes.extend(scale.to_le_bytes());
+        bytes.extend((0..BLOCK_LEN / 2).map(|i| codes[i] | codes[i + BLOCK_LEN / 2] << 4));
+    }
+    bytes
+}
+
+/// The scale under which the block's squared error is smallest, of those tried.
+fn scale(block: &[f32; BLOCK_LEN]) -> f16 {
+    let largest = block.iter().copied().fold(0.0f32, |m, x| if x.abs() > m.abs() { x } else { m });
+    let mut best = (f32::INFINITY, f16::ZERO);
+    for divisor in DIVISORS {
+        let tried = f16::from_f32(largest / divisor);
+        for candidate in [tried, fitted(block, tried.to_f32())] {
+            let error = squared_error(block, candidate.to_f32());
+            if error < best.0 {
+                best = (error, candidate);
+            }
+        }
+    }
+    best.1
+}
+
+/// The scale that fits the codes of another one best, by least squares.
+fn fitted(block: &[f32; BLOCK_LEN], scale: f32) -> f16 {
+    let (mut xq, mut qq) = (0.0f32, 0.0f32);
+    for (x, code) in block.iter().zip(codes(block, scale)) {
+        let q = f32::from(code) - 8.0;
+        xq += x * q;
+        qq += q * q;
+    }
+    f16::from_f32(if qq > 0.0 { xq / qq } else { 0.0 })
+}
+
+fn squared_error(block: &[f32; BLOCK_LEN], scale: f32) -> f32 {
+    let errors = block.iter().zip(codes(block, scale)).map(|(x, code)| x - (f32::from(code) - 8.0) * scale);
+    errors.map(|e| e * e).sum()
+}
+
+/// The nearest codes, 0..=15.
+fn codes(block: &[f32; BLOCK_LEN], scale: f32) -> [u8; BLOCK_LEN] {
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    // Rust's casts saturate; ties go up, as the usual quantiser's.
+    block.map(|x| ((x * inverse + 8.5) as u8).min(15))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::quantize::{Dtype, dequantize_rows};
+    use proptest::prelude::*;
+
+    fn error(values: &[f32], read: &[f32]) -> f64 {
+        values.iter().zip(read).map(|(x, y)| f64::from(x - y).powi(2)).sum()
+    }
+
+    #[test]
+    fn values_that_the_codes_hold_are_kept() {
+        for scale in [1.0f32, -0.25] {
+            let values: Vec<f32> = (0..32).map(|i| (i % 16 - 8) as f32 * scale).collect();
+            assert_eq!(dequantize_rows(&quantize(&values), Dtype::Q4_0).unwrap(), values);
+        }
+        assert_eq!(dequantize_rows(&quantize(&[0.0; 32]), Dtype::Q4_0).unwrap(), [0.0; 32]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_block_is_further_than_under_the_usual_scale(
+            values in proptest::collection::vec(-1.0f32..1.0, 32),
+        ) {
+            let block: [f32; BLOCK_LEN] = values[..].try_into().unwrap();
+            let largest = values.iter().copied().fold(0.0f32, |m, x| if x.abs() > m.abs() { x } else { m });
+            let usual = f16::from_f32(largest / -8.0).to_f32();
+            let plain: Vec<f32> = codes(&block, usual).map(|c| (f32::from(c) - 8.0) * usual).into();
+            let ours = dequantize_rows(&quantize(&values), Dtype::Q4_0).unwrap();
+            prop_assert!(error(&values, &ours) <= error(&values, &plain) * (1.0 + 1e-5));
+        }
+    }
+}
