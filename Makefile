@@ -28,7 +28,7 @@ build: setup-native setup-wasm ## The command (target/release) and the page (dis
 	cargo build --release --locked --bin huggingtweets
 	tools/wasm.sh ship
 
-# The page's plain types are tested natively, too.
+# The page's plain types are tested natively, too, and so are the GPU's kernels.
 test-rust: setup-native ## Unit and integration tests of the library and the command
 	tools/cargo-test.sh --locked --features web
 

@@ -79,6 +79,15 @@ impl Default for Request {
     }
 }
 
+/// What a draft had when its engine was lost.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SoFar {
+    /// Tokens drawn, in order.
+    pub tokens: Vec<u32>,
+    /// It has ended, or was stopped.
+    pub ended: bool,
+}
+
 /// The longest draft by default, prompt included: the original's.
 pub const DEFAULT_MAX_TOKENS: usize = 160;
 
@@ -92,6 +101,8 @@ pub enum GenerateError {
     PromptTooLong { tokens: usize, limit: usize },
     #[error("{found} drafts asked for; 1 to {MAX_DRAFTS} can be made at once")]
     Drafts { found: usize },
+    #[error("a draft cannot go on from token {token}: the vocabulary has {vocab_size}")]
+    SoFar { token: u32, vocab_size: usize },
     #[error(transparent)]
     Params(#[from] ParamsError),
     #[error(transparent)]
@@ -170,6 +181,34 @@ impl Drafts {
         })
     }
 
+    /// Goes on where another engine left off: the same request, and what each
+    /// draft had. The first batch computes prompt and drafts again, in one go;
+    /// the coins go on behind those that were tossed.
+    pub fn resume(
+        tokenizer: &Tokenizer,
+        config: &Config,
+        request: Request,
+        so_far: &[SoFar],
+    ) -> Result<Self, GenerateError> {
+        let mut drafts = Self::new(tokenizer, config, request)?;
+        for (index, (draft, so_far)) in drafts.drafts.iter_mut().zip(so_far).enumerate() {
+            for &token in &so_far.tokens {
+                if token as usize >= config.vocab_size {
+                    return Err(GenerateError::SoFar { token, vocab_size: config.vocab_size });
+                }
+                if draft.end.is_none() {
+                    coin(&mut draft.rng);
+                    draft.take(index, token, drafts.eos, drafts.limit, drafts.shape.prompt, tokenizer);
+                }
+            }
+            if so_far.ended && draft.end.is_none() {
+                draft.finish(index, EndReason::Stopped, drafts.shape.prompt);
+            }
+        }
+        drafts.plan_again();
+        Ok(drafts)
+    }
+
     /// What the network must compute next; `None` when every draft has ended.
     pub fn next_batch(&self) -> Option<&Batch> {
         self.batch.as_ref()
@@ -185,6 +224,16 @@ impl Drafts {
         self.drafts.iter().map(|d| d.tokens.len() - self.shape.prompt).sum()
     }
 
+    /// Tokens that a draft has drawn, but for the one that ends a text.
+    pub fn drawn(&self, draft: usize) -> &[u32] {
+        self.drafts.get(draft).and_then(|d| d.tokens.get(self.shape.prompt..)).unwrap_or(&[])
+    }
+
+    /// Drafts in all, those that have ended too.
+    pub fn count(&self) -> usize {
+        self.drafts.len()
+    }
+
     /// Token ids of a draft, the prompt included.
     pub fn tokens(&self, draft: usize) -> &[u32] {
         self.drafts.get(draft).map_or(&[], |d| &d.tokens)
@@ -194,7 +243,8 @@ impl Drafts {
     /// draft, and plans the next batch.
     pub fn accept(&mut self, outputs: &Outputs, tokenizer: &Tokenizer) -> Result<Vec<Event>, GenerateError> {
         let Some(batch) = self.batch.take() else { return Ok(Vec::new()) };
-        let shared = batch.start.is_some();
+        // The prompt's logits are every draft's.
+        let shared = batch.outputs.len() == 1;
         let (found, expected) = (outputs.rows(), batch.outputs.len());
         if found != expected || outputs.vocab != self.vocab_size {
             let (vocab, vocab_size) = (outputs.vocab, self.vocab_size);
@@ -265,6 +315,37 @@ impl Drafts {
             places,
             start: None,
         });
+    }
+}
+
+impl Drafts {
+    /// The first batch of drafts that have tokens already: the prompt, then
+    /// each draft's own.
+    fn plan_again(&mut self) {
+        self.live.retain(|&index| self.drafts[index].end.is_none());
+        let Some(batch) = self.batch.as_mut().filter(|_| !self.live.is_empty()) else {
+            self.batch = None;
+            return;
+        };
+        let prompt = self.shape.prompt;
+        let begun = |index: usize| self.drafts[index].tokens.len() > prompt;
+        if !self.live.iter().any(|&index| begun(index)) {
+            return;
+        }
+        // Outputs ascend: drafts that wait for the prompt's logits come first.
+        self.live.sort_by_key(|&index| begun(index));
+        batch.outputs.clear();
+        for &index in &self.live {
+            if !begun(index) {
+                batch.outputs.push(prompt - 1);
+                continue;
+            }
+            for (position, &token) in self.drafts[index].tokens.iter().enumerate().skip(prompt) {
+                batch.tokens.push(token);
+                batch.places.push(Place { sequence: Sequence::Draft(index), position });
+            }
+            batch.outputs.push(batch.tokens.len() - 1);
+        }
     }
 }
 
@@ -467,5 +548,58 @@ mod tests {
         assert!(refuse(Request { sampling, ..request("I") }).contains("top_p"));
         let mut drafts = Drafts::new(&tokenizer, &config, request("I")).unwrap();
         assert!(drafts.accept(&outputs(&config, vec![0.0; 3]), &tokenizer).is_err());
+    }
+
+    #[test]
+    fn drafts_that_lost_their_engine_go_on_as_if_they_had_not() {
+        let tokenizer = tokenizer();
+        let config = config(&tokenizer, 64);
+        // Any function of the text so far will do for a network.
+        let network = |seen: &[u32], logits: &mut [f32]| {
+            let sum = seen.iter().fold(7u32, |sum, &token| sum.wrapping_mul(31).wrapping_add(token));
+            for (i, logit) in logits.iter_mut().enumerate() {
+                *logit = (sum.wrapping_mul(2654435761).wrapping_add(i as u32 * 97) >> 20) as f32 / 2048.0;
+            }
+        };
+        let step = |drafts: &mut Drafts| {
+            let Some(batch) = drafts.next_batch() else { return false };
+            let mut logits = vec![0.0; batch.outputs.len() * config.vocab_size];
+            for (&row, logits) in batch.outputs.iter().zip(logits.chunks_exact_mut(config.vocab_size)) {
+                let seen: Vec<u32> = match batch.places[row].sequence {
+                    Sequence::Prompt => batch.tokens.clone(),
+                    Sequence::Draft(d) => drafts.tokens(d).to_vec(),
+                };
+                network(&seen, logits);
+            }
+            drafts.accept(&outputs(&config, logits), &tokenizer).unwrap();
+            true
+        };
+        let request = Request { drafts: 3, max_tokens: Some(30), seed: 11, ..request("I say") };
+        let mut whole = Drafts::new(&tokenizer, &config, request.clone()).unwrap();
+        while step(&mut whole) {}
+        for lost_after in [0, 1, 2, 7, 20] {
+            let mut drafts = Drafts::new(&tokenizer, &config, request.clone()).unwrap();
+            for _ in 0..lost_after {
+                step(&mut drafts);
+            }
+            let so_far: Vec<_> = (drafts.drafts.iter().enumerate())
+                .map(|(i, d)| SoFar { tokens: drafts.drawn(i).to_vec(), ended: d.end.is_some() })
+                .collect();
+            let mut resumed = Drafts::resume(&tokenizer, &config, request.clone(), &so_far).unwrap();
+            if let Some(batch) = resumed.next_batch().filter(|_| lost_after > 0) {
+                let own: usize = resumed.live.iter().map(|&i| resumed.drawn(i).len()).sum();
+                assert_eq!(batch.rows(), resumed.prompt_tokens() + own);
+                assert_eq!((batch.outputs.len(), batch.start), (resumed.live.len(), Some(resumed.shape)));
+            }
+            while step(&mut resumed) {}
+            for draft in 0..3 {
+                assert_eq!(resumed.tokens(draft), whole.tokens(draft), "lost after {lost_after}");
+            }
+        }
+        let wrong = [SoFar { tokens: vec![u32::MAX], ended: false }];
+        assert!(matches!(
+            Drafts::resume(&tokenizer, &config, request, &wrong),
+            Err(GenerateError::SoFar { token: u32::MAX, .. })
+        ));
     }
 }

@@ -47,6 +47,10 @@ cargo_tool() {
 native() {
   has cargo || fail "cargo is missing: install Rust from https://rustup.rs (1.92 or newer)"
   has cc || apt build-essential || fail "a C compiler is missing: install gcc or clang"
+  # A software Vulkan for the GPU kernels' tests; without it they are left out.
+  if ! compgen -G '/usr/share/vulkan/icd.d/*.json' >/dev/null && ! compgen -G '/etc/vulkan/icd.d/*.json' >/dev/null; then
+    apt mesa-vulkan-drivers || say "no Vulkan here: the GPU kernels' tests will be left out"
+  fi
 }
 
 wasm() {

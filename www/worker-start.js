@@ -52,7 +52,19 @@ function recruit(job) {
   });
 }
 
+/** The engine's WebGPU binding cannot ask for subgroups yet (gfx-rs/wgpu issue 5555), so they are asked for here. */
+function askForSubgroups() {
+  const adapter = self.GPUAdapter?.prototype;
+  if (!adapter) return;
+  const { requestDevice } = adapter;
+  adapter.requestDevice = function (wish = {}) {
+    const requiredFeatures = [...(wish.requiredFeatures ?? []), ...(this.features.has("subgroups") ? ["subgroups"] : [])];
+    return requestDevice.call(this, { ...wish, requiredFeatures });
+  };
+}
+
 try {
+  askForSubgroups();
   const isolated = self.crossOriginIsolated === true;
   const wished = wish.has("threads") ? Number(wish.get("threads")) : null;
   const most = threadCount(wished, isolated, navigator.hardwareConcurrency);

@@ -8,6 +8,9 @@
 pub mod batch;
 pub mod cpu;
 pub mod stream;
+mod top;
+#[cfg(feature = "gpu")]
+pub mod webgpu;
 
 use thiserror::Error;
 
@@ -35,6 +38,9 @@ pub enum BackendError {
     Columns { cols: usize },
     #[error("there is not enough memory for a ({rows}, {cols}) matrix; close other programs or tabs")]
     Memory { rows: usize, cols: usize },
+    /// The device's fault, or the end of it; whatever was on it is lost.
+    #[error("{reason}")]
+    Device { reason: String },
 }
 
 /// What happens to the result of a linear layer before it is stored.
@@ -48,11 +54,16 @@ pub enum Epilogue {
     Add,
 }
 
-/// The operations of GPT-2's forward pass.
+/// The operations of GPT-2's forward pass. They may be carried out at once or
+/// recorded; their results are there after [`Backend::collect`].
 ///
 /// Shapes are checked by the caller ([`crate::gpt2::Model`] is the only one);
 /// an implementation may rely on them.
 pub trait Backend {
+    /// Rows computed together; a longer batch is run in pieces, so that the
+    /// activations' memory stays bounded.
+    const ROWS_AT_ONCE: usize;
+
     /// A weight matrix (N, K), rows are outputs.
     type Matrix;
     /// A matrix whose bytes are still arriving.
@@ -77,6 +88,8 @@ pub trait Backend {
     /// A cache, allocated once for everything a request can need.
     fn cache(&self, layers: usize, channels: usize, shape: CacheShape) -> Self::Cache;
 
+    /// Hears of a batch before the operations of its pieces.
+    fn begin(&mut self, batch: &Batch);
     /// `out[r] = wte[tokens[r]] + wpe[position of r]`, (R, C).
     fn embed(&mut self, wte: &Self::Matrix, wpe: &Self::Matrix, batch: &Batch, out: &mut Self::Rows);
     /// Normalises each row of x (R, C), then gain and bias.
@@ -108,9 +121,11 @@ pub trait Backend {
         cache: &mut Self::Cache,
         out: &mut Self::Rows,
     );
-    /// The listed rows of x, in order.
-    fn select(&mut self, x: &Self::Rows, rows: &[usize], out: &mut Self::Rows);
+    /// The listed rows of x, in order, behind the first `before` rows of out.
+    fn select(&mut self, x: &Self::Rows, rows: &[usize], before: usize, out: &mut Self::Rows);
     /// The logits of every row of x (R, C) with w (V, C), as many as are
-    /// wanted, appended to out.
+    /// wanted, into out: some now, some by [`Backend::collect`].
     fn head(&mut self, w: &Self::Matrix, x: &Self::Rows, wanted: Wanted, out: &mut Outputs);
+    /// Waits for what was recorded, and fills out.
+    fn collect(&mut self, out: &mut Outputs) -> impl Future<Output = Result<(), BackendError>>;
 }

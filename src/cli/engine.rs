@@ -5,7 +5,10 @@ use std::{fs::File, io::Read, path::Path};
 use anyhow::Context;
 
 use crate::{
-    backend::cpu::{Cpu, Level, Pool},
+    backend::{
+        Backend,
+        cpu::{Cpu, Level, Pool},
+    },
     bundle::{Precision, folder::BotFolder},
     gpt2::{Loader, Model},
 };
@@ -16,20 +19,29 @@ const PIECE_BYTES: usize = 1 << 20;
 /// The engine at a precision: from the bundle's GGUF where there is one, else
 /// quantised here from the checkpoint, with the same blocks as a result.
 pub fn open(bot: &BotFolder, precision: Precision, level: Level, pool: Pool) -> anyhow::Result<Model<Cpu>> {
+    open_on(Cpu::new(level, pool), bot, precision)
+}
+
+/// The same, on any backend.
+pub fn open_on<B: Backend>(backend: B, bot: &BotFolder, precision: Precision) -> anyhow::Result<Model<B>> {
     if precision != Precision::F32
         && let Some(path) = bot.precision_path(precision)
     {
-        return open_gguf(&path, level, pool);
+        return gguf_on(backend, &path);
     }
     let weights = bot.weights()?;
-    Ok(crate::gpt2::from_weights(&bot.config, &weights, precision, Cpu::new(level, pool))?)
+    Ok(crate::gpt2::from_weights(&bot.config, &weights, precision, backend)?)
 }
 
 /// The engine from one GGUF file.
 pub fn open_gguf(path: &Path, level: Level, pool: Pool) -> anyhow::Result<Model<Cpu>> {
-    let read = || -> anyhow::Result<Model<Cpu>> {
+    gguf_on(Cpu::new(level, pool), path)
+}
+
+fn gguf_on<B: Backend>(backend: B, path: &Path) -> anyhow::Result<Model<B>> {
+    let read = || -> anyhow::Result<Model<B>> {
         let mut file = File::open(path)?;
-        let mut loader = Loader::new(level, pool, Some(file.metadata()?.len()));
+        let mut loader = Loader::new(backend, Some(file.metadata()?.len()));
         let mut piece = vec![0; PIECE_BYTES];
         loop {
             match file.read(&mut piece)? {

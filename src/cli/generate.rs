@@ -4,11 +4,12 @@ use std::{path::PathBuf, time::Instant};
 
 use serde_json::json;
 
-use super::{UsageError, engine};
+use super::{UsageError, engine, gpu};
 use crate::{
-    backend::cpu::Level,
+    backend::{Backend, cpu::Level},
     bundle::{Precision, folder::BotFolder},
     generate::{Drafts, EndReason, Event, Request},
+    gpt2::Model,
     sample::Params,
 };
 
@@ -53,8 +54,8 @@ pub struct Args {
     /// f32, q8_0 or q4_0
     #[arg(long, default_value = "q8_0")]
     precision: Precision,
-    /// simd or scalar; both give the same drafts
-    #[arg(long, default_value = "simd", value_parser = ["simd", "scalar"])]
+    /// simd or scalar, which give the same drafts, or webgpu: this machine's GPU
+    #[arg(long, default_value = "simd", value_parser = ["simd", "scalar", "webgpu"])]
     backend: String,
     /// Threads; any number gives the same drafts [default: as many as this machine runs at once]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
@@ -84,23 +85,19 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let bot = BotFolder::open(&args.model)?;
     let default_drafts = bot.manifest.as_ref().map(|manifest| manifest.info.drafts());
     request.drafts = args.drafts.or(default_drafts).unwrap_or(request.drafts);
-    let mut done: Vec<Option<(String, EndReason, usize)>> = vec![None; request.drafts];
-    let level = if args.backend == "scalar" { Level::Scalar } else { Level::Simd };
-    let pool = engine::pool(args.threads.map(|n| n as usize));
-    let threads = pool.threads();
-    let mut model = engine::open(&bot, args.precision, level, pool)?;
-
     let mut drafts = Drafts::new(&bot.tokenizer, &bot.config, request)?;
-    let started = Instant::now();
-    while let Some(batch) = drafts.next_batch() {
-        let outputs = model.forward(batch)?;
-        for event in drafts.accept(outputs, &bot.tokenizer)? {
-            if let Event::Done { draft, text, reason, tokens } = event {
-                done[draft] = Some((text, reason, tokens));
-            }
-        }
+    let (done, seconds, threads, adapter);
+    if args.backend == "webgpu" {
+        let (mut model, name) = gpu::open(&bot, args.precision)?;
+        (done, seconds) = write(&mut model, &mut drafts, &bot)?;
+        (threads, adapter) = (1, Some(name));
+    } else {
+        let level = if args.backend == "scalar" { Level::Scalar } else { Level::Simd };
+        let pool = engine::pool(args.threads.map(|n| n as usize));
+        (threads, adapter) = (pool.threads(), None);
+        let mut model = engine::open(&bot, args.precision, level, pool)?;
+        (done, seconds) = write(&mut model, &mut drafts, &bot)?;
     }
-    let seconds = started.elapsed().as_secs_f64();
     let finished = done.into_iter().enumerate().filter_map(|(index, done)| Some((index, done?)));
     if args.json {
         let list: Vec<_> = finished
@@ -113,7 +110,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             "{}",
             json!({
                 "prompt": args.prompt, "seed": args.seed, "precision": args.precision.name(),
-                "backend": args.backend, "threads": threads, "drafts": list, "tokens_per_s": tokens_per_s,
+                "backend": args.backend, "adapter": adapter, "threads": threads, "drafts": list, "tokens_per_s": tokens_per_s,
             })
         );
     } else {
@@ -122,4 +119,28 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A finished draft: its text, why it ended, and the tokens it drew.
+type Done = Option<(String, EndReason, usize)>;
+
+/// Runs the drafts to their ends; also gives the seconds that took.
+fn write<B: Backend>(
+    model: &mut Model<B>,
+    drafts: &mut Drafts,
+    bot: &BotFolder,
+) -> anyhow::Result<(Vec<Done>, f64)> {
+    let mut done = Vec::new();
+    let started = Instant::now();
+    while let Some(batch) = drafts.next_batch() {
+        model.begin(batch)?;
+        let outputs = pollster::block_on(model.outputs())?;
+        for event in drafts.accept(outputs, &bot.tokenizer)? {
+            if let Event::Done { draft, text, reason, tokens } = event {
+                done.resize(done.len().max(draft + 1), None);
+                done[draft] = Some((text, reason, tokens));
+            }
+        }
+    }
+    Ok((done, started.elapsed().as_secs_f64()))
 }

@@ -15,6 +15,11 @@ mod eval;
 mod filter_args;
 mod finish;
 mod generate;
+#[cfg(feature = "gpu")]
+mod gpu;
+#[cfg(not(feature = "gpu"))]
+#[path = "no_gpu.rs"]
+mod gpu;
 mod import;
 mod inspect;
 mod measure;

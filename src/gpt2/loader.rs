@@ -6,8 +6,8 @@ use thiserror::Error;
 use super::{AssembleError, Assembly, Config, Model, names};
 use crate::{
     backend::{
-        Dtype,
-        cpu::{Cpu, Level, Pool, f16_values, f32_values},
+        Backend, Dtype,
+        cpu::{f16_values, f32_values},
     },
     bundle::{
         gguf::{GgufError, Header, Parsed, TensorEntry},
@@ -30,8 +30,8 @@ pub enum LoadError {
 }
 
 /// Everything a GGUF holds.
-pub struct Loaded {
-    pub model: Model<Cpu>,
+pub struct Loaded<B: Backend> {
+    pub model: Model<B>,
     pub tokenizer: Tokenizer,
     pub config: Config,
     /// `general.name`
@@ -39,9 +39,9 @@ pub struct Loaded {
 }
 
 /// Takes a file's bytes in order.
-pub struct Loader {
-    level: Level,
-    pool: Pool,
+pub struct Loader<B: Backend> {
+    /// Until the header is there.
+    backend: Option<B>,
     /// The file's length where it is known.
     file_bytes: Option<u64>,
     /// Bytes not yet used: the header while it is incomplete, then the vector under way.
@@ -50,22 +50,22 @@ pub struct Loader {
     position: u64,
     /// Do not try the header again before this many bytes are there.
     retry_at: u64,
-    body: Option<Body>,
+    body: Option<Body<B>>,
 }
 
-struct Body {
+struct Body<B: Backend> {
     header: Header,
     /// In the order they lie in the file.
     tensors: Vec<TensorEntry>,
-    assembly: Assembly<Cpu>,
+    assembly: Assembly<B>,
     next_tensor: usize,
 }
 
-impl Loader {
+impl<B: Backend> Loader<B> {
     /// `file_bytes`: the file's length where it is known, so that a header that
     /// promises more is refused at once.
-    pub fn new(level: Level, pool: Pool, file_bytes: Option<u64>) -> Self {
-        Self { level, pool, file_bytes, pending: Vec::new(), position: 0, retry_at: 0, body: None }
+    pub fn new(backend: B, file_bytes: Option<u64>) -> Self {
+        Self { backend: Some(backend), file_bytes, pending: Vec::new(), position: 0, retry_at: 0, body: None }
     }
 
     /// Takes the next bytes of the file.
@@ -82,7 +82,7 @@ impl Loader {
     }
 
     /// The model, once the whole file has been pushed.
-    pub fn finish(self) -> Result<Loaded, LoadError> {
+    pub fn finish(self) -> Result<Loaded<B>, LoadError> {
         let Some(body) = self.body else {
             let found = self.pending.len() as u64;
             // A header that never ended: say why, if the bytes are no GGUF at all.
@@ -109,7 +109,8 @@ impl Loader {
                 Ok(false)
             }
             Parsed::Header(header) => {
-                let assembly = Assembly::new(header.config.clone(), Cpu::new(self.level, self.pool.clone()));
+                let Some(backend) = self.backend.take() else { return Ok(false) };
+                let assembly = Assembly::new(header.config.clone(), backend);
                 let mut tensors = header.tensors.clone();
                 tensors.sort_by_key(|t| t.offset);
                 self.body = Some(Body { header: *header, tensors, assembly, next_tensor: 0 });
@@ -177,7 +178,10 @@ pub(super) fn backend_dtype(stored: quantize::Dtype) -> Dtype {
 mod tests {
     use super::*;
     use crate::{
-        backend::{Batch, CacheShape},
+        backend::{
+            Batch, CacheShape,
+            cpu::{Cpu, Level, Pool},
+        },
         bundle::{
             Precision, Weights,
             gguf::{self, WriteOptions},
@@ -239,7 +243,7 @@ mod tests {
         for precision in [Precision::Q8_0, Precision::Q4_0] {
             let bytes = file(precision);
             for piece in [1, 7, 1000, usize::MAX] {
-                let mut loader = Loader::new(Level::Simd, Pool::serial(), Some(bytes.len() as u64));
+                let mut loader = Loader::new(Cpu::new(Level::Simd, Pool::serial()), Some(bytes.len() as u64));
                 for piece in bytes.chunks(piece) {
                     loader.push(piece).unwrap();
                 }
@@ -261,7 +265,7 @@ mod tests {
     fn a_file_cut_short_says_how_much_is_there() {
         let bytes = file(Precision::Q8_0);
         for length in [0, 3, 100, bytes.len() / 2, bytes.len() - 40] {
-            let mut loader = Loader::new(Level::Simd, Pool::serial(), None);
+            let mut loader = Loader::new(Cpu::new(Level::Simd, Pool::serial()), None);
             loader.push(&bytes[..length]).unwrap();
             assert!(matches!(loader.finish(), Err(LoadError::Truncated { .. })), "{length}");
         }
@@ -296,7 +300,7 @@ mod tests {
             bytes[at] = byte;
             bytes.truncate(cut.max(at + 1));
             for size in [None, Some(bytes.len() as u64)] {
-                let mut loader = Loader::new(Level::Simd, Pool::serial(), size);
+                let mut loader = Loader::new(Cpu::new(Level::Simd, Pool::serial()), size);
                 let pushed = bytes.chunks(5000).try_for_each(|piece| loader.push(piece));
                 if pushed.is_ok() && let Ok(mut loaded) = loader.finish() {
                     logits(&mut loaded.model);

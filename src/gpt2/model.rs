@@ -3,11 +3,7 @@
 use thiserror::Error;
 
 use super::Config;
-use crate::backend::{Backend, Batch, Epilogue, Outputs};
-
-/// Rows computed together; a longer prompt is run in pieces, so that the
-/// activations' memory stays bounded.
-const MAX_ROWS: usize = 64;
+use crate::backend::{Backend, BackendError, Batch, Epilogue, Outputs, cpu::Cpu};
 
 /// A linear layer: weight (out, in) and bias (out).
 pub struct Linear<B: Backend> {
@@ -57,10 +53,13 @@ pub struct Model<B: Backend> {
     normed: B::Rows,
     wide: B::Rows,
     mixed: B::Rows,
+    /// The rows whose logits are wanted.
+    picked: B::Rows,
     outputs: Outputs,
 }
 
-/// A batch the network cannot run; a mistake of the caller.
+/// A batch the network cannot run (a mistake of the caller), or an engine that
+/// cannot go on.
 #[derive(Debug, Error)]
 pub enum ForwardError {
     #[error("token {token} is outside the vocabulary of {vocab}")]
@@ -71,14 +70,16 @@ pub enum ForwardError {
     NoCache,
     #[error("the batch has {tokens} tokens and {places} places")]
     Shape { tokens: usize, places: usize },
+    #[error(transparent)]
+    Backend(#[from] BackendError),
 }
 
 impl<B: Backend> Model<B> {
     pub fn new(config: Config, backend: B, parts: Parts<B>) -> Self {
         let rows = || backend.rows();
-        let (x, normed, wide, mixed) = (rows(), rows(), rows(), rows());
+        let (x, normed, wide, mixed, picked) = (rows(), rows(), rows(), rows(), rows());
         let outputs = Outputs { vocab: config.vocab_size, ..Outputs::default() };
-        Self { config, backend, parts, cache: None, x, normed, wide, mixed, outputs }
+        Self { config, backend, parts, cache: None, x, normed, wide, mixed, picked, outputs }
     }
 
     pub fn config(&self) -> &Config {
@@ -93,8 +94,8 @@ impl<B: Backend> Model<B> {
         &self.parts
     }
 
-    /// Runs a batch and returns the logits of the rows it lists.
-    pub fn forward(&mut self, batch: &Batch) -> Result<&Outputs, ForwardError> {
+    /// Begins a batch; [`Model::outputs`] waits for its logits.
+    pub fn begin(&mut self, batch: &Batch) -> Result<(), ForwardError> {
         self.check(batch)?;
         if let Some(shape) = batch.start {
             // The old cache goes first: two at once would double the peak.
@@ -103,8 +104,10 @@ impl<B: Backend> Model<B> {
         }
         self.outputs.clear();
         let mut cache = self.cache.take().ok_or(ForwardError::NoCache)?;
-        for first in (0..batch.rows()).step_by(MAX_ROWS) {
-            let last = batch.rows().min(first + MAX_ROWS);
+        self.backend.begin(batch);
+        let mut picked = 0;
+        for first in (0..batch.rows()).step_by(B::ROWS_AT_ONCE) {
+            let last = batch.rows().min(first + B::ROWS_AT_ONCE);
             let outputs = batch.outputs.iter().filter(|r| (first..last).contains(*r)).map(|r| r - first);
             let piece = Batch {
                 tokens: batch.tokens[first..last].to_vec(),
@@ -114,8 +117,25 @@ impl<B: Backend> Model<B> {
                 start: None,
             };
             self.run(&piece, &mut cache);
+            if !piece.outputs.is_empty() {
+                self.backend.select(&self.x, &piece.outputs, picked, &mut self.picked);
+                picked += piece.outputs.len();
+            }
         }
         self.cache = Some(cache);
+        if picked > 0 {
+            let Self { config, backend, parts, normed, picked, outputs, .. } = self;
+            let (gain, bias) = (&parts.ln_f.gain, &parts.ln_f.bias);
+            backend.layer_norm(picked, gain, bias, config.layer_norm_epsilon, normed);
+            let head = parts.head.as_ref().unwrap_or(&parts.wte);
+            backend.head(head, normed, batch.wanted, outputs);
+        }
+        Ok(())
+    }
+
+    /// The logits of the batch that was begun last, once they are there.
+    pub async fn outputs(&mut self) -> Result<&Outputs, ForwardError> {
+        self.backend.collect(&mut self.outputs).await?;
         Ok(&self.outputs)
     }
 
@@ -135,7 +155,7 @@ impl<B: Backend> Model<B> {
     }
 
     fn run(&mut self, batch: &Batch, cache: &mut B::Cache) {
-        let Self { config, backend, parts, x, normed, wide, mixed, outputs, .. } = self;
+        let Self { config, backend, parts, x, normed, wide, mixed, .. } = self;
         let epsilon = config.layer_norm_epsilon;
         backend.embed(&parts.wte, &parts.wpe, batch, x);
         for (index, layer) in parts.layers.iter().enumerate() {
@@ -148,12 +168,14 @@ impl<B: Backend> Model<B> {
             backend.linear(&layer.c_fc.weight, Some(&layer.c_fc.bias), normed, Epilogue::Gelu, wide);
             backend.linear(&layer.mlp_proj.weight, Some(&layer.mlp_proj.bias), wide, Epilogue::Add, x);
         }
-        if batch.outputs.is_empty() {
-            return;
-        }
-        backend.select(x, &batch.outputs, mixed);
-        backend.layer_norm(mixed, &parts.ln_f.gain, &parts.ln_f.bias, epsilon, normed);
-        let head = parts.head.as_ref().unwrap_or(&parts.wte);
-        backend.head(head, normed, batch.wanted, outputs);
+    }
+}
+
+impl Model<Cpu> {
+    /// Runs a batch and returns the logits of the rows it lists: a processor
+    /// has computed them by then.
+    pub fn forward(&mut self, batch: &Batch) -> Result<&Outputs, ForwardError> {
+        self.begin(batch)?;
+        Ok(&self.outputs)
     }
 }

@@ -10,7 +10,7 @@ pub use crate::{
         Precision,
         manifest::{AccountCounts, BotInfo},
     },
-    generate::{EndReason, Event, Request},
+    generate::{EndReason, Event, Request, SoFar},
     sample::Params,
 };
 
@@ -30,7 +30,11 @@ pub enum Order {
     /// `Ready` or `Failed`.
     Load(LoadRequest),
     /// Answered by `Drafts`, then `Done` or `Failed`.
-    Generate(Request),
+    Generate {
+        request: Request,
+        /// What the drafts had when another worker was lost; empty: nothing.
+        so_far: Vec<SoFar>,
+    },
     /// End one draft, or all, of the generation with this id; takes effect
     /// within one token. Answered under the generation's own id.
     Stop { generation: Id, draft: Option<usize> },
@@ -39,6 +43,8 @@ pub enum Order {
     /// How quickly this machine reads the loaded weights. Answered by
     /// `Measured` or `Failed`.
     Measure,
+    /// The logits behind these tokens. Answered by `Logits` or `Failed`.
+    Logits(Vec<u32>),
     /// Answered by `Pong`: how the page knows that the worker lives.
     Ping,
 }
@@ -55,10 +61,32 @@ pub struct LoadRequest {
 /// The `backend` parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum BackendChoice {
+    /// The GPU where it computes right and is quicker, else SIMD.
     #[default]
     Auto,
+    /// The GPU, unless it fails or computes wrong.
+    WebGpu,
     Simd,
     Scalar,
+}
+
+impl BackendChoice {
+    pub const ALL: [Self; 4] = [Self::Auto, Self::WebGpu, Self::Simd, Self::Scalar];
+
+    /// As the address has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::WebGpu => "webgpu",
+            Self::Simd => "simd",
+            Self::Scalar => "scalar",
+        }
+    }
+
+    /// The choice of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|choice| choice.name() == name)
+    }
 }
 
 /// Worker to page.
@@ -78,13 +106,18 @@ pub enum News {
         total_bytes: Option<u64>,
     },
     Ready(Ready),
-    /// What one step did to the drafts.
-    Drafts(Vec<Event>),
+    /// What one step did to the drafts, and the tokens it drew: (draft, token).
+    Drafts {
+        events: Vec<Event>,
+        drawn: Vec<(usize, u32)>,
+    },
     Done(Stats),
     Failed(Failure),
     /// Tokens of a start, the one that begins every post included.
     Counted(usize),
-    Measured(Traffic),
+    /// `None`: the weights are not in this machine's memory.
+    Measured(Option<Traffic>),
+    Logits(Vec<f32>),
     Pong,
 }
 
@@ -97,15 +130,19 @@ pub enum Phase {
     Download,
     /// Weights from this browser's cache.
     Cache,
-    /// The known prompt of `bot.json` runs through the engine.
+    /// A known prompt runs through the engine.
     Check,
+    /// The GPU and the processor are timed.
+    Measure,
 }
 
 /// The engine as it came up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ready {
-    /// `simd` or `scalar`.
+    /// `webgpu`, `simd` or `scalar`.
     pub backend: String,
+    /// Why, where there was a choice: words for the end of the status line.
+    pub because: Option<String>,
     /// Which of the engine's builds runs, such as `relaxed-shared`.
     pub build: String,
     /// Threads that compute.
@@ -169,6 +206,8 @@ pub enum FailureKind {
     Request,
     /// The worker is gone.
     Crash,
+    /// The GPU is gone, or of no use any more; a processor can go on.
+    Gpu,
 }
 
 /// Messages travel as JSON text: gloo's default encoding cannot carry types

@@ -183,6 +183,13 @@ fn the_core_names_no_files_clock_or_page() {
 }
 
 #[test]
+fn one_room_names_the_gpu() {
+    for (file, code) in under("") {
+        assert!(file.starts_with("backend/webgpu/") || !code.contains("wgpu::"), "src/{file} names wgpu");
+    }
+}
+
+#[test]
 fn files_hold_one_concept() {
     for (file, _) in under("") {
         let lines = fs::read_to_string(root().join("src").join(&file)).unwrap().lines().count();

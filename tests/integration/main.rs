@@ -14,3 +14,5 @@ mod reference;
 mod resume;
 mod serve;
 mod support;
+#[cfg(feature = "gpu")]
+mod webgpu;

@@ -113,17 +113,21 @@ export function spoiledBot(bundle, spoil, state = { spoiled: true }) {
   };
 }
 
-export function launch() {
+/** `more`: further arguments of Chromium. */
+export function launch(more = []) {
   const executablePath =
     process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/google-chrome"].find((path) => existsSync(path));
   return chromium.launch({
     executablePath,
     args: [
       "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
-      "--disable-component-update", "--disable-sync",
+      "--disable-component-update", "--disable-sync", ...more,
     ],
   });
 }
+
+/** What gives headless Chromium WebGPU on its software adapter. */
+export const WEBGPU = ["--enable-unsafe-webgpu"];
 
 /** Firefox, by the protocol that it has itself. */
 export function launchFirefox() {

@@ -15,7 +15,6 @@ mod scalar;
 mod shared;
 #[cfg(test)]
 mod tests;
-mod top;
 mod vector;
 
 pub use attention::Cache;
@@ -23,11 +22,12 @@ pub use matrix::{Matrix, Packer, f16_values, f32_values};
 pub use panels::Level;
 pub use pool::Pool;
 
-use super::{Backend, BackendError, Batch, CacheShape, Dtype, Epilogue, Outputs, Wanted};
+use std::future::ready;
+
+use super::{Backend, BackendError, Batch, CacheShape, Dtype, Epilogue, Outputs, Wanted, top::Top};
 use matrix::Dense;
 use quant::QuantRows;
 use shared::Shared;
-use top::Top;
 
 /// Activations (rows, width) f32, row-major.
 #[derive(Debug, Default)]
@@ -49,6 +49,18 @@ impl Rows {
     fn iter(&self) -> std::slice::ChunksExact<'_, f32> {
         self.values.chunks_exact(self.width.max(1))
     }
+}
+
+/// A row's blocks as the definition quantises them, with their scales: what
+/// other backends are tested against.
+#[cfg(test)]
+pub fn quantised(row: &[f32]) -> Vec<([i8; quant::BLOCK], f32)> {
+    let mut rows = QuantRows::default();
+    rows.fill(row, row.len());
+    let tile = rows.tiles().next();
+    tile.map_or(Vec::new(), |tile| {
+        (0..tile.blocks()).map(|b| tile.block(0, b)).map(|(values, scale)| (*values, scale)).collect()
+    })
 }
 
 /// The processor's backend.
@@ -80,6 +92,8 @@ impl Cpu {
 }
 
 impl Backend for Cpu {
+    const ROWS_AT_ONCE: usize = 64;
+
     type Matrix = Matrix;
     type Packer = Packer;
     type Vector = Vec<f32>;
@@ -109,6 +123,8 @@ impl Backend for Cpu {
     fn cache(&self, layers: usize, channels: usize, shape: CacheShape) -> Cache {
         Cache::new(layers, channels, shape)
     }
+
+    fn begin(&mut self, _: &Batch) {}
 
     fn embed(&mut self, wte: &Matrix, wpe: &Matrix, batch: &Batch, out: &mut Rows) {
         out.shape(batch.rows(), wte.shape().1);
@@ -156,9 +172,9 @@ impl Backend for Cpu {
         cache.attend(&self.pool, layer, batch, heads, &qkv.values, &mut self.scores, &mut out.values);
     }
 
-    fn select(&mut self, x: &Rows, rows: &[usize], out: &mut Rows) {
-        out.shape(rows.len(), x.width);
-        for (&row, out) in rows.iter().zip(out.values.chunks_exact_mut(x.width)) {
+    fn select(&mut self, x: &Rows, rows: &[usize], before: usize, out: &mut Rows) {
+        out.shape(before + rows.len(), x.width);
+        for (&row, out) in rows.iter().zip(out.values.chunks_exact_mut(x.width).skip(before)) {
             out.copy_from_slice(&x.values[row * x.width..][..x.width]);
         }
     }
@@ -183,6 +199,10 @@ impl Backend for Cpu {
                 }
             }
         }
+    }
+
+    fn collect(&mut self, _: &mut Outputs) -> impl Future<Output = Result<(), BackendError>> {
+        ready(Ok(()))
     }
 }
 

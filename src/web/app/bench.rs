@@ -102,11 +102,14 @@ impl Bench {
                 self.next_run();
             }
             News::Measured(traffic) => {
-                self.take_traffic(traffic);
+                // Weights on a GPU are not this memory's to read.
+                if let Some(traffic) = traffic {
+                    self.take_traffic(traffic);
+                }
                 self.finish();
             }
             News::Failed(failure) => fail(&failure.message),
-            News::Bot(_) | News::Progress { .. } | News::Drafts(_) | News::Pong => {}
+            News::Bot(_) | News::Progress { .. } | News::Drafts { .. } | News::Logits(_) | News::Pong => {}
         }
     }
 
@@ -152,14 +155,15 @@ impl Bench {
         if done < self.query.runs {
             show(&format!("Run {} of {}", done + 1, self.query.runs));
             let most = self.prompt_tokens.get() + self.query.tokens;
-            self.send(Order::Generate(Request {
+            let request = Request {
                 drafts: self.query.drafts,
                 max_tokens: Some(most),
                 min_tokens: most,
                 seed: self.query.seed.unwrap_or(0) + done as u64,
                 prompt: self.prompt(),
                 ..Request::default()
-            }));
+            };
+            self.send(Order::Generate { request, so_far: Vec::new() });
             return;
         }
         show("Measuring how quickly this machine reads");

@@ -10,6 +10,7 @@ use super::{
     settings::{FIELDS, Field, Setting},
     text,
 };
+use crate::web::protocol::BackendChoice;
 
 #[component]
 pub fn Composer(handle: Handle) -> impl IntoView {
@@ -103,10 +104,37 @@ fn SettingsForm(handle: Handle) -> impl IntoView {
             <div class="fields">
                 {FIELDS.iter().map(|field| view! { <SettingField handle field last_seed /> }).collect_view()}
             </div>
+            <BackendField handle />
             <button type="button" on:click=move |_| handle.change(|page| page.settings.reset())>
                 {text::RESET}
             </button>
         </details>
+    }
+}
+
+/// The menu that overrides the choice of engine.
+#[component]
+fn BackendField(handle: Handle) -> impl IntoView {
+    let chosen = Memo::new(move |_| handle.page.with(|page| page.backend()));
+    view! {
+        <div class="field">
+            <label for="backend">{text::ENGINE}</label>
+            <select
+                id="backend"
+                prop:value=move || chosen.get().name()
+                on:change:target=move |event| {
+                    if let Some(choice) = BackendChoice::named(&event.target().value()) {
+                        handle.act(|page| page.choose_backend(choice));
+                    }
+                }
+            >
+                {BackendChoice::ALL.map(|choice| view! {
+                    <option value=choice.name() selected=move || chosen.get() == choice>
+                        {text::backend_choice(choice)}
+                    </option>
+                })}
+            </select>
+        </div>
     }
 }
 

@@ -54,10 +54,10 @@ impl Handle {
                     // The old one goes first: two engines would double the memory.
                     self.line.set_value(None);
                     let heard = move |report| self.act(|page| page.hear(report));
-                    let lost = move |sentence| self.change(|page| page.crash(sentence));
+                    let lost = move |sentence| self.act(|page| page.crash(sentence));
                     let line = self.wish.with_value(|wish| Line::open(wish, heard, lost));
                     if line.is_none() {
-                        self.change(|page| page.crash(text::CRASHED.into()));
+                        self.act(|page| page.crash(text::CRASHED.into()));
                     }
                     self.line.set_value(line);
                 }

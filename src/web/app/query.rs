@@ -106,12 +106,7 @@ impl Query {
                 self.precision = known.ok_or("q8_0 or q4_0")?;
             }
             "backend" => {
-                self.backend = match value {
-                    "auto" => BackendChoice::Auto,
-                    "simd" => BackendChoice::Simd,
-                    "scalar" => BackendChoice::Scalar,
-                    _ => return Err("auto, simd or scalar"),
-                }
+                self.backend = BackendChoice::named(value).ok_or("auto, webgpu, simd or scalar")?;
             }
             "seed" => self.seed = Some(value.parse().map_err(|_| "a whole number from 0")?),
             "threads" => self.threads = Some(count(value, 256)?),

@@ -3,8 +3,8 @@
 
 use super::{query::Query, settings::Settings, text};
 use crate::web::protocol::{
-    BotInfo, Command, EndReason, Event, Failure, FailureKind, Id, LoadRequest, News, Order, Phase, Ready,
-    Report, Request, Stats,
+    BackendChoice, BotInfo, Command, EndReason, Event, Failure, FailureKind, Id, LoadRequest, News, Order,
+    Phase, Ready, Report, Request, SoFar, Stats,
 };
 
 /// Drafts on the page, always.
@@ -46,12 +46,16 @@ pub struct Draft {
     pub text: String,
     pub writing: bool,
     pub end: Option<EndReason>,
+    /// Drawn so far: what another engine goes on from.
+    pub tokens: Vec<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     load: LoadRequest,
     pub bot: Option<BotInfo>,
+    /// The GPU was lost: the engine that goes on does without.
+    gpu_lost: bool,
     pub engine: Engine,
     pub run: Run,
     pub start: String,
@@ -77,6 +81,7 @@ impl Page {
         let mut page = Self {
             load: LoadRequest { model, precision: query.precision, backend: query.backend },
             bot: None,
+            gpu_lost: false,
             engine: Engine::Loading { phase: Phase::Description, loaded_bytes: 0, total_bytes: None },
             run: Run::Idle,
             start: query.prompt.clone().unwrap_or_else(|| text::START_DEFAULT.into()),
@@ -112,7 +117,7 @@ impl Page {
         self.last = None;
         self.written_from = self.start.trim().to_owned();
         for draft in &mut self.drafts {
-            *draft = Draft { text: self.written_from.clone(), writing: true, end: None };
+            *draft = Draft { text: self.written_from.clone(), writing: true, ..Draft::default() };
         }
         match self.engine {
             Engine::Ready(_) => self.write(request),
@@ -167,12 +172,24 @@ impl Page {
                     self.engine = Engine::Loading { phase, loaded_bytes, total_bytes };
                 }
                 News::Ready(ready) => return self.ready(ready),
-                News::Failed(failure) => self.fail(failure),
-                News::Drafts(_) | News::Done(_) | News::Counted(_) | News::Measured(_) | News::Pong => {}
+                News::Failed(failure) => return self.fail(failure),
+                News::Drafts { .. }
+                | News::Done(_)
+                | News::Counted(_)
+                | News::Measured(_)
+                | News::Logits(_)
+                | News::Pong => {}
             }
         } else if writing {
             match report.news {
-                News::Drafts(events) => events.into_iter().for_each(|event| self.draft(event)),
+                News::Drafts { events, drawn } => {
+                    for (draft, token) in drawn {
+                        if let Some(draft) = self.drafts.get_mut(draft) {
+                            draft.tokens.push(token);
+                        }
+                    }
+                    events.into_iter().for_each(|event| self.draft(event));
+                }
                 News::Done(stats) => {
                     let seed = self.seed();
                     self.last = Some((stats, seed));
@@ -183,12 +200,13 @@ impl Page {
                     self.drafts = Default::default();
                     self.rest();
                 }
-                News::Failed(failure) => self.fail(failure),
+                News::Failed(failure) => return self.fail(failure),
                 News::Bot(_)
                 | News::Progress { .. }
                 | News::Ready(_)
                 | News::Counted(_)
                 | News::Measured(_)
+                | News::Logits(_)
                 | News::Pong => {}
             }
         }
@@ -196,8 +214,24 @@ impl Page {
     }
 
     /// The worker is gone.
-    pub fn crash(&mut self, message: String) {
-        self.fail(Failure { kind: FailureKind::Crash, message, retryable: true });
+    pub fn crash(&mut self, message: String) -> Vec<Effect> {
+        self.fail(Failure { kind: FailureKind::Crash, message, retryable: true })
+    }
+
+    /// Which engine is wished for.
+    pub fn backend(&self) -> BackendChoice {
+        self.load.backend
+    }
+
+    /// Starts over with another engine; drafts under way go on there.
+    pub fn choose_backend(&mut self, backend: BackendChoice) -> Vec<Effect> {
+        if backend == self.load.backend {
+            return Vec::new();
+        }
+        self.load.backend = backend;
+        self.gpu_lost = false;
+        self.wait_again();
+        self.start_engine()
     }
 
     /// Drafts were asked for and are not yet all there.
@@ -224,6 +258,7 @@ impl Page {
                 let phase = match (phase, total_bytes) {
                     (Phase::Description, _) => "Starting the engine".into(),
                     (Phase::Check, _) => "Checking the engine".into(),
+                    (Phase::Measure, _) => "Timing the GPU and the processor".into(),
                     (Phase::Cache, _) => "Reading the bot from this device".into(),
                     (Phase::Download, Some(total)) => {
                         let size = text::megabytes(*total);
@@ -234,17 +269,29 @@ impl Page {
                     }
                     (Phase::Download, None) => "Downloading the bot".into(),
                 };
-                format!("{phase}{waits}")
+                match self.gpu_lost {
+                    true => format!("{phase}: {}{waits}", text::GPU_LOST),
+                    false => format!("{phase}{waits}"),
+                }
             }
             Engine::Ready(ready) => {
                 let engine = text::engine(&ready.backend, ready.threads);
                 match (&self.run, &self.last) {
                     (Run::Idle, Some((stats, _))) => format!("{engine}, {}", text::speed(stats.tokens_per_s)),
-                    (Run::Idle, None) => format!("{engine}, ready"),
+                    (Run::Idle, None) => match self.because(ready) {
+                        Some(because) => format!("{engine}, ready ({because})"),
+                        None => format!("{engine}, ready"),
+                    },
+                    _ if self.gpu_lost => format!("{engine}, writing ({})", text::GPU_LOST),
                     _ => format!("{engine}, writing"),
                 }
             }
         }
+    }
+
+    /// Why this engine runs.
+    fn because<'a>(&self, ready: &'a Ready) -> Option<&'a str> {
+        if self.gpu_lost { Some(text::GPU_LOST) } else { ready.because.as_deref() }
     }
 
     /// Done and total bytes of the transfer under way.
@@ -275,13 +322,18 @@ impl Page {
     }
 
     fn write(&mut self, request: Request) -> Vec<Effect> {
-        let command = self.command(Order::Generate(request.clone()));
+        let so_far: Vec<SoFar> = (self.drafts.iter())
+            .map(|draft| SoFar { tokens: draft.tokens.clone(), ended: !draft.writing })
+            .collect();
+        let begun = so_far.iter().any(|draft| !draft.tokens.is_empty());
+        let so_far = if begun { so_far } else { Vec::new() };
+        let command = self.command(Order::Generate { request: request.clone(), so_far });
         let id = self.next_id - 1;
         self.run = Run::Writing { id, request };
         let mut effects = vec![command];
         // Drafts taken back while the engine was not ready.
         for draft in 0..DRAFTS {
-            if !self.drafts[draft].writing {
+            if !begun && !self.drafts[draft].writing {
                 effects.push(self.command(Order::Stop { generation: id, draft: Some(draft) }));
             }
         }
@@ -316,12 +368,28 @@ impl Page {
         }
     }
 
-    /// The engine is gone. Drafts under way are wished for again.
-    fn fail(&mut self, failure: Failure) {
+    /// The engine is gone. Drafts under way are wished for again; where it was
+    /// the GPU's, the processor goes on with them at once.
+    fn fail(&mut self, failure: Failure) -> Vec<Effect> {
+        self.wait_again();
+        let on_gpu = match &self.engine {
+            Engine::Ready(ready) => ready.backend == "webgpu",
+            _ => self.load.backend == BackendChoice::WebGpu,
+        };
+        if on_gpu && matches!(failure.kind, FailureKind::Gpu | FailureKind::Crash) {
+            self.load.backend = BackendChoice::Simd;
+            self.gpu_lost = true;
+            return self.start_engine();
+        }
+        self.engine = Engine::Failed(failure);
+        Vec::new()
+    }
+
+    /// Drafts under way wait for the next engine, with what they have.
+    fn wait_again(&mut self) {
         if let Run::Writing { request, .. } = &self.run {
             self.run = Run::Waiting(request.clone());
         }
-        self.engine = Engine::Failed(failure);
     }
 
     fn seed(&self) -> u64 {

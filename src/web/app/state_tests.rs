@@ -5,7 +5,8 @@ use super::{
     state::{DRAFTS, Effect, Engine, Page, Run},
 };
 use crate::web::protocol::{
-    Command, EndReason, Event, Failure, FailureKind, Id, News, Order, Phase, Ready, Report, Stats,
+    BackendChoice, Command, EndReason, Event, Failure, FailureKind, Id, LoadRequest, News, Order, Phase,
+    Ready, Report, SoFar, Stats,
 };
 
 /// A page and the effects it has not yet handed out.
@@ -48,6 +49,7 @@ impl Visit {
 fn ready() -> Ready {
     Ready {
         backend: "simd".into(),
+        because: None,
         build: "relaxed-shared".into(),
         threads: 1,
         positions: 256,
@@ -67,6 +69,10 @@ fn stats() -> Stats {
         tokens_per_s: 212.4,
         memory_bytes: 1,
     }
+}
+
+fn events(events: Vec<Event>) -> News {
+    News::Drafts { events, drawn: Vec::new() }
 }
 
 fn done(draft: usize, text: &str) -> Event {
@@ -90,7 +96,7 @@ fn generate_before_ready_waits_and_then_starts_once() {
     assert_eq!(visit.effects.len(), 2, "nothing is sent yet");
     visit.hear(load, News::Ready(ready()));
     assert!(
-        matches!(&visit.effects[2], Effect::Send(Command { order: Order::Generate(r), .. }) if r.drafts == DRAFTS)
+        matches!(&visit.effects[2], Effect::Send(Command { order: Order::Generate { request, .. }, .. }) if request.drafts == DRAFTS)
     );
     assert_eq!(visit.effects.len(), 3);
 }
@@ -102,10 +108,10 @@ fn drafts_stream_and_the_speed_is_said_at_the_end() {
     let id = visit.last_id();
     assert_eq!(visit.page.drafts[4].text, "My dream is", "the start is shown at once");
     let before = visit.page.status();
-    visit.hear(id, News::Drafts(vec![Event::Text { draft: 1, text: "My dream is to".into() }]));
+    visit.hear(id, events(vec![Event::Text { draft: 1, text: "My dream is to".into() }]));
     assert_eq!(visit.page.drafts[1].text, "My dream is to");
     assert_eq!(visit.page.status(), before, "the status does not change with a token");
-    visit.hear(id, News::Drafts((0..DRAFTS).map(|d| done(d, "My dream is to sleep.")).collect()));
+    visit.hear(id, events((0..DRAFTS).map(|d| done(d, "My dream is to sleep.")).collect()));
     assert!(visit.page.busy());
     visit.hear(id, News::Done(stats()));
     assert!(!visit.page.busy());
@@ -153,7 +159,9 @@ fn a_failed_load_keeps_what_was_typed_and_asked_and_retry_resumes() {
     );
     visit.ready();
     let last = visit.effects.last().unwrap();
-    assert!(matches!(last, Effect::Send(Command { order: Order::Generate(r), .. }) if r.prompt == "I never"));
+    assert!(
+        matches!(last, Effect::Send(Command { order: Order::Generate { request, .. }, .. }) if request.prompt == "I never")
+    );
 }
 
 #[test]
@@ -165,7 +173,9 @@ fn a_crash_while_writing_is_said_and_the_same_drafts_come_again() {
     visit.effects = visit.page.retry();
     visit.ready();
     let last = visit.effects.last().unwrap();
-    assert!(matches!(last, Effect::Send(Command { order: Order::Generate(r), .. }) if r.seed == 7));
+    assert!(
+        matches!(last, Effect::Send(Command { order: Order::Generate { request, .. }, .. }) if request.seed == 7)
+    );
 }
 
 #[test]
@@ -194,4 +204,63 @@ fn the_status_of_a_long_download_changes_at_quarters_only() {
     said.dedup();
     assert_eq!(said.len(), 4, "{said:?}");
     assert_eq!(said[2], "Downloading the bot, 50% of 100.0 MB");
+}
+
+#[test]
+fn a_lost_gpu_costs_a_line_and_no_text() {
+    let gpu = || Failure { kind: FailureKind::Gpu, message: "The GPU was lost.".into(), retryable: true };
+    let crash = |visit: &mut Visit| visit.effects = visit.page.crash("Gone.".into());
+    let lost = |visit: &mut Visit| {
+        let id = visit.last_id();
+        visit.effects = visit.page.hear(Report { id, news: News::Failed(gpu()) });
+    };
+    for lose in [&crash as &dyn Fn(&mut Visit), &lost] {
+        let mut visit = Visit::begin();
+        let id = visit.last_id();
+        let because = Some("quicker than SIMD".into());
+        visit.hear(id, News::Ready(Ready { backend: "webgpu".into(), because, ..ready() }));
+        assert_eq!(visit.page.status(), "WebGPU, ready (quicker than SIMD)");
+        visit.generate();
+        let id = visit.last_id();
+        let text = "My dream is to".to_owned();
+        let events = vec![Event::Text { draft: 1, text: text.clone() }, done(2, "My dream is over.")];
+        visit.hear(id, News::Drafts { events, drawn: (0..DRAFTS).map(|d| (d, 40 + d as u32)).collect() });
+        lose(&mut visit);
+        assert_eq!(visit.page.alert(), None);
+        assert!(visit.page.status().contains("the GPU stopped working"), "{}", visit.page.status());
+        assert_eq!(visit.page.drafts[1].text, text);
+        let [
+            Effect::StartWorker,
+            Effect::Send(Command { order: Order::Load(LoadRequest { backend, .. }), .. }),
+        ] = &visit.effects[..]
+        else {
+            panic!("{:?}", visit.effects)
+        };
+        assert_eq!(*backend, BackendChoice::Simd);
+        visit.ready();
+        let last = visit.effects.last().unwrap();
+        let Effect::Send(Command { order: Order::Generate { request, so_far }, .. }) = last else {
+            panic!("{last:?}")
+        };
+        assert_eq!(request.seed, 7);
+        let expected: Vec<_> =
+            (0..DRAFTS).map(|d| SoFar { tokens: vec![40 + d as u32], ended: d == 2 }).collect();
+        assert_eq!(so_far, &expected);
+        assert_eq!(visit.page.status(), "SIMD, 1 thread, writing (the GPU stopped working)");
+    }
+}
+
+#[test]
+fn another_engine_goes_on_with_the_drafts() {
+    let mut visit = Visit::begin();
+    visit.ready().generate();
+    visit.effects = visit.page.choose_backend(BackendChoice::WebGpu);
+    assert_eq!(visit.effects[0], Effect::StartWorker);
+    assert!(visit.page.busy());
+    visit.ready();
+    assert!(matches!(
+        visit.effects.last(),
+        Some(Effect::Send(Command { order: Order::Generate { .. }, .. }))
+    ));
+    assert!(visit.page.choose_backend(BackendChoice::WebGpu).is_empty());
 }

@@ -1,5 +1,7 @@
 //! Every sentence of the interface, in one place.
 
+use crate::web::protocol::BackendChoice;
+
 pub const TITLE: &str = "huggingtweets";
 pub const TAGLINE: &str = "Drafts in the style of an account, written by a small language model on your own device. Nothing you type leaves this page.";
 pub const FOOTER: &str = "Every draft is made up by a machine. Nobody said any of this.";
@@ -28,6 +30,8 @@ pub const KEPT: &str = "Tweets kept";
 pub const PROGRESS: &str = "Download of the bot";
 pub const CRASHED: &str = "The engine stopped working (perhaps this device ran out of memory).";
 pub const SILENT: &str = "The engine no longer answers.";
+pub const GPU_LOST: &str = "the GPU stopped working";
+pub const ENGINE: &str = "Engine";
 pub const NOT_STARTED: &str = "The engine could not be started:";
 
 /// `5.1 MB`
@@ -48,8 +52,11 @@ pub fn thousands(n: usize) -> String {
     text
 }
 
-/// `SIMD, 1 thread`
+/// `SIMD, 1 thread`, or `WebGPU`
 pub fn engine(backend: &str, threads: usize) -> String {
+    if backend == "webgpu" {
+        return "WebGPU".into();
+    }
     let plural = if threads == 1 { "" } else { "s" };
     format!("{}, {threads} thread{plural}", backend.to_uppercase())
 }
@@ -59,6 +66,16 @@ pub fn speed(tokens_per_s: f64) -> String {
     match tokens_per_s {
         s if s < 10.0 => format!("{s:.1} tokens/s"),
         s => format!("{s:.0} tokens/s"),
+    }
+}
+
+/// What the menu of engines calls each.
+pub fn backend_choice(choice: BackendChoice) -> &'static str {
+    match choice {
+        BackendChoice::Auto => "The quicker one",
+        BackendChoice::WebGpu => "GPU (WebGPU)",
+        BackendChoice::Simd => "Processor (SIMD)",
+        BackendChoice::Scalar => "Processor (scalar)",
     }
 }
 

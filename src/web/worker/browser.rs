@@ -1,6 +1,10 @@
 //! What the worker needs of the browser besides the network: a clock, its own
 //! size, and a turn of the event loop.
 
+use std::{future::poll_fn, pin::pin, task::Poll};
+
+use futures_channel::oneshot;
+use gloo::timers::callback::Timeout;
 use js_sys::{Function, Promise, Reflect, WebAssembly};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
@@ -34,6 +38,31 @@ pub fn wasm_bytes() -> u64 {
         name.contains(".wasm").then(|| text("decodedBodySize")?.as_f64()).flatten()
     };
     entries.iter().filter_map(size).fold(0.0, f64::max) as u64
+}
+
+/// Waits for work, but no longer than so many milliseconds; `None` then.
+pub async fn within<T>(ms: u32, work: impl Future<Output = T>) -> Option<T> {
+    let (ring, alarm) = oneshot::channel();
+    let _timer = Timeout::new(ms, move || {
+        let _ = ring.send(());
+    });
+    let (mut work, mut alarm) = (pin!(work), pin!(alarm));
+    poll_fn(|context| {
+        if let Poll::Ready(result) = work.as_mut().poll(context) {
+            return Poll::Ready(Some(result));
+        }
+        match alarm.as_mut().poll(context) {
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Whether this browser has WebGPU at all.
+pub fn has_webgpu() -> bool {
+    let gpu = global().and_then(|g| Reflect::get(&g.navigator(), &"gpu".into()).ok());
+    gpu.is_some_and(|gpu| gpu.is_object())
 }
 
 /// Lets waiting messages in. A message channel, because timers are held back

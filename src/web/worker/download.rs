@@ -9,18 +9,17 @@ use web_sys::{ReadableStream, ReadableStreamDefaultReader, RequestCache, Url};
 
 use super::{
     chunk::{Chunk, Digest},
-    engine::{Engine, EngineLoader},
+    engine::{Device, Engine, EngineLoader},
     failure::WorkerError,
     storage::{Deposit, Store, swallow},
 };
 use crate::{
-    backend::cpu::Pool,
     bundle::{
         Manifest, Precision,
         manifest::{BotInfo, CHUNK_BYTES, FileEntry, LogitsCheck},
     },
     gpt2::LoadError,
-    web::protocol::{BackendChoice, Phase},
+    web::protocol::Phase,
 };
 
 /// Where a bot's weights are, and what is known of them beforehand.
@@ -89,6 +88,11 @@ impl Source {
         self.manifest.as_ref()?.checks.get(&self.file)
     }
 
+    /// Tells this file and no other; for a GGUF alone, its address.
+    pub fn identity(&self) -> String {
+        self.entry().map_or_else(|| self.weights_url.clone(), |entry| cache_key(self, entry))
+    }
+
     fn entry(&self) -> Option<&FileEntry> {
         self.manifest.as_ref()?.files.get(&self.file)
     }
@@ -98,14 +102,13 @@ impl Source {
 /// over the network.
 pub async fn weights(
     source: &Source,
-    backend: BackendChoice,
-    pool: &Pool,
+    device: &mut Device,
     progress: &impl Fn(Phase, u64, Option<u64>),
 ) -> Result<Engine, WorkerError> {
     let Some(entry) = source.entry() else {
         let response = fetch(&source.weights_url, RequestCache::Default).await?;
         let total = content_length(&response);
-        let mut loader = EngineLoader::new(backend, pool.clone(), total);
+        let mut loader = EngineLoader::open(device, total).await?;
         let mut pieces = Pieces::of(&response)?;
         progress(Phase::Download, 0, total);
         while let Some(piece) = pieces.next().await? {
@@ -119,12 +122,14 @@ pub async fn weights(
     if let Some(store) = &store
         && let Some(body) = store.get(&key).await
     {
-        match checked(source, entry, backend, pool, Pieces::new(&body)?, None, |n, all| {
+        match checked(source, entry, device, Pieces::new(&body)?, None, |n, all| {
             progress(Phase::Cache, n, all)
         })
         .await
         {
             Ok(engine) => return Ok(engine),
+            // The GPU's fault, not the cache's.
+            Err(error @ WorkerError::Gpu(_)) => return Err(error),
             // What a browser gives back is not always what it was given.
             Err(_) => store.remove(&key).await,
         }
@@ -134,20 +139,19 @@ pub async fn weights(
     let response = fetch(&source.weights_url, keep).await?;
     let deposit = store.and_then(|s| s.deposit(&key));
     let pieces = Pieces::of(&response)?;
-    checked(source, entry, backend, pool, pieces, deposit, |n, all| progress(Phase::Download, n, all)).await
+    checked(source, entry, device, pieces, deposit, |n, all| progress(Phase::Download, n, all)).await
 }
 
 /// Feeds the engine (and the cache) with checked chunks only.
 async fn checked(
     source: &Source,
     entry: &FileEntry,
-    backend: BackendChoice,
-    pool: &Pool,
+    device: &mut Device,
     mut pieces: Pieces,
     mut deposit: Option<Deposit>,
     progress: impl Fn(u64, Option<u64>),
 ) -> Result<Engine, WorkerError> {
-    let loader = EngineLoader::new(backend, pool.clone(), Some(entry.size));
+    let loader = EngineLoader::open(device, Some(entry.size)).await?;
     let result = feed(source, entry, loader, &mut pieces, &mut deposit, progress).await;
     if let Some(deposit) = deposit {
         match result.is_ok() {
@@ -244,7 +248,7 @@ impl Intake<'_> {
 }
 
 fn wrong_model(source: &Source, error: LoadError) -> WorkerError {
-    WorkerError::Model { file: source.file.clone(), source: error }
+    WorkerError::model(&source.file, error)
 }
 
 /// The address with the digest in it: another version of the file is another entry.

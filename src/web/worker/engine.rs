@@ -4,71 +4,152 @@
 use super::failure::WorkerError;
 use crate::{
     backend::{
-        Batch, CacheShape,
-        cpu::{Level, Pool},
+        Backend, Batch, CacheShape, Outputs,
+        cpu::{Cpu, Level, Pool},
+        webgpu::{Gpu, Options},
     },
     bundle::manifest::LogitsCheck,
-    generate::{Drafts, Event, GenerateError, Request},
-    gpt2::{LoadError, Loaded, Loader},
-    web::protocol::BackendChoice,
+    generate::{Drafts, Event, GenerateError, Request, SoFar},
+    gpt2::{Config, ForwardError, LoadError, Loaded, Loader, Model},
+    tokenizer::Tokenizer,
 };
 
 /// A logit may differ from the author's by this share of the largest one:
 /// far above rounding, far below a wrong kernel.
 const CHECK_TOLERANCE: f32 = 0.02;
 
+/// What is to compute.
+pub enum Device {
+    Cpu(Level, Pool),
+    /// `None`: opened when it is needed.
+    Gpu(Option<Box<Gpu>>),
+}
+
 /// A model on its way in.
-pub struct EngineLoader {
-    loader: Loader,
-    level: Level,
+pub enum EngineLoader {
+    Cpu(Box<Loader<Cpu>>),
+    Gpu(Box<Loader<Gpu>>),
 }
 
 impl EngineLoader {
-    pub fn new(backend: BackendChoice, pool: Pool, file_bytes: Option<u64>) -> Self {
-        let level = match backend {
-            BackendChoice::Auto | BackendChoice::Simd => Level::Simd,
-            BackendChoice::Scalar => Level::Scalar,
-        };
-        Self { loader: Loader::new(level, pool, file_bytes), level }
+    pub async fn open(device: &mut Device, file_bytes: Option<u64>) -> Result<Self, WorkerError> {
+        Ok(match device {
+            Device::Cpu(level, pool) => {
+                Self::Cpu(Box::new(Loader::new(Cpu::new(*level, pool.clone()), file_bytes)))
+            }
+            Device::Gpu(opened) => {
+                let gpu = match opened.take() {
+                    Some(gpu) => *gpu,
+                    None => Gpu::open(Options::default()).await?,
+                };
+                Self::Gpu(Box::new(Loader::new(gpu, file_bytes)))
+            }
+        })
     }
 
     /// Takes the file's next bytes.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
-        self.loader.push(bytes)
+        match self {
+            Self::Cpu(loader) => loader.push(bytes),
+            Self::Gpu(loader) => loader.push(bytes),
+        }
     }
 
     pub fn finish(self) -> Result<Engine, LoadError> {
-        Ok(Engine { loaded: self.loader.finish()?, level: self.level })
+        Ok(match self {
+            Self::Cpu(loader) => Engine::new(loader.finish()?, Network::Cpu),
+            Self::Gpu(loader) => Engine::new(loader.finish()?, Network::Gpu),
+        })
     }
 }
 
-/// A bot ready to write.
+/// Weights, and what computes with them.
+pub enum Network {
+    Cpu(Box<Model<Cpu>>),
+    Gpu(Box<Model<Gpu>>),
+}
+
+impl Network {
+    /// Runs a batch. The next one begins when its logits are there.
+    pub async fn forward(&mut self, batch: &Batch) -> Result<&Outputs, ForwardError> {
+        match self {
+            Self::Cpu(model) => model.forward(batch),
+            Self::Gpu(model) => {
+                model.begin(batch)?;
+                model.outputs().await
+            }
+        }
+    }
+
+    /// All logits behind a prompt.
+    pub async fn logits(&mut self, prompt: &[u32]) -> Result<&[f32], ForwardError> {
+        let last = prompt.len().saturating_sub(1);
+        let shape = CacheShape { prompt: prompt.len(), drafts: 1, tail: 1 };
+        Ok(&self.forward(&Batch::prompt(prompt, vec![last], shape)).await?.logits)
+    }
+}
+
+/// A bot ready to write. Its network can be lent to a step that is under way;
+/// everything else goes on without it.
 pub struct Engine {
-    loaded: Loaded,
-    level: Level,
+    network: Option<Network>,
+    backend: &'static str,
+    tokenizer: Tokenizer,
+    config: Config,
+    name: Option<String>,
 }
 
 impl Engine {
-    /// `simd` or `scalar`.
-    pub fn backend(&self) -> &'static str {
-        self.level.name()
+    fn new<B: Backend>(loaded: Loaded<B>, network: fn(Box<Model<B>>) -> Network) -> Self {
+        let Loaded { model, tokenizer, config, name } = loaded;
+        let network = network(Box::new(model));
+        let backend = match &network {
+            Network::Cpu(model) => model.backend().level().name(),
+            Network::Gpu(_) => "webgpu",
+        };
+        Self { network: Some(network), backend, tokenizer, config, name }
     }
 
-    /// The longest text in tokens.
-    pub fn positions(&self) -> usize {
-        self.loaded.config.n_positions
+    /// `webgpu`, `simd` or `scalar`.
+    pub fn backend(&self) -> &'static str {
+        self.backend
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// The name inside the file.
     pub fn name(&self) -> Option<&str> {
-        self.loaded.name.as_deref()
+        self.name.as_deref()
+    }
+
+    /// The network, for a step; `None` while another one has it.
+    pub fn lend(&mut self) -> Option<Network> {
+        self.network.take()
+    }
+
+    /// Takes the network back.
+    pub fn take_back(&mut self, network: Network) {
+        self.network = Some(network);
+    }
+
+    /// The network, while no step has it.
+    pub fn network(&mut self) -> Result<&mut Network, WorkerError> {
+        self.network.as_mut().ok_or(WorkerError::NotReady)
+    }
+
+    /// The network on the processor; `None`: its weights are elsewhere.
+    pub fn on_processor(&self) -> Option<&Model<Cpu>> {
+        match &self.network {
+            Some(Network::Cpu(model)) => Some(model),
+            _ => None,
+        }
     }
 
     /// Computes the known prompt and compares its logits.
-    pub fn check(&mut self, known: &LogitsCheck) -> Result<(), WorkerError> {
-        let last = known.prompt_ids.len().saturating_sub(1);
-        let shape = CacheShape { prompt: known.prompt_ids.len(), drafts: 1, tail: 1 };
-        let logits = &self.loaded.model.forward(&Batch::prompt(&known.prompt_ids, vec![last], shape))?.logits;
+    pub async fn check(&mut self, known: &LogitsCheck) -> Result<(), WorkerError> {
+        let logits = self.network()?.logits(&known.prompt_ids).await?;
         let largest = known.logits.iter().fold(1.0f32, |m, x| m.max(x.abs()));
         let off = known.token_ids.iter().zip(&known.logits).map(|(&id, expected)| {
             logits.get(id as usize).map_or(f32::INFINITY, |found| (found - expected).abs())
@@ -80,36 +161,31 @@ impl Engine {
 
     /// Tokens of a start, the one that begins every post included.
     pub fn count(&self, start: &str) -> Result<usize, WorkerError> {
-        let tokens = self.loaded.tokenizer.encode_plain(start.trim()).map_err(GenerateError::from)?;
+        let tokens = self.tokenizer.encode_plain(start.trim()).map_err(GenerateError::from)?;
         Ok(tokens.len() + 1)
     }
 
-    /// Bytes of weights that a decode step reads.
-    pub fn weight_bytes(&self) -> usize {
-        self.loaded.model.weight_bytes()
+    pub fn begin(&self, request: Request, so_far: &[SoFar]) -> Result<Generation, WorkerError> {
+        let drafts = Drafts::resume(&self.tokenizer, &self.config, request, so_far)?;
+        Ok(Generation { drafts })
     }
 
-    /// Bytes of keys and values that a decode step reads for each position.
-    pub fn position_bytes(&self) -> usize {
-        self.loaded.model.position_bytes()
+    /// Takes the logits of a generation's batch and draws its tokens.
+    pub fn accept(&self, generation: &mut Generation, outputs: &Outputs) -> Result<Step, WorkerError> {
+        let drafts = &mut generation.drafts;
+        let before: Vec<usize> = (0..drafts.count()).map(|d| drafts.drawn(d).len()).collect();
+        let events = drafts.accept(outputs, &self.tokenizer)?;
+        let drawn = before.into_iter().enumerate();
+        let drawn = drawn.filter_map(|(d, before)| Some((d, *drafts.drawn(d).get(before)?))).collect();
+        Ok(Step { events, drawn })
     }
+}
 
-    /// Reads what [`Engine::weight_bytes`] counts.
-    pub fn read_weights(&self) -> u64 {
-        self.loaded.model.read_weights()
-    }
-
-    pub fn begin(&self, request: Request) -> Result<Generation, WorkerError> {
-        Ok(Generation { drafts: Drafts::new(&self.loaded.tokenizer, &self.loaded.config, request)? })
-    }
-
-    /// One step of a generation: the prompt, or one token of every live draft.
-    /// `None` when all have ended.
-    pub fn step(&mut self, generation: &mut Generation) -> Result<Option<Vec<Event>>, WorkerError> {
-        let Some(batch) = generation.drafts.next_batch() else { return Ok(None) };
-        let outputs = self.loaded.model.forward(batch)?;
-        Ok(Some(generation.drafts.accept(outputs, &self.loaded.tokenizer)?))
-    }
+/// What a step did.
+pub struct Step {
+    pub events: Vec<Event>,
+    /// (draft, token)
+    pub drawn: Vec<(usize, u32)>,
 }
 
 /// Drafts on their way.
@@ -118,6 +194,11 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// What the network must compute next.
+    pub fn next_batch(&self) -> Option<&Batch> {
+        self.drafts.next_batch()
+    }
+
     pub fn stop(&mut self, draft: Option<usize>) -> Vec<Event> {
         self.drafts.stop(draft)
     }

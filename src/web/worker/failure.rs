@@ -4,9 +4,10 @@ use thiserror::Error;
 use wasm_bindgen::JsValue;
 
 use crate::{
+    backend::{BackendError, webgpu::OpenError},
     bundle::manifest::ManifestError,
     generate::GenerateError,
-    gpt2::{ForwardError, LoadError},
+    gpt2::{AssembleError, ForwardError, LoadError},
     web::protocol::{Failure, FailureKind},
 };
 
@@ -43,7 +44,9 @@ pub enum WorkerError {
     #[error("{0}")]
     Generate(#[from] GenerateError),
     #[error("the engine refused a step: {0}")]
-    Forward(#[from] ForwardError),
+    Forward(ForwardError),
+    #[error("the GPU stopped: {0}")]
+    Gpu(String),
     #[error("no bot is loaded")]
     NotReady,
     #[error("the browser refused: {0}")]
@@ -57,7 +60,32 @@ impl From<JsValue> for WorkerError {
     }
 }
 
+impl From<ForwardError> for WorkerError {
+    fn from(error: ForwardError) -> Self {
+        match error {
+            ForwardError::Backend(BackendError::Device { reason }) => Self::Gpu(reason),
+            error => Self::Forward(error),
+        }
+    }
+}
+
+impl From<OpenError> for WorkerError {
+    fn from(error: OpenError) -> Self {
+        Self::Gpu(error.to_string())
+    }
+}
+
 impl WorkerError {
+    /// A file that makes no model here, or a GPU that failed meanwhile.
+    pub fn model(file: &str, error: LoadError) -> Self {
+        match error {
+            LoadError::Assemble(AssembleError::Matrix {
+                source: BackendError::Device { reason }, ..
+            }) => Self::Gpu(reason),
+            source => Self::Model { file: file.into(), source },
+        }
+    }
+
     fn kind(&self) -> FailureKind {
         match self {
             Self::Address { .. }
@@ -70,6 +98,7 @@ impl WorkerError {
             | Self::Model { .. }
             | Self::SelfCheck { .. } => FailureKind::Model,
             Self::Generate(_) => FailureKind::Request,
+            Self::Gpu(_) => FailureKind::Gpu,
             Self::Forward(_) | Self::NotReady | Self::Browser(_) => FailureKind::Crash,
         }
     }

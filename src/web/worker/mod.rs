@@ -3,10 +3,12 @@
 //! run the same module as threads of its pool.
 
 mod browser;
+mod choose;
 mod chunk;
 mod download;
 mod engine;
 mod failure;
+mod other_worker;
 mod session;
 mod storage;
 
@@ -14,9 +16,9 @@ use std::cell::OnceCell;
 
 use gloo::worker::{HandlerId, Registrable, Worker, WorkerScope};
 use js_sys::Promise;
-use wasm_bindgen_futures::spawn_local;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 
-use self::session::Session;
+use self::{failure::WorkerError, session::Session};
 use crate::{
     backend::cpu::pool::{self, Pool},
     web::protocol::{Command, Id, Json, News, Order, Report},
@@ -30,6 +32,14 @@ struct Machine {
     pool: Pool,
     /// Settles when every thread has joined the pool that will.
     assembled: Promise,
+}
+
+impl Machine {
+    /// Waits for the threads that will come.
+    async fn assemble(&self) -> Result<(), WorkerError> {
+        JsFuture::from(self.assembled.clone()).await?;
+        Ok(())
+    }
 }
 
 thread_local! {
@@ -81,7 +91,10 @@ impl Worker for EngineWorker {
         let reply = Reply { scope: scope.clone(), page, id: command.id };
         match command.order {
             Order::Load(request) => spawn_local(self.session.clone().load(request, reply)),
-            Order::Generate(request) => spawn_local(self.session.clone().generate(request, reply)),
+            Order::Generate { request, so_far } => {
+                spawn_local(self.session.clone().generate(request, so_far, reply));
+            }
+            Order::Logits(prompt) => spawn_local(self.session.clone().logits(prompt, reply)),
             Order::Stop { generation, draft } => {
                 self.session.stop(generation, draft, &Reply { id: generation, ..reply });
             }

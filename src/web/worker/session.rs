@@ -3,20 +3,26 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use wasm_bindgen_futures::JsFuture;
-
 use super::{
-    Machine, Reply, browser,
+    Reply, browser,
     browser::Turns,
-    download::{self, Source},
-    engine::{Engine, Generation},
+    choose::{self, Chosen},
+    download::Source,
+    engine::{Engine, Generation, Network},
     failure::WorkerError,
 };
-use crate::web::protocol::{Id, LoadRequest, News, Phase, Ready, Request, Stats, Traffic};
+use crate::{
+    backend::{Batch, Outputs, cpu::Cpu},
+    gpt2::Model,
+    web::protocol::{Id, LoadRequest, News, Phase, Ready, Request, SoFar, Stats, Traffic},
+};
 
 /// Read in one sample at least, and samples taken: about 100 ms together.
 const READ_BYTES_AT_LEAST: u64 = 64 << 20;
 const READ_SAMPLES: usize = 8;
+
+/// A long prompt may take the GPU longer than one token before it counts as hung.
+const PATIENCE_A_ROW_MS: u32 = 200;
 
 #[derive(Clone, Default)]
 pub struct Session {
@@ -27,6 +33,8 @@ pub struct Session {
 struct State {
     engine: Option<Engine>,
     running: Option<Running>,
+    /// Loads so far: a step that began before a load does not end after it.
+    loads: u32,
 }
 
 struct Running {
@@ -34,25 +42,39 @@ struct Running {
     generation: Generation,
     started_ms: f64,
     first_token_ms: Option<f64>,
-    /// Tokens drawn in the first step, one a draft.
+    /// Tokens drawn before the first step's end.
     first_tokens: usize,
+    /// Tokens that the request came with.
+    brought_tokens: usize,
+    /// A step is under way; what is to be stopped behind it.
+    stepping: bool,
+    stops: Vec<Option<usize>>,
 }
 
 impl Session {
     pub async fn load(self, request: LoadRequest, reply: Reply) {
-        // Two bots at once would double the memory.
-        *self.state.borrow_mut() = State::default();
-        match load(&request, &reply).await {
+        let loads = {
+            let mut state = self.state.borrow_mut();
+            // Two bots at once would double the memory.
+            *state = State { loads: state.loads + 1, ..State::default() };
+            state.loads
+        };
+        let result = load(&request, &reply).await;
+        let mut state = self.state.borrow_mut();
+        if state.loads != loads {
+            return;
+        }
+        match result {
             Ok((engine, ready)) => {
-                self.state.borrow_mut().engine = Some(engine);
+                state.engine = Some(engine);
                 reply.send(News::Ready(ready));
             }
             Err(error) => reply.send(News::Failed(error.to_failure())),
         }
     }
 
-    pub async fn generate(self, request: Request, reply: Reply) {
-        let news = match self.run(request, &reply).await {
+    pub async fn generate(self, request: Request, so_far: Vec<SoFar>, reply: Reply) {
+        let news = match self.run(request, &so_far, &reply).await {
             Ok(Some(stats)) => News::Done(stats),
             // Replaced by a newer generation, which answers for itself.
             Ok(None) => return,
@@ -61,12 +83,43 @@ impl Session {
         reply.send(news);
     }
 
+    /// Computes the logits behind a prompt.
+    pub async fn logits(self, prompt: Vec<u32>, reply: Reply) {
+        let result = async {
+            let mut network = self.lend()?.ok_or(WorkerError::NotReady)?;
+            let loads = self.state.borrow().loads;
+            let logits = network.logits(&prompt).await.map(<[f32]>::to_vec);
+            self.take_back(network, loads);
+            Ok::<_, WorkerError>(logits?)
+        };
+        reply.send(match result.await {
+            Ok(logits) => News::Logits(logits),
+            Err(error) => News::Failed(error.to_failure()),
+        });
+    }
+
+    /// The network; `None` while a step has it.
+    fn lend(&self) -> Result<Option<Network>, WorkerError> {
+        Ok(self.state.borrow_mut().engine.as_mut().ok_or(WorkerError::NotReady)?.lend())
+    }
+
+    /// Takes the network back, unless another bot has been loaded meanwhile.
+    fn take_back(&self, network: Network, loads: u32) {
+        let mut state = self.state.borrow_mut();
+        if state.loads == loads
+            && let Some(engine) = &mut state.engine
+        {
+            engine.take_back(network);
+        }
+    }
+
     pub fn stop(&self, generation: Id, draft: Option<usize>, reply: &Reply) {
         let mut state = self.state.borrow_mut();
         if let Some(running) = state.running.as_mut().filter(|r| r.id == generation) {
-            let events = running.generation.stop(draft);
-            if !events.is_empty() {
-                reply.send(News::Drafts(events));
+            running.stops.push(draft);
+            // A batch that is being computed must not change.
+            if !running.stepping {
+                running.stop(reply);
             }
         }
     }
@@ -79,47 +132,49 @@ impl Session {
 
     pub fn measure(&self) -> News {
         match &self.state.borrow().engine {
-            Some(engine) => News::Measured(measure(engine)),
+            Some(engine) => News::Measured(engine.on_processor().map(measure)),
             None => News::Failed(WorkerError::NotReady.to_failure()),
         }
     }
 
-    async fn run(&self, request: Request, reply: &Reply) -> Result<Option<Stats>, WorkerError> {
-        let started_ms = browser::now_ms();
+    async fn run(
+        &self,
+        request: Request,
+        so_far: &[SoFar],
+        reply: &Reply,
+    ) -> Result<Option<Stats>, WorkerError> {
         let turns = Turns::new()?;
-        {
-            let mut state = self.state.borrow_mut();
-            let generation = state.engine.as_ref().ok_or(WorkerError::NotReady)?.begin(request)?;
-            let id = reply.id;
-            state.running =
-                Some(Running { id, generation, started_ms, first_token_ms: None, first_tokens: 0 });
-        }
+        self.state.borrow_mut().begin(reply.id, request, so_far)?;
         loop {
             // Orders that wait are heard before the step they would change.
             turns.next().await?;
-            let mut state = self.state.borrow_mut();
-            let State { engine, running } = &mut *state;
-            let (Some(engine), Some(run)) = (engine.as_mut(), running.as_mut().filter(|r| r.id == reply.id))
-            else {
-                return Ok(None);
+            let Some(step) = self.state.borrow_mut().next_step(reply.id)? else { return Ok(None) };
+            let (mut network, batch, loads) = match step {
+                Next::Step { network, batch, loads } => (network, batch, loads),
+                // A generation that this one replaces is in its last step.
+                Next::Wait => continue,
+                Next::Done(stats) => return Ok(Some(stats)),
             };
-            match engine.step(&mut run.generation) {
-                Ok(Some(events)) => {
-                    if run.first_token_ms.is_none() {
-                        run.first_token_ms = Some(browser::now_ms() - run.started_ms);
-                        run.first_tokens = run.generation.drawn_tokens();
-                    }
-                    if !events.is_empty() {
-                        reply.send(News::Drafts(events));
-                    }
+            let result = {
+                let patience = choose::PATIENCE_MS.saturating_add(PATIENCE_A_ROW_MS * batch.rows() as u32);
+                let outputs = match &network {
+                    // Nothing else runs meanwhile, and no clock is needed.
+                    Network::Cpu(_) => Some(network.forward(&batch).await),
+                    Network::Gpu(_) => browser::within(patience, network.forward(&batch)).await,
+                };
+                let silent = || WorkerError::Gpu("the GPU does not answer".into());
+                match outputs {
+                    Some(Ok(outputs)) => Ok(self.state.borrow_mut().accept(reply, outputs)),
+                    Some(Err(error)) => Err(error.into()),
+                    None => Err(silent()),
                 }
-                Ok(None) => {
-                    let stats = run.stats();
-                    *running = None;
-                    return Ok(Some(stats));
-                }
+            };
+            self.take_back(network, loads);
+            match result.and_then(|accepted| accepted.transpose()) {
+                Ok(Some(())) => {}
+                Ok(None) => return Ok(None),
                 Err(error) => {
-                    *running = None;
+                    self.state.borrow_mut().end(reply.id);
                     return Err(error);
                 }
             }
@@ -127,13 +182,94 @@ impl Session {
     }
 }
 
+/// What a generation does next.
+enum Next {
+    Step { network: Network, batch: Batch, loads: u32 },
+    Wait,
+    Done(Stats),
+}
+
+impl State {
+    fn begin(&mut self, id: Id, request: Request, so_far: &[SoFar]) -> Result<(), WorkerError> {
+        let started_ms = browser::now_ms();
+        let generation = self.engine.as_ref().ok_or(WorkerError::NotReady)?.begin(request, so_far)?;
+        let brought_tokens = generation.drawn_tokens();
+        self.running = Some(Running {
+            id,
+            generation,
+            started_ms,
+            first_token_ms: None,
+            first_tokens: 0,
+            brought_tokens,
+            stepping: false,
+            stops: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// `None`: the generation was replaced.
+    fn next_step(&mut self, id: Id) -> Result<Option<Next>, WorkerError> {
+        let loads = self.loads;
+        let Some(run) = self.running.as_mut().filter(|r| r.id == id) else { return Ok(None) };
+        let Some(batch) = run.generation.next_batch().cloned() else {
+            let stats = run.stats();
+            self.running = None;
+            return Ok(Some(Next::Done(stats)));
+        };
+        Ok(Some(match self.engine.as_mut().ok_or(WorkerError::NotReady)?.lend() {
+            Some(network) => {
+                run.stepping = true;
+                Next::Step { network, batch, loads }
+            }
+            None => Next::Wait,
+        }))
+    }
+
+    /// Takes a step's logits; `None`: the generation was replaced meanwhile.
+    fn accept(&mut self, reply: &Reply, outputs: &Outputs) -> Option<Result<(), WorkerError>> {
+        let engine = self.engine.as_ref()?;
+        let run = self.running.as_mut().filter(|r| r.id == reply.id)?;
+        run.stepping = false;
+        let step = match engine.accept(&mut run.generation, outputs) {
+            Ok(step) => step,
+            Err(error) => return Some(Err(error)),
+        };
+        if run.first_token_ms.is_none() {
+            run.first_token_ms = Some(browser::now_ms() - run.started_ms);
+            run.first_tokens = run.generation.drawn_tokens();
+        }
+        if !step.events.is_empty() || !step.drawn.is_empty() {
+            reply.send(News::Drafts { events: step.events, drawn: step.drawn });
+        }
+        run.stop(reply);
+        Some(Ok(()))
+    }
+
+    fn end(&mut self, id: Id) {
+        if self.running.as_ref().is_some_and(|r| r.id == id) {
+            self.running = None;
+        }
+    }
+}
+
 impl Running {
+    /// Carries out the orders to stop that have come.
+    fn stop(&mut self, reply: &Reply) {
+        for draft in std::mem::take(&mut self.stops) {
+            let events = self.generation.stop(draft);
+            if !events.is_empty() {
+                reply.send(News::Drafts { events, drawn: Vec::new() });
+            }
+        }
+    }
+
     fn stats(&self) -> Stats {
         let total_ms = browser::now_ms() - self.started_ms;
         let first_token_ms = self.first_token_ms.unwrap_or(total_ms);
-        let new_tokens = self.generation.drawn_tokens();
+        let drawn_tokens = self.generation.drawn_tokens();
+        let new_tokens = drawn_tokens - self.brought_tokens;
         let (later_tokens, later_ms) =
-            (new_tokens.saturating_sub(self.first_tokens), total_ms - first_token_ms);
+            (drawn_tokens.saturating_sub(self.first_tokens), total_ms - first_token_ms);
         let prompt_tokens = self.generation.prompt_tokens();
         Stats {
             prompt_tokens,
@@ -156,15 +292,15 @@ fn per_second(count: usize, ms: f64) -> f64 {
 }
 
 /// Reads the weights as they lie in memory, best of several times.
-fn measure(engine: &Engine) -> Traffic {
-    let (weight_bytes, position_bytes) = (engine.weight_bytes() as u64, engine.position_bytes() as u64);
+fn measure(model: &Model<Cpu>) -> Traffic {
+    let (weight_bytes, position_bytes) = (model.weight_bytes() as u64, model.position_bytes() as u64);
     // A browser's clock may stand still for 100 microseconds.
     let passes = READ_BYTES_AT_LEAST.div_ceil(weight_bytes.max(1));
     let mut best_ms = f64::INFINITY;
     for _ in 0..READ_SAMPLES {
         let started_ms = browser::now_ms();
         for _ in 0..passes {
-            std::hint::black_box(engine.read_weights());
+            std::hint::black_box(model.read_weights());
         }
         best_ms = best_ms.min(browser::now_ms() - started_ms);
     }
@@ -182,21 +318,17 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
     if let Some(info) = source.info() {
         reply.send(News::Bot(info.clone()));
     }
-    let Machine { build, pool, assembled } = super::machine().ok_or(WorkerError::NotReady)?;
-    let mut engine = download::weights(&source, request.backend, &pool, &progress).await?;
+    let machine = super::machine().ok_or(WorkerError::NotReady)?;
+    let Chosen { engine, because } = choose::load(&source, request, &machine, &progress).await?;
     if source.info().is_none() {
         reply.send(News::Bot(source.info_from_name(engine.name())));
     }
-    JsFuture::from(assembled).await?;
-    if let Some(known) = source.check() {
-        progress(Phase::Check, 0, None);
-        engine.check(known)?;
-    }
     let ready = Ready {
         backend: engine.backend().into(),
-        build,
-        threads: pool.threads(),
-        positions: engine.positions(),
+        because,
+        build: machine.build,
+        threads: machine.pool.threads(),
+        positions: engine.config().n_positions,
         load_ms: browser::now_ms() - started_ms,
         wasm_bytes: browser::wasm_bytes(),
         memory_bytes: browser::memory_bytes(),

@@ -34,6 +34,19 @@ impl Store {
         found.dyn_into::<Response>().ok()?.body()
     }
 
+    /// A short text kept under a key.
+    pub async fn recall(&self, key: &str) -> Option<String> {
+        let found = JsFuture::from(self.cache.match_with_str(key)).await.ok()?;
+        JsFuture::from(found.dyn_into::<Response>().ok()?.text().ok()?).await.ok()?.as_string()
+    }
+
+    /// Keeps a short text.
+    pub async fn remember(&self, key: &str, text: &str) {
+        if let Ok(response) = Response::new_with_opt_str(Some(text)) {
+            let _ = JsFuture::from(self.cache.put_with_str(key, &response)).await;
+        }
+    }
+
     pub async fn remove(&self, key: &str) {
         let _ = JsFuture::from(self.cache.delete_with_str(key)).await;
     }

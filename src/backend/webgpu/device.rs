@@ -1,0 +1,198 @@
+//! The adapter and the device: what they can do, what limits them, and whether
+//! they are still there.
+
+#[cfg_attr(target_family = "wasm", path = "device/web.rs")]
+#[cfg_attr(not(target_family = "wasm"), path = "device/native.rs")]
+mod platform;
+
+use std::sync::{Arc, Mutex};
+
+use thiserror::Error;
+
+/// Which of the device's abilities to use, where it has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abilities {
+    pub subgroups: bool,
+    pub f16: bool,
+    /// `dot4I8Packed`
+    pub packed_dot: bool,
+}
+
+impl Abilities {
+    pub const ALL: Self = Self { subgroups: true, f16: true, packed_dot: true };
+    /// What WebGPU promises everywhere.
+    pub const NONE: Self = Self { subgroups: false, f16: false, packed_dot: false };
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            subgroups: self.subgroups && other.subgroups,
+            f16: self.f16 && other.f16,
+            packed_dot: self.packed_dot && other.packed_dot,
+        }
+    }
+}
+
+/// How to open a device.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Abilities to use where they are there.
+    pub abilities: Abilities,
+    /// Largest binding in bytes, if less than the device's; for tests.
+    pub most_binding_bytes: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { abilities: Abilities::ALL, most_binding_bytes: None }
+    }
+}
+
+/// Why there is no device.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub enum OpenError {
+    #[error("there is no GPU that WebGPU can use here")]
+    NoAdapter,
+    #[error("the GPU refused: {0}")]
+    NoDevice(String),
+}
+
+/// A GPU by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adapter {
+    pub name: String,
+    /// A processor that plays a GPU.
+    pub software: bool,
+}
+
+/// What has gone wrong with a device; shared with its callbacks.
+#[derive(Debug, Clone, Default)]
+pub struct Health(Arc<Mutex<Option<String>>>);
+
+impl Health {
+    /// Takes note of a fault; the first one stays.
+    pub fn report(&self, fault: String) {
+        if let Ok(mut slot) = self.0.lock() {
+            slot.get_or_insert(fault);
+        }
+    }
+
+    /// The first fault.
+    pub fn fault(&self) -> Option<String> {
+        self.0.lock().ok().and_then(|slot| slot.clone())
+    }
+}
+
+/// An open device.
+#[derive(Debug)]
+pub struct Device {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub adapter: Adapter,
+    pub abilities: Abilities,
+    /// `enable` directives that this platform's shaders begin with.
+    pub enables: String,
+    pub most_binding_bytes: u64,
+    pub health: Health,
+}
+
+/// Names of software adapters, in lower case.
+const SOFTWARE: [&str; 4] = ["swiftshader", "llvmpipe", "lavapipe", "basic render"];
+
+impl Device {
+    /// Opens the platform's preferred GPU.
+    pub async fn open(options: Options) -> Result<Self, OpenError> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let wish = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        };
+        let adapter = instance.request_adapter(&wish).await.map_err(|_| OpenError::NoAdapter)?;
+        let info = adapter.get_info();
+        let browser = info.backend == wgpu::Backend::BrowserWebGpu;
+        let has = adapter.features();
+        let packed = instance.wgsl_language_features();
+        let mut abilities = options.abilities.and(Abilities {
+            subgroups: has.contains(wgpu::Features::SUBGROUP) || browser,
+            f16: has.contains(wgpu::Features::SHADER_F16),
+            packed_dot: packed.contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct),
+        });
+        let mut features = wgpu::Features::empty();
+        features.set(wgpu::Features::SHADER_F16, abilities.f16);
+        features.set(wgpu::Features::SUBGROUP, abilities.subgroups && !browser);
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("huggingtweets"),
+            required_features: features,
+            // WebGPU's defaults are enough.
+            required_limits: wgpu::Limits::defaults(),
+            ..Default::default()
+        };
+        let (device, queue) =
+            adapter.request_device(&descriptor).await.map_err(|e| OpenError::NoDevice(e.to_string()))?;
+        abilities.subgroups &= platform::subgroups(&device);
+        let health = Health::default();
+        device.set_device_lost_callback({
+            let health = health.clone();
+            move |_, reason| health.report(format!("the GPU was lost: {reason}"))
+        });
+        device.on_uncaptured_error(Arc::new({
+            let health = health.clone();
+            move |error: wgpu::Error| health.report(sentence(&error))
+        }));
+        let mut enables = String::new();
+        if abilities.f16 {
+            enables.push_str("enable f16;\n");
+        }
+        // naga knows subgroups, but not the directive.
+        if abilities.subgroups && browser {
+            enables.push_str("enable subgroups;\n");
+        }
+        let name = platform::name(&device, &info);
+        let lower = name.to_ascii_lowercase();
+        let software =
+            info.device_type == wgpu::DeviceType::Cpu || SOFTWARE.iter().any(|known| lower.contains(known));
+        let binding = wgpu::Limits::defaults().max_storage_buffer_binding_size;
+        Ok(Self {
+            device,
+            queue,
+            adapter: Adapter { name, software },
+            abilities,
+            enables,
+            most_binding_bytes: options.most_binding_bytes.unwrap_or(binding).min(binding),
+            health,
+        })
+    }
+
+    /// An empty buffer; a device that has no room reports it to its health.
+    pub fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        let size = bytes.max(16).next_multiple_of(16);
+        if size > self.most_binding_bytes.max(self.device.limits().max_storage_buffer_binding_size) {
+            self.health.report(format!("the GPU cannot hold {label} of {size} bytes in one piece"));
+            return self.buffer(label, 16, usage);
+        }
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// Why the device is of no use any more.
+    pub fn reason(&self) -> String {
+        self.health.fault().unwrap_or_else(|| "the GPU does not give back its results".into())
+    }
+
+    /// Ends the device, as a driver that crashes does.
+    pub fn destroy(&self) {
+        self.device.destroy();
+    }
+}
+
+fn sentence(error: &wgpu::Error) -> String {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => "the GPU ran out of memory".into(),
+        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+            format!("the GPU refused a step: {}", description.lines().next().unwrap_or_default())
+        }
+    }
+}

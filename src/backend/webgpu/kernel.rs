@@ -1,0 +1,146 @@
+//! Kernels: a WGSL file in a variant, its bindings, its pipeline.
+
+use std::{borrow::Cow, cell::RefCell, collections::HashMap, rc::Rc};
+
+use super::{
+    device::{Abilities, Device},
+    source::{Definition, SourceError, expand},
+};
+
+/// The shader files of `kernels/`.
+pub fn file(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "attention" => include_str!("kernels/attention.wgsl"),
+        "bound" => include_str!("kernels/bound.wgsl"),
+        "collect" => include_str!("kernels/collect.wgsl"),
+        "dense" => include_str!("kernels/dense.wgsl"),
+        "embed" => include_str!("kernels/embed.wgsl"),
+        "gelu" => include_str!("kernels/gelu.wgsl"),
+        "linear" => include_str!("kernels/linear.wgsl"),
+        "maxima" => include_str!("kernels/maxima.wgsl"),
+        "norm" => include_str!("kernels/norm.wgsl"),
+        "pack" => include_str!("kernels/pack.wgsl"),
+        "piece" => include_str!("kernels/piece.wgsl"),
+        "quantise" => include_str!("kernels/quantise.wgsl"),
+        "reduce" => include_str!("kernels/reduce.wgsl"),
+        "select" => include_str!("kernels/select.wgsl"),
+        "store" => include_str!("kernels/store.wgsl"),
+        "weights" => include_str!("kernels/weights.wgsl"),
+        _ => return None,
+    })
+}
+
+/// How a kernel uses a binding, in the order of their numbers. The first is
+/// always the uniform shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Binding {
+    /// A uniform that is the same each time.
+    Shape,
+    /// The piece of the batch: a uniform at an offset that moves.
+    Piece,
+    Read,
+    Write,
+}
+
+/// A variant of a kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Variant {
+    /// Its file.
+    pub name: &'static str,
+    pub bindings: &'static [Binding],
+    pub definitions: Vec<Definition>,
+}
+
+impl Variant {
+    /// Its WGSL for a device of these abilities.
+    pub fn wgsl(&self, abilities: Abilities, enables: &str) -> Result<String, SourceError> {
+        let mut definitions = self.definitions.clone();
+        definitions.push(("SUBGROUPS", abilities.subgroups.into()));
+        definitions.push(("F16", abilities.f16.into()));
+        definitions.push(("PACKED_DOT", abilities.packed_dot.into()));
+        Ok(format!("{enables}{}", expand(self.name, &definitions, file)?))
+    }
+}
+
+/// A compiled kernel.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub pipeline: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+    /// Tells kernels apart in keys.
+    pub id: u32,
+    /// Takes the piece's offset.
+    pub by_piece: bool,
+}
+
+/// The compiled kernels of a device; each variant is compiled once.
+#[derive(Debug, Default)]
+pub struct Pipelines {
+    compiled: RefCell<HashMap<Variant, Rc<Pipeline>>>,
+}
+
+impl Pipelines {
+    /// A kernel, compiled if it has not been yet.
+    pub fn get(&self, device: &Device, variant: &Variant) -> Rc<Pipeline> {
+        if let Some(found) = self.compiled.borrow().get(variant) {
+            return found.clone();
+        }
+        let mut compiled = self.compiled.borrow_mut();
+        let pipeline = Rc::new(compile(device, variant, compiled.len() as u32));
+        compiled.insert(variant.clone(), pipeline.clone());
+        pipeline
+    }
+}
+
+fn compile(device: &Device, variant: &Variant, id: u32) -> Pipeline {
+    let source = variant.wgsl(device.abilities, &device.enables).unwrap_or_else(|error| {
+        device.health.report(format!("shader {}: {error}", variant.name));
+        String::new()
+    });
+    let module = device.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(variant.name),
+        source: wgpu::ShaderSource::Wgsl(Cow::Owned(source)),
+    });
+    let entries: Vec<_> = (0..).zip(variant.bindings).map(|(i, binding)| entry(i, *binding)).collect();
+    let layout = device.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some(variant.name),
+        entries: &entries,
+    });
+    let pipeline_layout = device.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(variant.name),
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: 0,
+    });
+    let pipeline = device.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(variant.name),
+        layout: Some(&pipeline_layout),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            // No kernel reads what it has not written.
+            zero_initialize_workgroup_memory: false,
+            ..Default::default()
+        },
+        cache: None,
+    });
+    Pipeline { pipeline, layout, id, by_piece: variant.bindings.contains(&Binding::Piece) }
+}
+
+fn entry(binding: u32, kind: Binding) -> wgpu::BindGroupLayoutEntry {
+    let ty = match kind {
+        Binding::Shape | Binding::Piece => wgpu::BufferBindingType::Uniform,
+        Binding::Read | Binding::Write => {
+            wgpu::BufferBindingType::Storage { read_only: kind == Binding::Read }
+        }
+    };
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset: kind == Binding::Piece,
+            min_binding_size: None,
+        },
+        count: None,
+    }
+}

@@ -1,0 +1,212 @@
+// x (R, K) quantised, times w (N, K) transposed, bias and epilogue, into out (R, N).
+//
+// A workgroup computes PANELS times 32 outputs for TILES tiles of TILE rows. An
+// invocation is one output of each panel (a panel's rows are interleaved, so
+// that neighbours read neighbouring words) and one of SLICES shares of the
+// blocks of K. A word of weights is read once for all rows of x, a word of x
+// once for all panels. Slices are added up in workgroup memory. The integer sum
+// of a block is exact, as on the CPU.
+//
+// What each step bought is in benches/README.md.
+#include weights
+#if GELU
+#include gelu
+#end
+
+struct Shape {
+  // N, of the whole matrix.
+  outputs: u32,
+  // K / 32
+  blocks: u32,
+  // This piece of the matrix: its first output, and how many.
+  first: u32,
+  count: u32,
+}
+
+#if WIDE
+// TILE = 4
+alias Words = vec4<u32>;
+alias Floats = vec4<f32>;
+#else
+// TILE = 1
+alias Words = u32;
+alias Floats = f32;
+#end
+
+@group(0) @binding(0) var<uniform> shape: Shape;
+// As weights.wgsl has it.
+@group(0) @binding(1) var<storage, read> weights: array<vec4<u32>>;
+#if F16
+@group(0) @binding(2) var<storage, read> scales: array<f16>;
+#else
+@group(0) @binding(2) var<storage, read> scales: array<u32>;
+#end
+// (tiles, K / 4, TILE) words of signed bytes
+@group(0) @binding(3) var<storage, read> x: array<Words>;
+// (tiles, K / 32, TILE)
+@group(0) @binding(4) var<storage, read> x_scales: array<Floats>;
+// (N)
+@group(0) @binding(5) var<storage, read> bias: array<f32>;
+// (R, N)
+@group(0) @binding(6) var<storage, read_write> out: array<f32>;
+#if QUANTISE
+#include quantise
+// out again, quantised
+@group(0) @binding(7) var<storage, read_write> out_words: array<u32>;
+@group(0) @binding(8) var<storage, read_write> out_scales: array<f32>;
+
+var<workgroup> block: array<f32, 32u * TILE>;
+#end
+
+var<workgroup> parts: array<Floats, 32u * SLICES>;
+
+#if PACKED_DOT
+alias Operand = u32;
+
+fn operand(word: u32) -> Operand {
+  return word;
+}
+
+fn product(w: Operand, x: u32) -> f32 {
+  return f32(dot4I8Packed(w, x));
+}
+#else
+// Floats, for they are exact here: 32 products are below 2^24.
+alias Operand = vec4<f32>;
+
+fn operand(word: u32) -> Operand {
+  let bytes = vec4<i32>(vec4<u32>(word << 24u, word << 16u, word << 8u, word));
+  return vec4<f32>(bytes >> vec4<u32>(24u));
+}
+
+fn product(w: Operand, x: u32) -> f32 {
+  return dot(w, operand(x));
+}
+#end
+
+#if WIDE
+fn products(w: Operand, x: Words) -> Floats {
+  return Floats(product(w, x.x), product(w, x.y), product(w, x.z), product(w, x.w));
+}
+
+fn of_row(v: Floats, row: u32) -> f32 {
+  return v[row];
+}
+#else
+fn products(w: Operand, x: Words) -> Floats {
+  return product(w, x);
+}
+
+fn of_row(v: Floats, row: u32) -> f32 {
+  return v;
+}
+#end
+
+// Stores output n of the piece for a row; returns it.
+fn finish(sum: f32, row: u32, n: u32) -> f32 {
+  if (n >= shape.count) {
+    return 0.0;
+  }
+  let at = row * shape.outputs + shape.first + n;
+#if BIAS
+  var value = sum + bias[shape.first + n];
+#else
+  var value = sum;
+#end
+#if GELU
+  value = gelu(value);
+#end
+#if ADD
+  value += out[at];
+#end
+  out[at] = value;
+  return value;
+}
+
+@compute @workgroup_size(32, SLICES)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_id) local: vec3<u32>,
+) {
+  let lane = local.x;
+  let slice = local.y;
+  let first_tile = group.y * TILES;
+#for m to TILES
+  let x_at$m = (first_tile + $mu) * shape.blocks;
+#for p to PANELS
+  var sum$m_$p = Floats();
+#end
+#end
+  for (var b = slice; b < shape.blocks; b += SLICES) {
+#for p to PANELS
+    let at$p = (group.x * PANELS + $pu) * shape.blocks + b;
+    let low$p = weight_words(at$p, lane, 0u);
+    let high$p = weight_words(at$p, lane, 1u);
+    let scale$p = weight_scale(at$p, lane);
+#for i in x y z w
+    let low$p_$i = operand(low$p.$i);
+    let high$p_$i = operand(high$p.$i);
+#end
+#end
+#for m to TILES
+    {
+      let words = (x_at$m + b) * 8u;
+#for i in 0 1 2 3 4 5 6 7
+      let x$i = x[words + $iu];
+#end
+      let x_scale = x_scales[x_at$m + b];
+#for p to PANELS
+      var count$p = products(low$p_x, x0);
+      count$p += products(low$p_y, x1);
+      count$p += products(low$p_z, x2);
+      count$p += products(low$p_w, x3);
+      count$p += products(high$p_x, x4);
+      count$p += products(high$p_y, x5);
+      count$p += products(high$p_z, x6);
+      count$p += products(high$p_w, x7);
+      sum$m_$p += count$p * (scale$p * x_scale);
+#end
+    }
+#end
+  }
+#for m to TILES
+#for p to PANELS
+  {
+    let panel = group.x * PANELS + $pu;
+    parts[slice * 32u + lane] = sum$m_$p;
+    workgroupBarrier();
+    for (var r = slice; r < TILE; r += SLICES) {
+      var total = of_row(parts[lane], r);
+      for (var s = 1u; s < SLICES; s++) {
+        total += of_row(parts[s * 32u + lane], r);
+      }
+      let value = finish(total, (first_tile + $mu) * TILE + r, panel * 32u + lane);
+#if QUANTISE
+      block[r * 32u + lane] = value;
+#end
+    }
+    workgroupBarrier();
+#if QUANTISE
+    // The 32 outputs of a row are one block.
+    if (lane < 8u && panel * 32u < shape.count) {
+      for (var r = slice; r < TILE; r += SLICES) {
+        var largest = 0.0;
+        for (var i = r * 32u; i < r * 32u + 32u; i += 4u) {
+          largest = largest_of(vec4<f32>(block[i], block[i + 1u], block[i + 2u], block[i + 3u]), largest);
+        }
+        let i = r * 32u + lane * 4u;
+        let four = vec4<f32>(block[i], block[i + 1u], block[i + 2u], block[i + 3u]);
+        let row = (first_tile + $mu) * TILE + r;
+        let column = shape.first / 32u + panel;
+        out_words[place(row, column * 8u + lane, shape.outputs / 4u, TILE)] = packed_bytes(four, largest);
+        if (lane == 0u) {
+          out_scales[place(row, column, shape.outputs / 32u, TILE)] = scale_of(largest);
+        }
+      }
+    }
+    workgroupBarrier();
+#end
+  }
+#end
+#end
+}

@@ -1,0 +1,18 @@
+// Which rows a dispatch is for: a batch is run in pieces of rows.
+
+struct Piece {
+  // The piece's first row in `places`.
+  first: u32,
+}
+
+struct Place {
+  token: u32,
+  position: u32,
+  // Where its keys and values are stored.
+  slot: u32,
+  // It sees slots 0.. prefix, then start..= slot where start <= slot.
+  prefix: u32,
+  start: u32,
+  // The first-th + i-th place's `pick` is the i-th row with outputs.
+  pick: u32,
+}

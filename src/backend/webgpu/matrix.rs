@@ -1,0 +1,220 @@
+//! Weight matrices on the GPU, and how a GGUF tensor's bytes get there.
+//!
+//! Quantised rows are interleaved 32 at a time into *panels*, so that
+//! neighbouring invocations, one an output, read neighbouring words:
+//!
+//! ```text
+//! weights: (panels, blocks, 2, 32 rows, 16 bytes)  Q8: columns 16 h .. of a row
+//!          (panels, blocks,    32 rows, 16 bytes)  Q4: nibbles as GGUF has them
+//! scales:  (panels, blocks, 32 rows) f16           as GGUF has them
+//! ```
+//!
+//! A matrix takes as many bytes as in the file. What is larger than a binding
+//! may be is cut into pieces of whole panels.
+
+use half::f16;
+
+use super::device::Device;
+use crate::backend::{BackendError, Dtype};
+
+/// Rows of a panel.
+pub const PANEL: usize = 32;
+
+/// Columns that share a scale.
+pub const BLOCK: usize = 32;
+
+/// How the GPU holds weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Row-major f32.
+    Dense,
+    Q8,
+    Q4,
+}
+
+/// A weight matrix (rows, cols).
+#[derive(Debug)]
+pub struct Matrix {
+    pub rows: usize,
+    pub cols: usize,
+    pub format: Format,
+    pub pieces: Vec<Piece>,
+}
+
+/// Rows of a matrix in buffers of their own.
+#[derive(Debug)]
+pub struct Piece {
+    /// The first row, a multiple of [`PANEL`].
+    pub first: usize,
+    pub count: usize,
+    pub weights: wgpu::Buffer,
+    /// Of no use for [`Format::Dense`].
+    pub scales: wgpu::Buffer,
+}
+
+/// Takes a tensor's bytes as they arrive, a panel at a time.
+#[derive(Debug)]
+pub struct Packer {
+    matrix: Matrix,
+    dtype: Dtype,
+    /// Rows in place.
+    done: usize,
+    /// Bytes of a row that is not complete.
+    pending: Vec<u8>,
+    /// The panel under way.
+    weights: Vec<u8>,
+    scales: Vec<u8>,
+}
+
+impl Format {
+    fn of(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F32 | Dtype::F16 => Self::Dense,
+            Dtype::Q8_0 => Self::Q8,
+            Dtype::Q4_0 => Self::Q4,
+        }
+    }
+
+    /// Bytes of a panel's weights and scales.
+    fn panel_bytes(self, cols: usize) -> Option<(usize, usize)> {
+        let cells = cols.checked_mul(PANEL)?;
+        Some(match self {
+            Self::Dense => (cells.checked_mul(4)?, 0),
+            Self::Q8 => (cells, cells / BLOCK * 2),
+            Self::Q4 => (cells / 2, cells / BLOCK * 2),
+        })
+    }
+}
+
+impl Matrix {
+    /// Bytes on the GPU.
+    pub fn bytes(&self) -> u64 {
+        self.pieces.iter().map(|p| p.weights.size() + p.scales.size()).sum()
+    }
+}
+
+impl Packer {
+    pub fn new(device: &Device, rows: usize, cols: usize, dtype: Dtype) -> Result<Self, BackendError> {
+        let format = Format::of(dtype);
+        if format != Format::Dense && !cols.is_multiple_of(BLOCK) {
+            return Err(BackendError::Columns { cols });
+        }
+        let too_large = || BackendError::Memory { rows, cols };
+        let (weights, scales) = format.panel_bytes(cols).ok_or_else(too_large)?;
+        let panels = usize::try_from(device.most_binding_bytes).unwrap_or(usize::MAX) / weights.max(1);
+        if panels == 0 || rows.checked_mul(cols).is_none() {
+            return Err(too_large());
+        }
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
+        let mut pieces = Vec::new();
+        for first in (0..rows).step_by(panels.saturating_mul(PANEL)) {
+            let count = (rows - first).min(panels.saturating_mul(PANEL));
+            let here = count.div_ceil(PANEL);
+            pieces.push(Piece {
+                first,
+                count,
+                weights: device.buffer("weights", (here * weights) as u64, usage),
+                scales: device.buffer("scales", (here * scales) as u64, usage),
+            });
+        }
+        Ok(Self {
+            matrix: Matrix { rows, cols, format, pieces },
+            dtype,
+            done: 0,
+            pending: Vec::new(),
+            weights: vec![0; weights],
+            scales: vec![0; scales],
+        })
+    }
+
+    /// How the matrix will be held.
+    pub fn format(&self) -> Format {
+        self.matrix.format
+    }
+
+    /// Takes the next bytes of the tensor.
+    pub fn push(&mut self, device: &Device, mut bytes: &[u8]) -> Result<(), BackendError> {
+        let row_bytes = self.dtype.matrix_bytes(1, self.matrix.cols);
+        let room = (self.matrix.rows - self.done) * row_bytes - self.pending.len();
+        if bytes.len() > room {
+            return Err(self.wrong_size(bytes.len()));
+        }
+        if !self.pending.is_empty() {
+            let (head, rest) = bytes.split_at(bytes.len().min(row_bytes - self.pending.len()));
+            self.pending.extend_from_slice(head);
+            bytes = rest;
+            if self.pending.len() < row_bytes {
+                return Ok(());
+            }
+            let row = std::mem::take(&mut self.pending);
+            self.place(device, &row);
+        }
+        let whole = bytes.chunks_exact(row_bytes.max(1));
+        self.pending.extend_from_slice(whole.remainder());
+        whole.for_each(|row| self.place(device, row));
+        Ok(())
+    }
+
+    /// The matrix, if every byte of it came.
+    pub fn finish(self) -> Result<Matrix, BackendError> {
+        if self.done < self.matrix.rows {
+            return Err(self.wrong_size(0));
+        }
+        Ok(self.matrix)
+    }
+
+    fn wrong_size(&self, more: usize) -> BackendError {
+        let Matrix { rows, cols, .. } = self.matrix;
+        let found = self.dtype.matrix_bytes(self.done, cols) + self.pending.len() + more;
+        let expected = self.dtype.matrix_bytes(rows, cols);
+        BackendError::MatrixBytes { rows, cols, dtype: self.dtype, expected, found }
+    }
+
+    /// Puts the bytes of row [`Self::done`] in its panel, and a panel that is
+    /// complete on its way to the GPU.
+    fn place(&mut self, device: &Device, bytes: &[u8]) {
+        let row = self.done % PANEL;
+        match self.dtype {
+            Dtype::F32 => self.weights[row * bytes.len()..][..bytes.len()].copy_from_slice(bytes),
+            Dtype::F16 => {
+                let out = self.weights[row * bytes.len() * 2..][..bytes.len() * 2].as_chunks_mut::<4>().0;
+                for (out, half) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                    *out = f16::from_le_bytes(*half).to_f32().to_le_bytes();
+                }
+            }
+            Dtype::Q8_0 | Dtype::Q4_0 => {
+                let vectors = if self.dtype == Dtype::Q8_0 { 2 } else { 1 };
+                let sources = bytes.chunks_exact(self.dtype.matrix_bytes(1, BLOCK));
+                let weights = self.weights.chunks_exact_mut(vectors * PANEL * 16);
+                let scales = self.scales.chunks_exact_mut(PANEL * 2);
+                for ((source, weights), scales) in sources.zip(weights).zip(scales) {
+                    let (scale, values) = source.split_at(2);
+                    scales[row * 2..][..2].copy_from_slice(scale);
+                    for (vector, values) in values.chunks_exact(16).enumerate() {
+                        weights[(vector * PANEL + row) * 16..][..16].copy_from_slice(values);
+                    }
+                }
+            }
+        }
+        self.done += 1;
+        if row + 1 == PANEL || self.done == self.matrix.rows {
+            self.send(device);
+        }
+    }
+
+    /// Writes the panel of the last row that was placed.
+    fn send(&mut self, device: &Device) {
+        let last = self.done - 1;
+        if let Some(piece) = self.matrix.pieces.iter().find(|p| (p.first..p.first + p.count).contains(&last))
+        {
+            let panel = ((last - piece.first) / PANEL) as u64;
+            let at = |bytes: &[u8]| panel * bytes.len() as u64;
+            device.queue.write_buffer(&piece.weights, at(&self.weights), &self.weights);
+            if !self.scales.is_empty() {
+                device.queue.write_buffer(&piece.scales, at(&self.scales), &self.scales);
+            }
+        }
+        self.weights.fill(0);
+        self.scales.fill(0);
+    }
+}

@@ -1,0 +1,440 @@
+//! The engine on a GPU, through WebGPU: in a browser its own, natively the
+//! same interface over Vulkan, Metal or Direct3D 12.
+//!
+//! Operations are recorded ([`tape`]) and submitted once a batch; what comes
+//! back is read asynchronously ([`read`]). Weights stay quantised ([`matrix`]),
+//! activations are quantised by the definition in `backend/cpu/quant.rs`, so
+//! integer sums are the processor's; the order of float sums is not.
+//! Kernels are WGSL files in `kernels/`, made into [`variants`] by a small
+//! preprocessor ([`source`]).
+
+mod cache;
+mod device;
+mod kernel;
+mod matrix;
+mod read;
+mod rows;
+mod source;
+mod tape;
+#[cfg(test)]
+mod tests;
+mod top;
+mod variants;
+
+use std::cell::RefCell;
+
+pub use cache::Cache;
+pub use device::{Abilities, Adapter, Health, OpenError, Options};
+pub use matrix::{Matrix, Packer};
+pub use rows::Rows;
+
+use super::{Backend, BackendError, Batch, CacheShape, Dtype, Epilogue, Outputs, Wanted};
+use device::Device;
+use matrix::{BLOCK, Format};
+use read::Reader;
+use tape::Tape;
+use top::Selection;
+use variants::{Linear, Tuning};
+
+/// The GPU's backend.
+#[derive(Debug)]
+pub struct Gpu {
+    device: Device,
+    tuning: Tuning,
+    tape: RefCell<Tape>,
+    caches: RefCell<cache::Memory>,
+    /// Outputs of the batch under way, all pieces together.
+    outputs: usize,
+    /// The head's: logits (outputs, V), with room for so many values.
+    logits: Option<(wgpu::Buffer, usize)>,
+    selection: Selection,
+    reader: Reader,
+    /// What the head was asked for: rows, V, and how many of them.
+    asked: Option<(usize, usize, Wanted)>,
+    /// Bound where a kernel variant has no use for a binding.
+    nothing: wgpu::Buffer,
+}
+
+impl Gpu {
+    /// Opens the platform's preferred GPU.
+    pub async fn open(options: Options) -> Result<Self, OpenError> {
+        let device = Device::open(options).await?;
+        let tuning = if device.adapter.software { Tuning::SOFTWARE } else { Tuning::HARDWARE };
+        let nothing = device.buffer("nothing", 16, wgpu::BufferUsages::STORAGE);
+        let gpu = Self {
+            tape: RefCell::new(Tape::new(&device)),
+            device,
+            tuning,
+            caches: RefCell::default(),
+            outputs: 0,
+            logits: None,
+            selection: Selection::default(),
+            reader: Reader::default(),
+            asked: None,
+            nothing,
+        };
+        gpu.prepare();
+        Ok(gpu)
+    }
+
+    /// The GPU's name, and whether it is a processor that plays one.
+    pub fn adapter(&self) -> &Adapter {
+        &self.device.adapter
+    }
+
+    /// What the kernels make use of.
+    pub fn abilities(&self) -> Abilities {
+        self.device.abilities
+    }
+
+    /// Faults are reported here, also while nothing is asked of the device.
+    pub fn health(&self) -> &Health {
+        &self.device.health
+    }
+
+    /// Ends the device, as a driver that crashes does.
+    pub fn destroy(&self) {
+        self.device.destroy();
+    }
+
+    /// Dispatches of the last batch.
+    pub fn dispatched(&self) -> usize {
+        self.tape.borrow().dispatched()
+    }
+
+    /// Compiles what every model needs while its weights arrive.
+    fn prepare(&self) {
+        let tape = self.tape.borrow();
+        let tuning = self.tuning;
+        for variant in
+            [variants::norm(tuning), variants::store(tuning), variants::attention(), variants::select(tuning)]
+        {
+            tape.prepare(&self.device, &variant);
+        }
+    }
+
+    /// Compiles the products with weights of a format.
+    fn prepare_linear(&self, format: Format) {
+        let tape = self.tape.borrow();
+        tape.prepare(&self.device, &variants::embed(format, self.tuning));
+        if format == Format::Dense {
+            return;
+        }
+        for (tile, tiles) in [(1, 1), (4, 1), (4, 2), (4, 4)] {
+            for epilogue in [Epilogue::Store, Epilogue::Gelu, Epilogue::Add] {
+                let quantise = epilogue == Epilogue::Gelu;
+                let linear = Linear { format, tile, tiles, bias: true, epilogue, quantise };
+                tape.prepare(&self.device, &linear.variant(self.tuning));
+            }
+            let head =
+                Linear { format, tile, tiles, bias: false, epilogue: Epilogue::Store, quantise: false };
+            tape.prepare(&self.device, &head.variant(self.tuning));
+        }
+    }
+
+    /// Makes sure that x is there quantised.
+    fn quantised(&mut self, x: &Rows) -> u32 {
+        if let Some(tile) = x.tile {
+            return tile;
+        }
+        let tile = rows::tile(x.rows);
+        if let Some(buffers) = x.buffers() {
+            self.tape.get_mut().dispatch(
+                &self.device,
+                &variants::pack(self.tuning),
+                &[x.width as u32, tile],
+                &[&buffers.values, &buffers.words, &buffers.scales],
+                (x.rows, 1),
+            );
+        }
+        tile
+    }
+
+    /// x times w transposed into a buffer of floats, and quantised into
+    /// `quantised` (words, scales) where given.
+    fn multiply(
+        &mut self,
+        w: &Matrix,
+        bias: Option<&Vector>,
+        x: &Rows,
+        epilogue: Epilogue,
+        out: &wgpu::Buffer,
+        quantised: Option<(&wgpu::Buffer, &wgpu::Buffer)>,
+    ) {
+        let Some(from) = x.buffers() else { return };
+        let nothing = self.nothing.clone();
+        let bias_buffer = bias.map_or(&nothing, |b| &b.0);
+        if w.format == Format::Dense {
+            let flags = [
+                bias.is_some().into(),
+                (epilogue == Epilogue::Gelu).into(),
+                (epilogue == Epilogue::Add).into(),
+            ];
+            for piece in &w.pieces {
+                let shape = [w.rows as u32, w.cols as u32, piece.first as u32, piece.count as u32];
+                self.tape.get_mut().dispatch(
+                    &self.device,
+                    &variants::dense(self.tuning),
+                    &[&shape[..], &flags].concat(),
+                    &[&piece.weights, &from.values, bias_buffer, out],
+                    (piece.count.min(MOST_GROUPS), x.rows),
+                );
+            }
+            return;
+        }
+        let tile = self.quantised(x);
+        let tiles = if tile == 1 { 1 } else { variants::tiles(x.rows) };
+        let linear = Linear {
+            format: w.format,
+            tile,
+            tiles,
+            bias: bias.is_some(),
+            epilogue,
+            quantise: quantised.is_some(),
+        };
+        let variant = linear.variant(self.tuning);
+        let outputs = matrix::PANEL * self.tuning.panels as usize;
+        for piece in &w.pieces {
+            let shape = [w.rows as u32, (w.cols / BLOCK) as u32, piece.first as u32, piece.count as u32];
+            let mut buffers =
+                vec![&piece.weights, &piece.scales, &from.words, &from.scales, bias_buffer, out];
+            if let Some((words, scales)) = quantised {
+                buffers.extend([words, scales]);
+            }
+            let groups = (piece.count.div_ceil(outputs), x.rows.div_ceil((tile * tiles) as usize));
+            self.tape.get_mut().dispatch(&self.device, &variant, &shape, &buffers, groups);
+        }
+    }
+
+    fn shape(&self, rows: &mut Rows, count: usize, width: usize, most: usize) {
+        if rows.shape(&self.device, count, width, most) {
+            self.tape.borrow_mut().forget();
+        }
+    }
+}
+
+/// Workgroups of one dimension that WebGPU promises.
+const MOST_GROUPS: usize = 65535;
+
+/// A bias, or a layer norm's gain (K).
+#[derive(Debug)]
+pub struct Vector(wgpu::Buffer);
+
+impl Backend for Gpu {
+    /// A prompt is one piece, and so are as many drafts as can be made at once.
+    const ROWS_AT_ONCE: usize = 256;
+
+    type Matrix = Matrix;
+    type Packer = Packer;
+    type Vector = Vector;
+    type Rows = Rows;
+    type Cache = Cache;
+
+    fn packer(&self, rows: usize, cols: usize, dtype: Dtype) -> Result<Packer, BackendError> {
+        let packer = Packer::new(&self.device, rows, cols, dtype)?;
+        self.prepare_linear(packer.format());
+        Ok(packer)
+    }
+
+    fn pack(&self, packer: &mut Packer, bytes: &[u8]) -> Result<(), BackendError> {
+        match self.device.health.fault() {
+            Some(reason) => Err(BackendError::Device { reason }),
+            None => packer.push(&self.device, bytes),
+        }
+    }
+
+    fn matrix(&self, packer: Packer) -> Result<Matrix, BackendError> {
+        packer.finish()
+    }
+
+    fn vector(&self, values: Vec<f32>) -> Vector {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.device.buffer("vector", 4 * values.len() as u64, usage);
+        self.device.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&values));
+        Vector(buffer)
+    }
+
+    fn rows(&self) -> Rows {
+        Rows::default()
+    }
+
+    fn cache(&self, layers: usize, channels: usize, shape: CacheShape) -> Cache {
+        if self.caches.borrow_mut().reserve(&self.device, layers, channels, shape) {
+            self.tape.borrow_mut().forget();
+        }
+        Cache
+    }
+
+    fn begin(&mut self, batch: &Batch) {
+        self.outputs = batch.outputs.len();
+        self.asked = None;
+        let pieces = batch.rows().div_ceil(Self::ROWS_AT_ONCE);
+        self.tape.get_mut().begin(&self.device, pieces, batch.rows());
+    }
+
+    fn embed(&mut self, wte: &Matrix, wpe: &Matrix, batch: &Batch, out: &mut Rows) {
+        let places = self.caches.get_mut().places(batch);
+        self.tape.get_mut().piece(places);
+        self.shape(out, batch.rows(), wte.cols, 0);
+        let Some(to) = out.buffers() else { return };
+        for (by_position, table) in [wte, wpe].into_iter().enumerate() {
+            let variant = variants::embed(table.format, self.tuning);
+            for piece in &table.pieces {
+                let by_position = by_position as u32;
+                let shape =
+                    [table.cols as u32, piece.first as u32, piece.count as u32, by_position, by_position];
+                let mut buffers = vec![&to.values, &piece.weights];
+                if table.format != Format::Dense {
+                    buffers.push(&piece.scales);
+                }
+                self.tape.get_mut().dispatch(&self.device, &variant, &shape, &buffers, (batch.rows(), 1));
+            }
+        }
+    }
+
+    fn layer_norm(&mut self, x: &Rows, gain: &Vector, bias: &Vector, epsilon: f32, out: &mut Rows) {
+        self.shape(out, x.rows, x.width, 0);
+        let (Some(from), Some(to)) = (x.buffers(), out.buffers()) else { return };
+        let quantises = x.width.is_multiple_of(BLOCK);
+        let tile = rows::tile(x.rows);
+        let words = if quantises { x.width as u32 / 4 } else { 0 };
+        self.tape.get_mut().dispatch(
+            &self.device,
+            &variants::norm(self.tuning),
+            &[x.width as u32, words, tile, epsilon.to_bits()],
+            &[&from.values, &gain.0, &bias.0, &to.values, &to.words, &to.scales],
+            (x.rows, 1),
+        );
+        out.tile = quantises.then_some(tile);
+    }
+
+    fn linear(&mut self, w: &Matrix, bias: Option<&Vector>, x: &Rows, epilogue: Epilogue, out: &mut Rows) {
+        if epilogue != Epilogue::Add {
+            self.shape(out, x.rows, w.rows, 0);
+        }
+        let Some(to) = out.buffers().cloned() else { return };
+        // The quantised result is wanted where it goes into the next product.
+        let quantises =
+            epilogue == Epilogue::Gelu && w.format != Format::Dense && w.rows.is_multiple_of(BLOCK);
+        self.multiply(w, bias, x, epilogue, &to.values, quantises.then_some((&to.words, &to.scales)));
+        out.tile = quantises.then(|| rows::tile(x.rows));
+    }
+
+    fn attention(
+        &mut self,
+        qkv: &Rows,
+        batch: &Batch,
+        layer: usize,
+        heads: usize,
+        _: &mut Cache,
+        out: &mut Rows,
+    ) {
+        let width = qkv.width / 3;
+        let head = width / heads;
+        self.shape(out, qkv.rows, width, 0);
+        let (Some(from), Some(to)) = (qkv.buffers(), out.buffers()) else { return };
+        let caches = self.caches.borrow();
+        let Some((keys, values)) = caches.layers.get(layer) else { return };
+        let tape = self.tape.get_mut();
+        tape.dispatch(
+            &self.device,
+            &variants::store(self.tuning),
+            &[width as u32],
+            &[&from.values, keys, values],
+            (width.div_ceil(self.tuning.lanes as usize), batch.rows()),
+        );
+        let quantises = head.is_multiple_of(BLOCK);
+        let tile = rows::tile(qkv.rows);
+        let words = if quantises { width as u32 / 4 } else { 0 };
+        let scale = 1.0 / (head as f32).sqrt();
+        tape.dispatch(
+            &self.device,
+            &variants::attention(),
+            &[width as u32, head as u32, words, tile, scale.to_bits()],
+            &[&from.values, keys, values, &to.values, &to.words, &to.scales],
+            (heads, batch.rows()),
+        );
+        out.tile = quantises.then_some(tile);
+    }
+
+    fn select(&mut self, x: &Rows, rows: &[usize], before: usize, out: &mut Rows) {
+        // All at once: memory taken anew would lose the rows before.
+        self.shape(out, before + rows.len(), x.width, self.outputs);
+        let tape = self.tape.get_mut();
+        tape.pick(rows);
+        let (Some(from), Some(to)) = (x.buffers(), out.buffers()) else { return };
+        tape.dispatch(
+            &self.device,
+            &variants::select(self.tuning),
+            &[x.width as u32, before as u32],
+            &[&from.values, &to.values],
+            (rows.len(), 1),
+        );
+    }
+
+    fn head(&mut self, w: &Matrix, x: &Rows, wanted: Wanted, out: &mut Outputs) {
+        out.vocab = w.rows;
+        // Products store whole tiles.
+        let tile = rows::tile(x.rows) as usize;
+        let room = x.rows.next_multiple_of(tile * variants::tiles(x.rows) as usize) * w.rows;
+        let logits = match self.logits.take().filter(|(_, values)| *values >= room) {
+            Some(logits) => logits,
+            None => {
+                self.tape.get_mut().forget();
+                let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+                (self.device.buffer("logits", 4 * room as u64, usage), room)
+            }
+        };
+        self.multiply(w, None, x, Epilogue::Store, &logits.0, None);
+        let wanted = match wanted {
+            Wanted::Top(k) if !top::selects(w.rows, k) => Wanted::All,
+            wanted => wanted,
+        };
+        if let Wanted::Top(k) = wanted {
+            let tape = self.tape.get_mut();
+            self.selection.record(&self.device, tape, &logits.0, (x.rows, w.rows), k);
+        }
+        self.logits = Some(logits);
+        self.asked = Some((x.rows, w.rows, wanted));
+    }
+
+    fn collect(&mut self, out: &mut Outputs) -> impl Future<Output = Result<(), BackendError>> {
+        self.fetch(out)
+    }
+}
+
+impl Gpu {
+    async fn fetch(&mut self, out: &mut Outputs) -> Result<(), BackendError> {
+        let Self { device, tape, selection, reader, logits, asked, .. } = self;
+        let encoder = tape.get_mut().finish(device);
+        let (Some((rows, vocab, wanted)), Some((logits, _))) = (asked.take(), logits.as_ref()) else {
+            // Nothing is wanted, but the caches fill.
+            device.queue.submit([encoder.finish()]);
+            return match device.health.fault() {
+                Some(reason) => Err(BackendError::Device { reason }),
+                None => Ok(()),
+            };
+        };
+        let mut encoder = Some(encoder);
+        if let Wanted::Top(k) = wanted
+            && let Some((found, bytes)) = selection.found(rows)
+        {
+            let encoder =
+                encoder.take().unwrap_or_else(|| device.device.create_command_encoder(&<_>::default()));
+            let bytes = reader.read(device, encoder, found, bytes).await?;
+            if let Some(top) = top::candidates(&words(&bytes), k) {
+                out.top = top;
+                return Ok(());
+            }
+        }
+        let encoder = encoder.unwrap_or_else(|| device.device.create_command_encoder(&<_>::default()));
+        let bytes = reader.read(device, encoder, logits, 4 * (rows * vocab) as u64).await?;
+        out.logits = words(&bytes).into_iter().map(f32::from_bits).collect();
+        Ok(())
+    }
+}
+
+/// Little-endian words.
+fn words(bytes: &[u8]) -> Vec<u32> {
+    bytes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect()
+}

@@ -1,0 +1,68 @@
+//! Results back from the GPU: submitted once, mapped asynchronously.
+
+use std::time::Duration;
+
+use futures_channel::oneshot;
+
+use super::device::Device;
+use crate::backend::BackendError;
+
+/// A step that takes longer than this natively means that the GPU hangs. (In a
+/// browser the worker has its own limit.)
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Buffers that results are copied to and read from; they grow, and stay.
+#[derive(Debug, Default)]
+pub struct Reader {
+    staging: Option<wgpu::Buffer>,
+}
+
+impl Reader {
+    /// Copies the first `bytes` of a buffer at the end of what `encoder` has,
+    /// submits that, and waits for it.
+    pub async fn read(
+        &mut self,
+        device: &Device,
+        mut encoder: wgpu::CommandEncoder,
+        from: &wgpu::Buffer,
+        bytes: u64,
+    ) -> Result<Vec<u8>, BackendError> {
+        let staging = match self.staging.take().filter(|staging| staging.size() >= bytes) {
+            Some(staging) => staging,
+            None => device.buffer(
+                "results",
+                bytes.next_power_of_two(),
+                wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            ),
+        };
+        encoder.copy_buffer_to_buffer(from, 0, &staging, 0, bytes);
+        device.queue.submit([encoder.finish()]);
+        let (done, mapped) = oneshot::channel();
+        staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
+            let _ = done.send(result);
+        });
+        // Natively callbacks are heard here; in a browser this does nothing.
+        let polled =
+            device.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(PATIENCE) });
+        if let Err(error) = polled {
+            device.health.report(format!("the GPU does not answer: {error}"));
+        }
+        let fault = || BackendError::Device { reason: device.reason() };
+        if device.health.fault().is_some() {
+            return Err(fault());
+        }
+        match mapped.await {
+            Ok(Ok(())) => {}
+            _ => return Err(fault()),
+        }
+        let view = staging.slice(0..bytes).get_mapped_range().map_err(|_| fault())?;
+        let result = view.to_vec();
+        drop(view);
+        staging.unmap();
+        if device.health.fault().is_some() {
+            return Err(fault());
+        }
+        self.staging = Some(staging);
+        Ok(result)
+    }
+}

@@ -1,0 +1,219 @@
+//! What a batch asks of the GPU, recorded: one encoder, one pass, one submit.
+//! Bind groups and shapes are made once and found again.
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+use super::{
+    device::Device,
+    kernel::{Binding, Pipeline, Pipelines, Variant},
+};
+
+/// Bytes between the pieces' uniforms: WebGPU's least alignment.
+const PIECE_STRIDE: u64 = 256;
+
+/// Words of a place, as piece.wgsl has them.
+const PLACE_WORDS: usize = 6;
+
+/// A kernel with its shape and buffers.
+type Site = (u32, Vec<u32>, Vec<wgpu::Buffer>);
+
+/// The rows of a batch and its pieces, and the dispatches recorded so far.
+#[derive(Debug)]
+pub struct Tape {
+    pipelines: Pipelines,
+    sites: RefCell<HashMap<Site, wgpu::BindGroup>>,
+    shapes: RefCell<HashMap<Vec<u32>, wgpu::Buffer>>,
+    recording: Option<Recording>,
+    /// The pieces' uniforms and the rows' places, on the GPU.
+    pieces: wgpu::Buffer,
+    places: wgpu::Buffer,
+    /// What they will hold: each piece's first place, and the places' words.
+    firsts: Vec<u32>,
+    words: Vec<u32>,
+    /// Dispatches of the last batch.
+    dispatched: usize,
+}
+
+#[derive(Debug)]
+struct Recording {
+    // The pass ends before its encoder.
+    pass: wgpu::ComputePass<'static>,
+    encoder: wgpu::CommandEncoder,
+    dispatches: usize,
+}
+
+/// Where a row stands, as piece.wgsl has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PlaceWords {
+    pub token: u32,
+    pub position: u32,
+    pub slot: u32,
+    pub prefix: u32,
+    pub start: u32,
+    pub pick: u32,
+}
+
+impl Tape {
+    pub fn new(device: &Device) -> Self {
+        let (pieces, places) = step_buffers(device, 8, 256);
+        Self {
+            pipelines: Pipelines::default(),
+            sites: RefCell::default(),
+            shapes: RefCell::default(),
+            recording: None,
+            pieces,
+            places,
+            firsts: Vec::new(),
+            words: Vec::new(),
+            dispatched: 0,
+        }
+    }
+
+    /// Compiles a kernel, so that the first batch does not wait for it.
+    pub fn prepare(&self, device: &Device, variant: &Variant) -> Rc<Pipeline> {
+        self.pipelines.get(device, variant)
+    }
+
+    /// Forgets every bind group: some buffers are replaced.
+    pub fn forget(&self) {
+        self.sites.borrow_mut().clear();
+    }
+
+    /// Makes room for a batch's pieces and rows, and forgets the last one's.
+    pub fn begin(&mut self, device: &Device, pieces: usize, rows: usize) {
+        self.recording = None;
+        self.firsts.clear();
+        self.words.clear();
+        let bytes = (pieces as u64 * PIECE_STRIDE, 4 * (rows * PLACE_WORDS) as u64);
+        if bytes.0 > self.pieces.size() || bytes.1 > self.places.size() {
+            (self.pieces, self.places) =
+                step_buffers(device, pieces.next_power_of_two(), rows.next_power_of_two());
+            self.forget();
+        }
+    }
+
+    /// Begins a piece of the batch.
+    pub fn piece(&mut self, places: impl IntoIterator<Item = PlaceWords>) {
+        self.firsts.push((self.words.len() / PLACE_WORDS) as u32);
+        for p in places {
+            self.words.extend([p.token, p.position, p.slot, p.prefix, p.start, p.pick]);
+        }
+    }
+
+    /// Says which rows of the piece have outputs.
+    pub fn pick(&mut self, rows: &[usize]) {
+        let first = self.firsts.last().copied().unwrap_or(0) as usize * PLACE_WORDS;
+        for (place, &row) in self.words[first..].chunks_exact_mut(PLACE_WORDS).zip(rows) {
+            place[PLACE_WORDS - 1] = row as u32;
+        }
+    }
+
+    /// Records a dispatch of (x, y) workgroups. `buffers` are the kernel's
+    /// storage buffers in order.
+    pub fn dispatch(
+        &mut self,
+        device: &Device,
+        variant: &Variant,
+        shape: &[u32],
+        buffers: &[&wgpu::Buffer],
+        (x, y): (usize, usize),
+    ) {
+        if x == 0 || y == 0 {
+            return;
+        }
+        let pipeline = self.pipelines.get(device, variant);
+        let key = (pipeline.id, shape.to_vec(), buffers.iter().map(|b| (*b).clone()).collect());
+        let mut sites = self.sites.borrow_mut();
+        let group = sites.entry(key).or_insert_with(|| self.bind(device, variant, &pipeline, shape, buffers));
+        let recording = self.recording.get_or_insert_with(|| Recording::new(device));
+        recording.pass.set_pipeline(&pipeline.pipeline);
+        let piece = self.firsts.len().saturating_sub(1) as u32 * PIECE_STRIDE as u32;
+        let offsets: &[u32] = if pipeline.by_piece { &[piece] } else { &[] };
+        recording.pass.set_bind_group(0, &*group, offsets);
+        recording.pass.dispatch_workgroups(x as u32, y as u32, 1);
+        recording.dispatches += 1;
+    }
+
+    /// Ends the recording; the places go to the GPU before it.
+    pub fn finish(&mut self, device: &Device) -> wgpu::CommandEncoder {
+        let mut firsts = vec![0u8; self.firsts.len() * PIECE_STRIDE as usize];
+        for (uniform, first) in firsts.chunks_exact_mut(PIECE_STRIDE as usize).zip(&self.firsts) {
+            uniform[..4].copy_from_slice(&first.to_le_bytes());
+        }
+        if !firsts.is_empty() && !self.words.is_empty() {
+            device.queue.write_buffer(&self.pieces, 0, &firsts);
+            device.queue.write_buffer(&self.places, 0, bytemuck::cast_slice(&self.words));
+        }
+        match self.recording.take() {
+            Some(Recording { pass, encoder, dispatches }) => {
+                drop(pass);
+                self.dispatched = dispatches;
+                encoder
+            }
+            None => device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()),
+        }
+    }
+
+    /// Dispatches of the last batch.
+    pub fn dispatched(&self) -> usize {
+        self.dispatched
+    }
+
+    fn bind(
+        &self,
+        device: &Device,
+        variant: &Variant,
+        pipeline: &Pipeline,
+        shape: &[u32],
+        buffers: &[&wgpu::Buffer],
+    ) -> wgpu::BindGroup {
+        let mut shapes = self.shapes.borrow_mut();
+        let shape = shapes.entry(shape.to_vec()).or_insert_with(|| uniform(device, shape));
+        // The places are the first buffer after the piece's uniform.
+        let with_places = pipeline.by_piece.then_some(&self.places).into_iter();
+        let mut storage = with_places.chain(buffers.iter().copied());
+        let entries: Vec<_> = (0..)
+            .zip(variant.bindings)
+            .filter_map(|(binding, kind)| {
+                let resource = match kind {
+                    Binding::Shape => shape.as_entire_binding(),
+                    Binding::Piece => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer: &self.pieces,
+                        offset: 0,
+                        size: wgpu::BufferSize::new(16),
+                    }),
+                    Binding::Read | Binding::Write => storage.next()?.as_entire_binding(),
+                };
+                Some(wgpu::BindGroupEntry { binding, resource })
+            })
+            .collect();
+        device.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(variant.name),
+            layout: &pipeline.layout,
+            entries: &entries,
+        })
+    }
+}
+
+impl Recording {
+    fn new(device: &Device) -> Self {
+        let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime();
+        Self { pass, encoder, dispatches: 0 }
+    }
+}
+
+fn step_buffers(device: &Device, pieces: usize, rows: usize) -> (wgpu::Buffer, wgpu::Buffer) {
+    let copy = wgpu::BufferUsages::COPY_DST;
+    (
+        device.buffer("pieces", pieces as u64 * PIECE_STRIDE, wgpu::BufferUsages::UNIFORM | copy),
+        device.buffer("places", 4 * (rows * PLACE_WORDS) as u64, wgpu::BufferUsages::STORAGE | copy),
+    )
+}
+
+fn uniform(device: &Device, words: &[u32]) -> wgpu::Buffer {
+    let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+    let buffer = device.buffer("shape", 4 * words.len() as u64, usage);
+    device.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(words));
+    buffer
+}

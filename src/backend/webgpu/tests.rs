@@ -1,0 +1,439 @@
+//! Every kernel beside the reference, on a software Vulkan where there is one:
+//! odd shapes, and with every set of abilities that the device has.
+
+use half::f16;
+
+use super::*;
+use crate::backend::{
+    Place, Sequence,
+    cpu::{self, Cpu, Level, Pool},
+};
+
+/// Logits may differ by this share of their norm; integer sums are equal, so
+/// this is far above what the order of float sums does.
+const BOUND: f64 = 1e-5;
+
+/// Every set of abilities that changes a kernel.
+pub fn every_ability() -> impl Iterator<Item = Abilities> {
+    (0..8).map(|bits| Abilities { subgroups: bits & 1 != 0, f16: bits & 2 != 0, packed_dot: bits & 4 != 0 })
+}
+
+/// A GPU of each kind that this machine can give; none where it has no Vulkan.
+/// `HUGGINGTWEETS_GPU_TESTS=require` makes that a failure.
+pub fn gpus() -> Vec<Gpu> {
+    let mut found: Vec<Gpu> = Vec::new();
+    for abilities in every_ability() {
+        match pollster::block_on(Gpu::open(Options { abilities, ..Options::default() })) {
+            Ok(gpu) if found.iter().any(|other| other.abilities() == gpu.abilities()) => {}
+            Ok(mut gpu) => {
+                // Both tunings are run, whatever the adapter.
+                gpu.tuning = if found.len() % 2 == 0 { Tuning::HARDWARE } else { Tuning::SOFTWARE };
+                found.push(gpu);
+            }
+            Err(error) => {
+                let required = std::env::var("HUGGINGTWEETS_GPU_TESTS").is_ok_and(|v| v == "require");
+                assert!(!required, "{error}");
+            }
+        }
+    }
+    found
+}
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) as u32
+    }
+
+    fn unit(&mut self) -> f32 {
+        (self.next() % 20001) as f32 * 1e-4 - 1.0
+    }
+}
+
+/// GGUF bytes of random weights.
+fn random_matrix(dtype: Dtype, rows: usize, cols: usize, random: &mut Random) -> Vec<u8> {
+    match dtype {
+        Dtype::F32 => (0..rows * cols).flat_map(|_| random.unit().to_le_bytes()).collect(),
+        Dtype::F16 => (0..rows * cols).flat_map(|_| f16::from_f32(random.unit()).to_le_bytes()).collect(),
+        Dtype::Q8_0 | Dtype::Q4_0 => (0..rows * cols / BLOCK)
+            .flat_map(|_| {
+                let scale = f16::from_f32((random.next() % 1000 + 1) as f32 * 1e-4);
+                let quants = (0..dtype.matrix_bytes(1, BLOCK) - 2).map(|_| random.next() as u8);
+                scale.to_le_bytes().into_iter().chain(quants).collect::<Vec<_>>()
+            })
+            .collect(),
+    }
+}
+
+fn matrix<B: Backend>(backend: &B, dtype: Dtype, rows: usize, cols: usize, bytes: &[u8]) -> B::Matrix {
+    let mut packer = backend.packer(rows, cols, dtype).unwrap();
+    for piece in bytes.chunks(1013) {
+        backend.pack(&mut packer, piece).unwrap();
+    }
+    backend.matrix(packer).unwrap()
+}
+
+fn floats(n: usize, random: &mut Random) -> Vec<f32> {
+    (0..n).map(|_| random.unit()).collect()
+}
+
+impl Gpu {
+    /// Rows with these values.
+    fn upload(&self, rows: usize, values: &[f32]) -> Rows {
+        let mut out = Rows::default();
+        out.shape(&self.device, rows, values.len() / rows, 0);
+        let buffers = out.buffers().unwrap();
+        self.device.queue.write_buffer(&buffers.values, 0, bytemuck::cast_slice(values));
+        out
+    }
+
+    /// Runs what was recorded and gives back the floats of a buffer.
+    fn download(&mut self, buffer: &wgpu::Buffer, count: usize) -> Vec<u32> {
+        let encoder = self.tape.get_mut().finish(&self.device);
+        let read = self.reader.read(&self.device, encoder, buffer, 4 * count as u64);
+        words(&pollster::block_on(read).unwrap())
+    }
+
+    fn values(&mut self, rows: &Rows) -> Vec<f32> {
+        let buffer = rows.buffers().unwrap().values.clone();
+        self.download(&buffer, rows.rows * rows.width).into_iter().map(f32::from_bits).collect()
+    }
+}
+
+fn cpu_rows(rows: usize, values: &[f32]) -> cpu::Rows {
+    cpu::Rows { rows, width: values.len() / rows, values: values.to_vec() }
+}
+
+fn scalar() -> Cpu {
+    Cpu::new(Level::Scalar, Pool::serial())
+}
+
+/// Norm of the difference over norm.
+pub fn distance(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    let difference: f64 = found.iter().zip(expected).map(|(a, b)| square(a - b)).sum();
+    let size: f64 = expected.iter().map(|x| square(*x)).sum();
+    if difference == 0.0 { 0.0 } else { (difference / size.max(1e-30)).sqrt() }
+}
+
+fn same(found: &[f32], expected: &[f32], what: &str) {
+    let off = distance(found, expected);
+    assert!(off <= BOUND, "{what}: off by {off:e}\n{found:?}\n{expected:?}");
+}
+
+#[test]
+fn every_variant_is_valid_wgsl() {
+    let mut variants = vec![variants::attention()];
+    for tuning in [Tuning::HARDWARE, Tuning::SOFTWARE] {
+        variants.extend([
+            variants::norm(tuning),
+            variants::pack(tuning),
+            variants::dense(tuning),
+            variants::store(tuning),
+            variants::select(tuning),
+        ]);
+        for format in [Format::Dense, Format::Q8, Format::Q4] {
+            variants.push(variants::embed(format, tuning));
+        }
+        for format in [Format::Q8, Format::Q4] {
+            for (tile, tiles) in [(1, 1), (4, 1), (4, 2), (4, 4)] {
+                for epilogue in [Epilogue::Store, Epilogue::Gelu, Epilogue::Add] {
+                    for bias in [true, false] {
+                        let quantise = epilogue == Epilogue::Gelu;
+                        let linear = Linear { format, tile, tiles, bias, epilogue, quantise };
+                        variants.push(linear.variant(tuning));
+                    }
+                }
+            }
+        }
+    }
+    variants.extend(top::variants());
+    for variant in &variants {
+        for abilities in every_ability() {
+            let enables = if abilities.f16 { "enable f16;\n" } else { "" };
+            let source = variant.wgsl(abilities, enables).unwrap();
+            let module = naga::front::wgsl::parse_str(&source)
+                .unwrap_or_else(|e| panic!("{variant:?}\n{}", e.emit_to_string(&source)));
+            use naga::valid::{Capabilities, SubgroupOperationSet, ValidationFlags, Validator};
+            let mut allowed = Capabilities::empty();
+            allowed.set(Capabilities::SHADER_FLOAT16, abilities.f16);
+            allowed.set(Capabilities::SUBGROUP, abilities.subgroups);
+            let mut validator = Validator::new(ValidationFlags::all(), allowed);
+            if abilities.subgroups {
+                validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
+                validator.subgroup_operations(SubgroupOperationSet::BASIC | SubgroupOperationSet::ARITHMETIC);
+            }
+            validator.validate(&module).unwrap_or_else(|e| panic!("{variant:?}\n{e:?}"));
+            // WebGPU's defaults: 8 storage buffers, 256 invocations, 16 KiB of workgroup memory.
+            let storage = variant
+                .bindings
+                .iter()
+                .filter(|b| matches!(b, kernel::Binding::Read | kernel::Binding::Write));
+            assert!(storage.count() <= 8, "{variant:?}");
+            for entry in &module.entry_points {
+                assert!(entry.workgroup_size.iter().product::<u32>() <= 256, "{variant:?}");
+            }
+            let mut layouter = naga::proc::Layouter::default();
+            layouter.update(module.to_ctx()).unwrap();
+            let shared =
+                module.global_variables.iter().filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup);
+            let bytes: u32 = shared.map(|(_, v)| layouter[v.ty].size).sum();
+            assert!(bytes <= 16384, "{variant:?}: {bytes} bytes of workgroup memory");
+        }
+    }
+}
+
+#[test]
+fn linear_is_the_reference() {
+    let mut random = Random(1);
+    for mut gpu in gpus() {
+        for (dtype, rows, cols) in [
+            (Dtype::Q8_0, 33, 32),
+            (Dtype::Q4_0, 96, 224),
+            (Dtype::Q8_0, 64, 768),
+            (Dtype::Q4_0, 31, 64),
+            (Dtype::F32, 5, 7),
+            (Dtype::F16, 70, 40),
+        ] {
+            let bytes = random_matrix(dtype, rows, cols, &mut random);
+            let (w, expected_w) =
+                (matrix(&gpu, dtype, rows, cols, &bytes), matrix(&scalar(), dtype, rows, cols, &bytes));
+            let bias = floats(rows, &mut random);
+            let gpu_bias = gpu.vector(bias.clone());
+            for inputs in [1, 2, 5, 9, 21] {
+                let x = floats(inputs * cols, &mut random);
+                for epilogue in [Epilogue::Store, Epilogue::Gelu, Epilogue::Add] {
+                    let before = floats(inputs * rows, &mut random);
+                    let mut expected = cpu_rows(inputs, &before);
+                    scalar().linear(&expected_w, Some(&bias), &cpu_rows(inputs, &x), epilogue, &mut expected);
+                    let from = gpu.upload(inputs, &x);
+                    let mut out = gpu.upload(inputs, &before);
+                    gpu.linear(&w, Some(&gpu_bias), &from, epilogue, &mut out);
+                    let found = gpu.values(&out);
+                    let what = format!(
+                        "{dtype:?} ({rows}, {cols}), {inputs} rows, {epilogue:?}, {:?}",
+                        gpu.abilities()
+                    );
+                    same(&found, &expected.values, &what);
+                    if let Some(tile) = out.tile {
+                        quantised_as_defined(&mut gpu, &out, &found, tile, &what);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The quantised copy of rows is the definition's of their floats, bit for bit.
+fn quantised_as_defined(gpu: &mut Gpu, rows: &Rows, values: &[f32], tile: u32, what: &str) {
+    let buffers = rows.buffers().unwrap().clone();
+    let padded = rows.rows.next_multiple_of(tile as usize);
+    let words = gpu.download(&buffers.words, padded * rows.width / 4);
+    let scales = gpu.download(&buffers.scales, padded * rows.width / BLOCK);
+    let place = |row: usize, column: usize, columns: usize| {
+        let tile = tile as usize;
+        (row / tile * columns + column) * tile + row % tile
+    };
+    for row in 0..rows.rows {
+        let expected = cpu::quantised(&values[row * rows.width..][..rows.width]);
+        for (block, (bytes, scale)) in expected.iter().enumerate() {
+            let found = f32::from_bits(scales[place(row, block, rows.width / BLOCK)]);
+            assert_eq!(found, *scale, "{what}: scale of row {row}, block {block}");
+            for (i, four) in bytes.as_chunks::<4>().0.iter().enumerate() {
+                let found = words[place(row, block * 8 + i, rows.width / 4)].to_le_bytes();
+                assert_eq!(found.map(|b| b as i8), *four, "{what}: row {row}, block {block}");
+            }
+        }
+    }
+}
+
+#[test]
+fn activations_are_quantised_as_the_processor_does() {
+    let mut random = Random(2);
+    for mut gpu in gpus() {
+        for (rows, width) in [(1, 32), (3, 96), (6, 768), (2, 2080)] {
+            let mut values = floats(rows * width, &mut random);
+            // A block of zeros, ties, and what must not spread.
+            values[..BLOCK].fill(0.0);
+            values[width - BLOCK..width].fill(0.5);
+            values[width - 1] = 127.0;
+            let mut x = gpu.upload(rows, &values);
+            let tile = gpu.quantised(&x);
+            x.tile = Some(tile);
+            quantised_as_defined(&mut gpu, &x, &values, tile, &format!("({rows}, {width})"));
+        }
+    }
+}
+
+#[test]
+fn layer_norm_is_the_reference() {
+    let mut random = Random(3);
+    for mut gpu in gpus() {
+        for (rows, width) in [(1, 32), (2, 20), (5, 768), (3, 1600), (9, 33)] {
+            let (x, gain, bias) =
+                (floats(rows * width, &mut random), floats(width, &mut random), floats(width, &mut random));
+            let mut expected = cpu::Rows::default();
+            scalar().layer_norm(&cpu_rows(rows, &x), &gain, &bias, 1e-5, &mut expected);
+            let (from, mut out) = (gpu.upload(rows, &x), Rows::default());
+            let (gain, bias) = (gpu.vector(gain), gpu.vector(bias));
+            gpu.layer_norm(&from, &gain, &bias, 1e-5, &mut out);
+            let found = gpu.values(&out);
+            same(&found, &expected.values, &format!("({rows}, {width})"));
+            if let Some(tile) = out.tile {
+                quantised_as_defined(&mut gpu, &out, &found, tile, &format!("({rows}, {width})"));
+            }
+        }
+    }
+}
+
+#[test]
+fn embeddings_in_pieces_are_the_reference() {
+    let mut random = Random(4);
+    for mut gpu in gpus() {
+        for (dtype, vocab, width) in
+            [(Dtype::Q8_0, 130, 64), (Dtype::Q4_0, 300, 96), (Dtype::F32, 70, 20), (Dtype::F16, 33, 31)]
+        {
+            // A dense panel and no more, then all at once.
+            for binding in [(32 * 4 * width) as u64, 1 << 27] {
+                gpu.device.most_binding_bytes = binding;
+                let tokens = random_matrix(dtype, vocab, width, &mut random);
+                let positions = random_matrix(Dtype::F32, 50, width, &mut random);
+                let batch = Batch::prompt(
+                    &[0, vocab as u32 - 1, 32, 31],
+                    vec![1, 3],
+                    CacheShape { prompt: 4, drafts: 1, tail: 1 },
+                );
+                let mut expected = cpu::Rows::default();
+                let mut cpu = scalar();
+                let (wte, wpe) = (
+                    matrix(&cpu, dtype, vocab, width, &tokens),
+                    matrix(&cpu, Dtype::F32, 50, width, &positions),
+                );
+                cpu.embed(&wte, &wpe, &batch, &mut expected);
+                let mut picked = cpu::Rows::default();
+                cpu.select(&expected, &batch.outputs, 0, &mut picked);
+
+                let (wte, wpe) = (
+                    matrix(&gpu, dtype, vocab, width, &tokens),
+                    matrix(&gpu, Dtype::F32, 50, width, &positions),
+                );
+                let (mut out, mut gpu_picked) = (Rows::default(), Rows::default());
+                gpu.begin(&batch);
+                gpu.cache(1, width, batch.start.unwrap());
+                gpu.embed(&wte, &wpe, &batch, &mut out);
+                gpu.select(&out, &batch.outputs, 0, &mut gpu_picked);
+                same(&gpu.values(&out), &expected.values, &format!("{dtype:?} ({vocab}, {width})"));
+                same(&gpu.values(&gpu_picked), &picked.values, "selected");
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_is_the_reference() {
+    let mut random = Random(5);
+    for mut gpu in gpus() {
+        for (heads, width, prompt, drafts) in [(1, 32, 3, 2), (3, 20, 70, 3), (2, 64, 130, 1), (4, 96, 1, 5)]
+        {
+            let channels = heads * width;
+            let shape = CacheShape { prompt, drafts, tail: 3 };
+            let mut batches = vec![Batch::prompt(&vec![0; prompt], vec![], shape)];
+            for step in 0..3 {
+                // Drafts that end are left out: the last one alone, at last.
+                let places = (step / 2 * (drafts - 1)..drafts)
+                    .map(|d| Place { sequence: Sequence::Draft(d), position: prompt + step });
+                let places: Vec<_> = places.collect();
+                batches.push(Batch { tokens: vec![0; places.len()], places, ..Batch::default() });
+            }
+            let mut cpu = scalar();
+            let mut cpu_cache = cpu.cache(2, channels, shape);
+            let mut gpu_cache = gpu.cache(2, channels, shape);
+            let table = random_matrix(Dtype::F32, 200, channels, &mut random);
+            let table = matrix(&gpu, Dtype::F32, 200, channels, &table);
+            for batch in &batches {
+                let qkv = floats(batch.rows() * 3 * channels, &mut random);
+                let (mut expected, mut out) = (cpu::Rows::default(), Rows::default());
+                cpu.attention(&cpu_rows(batch.rows(), &qkv), batch, 1, heads, &mut cpu_cache, &mut expected);
+                gpu.begin(batch);
+                gpu.embed(&table, &table, batch, &mut Rows::default());
+                let from = gpu.upload(batch.rows(), &qkv);
+                gpu.attention(&from, batch, 1, heads, &mut gpu_cache, &mut out);
+                let found = gpu.values(&out);
+                let what = format!("{heads} heads of {width}, {:?}", gpu.abilities());
+                same(&found, &expected.values, &what);
+                if let Some(tile) = out.tile {
+                    quantised_as_defined(&mut gpu, &out, &found, tile, &what);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_head_gives_the_largest_of_all_its_logits() {
+    let mut random = Random(6);
+    for mut gpu in gpus() {
+        for (vocab, k) in [(9000, 2), (17000, 33), (300, 51)] {
+            let bytes = random_matrix(Dtype::Q8_0, vocab, 64, &mut random);
+            let w = matrix(&gpu, Dtype::Q8_0, vocab, 64, &bytes);
+            for inputs in [1, 3] {
+                let x = gpu.upload(inputs, &floats(inputs * 64, &mut random));
+                let (mut all, mut top) = (Outputs::default(), Outputs::default());
+                gpu.head(&w, &x, Wanted::All, &mut all);
+                pollster::block_on(gpu.collect(&mut all)).unwrap();
+                gpu.head(&w, &x, Wanted::Top(k), &mut top);
+                pollster::block_on(gpu.collect(&mut top)).unwrap();
+                assert_eq!((all.rows(), top.rows()), (inputs, inputs));
+                assert_eq!(top.top.is_empty(), !super::top::selects(vocab, k));
+                for (found, logits) in top.top.iter().zip(all.logits.chunks_exact(vocab)) {
+                    let mut expected = crate::backend::top::Top::default();
+                    expected.restart(k);
+                    expected.take(0, logits);
+                    let mut expected = expected.finish();
+                    expected.sort_by_key(|c| c.0);
+                    assert_eq!(found, &expected);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn more_ties_than_there_is_room_for_give_all_logits() {
+    for mut gpu in gpus() {
+        let w = matrix(&gpu, Dtype::Q8_0, 20000, 32, &vec![0; 20000 * 34]);
+        let x = gpu.upload(1, &[1.0; 32]);
+        let mut out = Outputs::default();
+        gpu.head(&w, &x, Wanted::Top(5), &mut out);
+        pollster::block_on(gpu.collect(&mut out)).unwrap();
+        assert!(out.top.is_empty() && out.logits == vec![0.0; 20000]);
+    }
+}
+
+#[test]
+fn a_device_that_is_gone_is_an_error_with_a_reason() {
+    for mut gpu in gpus().into_iter().take(1) {
+        let x = gpu.upload(1, &[1.0; 32]);
+        let w = matrix(&gpu, Dtype::Q8_0, 40, 32, &[0; 40 * 34]);
+        gpu.destroy();
+        let mut out = Outputs::default();
+        gpu.head(&w, &x, Wanted::All, &mut out);
+        let error = pollster::block_on(gpu.collect(&mut out)).unwrap_err();
+        assert!(matches!(error, BackendError::Device { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_tensor_of_the_wrong_size_or_shape_is_refused() {
+    for gpu in gpus().into_iter().take(1) {
+        assert!(matches!(gpu.packer(2, 40, Dtype::Q8_0), Err(BackendError::Columns { cols: 40 })));
+        assert!(matches!(gpu.packer(1 << 40, 1 << 30, Dtype::F32), Err(BackendError::Memory { .. })));
+        let mut packer = gpu.packer(2, 32, Dtype::Q8_0).unwrap();
+        gpu.pack(&mut packer, &[0; 60]).unwrap();
+        assert!(matches!(gpu.pack(&mut packer, &[0; 9]), Err(BackendError::MatrixBytes { found: 69, .. })));
+        assert!(matches!(gpu.matrix(packer), Err(BackendError::MatrixBytes { found: 60, .. })));
+    }
+}
