@@ -84,7 +84,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let bot = BotFolder::open(&args.model)?;
     let default_drafts = bot.manifest.as_ref().map(|manifest| manifest.info.drafts());
     request.drafts = args.drafts.or(default_drafts).unwrap_or(request.drafts);
-    let mut done: Vec<Option<(String, EndReason, usize)>> = vec![None; request.drafts];
+    let mut done: Vec<Option<(String, EndReason, usize, String)>> = vec![None; request.drafts];
     let level = if args.backend == "scalar" { Level::Scalar } else { Level::Simd };
     let pool = engine::pool(args.threads.map(|n| n as usize));
     let threads = pool.threads();
@@ -95,8 +95,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     while let Some(batch) = drafts.next_batch() {
         let outputs = model.forward(batch)?;
         for event in drafts.accept(outputs, &bot.tokenizer)? {
-            if let Event::Done { draft, text, reason, tokens } = event {
-                done[draft] = Some((text, reason, tokens));
+            if let Event::Done { draft, text, reason, tokens, digest } = event {
+                done[draft] = Some((text, reason, tokens, digest));
             }
         }
     }
@@ -104,8 +104,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let finished = done.into_iter().enumerate().filter_map(|(index, done)| Some((index, done?)));
     if args.json {
         let list: Vec<_> = finished
-            .map(|(index, (text, reason, tokens))| {
-                json!({ "text": text, "end": reason, "tokens": tokens, "ids": drafts.tokens(index) })
+            .map(|(index, (text, reason, tokens, digest))| {
+                let ids = drafts.tokens(index);
+                json!({ "text": text, "end": reason, "tokens": tokens, "ids": ids, "digest": digest })
             })
             .collect();
         let tokens_per_s = drafts.drawn_tokens() as f64 / seconds.max(1e-9);
