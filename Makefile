@@ -30,7 +30,7 @@ build: setup-native setup-wasm ## The command (target/release) and the page (dis
 
 # The page's plain types are tested natively, too, and so are the GPU's kernels.
 test-rust: setup-native ## Unit and integration tests of the library and the command
-	tools/cargo-test.sh --locked --features web
+	tools/cargo-test.sh --locked --features reader
 
 # With a test beside it, so that dependencies are those that test-rust compiled:
 # what tests ask of them besides would make others.
@@ -54,7 +54,7 @@ full-bundle: build-test ## A random GPT-2 of 124M parameters, for the browser te
 lint: setup-native ## Formatting and clippy
 	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --check; else echo "skipped: rustfmt is not installed"; fi
 	@if cargo clippy --version >/dev/null 2>&1; then \
-	cargo clippy --locked --all-targets --features web -- -D warnings; else echo "skipped: clippy is not installed"; fi
+	cargo clippy --locked --all-targets --features reader -- -D warnings; else echo "skipped: clippy is not installed"; fi
 
 fmt: ## Format the Rust code
 	cargo fmt

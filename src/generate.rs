@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::{
     backend::{Batch, CacheShape, Outputs, Place, Row, Sequence, Wanted},
+    bundle::digest::sha256_hex,
     gpt2::Config,
     sample::{Logits, Params, ParamsError, Sampler},
     tokenizer::{Tokenizer, TokenizerError, clean_up_spaces},
@@ -35,8 +36,16 @@ pub struct Request {
     pub max_tokens: Option<usize>,
     /// Tokens before `<|endoftext|>` may be drawn, the prompt included.
     pub min_tokens: usize,
+    /// Tokens that must be drawn before `<|endoftext|>` may be: for going on
+    /// with a draft that had ended.
+    #[serde(default)]
+    pub min_new_tokens: usize,
     /// Decides every coin of every draft.
     pub seed: u64,
+    /// Which of the seed's coin streams each draft has; empty: 0, 1, 2… A draft
+    /// made alone under its own number is the one it was among others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<u64>,
     pub sampling: Params,
 }
 
@@ -63,7 +72,8 @@ pub enum Event {
     /// The whole draft so far, the start included, cleaned as the original does.
     Text { draft: usize, text: String },
     /// The draft is finished; `text` is final.
-    Done { draft: usize, text: String, reason: EndReason, tokens: usize },
+    /// `digest` is [`token_digest`] of the prompt and the draft.
+    Done { draft: usize, text: String, reason: EndReason, tokens: usize, digest: String },
 }
 
 impl Default for Request {
@@ -73,7 +83,9 @@ impl Default for Request {
             drafts: 5,
             max_tokens: None,
             min_tokens: 10,
+            min_new_tokens: 0,
             seed: 0,
+            streams: Vec::new(),
             sampling: Params::default(),
         }
     }
@@ -103,6 +115,8 @@ pub enum GenerateError {
     Drafts { found: usize },
     #[error("a draft cannot go on from token {token}: the vocabulary has {vocab_size}")]
     SoFar { token: u32, vocab_size: usize },
+    #[error("{streams} coin streams for {drafts} drafts; each draft has one, or none is named")]
+    Streams { streams: usize, drafts: usize },
     #[error(transparent)]
     Params(#[from] ParamsError),
     #[error(transparent)]
@@ -145,6 +159,9 @@ impl Drafts {
         if !(1..=MAX_DRAFTS).contains(&request.drafts) {
             return Err(GenerateError::Drafts { found: request.drafts });
         }
+        if !request.streams.is_empty() && request.streams.len() != request.drafts {
+            return Err(GenerateError::Streams { streams: request.streams.len(), drafts: request.drafts });
+        }
         let eos = tokenizer.eos_id();
         let mut prompt = vec![eos];
         prompt.extend(tokenizer.encode_plain(request.prompt.trim())?);
@@ -158,7 +175,7 @@ impl Drafts {
         let shape =
             CacheShape { prompt: prompt.len(), drafts: request.drafts, tail: max_tokens - prompt.len() };
         let drafts = (0..request.drafts).map(|index| Draft {
-            rng: coin_stream(request.seed, index),
+            rng: coin_stream(request.seed, request.streams.get(index).copied().unwrap_or(index as u64)),
             tokens: prompt.clone(),
             text: String::new(),
             end: None,
@@ -262,7 +279,8 @@ impl Drafts {
                 // A batch lists an output for each live draft.
                 None => continue,
             };
-            let too_short = draft.tokens.len() < self.request.min_tokens;
+            let least = self.request.min_tokens.max(self.shape.prompt + self.request.min_new_tokens);
+            let too_short = draft.tokens.len() < least;
             let token = self.sampler.sample(
                 logits,
                 &draft.tokens,
@@ -386,7 +404,13 @@ impl Draft {
         self.end = Some(reason);
         self.text = self.text.trim().to_owned();
         let tokens = self.tokens.len() - prompt;
-        Event::Done { draft: index, text: self.text.clone(), reason, tokens }
+        Event::Done {
+            draft: index,
+            text: self.text.clone(),
+            reason,
+            tokens,
+            digest: token_digest(&self.tokens),
+        }
     }
 }
 
@@ -397,10 +421,19 @@ fn wanted(sampling: &Params) -> Wanted {
 
 /// Each draft's own coins: a ChaCha8 stream a draft, so that a draft does not
 /// depend on how many others are made with it.
-fn coin_stream(seed: u64, draft: usize) -> ChaCha8Rng {
+fn coin_stream(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(draft as u64);
+    rng.set_stream(stream);
     rng
+}
+
+/// What tells two token sequences apart: the first 16 hexadecimal digits of the
+/// SHA-256 of the ids, four little-endian bytes each.
+pub fn token_digest(ids: &[u32]) -> String {
+    let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+    let mut digest = sha256_hex(&bytes);
+    digest.truncate(16);
+    digest
 }
 
 /// A number in [0, 1) from the top 53 bits.
@@ -454,7 +487,7 @@ mod tests {
                 network(seen, logits);
             }
             for event in drafts.accept(&outputs(&config, logits), &tokenizer).unwrap() {
-                if let Event::Done { draft, text, reason, tokens } = event {
+                if let Event::Done { draft, text, reason, tokens, .. } = event {
                     assert!(ends[draft].replace((text, reason, tokens)).is_none(), "one end a draft");
                 }
             }
@@ -508,6 +541,28 @@ mod tests {
     }
 
     #[test]
+    fn a_draft_made_alone_under_its_number_is_the_same() {
+        let flat = |_: &[u32], logits: &mut [f32]| logits[0] = -10.0;
+        let five = run(Request { seed: 4, ..request("I") }, 64, flat);
+        let two = Request { seed: 4, drafts: 2, streams: vec![3, 1], ..request("I") };
+        assert_eq!(run(two, 64, flat), [five[3].clone(), five[1].clone()]);
+    }
+
+    #[test]
+    fn an_end_waits_for_new_tokens_when_a_draft_goes_on() {
+        let eos = tokenizer().eos_id() as usize;
+        let on = Request { min_new_tokens: 20, ..request("I") };
+        assert!(run(on, 64, |_, logits| logits[eos] = 100.0).iter().all(|e| e.2 == 20));
+    }
+
+    #[test]
+    fn tokens_decide_the_digest() {
+        // printf '\1\0\0\0\0\2\0\0' | sha256sum
+        assert_eq!(token_digest(&[1, 512]), "99fb3cc3089a84cd");
+        assert_ne!(token_digest(&[1, 512]), token_digest(&[512, 1]));
+    }
+
+    #[test]
     fn a_stopped_draft_leaves_the_batch() {
         let tokenizer = tokenizer();
         let config = config(&tokenizer, 64);
@@ -544,6 +599,7 @@ mod tests {
         let refuse = |request| Drafts::new(&tokenizer, &config, request).err().unwrap().to_string();
         assert!(refuse(request(&"word ".repeat(20))).contains("shorten it"));
         assert!(refuse(Request { drafts: 0, ..request("I") }).contains("1 to 256"));
+        assert!(refuse(Request { streams: vec![1], ..request("I") }).contains("1 coin streams for 5"));
         let sampling = Params { top_p: 0.0, ..Params::default() };
         assert!(refuse(Request { sampling, ..request("I") }).contains("top_p"));
         let mut drafts = Drafts::new(&tokenizer, &config, request("I")).unwrap();

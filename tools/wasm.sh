@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the page and the engine's four builds into a folder of static files.
+# Builds the page, its readers and the engine's four builds into a folder of static files.
 #   tools/wasm.sh ship    dist: fat LTO, what travels
 #   tools/wasm.sh test    dist-test: the same files, without the slow link
 #   tools/wasm.sh test relaxed-shared ...   while working: these engines alone
@@ -13,8 +13,8 @@ cd "$(dirname "$0")/.."
 source tools/wasm-toolchain.sh
 
 case ${1:-ship} in
-  ship) profile=wasm-ship dist=dist ;;
-  test) profile=wasm-test dist=dist-test ;;
+  ship) profile=wasm-ship page_profile=wasm-page dist=dist ;;
+  test) profile=wasm-test page_profile=wasm-test dist=dist-test ;;
   *) echo "usage: tools/wasm.sh [ship|test] [ENGINE...]" >&2; exit 2 ;;
 esac
 chosen=("${@:2}")
@@ -71,20 +71,31 @@ engine() {
 }
 relaxed=$PWD/tools/rustc-relaxed.sh
 
+# The readers of archives and cards, which the page fetches when they are wanted.
+readers=$CARGO_TARGET_DIR/readers-$profile
+readers() {
+  cargo build --locked --profile "$page_profile" --target wasm32-unknown-unknown \
+    --no-default-features --features reader --bin reader
+  wasm-bindgen --target web --no-typescript --out-dir "$readers" --out-name reader \
+    "$CARGO_TARGET_DIR/wasm32-unknown-unknown/$page_profile/reader.wasm"
+}
+
 # Trunk writes aside and renames, so a failed build leaves the old page alone.
 started=$(mktemp)
 trap 'rm -f "$started"' EXIT
-mkdir -p "$engines"
+mkdir -p "$engines" "$readers"
 export RUSTFLAGS="$flags"
 maybe_with_std engine plain-single web
 RUSTC_WORKSPACE_WRAPPER=$relaxed maybe_with_std engine relaxed-single web
 RUSTFLAGS=$shared_flags with_std engine plain-shared worker
 RUSTFLAGS=$shared_flags RUSTC_WORKSPACE_WRAPPER=$relaxed with_std engine relaxed-shared worker
-NO_COLOR=true maybe_with_std trunk build --skip-version-check --cargo-profile "$profile" --dist "$dist"
+maybe_with_std readers
+NO_COLOR=true maybe_with_std trunk build --skip-version-check --cargo-profile "$page_profile" --dist "$dist"
 
 # Trunk leaves its own marks where it injects no scripts.
 sed -i -e '/<link data-trunk /d' -e '/^ *$/d' "$dist/index.html"
 cp -r "$engines" "$dist/engine"
+cp -r "$readers" "$dist/reader"
 rm -rf "$dist/bot"
 if [ -e model-card/demo/bot.json ]; then
   cp -r model-card/demo "$dist/bot"

@@ -72,7 +72,7 @@ try {
     simd: wish.get("simd"),
     memory: wish.get("memory"),
     threads: most,
-    bytes: () => modelBytes(wish.get("model"), wish.get("file")),
+    bytes: () => (wish.has("bytes") ? Number(wish.get("bytes")) : modelBytes(wish.get("model"), wish.get("file"))),
   });
   const glue = new URL(`./engine/${build.name}.js`, import.meta.url).href;
   const [engine, module] = await Promise.all([

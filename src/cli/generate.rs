@@ -101,8 +101,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let finished = done.into_iter().enumerate().filter_map(|(index, done)| Some((index, done?)));
     if args.json {
         let list: Vec<_> = finished
-            .map(|(index, (text, reason, tokens))| {
-                json!({ "text": text, "end": reason, "tokens": tokens, "ids": drafts.tokens(index) })
+            .map(|(index, (text, reason, tokens, digest))| {
+                let ids = drafts.tokens(index);
+                json!({ "text": text, "end": reason, "tokens": tokens, "ids": ids, "digest": digest })
             })
             .collect();
         let tokens_per_s = drafts.drawn_tokens() as f64 / seconds.max(1e-9);
@@ -121,8 +122,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A finished draft: its text, why it ended, and the tokens it drew.
-type Done = Option<(String, EndReason, usize)>;
+/// A finished draft: its text, why it ended, how many tokens it drew, and their digest.
+type Done = Option<(String, EndReason, usize, String)>;
 
 /// Runs the drafts to their ends; also gives the seconds that took.
 fn write<B: Backend>(
@@ -136,9 +137,9 @@ fn write<B: Backend>(
         model.begin(batch)?;
         let outputs = pollster::block_on(model.outputs())?;
         for event in drafts.accept(outputs, &bot.tokenizer)? {
-            if let Event::Done { draft, text, reason, tokens } = event {
+            if let Event::Done { draft, text, reason, tokens, digest } = event {
                 done.resize(done.len().max(draft + 1), None);
-                done[draft] = Some((text, reason, tokens));
+                done[draft] = Some((text, reason, tokens, digest));
             }
         }
     }

@@ -22,7 +22,7 @@ pub trait FileTree {
 }
 
 /// Reads to the end, refusing more than `limit` bytes. `Err(None)` is too much.
-#[cfg(feature = "native")]
+#[cfg(feature = "archives")]
 pub(crate) fn read_at_most(
     reader: impl std::io::Read,
     limit: u64,
@@ -34,7 +34,7 @@ pub(crate) fn read_at_most(
 }
 
 /// Path parts in the form this trait promises: Windows zips hold backslashes.
-#[cfg(feature = "native")]
+#[cfg(feature = "archives")]
 pub(crate) fn normalise(name: &str) -> String {
     let name = name.replace('\\', "/");
     name.strip_prefix("./").unwrap_or(&name).to_owned()

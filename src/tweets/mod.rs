@@ -1,7 +1,7 @@
 //! Posts in: one reader a format, the original's cleaning, and the training text.
 //!
 //! ```text
-//! open ── x_archive (zip or folder)         ─┐
+//! any ─── x_archive (zip or folder)         ─┐
 //!      ├─ mastodon (tar.gz, zip or folder)   ├─> Archive ── filter, clean ──> Cleaned ── dataset ──> training text
 //!      ├─ bluesky (CAR or JSON)              │                 (counts)
 //!      └─ lines (.txt), csv, jsonl          ─┘
@@ -9,6 +9,7 @@
 //!
 //! Readers take bytes or a [`FileTree`] and never open a path themselves;
 //! only [`open`] does, so that everything else also runs in a page.
+//! `any` tells which reader a file is for.
 
 pub mod bluesky;
 pub mod clean;
@@ -29,13 +30,15 @@ mod post;
 pub mod shuffle;
 pub mod x_archive;
 
-#[cfg(feature = "native")]
+#[cfg(feature = "archives")]
+pub mod any;
+#[cfg(feature = "archives")]
 pub mod csv;
 #[cfg(feature = "native")]
 pub mod open;
-#[cfg(feature = "native")]
+#[cfg(feature = "archives")]
 pub mod tar_tree;
-#[cfg(feature = "native")]
+#[cfg(feature = "archives")]
 pub mod zip_tree;
 
 pub use counts::Cleaned;

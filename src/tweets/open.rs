@@ -1,17 +1,12 @@
 //! Paths of the machine to an [`Archive`]: the one file here that opens files.
 
 use std::fs::{self, File};
-use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::bluesky::{car, list};
-use super::error::{Place, ReadError, utf8};
+use super::any;
+use super::error::{Place, ReadError};
 use super::file_tree::{FileTree, MAX_ENTRY_BYTES, read_at_most};
-use super::kind::{HEAD_BYTES, JsonKind, Kind};
 use super::post::Archive;
-use super::tar_tree::TarTree;
-use super::zip_tree::ZipTree;
-use super::{csv, jsonl, lines, mastodon, x_archive};
 
 /// Reads whatever the path is: the unpacked folder of an X or a Mastodon
 /// archive, or a file of any [`Kind`].
@@ -27,72 +22,13 @@ pub fn read(path: &Path) -> Result<Archive, ReadError> {
     };
     let stem = stem(path);
     let metadata = fs::metadata(path).map_err(io)?;
-    let archive = if metadata.is_dir() {
-        read_tree(&mut Folder::open(path).map_err(io)?, &stem)?
-    } else {
-        let mut file = File::open(path).map_err(io)?;
-        let mut head = Vec::new();
-        file.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(io)?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        match Kind::of(&name, &head).ok_or_else(|| ReadError::UnknownKind { place: place() })? {
-            Kind::Zip => {
-                file.seek(SeekFrom::Start(0)).map_err(io)?;
-                read_tree(&mut ZipTree::open(&label, BufReader::new(file))?, &stem)?
-            }
-            Kind::Tar => {
-                let whole = head.as_slice().chain(BufReader::new(file));
-                let mut tree = TarTree::open(&label, whole, metadata.len(), mastodon::is_wanted)?;
-                mastodon::read(&mut tree, &stem)?
-            }
-            kind => {
-                let whole = head.as_slice().chain(file);
-                let bytes = read_at_most(whole, MAX_ENTRY_BYTES).map_err(|error| match error {
-                    Some(source) => io(source),
-                    None => ReadError::TooLarge { place: place(), limit: MAX_ENTRY_BYTES },
-                })?;
-                read_bytes(kind, &label, &stem, &bytes)?
-            }
-        }
-    };
-    if archive.posts.is_empty() { Err(ReadError::Empty { place: place() }) } else { Ok(archive) }
-}
-
-/// Reads an archive of several files, by what is in it.
-fn read_tree(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
-    if x_archive::is_x_archive(tree) || !mastodon::is_mastodon(tree) {
-        x_archive::read(tree, stem)
-    } else {
-        mastodon::read(tree, stem)
+    if metadata.is_dir() {
+        let archive = any::read_tree(&mut Folder::open(path).map_err(io)?, &stem)?;
+        return if archive.posts.is_empty() { Err(ReadError::Empty { place: place() }) } else { Ok(archive) };
     }
-}
-
-/// Reads a file that is one list of posts.
-fn read_bytes(kind: Kind, label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
-    match kind {
-        Kind::Car => car::read(label, stem, bytes),
-        Kind::Csv => csv::read(label, stem, bytes),
-        Kind::Lines => lines::read(label, stem, bytes),
-        Kind::Jsonl => jsonl::read(label, stem, bytes),
-        Kind::Json | Kind::Zip | Kind::Tar => match Kind::of_json(bytes) {
-            Some(JsonKind::Records) => list::read(label, stem, bytes),
-            Some(JsonKind::Outbox) => mastodon::read_outbox(label, stem, bytes),
-            Some(JsonKind::Lines) => jsonl::read(label, stem, bytes),
-            None => json_problem(label, bytes),
-        },
-    }
-}
-
-/// Why JSON of no known kind was refused: broken, or other than expected.
-fn json_problem(label: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
-    let place = || Place::file(label);
-    let text = utf8(bytes, place)?;
-    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-        Err(error) => Err(ReadError::json(place(), &error, 0)),
-        Ok(_) => Err(ReadError::NoPostsFile {
-            place: place(),
-            looked_for: "`records` (Bluesky), `orderedItems` (Mastodon) or `text` (a post a line)",
-        }),
-    }
+    let file = File::open(path).map_err(io)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    any::read(&label, &name, &stem, file, metadata.len())
 }
 
 /// The name without its extension; of `.` and `..` that of the folder meant.

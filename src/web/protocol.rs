@@ -1,6 +1,8 @@
 //! What page and worker say to each other. Every order carries an id, and
 //! every report the id of the order it answers.
 
+use std::collections::BTreeMap;
+
 use gloo::worker::{Codec, HandlerId, Worker, WorkerScope};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
@@ -45,6 +47,9 @@ pub enum Order {
     Measure,
     /// The logits behind these tokens. Answered by `Logits` or `Failed`.
     Logits(Vec<u32>),
+    /// Remove the weights of this digest from this device. Not answered: what
+    /// cannot be removed is only in the way.
+    Forget { sha256: String },
     /// Answered by `Pong`: how the page knows that the worker lives.
     Ping,
 }
@@ -54,6 +59,10 @@ pub enum Order {
 pub struct LoadRequest {
     /// Absolute URL of a bundle folder, or of a `.gguf` file.
     pub model: String,
+    /// Files that the visitor gave, name -> object URL; what is in it is not
+    /// asked of the network, and not kept.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
     pub precision: Precision,
     pub backend: BackendChoice,
 }
@@ -136,19 +145,39 @@ pub enum Phase {
     Measure,
 }
 
+/// Why this engine writes, where there was a choice.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Because {
+    /// Both were timed: milliseconds a token.
+    GpuQuicker { gpu_ms: f64, simd_ms: f64 },
+    SimdQuicker { gpu_ms: f64, simd_ms: f64 },
+    /// The browser has none.
+    NoWebGpu,
+    /// The only adapter is a program.
+    SoftwareGpu,
+    /// Its logits were not the processor's.
+    WrongNumbers,
+    /// In its own words.
+    GpuFailed(String),
+}
+
 /// The engine as it came up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ready {
     /// `webgpu`, `simd` or `scalar`.
     pub backend: String,
     /// Why, where there was a choice: words for the end of the status line.
-    pub because: Option<String>,
+    pub because: Option<Because>,
     /// Which of the engine's builds runs, such as `relaxed-shared`.
     pub build: String,
     /// Threads that compute.
     pub threads: usize,
     /// The longest text in tokens, prompt included.
     pub positions: usize,
+    /// Digest of the weights' file; `None` where nothing says what it must be.
+    pub weights_sha256: Option<String>,
+    /// Size of the weights' file, as far as it is known.
+    pub weights_bytes: u64,
     /// From the order to here.
     pub load_ms: f64,
     /// Size of the worker's WebAssembly file; 0 where the browser hides it.
@@ -208,6 +237,29 @@ pub enum FailureKind {
     Crash,
     /// The GPU is gone, or of no use any more; a processor can go on.
     Gpu,
+}
+
+/// What the readers need to render a bot's card.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CardOrder {
+    pub markdown: String,
+    /// The text of `bot.json`; empty where there is none.
+    pub manifest: String,
+    /// Where the bundle is, ending in `/`: its pictures are there.
+    pub folder: String,
+}
+
+/// A bot's card, ready to show.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct CardPage {
+    /// Sanitised.
+    pub html: String,
+    /// Name, bytes and SHA-256 of each file.
+    pub files: Vec<(String, u64, String)>,
+    /// Loss on held-out posts, nats a token, by step.
+    pub validation: Vec<(u64, f64)>,
+    pub first_loss: Option<f64>,
+    pub final_loss: Option<f64>,
 }
 
 /// Messages travel as JSON text: gloo's default encoding cannot carry types

@@ -117,7 +117,21 @@ const RULES: &[(&str, &[&str])] = &[
             "tokenizers::",
         ],
     ),
-    ("web/worker", &["crate::web::app", "leptos"]),
+    (
+        "web/page",
+        &[
+            "crate::backend",
+            "crate::gpt2",
+            "crate::tokenizer",
+            "crate::web::app",
+            "crate::web::worker",
+            "leptos",
+            "web_sys",
+            "js_sys",
+        ],
+    ),
+    ("web/reader", &["crate::backend", "crate::gpt2", "crate::web::app", "crate::web::worker", "leptos"]),
+    ("web/worker", &["crate::web::app", "crate::web::page", "leptos"]),
 ];
 
 /// The shared core runs in a browser: no files, no clock, no page.

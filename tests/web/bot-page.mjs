@@ -15,6 +15,8 @@ export class BotPage {
     this.alert = scope.getByRole("alert");
     this.cards = scope.getByRole("list", { name: "Drafts" }).getByRole("article");
     this.texts = scope.getByTestId("draft-text");
+    this.tab = (name) => scope.getByRole("tab", { name });
+    this.panel = (name) => scope.getByRole("tabpanel", { name });
   }
 
   type(text) {
@@ -31,6 +33,16 @@ export class BotPage {
 
   endDraft(number) {
     return this.scope.getByRole("button", { name: `End draft ${number}` }).click();
+  }
+
+  /** A button of one draft, such as Pin. */
+  draftButton(action, number) {
+    return this.scope.getByRole("button", { name: `${action} draft ${number}`, exact: true });
+  }
+
+  /** Opens what a draft's card has beside its buttons. */
+  async more(number) {
+    await this.cards.nth(number - 1).locator("details.more > summary").click();
   }
 
   retry() {

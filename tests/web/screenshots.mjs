@@ -10,14 +10,23 @@ const server = await serve(await smallBundle());
 const browser = await launch();
 try {
   for (const colorScheme of ["light", "dark"]) {
-    const viewport = { width: 1120, height: 860 };
-    const { page, leave } = await visitor(browser, [server.origin], { viewport, colorScheme });
-    await page.goto(`${server.origin}/?seed=2`);
-    const bot = new BotPage(page);
-    await bot.generate();
-    await bot.finishes();
-    await page.screenshot({ path: join(folder, `page-${colorScheme}.png`) });
-    await leave();
+    for (const [width, height] of [[360, 1400], [768, 1100], [1440, 1060]]) {
+      const viewport = { width, height };
+      const { page, leave } = await visitor(browser, [server.origin], { viewport, colorScheme });
+      await page.goto(`${server.origin}/?seed=2`);
+      const bot = new BotPage(page);
+      await bot.generate();
+      await bot.finishes();
+      await page.screenshot({ path: join(folder, `page-${width}-${colorScheme}.png`) });
+      for (const [tab, ready] of [["What is this?", "#panel-card .prose h2"], ["Your own bot", "iframe.check"], ["Another bot", ".recent li"]]) {
+        await bot.tab(tab).click();
+        await page.waitForSelector(ready);
+        await page.waitForLoadState("networkidle");
+        // For the eye alone: the README has the first tab.
+        await page.screenshot({ path: join(out, `tab-${tab.replace(/\W+/g, "-")}-${width}-${colorScheme}.png`), fullPage: true });
+      }
+      await leave();
+    }
   }
 } finally {
   await browser.close();

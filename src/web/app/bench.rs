@@ -9,8 +9,22 @@ use std::{
 use leptos::prelude::{document, window};
 use serde::Serialize;
 
-use super::{browser, line::Line, query::Query, text, wish::WorkerWish};
-use crate::web::protocol::{Command, LoadRequest, News, Order, Ready, Report, Request, Stats, Traffic};
+use super::{
+    browser,
+    line::{Line, Loss},
+};
+use crate::web::{
+    page::{
+        Word,
+        query::Query,
+        starts,
+        state::{Alert, Problem},
+        text,
+        wish::WorkerWish,
+        words::Words,
+    },
+    protocol::{Command, LoadRequest, News, Order, Ready, Report, Request, Stats, Traffic},
+};
 
 /// What the page leaves; the names are the page's contract.
 #[derive(Debug, Default, Serialize)]
@@ -45,7 +59,8 @@ struct BenchRun {
 pub fn start() {
     let query = browser::query();
     if let Some(problem) = &query.problem {
-        return fail(problem);
+        let said = text::alert(&Words::english(), &Alert::Problem(Problem::Parameter(problem.clone())));
+        return fail(&said.heading.unwrap_or_default());
     }
     show("Loading the bot");
     let model = browser::model_url(query.model.as_deref());
@@ -61,12 +76,17 @@ pub fn start() {
         let bench = bench.clone();
         move |report| bench.hear(report)
     };
-    match Line::open(&wish, heard, |sentence| fail(&sentence)) {
+    let lost = |loss: Loss| {
+        let sentence = Words::english()[loss.word()].to_owned();
+        fail(&loss.with_detail(sentence));
+    };
+    match Line::open(&wish, heard, lost) {
         Some(line) => *bench.line.borrow_mut() = Some(line),
-        None => return fail(text::CRASHED),
+        None => return fail(&Words::english()[Word::Crashed]),
     }
     bench.send(Order::Load(LoadRequest {
         model: bench.model.clone(),
+        files: Default::default(),
         precision: bench.query.precision,
         backend: bench.query.backend,
     }));
@@ -145,7 +165,7 @@ impl Bench {
     }
 
     fn prompt(&self) -> String {
-        self.query.prompt.clone().unwrap_or_else(|| text::START_DEFAULT.into())
+        self.query.prompt.clone().unwrap_or_else(|| starts::DEFAULT.into())
     }
 
     /// Each run has a seed of its own; a draft has at most `tokens` new tokens

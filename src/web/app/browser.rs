@@ -1,19 +1,37 @@
-//! What the page asks of the browser: its address, its document, the clipboard.
+//! What the page asks of the browser: its address, its document, its storage,
+//! the clipboard.
 
-use js_sys::Reflect;
+use gloo::net::http::Request;
+use js_sys::{JsString, Reflect};
 use leptos::prelude::{document, window};
-use wasm_bindgen::JsValue;
+use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Element, Url, UrlSearchParams};
+use web_sys::{Element, HtmlAnchorElement, HtmlElement, Storage, Url, UrlSearchParams};
 
-use super::query::Query;
+use crate::web::page::{
+    query::Query,
+    words::{Language, Words},
+};
 
 /// The bot shown where the address names none: a folder beside the page.
 const DEFAULT_MODEL: &str = "bot/";
 
+/// Names of what is kept on this device.
+pub const THEME: &str = "huggingtweets.theme";
+pub const LANGUAGE: &str = "huggingtweets.language";
+pub const HISTORY: &str = "huggingtweets.history";
+pub const BOTS: &str = "huggingtweets.bots";
+
 /// `data-mode` of the root element.
 pub fn document_mode() -> Option<String> {
     document().document_element()?.get_attribute("data-mode")
+}
+
+/// Sets an attribute of the root element.
+pub fn set_root(name: &str, value: &str) {
+    if let Some(root) = document().document_element() {
+        let _ = root.set_attribute(name, value);
+    }
 }
 
 /// Removes what the HTML shows until the app is here.
@@ -21,6 +39,17 @@ pub fn clear_placeholder() {
     if let Some(placeholder) = document().get_element_by_id("placeholder") {
         placeholder.remove();
     }
+}
+
+/// Moves the focus, once the views are up to date.
+pub fn focus(id: &'static str) {
+    leptos::task::spawn_local(async move {
+        leptos::task::tick().await;
+        let element = document().get_element_by_id(id).and_then(|e| e.dyn_into::<HtmlElement>().ok());
+        if let Some(element) = element {
+            let _ = element.focus();
+        }
+    });
 }
 
 /// The parameters of this page's address.
@@ -38,14 +67,77 @@ pub fn query() -> Query {
 /// The bot's absolute address; one that cannot be read stays as it is, for the
 /// worker's sentence to name.
 pub fn model_url(model: Option<&str>) -> String {
+    absolute(model.unwrap_or(DEFAULT_MODEL))
+}
+
+/// An address relative to this page, in full.
+pub fn absolute(address: &str) -> String {
     let base = document().base_uri().ok().flatten().unwrap_or_default();
-    let model = model.unwrap_or(DEFAULT_MODEL);
-    Url::new_with_base(model, &base).map_or_else(|_| model.into(), |url| url.href())
+    Url::new_with_base(address, &base).map_or_else(|_| address.into(), |url| url.href())
 }
 
 /// The whole page for what this widget shows.
 pub fn page_url() -> String {
     format!("./{}", window().location().search().unwrap_or_default())
+}
+
+/// Writes the bot that is shown into the address; the rest of it was about the
+/// bot before.
+pub fn show_model(model: Option<&str>) {
+    let address = match (model, UrlSearchParams::new()) {
+        (Some(model), Ok(parameters)) => {
+            parameters.append("model", model);
+            format!("?{}", String::from(parameters.to_string()))
+        }
+        _ => "./".into(),
+    };
+    if let Ok(history) = window().history() {
+        let _ = history.replace_state_with_url(&JsValue::NULL, "", Some(&address));
+    }
+}
+
+/// The text kept under a name; empty where there is none, or no storage.
+pub fn kept(name: &str) -> String {
+    storage().and_then(|storage| storage.get_item(name).ok().flatten()).unwrap_or_default()
+}
+
+/// Keeps a text; a full or forbidden storage costs that, and nothing else.
+pub fn keep(name: &str, text: &str) {
+    if let Some(storage) = storage() {
+        let _ = storage.set_item(name, text);
+    }
+}
+
+fn storage() -> Option<Storage> {
+    window().local_storage().ok().flatten()
+}
+
+/// The language chosen here, else the first of the browser's that there is.
+pub fn language() -> Language {
+    let chosen = kept(LANGUAGE);
+    let languages = window().navigator().languages();
+    let tags: Vec<_> = languages.iter().filter_map(|tag| tag.as_string()).collect();
+    Language::pick(std::iter::once(chosen.as_str()).chain(tags.iter().map(String::as_str)))
+}
+
+/// The sentences of a language; English where its file cannot be had.
+pub async fn words(language: Language) -> Words {
+    if language == Language::English {
+        return Words::english();
+    }
+    let file = fetch_text(&format!("./words/{}.json", language.code())).await;
+    file.and_then(|json| Words::parse(language, &json).ok()).unwrap_or_else(Words::english)
+}
+
+/// A file's text; `None` where there is none.
+pub async fn fetch_text(url: &str) -> Option<String> {
+    let response = Request::get(url).send().await.ok().filter(|response| response.ok())?;
+    response.text().await.ok()
+}
+
+/// Unicode normalisation form C.
+pub fn composed(text: &str) -> String {
+    JsString::from(text).normalize("NFC").into()
 }
 
 /// Puts text on the clipboard; false where the browser does not allow it.
@@ -60,5 +152,28 @@ pub async fn copy(text: &str) -> bool {
 pub fn select_text(element: &Element) {
     if let Ok(Some(selection)) = window().get_selection() {
         let _ = selection.select_all_children(element);
+    }
+}
+
+/// Gives the visitor an object of this page as a file.
+pub fn save(url: &str, name: &str) {
+    let anchor = document().create_element("a").ok().and_then(|a| a.dyn_into::<HtmlAnchorElement>().ok());
+    if let Some(anchor) = anchor {
+        anchor.set_href(url);
+        anchor.set_download(name);
+        anchor.click();
+    }
+}
+
+/// Whether the page is shown dark.
+pub fn is_dark() -> bool {
+    match document().document_element().and_then(|root| root.get_attribute("data-theme")).as_deref() {
+        Some("dark") => true,
+        Some("light") => false,
+        _ => window()
+            .match_media("(prefers-color-scheme: dark)")
+            .ok()
+            .flatten()
+            .is_some_and(|list| list.matches()),
     }
 }

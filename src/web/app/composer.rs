@@ -1,37 +1,24 @@
-//! Where a visitor writes: the start, the button, the settings, and what the
-//! engine says about itself.
+//! Where a visitor writes: the start, the button, and what the engine says
+//! about itself.
 
-use leptos::{ev, html, prelude::*};
+use leptos::prelude::*;
 use web_sys::{KeyboardEvent, MouseEvent};
 
-use super::{
-    handle::Handle,
-    line::random_u64,
-    settings::{FIELDS, Field, Setting},
-    text,
-};
-use crate::web::protocol::BackendChoice;
+use super::{browser, handle::Handle, line::random_u64, settings_form::SettingsForm};
+use crate::web::page::{Word, starts, text};
 
 #[component]
 pub fn Composer(handle: Handle) -> impl IntoView {
-    let busy = Memo::new(move |_| handle.page.with(|page| page.busy()));
     let start = Memo::new(move |_| handle.page.with(|page| page.start.clone()));
-    let generate = move || handle.act(|page| page.generate(random_u64() >> 32));
-    let press = move |event: MouseEvent| match busy.get_untracked() {
-        false => generate(),
-        // The second click of a double click on Generate is no wish to stop.
-        true if event.detail() > 1 => {}
-        true => handle.act(|page| page.stop(None)),
-    };
     let key = move |event: KeyboardEvent| {
         if event.key() == "Enter" && !event.shift_key() && !event.is_composing() {
             event.prevent_default();
-            generate();
+            handle.act(|page| page.generate(seed()));
         }
     };
     view! {
         <section class="composer">
-            <label for="start">{text::START_LABEL}</label>
+            <label for="start">{handle.say(Word::StartLabel)}</label>
             <textarea
                 id="start"
                 rows="2"
@@ -46,12 +33,10 @@ pub fn Composer(handle: Handle) -> impl IntoView {
             >
                 {start.get_untracked()}
             </textarea>
+            <Starts handle />
             <div class="actions">
-                // One button, so that the focus stays where it is when its meaning changes.
-                <button type="button" class="primary" class:stop=busy on:click=press>
-                    {move || if busy.get() { text::STOP } else { text::GENERATE }}
-                </button>
-                <Status handle />
+                <MainButton handle />
+                <StatusLine handle />
             </div>
             <Alert handle />
             <SettingsForm handle />
@@ -59,19 +44,69 @@ pub fn Composer(handle: Handle) -> impl IntoView {
     }
 }
 
+/// Random, and short enough to be read aloud.
+pub fn seed() -> u64 {
+    random_u64() >> 32
+}
+
+/// One button, so that the focus stays where it is when its meaning changes.
 #[component]
-fn Status(handle: Handle) -> impl IntoView {
+fn MainButton(handle: Handle) -> impl IntoView {
+    let busy = Memo::new(move |_| handle.page.with(|page| page.busy()));
+    let press = move |event: MouseEvent| match busy.get_untracked() {
+        false => handle.act(|page| page.generate(seed())),
+        // The second click of a double click on Generate is no wish to stop.
+        true if event.detail() > 1 => {}
+        true => handle.act(|page| page.stop(None)),
+    };
+    let (generate, stop) = (handle.say(Word::Generate), handle.say(Word::Stop));
+    view! {
+        <button type="button" id="generate" class="primary" class:stop=busy on:click=press>
+            {move || if busy.get() { stop() } else { generate() }}
+        </button>
+    }
+}
+
+/// Starts to try, in the bot's language.
+#[component]
+fn Starts(handle: Handle) -> impl IntoView {
+    let starts = Memo::new(move |_| handle.page.with(|page| starts::suggestions(page.bot.as_ref())));
+    let chip = move |start: &'static str| {
+        view! {
+            <li>
+                <button type="button" class="start-chip" dir="auto" on:click=move |_| {
+                    handle.change(|page| page.type_start(start));
+                }>
+                    {start}
+                </button>
+            </li>
+        }
+    };
+    view! {
+        <ul class="starts" role="list" aria-label=handle.say(Word::Starts)>
+            {move || starts.get().map(chip).into_iter().collect_view()}
+        </ul>
+    }
+}
+
+#[component]
+fn StatusLine(handle: Handle) -> impl IntoView {
     let status = Memo::new(move |_| handle.page.with(|page| page.status()));
     let progress = Memo::new(move |_| handle.page.with(|page| page.progress()));
     let under_way = Memo::new(move |_| progress.with(Option::is_some));
     let bytes = move |part: fn((u64, u64)) -> u64| {
         move || progress.get().map_or(String::new(), |pair| part(pair).to_string())
     };
+    let said = move || handle.words.with(|words| status.with(|status| text::status(words, status)));
     view! {
         <div class="status">
-            <p role="status">{status}</p>
+            <p role="status">{said}</p>
             <Show when=move || under_way.get()>
-                <progress aria-label=text::PROGRESS value=bytes(|p| p.0) max=bytes(|p| p.1.max(1))></progress>
+                <progress
+                    aria-label=handle.say(Word::Progress)
+                    value=bytes(|p| p.0)
+                    max=bytes(|p| p.1.max(1))
+                ></progress>
             </Show>
         </div>
     }
@@ -80,94 +115,26 @@ fn Status(handle: Handle) -> impl IntoView {
 #[component]
 fn Alert(handle: Handle) -> impl IntoView {
     let alert = Memo::new(move |_| handle.page.with(|page| page.alert()));
-    // The region itself is always there: readers announce what enters it.
-    view! {
-        <div role="alert">
-            {move || alert.get().map(|(sentence, retry)| view! {
-                <div class="alert">
-                    <p>{sentence}</p>
-                    {retry.then(|| view! {
-                        <button type="button" on:click=move |_| handle.act(|page| page.retry())>{text::RETRY}</button>
-                    })}
-                </div>
-            })}
-        </div>
-    }
-}
-
-#[component]
-fn SettingsForm(handle: Handle) -> impl IntoView {
-    let last_seed = Memo::new(move |_| handle.page.with(|page| page.last.as_ref().map(|(_, seed)| *seed)));
-    view! {
-        <details class="settings">
-            <summary>{text::SETTINGS}</summary>
-            <div class="fields">
-                {FIELDS.iter().map(|field| view! { <SettingField handle field last_seed /> }).collect_view()}
-            </div>
-            <BackendField handle />
-            <button type="button" on:click=move |_| handle.change(|page| page.settings.reset())>
-                {text::RESET}
-            </button>
-        </details>
-    }
-}
-
-/// The menu that overrides the choice of engine.
-#[component]
-fn BackendField(handle: Handle) -> impl IntoView {
-    let chosen = Memo::new(move |_| handle.page.with(|page| page.backend()));
-    view! {
-        <div class="field">
-            <label for="backend">{text::ENGINE}</label>
-            <select
-                id="backend"
-                prop:value=move || chosen.get().name()
-                on:change:target=move |event| {
-                    if let Some(choice) = BackendChoice::named(&event.target().value()) {
-                        handle.act(|page| page.choose_backend(choice));
-                    }
-                }
-            >
-                {BackendChoice::ALL.map(|choice| view! {
-                    <option value=choice.name() selected=move || chosen.get() == choice>
-                        {text::backend_choice(choice)}
-                    </option>
-                })}
-            </select>
-        </div>
-    }
-}
-
-#[component]
-fn SettingField(handle: Handle, field: &'static Field, last_seed: Memo<Option<u64>>) -> impl IntoView {
-    let value = Memo::new(move |_| handle.page.with(|page| page.settings.text(field.setting).to_owned()));
-    let hint_id = format!("{}-hint", field.id);
-    let input = NodeRef::<html::Input>::new();
-    let hint = move || match (field.setting, last_seed.get()) {
-        (Setting::Seed, Some(seed)) => format!("{} The drafts below: {seed}.", field.hint),
-        _ => field.hint.to_owned(),
+    let retry = move |_| {
+        handle.act(|page| page.retry());
+        // Its own button is gone.
+        browser::focus("generate");
     };
-    view! {
-        <div class="field">
-            <label for=field.id>{field.label}</label>
-            <input
-                node_ref=input
-                id=field.id
-                type="number"
-                inputmode="decimal"
-                min=field.min
-                max=(!field.max.is_empty()).then_some(field.max)
-                step=field.step
-                placeholder=field.placeholder
-                aria-describedby=hint_id.clone()
-                prop:value=value
-                on:change=move |_: ev::Event| {
-                    if let Some(input) = input.get_untracked() {
-                        handle.change(|page| page.settings.set(field.setting, &input.value()));
-                    }
-                }
-            />
-            <p id=hint_id class="hint">{hint}</p>
-        </div>
-    }
+    let shown = move || {
+        let (alert, can_retry) = alert.get()?;
+        let said = handle.words.with(|words| text::alert(words, &alert));
+        Some(view! {
+            <div class="alert">
+                <p>
+                    {said.heading.map(|heading| format!("{heading} "))}
+                    {said.english.map(|english| view! { <span lang="en">{english}</span> })}
+                </p>
+                {can_retry.then(|| view! {
+                    <button type="button" on:click=retry>{handle.say(Word::Retry)}</button>
+                })}
+            </div>
+        })
+    };
+    // The region itself is always there: readers announce what enters it.
+    view! { <div role="alert">{shown}</div> }
 }

@@ -2,142 +2,410 @@
 
 use gloo::timers::callback::Timeout;
 use leptos::{html, prelude::*};
+use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::spawn_local;
+use web_sys::MouseEvent;
 
 use super::{
     browser,
+    composer::seed,
     handle::Handle,
-    header::{Avatars, handles, label},
-    share,
-    state::DRAFTS,
-    text,
+    header::{Avatars, faces, handles, label},
+    helper,
 };
-use crate::web::protocol::BotInfo;
+use crate::web::{
+    page::{
+        Word,
+        draft::Draft,
+        share::{self, Network},
+        state::DRAFTS,
+        text,
+        weight::{MOST, weight},
+    },
+    protocol::BotInfo,
+};
 
 /// How long a button says what it did.
 const ANSWER_MS: u32 = 2000;
 
+/// How long a picture is kept for the browser to save.
+const SAVED_MS: u32 = 60_000;
+
 #[component]
 pub fn DraftList(handle: Handle) -> impl IntoView {
+    let verdict = Memo::new(move |_| handle.page.with(|page| page.verdict));
+    let promised = move || {
+        let verdict = verdict.get()?;
+        let sentence = move || handle.words.with(|words| text::verdict(words, verdict));
+        Some(view! { <p class="verdict">{sentence}</p> })
+    };
     view! {
         <section class="drafts">
-            <h2 id="drafts-title">{text::DRAFTS}</h2>
+            <h2 id="drafts-title">{handle.say(Word::Drafts)}</h2>
+            <div aria-live="polite">{promised}</div>
             // Styled lists lose their role in some readers unless it is said.
             <ul role="list" aria-labelledby="drafts-title">
-                {(0..DRAFTS).map(|index| view! { <li><DraftCard handle index /></li> }).collect_view()}
+                {(0..DRAFTS).map(|card| view! { <li><DraftCard handle card /></li> }).collect_view()}
             </ul>
+            <Spoken handle />
         </section>
     }
 }
 
+/// Whole drafts for those who hear the page; tokens would be noise.
 #[component]
-fn DraftCard(handle: Handle, index: usize) -> impl IntoView {
-    let number = index + 1;
-    let bot = Memo::new(move |_| handle.page.with(|page| page.bot.clone().unwrap_or_default()));
-    let draft = Memo::new(move |_| handle.page.with(|page| page.drafts[index].clone()));
-    let start = Memo::new(move |_| handle.page.with(|page| page.written_from.clone()));
+fn Spoken(handle: Handle) -> impl IntoView {
+    let spoken = Memo::new(move |_| handle.page.with(|page| page.spoken.clone()));
+    let sentence = move |(card, draft): (usize, String)| {
+        let number = (card + 1).to_string();
+        handle.words.with_untracked(|words| words.fill(Word::Spoken, &[("n", &number), ("text", &draft)]))
+    };
+    view! {
+        <div class="unseen" aria-live="polite" data-testid="spoken">
+            <For each=move || spoken.get() key=Clone::clone let:draft>
+                <p>{sentence(draft)}</p>
+            </For>
+        </div>
+    }
+}
+
+/// What every part of a card needs.
+#[derive(Clone, Copy)]
+struct Card {
+    handle: Handle,
+    card: usize,
+    draft: Memo<Draft>,
+    bot: Memo<BotInfo>,
+}
+
+impl Card {
+    /// The accessible name of one of its buttons.
+    fn name(self, action: Word) -> impl Fn() -> String + Copy + Send + 'static {
+        let number = self.card + 1;
+        move || {
+            self.handle.words.with(|words| {
+                words.fill(Word::ForDraft, &[("action", &words[action]), ("n", &number.to_string())])
+            })
+        }
+    }
+
+    fn numbered(self, word: Word) -> impl Fn() -> String + Copy + Send + 'static {
+        let number = self.card + 1;
+        move || self.handle.words.with(|words| words.fill(word, &[("n", &number.to_string())]))
+    }
+
+    /// The text that a post form opens with.
+    fn post(self) -> String {
+        let bot = self.bot.with(|bot| bot.name.clone());
+        let line = self.handle.words.with(|words| words.fill(Word::PostLine, &[("bot", &bot)]));
+        self.draft.with(|draft| share::share_text(&line, &draft.start, &draft.text))
+    }
+}
+
+#[component]
+fn DraftCard(handle: Handle, card: usize) -> impl IntoView {
+    let this = Card {
+        handle,
+        card,
+        draft: Memo::new(move |_| handle.page.with(|page| page.drafts[card].clone())),
+        bot: Memo::new(move |_| handle.page.with(|page| page.bot.clone().unwrap_or_default())),
+    };
+    let draft = this.draft;
     let writing = Memo::new(move |_| draft.with(|d| d.writing));
-    let empty = Memo::new(move |_| draft.with(|d| d.text.is_empty()));
-    let finished = Memo::new(move |_| !writing.get() && !empty.get());
+    let empty = Memo::new(move |_| draft.with(Draft::is_empty));
+    let pinned = Memo::new(move |_| draft.with(|d| d.pinned));
+    let finished = Memo::new(move |_| draft.with(Draft::is_finished));
     // The start and what the bot added, in two elements whose text together is the draft.
-    let (written, added) = (
-        Memo::new(move |_| draft.with(|d| split(&d.text, &start.get()).0.to_owned())),
-        Memo::new(move |_| draft.with(|d| split(&d.text, &start.get()).1.to_owned())),
-    );
+    let written = Memo::new(move |_| draft.with(|d| d.parts().0.to_owned()));
+    let added = Memo::new(move |_| draft.with(|d| d.parts().1.to_owned()));
     let text_element = NodeRef::<html::P>::new();
     view! {
         <article
             class="tweet"
             class:writing=writing
             class:empty=empty
-            aria-label=text::draft_label(number)
+            class:pinned=pinned
+            aria-label=this.numbered(Word::DraftLabel)
             aria-busy=move || writing.get().to_string()
         >
-            <div class="card-head">
-                {move || view! { <Byline bot=bot.get() /> }}
-                <Show when=move || finished.get()>
-                    <span class="length">{move || text::length(draft.with(|d| d.text.chars().count()))}</span>
-                </Show>
-            </div>
-            <p class="draft-text" dir="auto" data-testid="draft-text" data-empty=text::empty_draft(number) node_ref=text_element>
+            {move || view! { <Byline handle bot=this.bot.get() /> }}
+            <p
+                class="draft-text"
+                dir="auto"
+                data-testid="draft-text"
+                data-empty=this.numbered(Word::EmptyDraft)
+                node_ref=text_element
+            >
                 <span class="start">{written}</span>
                 <span class="added">{added}</span>
             </p>
+            <div class="card-note">
+                <span class="parody">{handle.say(Word::AiNote)}</span>
+                <Show when=move || !empty.get()><Weight card=this /></Show>
+            </div>
             <div class="card-foot">
-                <span class="parody">{text::AI_NOTE}</span>
-                <span class="buttons">
-                    <Show when=move || writing.get()>
-                        <button
-                            type="button"
-                            aria-label=text::for_draft(text::END, number)
-                            on:click=move |_| handle.act(|page| page.stop(Some(index)))
-                        >
-                            {text::END}
-                        </button>
-                    </Show>
-                    <Show when=move || finished.get()>
-                        <CopyButton number draft_text=Signal::derive(move || draft.with(|d| d.text.clone())) text_element />
-                        <a
-                            class="button"
-                            target="_blank"
-                            rel="noopener noreferrer"
-                            aria-label=text::for_draft(text::POST, number)
-                            href=move || {
-                                let name = bot.with(|bot| bot.name.clone());
-                                let text = draft.with(|d| share::share_text(&name, &start.get(), &d.text));
-                                share::post_url(&text)
-                            }
-                        >
-                            {text::POST}
-                        </a>
-                    </Show>
-                </span>
+                <Show when=move || !empty.get()><Again card=this writing /></Show>
+                <Show when=move || finished.get()>
+                    <FinishedButtons card=this text_element />
+                </Show>
             </div>
         </article>
     }
 }
 
 #[component]
-fn Byline(bot: BotInfo) -> impl IntoView {
-    let name = if bot.name.is_empty() { text::BOT_LOADING.to_owned() } else { bot.name.clone() };
+fn Byline(handle: Handle, bot: BotInfo) -> impl IntoView {
+    let unnamed = bot.name.is_empty();
+    let name = bot.name.clone();
+    let shown = move || if unnamed { handle.say(Word::ABot)() } else { name.clone() };
     view! {
         <header class="byline">
             <Avatars bot=bot.clone() />
             <span class="byline-words">
-                <span class="byline-name">{name}</span>
-                <span class="chip">{label(&bot)}</span>
+                <span class="byline-name">{shown}</span>
+                <span class="chip">{handle.say(label(&bot))}</span>
                 <span class="handles">{handles(&bot)}</span>
             </span>
         </header>
     }
 }
 
+/// The counter: what a post may weigh, as a ring that fills, and in figures.
 #[component]
-fn CopyButton(number: usize, draft_text: Signal<String>, text_element: NodeRef<html::P>) -> impl IntoView {
-    let answer = RwSignal::new(None::<&'static str>);
-    let copy = move |_| {
-        spawn_local(async move {
-            let copied = browser::copy(&draft_text.get_untracked()).await;
-            if !copied && let Some(element) = text_element.get_untracked() {
-                browser::select_text(&element);
-            }
-            answer.try_set(Some(if copied { text::COPIED } else { text::COPY_REFUSED }));
-            Timeout::new(ANSWER_MS, move || _ = answer.try_set(None)).forget();
-        });
+fn Weight(card: Card) -> impl IntoView {
+    let weighed = Memo::new(move |_| card.draft.with(|draft| weight(&browser::composed(&draft.text))));
+    let said = move || {
+        card.handle.words.with(|words| words.fill(Word::Weight, &[("n", &weighed.get().to_string())]))
     };
-    let shown = move || answer.get().unwrap_or(text::COPY);
+    let filled = move || format!("{} 100", (weighed.get() * 100 / MOST).min(100));
     view! {
-        <button type="button" on:click=copy aria-label=move || text::for_draft(shown(), number)>
-            {shown}
+        <span class="weight" class:over=move || { weighed.get() > MOST } role="img" aria-label=said title=said>
+            <svg class="ring" viewBox="0 0 36 36" aria-hidden="true">
+                <circle cx="18" cy="18" r="15.9155" pathLength="100" />
+                <circle class="filled" cx="18" cy="18" r="15.9155" pathLength="100" stroke-dasharray=filled />
+            </svg>
+            <span aria-hidden="true">{move || format!("{}/{MOST}", weighed.get())}</span>
+        </span>
+    }
+}
+
+/// Ends the draft while it is written, and asks for another one after; one
+/// button, so that the focus stays.
+#[component]
+fn Again(card: Card, writing: Memo<bool>) -> impl IntoView {
+    let Card { handle, card: index, .. } = card;
+    let busy = Memo::new(move |_| handle.page.with(|page| page.busy()));
+    let press = move |event: MouseEvent| match writing.get_untracked() {
+        true if event.detail() > 1 => {}
+        true => handle.act(|page| page.stop(Some(index))),
+        false => handle.act(|page| page.regenerate(index, seed())),
+    };
+    let end = handle.say(Word::End);
+    let (end_name, again_name) = (card.name(Word::End), card.name(Word::Regenerate));
+    view! {
+        <button
+            type="button"
+            id=AGAIN[index]
+            class:icon-button=move || !writing.get()
+            title=move || if writing.get() { end_name() } else { again_name() }
+            aria-label=move || if writing.get() { end_name() } else { again_name() }
+            aria-disabled=move || (busy.get() && !writing.get()).to_string()
+            on:click=press
+        >
+            {move || if writing.get() { end().into_any() } else { icon("again").into_any() }}
         </button>
     }
 }
 
-/// A draft as its start and the rest; a start that the draft does not begin
-/// with counts as none.
-fn split<'a>(draft: &'a str, start: &str) -> (&'a str, &'a str) {
-    match draft.strip_prefix(start) {
-        Some(rest) => (&draft[..start.len()], rest),
-        None => ("", draft),
+#[component]
+fn FinishedButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView {
+    let Card { handle, card: index, draft, .. } = card;
+    let busy = Memo::new(move |_| handle.page.with(|page| page.busy()));
+    let pinned = Memo::new(move |_| draft.with(|d| d.pinned));
+    let go_on = move |_| {
+        handle.act(|page| page.continue_draft(index, seed()));
+        // Its own button is gone while the draft is written.
+        browser::focus(AGAIN[index]);
+    };
+    let copied_text = Signal::derive(move || draft.with(|d| d.text.clone()));
+    let pin_word = move || if pinned.get() { Word::Unpin } else { Word::Pin };
+    view! {
+        <button
+            type="button"
+            class="icon-button"
+            title=card.name(Word::Continue)
+            aria-label=card.name(Word::Continue)
+            aria-disabled=move || busy.get().to_string()
+            on:click=go_on
+        >
+            {icon("continue")}
+        </button>
+        <button
+            type="button"
+            class="icon-button"
+            title=move || card.name(pin_word())()
+            aria-label=card.name(Word::Pin)
+            aria-pressed=move || pinned.get().to_string()
+            on:click=move |_| handle.change(|page| page.pin(index))
+        >
+            {icon("pin")}
+        </button>
+        <span class="group">
+            <CopyButton card copied=copied_text word=Word::Copy text_element />
+            <a
+                class="button"
+                target="_blank"
+                rel="noopener noreferrer"
+                aria-label=card.name(Word::Post)
+                href=move || Network::X.post_url(&card.post())
+            >
+                {handle.say(Word::Post)}
+            </a>
+            <MoreButtons card text_element />
+        </span>
     }
+}
+
+/// Ids of the buttons that end or begin again, for the focus.
+const AGAIN: [&str; DRAFTS] = ["again-0", "again-1", "again-2", "again-3", "again-4"];
+
+/// Ids of the switches of what a card has beside its buttons.
+const MORE: [&str; DRAFTS] = ["more-0", "more-1", "more-2", "more-3", "more-4"];
+
+/// Other networks, the link, the picture.
+#[component]
+fn MoreButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView {
+    let Card { handle, card: index, .. } = card;
+    let link = Memo::new(move |_| handle.page.with(|page| page.link(index)));
+    let has_link = Memo::new(move |_| link.with(Option::is_some));
+    let address = Signal::derive(move || {
+        link.get().map(|search| browser::absolute(&format!("./{search}"))).unwrap_or_default()
+    });
+    let others = Network::ALL.into_iter().filter(|network| *network != Network::X).map(|network| {
+        let said = move || handle.words.with(|words| words.fill(Word::PostOn, &[("network", network.name())]));
+        view! {
+            <a class="button" target="_blank" rel="noopener noreferrer" href=move || network.post_url(&card.post())>
+                {said}
+            </a>
+        }
+    });
+    let menu = NodeRef::<html::Details>::new();
+    let close = move || {
+        if let Some(menu) = menu.get_untracked() {
+            menu.set_open(false);
+        }
+    };
+    let escape = move |event: web_sys::KeyboardEvent| {
+        if event.key() == "Escape" {
+            close();
+            browser::focus(MORE[index]);
+        }
+    };
+    // It hangs over the page: whoever goes elsewhere has done with it.
+    let left = move |event: web_sys::FocusEvent| {
+        let inside = menu
+            .get_untracked()
+            .zip(event.related_target())
+            .is_some_and(|(menu, target)| menu.contains(target.dyn_ref::<web_sys::Node>()));
+        if !inside && event.related_target().is_some() {
+            close();
+        }
+    };
+    view! {
+        <details class="more" node_ref=menu on:keydown=escape on:focusout=left>
+            <summary id=MORE[index] aria-label=card.name(Word::More) title=handle.say(Word::More)>
+                {icon("more")}
+            </summary>
+            <div class="more-list">
+                {others.collect_view()}
+                <Show
+                    when=move || has_link.get()
+                    fallback=move || view! { <p class="hint">{handle.say(Word::NoLink)}</p> }
+                >
+                    <CopyButton card copied=address word=Word::CopyLink text_element />
+                    <p class="hint">{handle.say(Word::LinkNote)}</p>
+                </Show>
+                <PictureButton card />
+            </div>
+        </details>
+    }
+}
+
+#[component]
+fn CopyButton(
+    card: Card,
+    copied: Signal<String>,
+    word: Word,
+    text_element: NodeRef<html::P>,
+) -> impl IntoView {
+    let answer = RwSignal::new(None::<Word>);
+    let copy = move |_| {
+        spawn_local(async move {
+            let done = browser::copy(&copied.get_untracked()).await;
+            if !done && let Some(element) = text_element.get_untracked() {
+                browser::select_text(&element);
+            }
+            answer.try_set(Some(if done { Word::Copied } else { Word::CopyRefused }));
+            Timeout::new(ANSWER_MS, move || _ = answer.try_set(None)).forget();
+        });
+    };
+    let shown = move || answer.get().unwrap_or(word);
+    view! {
+        <button type="button" on:click=copy aria-label=move || card.name(shown())()>
+            {move || card.handle.say(shown())()}
+        </button>
+    }
+}
+
+/// The card as a PNG, drawn by a worker of its own.
+#[component]
+fn PictureButton(card: Card) -> impl IntoView {
+    let failed = RwSignal::new(false);
+    let draw = move |_| {
+        let bot = card.bot.get_untracked();
+        let (start, added) = card.draft.with_untracked(|draft| {
+            let (start, added) = draft.parts();
+            (start.to_owned(), added.to_owned())
+        });
+        let handle = card.handle;
+        let order = serde_json::json!({
+            "name": if bot.name.is_empty() { handle.said(Word::ABot) } else { bot.name.clone() },
+            "handles": handles(&bot),
+            "label": handle.said(label(&bot)),
+            "note": handle.said(Word::AiNote),
+            "faces": faces(&bot),
+            "start": start,
+            "added": added,
+            "dark": browser::is_dark(),
+            "language": handle.words.with_untracked(|words| words.language.code()),
+        });
+        spawn_local(async move {
+            let url = helper::ask(helper::PICTURE, &order.to_string()).await.and_then(|blob| blob_url(&blob));
+            failed.try_set(url.is_none());
+            if let Some(url) = url {
+                browser::save(&url, "draft.png");
+                // Some browsers read it after the click.
+                Timeout::new(SAVED_MS, move || _ = web_sys::Url::revoke_object_url(&url)).forget();
+            }
+        });
+    };
+    let word = move || if failed.get() { Word::PictureFailed } else { Word::SavePicture };
+    view! {
+        <button type="button" on:click=draw aria-label=move || card.name(word())()>
+            {move || card.handle.say(word())()}
+        </button>
+    }
+}
+
+/// A drawing of `www/icons.svg`; its button says in words what it does.
+fn icon(name: &'static str) -> impl IntoView {
+    view! {
+        <svg class="icon" class:turns={name == "continue"} aria-hidden="true">
+            <use href=format!("./icons.svg#{name}")></use>
+        </svg>
+    }
+}
+
+fn blob_url(blob: &wasm_bindgen::JsValue) -> Option<String> {
+    web_sys::Url::create_object_url_with_blob(blob.dyn_ref::<web_sys::Blob>()?).ok()
 }

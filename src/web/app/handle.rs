@@ -1,20 +1,27 @@
 //! The state in the reactive system, and the effects that leave it.
 
 use leptos::prelude::*;
+use wasm_bindgen_futures::spawn_local;
 
-use super::{
-    browser,
-    line::Line,
+use super::{browser, line::Line};
+use crate::web::page::{
+    Word,
+    bots::{Bots, Place},
+    history::History,
+    preferences::{Tab, Theme},
     query::Query,
-    state::{self, Page},
-    text,
+    state::{self, Page, Shelf},
     wish::WorkerWish,
+    words::{Language, Words},
 };
 
 /// Copied into every component: reads the state, runs its verbs.
 #[derive(Clone, Copy)]
 pub struct Handle {
     pub page: RwSignal<Page>,
+    pub words: RwSignal<Words>,
+    pub theme: RwSignal<Theme>,
+    pub tab: RwSignal<Tab>,
     line: StoredValue<Option<Line>, LocalStorage>,
     /// What each worker of this page is told.
     wish: StoredValue<WorkerWish>,
@@ -22,12 +29,20 @@ pub struct Handle {
 
 impl Handle {
     /// Opens the page and starts its engine.
-    pub fn open(query: &Query) -> Self {
+    pub fn open(query: &Query, words: Words) -> Self {
         let model = browser::model_url(query.model.as_deref());
         let wish = WorkerWish::new(query, model.clone());
-        let (page, effects) = Page::open(query, model);
-        let (page, line) = (RwSignal::new(page), StoredValue::new_local(None));
-        let handle = Self { page, line, wish: StoredValue::new(wish) };
+        let history = History::parse(&browser::kept(browser::HISTORY));
+        let bots = Bots::parse(&browser::kept(browser::BOTS));
+        let (page, effects) = Page::open(query, model, history, bots);
+        let handle = Self {
+            page: RwSignal::new(page),
+            words: RwSignal::new(words),
+            theme: RwSignal::new(Theme::named(&browser::kept(browser::THEME))),
+            tab: RwSignal::new(Tab::default()),
+            line: StoredValue::new_local(None),
+            wish: StoredValue::new(wish),
+        };
         handle.run(effects);
         handle
     }
@@ -47,26 +62,68 @@ impl Handle {
         });
     }
 
+    /// A sentence, for a view.
+    pub fn say(self, word: Word) -> impl Fn() -> String + Copy + Send + 'static {
+        move || self.words.with(|words| words[word].to_owned())
+    }
+
+    /// A sentence as it is now.
+    pub fn said(self, word: Word) -> String {
+        self.words.with_untracked(|words| words[word].to_owned())
+    }
+
+    /// Opens another bot, and shows where it writes.
+    pub fn open_bot(self, place: Place) {
+        browser::show_model(if place.is_local() { None } else { Some(&place.model) });
+        self.act(|page| page.open_bot(place));
+        self.tab.set(Tab::Write);
+        browser::focus("tab-write");
+    }
+
+    pub fn choose_theme(self, theme: Theme) {
+        self.theme.set(theme);
+        browser::keep(browser::THEME, theme.name());
+        browser::set_root("data-theme", theme.name());
+    }
+
+    pub fn choose_language(self, language: Language) {
+        browser::keep(browser::LANGUAGE, language.code());
+        spawn_local(async move {
+            let words = browser::words(language).await;
+            browser::set_root("lang", words.language.code());
+            self.words.set(words);
+        });
+    }
+
     fn run(self, effects: Vec<state::Effect>) {
         for effect in effects {
             match effect {
-                state::Effect::StartWorker => {
-                    // The old one goes first: two engines would double the memory.
-                    self.line.set_value(None);
-                    let heard = move |report| self.act(|page| page.hear(report));
-                    let lost = move |sentence| self.act(|page| page.crash(sentence));
-                    let line = self.wish.with_value(|wish| Line::open(wish, heard, lost));
-                    if line.is_none() {
-                        self.act(|page| page.crash(text::CRASHED.into()));
-                    }
-                    self.line.set_value(line);
-                }
+                state::Effect::StartWorker(place) => self.start_worker(&place),
                 state::Effect::Send(command) => self.line.with_value(|line| {
                     if let Some(line) = line {
                         line.send(command);
                     }
                 }),
+                state::Effect::Keep(Shelf::History, json) => browser::keep(browser::HISTORY, &json),
+                state::Effect::Keep(Shelf::Bots, json) => browser::keep(browser::BOTS, &json),
             }
         }
+    }
+
+    fn start_worker(self, place: &Place) {
+        // The old one goes first: two engines would double the memory.
+        self.line.set_value(None);
+        self.wish.update_value(|wish| *wish = wish.clone().with_place(place));
+        let heard = move |report| self.act(|page| page.hear(report));
+        let lost = move |loss: super::line::Loss| {
+            let sentence = self.said(loss.word());
+            self.act(|page| page.crash(loss.with_detail(sentence)));
+        };
+        let line = self.wish.with_value(|wish| Line::open(wish, heard, lost));
+        if line.is_none() {
+            let sentence = self.said(Word::Crashed);
+            self.act(|page| page.crash(sentence));
+        }
+        self.line.set_value(line);
     }
 }

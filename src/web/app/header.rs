@@ -2,8 +2,14 @@
 
 use leptos::prelude::*;
 
-use super::{handle::Handle, text};
-use crate::web::protocol::{AccountCounts, BotInfo};
+use super::handle::Handle;
+use crate::web::{
+    page::{
+        Word, text,
+        words::{Language, Words},
+    },
+    protocol::{AccountCounts, BotInfo},
+};
 
 /// Faces shown for a bot of several accounts.
 const MOST_AVATARS: usize = 3;
@@ -14,24 +20,25 @@ pub fn BotHeader(handle: Handle, level: u8) -> impl IntoView {
     move || {
         let bot = bot.get();
         let known = bot.is_some();
-        let bot = bot.unwrap_or_else(|| BotInfo { name: text::BOT_LOADING.into(), ..BotInfo::default() });
+        let bot = bot.unwrap_or_else(|| BotInfo { name: handle.say(Word::ABot)(), ..BotInfo::default() });
         let name = bot.name.clone();
         let heading = match level {
-            1 => view! { <h1 class="bot-name">{name}</h1> }.into_any(),
-            _ => view! { <h2 class="bot-name">{name}</h2> }.into_any(),
+            1 => view! { <h1 class="bot-name" dir="auto">{name}</h1> }.into_any(),
+            _ => view! { <h2 class="bot-name" dir="auto">{name}</h2> }.into_any(),
         };
         view! {
             <section class="bot" aria-label=bot.name.clone() aria-busy=(!known).to_string()>
+                <div class="banner" style:--hue=hue(bot.handles.first().unwrap_or(&bot.name)).to_string()></div>
                 <Avatars bot=bot.clone() />
                 <div class="bot-words">
                     <div class="bot-line">
                         {heading}
-                        <span class="chip">{label(&bot)}</span>
+                        <span class="chip">{handle.say(label(&bot))}</span>
                     </div>
                     <p class="handles">{handles(&bot)}</p>
-                    {bot.notice.clone().map(|notice| view! { <p class="notice">{notice}</p> })}
+                    {bot.notice.clone().map(|notice| view! { <p class="notice" dir="auto">{notice}</p> })}
                 </div>
-                {(!bot.accounts.is_empty()).then(|| view! { <TrainingTable accounts=bot.accounts.clone() /> })}
+                {(!bot.accounts.is_empty()).then(|| view! { <TrainingTable handle accounts=bot.accounts.clone() /> })}
             </section>
         }
     }
@@ -40,38 +47,49 @@ pub fn BotHeader(handle: Handle, level: u8) -> impl IntoView {
 /// One to three round avatars, drawn from the handles: bots carry no pictures.
 #[component]
 pub fn Avatars(bot: BotInfo) -> impl IntoView {
-    let names = if bot.handles.is_empty() { vec![bot.name.clone()] } else { bot.handles.clone() };
-    let faces = names.into_iter().take(MOST_AVATARS).enumerate().map(|(index, handle)| {
-        let name = bot.accounts.get(index).map_or(bot.name.as_str(), |account| &account.name);
-        let initial = name.chars().find(|c| c.is_alphanumeric()).unwrap_or('?');
-        let initial: String = initial.to_uppercase().collect();
-        let style = format!("--hue: {}", hue(&handle));
-        view! { <span class="avatar" style=style>{initial}</span> }
+    let faces = faces(&bot).into_iter().map(|(initial, hue)| {
+        view! { <span class="avatar" style:--hue=hue.to_string()>{initial}</span> }
     });
     view! { <span class="avatars" aria-hidden="true">{faces.collect_view()}</span> }
 }
 
+/// Initial and colour, in degrees, of each face.
+pub fn faces(bot: &BotInfo) -> Vec<(String, u32)> {
+    let names = if bot.handles.is_empty() { vec![bot.name.clone()] } else { bot.handles.clone() };
+    let face = |(index, handle): (usize, String)| {
+        let name = bot.accounts.get(index).map_or(bot.name.as_str(), |account| &account.name);
+        let initial = name.chars().find(|c| c.is_alphanumeric()).unwrap_or('?');
+        (initial.to_uppercase().collect(), hue(&handle))
+    };
+    names.into_iter().take(MOST_AVATARS).enumerate().map(face).collect()
+}
+
 #[component]
-fn TrainingTable(accounts: Vec<AccountCounts>) -> impl IntoView {
+fn TrainingTable(handle: Handle, accounts: Vec<AccountCounts>) -> impl IntoView {
     let head = accounts.iter().map(|account| view! { <th scope="col">{format!("@{}", account.handle)}</th> });
     let head = head.collect_view();
-    let rows: [(&str, fn(&AccountCounts) -> usize); 4] = [
-        (text::DOWNLOADED, |a| a.tweets_downloaded),
-        (text::RETWEETS, |a| a.retweets),
-        (text::SHORT, |a| a.short_tweets),
-        (text::KEPT, |a| a.tweets_kept),
+    let rows: [(Word, fn(&AccountCounts) -> usize); 4] = [
+        (Word::Downloaded, |a| a.tweets_downloaded),
+        (Word::Retweets, |a| a.retweets),
+        (Word::Short, |a| a.short_tweets),
+        (Word::Kept, |a| a.tweets_kept),
     ];
+    let language = Memo::new(move |_| handle.words.with(|words: &Words| words.language));
     let body = rows.map(|(name, count)| {
-        let cells = accounts.iter().map(|account| view! { <td>{text::thousands(count(account))}</td> });
-        view! { <tr><th scope="row">{name}</th>{cells.collect_view()}</tr> }
+        let cell = move |n: usize, language: Language| text::thousands(n, language);
+        let cells = accounts.iter().map(|account| {
+            let n = count(account);
+            view! { <td>{move || cell(n, language.get())}</td> }
+        });
+        view! { <tr><th scope="row">{handle.say(name)}</th>{cells.collect_view()}</tr> }
     });
     view! {
         <details class="training">
-            <summary>{text::TRAINING}</summary>
+            <summary>{handle.say(Word::Training)}</summary>
             <div class="scroll">
                 <table>
-                    <caption>{text::TRAINING_CAPTION}</caption>
-                    <thead><tr><td></td>{head}</tr></thead>
+                    <caption>{handle.say(Word::TrainingCaption)}</caption>
+                    <thead><tr><th scope="col">{handle.say(Word::Count)}</th>{head}</tr></thead>
                     <tbody>{body.into_iter().collect_view()}</tbody>
                 </table>
             </div>
@@ -79,9 +97,9 @@ fn TrainingTable(accounts: Vec<AccountCounts>) -> impl IntoView {
     }
 }
 
-/// `AI BOT`: the card's label without its pictures, which a screen reader would read out.
-pub fn label(bot: &BotInfo) -> &'static str {
-    bot.label().trim_matches(|c: char| !c.is_ascii_alphabetic())
+/// The card's label without its pictures, which a screen reader would read out.
+pub fn label(bot: &BotInfo) -> Word {
+    if bot.handles.len() > 1 { Word::Cyborg } else { Word::AiBot }
 }
 
 /// `@a · @b`

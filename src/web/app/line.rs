@@ -12,8 +12,10 @@ use gloo::{
 use wasm_bindgen::JsCast;
 use web_sys::{BroadcastChannel, MessageEvent, UrlSearchParams};
 
-use super::{text, wish::WorkerWish};
-use crate::web::protocol::{Command, Json, Order, Report, WorkerSide};
+use crate::web::{
+    page::{Word, wish::WorkerWish},
+    protocol::{Command, Json, Order, Report, WorkerSide},
+};
 
 /// Loads the worker's wasm and reports what goes wrong.
 const LOADER: &str = "./worker-start.js";
@@ -28,6 +30,31 @@ const SILENT_PINGS: u32 = 10;
 /// The same for a worker that has not said a word yet: its wasm is on the way.
 const SILENT_PINGS_AT_START: u32 = 45;
 
+/// How a worker was lost.
+pub enum Loss {
+    /// It died, and may have said of what.
+    Died(Option<String>),
+    /// It does not answer.
+    Silent,
+}
+
+impl Loss {
+    pub fn word(&self) -> Word {
+        match self {
+            Self::Died(_) => Word::Crashed,
+            Self::Silent => Word::Silent,
+        }
+    }
+
+    /// The sentence with the worker's last words.
+    pub fn with_detail(self, sentence: String) -> String {
+        match self {
+            Self::Died(Some(detail)) => format!("{sentence} {detail}"),
+            _ => sentence,
+        }
+    }
+}
+
 /// A worker of its own; dropping the line ends it.
 pub struct Line {
     bridge: Rc<WorkerBridge<WorkerSide>>,
@@ -37,11 +64,11 @@ pub struct Line {
 }
 
 impl Line {
-    /// Starts a worker. `lost` is called at most once, with a sentence.
+    /// Starts a worker. `lost` is called at most once.
     pub fn open(
         wish: &WorkerWish,
         heard: impl Fn(Report) + 'static,
-        lost: impl Fn(String) + 'static,
+        lost: impl Fn(Loss) + 'static,
     ) -> Option<Self> {
         let name = format!("huggingtweets-{}", random_u64());
         let channel = BroadcastChannel::new(&name).ok()?;
@@ -52,9 +79,9 @@ impl Line {
         }
         let address = String::from(address.to_string());
         let alive = Rc::new(Cell::new(true));
-        let lost = Rc::new(move |alive: &Cell<bool>, sentence: String| {
+        let lost = Rc::new(move |alive: &Cell<bool>, loss: Loss| {
             if alive.replace(false) {
-                lost(sentence);
+                lost(loss);
             }
         });
 
@@ -78,8 +105,7 @@ impl Line {
             let (alive, lost) = (alive.clone(), lost.clone());
             move |event| {
                 let detail = event.dyn_ref::<MessageEvent>().and_then(|e| e.data().as_string());
-                let detail = detail.filter(|d| !d.is_empty());
-                lost(&alive, detail.map_or(text::CRASHED.into(), |d| format!("{} {d}", text::CRASHED)));
+                lost(&alive, Loss::Died(detail.filter(|d| !d.is_empty())));
             }
         });
         let watchdog = Interval::new(PING_MS, {
@@ -88,7 +114,7 @@ impl Line {
                 let Some(bridge) = bridge.upgrade().filter(|_| alive.get()) else { return };
                 silent.set(silent.get() + 1);
                 if silent.get() > limit.get() {
-                    lost(&alive, text::SILENT.into());
+                    lost(&alive, Loss::Silent);
                 } else {
                     bridge.send(Command { id: 0, order: Order::Ping });
                 }

@@ -1,27 +1,32 @@
-//! The page: a plain state with verbs ([`state`]), views that show it, and the
-//! one place ([`handle`]) where effects leave the system.
+//! The page's views: they show what `web/page` knows, and one place
+//! ([`handle`]) lets effects leave the system.
 
 mod bench;
+mod bots_tab;
 mod browser;
+mod card_tab;
 mod composer;
 mod drafts;
+mod files;
 mod handle;
 mod header;
+mod helper;
+mod history;
 mod line;
-pub mod query;
-pub mod settings;
-pub mod share;
-pub mod state;
-#[cfg(test)]
-mod state_tests;
-pub mod text;
-mod wish;
+mod masthead;
+mod own_tab;
+mod settings_form;
 
 use leptos::prelude::*;
+use wasm_bindgen_futures::spawn_local;
 
-use self::{composer::Composer, drafts::DraftList, handle::Handle, header::BotHeader};
+use self::{
+    bots_tab::BotsTab, card_tab::CardTab, composer::Composer, drafts::DraftList, handle::Handle,
+    header::BotHeader, history::HistoryList, masthead::Masthead, own_tab::OwnTab,
+};
+use crate::web::page::{Word, preferences::Tab, text, words::Words};
 
-/// Which of the three documents this is; each says so on its root element.
+/// Which of the documents this is; each says so on its root element.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Page,
@@ -40,38 +45,129 @@ pub fn start() {
 }
 
 fn show(mode: Mode) {
-    browser::clear_placeholder();
-    mount_to_body(move || view! { <App mode /> });
+    spawn_local(async move {
+        let words = browser::words(browser::language()).await;
+        browser::set_root("lang", words.language.code());
+        browser::set_root("data-theme", &browser::kept(browser::THEME));
+        browser::clear_placeholder();
+        mount_to_body(move || view! { <App mode words /> });
+    });
 }
 
 #[component]
-fn App(mode: Mode) -> impl IntoView {
-    let handle = Handle::open(&browser::query());
+fn App(mode: Mode, words: Words) -> impl IntoView {
+    let handle = Handle::open(&browser::query(), words);
+    let name = Memo::new(move |_| handle.page.with(|page| page.bot.as_ref().map(|bot| bot.name.clone())));
     Effect::new(move |_| {
-        if let Some(name) = handle.page.with(|page| page.bot.as_ref().map(|bot| bot.name.clone())) {
-            document().set_title(&text::page_title(&name));
+        if let Some(name) = name.get() {
+            document().set_title(&format!("{name} – {}", text::TITLE));
         }
     });
-    let full = mode == Mode::Page;
+    match mode {
+        Mode::Page => view! { <WholePage handle /> }.into_any(),
+        Mode::Embed => view! { <Widget handle /> }.into_any(),
+    }
+}
+
+#[component]
+fn WholePage(handle: Handle) -> impl IntoView {
+    let pane = move |tab: Tab, content: AnyView| {
+        let name = tab.name();
+        view! {
+            <section
+                id=format!("panel-{name}")
+                class="panel"
+                role="tabpanel"
+                aria-labelledby=format!("tab-{name}")
+                hidden=move || handle.tab.get() != tab
+            >
+                {content}
+            </section>
+        }
+    };
     view! {
-        <div class=if full { "page" } else { "page embed" }>
-            {full.then(|| view! {
-                <header class="masthead">
-                    <h1>{text::TITLE}</h1>
-                    <p>{text::TAGLINE}</p>
-                </header>
-            })}
+        <div class="page">
+            <a class="skip" href="#start">{handle.say(Word::Skip)}</a>
+            <Masthead handle />
             <main>
-                <BotHeader handle level=if full { 2 } else { 1 } />
+                <BotHeader handle level=2 />
+                <Tabs handle />
+                {pane(Tab::Write, view! {
+                    <Composer handle />
+                    <DraftList handle />
+                    <HistoryList handle />
+                }.into_any())}
+                {pane(Tab::Card, view! { <CardTab handle /> }.into_any())}
+                {pane(Tab::Own, view! { <OwnTab handle /> }.into_any())}
+                {pane(Tab::Bots, view! { <BotsTab handle /> }.into_any())}
+            </main>
+            <footer class="colophon"><p>{handle.say(Word::Footer)}</p></footer>
+        </div>
+    }
+}
+
+#[component]
+fn Widget(handle: Handle) -> impl IntoView {
+    view! {
+        <div class="page embed">
+            <main>
+                <BotHeader handle level=1 />
                 <Composer handle />
                 <DraftList handle />
             </main>
             <footer class="colophon">
-                <p>{text::FOOTER}</p>
-                {(!full).then(|| view! {
-                    <p><a href=browser::page_url() target="_blank" rel="noopener">{text::OPEN_PAGE}</a></p>
-                })}
+                <p>{handle.say(Word::Footer)}</p>
+                <p><a href=browser::page_url() target="_blank" rel="noopener">{handle.say(Word::OpenPage)}</a></p>
             </footer>
         </div>
+    }
+}
+
+#[component]
+fn Tabs(handle: Handle) -> impl IntoView {
+    let key = move |event: web_sys::KeyboardEvent| {
+        let right_to_left = document().dir() == "rtl";
+        if let Some(tab) = handle.tab.get_untracked().after_key(&event.key(), right_to_left) {
+            event.prevent_default();
+            handle.tab.set(tab);
+            browser::focus(tab_id(tab));
+        }
+    };
+    let tabs = Tab::ALL.map(|tab| {
+        let word = match tab {
+            Tab::Write => Word::TabWrite,
+            Tab::Card => Word::TabCard,
+            Tab::Own => Word::TabOwn,
+            Tab::Bots => Word::TabBots,
+        };
+        let chosen = move || handle.tab.get() == tab;
+        view! {
+            <button
+                type="button"
+                role="tab"
+                id=tab_id(tab)
+                aria-controls=format!("panel-{}", tab.name())
+                aria-selected=move || chosen().to_string()
+                // One stop for the Tab key; arrows lead from tab to tab.
+                tabindex=move || if chosen() { "0" } else { "-1" }
+                on:click=move |_| handle.tab.set(tab)
+            >
+                {handle.say(word)}
+            </button>
+        }
+    });
+    view! {
+        <div class="tabs" role="tablist" aria-label=handle.say(Word::Tabs) on:keydown=key>
+            {tabs.into_iter().collect_view()}
+        </div>
+    }
+}
+
+fn tab_id(tab: Tab) -> &'static str {
+    match tab {
+        Tab::Write => "tab-write",
+        Tab::Card => "tab-card",
+        Tab::Own => "tab-own",
+        Tab::Bots => "tab-bots",
     }
 }

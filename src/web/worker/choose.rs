@@ -1,5 +1,5 @@
 //! Which engine writes: the GPU where it is there, computes right and is
-//! quicker, else the processor; and the words that say why.
+//! quicker, else the processor; and why.
 
 use crate::{
     backend::{
@@ -9,7 +9,7 @@ use crate::{
     },
     bundle::Precision,
     gpt2::Config,
-    web::protocol::{BackendChoice, LoadRequest, Phase},
+    web::protocol::{BackendChoice, Because, LoadRequest, Phase},
 };
 
 use super::{
@@ -37,32 +37,7 @@ const KNOWN_PROMPT: [u32; 4] = [0, 40, 7, 11];
 /// The engine, and why it is this one where there was a choice.
 pub struct Chosen {
     pub engine: Engine,
-    pub because: Option<String>,
-}
-
-/// Why the GPU does not write.
-enum Refusal {
-    NoWebGpu,
-    NoGpu(String),
-    Software,
-    Wrong,
-    Slower { gpu_ms: f64, simd_ms: f64 },
-    Failed(String),
-}
-
-impl Refusal {
-    fn words(&self) -> String {
-        match self {
-            Self::NoWebGpu => "this browser has no WebGPU".into(),
-            Self::NoGpu(reason) => reason.clone(),
-            Self::Software => "the only GPU here is software".into(),
-            Self::Wrong => "the GPU computed wrong numbers".into(),
-            Self::Slower { gpu_ms, simd_ms } => {
-                format!("quicker than the GPU: {simd_ms:.1} ms a token against {gpu_ms:.1}")
-            }
-            Self::Failed(reason) => reason.clone(),
-        }
-    }
+    pub because: Option<Because>,
 }
 
 /// A measurement, as it is remembered.
@@ -90,7 +65,7 @@ pub async fn load(
     if matches!(request.backend, BackendChoice::Auto | BackendChoice::WebGpu) {
         match on_gpu(source, request, machine, progress).await? {
             Ok(chosen) => return Ok(chosen),
-            Err(refusal) => because = Some(refusal.words()),
+            Err(refusal) => because = Some(refusal),
         }
     }
     let mut engine =
@@ -109,18 +84,18 @@ async fn on_gpu(
     request: &LoadRequest,
     machine: &Machine,
     progress: &impl Fn(Phase, u64, Option<u64>),
-) -> Result<Result<Chosen, Refusal>, WorkerError> {
+) -> Result<Result<Chosen, Because>, WorkerError> {
     let forced = request.backend == BackendChoice::WebGpu;
     if !browser::has_webgpu() {
-        return Ok(Err(Refusal::NoWebGpu));
+        return Ok(Err(Because::NoWebGpu));
     }
     let gpu = match Gpu::open(Options::default()).await {
         Ok(gpu) => gpu,
-        Err(error) => return Ok(Err(Refusal::NoGpu(error.to_string()))),
+        Err(error) => return Ok(Err(Because::GpuFailed(error.to_string()))),
     };
     let adapter = gpu.adapter().clone();
     if adapter.software && !forced {
-        return Ok(Err(Refusal::Software));
+        return Ok(Err(Because::SoftwareGpu));
     }
     let remembered = if forced { None } else { Memory::open(source, &adapter, &machine.pool).await };
     let known = match &remembered {
@@ -128,7 +103,7 @@ async fn on_gpu(
         None => None,
     };
     if let Some(Measured { gpu_ms, simd_ms }) = known.filter(|m| !m.gpu_wins()) {
-        return Ok(Err(Refusal::Slower { gpu_ms, simd_ms }));
+        return Ok(Err(Because::SimdQuicker { gpu_ms, simd_ms }));
     }
     let mut engine =
         match gpu_result(download::weights(source, &mut Device::Gpu(Some(Box::new(gpu))), progress).await)? {
@@ -161,17 +136,16 @@ async fn on_gpu(
     };
     let Measured { gpu_ms, simd_ms } = measured;
     if !measured.gpu_wins() {
-        return Ok(Err(Refusal::Slower { gpu_ms, simd_ms }));
+        return Ok(Err(Because::SimdQuicker { gpu_ms, simd_ms }));
     }
-    let because = format!("quicker than SIMD: {gpu_ms:.1} ms a token against {simd_ms:.1}");
-    Ok(Ok(Chosen { engine, because: Some(because) }))
+    Ok(Ok(Chosen { engine, because: Some(Because::GpuQuicker { gpu_ms, simd_ms }) }))
 }
 
 /// The GPU's own failures are no reason to stop; others are.
-fn gpu_result<T>(result: Result<T, WorkerError>) -> Result<Result<T, Refusal>, WorkerError> {
+fn gpu_result<T>(result: Result<T, WorkerError>) -> Result<Result<T, Because>, WorkerError> {
     match result {
         Ok(value) => Ok(Ok(value)),
-        Err(WorkerError::Gpu(reason)) => Ok(Err(Refusal::Failed(reason))),
+        Err(WorkerError::Gpu(reason)) => Ok(Err(Because::GpuFailed(reason))),
         Err(error) => Err(error),
     }
 }
@@ -182,7 +156,7 @@ async fn check(
     source: &Source,
     request: &LoadRequest,
     engine: &mut Engine,
-) -> Result<Result<(), Refusal>, WorkerError> {
+) -> Result<Result<(), Because>, WorkerError> {
     let result = match source.check() {
         Some(known) => patiently(engine.check(known)).await,
         None => {
@@ -198,7 +172,7 @@ async fn check(
         }
     };
     match gpu_result(result) {
-        Err(WorkerError::SelfCheck { .. }) => Ok(Err(Refusal::Wrong)),
+        Err(WorkerError::SelfCheck { .. }) => Ok(Err(Because::WrongNumbers)),
         other => other,
     }
 }

@@ -19,7 +19,7 @@ use crate::{
         manifest::{BotInfo, CHUNK_BYTES, FileEntry, LogitsCheck},
     },
     gpt2::LoadError,
-    web::protocol::Phase,
+    web::protocol::{LoadRequest, Phase},
 };
 
 /// Where a bot's weights are, and what is known of them beforehand.
@@ -30,11 +30,15 @@ pub struct Source {
     file: String,
     /// `None` for a GGUF by its own URL: nothing to check it against.
     manifest: Option<Manifest>,
+    /// The visitor's own file: there is no need to keep it.
+    is_local: bool,
 }
 
 impl Source {
     /// Reads a folder's `bot.json`, or takes a `.gguf` URL as it is.
-    pub async fn resolve(model: &str, precision: Precision) -> Result<Self, WorkerError> {
+    pub async fn resolve(request: &LoadRequest) -> Result<Self, WorkerError> {
+        let (model, precision) = (request.model.as_str(), request.precision);
+        let is_local = !request.files.is_empty();
         let bad_address = || WorkerError::Address { url: model.into() };
         let url = Url::new(model).map_err(|_| bad_address())?;
         if !matches!(url.protocol().as_str(), "http:" | "https:") {
@@ -43,11 +47,15 @@ impl Source {
         let path = url.pathname();
         if path.to_ascii_lowercase().ends_with(".gguf") {
             let file = path.rsplit('/').next().unwrap_or_default().to_owned();
-            return Ok(Self { weights_url: url.href(), file, manifest: None });
+            let weights_url = request.files.get(&file).cloned().unwrap_or_else(|| url.href());
+            return Ok(Self { weights_url, file, manifest: None, is_local });
         }
         let folder = path.strip_suffix("bot.json").unwrap_or(&path);
         let folder = folder.trim_end_matches('/').to_owned();
         let in_folder = |file: &str| {
+            if let Some(given) = request.files.get(file) {
+                return given.clone();
+            }
             url.set_pathname(&format!("{folder}/{file}"));
             url.href()
         };
@@ -68,7 +76,7 @@ impl Source {
             };
             return Err(WorkerError::NoSuchPrecision { file: file.into(), available });
         }
-        Ok(Self { weights_url: in_folder(file), file: file.into(), manifest: Some(manifest) })
+        Ok(Self { weights_url: in_folder(file), file: file.into(), manifest: Some(manifest), is_local })
     }
 
     /// Who the bot is, where that is known before its weights are here.
@@ -91,6 +99,16 @@ impl Source {
     /// Tells this file and no other; for a GGUF alone, its address.
     pub fn identity(&self) -> String {
         self.entry().map_or_else(|| self.weights_url.clone(), |entry| cache_key(self, entry))
+    }
+
+    /// Digest of the weights, as `bot.json` has it.
+    pub fn sha256(&self) -> Option<&str> {
+        self.entry().map(|entry| entry.sha256.as_str())
+    }
+
+    /// Size of the weights, as `bot.json` has it.
+    pub fn bytes(&self) -> Option<u64> {
+        self.entry().map(|entry| entry.size)
     }
 
     fn entry(&self) -> Option<&FileEntry> {
@@ -117,7 +135,7 @@ pub async fn weights(
         }
         return loader.finish().map_err(|e| wrong_model(source, e));
     };
-    let store = Store::open().await;
+    let store = if source.is_local { None } else { Store::open().await };
     let key = cache_key(source, entry);
     if let Some(store) = &store
         && let Some(body) = store.get(&key).await

@@ -100,6 +100,7 @@ impl Worker for EngineWorker {
             }
             Order::Count(text) => reply.send(self.session.count(&text)),
             Order::Measure => reply.send(self.session.measure()),
+            Order::Forget { sha256 } => spawn_local(storage::forget(sha256)),
             Order::Ping => reply.send(News::Pong),
         }
     }

@@ -314,7 +314,7 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
         reply.send(News::Progress { phase, loaded_bytes, total_bytes });
     };
     progress(Phase::Description, 0, None);
-    let source = Source::resolve(&request.model, request.precision).await?;
+    let source = Source::resolve(request).await?;
     if let Some(info) = source.info() {
         reply.send(News::Bot(info.clone()));
     }
@@ -329,6 +329,8 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
         build: machine.build,
         threads: machine.pool.threads(),
         positions: engine.config().n_positions,
+        weights_sha256: source.sha256().map(str::to_owned),
+        weights_bytes: source.bytes().unwrap_or(0),
         load_ms: browser::now_ms() - started_ms,
         wasm_bytes: browser::wasm_bytes(),
         memory_bytes: browser::memory_bytes(),

@@ -7,7 +7,7 @@ use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    Cache, ReadableStream, Response, TransformStream, WorkerGlobalScope, WritableStreamDefaultWriter,
+    Cache, ReadableStream, Request, Response, TransformStream, WorkerGlobalScope, WritableStreamDefaultWriter,
 };
 
 /// Another layout of entries takes another name.
@@ -58,6 +58,18 @@ impl Store {
         let writer = WritableStreamDefaultWriter::new(&stream.writable()).ok()?;
         let stored = self.cache.put_with_str(key, &response);
         Some(Deposit { writer, stored: stored.unchecked_into() })
+    }
+}
+
+/// Removes every entry of the weights with this digest.
+pub async fn forget(sha256: String) {
+    let Some(store) = Store::open().await else { return };
+    let Ok(keys) = JsFuture::from(store.cache.keys()).await else { return };
+    let ending = format!("sha256={sha256}");
+    for request in js_sys::Array::from(&keys).iter().filter_map(|key| key.dyn_into::<Request>().ok()) {
+        if request.url().ends_with(&ending) {
+            store.remove(&request.url()).await;
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The page's parameters, as they stand in its address.
 
+use super::{link::Shared, settings::Setting};
 use crate::web::protocol::{BackendChoice, Precision};
 
 /// What the address asks for. Absent and empty parameters keep the default.
@@ -19,8 +20,21 @@ pub struct Query {
     pub tokens: usize,
     pub drafts: usize,
     pub runs: usize,
-    /// The first parameter that could not be read, as a sentence.
-    pub problem: Option<String>,
+    /// Sampling settings as their fields' texts.
+    pub settings: Vec<(Setting, String)>,
+    /// Of a link to one draft: which, and how to know it.
+    pub shared: Option<Shared>,
+    /// The first parameter that could not be read.
+    pub problem: Option<BadParameter>,
+}
+
+/// A parameter whose value is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadParameter {
+    pub name: String,
+    pub value: String,
+    /// In words and signs that need no translation.
+    pub expected: &'static str,
 }
 
 /// Vector instructions of the engine's build.
@@ -77,6 +91,8 @@ impl Default for Query {
             tokens: 64,
             drafts: 1,
             runs: 3,
+            settings: Vec::new(),
+            shared: None,
             problem: None,
         }
     }
@@ -90,8 +106,7 @@ impl Query {
             if !value.trim().is_empty()
                 && let Err(expected) = query.set(&name, &value)
             {
-                let problem = format!("The address says {name}={value}; {name} can be {expected}.");
-                query.problem.get_or_insert(problem);
+                query.problem.get_or_insert(BadParameter { name, value, expected });
             }
         }
         query
@@ -103,27 +118,40 @@ impl Query {
             "prompt" => self.prompt = Some(value.to_owned()),
             "precision" => {
                 let known = value.parse().ok().filter(|p| *p != Precision::F32);
-                self.precision = known.ok_or("q8_0 or q4_0")?;
+                self.precision = known.ok_or("q8_0, q4_0")?;
             }
             "backend" => {
                 self.backend = BackendChoice::named(value).ok_or("auto, webgpu, simd or scalar")?;
             }
-            "seed" => self.seed = Some(value.parse().map_err(|_| "a whole number from 0")?),
+            "seed" => self.seed = Some(value.parse().map_err(|_| "0, 1, 2…")?),
             "threads" => self.threads = Some(count(value, 256)?),
-            "simd" => self.simd = Some(Simd::named(value).ok_or("relaxed or plain")?),
-            "memory" => self.memory = Some(Memory::named(value).ok_or("shared or single")?),
+            "simd" => self.simd = Some(Simd::named(value).ok_or("relaxed, plain")?),
+            "memory" => self.memory = Some(Memory::named(value).ok_or("shared, single")?),
             "tokens" => self.tokens = count(value, 100_000)?,
             "drafts" => self.drafts = count(value, 256)?,
             "runs" => self.runs = count(value, 1000)?,
-            _ => {}
+            "draft" => self.shared().draft = count(value, super::state::DRAFTS)? - 1,
+            "bot" => self.shared().bot = Some(value.to_owned()),
+            "engine" => self.shared().engine = Some(value.to_owned()),
+            "digest" => self.shared().digest = Some(value.to_owned()),
+            "min_new_tokens" => self.shared().min_new_tokens = count(value, 1000)?,
+            _ => {
+                if let Some(setting) = Setting::named(name) {
+                    self.settings.push((setting, value.trim().to_owned()));
+                }
+            }
         }
         Ok(())
+    }
+
+    fn shared(&mut self) -> &mut Shared {
+        self.shared.get_or_insert_default()
     }
 }
 
 fn count(value: &str, most: usize) -> Result<usize, &'static str> {
     let in_range = value.parse().ok().filter(|n| (1..=most).contains(n));
-    in_range.ok_or("a whole number from 1")
+    in_range.ok_or("1, 2, 3…")
 }
 
 #[cfg(test)]
@@ -162,12 +190,20 @@ mod tests {
     }
 
     #[test]
+    fn a_link_to_a_draft_brings_its_settings() {
+        let query = parse(&[("draft", "3"), ("digest", "00ff"), ("top_k", "7"), ("max_tokens", "60")]);
+        let shared = query.shared.unwrap();
+        assert_eq!((shared.draft, shared.digest.as_deref()), (2, Some("00ff")));
+        let settings = [(Setting::TopK, "7".to_owned()), (Setting::MaxTokens, "60".to_owned())];
+        assert_eq!(query.settings, settings);
+        assert!(parse(&[("draft", "6")]).problem.is_some());
+    }
+
+    #[test]
     fn a_value_out_of_range_is_said_once_and_keeps_the_default() {
         let query = parse(&[("precision", "f32"), ("threads", "0"), ("seed", "7")]);
-        assert_eq!(
-            query.problem.as_deref(),
-            Some("The address says precision=f32; precision can be q8_0 or q4_0.")
-        );
+        let problem = BadParameter { name: "precision".into(), value: "f32".into(), expected: "q8_0, q4_0" };
+        assert_eq!(query.problem, Some(problem));
         assert_eq!((query.precision, query.threads, query.seed), (Precision::Q8_0, None, Some(7)));
     }
 }

@@ -2,13 +2,18 @@
 //! the build, reserve its memory and start its threads. It travels in the
 //! worker's address, to `www/worker-start.js`.
 
-use super::query::{Memory, Query, Simd};
+use super::{
+    bots::Place,
+    query::{Memory, Query, Simd},
+};
 use crate::web::protocol::Precision;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkerWish {
     /// The bot's absolute address; its weights' size decides the memory.
     model: String,
+    /// That size, where it is known beforehand.
+    bytes: Option<u64>,
     precision: Precision,
     /// `None` leaves the choice to what the browser can do.
     threads: Option<usize>,
@@ -19,12 +24,18 @@ pub struct WorkerWish {
 impl WorkerWish {
     pub fn new(query: &Query, model: String) -> Self {
         let Query { precision, threads, simd, memory, .. } = *query;
-        Self { model, precision, threads, simd, memory }
+        Self { model, bytes: None, precision, threads, simd, memory }
+    }
+
+    /// The same for another bot.
+    pub fn with_place(self, place: &Place) -> Self {
+        Self { model: place.model.clone(), bytes: place.bytes, ..self }
     }
 
     /// Names and values of the worker's address.
     pub fn parameters(&self) -> Vec<(&'static str, String)> {
         let mut parameters = vec![("model", self.model.clone()), ("file", self.precision.file_name().into())];
+        parameters.extend(self.bytes.map(|bytes| ("bytes", bytes.to_string())));
         parameters.extend(self.threads.map(|threads| ("threads", threads.to_string())));
         parameters.extend(self.simd.map(|simd| ("simd", simd.name().into())));
         parameters.extend(self.memory.map(|memory| ("memory", memory.name().into())));
@@ -55,6 +66,11 @@ mod tests {
             ("simd", "plain".into()),
             ("memory", "single".into()),
         ];
-        assert_eq!(WorkerWish::new(&query, "https://example.org/bot/".into()).parameters(), expected);
+        let wish = WorkerWish::new(&query, "https://example.org/bot/".into());
+        assert_eq!(wish.parameters(), expected);
+        let local = Place { model: "https://local.invalid/".into(), bytes: Some(9), ..Place::default() };
+        let parameters = wish.with_place(&local).parameters();
+        assert_eq!(parameters[0].1, "https://local.invalid/");
+        assert_eq!(parameters[2], ("bytes", "9".into()));
     }
 }

@@ -1,0 +1,28 @@
+//! The readers of archives and cards, compiled to wasm; everything is in the
+//! library. `www/reader-worker.js` calls these.
+
+use huggingtweets::web::{
+    protocol::CardOrder,
+    reader::{card, check, file::FileSource},
+};
+use wasm_bindgen::prelude::wasm_bindgen;
+
+/// Renders a bot's card: a [`CardOrder`] as JSON in, a `CardPage` as JSON out.
+#[wasm_bindgen]
+pub fn render_card(order: &str) -> Result<String, String> {
+    let order: CardOrder = serde_json::from_str(order).map_err(|error| error.to_string())?;
+    serde_json::to_string(&card::render(&order)).map_err(|error| error.to_string())
+}
+
+/// Reads an archive where it lies: a [`check::Check`] as JSON, or the reader's sentence.
+#[wasm_bindgen]
+pub fn check_archive(file: web_sys::File) -> Result<String, String> {
+    console_error_panic_hook::set_once();
+    let name = file.name();
+    let source = FileSource::open(file).map_err(|error| error.to_string())?;
+    let size = source.size();
+    let result = check::check(&name, source, size).map_err(|error| error.to_string())?;
+    serde_json::to_string(&result).map_err(|error| error.to_string())
+}
+
+fn main() {}

@@ -1,0 +1,199 @@
+//! Another bot: by its address, from this device's files, or one that was
+//! opened here before.
+
+use leptos::{html, prelude::*};
+use wasm_bindgen_futures::spawn_local;
+use web_sys::DragEvent;
+
+use super::{browser, files, handle::Handle};
+use crate::web::page::{
+    Word,
+    bots::{Address, Known, NoModel, Place},
+    hub, text,
+};
+
+#[component]
+pub fn BotsTab(handle: Handle) -> impl IntoView {
+    let said = RwSignal::new(String::new());
+    view! {
+        <div class="sheet prose">
+            <h2>{handle.say(Word::BotsTitle)}</h2>
+            <AddressForm handle said />
+            <FromFiles handle said />
+            <div role="alert" class="said">{said}</div>
+        </div>
+        <div class="sheet">
+            <Recent handle />
+        </div>
+    }
+}
+
+#[component]
+fn AddressForm(handle: Handle, said: RwSignal<String>) -> impl IntoView {
+    let input = NodeRef::<html::Input>::new();
+    let open = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        let Some(text) = input.get_untracked().map(|input| input.value()) else { return };
+        match Address::parse(&text) {
+            None => said.set(handle.words.with_untracked(|w| w.fill(Word::BadAddress, &[("text", &text)]))),
+            Some(Address::Url(url)) => {
+                said.set(String::new());
+                handle.open_bot(Place::url(url));
+            }
+            Some(Address::Hub(repository)) => spawn_local(find(handle, repository, said)),
+        }
+    };
+    view! {
+        <form class="address" on:submit=open>
+            <label for="address">{handle.say(Word::BotsAddress)}</label>
+            <div class="row">
+                <input
+                    node_ref=input
+                    id="address"
+                    type="text"
+                    inputmode="url"
+                    autocomplete="off"
+                    autocapitalize="none"
+                    spellcheck="false"
+                    aria-describedby="address-hint"
+                />
+                <button type="submit">{handle.say(Word::Open)}</button>
+            </div>
+            <p id="address-hint" class="hint">{handle.say(Word::BotsHint)}</p>
+        </form>
+    }
+}
+
+/// Asks the Hub what a repository has, and opens the bot in it.
+async fn find(handle: Handle, repository: String, said: RwSignal<String>) {
+    let looking = handle.words.with_untracked(|w| w.fill(Word::Looking, &[("repository", &repository)]));
+    said.set(looking);
+    let precision = handle.page.with_untracked(|page| page.precision());
+    let found = match gloo::net::http::Request::get(&hub::api_url(&repository)).send().await {
+        Ok(response) => {
+            let answer = response.text().await.unwrap_or_default();
+            hub::find(&repository, response.status(), &answer, precision)
+        }
+        Err(_) => Err(hub::HubProblem::Unreachable),
+    };
+    match found {
+        Ok(model) => {
+            said.set(String::new());
+            handle.open_bot(Place::url(model));
+        }
+        Err(problem) => {
+            said.set(handle.words.with_untracked(|words| text::hub_problem(words, &repository, &problem)));
+        }
+    }
+}
+
+#[component]
+fn FromFiles(handle: Handle, said: RwSignal<String>) -> impl IntoView {
+    let over = RwSignal::new(false);
+    let open = move |given: files::Given| {
+        if given.is_empty() {
+            return;
+        }
+        let weights = handle.page.with_untracked(|page| page.precision().file_name());
+        match Place::of_files(given, weights) {
+            Ok(place) => {
+                said.set(String::new());
+                handle.open_bot(place);
+            }
+            Err(NoModel) => said.set(handle.said(Word::NoModel)),
+        }
+    };
+    let drop = move |event: DragEvent| {
+        event.prevent_default();
+        over.set(false);
+        let entries = event.data_transfer().map(|dropped| files::entries(&dropped)).unwrap_or_default();
+        spawn_local(async move { open(files::dropped(entries).await) });
+    };
+    let choose = move |event: web_sys::Event| {
+        let input: web_sys::HtmlInputElement = event_target(&event);
+        open(files::chosen(input.files()));
+        // The same file can be chosen again.
+        input.set_value("");
+    };
+    let drag = move |event: DragEvent| {
+        event.prevent_default();
+        over.set(true);
+    };
+    view! {
+        <h3>{handle.say(Word::OrFiles)}</h3>
+        <div class="drop" class:over=over on:dragover=drag on:dragleave=move |_| over.set(false) on:drop=drop>
+            <p>{handle.say(Word::FilesHint)}</p>
+            <div class="row">
+                <label class="button">
+                    {handle.say(Word::ChooseFile)}
+                    <input class="unseen" type="file" accept=".gguf" on:change=choose />
+                </label>
+                <label class="button">
+                    {handle.say(Word::ChooseFolder)}
+                    <input class="unseen" type="file" prop:webkitdirectory=true on:change=choose />
+                </label>
+            </div>
+        </div>
+    }
+}
+
+#[component]
+fn Recent(handle: Handle) -> impl IntoView {
+    let known = Memo::new(move |_| handle.page.with(|page| page.bots.known().to_vec()));
+    let empty = Memo::new(move |_| known.with(Vec::is_empty));
+    view! {
+        <h2 id="recent" tabindex="-1">{handle.say(Word::RecentBots)}</h2>
+        <Show
+            when=move || !empty.get()
+            fallback=move || view! { <p class="nothing">{handle.say(Word::RecentEmpty)}</p> }
+        >
+            <ul class="recent" role="list" aria-labelledby="recent">
+                <For each=move || known.get() key=|bot| bot.model.clone() let:bot>
+                    <RecentBot handle bot />
+                </For>
+            </ul>
+        </Show>
+    }
+}
+
+#[component]
+fn RecentBot(handle: Handle, bot: Known) -> impl IntoView {
+    let Known { model, name, bytes, .. } = bot.clone();
+    let named = move |word: Word| {
+        let name = name.clone();
+        move || handle.words.with(|words| words.fill(word, &[("name", &name)]))
+    };
+    let (open_name, delete_name) = (named(Word::OpenBot), named(Word::DeleteBot));
+    let here = {
+        let model = model.clone();
+        Memo::new(move |_| handle.page.with(|page| page.place().model == model))
+    };
+    let (to_open, to_forget) = (model.clone(), bot.clone());
+    let forget = move |_| {
+        let bot = to_forget.clone();
+        handle.act(|page| page.forget_bot(&bot));
+        browser::focus("recent");
+    };
+    view! {
+        <li>
+            <span class="recent-words">
+                <strong dir="auto">{bot.name}</strong>
+                <span class="hint">
+                    {if bytes > 0 { text::megabytes(bytes) } else { String::new() }}
+                    {move || here.get().then(|| format!(" · {}", handle.say(Word::OpenNow)()))}
+                </span>
+                <span class="hint where">{model}</span>
+            </span>
+            <span class="buttons">
+                <button
+                    type="button"
+                    aria-label=open_name
+                    on:click=move |_| handle.open_bot(Place::url(to_open.clone()))
+                >
+                    {handle.say(Word::Open)}
+                </button>
+                <button type="button" aria-label=delete_name on:click=forget>{handle.say(Word::Delete)}</button>
+            </span>
+        </li>
+    }
+}

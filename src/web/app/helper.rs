@@ -1,0 +1,36 @@
+//! Small workers for what the first paint does not need: each is fetched when
+//! it is wanted, answers one message, and is gone.
+
+use gloo::events::EventListener;
+use js_sys::{Function, Promise};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{MessageEvent, Worker, WorkerOptions, WorkerType};
+
+/// Renders a bot's card.
+pub const READER: &str = "./reader-worker.js";
+
+/// Draws a draft's card.
+pub const PICTURE: &str = "./picture-worker.js";
+
+/// What the worker answers to `message`; `None` where it fails.
+pub async fn ask(script: &str, message: &str) -> Option<JsValue> {
+    let options = WorkerOptions::new();
+    options.set_type(WorkerType::Module);
+    let worker = Worker::new_with_options(script, &options).ok()?;
+    let mut listeners = Vec::new();
+    let answered = Promise::new(&mut |resolve: Function, reject: Function| {
+        let answer = move |event: &web_sys::Event| {
+            let data = event.dyn_ref::<MessageEvent>().map_or(JsValue::NULL, MessageEvent::data);
+            let _ = resolve.call1(&JsValue::NULL, &data);
+        };
+        let fail = move |_: &web_sys::Event| _ = reject.call0(&JsValue::NULL);
+        listeners.push(EventListener::new(&worker, "message", answer));
+        listeners.push(EventListener::new(&worker, "error", fail));
+    });
+    let posted = worker.post_message(&message.into());
+    let answer = if posted.is_ok() { JsFuture::from(answered).await.ok() } else { None };
+    drop(listeners);
+    worker.terminate();
+    answer.filter(|answer| !answer.is_null())
+}

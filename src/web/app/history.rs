@@ -1,0 +1,63 @@
+//! The drafts that this device remembers.
+
+use leptos::prelude::*;
+
+use super::{browser, handle::Handle};
+use crate::web::page::{Word, history::Entry};
+
+#[component]
+pub fn HistoryList(handle: Handle) -> impl IntoView {
+    let entries = Memo::new(move |_| handle.page.with(|page| page.history.entries().to_vec()));
+    let empty = Memo::new(move |_| entries.with(Vec::is_empty));
+    let rows = move || {
+        let entries = entries.get().into_iter().enumerate();
+        entries.map(|(index, entry)| view! { <Remembered handle index entry /> }).collect_view()
+    };
+    let clear = move |_| {
+        handle.act(|page| page.clear_history());
+        browser::focus("history");
+    };
+    view! {
+        <details class="history">
+            <summary id="history">{handle.say(Word::History)}</summary>
+            <p class="hint">{handle.say(Word::HistoryNote)}</p>
+            <Show
+                when=move || !empty.get()
+                fallback=move || view! { <p class="nothing">{handle.say(Word::HistoryEmpty)}</p> }
+            >
+                <ul role="list">{rows}</ul>
+                <button type="button" on:click=clear>{handle.say(Word::ClearHistory)}</button>
+            </Show>
+        </details>
+    }
+}
+
+#[component]
+fn Remembered(handle: Handle, index: usize, entry: Entry) -> impl IntoView {
+    let forget = move |_| {
+        handle.act(|page| page.forget_draft(index));
+        browser::focus("history");
+    };
+    let about = move |word: Word, text: String| {
+        move || handle.words.with(|words| words.fill(word, &[("text", &text)]))
+    };
+    let link = (!entry.link.is_empty()).then(|| {
+        view! {
+            <a class="button" href=format!("./{}", entry.link) aria-label=about(Word::WriteAgainDraft, entry.text.clone())>
+                {handle.say(Word::WriteAgain)}
+            </a>
+        }
+    });
+    view! {
+        <li class="remembered">
+            <p dir="auto">{entry.text.clone()}</p>
+            <p class="handles">{entry.bot.clone()}</p>
+            <span class="buttons">
+                {link}
+                <button type="button" on:click=forget aria-label=about(Word::DeleteDraft, entry.text)>
+                    {handle.say(Word::Delete)}
+                </button>
+            </span>
+        </li>
+    }
+}

@@ -1,0 +1,156 @@
+//! How to make a bot of one's own posts, and the archive check: a frame that
+//! is forbidden every connection (`www/check.html`).
+
+use gloo::events::EventListener;
+use js_sys::{Array, ArrayBuffer, Object, Reflect};
+use leptos::{html, prelude::*};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{HtmlIFrameElement, MessageEvent, Window};
+
+use super::{browser, handle::Handle};
+use crate::web::page::{Word, preferences::Tab};
+
+/// What the frame says when it listens, and when its height changes.
+const READY: &str = "huggingtweets:check-ready";
+const HEIGHT: &str = "huggingtweets:check-height";
+
+/// The readers, which the frame may not fetch itself.
+const READERS: &str = "./reader/reader_bg.wasm";
+
+/// The sentences that the frame shows.
+const WORDS: [Word; 19] = [
+    Word::CheckFrame,
+    Word::CheckChoose,
+    Word::CheckKinds,
+    Word::CheckReading,
+    Word::CheckResult,
+    Word::CheckChars,
+    Word::CheckExamples,
+    Word::CheckPlenty,
+    Word::CheckEnough,
+    Word::CheckLittle,
+    Word::CheckTooFew,
+    Word::CheckMinutes,
+    Word::CheckFailed,
+    Word::Crashed,
+    Word::Count,
+    Word::Downloaded,
+    Word::Retweets,
+    Word::Short,
+    Word::Kept,
+];
+
+#[component]
+pub fn OwnTab(handle: Handle) -> impl IntoView {
+    let way = move |network: &'static str, word: Word| {
+        view! { <li><strong>{network}</strong>" "{handle.say(word)}</li> }
+    };
+    view! {
+        <div class="sheet prose">
+            <h2>{handle.say(Word::OwnTitle)}</h2>
+            <p>{handle.say(Word::OwnIntro)}</p>
+            <p>{handle.say(Word::ConsentNote)}</p>
+            <h3>{handle.say(Word::GetArchive)}</h3>
+            <ul>
+                {way("X", Word::GetX)}
+                {way("Mastodon", Word::GetMastodon)}
+                {way("Bluesky", Word::GetBluesky)}
+            </ul>
+            <h3>{handle.say(Word::CheckTitle)}</h3>
+            <p>{handle.say(Word::CheckNote)}</p>
+            <Check handle />
+            <h3>{handle.say(Word::CommandTitle)}</h3>
+            <pre>"huggingtweets train archive.zip --out bot\nhuggingtweets serve --model bot"</pre>
+            <p>{handle.say(Word::CommandNote)}</p>
+            <h3>{handle.say(Word::CostTitle)}</h3>
+            <p>{handle.say(Word::CostNote)}</p>
+        </div>
+    }
+}
+
+/// The frame, from the first time that its tab is shown.
+#[component]
+fn Check(handle: Handle) -> impl IntoView {
+    let frame = NodeRef::<html::Iframe>::new();
+    let wanted = Memo::new(move |before: Option<&bool>| {
+        before.copied().unwrap_or(false) || handle.tab.get() == Tab::Own
+    });
+    let height = RwSignal::new(0u32);
+    let listener = EventListener::new(&window(), "message", move |event| {
+        let (Some(event), Some(frame)) = (event.dyn_ref::<MessageEvent>(), frame.get_untracked()) else {
+            return;
+        };
+        let Some(inside) = own_window(event, &frame) else { return };
+        match field(&event.data(), "type").as_string().as_deref() {
+            Some(READY) => spawn_local(async move {
+                let Some(readers) = readers().await else { return };
+                tell(handle, &inside, Some(readers));
+            }),
+            Some(HEIGHT) => height.set(field(&event.data(), "height").as_f64().unwrap_or(0.0) as u32),
+            _ => {}
+        }
+    });
+    let listener = StoredValue::new_local(Some(listener));
+    on_cleanup(move || _ = listener.try_set_value(None));
+    // A change of language or colours while the frame is open.
+    Effect::new(move |_| {
+        handle.words.track();
+        handle.theme.track();
+        if let Some(inside) = frame.get_untracked().and_then(|frame| frame.content_window()) {
+            tell(handle, &inside, None);
+        }
+    });
+    view! {
+        <Show when=move || wanted.get()>
+            <iframe
+                node_ref=frame
+                class="check"
+                src="./check.html"
+                title=handle.say(Word::CheckFrame)
+                height=move || height.get().max(240).to_string()
+            ></iframe>
+        </Show>
+    }
+}
+
+/// The frame's window, if the message is its.
+fn own_window(event: &MessageEvent, frame: &HtmlIFrameElement) -> Option<Window> {
+    let inside = frame.content_window()?;
+    let source = event.source()?;
+    (JsValue::from(source) == JsValue::from(inside.clone())).then_some(inside)
+}
+
+fn field(data: &JsValue, name: &str) -> JsValue {
+    Reflect::get(data, &name.into()).unwrap_or_default()
+}
+
+async fn readers() -> Option<ArrayBuffer> {
+    let response = gloo::net::http::Request::get(READERS).send().await.ok().filter(|r| r.ok())?;
+    let bytes = response.binary().await.ok()?;
+    Some(js_sys::Uint8Array::from(bytes.as_slice()).buffer())
+}
+
+/// Gives the frame its sentences and colours, and once the readers.
+fn tell(handle: Handle, inside: &Window, readers: Option<ArrayBuffer>) {
+    let sentences = Object::new();
+    let language = handle.words.with_untracked(|words| {
+        for word in WORDS {
+            let _ = Reflect::set(&sentences, &word.name().into(), &words[word].into());
+        }
+        words.language.code()
+    });
+    let message = Object::new();
+    let set = |name: &str, value: &JsValue| _ = Reflect::set(&message, &name.into(), value);
+    set("type", &"huggingtweets:check".into());
+    set("words", &sentences);
+    set("language", &language.into());
+    set("theme", &handle.theme.get_untracked().name().into());
+    if let Some(readers) = &readers {
+        set("readers", readers);
+    }
+    let transfer = Array::new();
+    transfer.extend(readers.map(JsValue::from));
+    let origin = window().location().origin().unwrap_or_default();
+    let _ = inside.post_message_with_transfer(&message, &origin, &transfer);
+}

@@ -1,0 +1,94 @@
+//! Drafts that this device remembers, newest first.
+
+use serde::{Deserialize, Serialize};
+
+/// Drafts kept; the oldest go.
+const MOST: usize = 60;
+
+/// A finished draft.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    pub text: String,
+    /// Who wrote it.
+    pub bot: String,
+    /// The search part of the address that writes it again; empty where none does.
+    pub link: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct History {
+    entries: Vec<Entry>,
+}
+
+impl History {
+    /// What was kept; a text that is none counts as nothing.
+    pub fn parse(json: &str) -> Self {
+        let mut history: Self = serde_json::from_str(json).unwrap_or_default();
+        history.entries.truncate(MOST);
+        history
+    }
+
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Puts a draft in front; one already there moves.
+    pub fn add(&mut self, entry: Entry) {
+        self.entries.retain(|old| old.text != entry.text || old.bot != entry.bot);
+        self.entries.insert(0, entry);
+        self.entries.truncate(MOST);
+    }
+
+    pub fn remove(&mut self, index: usize) {
+        if index < self.entries.len() {
+            self.entries.remove(index);
+        }
+    }
+
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(text: &str) -> Entry {
+        Entry { text: text.into(), bot: "Lamp".into(), link: "?seed=1".into() }
+    }
+
+    fn texts(history: &History) -> Vec<&str> {
+        history.entries().iter().map(|entry| entry.text.as_str()).collect()
+    }
+
+    #[test]
+    fn the_newest_stand_first_and_none_twice() {
+        let mut history = History::default();
+        for text in ["a", "b", "a"] {
+            history.add(entry(text));
+        }
+        assert_eq!(texts(&history), ["a", "b"]);
+        assert_eq!(History::parse(&history.to_json()), history);
+        history.remove(0);
+        history.remove(7);
+        assert_eq!(texts(&history), ["b"]);
+        history.clear();
+        assert!(history.entries().is_empty());
+    }
+
+    #[test]
+    fn it_stays_small_and_broken_storage_is_none() {
+        let mut history = History::default();
+        for number in 0..2 * MOST {
+            history.add(entry(&number.to_string()));
+        }
+        assert_eq!(history.entries().len(), MOST);
+        assert_eq!(History::parse("{"), History::default());
+    }
+}

@@ -1,0 +1,156 @@
+//! The address of one draft: what made it, and how to know that it is the same.
+//!
+//! The processor's engine gives the same tokens on every machine, so seed,
+//! settings and bot are enough to write a draft again; digests of the bot's
+//! weights and of the draft's tokens say whether that came true.
+
+use super::settings::{FIELDS, Setting, Settings};
+use crate::{
+    generate::token_digest,
+    web::protocol::{Precision, Request},
+};
+
+/// The version of this engine.
+pub const ENGINE: &str = env!("CARGO_PKG_VERSION");
+
+/// Hexadecimal digits of a digest in an address.
+const DIGITS: usize = 16;
+
+/// What a link says about its draft, beside what the page's own parameters do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shared {
+    /// From 0: which card, and which stream of the seed.
+    pub draft: usize,
+    /// How the SHA-256 of the weights begins.
+    pub bot: Option<String>,
+    /// The version that wrote it.
+    pub engine: Option<String>,
+    /// [`token_digest`] of it.
+    pub digest: Option<String>,
+    /// Of a draft that went on from another.
+    pub min_new_tokens: usize,
+}
+
+/// Whether the draft written here is the one that was shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Same,
+    /// The weights at this address are not those that wrote it.
+    OtherBot,
+    /// Other tokens, and another version of the engine.
+    OtherEngine,
+    /// Other tokens for no reason that is known: it was changed, or this
+    /// machine computes wrongly.
+    OtherDraft,
+    /// The link does not say what to compare.
+    Unknown,
+}
+
+impl Shared {
+    /// Compares with what this page's engine wrote.
+    pub fn verdict(&self, weights_sha256: Option<&str>, digest: &str) -> Verdict {
+        let begins = |whole: Option<&str>, start: &Option<String>| match (whole, start) {
+            (Some(whole), Some(start)) => whole.starts_with(start.as_str()),
+            _ => true,
+        };
+        match &self.digest {
+            None => Verdict::Unknown,
+            Some(expected) if expected == digest => Verdict::Same,
+            Some(_) if !begins(weights_sha256, &self.bot) => Verdict::OtherBot,
+            Some(_) if self.engine.as_deref().is_some_and(|engine| engine != ENGINE) => Verdict::OtherEngine,
+            Some(_) => Verdict::OtherDraft,
+        }
+    }
+}
+
+/// The parameters of a draft's address. `model` and `precision` are the page's.
+pub fn parameters(
+    model: Option<&str>,
+    precision: Precision,
+    request: &Request,
+    weights_sha256: Option<&str>,
+    digest: &str,
+) -> Vec<(&'static str, String)> {
+    let mut parameters = Vec::new();
+    parameters.extend(model.map(|model| ("model", model.to_owned())));
+    if precision != Precision::Q8_0 {
+        parameters.push(("precision", precision.to_string()));
+    }
+    parameters.push(("prompt", request.prompt.clone()));
+    parameters.push(("seed", request.seed.to_string()));
+    let settings = Settings::of(request);
+    for field in &FIELDS {
+        let text = settings.text(field.setting);
+        if field.setting != Setting::Seed && !text.is_empty() {
+            parameters.push((field.term, text.to_owned()));
+        }
+    }
+    if request.min_new_tokens > 0 {
+        parameters.push(("min_new_tokens", request.min_new_tokens.to_string()));
+    }
+    let draft = request.streams.first().copied().unwrap_or(0) + 1;
+    parameters.push(("draft", draft.to_string()));
+    parameters.extend(weights_sha256.and_then(|sha| sha.get(..DIGITS)).map(|sha| ("bot", sha.to_owned())));
+    parameters.push(("engine", ENGINE.into()));
+    parameters.push(("digest", digest.into()));
+    // Equal on every machine; other backends need not be.
+    parameters.push(("backend", "simd".into()));
+    parameters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::{page::query::Query, protocol::Params};
+
+    #[test]
+    fn an_address_brings_back_what_made_the_draft() {
+        let sampling = Params { temperature: 1.3, top_k: 0, min_p: 0.02, ..Params::default() };
+        let request = Request {
+            prompt: "My dream & more".into(),
+            drafts: 1,
+            streams: vec![3],
+            seed: 99,
+            max_tokens: Some(70),
+            min_new_tokens: 8,
+            sampling,
+            ..Request::default()
+        };
+        let sha256 = "0123456789abcdef0123";
+        let digest = token_digest(&[1, 2]);
+        let parameters =
+            parameters(Some("https://a.example/b/"), Precision::Q4_0, &request, Some(sha256), &digest);
+        let query = Query::parse(parameters.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        assert_eq!(query.problem, None);
+        assert_eq!(
+            (query.model.as_deref(), query.precision),
+            (Some("https://a.example/b/"), Precision::Q4_0)
+        );
+        assert_eq!((query.prompt.as_deref(), query.seed), (Some("My dream & more"), Some(99)));
+        let mut settings = Settings::default();
+        for (setting, text) in &query.settings {
+            settings.set(*setting, text);
+        }
+        let made = settings.request("", 1, 99).unwrap();
+        assert_eq!((made.sampling, made.max_tokens), (sampling, Some(70)));
+        let shared = query.shared.unwrap();
+        assert_eq!((shared.draft, shared.min_new_tokens), (3, 8));
+        assert_eq!(shared.verdict(Some(sha256), &digest), Verdict::Same);
+    }
+
+    #[test]
+    fn what_differs_is_said_with_its_reason() {
+        let link = Shared {
+            bot: Some("01".into()),
+            engine: Some(ENGINE.into()),
+            digest: Some("aa".into()),
+            ..Shared::default()
+        };
+        assert_eq!(link.verdict(Some("01ff"), "aa"), Verdict::Same);
+        assert_eq!(link.verdict(Some("02ff"), "bb"), Verdict::OtherBot);
+        assert_eq!(link.verdict(Some("01ff"), "bb"), Verdict::OtherDraft);
+        let old = Shared { engine: Some("0.0.1".into()), ..link };
+        assert_eq!(old.verdict(None, "bb"), Verdict::OtherEngine);
+        assert_eq!(Shared::default().verdict(None, "bb"), Verdict::Unknown);
+    }
+}

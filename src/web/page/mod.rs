@@ -1,0 +1,24 @@
+//! What the page knows, as plain types with verbs: no view, no browser, tested
+//! natively. The views over them are in `web/app`.
+
+pub mod bots;
+pub mod curve;
+pub mod draft;
+pub mod history;
+pub mod hub;
+pub mod link;
+pub mod preferences;
+pub mod query;
+pub mod settings;
+pub mod share;
+pub mod starts;
+pub mod state;
+#[cfg(test)]
+mod state_tests;
+pub mod text;
+pub mod weight;
+pub mod wish;
+mod word;
+pub mod words;
+
+pub use word::Word;

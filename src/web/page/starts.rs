@@ -1,0 +1,38 @@
+//! Starts that a visitor may try, in the language that the bot writes.
+
+use crate::web::protocol::BotInfo;
+
+/// What the text box holds at first: the original's.
+pub const DEFAULT: &str = "My dream is";
+
+const ENGLISH: [&str; 5] = [DEFAULT, "Today I", "The best thing about", "People ask me", "Tonight"];
+
+/// Suggestions for a bot; English where its language is unknown.
+pub fn suggestions(bot: Option<&BotInfo>) -> [&'static str; 5] {
+    let language = bot.and_then(|bot| bot.accounts.iter().find_map(|account| account.language.as_deref()));
+    match language.and_then(|tag| tag.split('-').next()) {
+        Some("es") => ["Mi sueño es", "Hoy he", "Lo mejor de", "La gente me pregunta", "Esta noche"],
+        Some("fr") => ["Mon rêve est", "Aujourd'hui, j'ai", "Le mieux dans", "On me demande", "Ce soir"],
+        Some("de") => ["Mein Traum ist", "Heute habe ich", "Das Beste an", "Man fragt mich", "Heute Nacht"],
+        Some("pt") => {
+            ["O meu sonho é", "Hoje eu", "A melhor coisa de", "As pessoas me perguntam", "Esta noite"]
+        }
+        Some("ja") => ["私の夢は", "今日は", "一番いいのは", "よく聞かれるのは", "今夜は"],
+        _ => ENGLISH,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::protocol::AccountCounts;
+
+    #[test]
+    fn the_bots_language_decides() {
+        let account = AccountCounts { language: Some("de".into()), ..AccountCounts::default() };
+        let bot = BotInfo { accounts: vec![account], ..BotInfo::default() };
+        assert_eq!(suggestions(Some(&bot))[0], "Mein Traum ist");
+        assert_eq!(suggestions(Some(&BotInfo::default())), ENGLISH);
+        assert_eq!(suggestions(None), ENGLISH);
+    }
+}

@@ -1,0 +1,678 @@
+//! What the page knows, as a plain type with verbs. A verb changes the state
+//! and returns the effects that must leave the system; the views only show it.
+
+use super::{
+    bots::{Bots, Known, Place},
+    draft::Draft,
+    history::{Entry, History},
+    link::{self, Shared, Verdict},
+    query::{BadParameter, Query},
+    settings::{BadSetting, Setting, Settings},
+    share, starts,
+};
+use crate::web::protocol::{
+    BackendChoice, Because, BotInfo, Command, EndReason, Event, Failure, FailureKind, Id, LoadRequest, News,
+    Order, Phase, Precision, Ready, Report, Request, SoFar, Stats,
+};
+
+/// Drafts on the page, always.
+pub const DRAFTS: usize = 5;
+
+/// Downloads over this many bytes report their quarters.
+const LONG_DOWNLOAD_BYTES: u64 = 20_000_000;
+
+/// A bot's positions before they are known: GPT-2's.
+const POSITIONS: usize = 1024;
+
+/// What must happen outside the state.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// End the worker, if there is one, and start a fresh one for this bot.
+    StartWorker(Place),
+    Send(Command),
+    /// Keep a text on this device.
+    Keep(Shelf, String),
+}
+
+/// Where a text is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shelf {
+    History,
+    Bots,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Engine {
+    Loading { phase: Phase, loaded_bytes: u64, total_bytes: Option<u64> },
+    Ready(Ready),
+    Failed(Failure),
+}
+
+/// What the visitor asked for, and on which card each draft of it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Run {
+    Idle,
+    /// Asked for before the engine was ready.
+    Waiting {
+        request: Request,
+        cards: Vec<usize>,
+    },
+    Writing {
+        id: Id,
+        request: Request,
+        cards: Vec<usize>,
+    },
+}
+
+/// A wish that cannot be carried out; the engine is well.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Problem {
+    Parameter(BadParameter),
+    Setting(BadSetting),
+    /// No card is free for a draft.
+    AllPinned,
+    /// The engine's own sentence.
+    Refused(String),
+}
+
+/// What needs the visitor's attention.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Alert {
+    Engine(Failure),
+    Problem(Problem),
+}
+
+/// What the status line says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Status {
+    NotRunning,
+    Loading {
+        phase: Phase,
+        total_bytes: Option<u64>,
+        /// Quarters of a long download.
+        percent: Option<u64>,
+        /// Drafts start when it is over.
+        waits: bool,
+        gpu_lost: bool,
+    },
+    Engine {
+        backend: String,
+        threads: usize,
+        doing: Doing,
+        /// Why it is this one.
+        because: Option<Why>,
+    },
+}
+
+/// Why an engine writes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Why {
+    Chosen(Because),
+    /// The GPU was lost on the way.
+    GpuLost,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Doing {
+    Nothing,
+    Writing,
+    /// How quickly it wrote.
+    Wrote {
+        tokens_per_s: f64,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    place: Place,
+    /// The bot as the page's address has it; nothing where it has none.
+    model_parameter: Option<String>,
+    precision: Precision,
+    backend: BackendChoice,
+    /// The GPU was lost: the engine that goes on does without.
+    gpu_lost: bool,
+    pub bot: Option<BotInfo>,
+    pub engine: Engine,
+    pub run: Run,
+    pub start: String,
+    pub settings: Settings,
+    pub drafts: [Draft; DRAFTS],
+    /// The cards as they were before the wish under way.
+    before: [Draft; DRAFTS],
+    /// How the last generation went, and its seed.
+    pub last: Option<(Stats, u64)>,
+    pub problem: Option<Problem>,
+    /// The draft that the page's address promises, until it is written.
+    expected: Option<Shared>,
+    /// Whether it came out: (card, verdict).
+    pub verdict: Option<(usize, Verdict)>,
+    /// Drafts finished since the last wish, for those who hear the page.
+    pub spoken: Vec<(usize, String)>,
+    pub history: History,
+    pub bots: Bots,
+    next_id: Id,
+    load_id: Id,
+}
+
+impl Page {
+    /// The page as it opens; `model` is the bot's absolute address. A link to
+    /// a draft writes it at once.
+    pub fn open(query: &Query, model: String, history: History, bots: Bots) -> (Self, Vec<Effect>) {
+        let mut settings = Settings::default();
+        for (setting, text) in &query.settings {
+            settings.set(*setting, text);
+        }
+        if let Some(seed) = query.seed {
+            settings.set(Setting::Seed, &seed.to_string());
+        }
+        let mut page = Self {
+            place: Place::url(model),
+            model_parameter: query.model.clone(),
+            precision: query.precision,
+            // What a link promises is promised of the processor's arithmetic,
+            // which is the same everywhere.
+            backend: match (query.backend, &query.shared) {
+                (BackendChoice::Auto, Some(_)) => BackendChoice::Simd,
+                (wished, _) => wished,
+            },
+            gpu_lost: false,
+            bot: None,
+            engine: LOADING,
+            run: Run::Idle,
+            start: query.prompt.clone().unwrap_or_else(|| starts::DEFAULT.into()),
+            settings,
+            drafts: Default::default(),
+            before: Default::default(),
+            last: None,
+            problem: query.problem.clone().map(Problem::Parameter),
+            expected: query.shared.clone(),
+            verdict: None,
+            spoken: Vec::new(),
+            history,
+            bots,
+            next_id: 1,
+            load_id: 0,
+        };
+        let mut effects = page.start_engine();
+        if let Some(shared) = &query.shared
+            && query.seed.is_some()
+            && let Ok(request) = page.settings.request(&page.start, DRAFTS, 0)
+        {
+            let request = Request { min_new_tokens: shared.min_new_tokens, ..request };
+            effects.extend(page.wish(request, (0..DRAFTS).collect()));
+        }
+        (page, effects)
+    }
+
+    pub fn type_start(&mut self, start: &str) {
+        self.start = start.into();
+    }
+
+    /// Asks for drafts on all cards but the pinned ones. Before the engine is
+    /// ready the wish is kept.
+    pub fn generate(&mut self, random_seed: u64) -> Vec<Effect> {
+        let cards: Vec<_> = (0..DRAFTS).filter(|card| !self.drafts[*card].pinned).collect();
+        if cards.is_empty() && !self.busy() {
+            self.problem = Some(Problem::AllPinned);
+        }
+        let start = self.start.clone();
+        let request = self.settings.request(&start, cards.len(), random_seed);
+        self.ask(request, cards)
+    }
+
+    /// Asks for another draft on one card, from the same start.
+    pub fn regenerate(&mut self, card: usize, random_seed: u64) -> Vec<Effect> {
+        let Some(draft) = self.drafts.get(card) else { return Vec::new() };
+        let start = if draft.is_empty() { self.start.clone() } else { draft.start.clone() };
+        // The same seed would give the same draft.
+        let request = self.settings.request(&start, 1, random_seed);
+        self.ask(request.map(|request| Request { seed: random_seed, ..request }), vec![card])
+    }
+
+    /// Asks the bot to go on with a draft.
+    pub fn continue_draft(&mut self, card: usize, random_seed: u64) -> Vec<Effect> {
+        let Some(draft) = self.drafts.get(card).filter(|draft| draft.is_finished()) else {
+            return Vec::new();
+        };
+        let positions = match &self.engine {
+            Engine::Ready(ready) => ready.positions,
+            _ => POSITIONS,
+        };
+        let request = self.settings.request(&draft.text, 1, random_seed);
+        let request =
+            request.map(|request| Request { seed: random_seed, ..draft.further(request, positions) });
+        self.ask(request, vec![card])
+    }
+
+    /// Keeps a finished draft where it is, or no longer.
+    pub fn pin(&mut self, card: usize) {
+        if let Some(draft) = self.drafts.get_mut(card).filter(|draft| draft.is_finished()) {
+            draft.pinned = !draft.pinned;
+        }
+    }
+
+    /// Ends the draft on one card, or all.
+    pub fn stop(&mut self, card: Option<usize>) -> Vec<Effect> {
+        match &mut self.run {
+            Run::Idle => Vec::new(),
+            Run::Waiting { request, cards } => {
+                let back = |wanted: &usize| card.is_none_or(|card| card == *wanted);
+                for card in cards.iter().filter(|card| back(card)) {
+                    self.drafts[*card] = self.before[*card].clone();
+                }
+                cards.retain(|card| !back(card));
+                request.drafts = cards.len();
+                request.streams = streams(cards);
+                if cards.is_empty() {
+                    self.run = Run::Idle;
+                    self.expected = None;
+                }
+                Vec::new()
+            }
+            Run::Writing { id, cards, .. } => {
+                let draft = match card {
+                    None => None,
+                    Some(card) => match cards.iter().position(|c| *c == card) {
+                        Some(draft) => Some(draft),
+                        None => return Vec::new(),
+                    },
+                };
+                let order = Order::Stop { generation: *id, draft };
+                vec![self.command(order)]
+            }
+        }
+    }
+
+    /// Tries again after a failure; a wish for drafts is kept.
+    pub fn retry(&mut self) -> Vec<Effect> {
+        match self.engine {
+            Engine::Failed(_) => self.start_engine(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Opens another bot in the place of this one. What is typed stays.
+    pub fn open_bot(&mut self, place: Place) -> Vec<Effect> {
+        self.model_parameter = (!place.is_local()).then(|| place.model.clone());
+        self.place = place;
+        self.bot = None;
+        self.run = Run::Idle;
+        self.drafts = Default::default();
+        self.last = None;
+        self.problem = None;
+        self.expected = None;
+        self.verdict = None;
+        self.spoken.clear();
+        self.start_engine()
+    }
+
+    /// Takes a bot from the list of those opened here, and its weights from
+    /// this device.
+    pub fn forget_bot(&mut self, bot: &Known) -> Vec<Effect> {
+        self.bots.forget(&bot.model);
+        let mut effects = vec![Effect::Keep(Shelf::Bots, self.bots.to_json())];
+        if let Some(sha256) = &bot.sha256 {
+            effects.push(self.command(Order::Forget { sha256: sha256.clone() }));
+        }
+        effects
+    }
+
+    pub fn forget_draft(&mut self, index: usize) -> Vec<Effect> {
+        self.history.remove(index);
+        vec![Effect::Keep(Shelf::History, self.history.to_json())]
+    }
+
+    pub fn clear_history(&mut self) -> Vec<Effect> {
+        self.history.clear();
+        vec![Effect::Keep(Shelf::History, self.history.to_json())]
+    }
+
+    /// Takes a report of the worker.
+    pub fn hear(&mut self, report: Report) -> Vec<Effect> {
+        let writing = matches!(&self.run, Run::Writing { id, .. } if *id == report.id);
+        if report.id == self.load_id {
+            match report.news {
+                News::Bot(info) => self.bot = Some(info),
+                News::Progress { phase, loaded_bytes, total_bytes } => {
+                    self.engine = Engine::Loading { phase, loaded_bytes, total_bytes };
+                }
+                News::Ready(ready) => return self.ready(ready),
+                News::Failed(failure) => return self.fail(failure),
+                News::Drafts { .. }
+                | News::Done(_)
+                | News::Counted(_)
+                | News::Measured(_)
+                | News::Logits(_)
+                | News::Pong => {}
+            }
+        } else if writing {
+            match report.news {
+                News::Drafts { events, drawn } => {
+                    self.draw(&drawn);
+                    let finished: Vec<_> = events.into_iter().filter_map(|event| self.draft(event)).collect();
+                    return self.remember(&finished);
+                }
+                News::Done(stats) => {
+                    let seed = self.seed();
+                    self.last = Some((stats, seed));
+                    self.rest();
+                }
+                News::Failed(failure) if failure.kind == FailureKind::Request => {
+                    self.problem = Some(Problem::Refused(failure.message));
+                    self.drafts = self.before.clone();
+                    self.rest();
+                }
+                News::Failed(failure) => return self.fail(failure),
+                News::Bot(_)
+                | News::Progress { .. }
+                | News::Ready(_)
+                | News::Counted(_)
+                | News::Measured(_)
+                | News::Logits(_)
+                | News::Pong => {}
+            }
+        }
+        Vec::new()
+    }
+
+    /// The worker is gone.
+    pub fn crash(&mut self, message: String) -> Vec<Effect> {
+        self.fail(Failure { kind: FailureKind::Crash, message, retryable: true })
+    }
+
+    /// Which engine is wished for.
+    pub fn backend(&self) -> BackendChoice {
+        self.backend
+    }
+
+    /// Starts over with another engine; drafts under way go on there.
+    pub fn choose_backend(&mut self, backend: BackendChoice) -> Vec<Effect> {
+        if backend == self.backend {
+            return Vec::new();
+        }
+        self.backend = backend;
+        self.gpu_lost = false;
+        self.wait_again();
+        self.start_engine()
+    }
+
+    /// Drafts were asked for and are not yet all there.
+    pub fn busy(&self) -> bool {
+        self.run != Run::Idle
+    }
+
+    /// The bot's absolute address, and its files where the visitor gave them.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// What needs attention, and whether Retry helps.
+    pub fn alert(&self) -> Option<(Alert, bool)> {
+        match (&self.engine, &self.problem) {
+            (Engine::Failed(failure), _) => Some((Alert::Engine(failure.clone()), failure.retryable)),
+            (_, Some(problem)) => Some((Alert::Problem(problem.clone()), false)),
+            _ => None,
+        }
+    }
+
+    /// The status line: it changes when a phase ends, not with each byte or token.
+    pub fn status(&self) -> Status {
+        match &self.engine {
+            Engine::Failed(_) => Status::NotRunning,
+            Engine::Loading { phase, loaded_bytes, total_bytes } => Status::Loading {
+                phase: *phase,
+                total_bytes: *total_bytes,
+                percent: total_bytes.and_then(|total| quarters(*loaded_bytes, total)),
+                waits: matches!(self.run, Run::Waiting { .. }),
+                gpu_lost: self.gpu_lost,
+            },
+            Engine::Ready(ready) => {
+                let doing = match (&self.run, &self.last) {
+                    (Run::Idle, Some((stats, _))) => Doing::Wrote { tokens_per_s: stats.tokens_per_s },
+                    (Run::Idle, None) => Doing::Nothing,
+                    _ => Doing::Writing,
+                };
+                let because = match (self.gpu_lost, &doing) {
+                    (_, Doing::Wrote { .. }) => None,
+                    (true, _) => Some(Why::GpuLost),
+                    (false, Doing::Writing) => None,
+                    (false, Doing::Nothing) => ready.because.clone().map(Why::Chosen),
+                };
+                Status::Engine { backend: ready.backend.clone(), threads: ready.threads, doing, because }
+            }
+        }
+    }
+
+    /// Done and total bytes of the transfer under way.
+    pub fn progress(&self) -> Option<(u64, u64)> {
+        match self.engine {
+            Engine::Loading {
+                phase: Phase::Download | Phase::Cache,
+                loaded_bytes,
+                total_bytes: Some(total),
+            } => Some((loaded_bytes, total)),
+            _ => None,
+        }
+    }
+
+    /// The search part of the address that writes a draft again; `None` where
+    /// no address can: it was stopped, or the bot has no address.
+    pub fn link(&self, card: usize) -> Option<String> {
+        let draft = self.drafts.get(card).filter(|draft| draft.is_repeatable())?;
+        if self.place.is_local() {
+            return None;
+        }
+        let (request, digest) = (draft.made_by.as_ref()?, draft.digest.as_deref()?);
+        let model = self.model_parameter.as_deref();
+        let parameters = link::parameters(model, self.precision, request, self.weights_sha256(), digest);
+        Some(share::search(&parameters))
+    }
+
+    fn weights_sha256(&self) -> Option<&str> {
+        match &self.engine {
+            Engine::Ready(ready) => ready.weights_sha256.as_deref(),
+            _ => None,
+        }
+    }
+
+    fn ask(&mut self, request: Result<Request, BadSetting>, cards: Vec<usize>) -> Vec<Effect> {
+        if self.busy() || cards.is_empty() {
+            return Vec::new();
+        }
+        match request {
+            Ok(request) => self.wish(request, cards),
+            Err(bad) => {
+                self.problem = Some(Problem::Setting(bad));
+                Vec::new()
+            }
+        }
+    }
+
+    fn wish(&mut self, request: Request, cards: Vec<usize>) -> Vec<Effect> {
+        let request = Request { streams: streams(&cards), ..request };
+        if self.expected.is_none() {
+            self.problem = None;
+            self.verdict = None;
+        }
+        self.last = None;
+        self.spoken.clear();
+        self.before = self.drafts.clone();
+        for (index, card) in cards.iter().enumerate() {
+            let pinned = self.drafts[*card].pinned;
+            self.drafts[*card] = Draft { pinned, ..Draft::begin(&request, index) };
+        }
+        match self.engine {
+            Engine::Ready(_) => self.write(request, cards),
+            Engine::Loading { .. } => {
+                self.run = Run::Waiting { request, cards };
+                Vec::new()
+            }
+            Engine::Failed(_) => {
+                self.run = Run::Waiting { request, cards };
+                self.start_engine()
+            }
+        }
+    }
+
+    fn start_engine(&mut self) -> Vec<Effect> {
+        self.engine = LOADING;
+        let load = LoadRequest {
+            model: self.place.model.clone(),
+            files: self.place.files.clone(),
+            precision: self.precision,
+            backend: self.backend,
+        };
+        let command = self.command(Order::Load(load));
+        self.load_id = self.next_id - 1;
+        vec![Effect::StartWorker(self.place.clone()), command]
+    }
+
+    fn ready(&mut self, ready: Ready) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if !self.place.is_local() {
+            let name = self.bot.as_ref().map_or(String::new(), |bot| bot.name.clone());
+            let (bytes, sha256) = (ready.weights_bytes, ready.weights_sha256.clone());
+            self.bots.remember(Known { model: self.place.model.clone(), name, bytes, sha256 });
+            effects.push(Effect::Keep(Shelf::Bots, self.bots.to_json()));
+        }
+        self.engine = Engine::Ready(ready);
+        if let Run::Waiting { request, cards } = std::mem::replace(&mut self.run, Run::Idle) {
+            effects.extend(self.write(request, cards));
+        }
+        effects
+    }
+
+    /// Has drafts written, from what an engine before this one left of them.
+    fn write(&mut self, request: Request, cards: Vec<usize>) -> Vec<Effect> {
+        let drafts = cards.iter().map(|card| &self.drafts[*card]);
+        let so_far: Vec<_> =
+            drafts.map(|draft| SoFar { tokens: draft.tokens.clone(), ended: !draft.writing }).collect();
+        let command = self.command(Order::Generate { request: request.clone(), so_far });
+        self.run = Run::Writing { id: self.next_id - 1, request, cards };
+        vec![command]
+    }
+
+    /// Takes the tokens that a step drew.
+    fn draw(&mut self, drawn: &[(usize, u32)]) {
+        let Run::Writing { cards, .. } = &self.run else { return };
+        for (draft, token) in drawn {
+            let card = cards.get(*draft).and_then(|card| self.drafts.get_mut(*card));
+            if let Some(card) = card {
+                card.tokens.push(*token);
+            }
+        }
+    }
+
+    /// Takes what happened to a draft; gives the card that was finished.
+    fn draft(&mut self, event: Event) -> Option<usize> {
+        let Run::Writing { cards, .. } = &self.run else { return None };
+        let (Event::Text { draft, .. } | Event::Done { draft, .. }) = &event;
+        let card = *cards.get(*draft)?;
+        let target = self.drafts.get_mut(card).filter(|draft| draft.writing)?;
+        match event {
+            Event::Text { text, .. } => {
+                target.text = text;
+                None
+            }
+            Event::Done { text, reason, digest, .. } => {
+                // Stopped before its first token: the start is all there is.
+                if !text.is_empty() {
+                    target.text = text;
+                }
+                target.writing = false;
+                target.end = Some(reason);
+                target.digest = Some(digest);
+                Some(card)
+            }
+        }
+    }
+
+    /// Finished drafts are spoken, kept, and compared with the one promised.
+    fn remember(&mut self, cards: &[usize]) -> Vec<Effect> {
+        for &card in cards {
+            let draft = &self.drafts[card];
+            let (text, stopped) = (draft.text.clone(), draft.end == Some(EndReason::Stopped));
+            if let (Some(expected), Some(digest)) = (&self.expected, &draft.digest)
+                && expected.draft == card
+            {
+                if !stopped {
+                    self.verdict = Some((card, expected.verdict(self.weights_sha256(), digest)));
+                }
+                self.expected = None;
+            }
+            self.spoken.push((card, text.clone()));
+            if !stopped || text != self.drafts[card].start {
+                let bot = self.bot.as_ref().map_or(String::new(), |bot| bot.name.clone());
+                self.history.add(Entry { text, bot, link: self.link(card).unwrap_or_default() });
+            }
+        }
+        match cards.is_empty() {
+            true => Vec::new(),
+            false => vec![Effect::Keep(Shelf::History, self.history.to_json())],
+        }
+    }
+
+    /// The generation is over.
+    fn rest(&mut self) {
+        self.run = Run::Idle;
+        self.expected = None;
+        for draft in &mut self.drafts {
+            draft.writing = false;
+        }
+    }
+
+    /// The engine is gone. Drafts under way are wished for again; where it was
+    /// the GPU's, the processor goes on with them at once.
+    fn fail(&mut self, failure: Failure) -> Vec<Effect> {
+        self.wait_again();
+        let on_gpu = match &self.engine {
+            Engine::Ready(ready) => ready.backend == "webgpu",
+            _ => self.backend == BackendChoice::WebGpu,
+        };
+        if on_gpu && matches!(failure.kind, FailureKind::Gpu | FailureKind::Crash) {
+            self.backend = BackendChoice::Simd;
+            self.gpu_lost = true;
+            return self.start_engine();
+        }
+        self.engine = Engine::Failed(failure);
+        Vec::new()
+    }
+
+    /// Drafts under way wait for the next engine, with what they have.
+    fn wait_again(&mut self) {
+        self.run = match std::mem::replace(&mut self.run, Run::Idle) {
+            Run::Writing { request, cards, .. } => Run::Waiting { request, cards },
+            run => run,
+        };
+    }
+
+    fn seed(&self) -> u64 {
+        match &self.run {
+            Run::Writing { request, .. } | Run::Waiting { request, .. } => request.seed,
+            Run::Idle => 0,
+        }
+    }
+
+    fn command(&mut self, order: Order) -> Effect {
+        let id = self.next_id;
+        self.next_id += 1;
+        Effect::Send(Command { id, order })
+    }
+}
+
+const LOADING: Engine = Engine::Loading { phase: Phase::Description, loaded_bytes: 0, total_bytes: None };
+
+/// The coin streams of drafts on these cards: a card's own number, so that a
+/// draft is the same with others and alone.
+fn streams(cards: &[usize]) -> Vec<u64> {
+    cards.iter().map(|card| *card as u64).collect()
+}
+
+/// 0, 25, 50 or 75 of a long download; `None` of a short one.
+fn quarters(loaded: u64, total: u64) -> Option<u64> {
+    (total > LONG_DOWNLOAD_BYTES).then(|| (4 * loaded / total).min(3) * 25)
+}

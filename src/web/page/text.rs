@@ -1,0 +1,243 @@
+//! Typed things as sentences.
+
+use super::{
+    hub::HubProblem,
+    link::Verdict,
+    state::{Alert, Doing, Problem, Status, Why},
+    word::Word,
+    words::{Language, Words},
+};
+use crate::web::protocol::{BackendChoice, Because, FailureKind, Phase};
+
+/// The product's name.
+pub const TITLE: &str = "huggingtweets";
+
+/// A sentence that another program wrote, in English, under a heading in the
+/// visitor's language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub heading: Option<String>,
+    pub english: Option<String>,
+}
+
+/// `5.1 MB`
+pub fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+/// `1234567` as `1,234,567`, or with the language's own mark.
+pub fn thousands(n: usize, language: Language) -> String {
+    let mark = match language {
+        Language::English | Language::Japanese => ',',
+        Language::Spanish | Language::German | Language::Portuguese => '.',
+        Language::French => '\u{202f}',
+    };
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(mark);
+        }
+        text.push(digit);
+    }
+    text
+}
+
+pub fn status(words: &Words, status: &Status) -> String {
+    match status {
+        Status::NotRunning => words[Word::NotRunning].into(),
+        Status::Loading { phase, total_bytes, percent, waits, gpu_lost } => {
+            let size = total_bytes.map(megabytes).unwrap_or_default();
+            let percent_text = percent.map(|p| p.to_string()).unwrap_or_default();
+            let word = match phase {
+                Phase::Description => Word::Starting,
+                Phase::Check => Word::Checking,
+                Phase::Measure => Word::Timing,
+                Phase::Cache => Word::FromDevice,
+                Phase::Download if percent.is_some() => Word::DownloadingPart,
+                Phase::Download if total_bytes.is_some() => Word::DownloadingSize,
+                Phase::Download => Word::Downloading,
+            };
+            let phase = words.fill(word, &[("size", &size), ("percent", &percent_text)]);
+            let phase = match gpu_lost {
+                true => format!("{phase}: {}", &words[Word::GpuLost]),
+                false => phase,
+            };
+            if *waits { words.fill(Word::ThenDrafts, &[("phase", &phase)]) } else { phase }
+        }
+        Status::Engine { backend, threads, doing, because } => {
+            let engine = engine(words, backend, *threads);
+            let doing = match doing {
+                Doing::Nothing => format!("{engine}, {}", &words[Word::Ready]),
+                Doing::Writing => format!("{engine}, {}", &words[Word::Writing]),
+                Doing::Wrote { tokens_per_s } => {
+                    format!("{engine}, {}", words.fill(Word::Speed, &[("n", &speed(*tokens_per_s))]))
+                }
+            };
+            match because {
+                Some(why) => format!("{doing} ({})", because_of(words, why)),
+                None => doing,
+            }
+        }
+    }
+}
+
+/// `SIMD, 1 thread`, or `WebGPU`.
+fn engine(words: &Words, backend: &str, threads: usize) -> String {
+    if backend == "webgpu" {
+        return "WebGPU".into();
+    }
+    let word = if threads == 1 { Word::OneThread } else { Word::Threads };
+    format!("{}, {}", backend.to_uppercase(), words.fill(word, &[("n", &threads.to_string())]))
+}
+
+/// Why an engine writes. What a GPU says of itself is its browser's English.
+fn because_of(words: &Words, why: &Why) -> String {
+    let timed = |word, gpu_ms: &f64, simd_ms: &f64| {
+        words.fill(word, &[("gpu", &format!("{gpu_ms:.1}")), ("simd", &format!("{simd_ms:.1}"))])
+    };
+    match why {
+        Why::GpuLost => words[Word::GpuLost].into(),
+        Why::Chosen(Because::GpuQuicker { gpu_ms, simd_ms }) => timed(Word::GpuQuicker, gpu_ms, simd_ms),
+        Why::Chosen(Because::SimdQuicker { gpu_ms, simd_ms }) => timed(Word::SimdQuicker, gpu_ms, simd_ms),
+        Why::Chosen(Because::NoWebGpu) => words[Word::NoWebGpu].into(),
+        Why::Chosen(Because::SoftwareGpu) => words[Word::SoftwareGpu].into(),
+        Why::Chosen(Because::WrongNumbers) => words[Word::WrongNumbers].into(),
+        Why::Chosen(Because::GpuFailed(reason)) => reason.clone(),
+    }
+}
+
+/// What the menu of engines calls each.
+pub fn backend_choice(choice: BackendChoice) -> Word {
+    match choice {
+        BackendChoice::Auto => Word::EngineAuto,
+        BackendChoice::WebGpu => Word::EngineGpu,
+        BackendChoice::Simd => Word::EngineSimd,
+        BackendChoice::Scalar => Word::EngineScalar,
+    }
+}
+
+/// Slow machines get a decimal.
+fn speed(tokens_per_s: f64) -> String {
+    match tokens_per_s {
+        s if s < 10.0 => format!("{s:.1}"),
+        s => format!("{s:.0}"),
+    }
+}
+
+/// What went wrong. The engine's sentences name files and bytes and are
+/// English: readers of another language get the kind of failure first.
+pub fn alert(words: &Words, alert: &Alert) -> Said {
+    let ours = |sentence: String| Said { heading: Some(sentence), english: None };
+    let theirs = |word: Word, sentence: &str| Said {
+        heading: (words.language != Language::English).then(|| words[word].to_owned()),
+        english: Some(sentence.to_owned()),
+    };
+    match alert {
+        Alert::Problem(Problem::Parameter(bad)) => {
+            let values = [("name", bad.name.as_str()), ("value", &bad.value), ("expected", bad.expected)];
+            ours(words.fill(Word::BadParameter, &values))
+        }
+        Alert::Problem(Problem::Setting(bad)) => {
+            let field = bad.setting.field();
+            let values = [
+                ("label", &words[field.label]),
+                ("term", field.term),
+                ("found", &bad.found),
+                ("range", field.range),
+            ];
+            ours(words.fill(Word::BadSetting, &values))
+        }
+        Alert::Problem(Problem::AllPinned) => ours(words[Word::AllPinned].into()),
+        Alert::Problem(Problem::Refused(sentence)) => theirs(Word::FailedRequest, sentence),
+        Alert::Engine(failure) => {
+            let word = match failure.kind {
+                FailureKind::Network => Word::FailedNetwork,
+                FailureKind::Damaged => Word::FailedDamaged,
+                FailureKind::Model => Word::FailedModel,
+                FailureKind::Gpu => Word::GpuFailed,
+                FailureKind::Request => Word::FailedRequest,
+                // The page's own sentence, for a worker that is gone.
+                FailureKind::Crash => return ours(failure.message.clone()),
+            };
+            theirs(word, &failure.message)
+        }
+    }
+}
+
+/// Whether the draft on a card is the one that a link promised.
+pub fn verdict(words: &Words, (card, verdict): (usize, Verdict)) -> String {
+    let word = match verdict {
+        Verdict::Same => Word::SharedSame,
+        Verdict::OtherBot => Word::SharedOtherBot,
+        Verdict::OtherEngine => Word::SharedOtherEngine,
+        Verdict::OtherDraft => Word::SharedOtherDraft,
+        Verdict::Unknown => Word::SharedUnknown,
+    };
+    words.fill(word, &[("n", &(card + 1).to_string())])
+}
+
+pub fn hub_problem(words: &Words, repository: &str, problem: &HubProblem) -> String {
+    let word = match problem {
+        HubProblem::Missing => Word::HubMissing,
+        HubProblem::Unreachable => Word::HubUnreachable,
+        HubProblem::NoGguf => Word::HubNoGguf,
+    };
+    words.fill(word, &[("repository", repository)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        query::BadParameter,
+        settings::{BadSetting, Setting},
+    };
+    use super::*;
+    use crate::web::protocol::Failure;
+
+    #[test]
+    fn the_status_names_engine_and_speed() {
+        let words = Words::english();
+        let engine = |threads, doing| Status::Engine { backend: "simd".into(), threads, doing };
+        assert_eq!(status(&words, &engine(1, Doing::Nothing)), "SIMD, 1 thread, ready");
+        let wrote = |tokens_per_s| Doing::Wrote { tokens_per_s };
+        assert_eq!(status(&words, &engine(1, wrote(212.4))), "SIMD, 1 thread, 212 tokens/s");
+        assert_eq!(status(&words, &engine(4, wrote(2.04))), "SIMD, 4 threads, 2.0 tokens/s");
+        let loading = Status::Loading {
+            phase: Phase::Download,
+            total_bytes: Some(100_000_000),
+            percent: Some(50),
+            waits: true,
+        };
+        let expected = "Downloading the bot, 50% of 100.0 MB; the drafts start when it is ready";
+        assert_eq!(status(&words, &loading), expected);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_what_it_may_be() {
+        let words = Words::english();
+        let bad = BadSetting { setting: Setting::TopP, found: "7".into() };
+        let sentence = alert(&words, &Alert::Problem(Problem::Setting(bad))).heading.unwrap();
+        assert!(sentence.contains("top_p") && sentence.contains("7") && sentence.contains("0 < p ≤ 1"));
+        let bad = BadParameter { name: "precision".into(), value: "f32".into(), expected: "q8_0, q4_0" };
+        let said = alert(&words, &Alert::Problem(Problem::Parameter(bad))).heading.unwrap();
+        assert_eq!(said, "The address says precision=f32; precision can be: q8_0, q4_0.");
+    }
+
+    #[test]
+    fn the_engines_english_stands_under_a_heading_in_the_readers_language() {
+        let failure = Failure { kind: FailureKind::Network, message: "No.".into(), retryable: true };
+        let said = alert(&Words::english(), &Alert::Engine(failure.clone()));
+        assert_eq!(said, Said { heading: None, english: Some("No.".into()) });
+        let mut german = Words::english();
+        german.language = Language::German;
+        assert!(alert(&german, &Alert::Engine(failure)).heading.is_some());
+    }
+
+    #[test]
+    fn thousands_have_the_languages_mark() {
+        assert_eq!(thousands(1_234_567, Language::English), "1,234,567");
+        assert_eq!(thousands(1234, Language::German), "1.234");
+        assert_eq!(thousands(12, Language::French), "12");
+    }
+}

@@ -1,0 +1,111 @@
+//! The archive check: the command's own readers on a file that a visitor
+//! gives, and whether a bot can come of it.
+
+use std::io::{Read, Seek};
+
+use serde::Serialize;
+
+use crate::{
+    bundle::manifest::AccountCounts,
+    tweets::{
+        Cleaned, ReadError, any,
+        dataset::{ADVISED_CHARS, MIN_CHARS},
+    },
+};
+
+/// Characters from which more posts hardly make a better bot.
+const PLENTY_CHARS: usize = 100_000;
+
+/// Kept posts shown.
+const EXAMPLES: usize = 5;
+
+/// Characters a token, of English posts with GPT-2's vocabulary, roughly.
+const CHARS_A_TOKEN: f64 = 4.0;
+
+/// Times that training reads every post.
+const EPOCHS: f64 = 4.0;
+
+/// GPT-2 124M on two cores of a server (benches/README.md).
+const TOKENS_A_SECOND: f64 = 80.0;
+
+/// Whether the posts are enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Verdict {
+    TooFew,
+    Little,
+    Enough,
+    Plenty,
+}
+
+/// What is in an archive.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Check {
+    pub counts: AccountCounts,
+    /// Unicode code points of the kept posts, joined as for training.
+    pub chars: usize,
+    pub verdict: Verdict,
+    /// Kept posts from all over the archive.
+    pub examples: Vec<String>,
+    /// What fine-tuning takes, about.
+    pub minutes: u64,
+}
+
+/// Reads and cleans the archive as `huggingtweets import` does.
+///
+/// # Errors
+/// The reader's sentence.
+pub fn check(name: &str, file: impl Read + Seek, size_bytes: u64) -> Result<Check, ReadError> {
+    let archive = any::read(name, name, any::stem(name), file, size_bytes)?;
+    let cleaned = Cleaned::from_archive(&archive);
+    let chars = cleaned.kept_chars_joined();
+    let step = (cleaned.kept.len() / EXAMPLES).max(1);
+    let tokens = chars as f64 / CHARS_A_TOKEN * EPOCHS;
+    Ok(Check {
+        counts: cleaned.counts(),
+        chars,
+        verdict: verdict(chars),
+        examples: cleaned.kept.iter().step_by(step).take(EXAMPLES).cloned().collect(),
+        minutes: (tokens / TOKENS_A_SECOND / 60.0).ceil() as u64,
+    })
+}
+
+fn verdict(chars: usize) -> Verdict {
+    match chars {
+        0..MIN_CHARS => Verdict::TooFew,
+        MIN_CHARS..ADVISED_CHARS => Verdict::Little,
+        ADVISED_CHARS..PLENTY_CHARS => Verdict::Enough,
+        PLENTY_CHARS.. => Verdict::Plenty,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn checked(name: &str, bytes: &[u8]) -> Result<Check, ReadError> {
+        check(name, Cursor::new(bytes), bytes.len() as u64)
+    }
+
+    #[test]
+    fn the_four_counts_and_some_posts_are_there() {
+        let posts: String = (0..400).map(|n| format!("the lamp is lit for night {n}\n")).collect();
+        let result =
+            checked("keeper.txt", format!("{posts}RT @sea: three whole words\nhi\n").as_bytes()).unwrap();
+        assert_eq!((result.counts.tweets_downloaded, result.counts.tweets_kept), (402, 400));
+        assert_eq!((result.counts.retweets, result.counts.short_tweets), (1, 1));
+        assert_eq!((result.counts.handle.as_str(), result.examples.len()), ("keeper", EXAMPLES));
+        assert_eq!(result.verdict, Verdict::Little);
+        assert!(result.minutes >= 1);
+    }
+
+    #[test]
+    fn too_few_is_a_result_and_no_archive_an_error() {
+        let result = checked("a.txt", b"one short archive\n").unwrap();
+        assert_eq!(result.verdict, Verdict::TooFew);
+        assert!(checked("a.zip", b"<html>").unwrap_err().to_string().contains("a.zip: is not a zip archive"));
+        assert_eq!(verdict(PLENTY_CHARS), Verdict::Plenty);
+        assert_eq!(verdict(ADVISED_CHARS), Verdict::Enough);
+    }
+}

@@ -1,0 +1,177 @@
+// WCAG 2.2 AA as far as axe-core sees it, in every state, light and dark; and
+// the whole way by keyboard.
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { BotPage } from "./bot-page.mjs";
+import { launch, serve, slowBundle, smallBundle, visitor } from "./harness.mjs";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+
+let server, slow, browser;
+
+before(async () => {
+  server = await serve(await smallBundle());
+  slow = await serve(await slowBundle());
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+  slow?.close();
+});
+
+/** No violation in the page or its frames. */
+async function clean(page, state) {
+  for (const frame of page.frames()) {
+    await frame.evaluate(axe);
+    const { violations } = await frame.evaluate((tags) => window.axe.run(document, { runOnly: tags }), TAGS);
+    const said = violations.map(({ id, help, nodes }) =>
+      `${id}: ${help}\n${nodes.map(({ html, failureSummary }) => `  ${html.slice(0, 300)}\n  ${failureSummary}`).join("\n")}`);
+    assert.deepEqual(said, [], `${state} (${frame.url()})`);
+  }
+}
+
+const states = {
+  "as it opens": async (bot) => bot.seesStatus(/ready/),
+  "while drafts are written": async (bot) => {
+    await bot.generate();
+    await bot.streams("My dream is", 2);
+  },
+  "with drafts, one pinned, and all that folds opened": async (bot, page) => {
+    await bot.generate();
+    await bot.finishes();
+    await bot.draftButton("Pin", 2).click();
+    await bot.openSettings();
+    await page.getByText("Drafts of this device").click();
+    await page.getByText("How this bot was trained").click();
+    await bot.more(5);
+  },
+  "with an alert": async (bot, page) => {
+    await bot.seesStatus(/ready/);
+    await bot.openSettings();
+    await bot.set("Share of likely words", 7);
+    await bot.generate();
+    await bot.seesAlert(/top_p/);
+  },
+  "on its card": async (bot, page) => {
+    await bot.tab("What is this?").click();
+    await page.getByRole("heading", { name: "Training data" }).waitFor({ timeout: 60_000 });
+  },
+  "on how to make a bot": async (bot, page) => {
+    await bot.tab("Your own bot").click();
+    const frame = page.frameLocator("iframe.check");
+    await frame.getByText("Choose an archive, or drop one here").waitFor();
+    const buffer = Buffer.from("the lamp is lit again\n".repeat(500));
+    await frame.locator("#file").setInputFiles({ name: "a.txt", mimeType: "text/plain", buffer });
+    await frame.getByText(/Just enough/).waitFor({ timeout: 60_000 });
+  },
+  "on other bots": async (bot, page) => {
+    await bot.seesStatus(/ready/);
+    await bot.tab("Another bot").click();
+    await page.getByLabel("Address of a bot").fill("not one");
+    await page.getByLabel("Address of a bot").press("Enter");
+    await page.getByText(/neither a web address/).waitFor();
+  },
+};
+
+for (const colorScheme of ["light", "dark"]) {
+  describe(`axe-core finds nothing, ${colorScheme}`, () => {
+    for (const [state, reach] of Object.entries(states)) {
+      it(state, async () => {
+        const origin = state.startsWith("while") ? slow.origin : server.origin;
+        const { page, leave } = await visitor(browser, [origin], { colorScheme, reducedMotion: "reduce" });
+        await page.goto(`${origin}/?seed=5${state.startsWith("while") ? "&backend=scalar" : ""}`);
+        await reach(new BotPage(page), page);
+        await clean(page, state);
+        await leave();
+      });
+    }
+
+    it("where the bot is missing", async () => {
+      const { page, leave } = await visitor(browser, [server.origin], { colorScheme });
+      await page.goto(`${server.origin}/?model=nowhere/`);
+      await new BotPage(page).seesAlert(/could not be fetched/);
+      await clean(page, "missing");
+      await leave();
+    });
+
+    it("in the widget", async () => {
+      const { page, leave } = await visitor(browser, [server.origin], { colorScheme });
+      await page.goto(`${server.origin}/embed.html?seed=5`);
+      const bot = new BotPage(page);
+      await bot.generate();
+      await bot.finishes();
+      await clean(page, "widget");
+      await leave();
+    });
+
+    it("where a link's draft is another one, on a phone", async () => {
+      const viewport = { width: 360, height: 740 };
+      const { page, leave } = await visitor(browser, [server.origin], { colorScheme, viewport });
+      await page.goto(`${server.origin}/?seed=5&draft=2&digest=0000000000000000`);
+      await page.getByText(/not the one that was shared/).waitFor({ timeout: 60_000 });
+      await new BotPage(page).finishes();
+      await clean(page, "mismatch");
+      await leave();
+    });
+  });
+}
+
+describe("the keyboard alone", () => {
+  it("writes, pins, posts and finds every tab, and never loses the focus", async () => {
+    const { page, leave } = await visitor(browser, [server.origin]);
+    await page.goto(`${server.origin}/?seed=5`);
+    const bot = new BotPage(page);
+    await bot.seesStatus(/ready/);
+    const focused = () => page.evaluate(() => {
+      const { id, tagName, textContent, ariaLabel } = document.activeElement;
+      return ariaLabel ?? (id || `${tagName} ${textContent.trim().slice(0, 40)}`);
+    });
+    const go = async (wanted, key = "Tab", most = 60) => {
+      const seen = [];
+      for (let step = 0; step < most; step++) {
+        await page.keyboard.press(key);
+        seen.push(await focused());
+        if (seen.at(-1) === wanted) return;
+      }
+      assert.fail(`${wanted} is not among ${seen.join(" | ")}`);
+    };
+    await page.keyboard.press("Tab");
+    assert.match(await focused(), /Skip to the start/);
+    await page.keyboard.press("Enter");
+    assert.equal(await focused(), "start");
+    await page.keyboard.press("Enter");
+    await bot.finishes();
+    assert.equal(await focused(), "start");
+    await go("generate");
+    await go("Pin draft 1");
+    await page.keyboard.press("Space");
+    assert.equal(await bot.draftButton("Pin", 1).getAttribute("aria-pressed"), "true");
+    await go("Post draft 1");
+    await go("More draft 1");
+    await page.keyboard.press("Enter");
+    await go("Copy link draft 1");
+    await page.keyboard.press("Escape");
+    assert.equal(await focused(), "More draft 1", "Escape closes what hangs over the page");
+    await go("tab-write", "Shift+Tab");
+    await page.keyboard.press("ArrowRight");
+    assert.equal(await focused(), "tab-card");
+    await leave();
+  });
+
+  it("is shown where it is", async () => {
+    const { page, leave } = await visitor(browser, [server.origin]);
+    await page.goto(server.origin);
+    const bot = new BotPage(page);
+    await bot.seesStatus(/ready/);
+    await bot.start.focus();
+    await page.keyboard.press("Tab");
+    const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineWidth);
+    assert.equal(outline, "3px");
+    await leave();
+  });
+});

@@ -1,0 +1,69 @@
+// The interface's languages.
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { BotPage } from "./bot-page.mjs";
+import { dist, launch, serve, smallBundle, visitor } from "./harness.mjs";
+
+let server, browser;
+
+before(async () => {
+  server = await serve(await smallBundle());
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+const words = (code) => JSON.parse(readFileSync(join(dist, `words/${code}.json`)));
+
+async function open(locale) {
+  const visit = await visitor(browser, [server.origin], { locale });
+  await visit.page.goto(server.origin);
+  await visit.page.getByRole("status").waitFor();
+  return visit;
+}
+
+describe("the interface", () => {
+  for (const [locale, code] of [["es-MX", "es"], ["fr", "fr"], ["de-AT", "de"], ["pt-BR", "pt"], ["ja-JP", "ja"], ["nl", "en"]]) {
+    it(`speaks ${code} to a browser of ${locale}`, async () => {
+      const visit = await open(locale);
+      const { page } = visit;
+      const { Generate, StartLabel, TabOwn } = words(code);
+      await page.getByRole("button", { name: Generate, exact: true }).click({ timeout: 60_000 });
+      await page.getByRole("button", { name: Generate, exact: true }).waitFor({ timeout: 60_000 });
+      await page.getByLabel(StartLabel).waitFor();
+      await page.getByRole("tab", { name: TabOwn }).click();
+      await page.frameLocator("iframe.check").getByText(words(code).CheckChoose).waitFor();
+      assert.equal(await page.evaluate(() => document.documentElement.lang), code);
+      assert.deepEqual(visit.complaints, []);
+      assert.deepEqual(visit.foreign, []);
+      await visit.leave();
+    });
+  }
+
+  it("is switched at once, without a new page, and stays so", async () => {
+    const visit = await open("en");
+    const { page } = visit;
+    const bot = new BotPage(page);
+    await bot.type("typed");
+    await page.getByLabel("Language").selectOption("de");
+    await page.getByRole("button", { name: words("de").Generate, exact: true }).waitFor();
+    assert.equal(await page.locator("#start").inputValue(), "typed");
+    await page.reload();
+    await page.getByRole("button", { name: words("de").Generate, exact: true }).waitFor();
+    assert.deepEqual(visit.complaints, []);
+    await visit.leave();
+  });
+
+  it("is English where a language's file cannot be had", async () => {
+    const visit = await visitor(browser, [server.origin], { locale: "fr" });
+    await visit.context.route("**/words/fr.json", (route) => route.abort());
+    await visit.page.goto(server.origin);
+    await new BotPage(visit.page).generateButton.waitFor();
+    await visit.leave();
+  });
+});

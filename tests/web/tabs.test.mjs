@@ -1,0 +1,330 @@
+// The page's other tabs: the card, a bot of one's own with the archive check,
+// and other bots.
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { BotPage } from "./bot-page.mjs";
+import { dist, huggingtweets, launch, launchFirefox, out, secondOrigin, serve, smallBundle, visitor } from "./harness.mjs";
+
+let bundle, server, browser;
+
+before(async () => {
+  bundle = await smallBundle();
+  server = await serve(bundle);
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+async function open(path = "/", origins = []) {
+  const visit = await visitor(browser, [server.origin, ...origins]);
+  await visit.page.goto(server.origin + path);
+  const bot = new BotPage(visit.page);
+  await bot.seesStatus(/ready/);
+  return { ...visit, bot };
+}
+
+async function quietly({ complaints, foreign, leave }) {
+  assert.deepEqual(complaints, [], "no error-level console message");
+  assert.deepEqual(foreign, [], "no request outside the origins");
+  await leave();
+}
+
+/** Posts as an X archive, by the tests' own hand: the page gets no other file than a visitor would. */
+function posts(count) {
+  return Array.from({ length: count }, (_, n) => `The lamp was lit for the ${n}th night, and <b>nobody</b> came.`);
+}
+
+describe("tabs", () => {
+  it("go by arrows, and the drafts stay", async () => {
+    const visit = await open("/?seed=4");
+    const { bot, page } = visit;
+    await bot.generate();
+    const drafts = await bot.finishes();
+    await bot.tab("Write").focus();
+    await page.keyboard.press("ArrowRight");
+    assert.equal(await bot.tab("What is this?").getAttribute("aria-selected"), "true");
+    assert.equal(await page.evaluate(() => document.activeElement.id), "tab-card");
+    assert.ok(await bot.panel("What is this?").isVisible());
+    assert.ok(!(await bot.start.isVisible()));
+    await page.keyboard.press("End");
+    assert.equal(await page.evaluate(() => document.activeElement.id), "tab-bots");
+    await page.keyboard.press("Home");
+    assert.deepEqual(await bot.drafts(), drafts);
+    assert.equal(await bot.texts.count(), 5);
+    await quietly(visit);
+  });
+});
+
+describe("the card", () => {
+  it("is the bundle's README, with digests and loss", async () => {
+    const visit = await open();
+    const { bot, page } = visit;
+    await bot.tab("What is this?").click();
+    const panel = bot.panel("What is this?");
+    await panel.getByRole("heading", { name: "Training data" }).waitFor({ timeout: 60_000 });
+    assert.match(await panel.textContent(), /Tweets downloaded/);
+    const manifest = JSON.parse(readFileSync(join(bundle, "bot.json")));
+    assert.ok((await panel.textContent()).includes(manifest.files["model-q8_0.gguf"].sha256));
+    if (manifest.provenance.first_loss) assert.match(await panel.textContent(), /Loss in training/);
+    const picture = panel.locator("img").first();
+    assert.ok(await picture.evaluate((image) => image.decode().then(() => image.naturalWidth > 0)));
+    await quietly(visit);
+  });
+
+  it("of a hostile bundle runs nothing and calls nobody", async () => {
+    const evil = await secondOrigin({ pages: {
+      "/bot.json": (_, response) => response.end(readFileSync(join(bundle, "bot.json"))),
+      "/model-q8_0.gguf": (_, response) => response.end(readFileSync(join(bundle, "model-q8_0.gguf"))),
+      "/README.md": (_, response) => response.end(
+        `# A card\n<script>window.ran = 1</script><img src=x onerror="window.ran = 2">\n\n` +
+        `![](http://tracker.invalid/a.png) <iframe src="javascript:parent.ran=3"></iframe>\n\n[link](javascript:ran=4)`),
+    } });
+    const visit = await open(`/?model=${evil.origin}`, [evil.origin]);
+    await visit.bot.tab("What is this?").click();
+    const panel = visit.bot.panel("What is this?");
+    await panel.getByRole("heading", { name: "A card" }).waitFor({ timeout: 60_000 });
+    assert.equal(await panel.locator("script, iframe, [onerror], a[href^=javascript]").count(), 0);
+    assert.equal(await visit.page.evaluate(() => window.ran), undefined);
+    assert.deepEqual(visit.foreign, [], "nobody was asked for anything");
+    await visit.leave();
+    evil.close();
+  });
+
+  it("is said to be missing where a bot is one file", async () => {
+    const visit = await open(`/?model=${encodeURIComponent(`${server.origin}/bot/model-q8_0.gguf`)}`);
+    await visit.bot.tab("What is this?").click();
+    await visit.page.getByText(/This bot has no card/).waitFor();
+    await quietly(visit);
+  });
+});
+
+describe("the archive check", () => {
+  async function checking() {
+    const visit = await open();
+    await visit.bot.tab("Your own bot").click();
+    const frame = visit.page.frameLocator("iframe.check");
+    await frame.getByText("Choose an archive, or drop one here").waitFor();
+    return { ...visit, frame, choose: (file) => frame.locator("#file").setInputFiles(file) };
+  }
+
+  it("counts what the command counts, and shows posts as text", async () => {
+    const path = join(out, "keeper.txt");
+    writeFileSync(path, [...posts(400), "RT @sea: waves and waves", "hi"].join("\n"));
+    const expected = JSON.parse(await huggingtweets("import", "--json", path));
+    const visit = await checking();
+    await visit.choose(path);
+    await visit.frame.getByText("What is in keeper.txt").waitFor({ timeout: 60_000 });
+    const rows = await visit.frame.locator("tbody tr").allTextContents();
+    const number = (n) => n.toLocaleString("en");
+    assert.deepEqual(rows, [
+      `Tweets downloaded${number(expected.tweets_downloaded)}`,
+      `Retweets${number(expected.retweets)}`,
+      `Short tweets${number(expected.short_tweets)}`,
+      `Tweets kept${number(expected.tweets_kept)}`,
+      `Characters kept${number(expected.kept_chars_joined)}`,
+    ]);
+    await visit.frame.getByText(/Just enough to train/).waitFor();
+    assert.equal(await visit.frame.locator("li b").count(), 0, "a post is never HTML");
+    await visit.frame.getByText(posts(1)[0]).waitFor();
+    await quietly(visit);
+  });
+
+  it("reads an X archive", async (test) => {
+    const archive = "/work/shared/data/x-archive-obama.zip";
+    const shared = join(out, "../../../../shared/data/x-archive-obama.zip");
+    const path = [shared, archive].find(existsSync);
+    if (!path) return test.skip("the shared archive is not here");
+    const expected = JSON.parse(readFileSync(path.replace(".zip", ".expected.json")));
+    const visit = await checking();
+    await visit.choose(path);
+    await visit.frame.getByText("What is in x-archive-obama.zip").waitFor({ timeout: 120_000 });
+    const text = await visit.frame.locator("table").textContent();
+    assert.ok(text.includes(`Tweets kept${expected.tweets_kept.toLocaleString("en")}`), text);
+    await visit.frame.getByText(/Plenty/).waitFor();
+    await quietly(visit);
+  });
+
+  it("says what is wrong with a file, and takes the next one", async () => {
+    const visit = await checking();
+    await visit.choose({ name: "a.zip", mimeType: "application/zip", buffer: Buffer.from("<html>") });
+    await visit.frame.getByText(/a\.zip: is not a zip archive/).waitFor({ timeout: 60_000 });
+    await visit.choose({ name: "few.txt", mimeType: "text/plain", buffer: Buffer.from("three short words\n") });
+    await visit.frame.getByText(/Too few posts/).waitFor({ timeout: 60_000 });
+    await quietly(visit);
+  });
+
+  it("has no connection: neither its frame nor its reader can ask for anything", async () => {
+    const visit = await checking();
+    const frame = visit.page.frames().find((each) => each.url().endsWith("/check.html"));
+    const asked = [];
+    visit.context.on("request", (request) => asked.push(request.url()));
+    const tries = async (origin) => {
+      const failed = await frame.evaluate(async (address) => {
+        const attempt = (what) => what().then(() => "went", () => "refused");
+        const fetched = await attempt(() => fetch(address));
+        const beacon = navigator.sendBeacon(address, "x");
+        const image = await attempt(() => new Promise((ok, no) => Object.assign(new Image(), { onload: ok, onerror: no, src: `${address}?image` })));
+        // The reader's kind of worker.
+        const script = `fetch(${JSON.stringify(address)}).then(() => postMessage("went"), () => postMessage("refused"));`;
+        const worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })), { type: "module" });
+        const inWorker = await new Promise((said) => (worker.onmessage = ({ data }) => said(data)));
+        return { fetched, image, inWorker, beacon };
+      }, `${origin}/bot/bot.json`);
+      assert.equal(failed.fetched, "refused");
+      assert.equal(failed.image, "refused");
+      assert.equal(failed.inWorker, "refused");
+    };
+    await tries(server.origin);
+    assert.deepEqual(asked, [], "not one request was made");
+    await visit.leave();
+  });
+});
+
+describe("another bot", () => {
+  it("opens by its address, keeps what is typed, and is remembered with its size", async () => {
+    const site = await secondOrigin({ root: bundle });
+    const visit = await open("/", [site.origin]);
+    const { bot, page } = visit;
+    await bot.type("typed before");
+    await bot.tab("Another bot").click();
+    await page.getByLabel("Address of a bot").fill(`${site.origin}/`);
+    await page.getByRole("button", { name: "Open", exact: true }).first().click();
+    await bot.seesStatus(/ready/);
+    assert.ok(await bot.start.isVisible(), "the writing tab is shown");
+    assert.equal(await bot.start.inputValue(), "typed before");
+    await bot.generate();
+    assert.ok((await bot.finishes()).every((draft) => draft.startsWith("typed before")));
+    assert.equal(new URL(page.url()).searchParams.get("model"), `${site.origin}/`);
+    await bot.tab("Another bot").click();
+    const recent = page.locator(".recent > li");
+    assert.equal(await recent.count(), 2);
+    assert.match(await recent.first().textContent(), /2\.5 MB.*open now/);
+    await recent.first().getByRole("button", { name: /^Delete/ }).click();
+    assert.equal(await recent.count(), 1);
+    assert.equal(await page.evaluate(() => document.activeElement.id), "recent", "the focus is not lost");
+    await page.reload();
+    await bot.seesStatus(/ready/);
+    await quietly(visit);
+    site.close();
+  });
+
+  it("deleted from this device is downloaded again", async () => {
+    const visit = await open();
+    const { bot, page } = visit;
+    await bot.tab("Another bot").click();
+    await page.locator(".recent > li").first().getByRole("button", { name: /^Delete/ }).click();
+    // The worker removes it in its own time.
+    await page.waitForFunction(async () => {
+      let left = 0;
+      for (const name of await caches.keys()) left += (await (await caches.open(name)).keys()).filter((key) => key.url.includes("gguf")).length;
+      return left === 0;
+    });
+    const weights = [];
+    visit.context.on("request", (request) => request.url().includes(".gguf") && weights.push(request.url()));
+    await page.reload();
+    await bot.seesStatus(/ready/);
+    assert.ok(weights.length > 0);
+    await quietly(visit);
+  });
+
+  it("is found on the Hub, or the sentence says what to do", async () => {
+    const visit = await open("/", ["https://huggingface.co"]);
+    const { bot, page, context } = visit;
+    const answers = {
+      "a/bundle": [200, { siblings: [{ rfilename: "bot.json" }, { rfilename: "model-q8_0.gguf" }] }],
+      "a/bare": [200, { siblings: [{ rfilename: "pytorch_model.bin" }] }],
+      "a/none": [404, {}],
+    };
+    const headers = { "Access-Control-Allow-Origin": "*" };
+    await context.route("https://huggingface.co/**", (route) => {
+      const { pathname } = new URL(route.request().url());
+      const api = /^\/api\/models\/(.+)$/.exec(pathname);
+      if (api) {
+        const [status, json] = answers[api[1]];
+        return route.fulfill({ status, json, headers });
+      }
+      const file = pathname.replace("/a/bundle/resolve/main/", "");
+      return route.fulfill({ path: join(bundle, file), headers });
+    });
+    await bot.tab("Another bot").click();
+    const ask = async (text) => {
+      await page.getByLabel("Address of a bot").fill(text);
+      await page.getByLabel("Address of a bot").press("Enter");
+    };
+    await ask("a/bare");
+    await page.getByText("huggingtweets convert a/bare --out bot").waitFor();
+    await ask("a/none");
+    await page.getByText("a/none is not on the Hub, or not public.").waitFor();
+    await ask("not a bot");
+    await page.getByText(/neither a web address nor owner\/name/).waitFor();
+    await ask("https://huggingface.co/a/bundle");
+    await bot.seesStatus(/ready/);
+    await bot.generate();
+    assert.equal((await bot.finishes()).length, 5);
+    await visit.leave();
+  });
+
+  it("comes from this device's files: a GGUF, and a bundle's folder", async () => {
+    const visit = await open();
+    const { bot, page } = visit;
+    await bot.tab("Another bot").click();
+    await page.locator("input[accept='.gguf']").setInputFiles(join(bundle, "model-q4_0.gguf"));
+    await bot.seesStatus(/ready/);
+    await bot.generate();
+    assert.equal((await bot.finishes()).length, 5);
+    await bot.more(1);
+    await page.getByText(/No link/).first().waitFor();
+    const folder = join(out, "given-bot");
+    mkdirSync(folder, { recursive: true });
+    for (const file of ["bot.json", "README.md", "model-q8_0.gguf"]) cpSync(join(bundle, file), join(folder, file));
+    await bot.tab("Another bot").click();
+    await page.locator("input[webkitdirectory]").setInputFiles(folder);
+    await bot.seesStatus(/ready/);
+    const { name } = JSON.parse(readFileSync(join(bundle, "bot.json")));
+    await page.getByRole("heading", { name, level: 2 }).waitFor();
+    await bot.tab("What is this?").click();
+    await page.getByRole("heading", { name: "Training data" }).waitFor({ timeout: 60_000 });
+    await bot.tab("Another bot").click();
+    await page.locator("input[accept='.gguf']").setInputFiles({ name: "x.txt", mimeType: "text/plain", buffer: Buffer.from("x") });
+    await page.getByText("There is no .gguf file among these.").waitFor();
+    await quietly(visit);
+  });
+});
+
+describe("Firefox", () => {
+  it("renders the card and checks an archive without a connection", async () => {
+    const firefox = await launchFirefox();
+    try {
+      const site = await secondOrigin({ root: dist, pages: Object.fromEntries(
+        ["bot.json", "README.md", "model-q8_0.gguf", "predictions.png", "pipeline.png"].map((file) => [
+          `/bot/${file}`, (_, response) => response.end(readFileSync(join(bundle, file)))])) });
+      const page = await firefox.newPage();
+      await page.goto(site.origin);
+      await page.waitForSelector("#tab-card");
+      await page.click("#tab-card");
+      await page.waitForFunction(() => document.querySelector("#panel-card .prose h2"), { timeout: 60_000 });
+      await page.click("#tab-own");
+      const handle = await page.waitForSelector("iframe.check");
+      const frame = await handle.contentFrame();
+      await frame.waitForFunction(() => document.getElementById("choose")?.textContent !== "");
+      await frame.evaluate(() => {
+        const given = new DataTransfer();
+        given.items.add(new File(["three short words and more\n".repeat(400)], "few.txt"));
+        const input = document.getElementById("file");
+        input.files = given.files;
+        input.dispatchEvent(new Event("change"));
+      });
+      await frame.waitForFunction(() => document.querySelector(".check-verdict"), { timeout: 60_000 });
+      const refused = await frame.evaluate(() => fetch("./bot/bot.json").then(() => false, () => true));
+      assert.ok(refused);
+      site.close();
+    } finally {
+      await firefox.close();
+    }
+  });
+});

@@ -1,0 +1,336 @@
+// What a visitor does with drafts: again, on, pinned, shared, kept.
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { readFileSync } from "node:fs";
+import { BotPage } from "./bot-page.mjs";
+import { huggingtweets, launch, serve, smallBundle, visitor } from "./harness.mjs";
+
+let bundle, server, browser;
+
+before(async () => {
+  bundle = await smallBundle();
+  server = await serve(bundle);
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+async function open(path = "/", options = {}) {
+  const visit = await visitor(browser, [server.origin], options);
+  await visit.page.goto(server.origin + path);
+  return { ...visit, bot: new BotPage(visit.page) };
+}
+
+async function written(path, options) {
+  const visit = await open(path, options);
+  await visit.bot.generate();
+  await visit.bot.finishes();
+  return visit;
+}
+
+async function quietly({ complaints, foreign, leave }) {
+  assert.deepEqual(complaints, [], "no error-level console message");
+  assert.deepEqual(foreign, [], "no request outside the origin");
+  await leave();
+}
+
+describe("one draft of five", () => {
+  it("is written again alone, from its own start", async () => {
+    const visit = await written("/?seed=5");
+    const { bot } = visit;
+    const before = await bot.drafts();
+    await bot.type("something else");
+    await bot.draftButton("Regenerate", 2).click();
+    await bot.generateButton.waitFor();
+    await bot.seesStatus(/tokens\/s/);
+    const now = await bot.drafts();
+    assert.notEqual(now[1], before[1]);
+    assert.ok(now[1].startsWith("My dream is"), now[1]);
+    now[1] = before[1];
+    assert.deepEqual(now, before, "the others stay");
+    await quietly(visit);
+  });
+
+  it("goes on from where it ended, and the focus stays on its card", async () => {
+    const visit = await written("/?seed=5");
+    const { bot, page } = visit;
+    const before = await bot.drafts();
+    await bot.draftButton("Continue", 3).focus();
+    await page.keyboard.press("Enter");
+    await bot.generateButton.waitFor();
+    await bot.seesStatus(/tokens\/s/);
+    const now = await bot.drafts();
+    assert.ok(now[2].startsWith(before[2]) && now[2].length > before[2].length, now[2]);
+    const focused = await page.evaluate(() => document.activeElement.getAttribute("aria-label"));
+    assert.equal(focused, "Regenerate draft 3");
+    await quietly(visit);
+  });
+
+  it("stays where it is pinned, and the seed gives the others what they would have been", async () => {
+    const visit = await written("/?seed=5");
+    const { bot, page } = visit;
+    await bot.draftButton("Pin", 2).click();
+    const pinned = (await bot.drafts())[1];
+    await bot.openSettings();
+    await bot.set("Seed", 6);
+    await bot.generate();
+    const now = await bot.finishes();
+    assert.equal(now[1], pinned);
+    const args = ["--model", bundle, "--prompt", "My dream is", "--seed", "6", "--json"];
+    const expected = JSON.parse(await huggingtweets("generate", ...args)).drafts.map((draft) => draft.text);
+    expected[1] = pinned;
+    assert.deepEqual(now, expected);
+    for (const number of [1, 3, 4, 5]) await bot.draftButton("Pin", number).click();
+    await bot.generate();
+    await bot.seesAlert(/Every draft is pinned/);
+    await page.getByRole("button", { name: "Pin draft 4" }).click();
+    await bot.generate();
+    await bot.finishes();
+    assert.equal((await bot.alert.first().textContent()).trim(), "");
+    await quietly(visit);
+  });
+
+  it("has its weight counted as the platform does", async () => {
+    const visit = await written("/?seed=5&prompt=https%3A%2F%2Fexample.com%2Fa%2Flong%2Fpath%20and");
+    const [first] = await visit.bot.drafts();
+    const rest = first.slice("https://example.com/a/long/path".length);
+    assert.match(rest, /^[\x20-\x7e]*$/, "plain letters, one each");
+    const expected = `${23 + rest.length} of 280 characters, as the platform counts`;
+    await visit.bot.cards.first().getByRole("img", { name: expected }).waitFor();
+    await quietly(visit);
+  });
+
+  it("is spoken whole, not token by token", async () => {
+    const visit = await open("/?seed=5");
+    const { bot, page } = visit;
+    await bot.seesStatus(/ready/);
+    await page.evaluate(() => {
+      window.spoken = [];
+      const region = document.querySelector("[data-testid=spoken]");
+      const note = (changes) => {
+        for (const change of changes) for (const node of change.addedNodes) if (node.textContent) window.spoken.push(node.textContent);
+      };
+      new MutationObserver(note).observe(region, { childList: true, subtree: true, characterData: true });
+    });
+    await bot.generate();
+    const drafts = await bot.finishes();
+    const spoken = await page.evaluate(() => window.spoken);
+    assert.deepEqual([...spoken].sort(), drafts.map((draft, index) => `Draft ${index + 1}: ${draft}`).sort());
+    await quietly(visit);
+  });
+
+  it("stands right where its script runs from right to left", async () => {
+    const visit = await written(`/?seed=5&prompt=${encodeURIComponent("שלום עולם")}`);
+    const direction = await visit.bot.texts.first().evaluate((text) => getComputedStyle(text).direction);
+    assert.equal(direction, "rtl");
+    await quietly(visit);
+  });
+});
+
+describe("a link", () => {
+  async function linkOf(visit, number) {
+    await visit.bot.more(number);
+    await visit.bot.draftButton("Copy link", number).click();
+    await visit.page.getByText("Copied").waitFor();
+    return visit.page.evaluate(() => navigator.clipboard.readText());
+  }
+  const permissions = ["clipboard-read", "clipboard-write"];
+
+  it("writes the same draft again, and says so", async () => {
+    const visit = await written("/", { permissions });
+    await visit.bot.openSettings();
+    await visit.page.getByText("Wild", { exact: true }).click();
+    await visit.bot.generate();
+    const drafts = await visit.bot.finishes();
+    const link = await linkOf(visit, 4);
+    await quietly(visit);
+    const other = await visitor(browser, [server.origin]);
+    await other.page.goto(link);
+    const bot = new BotPage(other.page);
+    await other.page.getByText("This is the draft that was shared, token by token: draft 4.").waitFor({ timeout: 60_000 });
+    assert.deepEqual(await bot.finishes(), drafts);
+    await bot.openSettings();
+    assert.ok(await other.page.getByRole("radio", { name: "Wild" }).isChecked());
+    await quietly(other);
+  });
+
+  it("of a draft that was written again or went on leads to that one", async () => {
+    const visit = await written("/?seed=9", { permissions });
+    const { bot, page } = visit;
+    for (const action of ["Regenerate", "Continue"]) {
+      await bot.draftButton(action, 2).click();
+      await bot.generateButton.waitFor();
+      await bot.seesStatus(/tokens\/s/);
+      const expected = (await bot.drafts())[1];
+      const link = await linkOf(visit, 2);
+      const other = await visitor(browser, [server.origin]);
+      await other.page.goto(link);
+      await other.page.getByText(/This is the draft that was shared/).waitFor({ timeout: 60_000 });
+      const there = new BotPage(other.page);
+      assert.equal((await there.finishes())[1], expected, action);
+      await quietly(other);
+      await page.getByText("Copy link").waitFor();
+    }
+    await quietly(visit);
+  });
+
+  it("that was changed, or leads to another bot, is said", async () => {
+    const visit = await written("/?seed=9", { permissions });
+    const link = new URL(await linkOf(visit, 1));
+    await quietly(visit);
+    const follow = async (change, sentence) => {
+      const changed = new URL(link);
+      change(changed.searchParams);
+      const other = await visitor(browser, [server.origin]);
+      await other.page.goto(changed.href);
+      await other.page.getByText(sentence).waitFor({ timeout: 60_000 });
+      await quietly(other);
+    };
+    await follow((query) => query.set("seed", "10"), /not the one that was shared, though bot and engine are the same/);
+    await follow((query) => {
+      query.set("seed", "10");
+      query.set("bot", "0000000000000000");
+    }, /has other weights now/);
+    await follow((query) => {
+      query.set("seed", "10");
+      query.set("engine", "0.0.1");
+    }, /another version of the engine/);
+  });
+});
+
+describe("drafts leave the page", () => {
+  it("for three networks", async () => {
+    const visit = await written("/?seed=5");
+    const card = visit.bot.cards.first();
+    await visit.bot.more(1);
+    for (const [name, origin] of [["Post draft 1", "https://x.com"], ["Post on Mastodon", "https://share.joinmastodon.org"], ["Post on Bluesky", "https://bsky.app"]]) {
+      const href = new URL(await card.getByRole("link", { name, exact: true }).getAttribute("href"));
+      assert.equal(href.origin, origin);
+      const text = href.searchParams.get("text") ?? new URLSearchParams(href.hash.slice(1)).get("text");
+      assert.match(text, /an AI bot, wrote:\n\n\[My dream is\]/);
+    }
+    await quietly(visit);
+  });
+
+  it("as a picture", async () => {
+    const visit = await written("/?seed=5");
+    const { bot, page } = visit;
+    await bot.more(1);
+    const [download] = await Promise.all([page.waitForEvent("download"), bot.draftButton("Save picture", 1).click()]);
+    assert.equal(download.suggestedFilename(), "draft.png");
+    const bytes = readFileSync(await download.path());
+    assert.deepEqual([...bytes.subarray(1, 4)], [...Buffer.from("PNG")]);
+    assert.equal(bytes.readUInt32BE(16), 1200, "twice as wide as the card");
+    assert.ok(bytes.length > 10_000, `${bytes.length} bytes`);
+    await quietly(visit);
+  });
+});
+
+describe("this device", () => {
+  it("remembers drafts, writes them again, and forgets them", async () => {
+    const visit = await written("/?seed=5");
+    const { bot, page } = visit;
+    const drafts = await bot.drafts();
+    await page.reload();
+    await bot.seesStatus(/ready/);
+    await page.getByText("Drafts of this device").click();
+    const history = page.locator(".remembered");
+    assert.equal(await history.count(), 5);
+    assert.ok((await history.first().textContent()).startsWith(drafts[4]));
+    await page.getByRole("link", { name: `Write again: ${drafts[4]}` }).click();
+    await page.getByText(/This is the draft that was shared/).waitFor({ timeout: 60_000 });
+    assert.equal((await bot.finishes())[4], drafts[4]);
+    await page.getByText("Drafts of this device").click();
+    await page.getByRole("button", { name: `Delete the draft: ${drafts[4]}` }).click();
+    assert.equal(await history.count(), 4);
+    assert.equal(await page.evaluate(() => document.activeElement.id), "history", "the focus is not lost");
+    await page.getByRole("button", { name: "Delete all" }).click();
+    await page.getByText("No drafts yet.").waitFor();
+    await page.reload();
+    assert.equal(await page.evaluate(() => localStorage.getItem("huggingtweets.history")), "[]");
+    await quietly(visit);
+  });
+
+  it("keeps the colours that were chosen, whatever the system's", async () => {
+    const visit = await open("/", { colorScheme: "light" });
+    const { page, bot } = visit;
+    const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    await bot.seesStatus(/ready/);
+    const light = await ground();
+    await page.getByLabel("Colours").selectOption("dark");
+    const dark = await ground();
+    assert.notEqual(dark, light);
+    await page.reload();
+    await bot.seesStatus(/ready/);
+    assert.equal(await ground(), dark);
+    await page.getByLabel("Colours").selectOption("auto");
+    assert.equal(await ground(), light);
+    await quietly(visit);
+  });
+
+  it("moves nothing where that is asked", async () => {
+    const visit = await written("/?seed=5", { reducedMotion: "reduce" });
+    const moving = await visit.page.evaluate(() => document.getAnimations().length);
+    assert.equal(moving, 0);
+    await quietly(visit);
+  });
+
+  it("may forbid storage and workers' pictures, and the page still writes", async () => {
+    const visit = await visitor(browser, [server.origin]);
+    await visit.page.addInitScript(() => {
+      Object.defineProperty(window, "localStorage", { get: () => { throw new DOMException("no", "SecurityError"); } });
+    });
+    await visit.page.goto(server.origin);
+    const bot = new BotPage(visit.page);
+    await bot.generate();
+    assert.equal((await bot.finishes()).length, 5);
+    await quietly(visit);
+  });
+});
+
+describe("presets and starts", () => {
+  it("fill the fields, say their effect, and go back", async () => {
+    const visit = await open();
+    const { bot, page } = visit;
+    await bot.seesStatus(/ready/);
+    await bot.openSettings();
+    assert.ok(await page.getByRole("radio", { name: "Classic" }).isChecked());
+    await page.getByText("Calm", { exact: true }).click();
+    assert.equal(await page.getByLabel("Surprise", { exact: true }).inputValue(), "0.7");
+    await page.getByText(/Keeps to likely words/).waitFor();
+    await bot.set("Surprise", "0.3");
+    assert.equal(await page.getByRole("radio", { checked: true }).count(), 0);
+    await page.getByText("Settings of your own.").waitFor();
+    await page.getByRole("button", { name: "Reset to the original's settings" }).click();
+    assert.ok(await page.getByRole("radio", { name: "Classic" }).isChecked());
+    await quietly(visit);
+  });
+
+  it("suggest a start", async () => {
+    const visit = await open();
+    await visit.page.getByRole("button", { name: "People ask me" }).click();
+    assert.equal(await visit.bot.start.inputValue(), "People ask me");
+    await quietly(visit);
+  });
+});
+
+describe("a Retry", () => {
+  it("keeps what is typed and the drafts that were there", async () => {
+    const visit = await written("/?seed=5");
+    const { bot, page } = visit;
+    const drafts = await bot.drafts();
+    await bot.type("typed since");
+    const [worker] = page.workers();
+    await worker.evaluate(() => setTimeout(() => { throw new Error("for the test"); }));
+    await bot.seesAlert(/stopped working/);
+    await bot.retry();
+    await bot.seesStatus(/ready|tokens/);
+    assert.equal(await bot.start.inputValue(), "typed since");
+    assert.deepEqual(await bot.drafts(), drafts);
+    assert.equal(await page.evaluate(() => document.activeElement.id), "generate", "the focus is not lost");
+    await visit.leave();
+  });
+});

@@ -1,0 +1,130 @@
+// The archive check's frame: takes a file, has it read by a worker under this
+// frame's own policy, and shows what is in it. Everything is put in as text.
+const [drop, choose, kinds, input, said] = ["drop", "choose", "kinds", "file", "said"].map((id) =>
+  document.getElementById(id),
+);
+const ours = window.parent !== window;
+let words = {};
+let language = "en";
+let readers = null;
+let shown = () => [];
+
+const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+const number = (n) => n.toLocaleString(language);
+
+function element(name, text, ...children) {
+  const made = document.createElement(name);
+  if (text) made.textContent = text;
+  made.append(...children);
+  return made;
+}
+
+/** A blob's worker is under this frame's policy; a file's would be under its own. */
+function worker() {
+  const script = new URL("./reader-worker.js", import.meta.url).href;
+  const url = URL.createObjectURL(new Blob([`import ${JSON.stringify(script)};`], { type: "text/javascript" }));
+  return new Worker(url, { type: "module" });
+}
+
+function read(file) {
+  if (!readers) return;
+  show(() => [element("p", fill(words.CheckReading, { name: file.name }))]);
+  const reader = worker();
+  const settle = (result) => {
+    reader.terminate();
+    show(() => result(file.name));
+  };
+  reader.onmessage = ({ data }) => {
+    if (data.check) settle((name) => outcome(name, data.check));
+    else settle(() => problem(data.refused ?? words.Crashed, Boolean(data.refused)));
+  };
+  reader.onerror = (event) => {
+    event.preventDefault();
+    settle(() => problem(words.Crashed, false));
+  };
+  reader.postMessage({ readers, file });
+}
+
+function problem(sentence, english) {
+  const said = element("span", sentence);
+  if (english) said.lang = "en";
+  const alert = element("p", "", `${words.CheckFailed} `, said);
+  alert.className = "alert";
+  return [alert];
+}
+
+function outcome(name, { counts, chars, verdict, examples, minutes }) {
+  const table = element("table", "", element("caption", fill(words.CheckResult, { name })));
+  const rows = [
+    [words.Downloaded, counts.tweets_downloaded],
+    [words.Retweets, counts.retweets],
+    [words.Short, counts.short_tweets],
+    [words.Kept, counts.tweets_kept],
+    [words.CheckChars, chars],
+  ];
+  const body = element("tbody");
+  for (const [label, count] of rows) {
+    const head = element("th", label);
+    head.scope = "row";
+    body.append(element("tr", "", head, element("td", number(count))));
+  }
+  table.append(body);
+  const sentence = element("p", words[`Check${verdict}`]);
+  sentence.className = `check-verdict ${verdict}`;
+  const parts = [sentence, table];
+  if (verdict !== "TooFew") parts.push(element("p", fill(words.CheckMinutes, { minutes: number(minutes) })));
+  if (examples.length > 0) {
+    const list = element("ul");
+    for (const example of examples) {
+      const item = element("li", example);
+      item.dir = "auto";
+      list.append(item);
+    }
+    const title = element("p", words.CheckExamples);
+    title.className = "check-examples";
+    parts.push(title, list);
+  }
+  return parts;
+}
+
+function show(make) {
+  shown = make;
+  said.replaceChildren(...make());
+}
+
+input.addEventListener("change", () => {
+  if (input.files[0]) read(input.files[0]);
+  input.value = "";
+});
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  drop.classList.add("over");
+});
+document.addEventListener("dragleave", () => drop.classList.remove("over"));
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  if (event.dataTransfer.files[0]) read(event.dataTransfer.files[0]);
+});
+
+window.addEventListener("message", ({ source, origin, data }) => {
+  if (source !== window.parent || origin !== location.origin || data?.type !== "huggingtweets:check") return;
+  words = data.words;
+  language = data.language;
+  readers ??= data.readers ?? null;
+  document.documentElement.lang = language;
+  document.documentElement.dataset.theme = data.theme;
+  document.title = words.CheckFrame;
+  choose.textContent = words.CheckChoose;
+  kinds.textContent = words.CheckKinds;
+  show(shown);
+});
+
+if (ours) {
+  const tell = () => {
+    const height = Math.ceil(document.body.getBoundingClientRect().height) + 2;
+    window.parent.postMessage({ type: "huggingtweets:check-height", height }, location.origin);
+  };
+  new ResizeObserver(tell).observe(document.body);
+  window.parent.postMessage({ type: "huggingtweets:check-ready" }, location.origin);
+}
