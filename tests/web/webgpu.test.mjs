@@ -23,8 +23,7 @@ after(() => browser.close());
 
 /**
  * The built page and the bot, on an origin of its own. `script` runs in the
- * worker before the page's own; a worker started with `spare` in its wishes is
- * left alone, and so is every one after the first where `once` is set.
+ * first worker before the page's own.
  */
 function site(script = "") {
   const bot = Object.fromEntries(

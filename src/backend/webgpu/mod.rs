@@ -165,7 +165,7 @@ impl Gpu {
         let nothing = self.nothing.clone();
         let bias_buffer = bias.map_or(&nothing, |b| &b.0);
         if w.format == Format::Dense {
-            let flags = [
+            let flags: [u32; 3] = [
                 bias.is_some().into(),
                 (epilogue == Epilogue::Gelu).into(),
                 (epilogue == Epilogue::Add).into(),

@@ -6,8 +6,6 @@
 // blocks of K. A word of weights is read once for all rows of x, a word of x
 // once for all panels. Slices are added up in workgroup memory. The integer sum
 // of a block is exact, as on the CPU.
-//
-// What each step bought is in benches/README.md.
 #include weights
 #if GELU
 #include gelu
