@@ -8,7 +8,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{HtmlIFrameElement, MessageEvent, Window};
 
-use super::{browser, handle::Handle};
+use super::handle::Handle;
 use crate::web::page::{Word, preferences::Tab};
 
 /// What the frame says when it listens, and when its height changes.
@@ -149,7 +149,7 @@ fn tell(handle: Handle, inside: &Window, readers: Option<ArrayBuffer>) {
     if let Some(readers) = &readers {
         set("readers", readers);
     }
-    let transfer = Array::new();
+    let mut transfer = Array::new();
     transfer.extend(readers.map(JsValue::from));
     let origin = window().location().origin().unwrap_or_default();
     let _ = inside.post_message_with_transfer(&message, &origin, &transfer);
