@@ -15,6 +15,9 @@ use crate::web::page::{Word, preferences::Tab};
 const READY: &str = "huggingtweets:check-ready";
 const HEIGHT: &str = "huggingtweets:check-height";
 
+/// Its height before it has said so.
+const UNKNOWN_PX: u32 = 240;
+
 /// The readers, which the frame may not fetch itself.
 const READERS: &str = "./reader/reader_bg.wasm";
 
@@ -83,10 +86,14 @@ fn Check(handle: Handle) -> impl IntoView {
         };
         let Some(inside) = own_window(event, &frame) else { return };
         match field(&event.data(), "type").as_string().as_deref() {
-            Some(READY) => spawn_local(async move {
-                let Some(readers) = readers().await else { return };
-                tell(handle, &inside, Some(readers));
-            }),
+            Some(READY) => {
+                tell(handle, &inside, None);
+                spawn_local(async move {
+                    if let Some(readers) = readers().await {
+                        tell(handle, &inside, Some(readers));
+                    }
+                });
+            }
             Some(HEIGHT) => height.set(field(&event.data(), "height").as_f64().unwrap_or(0.0) as u32),
             _ => {}
         }
@@ -108,7 +115,7 @@ fn Check(handle: Handle) -> impl IntoView {
                 class="check"
                 src="./check.html"
                 title=handle.say(Word::CheckFrame)
-                height=move || height.get().max(240).to_string()
+                height=move || Some(height.get()).filter(|px| *px > 0).unwrap_or(UNKNOWN_PX).to_string()
             ></iframe>
         </Show>
     }
