@@ -7,6 +7,8 @@ const ours = window.parent !== window;
 let words = {};
 let language = "en";
 let readers = null;
+/** A file that was chosen before the readers came. */
+let waiting = null;
 let shown = () => [];
 
 const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
@@ -27,8 +29,9 @@ function worker() {
 }
 
 function read(file) {
-  if (!readers) return;
   show(() => [element("p", fill(words.CheckReading, { name: file.name }))]);
+  waiting = readers ? null : file;
+  if (waiting) return;
   const reader = worker();
   const settle = (result) => {
     reader.terminate();
@@ -118,6 +121,7 @@ window.addEventListener("message", ({ source, origin, data }) => {
   choose.textContent = words.CheckChoose;
   kinds.textContent = words.CheckKinds;
   show(shown);
+  if (readers && waiting) read(waiting);
 });
 
 if (ours) {

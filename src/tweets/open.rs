@@ -112,7 +112,8 @@ mod tests {
     use super::super::dataset::check_size;
     use super::super::kind::ZIP_MAGICS;
     use super::super::tar_tree::tests::{gzip, tar_of};
-    use super::super::zip_tree::tests::zip_of;
+    use super::super::x_archive;
+    use super::super::zip_tree::{ZipTree, tests::zip_of};
     use super::*;
 
     const ACCOUNT: &[u8] = br#"window.YTD.account.part0 = [ {"account": {"email": "someone@example.org",

@@ -8,12 +8,15 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{HtmlIFrameElement, MessageEvent, Window};
 
-use super::{browser, handle::Handle};
+use super::handle::Handle;
 use crate::web::page::{Word, preferences::Tab};
 
 /// What the frame says when it listens, and when its height changes.
 const READY: &str = "huggingtweets:check-ready";
 const HEIGHT: &str = "huggingtweets:check-height";
+
+/// Its height before it has said so.
+const UNKNOWN_PX: u32 = 240;
 
 /// The readers, which the frame may not fetch itself.
 const READERS: &str = "./reader/reader_bg.wasm";
@@ -83,10 +86,14 @@ fn Check(handle: Handle) -> impl IntoView {
         };
         let Some(inside) = own_window(event, &frame) else { return };
         match field(&event.data(), "type").as_string().as_deref() {
-            Some(READY) => spawn_local(async move {
-                let Some(readers) = readers().await else { return };
-                tell(handle, &inside, Some(readers));
-            }),
+            Some(READY) => {
+                tell(handle, &inside, None);
+                spawn_local(async move {
+                    if let Some(readers) = readers().await {
+                        tell(handle, &inside, Some(readers));
+                    }
+                });
+            }
             Some(HEIGHT) => height.set(field(&event.data(), "height").as_f64().unwrap_or(0.0) as u32),
             _ => {}
         }
@@ -108,7 +115,7 @@ fn Check(handle: Handle) -> impl IntoView {
                 class="check"
                 src="./check.html"
                 title=handle.say(Word::CheckFrame)
-                height=move || height.get().max(240).to_string()
+                height=move || Some(height.get()).filter(|px| *px > 0).unwrap_or(UNKNOWN_PX).to_string()
             ></iframe>
         </Show>
     }
@@ -149,7 +156,7 @@ fn tell(handle: Handle, inside: &Window, readers: Option<ArrayBuffer>) {
     if let Some(readers) = &readers {
         set("readers", readers);
     }
-    let transfer = Array::new();
+    let mut transfer = Array::new();
     transfer.extend(readers.map(JsValue::from));
     let origin = window().location().origin().unwrap_or_default();
     let _ = inside.post_message_with_transfer(&message, &origin, &transfer);

@@ -5,10 +5,7 @@
 //! weights and of the draft's tokens say whether that came true.
 
 use super::settings::{FIELDS, Setting, Settings};
-use crate::{
-    generate::token_digest,
-    web::protocol::{Precision, Request},
-};
+use crate::web::protocol::{Precision, Request};
 
 /// The version of this engine.
 pub const ENGINE: &str = env!("CARGO_PKG_VERSION");
@@ -25,7 +22,7 @@ pub struct Shared {
     pub bot: Option<String>,
     /// The version that wrote it.
     pub engine: Option<String>,
-    /// [`token_digest`] of it.
+    /// [`crate::generate::token_digest`] of it.
     pub digest: Option<String>,
     /// Of a draft that went on from another.
     pub min_new_tokens: usize,
@@ -101,7 +98,10 @@ pub fn parameters(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::{page::query::Query, protocol::Params};
+    use crate::{
+        generate::token_digest,
+        web::{page::query::Query, protocol::Params},
+    };
 
     #[test]
     fn an_address_brings_back_what_made_the_draft() {
