@@ -93,9 +93,11 @@ pub enum News {
 pub enum Phase {
     /// Reading `bot.json`.
     Description,
+    /// Another tab is bringing the same weights.
+    Waiting,
     /// Weights over the network.
     Download,
-    /// Weights from this browser's cache.
+    /// Weights that this device has kept.
     Cache,
     /// The known prompt of `bot.json` runs through the engine.
     Check,
@@ -118,6 +120,8 @@ pub struct Ready {
     pub wasm_bytes: u64,
     /// The engine's WebAssembly memory, which never shrinks.
     pub memory_bytes: u64,
+    /// Why the next visit downloads the weights again; `None`: they stay on this device.
+    pub not_kept: Option<String>,
 }
 
 /// How a generation went.

@@ -224,6 +224,7 @@ impl Page {
                 let phase = match (phase, total_bytes) {
                     (Phase::Description, _) => "Starting the engine".into(),
                     (Phase::Check, _) => "Checking the engine".into(),
+                    (Phase::Waiting, _) => text::WAITING.into(),
                     (Phase::Cache, _) => "Reading the bot from this device".into(),
                     (Phase::Download, Some(total)) => {
                         let size = text::megabytes(*total);
@@ -238,9 +239,12 @@ impl Page {
             }
             Engine::Ready(ready) => {
                 let engine = text::engine(&ready.backend, ready.threads);
+                let not_kept = ready.not_kept.as_deref().map(text::not_kept).unwrap_or_default();
                 match (&self.run, &self.last) {
-                    (Run::Idle, Some((stats, _))) => format!("{engine}, {}", text::speed(stats.tokens_per_s)),
-                    (Run::Idle, None) => format!("{engine}, ready"),
+                    (Run::Idle, Some((stats, _))) => {
+                        format!("{engine}, {}{not_kept}", text::speed(stats.tokens_per_s))
+                    }
+                    (Run::Idle, None) => format!("{engine}, ready{not_kept}"),
                     _ => format!("{engine}, writing"),
                 }
             }

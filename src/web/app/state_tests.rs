@@ -54,6 +54,7 @@ fn ready() -> Ready {
         load_ms: 9.0,
         wasm_bytes: 1,
         memory_bytes: 1,
+        not_kept: None,
     }
 }
 

@@ -19,7 +19,6 @@ pub const TRAINING: &str = "How this bot was trained";
 pub const TRAINING_CAPTION: &str = "Posts of each account, and what became of them";
 pub const SETTINGS: &str = "Sampling settings";
 pub const RESET: &str = "Reset to the original's settings";
-pub const OPEN_PAGE: &str = "Open on its own page";
 pub const BOT_LOADING: &str = "A bot";
 pub const DOWNLOADED: &str = "Tweets downloaded";
 pub const RETWEETS: &str = "Retweets";
@@ -29,6 +28,13 @@ pub const PROGRESS: &str = "Download of the bot";
 pub const CRASHED: &str = "The engine stopped working (perhaps this device ran out of memory).";
 pub const SILENT: &str = "The engine no longer answers.";
 pub const NOT_STARTED: &str = "The engine could not be started:";
+
+pub const WAITING: &str = "Another tab is downloading this bot";
+
+/// `; the bot was not kept on this device: its storage is full`
+pub fn not_kept(reason: &str) -> String {
+    format!("; the bot was not kept on this device: {reason}")
+}
 
 /// `5.1 MB`
 pub fn megabytes(bytes: u64) -> String {

@@ -36,6 +36,20 @@ pub fn wasm_bytes() -> u64 {
     entries.iter().filter_map(size).fold(0.0, f64::max) as u64
 }
 
+/// Resolves after so many milliseconds.
+pub async fn sleep(ms: u32) {
+    let wait = Promise::new(&mut |resolve: Function, _| {
+        let set = global().map(|scope| {
+            scope.set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, ms.cast_signed())
+        });
+        // Without a clock there is nothing to wait for.
+        if !matches!(set, Some(Ok(_))) {
+            let _ = resolve.call0(&JsValue::NULL);
+        }
+    });
+    let _ = JsFuture::from(wait).await;
+}
+
 /// Lets waiting messages in. A message channel, because timers are held back
 /// to 4 ms, and longer in hidden tabs.
 pub struct Turns {

@@ -7,8 +7,11 @@ mod chunk;
 mod download;
 mod engine;
 mod failure;
+mod lock;
 mod session;
+mod source;
 mod storage;
+mod transport;
 
 use std::cell::OnceCell;
 
@@ -17,6 +20,7 @@ use js_sys::Promise;
 use wasm_bindgen_futures::spawn_local;
 
 use self::session::Session;
+pub use self::source::Description;
 use crate::{
     backend::cpu::pool::{self, Pool},
     web::protocol::{Command, Id, Json, News, Order, Report},
@@ -30,6 +34,8 @@ struct Machine {
     pool: Pool,
     /// Settles when every thread has joined the pool that will.
     assembled: Promise,
+    /// The bot's description, if they read it to choose the build.
+    described: Option<Description>,
 }
 
 thread_local! {
@@ -42,11 +48,12 @@ fn machine() -> Option<Machine> {
 }
 
 /// Opens a pool of so many threads, and starts answering. `assembled` settles
-/// when as many as will come have called [`serve`].
-pub fn start(build: String, threads: usize, assembled: Promise) {
+/// when as many as will come have called [`serve`]; `described` is the bot's
+/// `bot.json` where it is already here.
+pub fn start(build: String, threads: usize, assembled: Promise, described: Option<Description>) {
     console_error_panic_hook::set_once();
     MACHINE.with(|machine| {
-        machine.get_or_init(|| Machine { build, pool: Pool::new(threads), assembled });
+        machine.get_or_init(|| Machine { build, pool: Pool::new(threads), assembled, described });
     });
     EngineWorker::registrar().encoding::<Json>().register();
 }

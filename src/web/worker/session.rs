@@ -8,9 +8,10 @@ use wasm_bindgen_futures::JsFuture;
 use super::{
     Machine, Reply, browser,
     browser::Turns,
-    download::{self, Source},
+    download,
     engine::{Engine, Generation},
     failure::WorkerError,
+    source::Source,
 };
 use crate::web::protocol::{Id, LoadRequest, News, Phase, Ready, Request, Stats, Traffic};
 
@@ -178,12 +179,13 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
         reply.send(News::Progress { phase, loaded_bytes, total_bytes });
     };
     progress(Phase::Description, 0, None);
-    let source = Source::resolve(&request.model, request.precision).await?;
+    let Machine { build, pool, assembled, described } = super::machine().ok_or(WorkerError::NotReady)?;
+    let source = Source::resolve(&request.model, request.precision, described).await?;
     if let Some(info) = source.info() {
         reply.send(News::Bot(info.clone()));
     }
-    let Machine { build, pool, assembled } = super::machine().ok_or(WorkerError::NotReady)?;
-    let mut engine = download::weights(&source, request.backend, &pool, &progress).await?;
+    let download::Loaded { mut engine, not_kept } =
+        download::weights(&source, request.backend, &pool, &progress).await?;
     if source.info().is_none() {
         reply.send(News::Bot(source.info_from_name(engine.name())));
     }
@@ -200,6 +202,7 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
         load_ms: browser::now_ms() - started_ms,
         wasm_bytes: browser::wasm_bytes(),
         memory_bytes: browser::memory_bytes(),
+        not_kept: not_kept.map(Into::into),
     };
     Ok((engine, ready))
 }
