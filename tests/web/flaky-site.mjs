@@ -36,11 +36,14 @@ export async function flakySite(bundle, { ranges = true, exposed = true } = {}) 
     const headers = { "Content-Type": "application/octet-stream", "Content-Length": end - start };
     if (asked) headers["Content-Range"] = `bytes ${start}-${end - 1}/${weights.length}`;
     response.writeHead(asked ? 206 : 200, headers);
+    // An answer begins before it waits: Firefox counts one without a byte as none.
+    const begun = wait ? 1000 : 0;
     response.flushHeaders();
+    if (wait) response.write(bytes.subarray(0, begun));
     await wait;
     state.sent += Math.min(cut, bytes.length);
-    if (cut >= bytes.length) response.end(bytes);
-    else response.write(bytes.subarray(0, cut), () => setTimeout(() => response.destroy(), 20));
+    if (cut >= bytes.length) response.end(bytes.subarray(begun));
+    else response.write(bytes.subarray(begun, cut), () => setTimeout(() => response.destroy(), 20));
   };
   const site = await secondOrigin({
     pages: {

@@ -43,11 +43,6 @@ pub fn model_url(model: Option<&str>) -> String {
     Url::new_with_base(model, &base).map_or_else(|_| model.into(), |url| url.href())
 }
 
-/// The whole page for what this widget shows.
-pub fn page_url() -> String {
-    format!("./{}", window().location().search().unwrap_or_default())
-}
-
 /// Puts text on the clipboard; false where the browser does not allow it.
 pub async fn copy(text: &str) -> bool {
     // Absent on insecure addresses.

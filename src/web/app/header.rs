@@ -9,23 +9,19 @@ use crate::web::protocol::{AccountCounts, BotInfo};
 const MOST_AVATARS: usize = 3;
 
 #[component]
-pub fn BotHeader(handle: Handle, level: u8) -> impl IntoView {
+pub fn BotHeader(handle: Handle) -> impl IntoView {
     let bot = Memo::new(move |_| handle.page.with(|page| page.bot.clone()));
     move || {
         let bot = bot.get();
         let known = bot.is_some();
         let bot = bot.unwrap_or_else(|| BotInfo { name: text::BOT_LOADING.into(), ..BotInfo::default() });
         let name = bot.name.clone();
-        let heading = match level {
-            1 => view! { <h1 class="bot-name">{name}</h1> }.into_any(),
-            _ => view! { <h2 class="bot-name">{name}</h2> }.into_any(),
-        };
         view! {
             <section class="bot" aria-label=bot.name.clone() aria-busy=(!known).to_string()>
                 <Avatars bot=bot.clone() />
                 <div class="bot-words">
                     <div class="bot-line">
-                        {heading}
+                        <h2 class="bot-name">{name}</h2>
                         <span class="chip">{label(&bot)}</span>
                     </div>
                     <p class="handles">{handles(&bot)}</p>
