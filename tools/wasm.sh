@@ -19,10 +19,10 @@ case ${1:-ship} in
 esac
 chosen=("${@:2}")
 
-sources=(src www Cargo.toml Cargo.lock Trunk.toml tools/wasm.sh tools/wasm-toolchain.sh tools/rustc-relaxed.sh)
+sources=(src www Cargo.toml Cargo.lock Trunk.toml tools/wasm.sh tools/stamp.sh tools/wasm-toolchain.sh tools/rustc-relaxed.sh)
 [ -d model-card/demo ] && sources+=(model-card/demo)
 stamp=$dist/.stamp
-if [ -e "$stamp" ] && [ -z "$(find "${sources[@]}" -newer "$stamp" -print -quit)" ]; then
+if [ -e "$stamp" ] && [ -z "$(find "${sources[@]}" -path www/npm -prune -o -newer "$stamp" -print -quit)" ]; then
   exit 0
 fi
 
@@ -100,5 +100,8 @@ rm -rf "$dist/bot"
 if [ -e model-card/demo/bot.json ]; then
   cp -r model-card/demo "$dist/bot"
 fi
+# A classic script is read in the encoding of a stranger's page.
+perl -CSD -i -pe 's/([^\x00-\x7F])/sprintf "\\u{%X}", ord $1/ge' "$dist/tweet-bot.js"
+tools/stamp.sh "$dist"
 # Where some engines were left as they were, the next whole build makes all.
 if [ ${#chosen[@]} = 0 ]; then touch -r "$started" "$stamp"; else rm -f "$stamp"; fi

@@ -53,17 +53,51 @@ export function sharedMemory({ most, least }) {
   return null;
 }
 
-/** The size of a bot's weights as bot.json has it; null where that cannot be known. */
-export async function modelBytes(model, file) {
+/** Where src/web/worker/storage keeps the descriptions of bots that were here. */
+const DESCRIPTIONS = "huggingtweets-descriptions-1";
+/** As in src/web/worker/source.rs: beyond this it is none. */
+const MOST_DESCRIPTION_BYTES = 16 * MIB;
+
+/**
+ * A bot's bot.json as `{ url, json }`, from the last visit where there is no
+ * network; null where it cannot be had: the engine asks again, and says why.
+ */
+export async function description(model) {
   try {
     const url = new URL(model);
     if (url.pathname.toLowerCase().endsWith(".gguf")) return null;
     url.pathname = `${url.pathname.replace(/bot\.json$/, "").replace(/\/+$/, "")}/bot.json`;
-    const response = await fetch(url, { cache: "no-cache", signal: AbortSignal.timeout(5000) });
-    const size = (await response.json()).files[file].size;
+    const asked = fetch(url, { cache: "no-cache", signal: AbortSignal.timeout(5000) });
+    const response = await asked.catch(async () => (await caches.open(DESCRIPTIONS)).match(url.href));
+    const json = response?.ok ? await textOf(response) : null;
+    return json === null ? null : { url: url.href, json };
+  } catch {
+    return null;
+  }
+}
+
+/** A body of at most MOST_DESCRIPTION_BYTES; null if it is longer. */
+async function textOf(response) {
+  const [reader, decoder] = [response.body.getReader(), new TextDecoder()];
+  let [text, bytes] = ["", 0];
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return text + decoder.decode();
+    bytes += value.length;
+    if (bytes > MOST_DESCRIPTION_BYTES) {
+      await reader.cancel();
+      return null;
+    }
+    text += decoder.decode(value, { stream: true });
+  }
+}
+
+/** The size of a file as a description has it; null where it is unknown. */
+export function fileBytes(description, file) {
+  try {
+    const { size } = JSON.parse(description.json).files[file];
     return Number.isSafeInteger(size) && size > 0 ? size : null;
   } catch {
-    // The engine asks again, and says what is wrong.
     return null;
   }
 }

@@ -1,12 +1,24 @@
 // <tweet-bot model="https://…/bot/" prompt="My dream is"></tweet-bot>
 //
-// A bot on any page, as a module or a classic script. A worker of another
-// origin cannot be started, so the element holds an iframe of the origin this
-// script came from; nothing of the page around it is read or changed.
+// A bot on any page, as a module or a classic script. The element draws itself
+// in its shadow root; the engine runs in a hidden document of the site that the
+// script came from (engine.html), because no page may start another origin's
+// worker. Elements with the same bot share one. Until an element is seen (with
+// the attribute `lazy`: until it is used) nothing at all is fetched.
 (() => {
-  // Attributes that travel to the widget as parameters of its address.
-  const PARAMETERS = ["model", "precision", "prompt", "seed", "backend", "threads"];
-  const START_HEIGHT = 720;
+  if (!globalThis.customElements || customElements.get("tweet-bot")) return;
+
+  /** Attributes that decide which engine an element needs. */
+  const ENGINE = ["model", "precision", "backend", "threads", "host"];
+  const OPEN = "huggingtweets:open";
+  const HERE = "huggingtweets:here";
+  const FAILED = "huggingtweets:failed ";
+  /** From the load of the engine's document to its first word. */
+  const SILENT_MS = 60_000;
+  /** An element that only moves in its page keeps its engine. */
+  const LINGER_MS = 2000;
+  const DRAFTS = 5;
+  const MOST_DRAFTS = 16;
 
   // import.meta would be an error in a classic script, and currentScript is
   // null in a module.
@@ -14,55 +26,532 @@
     if (document.currentScript?.src) return document.currentScript.src;
     const called = /(https?:\/\/[^\s()]*\/tweet-bot\.js[^\s():]*)/.exec(new Error().stack ?? "");
     if (called) return called[1];
-    return document.querySelector('script[src*="tweet-bot.js"]')?.src ?? document.baseURI;
+    return document.querySelector('script[src*="tweet-bot.js"]')?.src ?? null;
   })();
 
-  class TweetBot extends HTMLElement {
-    static observedAttributes = PARAMETERS;
+  /** The folder with engine.html; in a bundle, where the package's copy command puts it. */
+  const home = () => new URL("./", own ?? new URL("tweet-bot/", document.baseURI)).href;
 
-    #frame = null;
-    #resize = (event) => {
-      const { type, height } = event.data ?? {};
-      const ours = this.#frame !== null && event.source === this.#frame.contentWindow;
-      if (ours && type === "huggingtweets:resize" && Number.isFinite(height)) {
-        this.#frame.style.height = `${Math.min(Math.max(height, 100), 10000)}px`;
+  const WORDS = {
+    en: {
+      bot: "A bot", start: "Start of the tweet", generate: "Generate tweets", stop: "Stop", drafts: "Drafts",
+      draft: "Draft", copy: "Copy", copied: "Copied", retry: "Retry", note: "AI-generated parody", more: "Open on its own page",
+      idle: "Writes on your own device", starting: "Starting the engine", waiting: "Another tab is downloading this bot",
+      download: "Downloading the bot", cache: "Reading the bot from this device", check: "Checking the engine", ready: "ready",
+      writing: "writing", turn: "Waiting for another bot on this page", thread: "thread", threads: "threads",
+    },
+    es: {
+      bot: "Un bot", start: "Comienzo del tuit", generate: "Generar tuits", stop: "Parar", drafts: "Borradores",
+      draft: "Borrador", copy: "Copiar", copied: "Copiado", retry: "Reintentar", note: "Parodia generada por IA", more: "Abrir en su propia página",
+      idle: "Escribe en tu propio dispositivo", starting: "Arrancando el motor", waiting: "Otra pestaña está descargando este bot",
+      download: "Descargando el bot", cache: "Leyendo el bot de este dispositivo", check: "Comprobando el motor", ready: "listo",
+      writing: "escribiendo", turn: "Esperando a otro bot de esta página", thread: "hilo", threads: "hilos",
+    },
+    fr: {
+      bot: "Un bot", start: "Début du tweet", generate: "Générer des tweets", stop: "Arrêter", drafts: "Brouillons",
+      draft: "Brouillon", copy: "Copier", copied: "Copié", retry: "Réessayer", note: "Parodie générée par IA", more: "Ouvrir sur sa propre page",
+      idle: "Écrit sur votre appareil", starting: "Démarrage du moteur", waiting: "Un autre onglet télécharge ce bot",
+      download: "Téléchargement du bot", cache: "Lecture du bot sur cet appareil", check: "Vérification du moteur", ready: "prêt",
+      writing: "écriture", turn: "En attente d’un autre bot de cette page", thread: "fil", threads: "fils",
+    },
+    de: {
+      bot: "Ein Bot", start: "Anfang des Tweets", generate: "Tweets erzeugen", stop: "Anhalten", drafts: "Entwürfe",
+      draft: "Entwurf", copy: "Kopieren", copied: "Kopiert", retry: "Noch einmal", note: "KI-erzeugte Parodie", more: "Auf eigener Seite öffnen",
+      idle: "Schreibt auf deinem Gerät", starting: "Die Maschine startet", waiting: "Ein anderer Tab lädt diesen Bot",
+      download: "Der Bot wird geladen", cache: "Der Bot wird von diesem Gerät gelesen", check: "Die Maschine wird geprüft", ready: "bereit",
+      writing: "schreibt", turn: "Wartet auf einen anderen Bot dieser Seite", thread: "Thread", threads: "Threads",
+    },
+    pt: {
+      bot: "Um bot", start: "Início do tweet", generate: "Gerar tweets", stop: "Parar", drafts: "Rascunhos",
+      draft: "Rascunho", copy: "Copiar", copied: "Copiado", retry: "Tentar de novo", note: "Paródia gerada por IA", more: "Abrir na própria página",
+      idle: "Escreve no seu próprio dispositivo", starting: "Iniciando o motor", waiting: "Outra aba está baixando este bot",
+      download: "Baixando o bot", cache: "Lendo o bot deste dispositivo", check: "Verificando o motor", ready: "pronto",
+      writing: "escrevendo", turn: "À espera de outro bot desta página", thread: "thread", threads: "threads",
+    },
+    ja: {
+      bot: "ボット", start: "ツイートの書き出し", generate: "ツイートを生成", stop: "停止", drafts: "下書き",
+      draft: "下書き", copy: "コピー", copied: "コピーしました", retry: "再試行", note: "AI が生成したパロディー", more: "専用ページで開く",
+      idle: "この端末の中で書きます", starting: "エンジンを起動中", waiting: "別のタブがこのボットをダウンロード中",
+      download: "ボットをダウンロード中", cache: "この端末からボットを読み込み中", check: "エンジンを確認中", ready: "準備完了",
+      writing: "執筆中", turn: "このページの別のボットを待っています", thread: "スレッド", threads: "スレッド",
+    },
+  };
+
+  const STYLE = `
+    :host { display: block; max-width: var(--tweet-bot-max-width, 40rem); color-scheme: light dark;
+      --accent: var(--tweet-bot-accent, light-dark(#0b62b8, #7cc0ff));
+      --on-accent: var(--tweet-bot-on-accent, light-dark(#fff, #0b1117));
+      --ground: var(--tweet-bot-background, light-dark(#fff, #12181f));
+      --ink: var(--tweet-bot-color, light-dark(#14181d, #e8edf2));
+      --faint: var(--tweet-bot-muted, light-dark(#4c5966, #a5b1bd));
+      --line: var(--tweet-bot-border, light-dark(#d4dbe2, #2d3843));
+      --alarm: light-dark(#b3261e, #ffb4ab);
+      --round: var(--tweet-bot-radius, 16px); }
+    :host([hidden]), [hidden] { display: none !important; }
+    :host([theme="light"]) { color-scheme: light; }
+    :host([theme="dark"]) { color-scheme: dark; }
+    * { box-sizing: border-box; margin: 0; }
+    section { background: var(--ground); color: var(--ink); border: 1px solid var(--line); border-radius: var(--round);
+      padding: 1rem; font: 1rem/1.45 var(--tweet-bot-font, system-ui, sans-serif); overflow-wrap: anywhere; }
+    header { display: flex; gap: .75rem; align-items: center; margin-bottom: .75rem; }
+    .avatar { flex: none; width: 3rem; height: 3rem; border-radius: 50%; display: grid; place-items: center;
+      background: var(--accent); color: var(--on-accent); font-weight: 700; font-size: 1.25rem; }
+    .name { font-size: 1.1rem; line-height: 1.25; }
+    .chip { font-size: .75rem; font-weight: 600; border: 1px solid currentColor; border-radius: 1rem; padding: 0 .5em; margin-inline-start: .5em; color: var(--faint); }
+    .handles, .notice, .note, .colophon { color: var(--faint); font-size: .875rem; }
+    label { display: block; font-weight: 600; font-size: .875rem; }
+    textarea { display: block; width: 100%; margin: .25rem 0 .75rem; padding: .5rem .75rem; font: inherit; font-weight: 400; color: inherit;
+      background: transparent; border: 1px solid var(--faint); border-radius: calc(var(--round) / 2); resize: vertical; }
+    button { font: inherit; font-weight: 600; min-height: 2.75rem; padding: 0 1.25rem; border-radius: 1.5rem; border: 1px solid var(--accent);
+      background: var(--accent); color: var(--on-accent); cursor: pointer; }
+    button.quiet { background: transparent; color: var(--accent); min-height: 2rem; padding: 0 .9rem; font-size: .875rem; }
+    :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+    .status { color: var(--faint); font-size: .875rem; margin-top: .6rem; }
+    progress { width: 100%; accent-color: var(--accent); }
+    .alarm { color: var(--alarm); margin-top: .6rem; }
+    ol { list-style: none; padding: 0; display: grid; gap: .6rem; margin-top: .75rem; }
+    article { border: 1px solid var(--line); border-radius: calc(var(--round) * .75); padding: .75rem; }
+    .text { min-height: 1.45em; white-space: pre-wrap; }
+    .foot { display: flex; justify-content: space-between; align-items: center; gap: .5rem; margin-top: .4rem; flex-wrap: wrap; }
+    a { color: var(--accent); }
+    .colophon { margin-top: .75rem; }
+    .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+  `;
+
+  const BODY = `
+    <section part="card">
+      <header part="header">
+        <span class="avatar" part="avatar" aria-hidden="true">🤖</span>
+        <div><p><strong class="name" part="name" role="heading" aria-level="2"></strong><span class="chip" part="label">AI BOT</span></p>
+        <p class="handles" part="handles" hidden></p><p class="notice" part="notice" hidden></p></div>
+      </header>
+      <form part="composer">
+        <label part="start-label"><span></span><textarea part="start" rows="2" dir="auto" maxlength="2000"></textarea></label>
+        <button part="button generate" type="submit" class="generate"></button>
+        <button part="button stop" type="button" class="stop" hidden></button>
+      </form>
+      <p class="status" part="status" role="status"></p>
+      <progress part="progress" max="1" hidden></progress>
+      <p class="alarm" part="error" role="alert"></p>
+      <button part="button retry" type="button" class="retry quiet" hidden></button>
+      <ol part="drafts" role="list" hidden></ol>
+      <p class="spoken" aria-live="polite"></p>
+      <p class="colophon" part="colophon"><a target="_blank" rel="noopener"></a></p>
+    </section>`;
+
+  const DRAFT = `
+    <article part="draft">
+      <p class="text" part="draft-text" data-testid="draft-text" dir="auto"></p>
+      <div class="foot"><span class="note" part="note"></span><button type="button" part="button copy" class="copy quiet" hidden></button></div>
+    </article>`;
+
+  /** One engine, in a hidden document; elements speak to it over ports. */
+  class Engine {
+    static #all = new Map();
+
+    #address;
+    #frame = document.createElement("iframe");
+    #here = false;
+    #links = new Set();
+
+    /** A line to the engine at an address; `heard` is called with what it tells. */
+    static connect(address, heard) {
+      let engine = Engine.#all.get(address);
+      if (!engine) Engine.#all.set(address, (engine = new Engine(address)));
+      return engine.#connect(heard);
+    }
+
+    constructor(address) {
+      this.#address = address;
+      const frame = this.#frame;
+      frame.hidden = true;
+      frame.title = "huggingtweets";
+      frame.allow = "cross-origin-isolated";
+      frame.src = address;
+      frame.addEventListener("load", () => setTimeout(() => this.#here || this.#fail(""), SILENT_MS));
+      window.addEventListener("message", this);
+      (document.body ?? document.documentElement).append(frame);
+    }
+
+    handleEvent({ source, data }) {
+      if (source !== this.#frame.contentWindow || typeof data !== "string") return;
+      if (data === HERE) {
+        this.#here = true;
+        for (const link of this.#links) this.#open(link);
+      } else if (data.startsWith(FAILED)) {
+        this.#fail(data.slice(FAILED.length));
       }
-    };
+    }
+
+    #connect(heard) {
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = ({ data }) => heard(JSON.parse(data));
+      const link = {
+        heard,
+        port: port2,
+        ask: (ask) => port1.postMessage(JSON.stringify(ask)),
+        leave: () => {
+          link.ask({ ask: "leave" });
+          port1.onmessage = null;
+          this.#links.delete(link);
+          setTimeout(() => this.#links.size || this.#end(), LINGER_MS);
+        },
+      };
+      this.#links.add(link);
+      if (this.#here) this.#open(link);
+      return link;
+    }
+
+    #open(link) {
+      this.#frame.contentWindow.postMessage(OPEN, new URL(this.#address).origin, [link.port]);
+    }
+
+    #fail(reason) {
+      const message = `${this.#address.split("?")[0]} could not be opened${reason ? `: ${reason}` : ""}.`;
+      for (const { heard } of this.#links) heard({ tell: "failed", id: null, message, retryable: true, gone: true });
+      this.#end();
+    }
+
+    #end() {
+      if (Engine.#all.get(this.#address) === this) Engine.#all.delete(this.#address);
+      window.removeEventListener("message", this);
+      this.#frame.remove();
+    }
+  }
+
+  class TweetBot extends HTMLElement {
+    static observedAttributes = [...ENGINE, "prompt", "lang"];
+
+    #root = null;
+    #words = WORDS.en;
+    #link = null;
+    #state = { tell: "idle" };
+    #speed = null;
+    #bot = null;
+    /** The generation under way: { id, promise, resolve, reject }. */
+    #run = null;
+    #lastId = 0;
+    #texts = [];
+    /** A failure took a generation along, which Retry begins again. */
+    #again = null;
+    #seen = new IntersectionObserver((entries) => {
+      if (entries.some((entry) => entry.isIntersecting)) this.#want();
+    });
+
+    /** The drafts as they are now. */
+    get texts() {
+      return [...this.#texts];
+    }
+
+    get lazy() {
+      return this.hasAttribute("lazy");
+    }
+
+    set lazy(value) {
+      this.toggleAttribute("lazy", Boolean(value));
+    }
+
+    /**
+     * Writes drafts and resolves with them; while some are being written, with
+     * those. `prompt`, `drafts` and `seed` default to the text box and the attributes.
+     */
+    generate({ prompt, drafts, seed } = {}) {
+      if (this.#run) return this.#run.promise;
+      if (!this.isConnected) return Promise.reject(new Error("<tweet-bot> is not on a page"));
+      this.#want();
+      const start = this.#part("start");
+      if (prompt !== undefined) start.value = prompt;
+      const asked = Number(drafts ?? this.getAttribute("drafts") ?? DRAFTS);
+      const count = Math.min(Math.max(Math.trunc(asked) || DRAFTS, 1), MOST_DRAFTS);
+      const run = { id: ++this.#lastId };
+      run.promise = new Promise((resolve, reject) => Object.assign(run, { resolve, reject }));
+      // Whoever called listens to the events instead, if to anything.
+      run.promise.catch(() => {});
+      this.#run = run;
+      this.#again = null;
+      this.#speed = null;
+      this.#texts = Array.from({ length: count }, () => start.value.trim());
+      this.#showDrafts();
+      this.#alarm("");
+      const given = seed ?? this.getAttribute("seed");
+      this.#link.ask({ ask: "generate", id: run.id, prompt: start.value, drafts: count, seed: given === null ? null : String(given) });
+      this.#show();
+      return run.promise;
+    }
+
+    /** Ends the generation under way; what is written stays. */
+    stop() {
+      if (this.#run) this.#link?.ask({ ask: "stop", id: this.#run.id });
+    }
 
     connectedCallback() {
-      if (!this.#frame) {
-        this.#frame = document.createElement("iframe");
-        this.#frame.title = this.getAttribute("title") ?? "Tweet bot";
-        this.#frame.allow = "clipboard-write";
-        this.#frame.style.cssText =
-          `display:block;width:100%;height:${START_HEIGHT}px;border:0;border-radius:16px;color-scheme:light dark`;
-        const style = document.createElement("style");
-        style.textContent = ":host{display:block;max-width:40rem}:host([hidden]){display:none}";
-        this.attachShadow({ mode: "open" }).append(style, this.#frame);
-      }
-      this.#frame.src = this.#address();
-      window.addEventListener("message", this.#resize);
+      if (!this.#root) this.#build();
+      this.#relabel();
+      if (!this.lazy) this.#seen.observe(this);
     }
 
     disconnectedCallback() {
-      window.removeEventListener("message", this.#resize);
+      this.#seen.disconnect();
+      this.#leave();
     }
 
-    attributeChangedCallback() {
-      if (this.isConnected && this.#frame) this.#frame.src = this.#address();
+    attributeChangedCallback(name, old, value) {
+      if (!this.#root || old === value) return;
+      if (name === "prompt") this.#part("start").value = value ?? "";
+      else if (name === "lang") this.#relabel();
+      else {
+        const wanted = this.#link !== null;
+        this.#leave();
+        this.#bot = null;
+        if (wanted && this.isConnected) this.#want();
+        this.#relabel();
+      }
     }
 
-    #address() {
-      const address = new URL("./embed.html", own);
-      for (const name of PARAMETERS) {
+    #build() {
+      this.#root = this.attachShadow({ mode: "open" });
+      this.#root.innerHTML = BODY;
+      // A page's policy may forbid styles inside the HTML.
+      const sheet = new CSSStyleSheet();
+      sheet.replaceSync(STYLE);
+      this.#root.adoptedStyleSheets = [sheet];
+      const start = this.#part("start");
+      start.value = this.getAttribute("prompt") ?? "My dream is";
+      start.addEventListener("input", () => this.#want());
+      start.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+        event.preventDefault();
+        this.generate();
+      });
+      const on = (selector, type, act) => this.#root.querySelector(selector).addEventListener(type, act);
+      on("form", "submit", (event) => {
+        event.preventDefault();
+        this.generate();
+      });
+      on(".stop", "click", () => this.stop());
+      on(".retry", "click", () => this.#retry());
+    }
+
+    /** The engine is wanted: now, if it was not before. */
+    #want() {
+      this.#seen.disconnect();
+      if (this.#link) return;
+      this.#link = Engine.connect(this.#address("engine.html"), (tell) => this.#hear(tell));
+      this.#link.ask({ ask: "load" });
+      this.#state = { tell: "loading", phase: "description" };
+      this.#show();
+    }
+
+    #leave() {
+      this.#link?.leave();
+      this.#link = null;
+      this.#state = { tell: "idle" };
+      this.#end((run) => run.reject(new Error("the bot left the page")));
+    }
+
+    #retry() {
+      const again = this.#again;
+      this.#alarm("");
+      if (!this.#link) this.#want();
+      else if (this.#state.tell === "failed") this.#link.ask({ ask: "retry" });
+      if (again) this.generate();
+      else this.#root.querySelector(".generate").focus();
+    }
+
+    #hear(tell) {
+      const ours = this.#run !== null && tell.id === this.#run.id;
+      switch (tell.tell) {
+        case "bot":
+          this.#bot = tell;
+          this.#introduce();
+          this.#tell("bot", { name: tell.name, handles: tell.handles });
+          break;
+        case "loading":
+          this.#alarm("");
+          this.#state = tell;
+          break;
+        case "ready":
+          this.#state = tell;
+          break;
+        case "waiting":
+        case "writing":
+          if (ours) this.#run.waits = tell.tell === "waiting";
+          break;
+        case "draft":
+          if (ours) this.#draft(tell);
+          return;
+        case "done":
+          if (ours) {
+            this.#speed = tell.tokens_per_s;
+            const drafts = this.texts;
+            this.#end((run) => run.resolve(drafts));
+            this.#tell("done", { drafts, seed: tell.seed, tokensPerSecond: tell.tokens_per_s });
+          }
+          break;
+        case "failed":
+          if (tell.id === null || ours) this.#failed(tell);
+          break;
+      }
+      this.#show();
+    }
+
+    #draft({ index, text, done }) {
+      // Stopped before its first token, a draft is its start.
+      if (text || !done) this.#texts[index] = text;
+      const article = this.#root.querySelectorAll("article")[index];
+      if (!article) return;
+      article.querySelector(".text").textContent = this.#texts[index];
+      if (done) {
+        article.querySelector(".copy").hidden = false;
+        this.#root.querySelector(".spoken").textContent = `${this.#words.draft} ${index + 1}: ${this.#texts[index]}`;
+      }
+      this.#tell("draft", { index, text: this.#texts[index], done });
+    }
+
+    #failed({ id, message, retryable, gone }) {
+      // There is no document to ask again.
+      if (gone) this.#link = null;
+      if (id === null) {
+        this.#state = { tell: "failed" };
+        this.#again = this.#run;
+      }
+      this.#end((run) => run.reject(new Error(message)));
+      this.#alarm(message, retryable && id === null);
+      this.#tell("error", { message, retryable }, false);
+    }
+
+    #end(settle) {
+      const run = this.#run;
+      this.#run = null;
+      if (run) settle(run);
+      this.#show();
+    }
+
+    #tell(type, detail, bubbles = true) {
+      this.dispatchEvent(new CustomEvent(type, { detail, bubbles }));
+    }
+
+    /** The address of a document of the engine's site, for this element's bot. */
+    #address(file) {
+      const host = this.getAttribute("host");
+      const address = new URL(file, host === null ? home() : new URL(host.replace(/\/?$/, "/"), document.baseURI));
+      for (const name of ENGINE) {
         const value = this.getAttribute(name);
-        if (value === null) continue;
+        if (value === null || name === "host") continue;
         // An address is relative to the page it is written on.
         address.searchParams.set(name, name === "model" ? new URL(value, document.baseURI).href : value);
       }
       return address.href;
     }
+
+    #part(name) {
+      return this.#root.querySelector(`[part="${name}"]`);
+    }
+
+    #alarm(message, retryable = false) {
+      this.#part("error").textContent = message;
+      this.#root.querySelector(".retry").hidden = !retryable;
+    }
+
+    #showDrafts() {
+      const list = this.#part("drafts");
+      list.hidden = false;
+      list.replaceChildren(
+        ...this.#texts.map((text, index) => {
+          const item = document.createElement("li");
+          item.innerHTML = DRAFT;
+          item.querySelector("article").setAttribute("aria-label", `${this.#words.draft} ${index + 1}`);
+          item.querySelector(".text").textContent = text;
+          item.querySelector(".note").textContent = this.#words.note;
+          const copy = item.querySelector(".copy");
+          copy.textContent = this.#words.copy;
+          copy.addEventListener("click", async () => {
+            const copied = await navigator.clipboard?.writeText(this.#texts[index]).then(() => true, () => false);
+            if (copied) copy.textContent = this.#words.copied;
+            else getSelection().selectAllChildren(item.querySelector(".text"));
+          });
+          return item;
+        }),
+      );
+    }
+
+    #introduce() {
+      const { name, handles, label, notice } = this.#bot ?? { name: this.#words.bot, handles: [], label: "AI BOT" };
+      this.#part("name").textContent = name;
+      this.#part("label").textContent = label;
+      this.#part("avatar").textContent = this.#bot ? ([...name].find((c) => /\p{L}|\p{N}/u.test(c)) ?? "?").toUpperCase() : "🤖";
+      for (const [part, text] of [["handles", handles.map((handle) => `@${handle}`).join(" · ")], ["notice", notice]]) {
+        this.#part(part).textContent = text ?? "";
+        this.#part(part).hidden = !text;
+      }
+    }
+
+    /** Everything that is in words. */
+    #relabel() {
+      const wished = [this.getAttribute("lang"), this.closest("[lang]")?.lang, ...(navigator.languages ?? [])];
+      const known = wished.map((lang) => lang?.toLowerCase().split("-")[0]).find((lang) => lang in WORDS);
+      this.#words = WORDS[known ?? "en"];
+      this.#root.querySelector("section").lang = known ?? "en";
+      const say = (selector, word) => (this.#root.querySelector(selector).textContent = this.#words[word]);
+      say("label span", "start");
+      say(".generate", "generate");
+      say(".stop", "stop");
+      say(".retry", "retry");
+      say(".colophon a", "more");
+      this.#root.querySelector(".colophon a").href = this.#address("");
+      this.#part("drafts").setAttribute("aria-label", this.#words.drafts);
+      this.#part("progress").setAttribute("aria-label", this.#words.download);
+      this.#introduce();
+      this.#show();
+    }
+
+    /** Buttons, status and progress. */
+    #show() {
+      const [generate, stop] = [this.#root.querySelector(".generate"), this.#root.querySelector(".stop")];
+      const busy = this.#run !== null;
+      const focused = [generate, stop].includes(this.#root.activeElement);
+      generate.hidden = busy;
+      stop.hidden = !busy;
+      // Focus stays where the hand is.
+      if (focused) (busy ? stop : generate).focus();
+      this.#part("drafts").setAttribute("aria-busy", String(busy));
+      const { loaded_bytes: loaded, total_bytes: total } = this.#state;
+      const moves = this.#state.tell === "loading" && Boolean(total);
+      this.#part("progress").hidden = !moves;
+      if (moves) this.#part("progress").value = loaded / total;
+      const status = this.#status();
+      if (this.#part("status").textContent !== status) this.#part("status").textContent = status;
+    }
+
+    #status() {
+      const words = this.#words;
+      const { tell, phase, total_bytes: total, backend, threads, not_kept: notKept } = this.#state;
+      if (tell === "idle") return words.idle;
+      if (tell === "failed") return "";
+      if (tell === "loading") {
+        const size = phase === "download" && total ? `, ${(total / 1e6).toFixed(1)} MB` : "";
+        return `${words[phase] ?? words.starting}${size}`;
+      }
+      const engine = `${backend.toUpperCase()}, ${threads} ${threads === 1 ? words.thread : words.threads}`;
+      if (this.#run) return this.#run.waits ? words.turn : `${engine}, ${words.writing}`;
+      if (this.#speed !== null) return `${engine}, ${this.#speed.toFixed(this.#speed < 10 ? 1 : 0)} tokens/s`;
+      return `${engine}, ${words.ready}${notKept ? ` (${notKept})` : ""}`;
+    }
   }
 
-  if (!customElements.get("tweet-bot")) customElements.define("tweet-bot", TweetBot);
+  for (const name of ["model", "precision", "prompt", "drafts", "seed", "theme", "backend", "threads", "host"]) {
+    Object.defineProperty(TweetBot.prototype, name, {
+      configurable: true,
+      enumerable: true,
+      get() {
+        return this.getAttribute(name);
+      },
+      set(value) {
+        if (value === null || value === undefined) this.removeAttribute(name);
+        else this.setAttribute(name, value);
+      },
+    });
+  }
+
+  customElements.define("tweet-bot", TweetBot);
 })();

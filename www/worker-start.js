@@ -1,6 +1,6 @@
 // Loads the engine's worker and watches it: the page's bridge to the worker
 // cannot see it die, so whatever kills it is reported on a channel of its own.
-import { chooseBuild, modelBytes, threadCount } from "./engine-choice.js";
+import { chooseBuild, description, fileBytes, threadCount } from "./engine-choice.js";
 
 const wish = new URL(self.location.href).searchParams;
 const line = new BroadcastChannel(wish.get("line"));
@@ -68,11 +68,17 @@ try {
   const isolated = self.crossOriginIsolated === true;
   const wished = wish.has("threads") ? Number(wish.get("threads")) : null;
   const most = threadCount(wished, isolated, navigator.hardwareConcurrency);
+  // Read once: the engine takes what was read to choose its memory.
+  let described = null;
   const build = await chooseBuild({
     simd: wish.get("simd"),
     memory: wish.get("memory"),
     threads: most,
-    bytes: () => (wish.has("bytes") ? Number(wish.get("bytes")) : modelBytes(wish.get("model"), wish.get("file"))),
+    bytes: async () => {
+      if (wish.has("bytes")) return Number(wish.get("bytes"));
+      described = await description(wish.get("model"));
+      return fileBytes(described, wish.get("file"));
+    },
   });
   const glue = new URL(`./engine/${build.name}.js`, import.meta.url).href;
   const [engine, module] = await Promise.all([
@@ -83,7 +89,8 @@ try {
   const threads = build.memory ? most : 1;
   // The engine opens its pool first; threads join it as they come.
   let assembled;
-  engine.start(build.name, threads, new Promise((settled) => (assembled = settled)));
+  const joined = new Promise((settled) => (assembled = settled));
+  engine.start(build.name, threads, joined, described?.url, described?.json);
   const job = { glue, module, memory: build.memory };
   Promise.all(Array.from({ length: threads - 1 }, () => recruit(job))).then(assembled);
 } catch (error) {

@@ -4,10 +4,18 @@
 use huggingtweets::web::worker;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Answers the page: see [`worker::start`].
+/// Answers the page: see [`worker::start`]. `description_url` and `description`
+/// are a `bot.json` that was already read, and where.
 #[wasm_bindgen]
-pub fn start(build: String, threads: usize, assembled: js_sys::Promise) {
-    worker::start(build, threads, assembled);
+pub fn start(
+    build: String,
+    threads: usize,
+    assembled: js_sys::Promise,
+    description_url: Option<String>,
+    description: Option<String>,
+) {
+    let described = description_url.zip(description).map(|(url, json)| worker::Description { url, json });
+    worker::start(build, threads, assembled, described);
 }
 
 /// A pool thread's life: see [`worker::serve`].

@@ -55,7 +55,7 @@ pub enum Order {
 }
 
 /// Which bot, and how to run it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LoadRequest {
     /// Absolute URL of a bundle folder, or of a `.gguf` file.
     pub model: String,
@@ -135,9 +135,11 @@ pub enum News {
 pub enum Phase {
     /// Reading `bot.json`.
     Description,
+    /// Another tab is bringing the same weights.
+    Waiting,
     /// Weights over the network.
     Download,
-    /// Weights from this browser's cache.
+    /// Weights that this device has kept.
     Cache,
     /// A known prompt runs through the engine.
     Check,
@@ -184,6 +186,8 @@ pub struct Ready {
     pub wasm_bytes: u64,
     /// The engine's WebAssembly memory, which never shrinks.
     pub memory_bytes: u64,
+    /// Why the next visit downloads the weights again; `None`: they stay on this device.
+    pub not_kept: Option<String>,
 }
 
 /// How a generation went.

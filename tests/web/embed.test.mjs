@@ -14,7 +14,9 @@ before(async () => {
   const element = '<tweet-bot prompt="I never" seed="4"></tweet-bot>';
   blog = await secondOrigin({
     pages: {
-      "/iframe": page(`<iframe title="bot" src="${server.origin}/embed.html?prompt=I%20never" style="width:100%;height:800px"></iframe>`),
+      "/iframe": page(`<iframe title="bot" src="${server.origin}/embed.html?prompt=I%20never" style="width:100%;height:800px"></iframe>
+        <script>onmessage = ({ data }) => data.type === "huggingtweets:resize" && (document.querySelector("iframe").style.height = data.height + "px")</script>`),
+      "/options": page(`<iframe title="bot" src="${server.origin}/embed.html?prompt=Ich%20bin&drafts=2&theme=dark&lang=de&lazy&model=${encodeURIComponent(server.origin)}/bot/" style="width:100%;height:800px"></iframe>`),
       "/module": page(`${element}<script type="module" src="${server.origin}/tweet-bot.js"></script>`),
       "/classic": page(`<script src="${server.origin}/tweet-bot.js"></script>${element}`),
       "/imported": page(`${element}<script type="module">import "${server.origin}/tweet-bot.js";</script>`),
@@ -32,7 +34,8 @@ after(async () => {
 async function open(path, options = {}) {
   const visit = await visitor(browser, [server.origin, blog.origin], options);
   await visit.page.goto(blog.origin + path);
-  return { ...visit, bot: new BotPage(visit.page.frameLocator("iframe")) };
+  const framed = ["/iframe", "/options"].includes(path);
+  return { ...visit, bot: new BotPage(framed ? visit.page.frameLocator("iframe") : visit.page) };
 }
 
 describe("the widget on another origin", () => {
@@ -49,19 +52,35 @@ describe("the widget on another origin", () => {
     });
   }
 
-  it("is as tall as its content", async () => {
-    const { page, bot, leave } = await open("/module", { viewport: { width: 360, height: 740 } });
+  it("is an iframe as tall as its content", async () => {
+    const { page, bot, leave } = await open("/iframe", { viewport: { width: 360, height: 740 } });
     await bot.generate();
     await bot.finishes();
+    await page.waitForFunction(() => document.querySelector("iframe").getBoundingClientRect().height > 900);
     const frame = page.frames().find((f) => f.url().includes("embed.html"));
-    await page.waitForFunction((origin) => {
-      const inside = document.querySelector("tweet-bot").shadowRoot.querySelector("iframe");
-      return inside.src.startsWith(origin) && inside.getBoundingClientRect().height > 900;
-    }, server.origin);
     const [inner, shown] = await frame.evaluate(() => [document.documentElement.scrollHeight, window.innerHeight]);
     assert.ok(inner <= shown + 1, `${inner} px of content in ${shown}`);
     assert.ok(await frame.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth));
     await page.screenshot({ path: join(out, "widget-phone.png"), fullPage: true });
+    await leave();
+  });
+
+  it("takes the element's options in the iframe's address", async () => {
+    const { page, leave } = await open("/options");
+    const frame = page.frames().find((f) => f.url().includes("embed.html"));
+    await frame.getByRole("button", { name: "Tweets erzeugen" }).click();
+    await frame.getByRole("status").filter({ hasText: /tokens\/s/ }).waitFor({ timeout: 60_000 });
+    const drafts = await frame.getByTestId("draft-text").allTextContents();
+    assert.equal(drafts.length, 2);
+    assert.ok(drafts.every((draft) => draft.startsWith("Ich bin")), drafts.join("\n"));
+    const [lang, scheme, title] = await frame.evaluate(() => [
+      document.documentElement.lang,
+      getComputedStyle(document.querySelector("tweet-bot")).colorScheme,
+      document.title,
+    ]);
+    assert.deepEqual([lang, scheme], ["de", "dark"]);
+    assert.notEqual(title, "huggingtweets", "the document is named after the bot");
+    await page.screenshot({ path: join(out, "widget-dark.png") });
     await leave();
   });
 });

@@ -54,6 +54,11 @@ export function slowBundle() {
   return randomBundle("slow", { layers: 8, channels: 512, heads: 8, "vocab-size": 2000, context: 1024 });
 }
 
+/** A bot whose weights are several chunks of 4 MiB. */
+export function chunkedBundle() {
+  return randomBundle("chunked", { layers: 5, channels: 512, heads: 8, "vocab-size": 2000, context: 256 });
+}
+
 /** The real server with a bot, on a free port. */
 export async function serve(model) {
   const args = ["serve", "--assets", dist, "--port", "0", "--model", model];

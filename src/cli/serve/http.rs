@@ -41,11 +41,13 @@ const READ_BYTES: usize = 256 << 10;
 /// On every response: cross-origin isolation for our page, and leave for other
 /// origins to use what they load. Everything is revalidated, so that a bot
 /// trained anew shows at once.
-const HEADERS: [(&str, &str); 4] = [
+const HEADERS: [(&str, &str); 5] = [
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-embedder-policy", "require-corp"),
     ("cross-origin-resource-policy", "cross-origin"),
     ("cache-control", "no-cache"),
+    // The documents carry it too, for other hosts; workers have only this.
+    ("content-security-policy", include_str!("../../../www/csp.txt").trim_ascii_end()),
 ];
 
 /// Serves until the listener fails. The listener must be non-blocking.

@@ -76,11 +76,6 @@ pub fn absolute(address: &str) -> String {
     Url::new_with_base(address, &base).map_or_else(|_| address.into(), |url| url.href())
 }
 
-/// The whole page for what this widget shows.
-pub fn page_url() -> String {
-    format!("./{}", window().location().search().unwrap_or_default())
-}
-
 /// Writes the bot that is shown into the address; the rest of it was about the
 /// bot before.
 pub fn show_model(model: Option<&str>) {

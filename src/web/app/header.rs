@@ -15,24 +15,20 @@ use crate::web::{
 const MOST_AVATARS: usize = 3;
 
 #[component]
-pub fn BotHeader(handle: Handle, level: u8) -> impl IntoView {
+pub fn BotHeader(handle: Handle) -> impl IntoView {
     let bot = Memo::new(move |_| handle.page.with(|page| page.bot.clone()));
     move || {
         let bot = bot.get();
         let known = bot.is_some();
         let bot = bot.unwrap_or_else(|| BotInfo { name: handle.say(Word::ABot)(), ..BotInfo::default() });
         let name = bot.name.clone();
-        let heading = match level {
-            1 => view! { <h1 class="bot-name" dir="auto">{name}</h1> }.into_any(),
-            _ => view! { <h2 class="bot-name" dir="auto">{name}</h2> }.into_any(),
-        };
         view! {
             <section class="bot" aria-label=bot.name.clone() aria-busy=(!known).to_string()>
                 <div class="banner" style:--hue=hue(bot.handles.first().unwrap_or(&bot.name)).to_string()></div>
                 <Avatars bot=bot.clone() />
                 <div class="bot-words">
                     <div class="bot-line">
-                        {heading}
+                        <h2 class="bot-name" dir="auto">{name}</h2>
                         <span class="chip">{handle.say(label(&bot))}</span>
                     </div>
                     <p class="handles">{handles(&bot)}</p>

@@ -16,6 +16,7 @@ mod line;
 mod masthead;
 mod own_tab;
 mod settings_form;
+mod shared;
 
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
@@ -26,36 +27,28 @@ use self::{
 };
 use crate::web::page::{Word, preferences::Tab, text, words::Words};
 
-/// Which of the documents this is; each says so on its root element.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Page,
-    /// The widget alone, for an iframe.
-    Embed,
-}
-
-/// Shows the page; the whole of the app's `main`.
+/// Starts what the document's root element says it is; the whole of the app's `main`.
 pub fn start() {
     console_error_panic_hook::set_once();
     match browser::document_mode().as_deref() {
         Some("bench") => bench::start(),
-        Some("embed") => show(Mode::Embed),
-        _ => show(Mode::Page),
+        Some("engine") => shared::start(),
+        _ => show(),
     }
 }
 
-fn show(mode: Mode) {
+fn show() {
     spawn_local(async move {
         let words = browser::words(browser::language()).await;
         browser::set_root("lang", words.language.code());
         browser::set_root("data-theme", &browser::kept(browser::THEME));
         browser::clear_placeholder();
-        mount_to_body(move || view! { <App mode words /> });
+        mount_to_body(move || view! { <App words /> });
     });
 }
 
 #[component]
-fn App(mode: Mode, words: Words) -> impl IntoView {
+fn App(words: Words) -> impl IntoView {
     let handle = Handle::open(&browser::query(), words);
     let name = Memo::new(move |_| handle.page.with(|page| page.bot.as_ref().map(|bot| bot.name.clone())));
     Effect::new(move |_| {
@@ -63,14 +56,6 @@ fn App(mode: Mode, words: Words) -> impl IntoView {
             document().set_title(&format!("{name} – {}", text::TITLE));
         }
     });
-    match mode {
-        Mode::Page => view! { <WholePage handle /> }.into_any(),
-        Mode::Embed => view! { <Widget handle /> }.into_any(),
-    }
-}
-
-#[component]
-fn WholePage(handle: Handle) -> impl IntoView {
     let pane = move |tab: Tab, content: AnyView| {
         let name = tab.name();
         view! {
@@ -90,7 +75,7 @@ fn WholePage(handle: Handle) -> impl IntoView {
             <a class="skip" href="#start">{handle.say(Word::Skip)}</a>
             <Masthead handle />
             <main>
-                <BotHeader handle level=2 />
+                <BotHeader handle />
                 <Tabs handle />
                 {pane(Tab::Write, view! {
                     <Composer handle />
@@ -102,23 +87,6 @@ fn WholePage(handle: Handle) -> impl IntoView {
                 {pane(Tab::Bots, view! { <BotsTab handle /> }.into_any())}
             </main>
             <footer class="colophon"><p>{handle.say(Word::Footer)}</p></footer>
-        </div>
-    }
-}
-
-#[component]
-fn Widget(handle: Handle) -> impl IntoView {
-    view! {
-        <div class="page embed">
-            <main>
-                <BotHeader handle level=1 />
-                <Composer handle />
-                <DraftList handle />
-            </main>
-            <footer class="colophon">
-                <p>{handle.say(Word::Footer)}</p>
-                <p><a href=browser::page_url() target="_blank" rel="noopener">{handle.say(Word::OpenPage)}</a></p>
-            </footer>
         </div>
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod bots;
 pub mod curve;
+pub mod desk;
 pub mod draft;
 pub mod history;
 pub mod hub;

@@ -101,6 +101,8 @@ pub enum Status {
         doing: Doing,
         /// Why it is this one.
         because: Option<Why>,
+        /// Why the next visit downloads the weights again.
+        not_kept: Option<String>,
     },
 }
 
@@ -442,7 +444,9 @@ impl Page {
                     (false, Doing::Writing) => None,
                     (false, Doing::Nothing) => ready.because.clone().map(Why::Chosen),
                 };
-                Status::Engine { backend: ready.backend.clone(), threads: ready.threads, doing, because }
+                let (backend, threads) = (ready.backend.clone(), ready.threads);
+                let not_kept = (self.run == Run::Idle).then(|| ready.not_kept.clone()).flatten();
+                Status::Engine { backend, threads, doing, because, not_kept }
             }
         }
     }

@@ -96,6 +96,7 @@ fn ready() -> Ready {
         load_ms: 9.0,
         wasm_bytes: 1,
         memory_bytes: 1,
+        not_kept: None,
     }
 }
 
@@ -155,7 +156,7 @@ fn drafts_stream_and_the_speed_is_said_at_the_end() {
     visit.hear(id, News::Done(stats()));
     assert!(!visit.page.busy());
     let wrote = Doing::Wrote { tokens_per_s: 212.4 };
-    assert_eq!(visit.page.status(), Status::Engine { backend: "simd".into(), threads: 1, doing: wrote, because: None });
+    assert_eq!(visit.page.status(), Status::Engine { backend: "simd".into(), threads: 1, doing: wrote, because: None, not_kept: None });
     let spoken: Vec<_> = visit.page.spoken.iter().map(|(card, _)| *card).collect();
     assert_eq!(spoken, [0, 1, 2, 3, 4], "whole drafts are spoken");
 }

@@ -53,6 +53,7 @@ pub fn status(words: &Words, status: &Status) -> String {
                 Phase::Description => Word::Starting,
                 Phase::Check => Word::Checking,
                 Phase::Measure => Word::Timing,
+                Phase::Waiting => Word::OtherTab,
                 Phase::Cache => Word::FromDevice,
                 Phase::Download if percent.is_some() => Word::DownloadingPart,
                 Phase::Download if total_bytes.is_some() => Word::DownloadingSize,
@@ -65,7 +66,7 @@ pub fn status(words: &Words, status: &Status) -> String {
             };
             if *waits { words.fill(Word::ThenDrafts, &[("phase", &phase)]) } else { phase }
         }
-        Status::Engine { backend, threads, doing, because } => {
+        Status::Engine { backend, threads, doing, because, not_kept } => {
             let engine = engine(words, backend, *threads);
             let doing = match doing {
                 Doing::Nothing => format!("{engine}, {}", &words[Word::Ready]),
@@ -74,8 +75,12 @@ pub fn status(words: &Words, status: &Status) -> String {
                     format!("{engine}, {}", words.fill(Word::Speed, &[("n", &speed(*tokens_per_s))]))
                 }
             };
-            match because {
+            let doing = match because {
                 Some(why) => format!("{doing} ({})", because_of(words, why)),
+                None => doing,
+            };
+            match not_kept {
+                Some(reason) => format!("{doing}; {}", words.fill(Word::NotKept, &[("reason", reason)])),
                 None => doing,
             }
         }

@@ -13,12 +13,13 @@ use crate::{
 };
 
 use super::{
-    Machine, browser, download,
-    download::Source,
+    Machine, browser,
+    download::{self, Loaded},
     engine::{Device, Engine},
     failure::WorkerError,
     other_worker,
-    storage::Store,
+    source::Source,
+    storage::{remember_measurement, remembered_measurement},
 };
 
 /// Steps that are timed, after some that warm up.
@@ -38,6 +39,8 @@ const KNOWN_PROMPT: [u32; 4] = [0, 40, 7, 11];
 pub struct Chosen {
     pub engine: Engine,
     pub because: Option<Because>,
+    /// Why the weights are not kept on this device; `None` if they are.
+    pub not_kept: Option<&'static str>,
 }
 
 /// A measurement, as it is remembered.
@@ -68,14 +71,14 @@ pub async fn load(
             Err(refusal) => because = Some(refusal),
         }
     }
-    let mut engine =
+    let Loaded { mut engine, not_kept } =
         download::weights(source, &mut Device::Cpu(level, machine.pool.clone()), progress).await?;
     machine.assemble().await?;
     if let Some(known) = source.check() {
         progress(Phase::Check, 0, None);
         engine.check(known).await?;
     }
-    Ok(Chosen { engine, because })
+    Ok(Chosen { engine, because, not_kept })
 }
 
 /// The bot on the GPU, if it is to run there.
@@ -97,7 +100,7 @@ async fn on_gpu(
     if adapter.software && !forced {
         return Ok(Err(Because::SoftwareGpu));
     }
-    let remembered = if forced { None } else { Memory::open(source, &adapter, &machine.pool).await };
+    let remembered = (!forced).then(|| Memory::new(source, &adapter, &machine.pool));
     let known = match &remembered {
         Some(memory) => memory.recall().await,
         None => None,
@@ -105,17 +108,17 @@ async fn on_gpu(
     if let Some(Measured { gpu_ms, simd_ms }) = known.filter(|m| !m.gpu_wins()) {
         return Ok(Err(Because::SimdQuicker { gpu_ms, simd_ms }));
     }
-    let mut engine =
-        match gpu_result(download::weights(source, &mut Device::Gpu(Some(Box::new(gpu))), progress).await)? {
-            Ok(engine) => engine,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
+    let weights = download::weights(source, &mut Device::Gpu(Some(Box::new(gpu))), progress).await;
+    let Loaded { mut engine, not_kept } = match gpu_result(weights)? {
+        Ok(loaded) => loaded,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     progress(Phase::Check, 0, None);
     if let Err(refusal) = check(source, request, &mut engine).await? {
         return Ok(Err(refusal));
     }
     if forced {
-        return Ok(Ok(Chosen { engine, because: None }));
+        return Ok(Ok(Chosen { engine, because: None, not_kept }));
     }
     let measured = match known {
         Some(measured) => measured,
@@ -138,7 +141,8 @@ async fn on_gpu(
     if !measured.gpu_wins() {
         return Ok(Err(Because::SimdQuicker { gpu_ms, simd_ms }));
     }
-    Ok(Ok(Chosen { engine, because: Some(Because::GpuQuicker { gpu_ms, simd_ms }) }))
+    let because = Some(Because::GpuQuicker { gpu_ms, simd_ms });
+    Ok(Ok(Chosen { engine, because, not_kept }))
 }
 
 /// The GPU's own failures are no reason to stop; others are.
@@ -266,28 +270,26 @@ fn layer_step_ms(config: &Config, precision: Precision, pool: &Pool) -> Result<f
 /// Where a measurement is kept: for this GPU, this file, these threads and
 /// this version.
 struct Memory {
-    store: Store,
     key: String,
 }
 
 impl Memory {
-    async fn open(source: &Source, adapter: &Adapter, pool: &Pool) -> Option<Self> {
+    fn new(source: &Source, adapter: &Adapter, pool: &Pool) -> Self {
         let identity = source.identity();
         let separator = if identity.contains('?') { '&' } else { '?' };
         let gpu: String =
             adapter.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let (threads, version) = (pool.threads(), env!("CARGO_PKG_VERSION"));
-        let key = format!("{identity}{separator}measured={version}&gpu={gpu}&threads={threads}");
-        Some(Self { store: Store::open().await?, key })
+        Self { key: format!("{identity}{separator}measured={version}&gpu={gpu}&threads={threads}") }
     }
 
     async fn recall(&self) -> Option<Measured> {
-        serde_json::from_str(&self.store.recall(&self.key).await?).ok()
+        serde_json::from_str(&remembered_measurement(&self.key).await?).ok()
     }
 
     async fn remember(&self, measured: Measured) {
         if let Ok(text) = serde_json::to_string(&measured) {
-            self.store.remember(&self.key, &text).await;
+            remember_measurement(&self.key, &text).await;
         }
     }
 }

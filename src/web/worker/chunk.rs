@@ -1,8 +1,8 @@
 //! One chunk of a file while it arrives, in the browser's memory: there its
-//! digest is taken off this thread, the cache stores it as it is, and the
+//! digest is taken off this thread, the device keeps it as it is, and the
 //! engine copies it once.
 
-use js_sys::{Promise, Uint8Array};
+use js_sys::Uint8Array;
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{SubtleCrypto, WorkerGlobalScope};
@@ -20,6 +20,11 @@ impl Chunk {
         Self { bytes: Uint8Array::new_with_length(capacity as u32), filled: 0 }
     }
 
+    /// A chunk that is all there.
+    pub fn whole(bytes: Uint8Array) -> Self {
+        Self { filled: bytes.length(), bytes }
+    }
+
     /// Takes what there is room for and returns the rest.
     pub fn take(&mut self, piece: &Uint8Array) -> Uint8Array {
         let now = piece.length().min(self.bytes.length() - self.filled);
@@ -32,8 +37,8 @@ impl Chunk {
         self.filled == self.bytes.length()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.filled == 0
+    pub fn filled(&self) -> u64 {
+        self.filled.into()
     }
 
     /// What it holds. The chunk must not take more while this is in use.
@@ -41,33 +46,22 @@ impl Chunk {
         self.bytes.subarray(0, self.filled)
     }
 
-    /// Begins to compute the digest.
-    pub fn digest(&self) -> Digest {
+    /// Forgets its bytes.
+    pub fn clear(&mut self) {
+        self.filled = 0;
+    }
+
+    /// Whether its SHA-256 is this one, in lower-case hexadecimal digits.
+    pub async fn is(&self, sha256: &str) -> bool {
         let started = subtle()
             .and_then(|subtle| subtle.digest_with_str_and_buffer_source("SHA-256", &self.bytes()).ok());
-        match started {
-            Some(promise) => Digest::Coming(promise.unchecked_into()),
+        let Some(promise) = started else {
             // No WebCrypto at an insecure address.
-            None => Digest::Known(sha256_hex(&self.bytes().to_vec())),
-        }
-    }
-}
-
-/// A SHA-256 under way.
-pub enum Digest {
-    Coming(Promise),
-    Known(String),
-}
-
-impl Digest {
-    /// In lower-case hexadecimal digits; `None` where the browser failed.
-    pub async fn hex(self) -> Option<String> {
-        match self {
-            Self::Known(hex) => Some(hex),
-            Self::Coming(promise) => {
-                let buffer = JsFuture::from(promise).await.ok()?;
-                Some(hex(&Uint8Array::new(&buffer).to_vec()))
-            }
+            return sha256_hex(&self.bytes().to_vec()) == sha256;
+        };
+        match JsFuture::from(promise).await {
+            Ok(digest) => hex(&Uint8Array::new(&digest).to_vec()) == sha256,
+            Err(_) => false,
         }
     }
 }

@@ -103,6 +103,15 @@ impl WorkerError {
         }
     }
 
+    /// Whether the same request may succeed in a moment.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Interrupted { .. } => true,
+            Self::Status { status, .. } => matches!(status, 429 | 500..),
+            _ => false,
+        }
+    }
+
     /// For the page.
     pub fn to_failure(&self) -> Failure {
         let mut message = self.to_string();

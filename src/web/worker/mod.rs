@@ -8,9 +8,12 @@ mod chunk;
 mod download;
 mod engine;
 mod failure;
+mod lock;
 mod other_worker;
 mod session;
+mod source;
 mod storage;
+mod transport;
 
 use std::cell::OnceCell;
 
@@ -18,6 +21,7 @@ use gloo::worker::{HandlerId, Registrable, Worker, WorkerScope};
 use js_sys::Promise;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
+pub use self::source::Description;
 use self::{failure::WorkerError, session::Session};
 use crate::{
     backend::cpu::pool::{self, Pool},
@@ -32,6 +36,8 @@ struct Machine {
     pool: Pool,
     /// Settles when every thread has joined the pool that will.
     assembled: Promise,
+    /// The bot's description, if they read it to choose the build.
+    described: Option<Description>,
 }
 
 impl Machine {
@@ -52,11 +58,12 @@ fn machine() -> Option<Machine> {
 }
 
 /// Opens a pool of so many threads, and starts answering. `assembled` settles
-/// when as many as will come have called [`serve`].
-pub fn start(build: String, threads: usize, assembled: Promise) {
+/// when as many as will come have called [`serve`]; `described` is the bot's
+/// `bot.json` where it is already here.
+pub fn start(build: String, threads: usize, assembled: Promise, described: Option<Description>) {
     console_error_panic_hook::set_once();
     MACHINE.with(|machine| {
-        machine.get_or_init(|| Machine { build, pool: Pool::new(threads), assembled });
+        machine.get_or_init(|| Machine { build, pool: Pool::new(threads), assembled, described });
     });
     EngineWorker::registrar().encoding::<Json>().register();
 }

@@ -7,9 +7,9 @@ use super::{
     Reply, browser,
     browser::Turns,
     choose::{self, Chosen},
-    download::Source,
     engine::{Engine, Generation, Network},
     failure::WorkerError,
+    source::Source,
 };
 use crate::{
     backend::{Batch, Outputs, cpu::Cpu},
@@ -314,12 +314,12 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
         reply.send(News::Progress { phase, loaded_bytes, total_bytes });
     };
     progress(Phase::Description, 0, None);
-    let source = Source::resolve(request).await?;
+    let machine = super::machine().ok_or(WorkerError::NotReady)?;
+    let source = Source::resolve(request, machine.described.clone()).await?;
     if let Some(info) = source.info() {
         reply.send(News::Bot(info.clone()));
     }
-    let machine = super::machine().ok_or(WorkerError::NotReady)?;
-    let Chosen { engine, because } = choose::load(&source, request, &machine, &progress).await?;
+    let Chosen { engine, because, not_kept } = choose::load(&source, request, &machine, &progress).await?;
     if source.info().is_none() {
         reply.send(News::Bot(source.info_from_name(engine.name())));
     }
@@ -334,6 +334,7 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
         load_ms: browser::now_ms() - started_ms,
         wasm_bytes: browser::wasm_bytes(),
         memory_bytes: browser::memory_bytes(),
+        not_kept: not_kept.map(Into::into),
     };
     Ok((engine, ready))
 }

@@ -94,6 +94,8 @@ fn the_page_is_isolated_and_open_to_other_origins() {
         assert_eq!(reply.header("cross-origin-resource-policy"), "cross-origin");
         assert_eq!(reply.header("access-control-allow-origin"), "*");
         assert_eq!(reply.header("cache-control"), "no-cache");
+        let policy = reply.header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; "), "{policy}");
     }
     assert_eq!(page.get("/").body, b"<title>Page</title>");
     assert_eq!(page.get("/?prompt=a%20b").status, 200);

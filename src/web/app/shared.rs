@@ -1,0 +1,138 @@
+//! `engine.html`: a document without a view that runs one engine for all the
+//! widgets of the page around it. Each speaks over a port of its own, in JSON.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+use gloo::events::EventListener;
+use leptos::prelude::window;
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use web_sys::{MessageEvent, MessagePort};
+
+use super::{
+    browser,
+    line::{Line, Loss, random_u64},
+};
+use crate::web::{
+    page::{
+        Word,
+        desk::{Ask, Desk, Effect, Visitor},
+        query::Query,
+        wish::WorkerWish,
+        words::Words,
+    },
+    protocol::LoadRequest,
+};
+
+/// The page around says so, with a port, for each widget.
+const OPEN: &str = "huggingtweets:open";
+/// Said to the page around once this document listens.
+const HERE: &str = "huggingtweets:here";
+
+/// Listens for widgets.
+pub fn start() {
+    let room = Rc::new(Room::new(&browser::query()));
+    let listener = {
+        let room = room.clone();
+        EventListener::new(&window(), "message", move |event| {
+            let Some(event) = event.dyn_ref::<MessageEvent>() else { return };
+            if event.data().as_string().as_deref() == Some(OPEN)
+                && let Ok(port) = event.ports().get(0).dyn_into::<MessagePort>()
+            {
+                room.clone().admit(port);
+            }
+        })
+    };
+    // As long as the document.
+    listener.forget();
+    if let Ok(Some(parent)) = window().parent() {
+        let _ = parent.post_message(&HERE.into(), "*");
+    }
+}
+
+struct Room {
+    desk: RefCell<Desk>,
+    wish: WorkerWish,
+    line: RefCell<Option<Line>>,
+    ports: RefCell<BTreeMap<Visitor, Port>>,
+}
+
+struct Port {
+    port: MessagePort,
+    _heard: Closure<dyn FnMut(MessageEvent)>,
+}
+
+impl Room {
+    fn new(query: &Query) -> Self {
+        let model = browser::model_url(query.model.as_deref());
+        let wish = WorkerWish::new(query, model.clone());
+        let load = LoadRequest { model, precision: query.precision, backend: query.backend, ..LoadRequest::default() };
+        Self {
+            desk: RefCell::new(Desk::new(load)),
+            wish,
+            line: RefCell::default(),
+            ports: RefCell::default(),
+        }
+    }
+
+    fn admit(self: Rc<Self>, port: MessagePort) {
+        let visitor = self.ports.borrow().last_key_value().map_or(0, |(last, _)| last + 1);
+        let heard = {
+            let room = self.clone();
+            Closure::new(move |event: MessageEvent| {
+                let ask = event.data().as_string().and_then(|text| serde_json::from_str::<Ask>(&text).ok());
+                // What is no order is nobody's: any page may embed this one.
+                let Some(ask) = ask else { return };
+                let effects = room.desk.borrow_mut().hear_widget(visitor, ask, random_u64());
+                room.clone().run(effects);
+            })
+        };
+        port.set_onmessage(Some(heard.as_ref().unchecked_ref()));
+        self.ports.borrow_mut().insert(visitor, Port { port, _heard: heard });
+        let effects = self.desk.borrow_mut().arrive(visitor);
+        self.run(effects);
+    }
+
+    fn run(self: Rc<Self>, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::StartWorker => self.clone().start_worker(),
+                Effect::Send(command) => {
+                    if let Some(line) = &*self.line.borrow() {
+                        line.send(command);
+                    }
+                }
+                Effect::Tell(visitor, tell) => {
+                    if let Some(port) = self.ports.borrow().get(&visitor)
+                        && let Ok(text) = serde_json::to_string(&tell)
+                    {
+                        let _ = port.port.post_message(&JsValue::from_str(&text));
+                    }
+                }
+            }
+        }
+    }
+
+    fn start_worker(self: Rc<Self>) {
+        // The old one goes first: two engines would double the memory.
+        *self.line.borrow_mut() = None;
+        let (heard, lost) = (self.clone(), self.clone());
+        let line = Line::open(
+            &self.wish,
+            move |report| {
+                let effects = heard.desk.borrow_mut().hear(report);
+                heard.clone().run(effects);
+            },
+            move |loss: Loss| {
+                let sentence = loss.with_detail(Words::english()[loss.word()].to_owned());
+                let effects = lost.desk.borrow_mut().crash(sentence);
+                lost.clone().run(effects);
+            },
+        );
+        let started = line.is_some();
+        *self.line.borrow_mut() = line;
+        if !started {
+            let effects = self.desk.borrow_mut().crash(Words::english()[Word::Crashed].to_owned());
+            self.run(effects);
+        }
+    }
+}

@@ -1,0 +1,509 @@
+//! One engine for the widgets of a page, as a plain type with verbs: it is
+//! started when a widget first wants it, and writes one request after the other.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::web::protocol::{
+    BackendChoice, BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, News, Order, Phase, Report,
+    Request, SoFar,
+};
+
+/// One widget.
+pub type Visitor = u32;
+
+/// Drafts a request may ask for.
+const MOST_DRAFTS: usize = 16;
+
+/// What a widget says; `www/tweet-bot.js` writes these.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Ask {
+    /// Have the engine ready.
+    Load,
+    /// `id`: the widget's own, never used twice.
+    Generate {
+        id: u32,
+        prompt: String,
+        drafts: usize,
+        /// A whole number as text: JavaScript's numbers are shorter.
+        seed: Option<String>,
+    },
+    Stop {
+        id: u32,
+    },
+    /// Try again after a failure.
+    Retry,
+    Leave,
+}
+
+/// What a widget is told.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "tell", rename_all = "snake_case")]
+pub enum Tell {
+    Bot {
+        name: String,
+        handles: Vec<String>,
+        label: &'static str,
+        notice: Option<String>,
+    },
+    /// The load goes on.
+    Loading {
+        phase: &'static str,
+        loaded_bytes: u64,
+        total_bytes: Option<u64>,
+    },
+    Ready {
+        backend: String,
+        threads: usize,
+        not_kept: Option<String>,
+    },
+    /// Another widget's drafts come before `id`'s.
+    Waiting {
+        id: u32,
+    },
+    /// `id`'s turn has come.
+    Writing {
+        id: u32,
+    },
+    /// The whole draft so far.
+    Draft {
+        id: u32,
+        index: usize,
+        text: String,
+        done: bool,
+    },
+    Done {
+        id: u32,
+        seed: String,
+        tokens_per_s: f64,
+    },
+    /// Without an `id` the engine is gone, and what was asked for with it.
+    Failed {
+        id: Option<u32>,
+        message: String,
+        retryable: bool,
+    },
+}
+
+/// What must happen outside.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// End the worker, if there is one, and start a fresh one.
+    StartWorker,
+    Send(Command),
+    Tell(Visitor, Tell),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Engine {
+    /// Nobody has wanted it yet.
+    Off,
+    Loading(Tell),
+    Ready(Tell),
+    Failed(Tell),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Job {
+    visitor: Visitor,
+    id: u32,
+    request: Request,
+    /// Each draft's tokens so far: what another engine goes on from.
+    so_far: Vec<SoFar>,
+}
+
+#[derive(Debug)]
+pub struct Desk {
+    load: LoadRequest,
+    engine: Engine,
+    bot: Option<Tell>,
+    visitors: BTreeSet<Visitor>,
+    waiting: VecDeque<Job>,
+    /// The job the engine is busy with, and its order.
+    running: Option<(Id, Job)>,
+    next_id: Id,
+    load_id: Id,
+}
+
+impl Desk {
+    pub fn new(load: LoadRequest) -> Self {
+        Self {
+            load,
+            engine: Engine::Off,
+            bot: None,
+            visitors: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            running: None,
+            next_id: 1,
+            load_id: 0,
+        }
+    }
+
+    /// A widget is there; it hears what is known.
+    pub fn arrive(&mut self, visitor: Visitor) -> Vec<Effect> {
+        self.visitors.insert(visitor);
+        let state = match &self.engine {
+            Engine::Off => None,
+            Engine::Loading(tell) | Engine::Ready(tell) | Engine::Failed(tell) => Some(tell.clone()),
+        };
+        self.bot.iter().cloned().chain(state).map(|tell| Effect::Tell(visitor, tell)).collect()
+    }
+
+    pub fn hear_widget(&mut self, visitor: Visitor, ask: Ask, random_seed: u64) -> Vec<Effect> {
+        match ask {
+            Ask::Load => match self.engine {
+                Engine::Off => self.start(),
+                _ => Vec::new(),
+            },
+            Ask::Retry => match self.engine {
+                Engine::Failed(_) => self.start(),
+                _ => Vec::new(),
+            },
+            Ask::Generate { id, prompt, drafts, seed } => {
+                let seed = match seed.as_deref().map(str::trim).filter(|seed| !seed.is_empty()) {
+                    None => random_seed,
+                    Some(text) => match text.parse() {
+                        Ok(seed) => seed,
+                        Err(_) => {
+                            let message = format!("“{text}” is no seed: a whole number from 0 is.");
+                            let failed = Tell::Failed { id: Some(id), message, retryable: false };
+                            return vec![Effect::Tell(visitor, failed)];
+                        }
+                    },
+                };
+                let drafts = drafts.clamp(1, MOST_DRAFTS);
+                let request = Request { prompt, drafts, seed, ..Request::default() };
+                let so_far = vec![SoFar::default(); drafts];
+                self.waiting.push_back(Job { visitor, id, request, so_far });
+                match self.engine {
+                    Engine::Off | Engine::Failed(_) => self.start(),
+                    Engine::Loading(_) => Vec::new(),
+                    Engine::Ready(_) if self.running.is_some() => {
+                        vec![Effect::Tell(visitor, Tell::Waiting { id })]
+                    }
+                    Engine::Ready(_) => self.next(),
+                }
+            }
+            Ask::Stop { id } => self.stop(|job| job.visitor == visitor && job.id == id),
+            Ask::Leave => {
+                self.visitors.remove(&visitor);
+                self.stop(|job| job.visitor == visitor)
+            }
+        }
+    }
+
+    /// Takes a report of the worker.
+    pub fn hear(&mut self, report: Report) -> Vec<Effect> {
+        if report.id == self.load_id {
+            return match report.news {
+                News::Bot(info) => {
+                    let bot = introduce(info);
+                    self.bot = Some(bot.clone());
+                    self.tell_all(bot)
+                }
+                News::Progress { phase, loaded_bytes, total_bytes } => {
+                    let loading = Tell::Loading { phase: phase_name(phase), loaded_bytes, total_bytes };
+                    self.engine = Engine::Loading(loading.clone());
+                    self.tell_all(loading)
+                }
+                News::Ready(ready) => {
+                    let (backend, threads, not_kept) = (ready.backend, ready.threads, ready.not_kept);
+                    let ready = Tell::Ready { backend, threads, not_kept };
+                    self.engine = Engine::Ready(ready.clone());
+                    let mut effects = self.tell_all(ready);
+                    effects.extend(self.next());
+                    effects
+                }
+                News::Failed(failure) => self.fail(failure),
+                _ => Vec::new(),
+            };
+        }
+        let Some((_, job)) = self.running.as_mut().filter(|(id, _)| *id == report.id) else {
+            return Vec::new();
+        };
+        let (visitor, id) = (job.visitor, job.id);
+        let told = |tell| Effect::Tell(visitor, tell);
+        match report.news {
+            News::Drafts { events, drawn } => {
+                for (draft, token) in drawn {
+                    if let Some(so_far) = job.so_far.get_mut(draft) {
+                        so_far.tokens.push(token);
+                    }
+                }
+                for event in &events {
+                    if let Event::Done { draft, .. } = event
+                        && let Some(so_far) = job.so_far.get_mut(*draft)
+                    {
+                        so_far.ended = true;
+                    }
+                }
+                events.into_iter().map(|event| told(draft(id, event))).collect()
+            }
+            News::Done(stats) => {
+                let seed = job.request.seed.to_string();
+                let done = told(Tell::Done { id, seed, tokens_per_s: stats.tokens_per_s });
+                self.running = None;
+                std::iter::once(done).chain(self.next()).collect()
+            }
+            News::Failed(failure) if failure.kind == FailureKind::Request => {
+                let failed = Tell::Failed { id: Some(id), message: failure.message, retryable: false };
+                self.running = None;
+                std::iter::once(told(failed)).chain(self.next()).collect()
+            }
+            News::Failed(failure) => self.fail(failure),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The worker is gone.
+    pub fn crash(&mut self, message: String) -> Vec<Effect> {
+        self.fail(Failure { kind: FailureKind::Crash, message, retryable: true })
+    }
+
+    fn start(&mut self) -> Vec<Effect> {
+        let phase = phase_name(Phase::Description);
+        let loading = Tell::Loading { phase, loaded_bytes: 0, total_bytes: None };
+        self.engine = Engine::Loading(loading.clone());
+        let mut effects = self.tell_all(loading);
+        effects.push(Effect::StartWorker);
+        let order = Order::Load(self.load.clone());
+        self.load_id = self.next_id;
+        effects.push(self.command(order));
+        effects
+    }
+
+    /// Gives the engine the job that waits longest.
+    fn next(&mut self) -> Vec<Effect> {
+        if self.running.is_some() {
+            return Vec::new();
+        }
+        let Some(job) = self.waiting.pop_front() else { return Vec::new() };
+        let writing = Effect::Tell(job.visitor, Tell::Writing { id: job.id });
+        let order = Order::Generate { request: job.request.clone(), so_far: job.so_far.clone() };
+        self.running = Some((self.next_id, job));
+        vec![writing, self.command(order)]
+    }
+
+    /// Ends what runs, and forgets what waits, of the jobs that `is_meant`.
+    fn stop(&mut self, is_meant: impl Fn(&Job) -> bool) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let (gone, rest) = std::mem::take(&mut self.waiting).into_iter().partition(|job| is_meant(job));
+        self.waiting = rest;
+        for Job { visitor, id, request, .. } in gone {
+            let done = Tell::Done { id, seed: request.seed.to_string(), tokens_per_s: 0.0 };
+            effects.push(Effect::Tell(visitor, done));
+        }
+        if let Some((generation, _)) = self.running.as_ref().filter(|(_, job)| is_meant(job)) {
+            let order = Order::Stop { generation: *generation, draft: None };
+            effects.push(self.command(order));
+        }
+        effects
+    }
+
+    /// The engine is gone; where it was the GPU's, the processor goes on.
+    fn fail(&mut self, failure: Failure) -> Vec<Effect> {
+        let on_gpu = match &self.engine {
+            Engine::Ready(Tell::Ready { backend, .. }) => backend == "webgpu",
+            _ => self.load.backend == BackendChoice::WebGpu,
+        };
+        if on_gpu && matches!(failure.kind, FailureKind::Gpu | FailureKind::Crash) {
+            self.load.backend = BackendChoice::Simd;
+            if let Some((_, job)) = self.running.take() {
+                self.waiting.push_front(job);
+            }
+            return self.start();
+        }
+        let failed = Tell::Failed { id: None, message: failure.message, retryable: failure.retryable };
+        self.engine = Engine::Failed(failed.clone());
+        self.running = None;
+        self.waiting.clear();
+        self.tell_all(failed)
+    }
+
+    fn tell_all(&self, tell: Tell) -> Vec<Effect> {
+        self.visitors.iter().map(|visitor| Effect::Tell(*visitor, tell.clone())).collect()
+    }
+
+    fn command(&mut self, order: Order) -> Effect {
+        let id = self.next_id;
+        self.next_id += 1;
+        Effect::Send(Command { id, order })
+    }
+}
+
+fn introduce(info: BotInfo) -> Tell {
+    let label = info.label().trim_matches(|c: char| !c.is_ascii_alphabetic());
+    Tell::Bot { name: info.name, handles: info.handles, label, notice: info.notice }
+}
+
+fn draft(id: u32, event: Event) -> Tell {
+    match event {
+        Event::Text { draft, text } => Tell::Draft { id, index: draft, text, done: false },
+        Event::Done { draft, text, .. } => Tell::Draft { id, index: draft, text, done: true },
+    }
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Description => "description",
+        Phase::Waiting => "waiting",
+        Phase::Download => "download",
+        Phase::Cache => "cache",
+        Phase::Check => "check",
+        Phase::Measure => "measure",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::protocol::{Ready, Stats};
+
+    fn desk() -> Desk {
+        let model = "https://example.org/bot/".into();
+        Desk::new(LoadRequest { model, ..LoadRequest::default() })
+    }
+
+    fn generate(id: u32) -> Ask {
+        Ask::Generate { id, prompt: "My dream is".into(), drafts: 2, seed: Some("7".into()) }
+    }
+
+    fn ready() -> News {
+        News::Ready(Ready {
+            backend: "simd".into(),
+            because: None,
+            build: "plain-single".into(),
+            threads: 1,
+            positions: 256,
+            weights_sha256: None,
+            weights_bytes: 0,
+            load_ms: 1.0,
+            wasm_bytes: 1,
+            memory_bytes: 1,
+            not_kept: None,
+        })
+    }
+
+    fn done() -> News {
+        News::Done(Stats {
+            prompt_tokens: 3,
+            new_tokens: 9,
+            first_token_ms: 1.0,
+            total_ms: 2.0,
+            prefill_tokens_per_s: 1.0,
+            tokens_per_s: 90.0,
+            memory_bytes: 1,
+        })
+    }
+
+    /// The orders among the effects.
+    fn orders(effects: &[Effect]) -> Vec<Command> {
+        let order = |effect: &Effect| match effect {
+            Effect::Send(command) => Some(command.clone()),
+            _ => None,
+        };
+        effects.iter().filter_map(order).collect()
+    }
+
+    fn told(effects: &[Effect], visitor: Visitor) -> Vec<Tell> {
+        let tell = |effect: &Effect| match effect {
+            Effect::Tell(to, tell) if *to == visitor => Some(tell.clone()),
+            _ => None,
+        };
+        effects.iter().filter_map(tell).collect()
+    }
+
+    #[test]
+    fn nothing_starts_before_a_widget_wants_it_and_then_once() {
+        let mut desk = desk();
+        assert_eq!(desk.arrive(1), []);
+        assert_eq!(desk.arrive(2), []);
+        let effects = desk.hear_widget(1, Ask::Load, 0);
+        assert!(effects.contains(&Effect::StartWorker));
+        assert_eq!(told(&effects, 2).len(), 1, "every widget sees the load");
+        assert_eq!(desk.hear_widget(2, Ask::Load, 0), []);
+        assert_eq!(desk.hear_widget(2, generate(1), 0), [], "the wish waits for the engine");
+    }
+
+    #[test]
+    fn two_widgets_take_turns_and_hear_only_their_own_drafts() {
+        let mut desk = desk();
+        desk.arrive(1);
+        desk.arrive(2);
+        let load = orders(&desk.hear_widget(1, generate(1), 0))[0].id;
+        desk.hear_widget(2, generate(1), 0);
+        let first = orders(&desk.hear(Report { id: load, news: ready() }));
+        assert_eq!(first.len(), 1);
+        let events = vec![Event::Text { draft: 0, text: "a".into() }];
+        let text = News::Drafts { events, drawn: vec![(0, 40)] };
+        let effects = desk.hear(Report { id: first[0].id, news: text });
+        assert_eq!((told(&effects, 1).len(), told(&effects, 2).len()), (1, 0));
+        let effects = desk.hear(Report { id: first[0].id, news: done() });
+        assert!(matches!(told(&effects, 1)[..], [Tell::Done { id: 1, .. }]));
+        assert!(matches!(told(&effects, 2)[..], [Tell::Writing { id: 1 }]));
+        assert!(
+            matches!(&orders(&effects)[0].order, Order::Generate { request, .. } if request.seed == 7 && request.drafts == 2)
+        );
+    }
+
+    #[test]
+    fn a_widget_that_leaves_takes_its_wishes_along() {
+        let mut desk = desk();
+        desk.arrive(1);
+        desk.arrive(2);
+        let load = orders(&desk.hear_widget(1, generate(1), 0))[0].id;
+        desk.hear_widget(2, generate(5), 0);
+        let running = orders(&desk.hear(Report { id: load, news: ready() }))[0].id;
+        let effects = desk.hear_widget(1, Ask::Leave, 0);
+        assert!(matches!(orders(&effects)[0].order, Order::Stop { generation, .. } if generation == running));
+        let effects = desk.hear_widget(2, Ask::Stop { id: 5 }, 0);
+        assert!(
+            matches!(told(&effects, 2)[..], [Tell::Done { id: 5, .. }]),
+            "one that waits is just forgotten"
+        );
+        assert_eq!(orders(&desk.hear(Report { id: running, news: done() })), []);
+    }
+
+    #[test]
+    fn a_failure_is_told_to_all_and_retry_starts_anew() {
+        let mut desk = desk();
+        desk.arrive(1);
+        desk.hear_widget(1, generate(1), 0);
+        let effects = desk.crash("It stopped.".into());
+        assert!(matches!(told(&effects, 1)[..], [Tell::Failed { id: None, retryable: true, .. }]));
+        assert!(
+            matches!(desk.arrive(2)[..], [Effect::Tell(2, Tell::Failed { .. })]),
+            "also to who comes later"
+        );
+        assert!(desk.hear_widget(2, Ask::Retry, 0).contains(&Effect::StartWorker));
+    }
+
+    #[test]
+    fn what_is_no_seed_is_said_and_drafts_are_bounded() {
+        let mut desk = desk();
+        desk.arrive(1);
+        let ask = |drafts, seed: &str| Ask::Generate {
+            id: 1,
+            prompt: String::new(),
+            drafts,
+            seed: Some(seed.into()),
+        };
+        let effects = desk.hear_widget(1, ask(5, "many"), 0);
+        assert!(matches!(&told(&effects, 1)[..], [Tell::Failed { message, .. }] if message.contains("many")));
+        let load = orders(&desk.hear_widget(1, ask(1_000_000, " "), 11))[0].id;
+        let order = orders(&desk.hear(Report { id: load, news: ready() })).remove(0).order;
+        assert!(
+            matches!(order, Order::Generate(request) if request.drafts == MOST_DRAFTS && request.seed == 11)
+        );
+    }
+
+    #[test]
+    fn asks_are_read_as_the_element_writes_them() {
+        let ask: Ask =
+            serde_json::from_str(r#"{"ask":"generate","id":3,"prompt":"x","drafts":5,"seed":null}"#).unwrap();
+        assert_eq!(ask, Ask::Generate { id: 3, prompt: "x".into(), drafts: 5, seed: None });
+        assert_eq!(serde_json::from_str::<Ask>(r#"{"ask":"leave"}"#).unwrap(), Ask::Leave);
+    }
+}

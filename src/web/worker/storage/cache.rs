@@ -1,0 +1,103 @@
+//! Bytes in the Cache API: each entry is one response, which the browser stores
+//! whole or not at all.
+
+use js_sys::{ArrayBuffer, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{Cache, CacheStorage, Request, Response};
+
+use super::{Name, scope, settled};
+
+/// `bot.json` under its address; `www/engine-choice.js` reads them too.
+pub const DESCRIPTIONS: &str = "huggingtweets-descriptions-1";
+
+/// Timings of engines, under the weights' address.
+pub const MEASUREMENTS: &str = "huggingtweets-measurements-1";
+
+/// Names of the caches of weights begin so; the address' digest follows.
+const WEIGHTS: &str = "huggingtweets-weights-2-";
+
+/// One file's chunks, an entry each. The cache is the address's; an entry's
+/// name begins with the file's digest.
+#[derive(Clone)]
+pub struct CacheFile {
+    cache: Cache,
+    prefix: String,
+}
+
+impl CacheFile {
+    pub async fn open(name: &Name) -> Result<Self, JsValue> {
+        let cache = open(&format!("{WEIGHTS}{}", name.address)).await?;
+        let prefix = prefix(&name.sha256);
+        let entries: js_sys::Array = settled(cache.keys().unchecked_into()).await?;
+        for entry in entries.iter().filter_map(|entry| entry.dyn_into::<Request>().ok()) {
+            // Of the file that stood at this address before.
+            if !entry.url().starts_with(&prefix) {
+                JsFuture::from(cache.delete_with_request(&entry)).await?;
+            }
+        }
+        Ok(Self { cache, prefix })
+    }
+
+    pub async fn read(&self, index: usize) -> Option<Uint8Array> {
+        read(&self.cache, &self.entry(index)).await
+    }
+
+    pub async fn write(&self, index: usize, bytes: &Uint8Array) -> Result<(), JsValue> {
+        write(&self.cache, &self.entry(index), bytes).await
+    }
+
+    pub async fn remove(&self) {
+        let entries: Result<js_sys::Array, _> = settled(self.cache.keys().unchecked_into()).await;
+        for entry in entries.iter().flat_map(js_sys::Array::iter).filter_map(|e| e.dyn_into::<Request>().ok())
+        {
+            let _ = JsFuture::from(self.cache.delete_with_request(&entry)).await;
+        }
+    }
+
+    fn entry(&self, index: usize) -> String {
+        format!("{}{index}", self.prefix)
+    }
+}
+
+/// What every entry of a file begins with.
+fn prefix(sha256: &str) -> String {
+    format!("https://weights.invalid/{sha256}/")
+}
+
+/// Removes the chunks of the file with this digest from every cache.
+pub async fn forget(sha256: &str) -> Result<(), JsValue> {
+    let caches: CacheStorage = scope()?.caches()?;
+    let names: js_sys::Array = settled(caches.keys().unchecked_into()).await?;
+    for name in names.iter().filter_map(|name| name.as_string()).filter(|name| name.starts_with(WEIGHTS)) {
+        let cache = open(&name).await?;
+        let entries: js_sys::Array = settled(cache.keys().unchecked_into()).await?;
+        for entry in entries.iter().filter_map(|entry| entry.dyn_into::<Request>().ok()) {
+            if entry.url().starts_with(&prefix(sha256)) {
+                JsFuture::from(cache.delete_with_request(&entry)).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Fails where the browser has none for this page (an insecure address, a
+/// private window).
+pub async fn open(name: &str) -> Result<Cache, JsValue> {
+    let caches: CacheStorage = scope()?.caches()?;
+    if caches.is_undefined() {
+        return Err(JsValue::UNDEFINED);
+    }
+    settled(caches.open(name).unchecked_into()).await
+}
+
+pub async fn read(cache: &Cache, url: &str) -> Option<Uint8Array> {
+    let found: Response = settled(cache.match_with_str(url).unchecked_into()).await.ok()?;
+    let buffer: ArrayBuffer = settled(found.array_buffer().ok()?.unchecked_into()).await.ok()?;
+    Some(Uint8Array::new(&buffer))
+}
+
+pub async fn write(cache: &Cache, url: &str, bytes: &Uint8Array) -> Result<(), JsValue> {
+    let response = Response::new_with_opt_js_u8_array(Some(bytes))?;
+    JsFuture::from(cache.put_with_str(url, &response)).await.map(drop)
+}

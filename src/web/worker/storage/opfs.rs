@@ -1,0 +1,141 @@
+//! A file in the origin's private file system, read and written in place at
+//! the speed of the disk: only workers may, and one at a time.
+
+use js_sys::{AsyncIterator, Reflect, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    FileSystemDirectoryHandle, FileSystemFileHandle, FileSystemGetDirectoryOptions, FileSystemGetFileOptions,
+    FileSystemReadWriteOptions, FileSystemSyncAccessHandle,
+};
+
+use super::{super::browser::sleep, Name, is, scope, settled};
+
+/// A folder an address lies in it, with one file: the version last opened.
+const FOLDER: &str = "huggingtweets-weights";
+
+/// Between two tries to open a file that is in use, and how many.
+const TRY_MS: u32 = 100;
+const MOST_TRIES: usize = 10;
+
+#[derive(Clone)]
+pub struct OpfsFile {
+    folder: FileSystemDirectoryHandle,
+    name: String,
+    handle: FileSystemSyncAccessHandle,
+}
+
+impl OpfsFile {
+    /// Opens or makes the file, `size` bytes long; fails with a quota's error
+    /// where there is no room for it.
+    pub async fn open(name: &Name, size: u64) -> Result<Self, JsValue> {
+        let storage = scope()?.navigator().storage();
+        if storage.is_undefined() {
+            return Err(JsValue::UNDEFINED);
+        }
+        let root: FileSystemDirectoryHandle = settled(storage.get_directory()).await?;
+        let folder = folder(&folder(&root, FOLDER).await?, &name.address).await?;
+        remove_others(&folder, &name.sha256).await?;
+        let create = FileSystemGetFileOptions::new();
+        create.set_create(true);
+        let file: FileSystemFileHandle =
+            settled(folder.get_file_handle_with_options(&name.sha256, &create)).await?;
+        let handle = access(&file).await?;
+        let opened = Self { folder, name: name.sha256.clone(), handle };
+        match opened.fit(size) {
+            Ok(()) => Ok(opened),
+            Err(error) => {
+                opened.remove().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Room is asked for at once, not found missing at the end.
+    fn fit(&self, size: u64) -> Result<(), JsValue> {
+        match self.handle.get_size()? as u64 == size {
+            true => Ok(()),
+            false => self.handle.truncate_with_f64(size as f64),
+        }
+    }
+
+    pub fn read(&self, at: u64, length: usize) -> Option<Uint8Array> {
+        let bytes = Uint8Array::new_with_length(length as u32);
+        let read = self.handle.read_with_js_u8_array_and_options(&bytes, &place(at)).ok()?;
+        (read as usize == length).then_some(bytes)
+    }
+
+    pub fn write(&self, at: u64, bytes: &Uint8Array) -> Result<(), JsValue> {
+        let written = self.handle.write_with_js_u8_array_and_options(bytes, &place(at))?;
+        match written as u32 == bytes.length() {
+            true => self.handle.flush(),
+            false => Err(js_sys::Error::new("a short write").into()),
+        }
+    }
+
+    pub fn close(&self) {
+        self.handle.close();
+    }
+
+    pub async fn remove(&self) {
+        self.close();
+        let _ = JsFuture::from(self.folder.remove_entry(&self.name)).await;
+    }
+}
+
+/// A worker that was just ended may hold the file for a moment more.
+async fn access(file: &FileSystemFileHandle) -> Result<FileSystemSyncAccessHandle, JsValue> {
+    for _ in 0..MOST_TRIES {
+        match settled(file.create_sync_access_handle()).await {
+            Err(error) if is(&error, "NoModificationAllowedError") => sleep(TRY_MS).await,
+            outcome => return outcome,
+        }
+    }
+    settled(file.create_sync_access_handle()).await
+}
+
+fn place(at: u64) -> FileSystemReadWriteOptions {
+    let options = FileSystemReadWriteOptions::new();
+    options.set_at(at as f64);
+    options
+}
+
+async fn folder(
+    parent: &FileSystemDirectoryHandle,
+    name: &str,
+) -> Result<FileSystemDirectoryHandle, JsValue> {
+    let create = FileSystemGetDirectoryOptions::new();
+    create.set_create(true);
+    settled(parent.get_directory_handle_with_options(name, &create)).await
+}
+
+/// Removes what stood at this address before.
+async fn remove_others(folder: &FileSystemDirectoryHandle, name: &str) -> Result<(), JsValue> {
+    for other in names(folder).await?.iter().filter(|other| *other != name) {
+        // Another tab may be using it; the next visit tries again.
+        let _ = JsFuture::from(folder.remove_entry(other)).await;
+    }
+    Ok(())
+}
+
+/// Removes the file with this digest from every address' folder.
+pub async fn forget(sha256: &str) -> Result<(), JsValue> {
+    let root: FileSystemDirectoryHandle = settled(scope()?.navigator().storage().get_directory()).await?;
+    let all = folder(&root, FOLDER).await?;
+    for address in names(&all).await? {
+        let _ = JsFuture::from(folder(&all, &address).await?.remove_entry(sha256)).await;
+    }
+    Ok(())
+}
+
+async fn names(folder: &FileSystemDirectoryHandle) -> Result<Vec<String>, JsValue> {
+    let entries: AsyncIterator = folder.keys();
+    let mut names = Vec::new();
+    loop {
+        let next = JsFuture::from(entries.next()?.unchecked_into::<js_sys::Promise>()).await?;
+        if Reflect::get(&next, &"done".into())?.is_truthy() {
+            return Ok(names);
+        }
+        names.extend(Reflect::get(&next, &"value".into())?.as_string());
+    }
+}

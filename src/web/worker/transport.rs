@@ -1,0 +1,244 @@
+//! A file over the network: pieces of it by range where the server gives
+//! ranges, else one stream from its start; taken up again where it broke.
+
+use std::cell::Cell;
+
+use gloo::net::http::{Request, Response};
+use js_sys::{Reflect, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{ReadableStreamDefaultReader, RequestCache};
+
+use super::{browser::sleep, chunk::Chunk, failure::WorkerError, storage::swallow};
+
+/// Waits before a connection is tried again that brought nothing, in
+/// milliseconds; after the last one the visitor is asked.
+const PAUSES_MS: [u32; 3] = [250, 1000, 4000];
+
+/// A file's address and what is promised of it.
+pub struct Remote<'a> {
+    pub url: &'a str,
+    /// Its name, for sentences.
+    pub file: &'a str,
+    pub size: u64,
+    /// What the browser's own cache does with it.
+    pub cache: RequestCache,
+    /// Whether the server answers a range with a range; unknown before the first.
+    ranges: Cell<Option<bool>>,
+}
+
+impl<'a> Remote<'a> {
+    pub fn new(url: &'a str, file: &'a str, size: u64, cache: RequestCache) -> Self {
+        Self { url, file, size, cache, ranges: Cell::new(None) }
+    }
+
+    /// Whether parts can be had alone; known once a [`Reader`] was opened.
+    pub fn has_ranges(&self) -> bool {
+        self.ranges.get() == Some(true)
+    }
+
+    /// A response that begins at byte `start`, or at 0 where the server gives
+    /// no ranges; and which of the two.
+    async fn ask(&self, start: u64, end: u64) -> Result<(Response, u64), WorkerError> {
+        if self.ranges.get() != Some(false) {
+            let range = format!("bytes={start}-{}", end.saturating_sub(1));
+            match get(self.url, Some(&range), self.cache).await {
+                Ok(response) if response.status() == 206 => {
+                    self.compare_size(&response)?;
+                    self.ranges.set(Some(true));
+                    return Ok((response, start));
+                }
+                Ok(response) => {
+                    self.ranges.set(Some(self.has_ranges()));
+                    return Ok((response, 0));
+                }
+                // Another origin may refuse the header alone, and a file that is too
+                // short the range: the whole file tells.
+                Err(WorkerError::Unreachable { .. } | WorkerError::Status { status: 416, .. })
+                    if self.ranges.get().is_none() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let response = get(self.url, None, self.cache).await?;
+        self.ranges.set(Some(false));
+        Ok((response, 0))
+    }
+
+    /// `Content-Range: bytes 0-99/1234` holds the whole size; another origin's
+    /// may be hidden.
+    fn compare_size(&self, response: &Response) -> Result<(), WorkerError> {
+        let range = response.headers().get("content-range");
+        let found = range.as_deref().and_then(|range| range.rsplit('/').next()?.parse::<u64>().ok());
+        match found {
+            Some(found) if found < self.size => Err(self.truncated(found)),
+            Some(found) if found > self.size => Err(self.too_long()),
+            _ => Ok(()),
+        }
+    }
+
+    fn truncated(&self, found: u64) -> WorkerError {
+        WorkerError::Truncated { file: self.file.into(), found, expected: self.size }
+    }
+
+    fn too_long(&self) -> WorkerError {
+        WorkerError::TooLong { file: self.file.into(), expected: self.size }
+    }
+}
+
+/// Bytes `position..end` of a file, in order, over as many connections as it takes.
+pub struct Reader<'a> {
+    remote: &'a Remote<'a>,
+    /// The next byte to give out.
+    position: u64,
+    end: u64,
+    connection: Option<Pieces>,
+    /// What the last piece held beyond the last chunk.
+    rest: Option<Uint8Array>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(remote: &'a Remote<'a>, start: u64, end: u64) -> Self {
+        Self { remote, position: start, end, connection: None, rest: None }
+    }
+
+    /// Connects, so that it is known whether the server gives ranges.
+    pub async fn open(&mut self) -> Result<(), WorkerError> {
+        let (response, starts_at) = self.remote.ask(self.position, self.end).await?;
+        let mut pieces = Pieces::of(&response)?;
+        // A server without ranges begins at the beginning.
+        let mut skip = self.position - starts_at;
+        self.rest = None;
+        while skip > 0 {
+            let Some(piece) = pieces.next().await.map_err(|_| self.interrupted())? else {
+                return Err(self.remote.truncated(self.position - skip));
+            };
+            let now = skip.min(piece.length().into());
+            skip -= now;
+            self.rest = Some(piece.subarray(now as u32, piece.length()));
+        }
+        self.connection = Some(pieces);
+        Ok(())
+    }
+
+    /// The file's name, for sentences.
+    pub fn file(&self) -> &str {
+        self.remote.file
+    }
+
+    /// Starts again from an earlier byte.
+    pub fn rewind(&mut self, position: u64) {
+        self.position = position;
+        self.connection = None;
+        self.rest = None;
+    }
+
+    /// Fills the chunk, connecting again where the line breaks. `arrived` hears
+    /// how many bytes came.
+    pub async fn fill(&mut self, chunk: &mut Chunk, arrived: &impl Fn(u64)) -> Result<(), WorkerError> {
+        let mut failures = 0;
+        while !chunk.is_full() {
+            let before = self.position;
+            let Err(error) = self.fill_from_connection(chunk, arrived).await else { continue };
+            self.connection = None;
+            if self.position > before {
+                failures = 0;
+            }
+            let Some(pause) = PAUSES_MS.get(failures).filter(|_| error.may_pass()) else { return Err(error) };
+            failures += 1;
+            sleep(*pause).await;
+        }
+        Ok(())
+    }
+
+    async fn fill_from_connection(
+        &mut self,
+        chunk: &mut Chunk,
+        arrived: &impl Fn(u64),
+    ) -> Result<(), WorkerError> {
+        if self.connection.is_none() {
+            self.open().await?;
+        }
+        while !chunk.is_full() {
+            let piece = match self.rest.take().filter(|rest| rest.length() > 0) {
+                Some(rest) => rest,
+                None => self.piece().await?,
+            };
+            let before = chunk.filled();
+            self.rest = Some(chunk.take(&piece));
+            let took = chunk.filled() - before;
+            self.position += took;
+            arrived(took);
+        }
+        Ok(())
+    }
+
+    async fn piece(&mut self) -> Result<Uint8Array, WorkerError> {
+        let interrupted = self.interrupted();
+        let Some(connection) = &mut self.connection else { return Err(interrupted) };
+        match connection.next().await {
+            Ok(Some(piece)) => Ok(piece),
+            // A whole file that ends is short; a range that ends was cut.
+            Ok(None) if !self.remote.has_ranges() => Err(self.remote.truncated(self.position)),
+            Ok(None) | Err(_) => Err(interrupted),
+        }
+    }
+
+    /// At the end of the file: an error if the server sends more than was promised.
+    pub async fn expect_end(&mut self) -> Result<(), WorkerError> {
+        if self.position < self.remote.size {
+            return Ok(());
+        }
+        let left = self.rest.take().is_some_and(|rest| rest.length() > 0);
+        let more = match &mut self.connection {
+            Some(connection) if !self.remote.has_ranges() && !left => {
+                connection.next().await.is_ok_and(|piece| piece.is_some())
+            }
+            _ => false,
+        };
+        if left || more { Err(self.remote.too_long()) } else { Ok(()) }
+    }
+
+    fn interrupted(&self) -> WorkerError {
+        WorkerError::Interrupted { loaded: self.position }
+    }
+}
+
+/// One request; an answer that is no success is an error.
+pub async fn get(url: &str, range: Option<&str>, cache: RequestCache) -> Result<Response, WorkerError> {
+    let mut request = Request::get(url).cache(cache);
+    if let Some(range) = range {
+        request = request.header("Range", range);
+    }
+    let response = request.send().await.map_err(|_| WorkerError::Unreachable { url: url.into() })?;
+    match response.ok() {
+        true => Ok(response),
+        false => Err(WorkerError::Status { url: url.into(), status: response.status() }),
+    }
+}
+
+/// A body as it arrives; dropping it ends the transfer.
+pub struct Pieces {
+    reader: ReadableStreamDefaultReader,
+}
+
+impl Pieces {
+    pub fn of(response: &Response) -> Result<Self, WorkerError> {
+        let body = response.body().ok_or(WorkerError::Interrupted { loaded: 0 })?;
+        Ok(Self { reader: body.get_reader().unchecked_into() })
+    }
+
+    /// The next bytes; `None` at the end; an error where the line breaks.
+    pub async fn next(&mut self) -> Result<Option<Uint8Array>, JsValue> {
+        let result = JsFuture::from(self.reader.read()).await?;
+        if Reflect::get(&result, &"done".into())?.is_truthy() {
+            return Ok(None);
+        }
+        Ok(Some(Reflect::get(&result, &"value".into())?.unchecked_into()))
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        swallow(self.reader.cancel().unchecked_into());
+    }
+}

@@ -1,0 +1,48 @@
+// What Playwright's Chromium and Puppeteer's Firefox have in common, and a
+// page seen through it.
+import assert from "node:assert/strict";
+
+const SLOW = 60_000;
+
+/** A visitor's own storage; `newPage` opens a tab in it. */
+export function freshContext(browser) {
+  return (browser.createBrowserContext ?? browser.newContext).call(browser);
+}
+
+/** What the page says now. */
+export function look(page) {
+  return page.evaluate(() => ({
+    status: document.querySelector("[role=status]")?.textContent ?? "",
+    alert: document.querySelector("[role=alert]")?.textContent.trim() ?? "",
+    drafts: [...document.querySelectorAll("[data-testid=draft-text]")].map((draft) => draft.textContent),
+  }));
+}
+
+/** Waits until the status matches, or the alert where `alert` is given instead. */
+export async function until(page, { status, alert }, timeout = SLOW) {
+  const ends = Date.now() + timeout;
+  for (;;) {
+    // A page that is being left has no document to ask.
+    const seen = await look(page).catch(() => null);
+    if (seen && (status ? status.test(seen.status) : alert.test(seen.alert))) return seen;
+    const failed = status && seen?.alert;
+    assert.ok(Date.now() < ends && !failed, `waiting for ${status ?? alert}: ${JSON.stringify(seen)}`);
+    await new Promise((later) => setTimeout(later, 50));
+  }
+}
+
+/** Presses the button with this text. */
+export function press(page, text) {
+  return page.evaluate((wanted) => {
+    const button = [...document.querySelectorAll("button")].find((b) => b.textContent.trim() === wanted);
+    if (!button) throw new Error(`no button “${wanted}”`);
+    button.click();
+  }, text);
+}
+
+/** Five drafts, once the bot is ready. */
+export async function write(page) {
+  await until(page, { status: /ready/ });
+  await press(page, "Generate tweets");
+  return until(page, { status: /tokens\/s/ });
+}

@@ -1,0 +1,164 @@
+// The service worker: visits without a network, isolation where the host sends
+// no headers, and builds that are never mixed.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { after, before, describe, it } from "node:test";
+import { freshContext, until, write } from "./any-browser.mjs";
+import { dist, huggingtweets, launch, launchFirefox, secondOrigin, smallBundle } from "./harness.mjs";
+
+const QUERY = { prompt: "My dream is", seed: "21" };
+const stamp = join(dirname(fileURLToPath(import.meta.url)), "../../tools/stamp.sh");
+
+let bundle, expected, folder;
+const browsers = {};
+
+before(async () => {
+  bundle = await smallBundle();
+  const args = ["--model", bundle, "--prompt", QUERY.prompt, "--seed", QUERY.seed, "--json"];
+  expected = JSON.parse(await huggingtweets("generate", ...args)).drafts.map((draft) => draft.text);
+  folder = mkdtempSync(join(tmpdir(), "huggingtweets-builds-"));
+  browsers.Chromium = await launch();
+  browsers.Firefox = await launchFirefox();
+});
+
+after(async () => {
+  for (const browser of Object.values(browsers)) await browser.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** The page's folder on a plain host, whose files a test may change. */
+async function host(name) {
+  const root = join(folder, `${name}-${Math.random().toString(36).slice(2)}`);
+  cpSync(dist, root, { recursive: true });
+  for (const file of ["bot.json", "model-q8_0.gguf"]) cpSync(join(bundle, file), join(root, "bot", file));
+  return { root, ...(await secondOrigin({ root })) };
+}
+
+/** A newer build in the same place. */
+function deploy(root) {
+  appendFileSync(join(root, "styles.css"), "\n/* another build */\n");
+  execFileSync(stamp, [root]);
+}
+
+const build = (page) => page.evaluate(() => document.querySelector('meta[name="build"]').content);
+/** Waits until the page is of another build than `old`. */
+async function newer(page, old) {
+  const ends = Date.now() + 60_000;
+  // A page that changes its build loads twice.
+  while ((await build(page).catch(() => old)) === old) {
+    assert.ok(Date.now() < ends, "no newer build came");
+    await new Promise((later) => setTimeout(later, 50));
+  }
+}
+const controlled = (page) => page.evaluate(() => Boolean(navigator.serviceWorker.controller));
+/** Waits until page and engine are on this device. */
+const installed = (page) => page.evaluate(() => navigator.serviceWorker.ready.then(() => true));
+/** Waits until a newer build waits on this device. */
+const waits = (page) =>
+  page.evaluate(async () => {
+    const registration = await navigator.serviceWorker.getRegistration();
+    await registration.update();
+    while (!registration.waiting) await new Promise((later) => setTimeout(later, 50));
+  });
+
+for (const name of ["Chromium", "Firefox"]) {
+  describe(name, () => {
+    it("works without a network after the first visit, isolated and with threads", async () => {
+      const there = await host("offline");
+      const context = await freshContext(browsers[name]);
+      const tab = await context.newPage();
+      await tab.goto(`${there.origin}/?${new URLSearchParams({ ...QUERY, threads: 2 })}`);
+      assert.match((await until(tab, { status: /ready/ })).status, /1 thread,/, "this host sends no headers");
+      await installed(tab);
+      assert.equal(await controlled(tab), false, "a page runs from one build to its end");
+      there.close();
+      await tab.reload();
+      const { status, drafts } = await write(tab);
+      assert.deepEqual(drafts, expected);
+      assert.match(status, /^SIMD, 2 threads,/);
+      assert.equal(await tab.evaluate(() => crossOriginIsolated), true);
+      await context.close();
+    });
+
+    it("changes to a newer build between pages, never within one", async () => {
+      const there = await host("update");
+      const context = await freshContext(browsers[name]);
+      const first = await context.newPage();
+      await first.goto(`${there.origin}/?${new URLSearchParams(QUERY)}`);
+      await until(first, { status: /ready/ });
+      await installed(first);
+      await first.reload();
+      await until(first, { status: /ready/ });
+      const old = await build(first);
+      deploy(there.root);
+      await waits(first);
+      const styles = () => first.evaluate(() => fetch("./styles.css").then((response) => response.text()));
+      assert.ok(!(await styles()).includes("another build"), "the old page's files are the old build's");
+      // Another page of the old build is open: a second one is of that build too.
+      const second = await context.newPage();
+      await second.goto(`${there.origin}/?${new URLSearchParams(QUERY)}`);
+      await until(second, { status: /ready/ });
+      assert.equal(await build(second), old);
+      await second.close();
+      await first.reload();
+      await newer(first, old);
+      await until(first, { status: /ready/ });
+      assert.notEqual(await build(first), old);
+      assert.ok((await styles()).includes("another build"));
+      assert.equal((await first.evaluate(() => caches.keys())).filter((key) => key.startsWith("huggingtweets-page-")).length, 1);
+      await context.close();
+      there.close();
+    });
+
+    it("keeps the old build while a host has half of the new one", async () => {
+      const there = await host("half");
+      const context = await freshContext(browsers[name]);
+      const tab = await context.newPage();
+      await tab.goto(there.origin);
+      await until(tab, { status: /ready/ });
+      await installed(tab);
+      await tab.reload();
+      await until(tab, { status: /ready/ });
+      const old = await build(tab);
+      const before = readFileSync(join(there.root, "styles.css"));
+      deploy(there.root);
+      writeFileSync(join(there.root, "styles.css"), before);
+      const outcome = await tab.evaluate(async () => {
+        const registration = await navigator.serviceWorker.getRegistration();
+        const found = new Promise((go) => registration.addEventListener("updatefound", () => go(registration.installing)));
+        await registration.update().catch(() => {});
+        const worker = await found;
+        while (worker.state === "installing") await new Promise((later) => setTimeout(later, 50));
+        return worker.state;
+      });
+      assert.equal(outcome, "redundant");
+      there.close();
+      await tab.reload();
+      await until(tab, { status: /ready/ });
+      assert.equal(await build(tab), old);
+      await context.close();
+    });
+  });
+}
+
+describe("Chromium", () => {
+  it("can install the page", async () => {
+    const there = await host("install");
+    const context = await browsers.Chromium.newContext();
+    const tab = await context.newPage();
+    await tab.goto(there.origin);
+    const tools = await context.newCDPSession(tab);
+    const { errors, data } = await tools.send("Page.getAppManifest");
+    assert.deepEqual(errors, []);
+    assert.equal(JSON.parse(data).start_url, "./");
+    const { installabilityErrors } = await tools.send("Page.getInstallabilityErrors");
+    // Contexts of a test are private windows.
+    assert.deepEqual(installabilityErrors.map(({ errorId }) => errorId).filter((id) => id !== "in-incognito"), []);
+    await context.close();
+    there.close();
+  });
+});

@@ -1,0 +1,128 @@
+// The service worker: page and engine from this device, all of one build, and
+// the headers that isolate the page where its host sends none.
+//
+// A build is one list of files with their digests (build.js, by tools/stamp.sh).
+// It is kept whole or not at all, in a cache of its own, and a page runs from
+// one build to its end: a newer build waits until no page uses the old one.
+importScripts("./build.js");
+
+const PREFIX = "huggingtweets-page-";
+const CACHE = `${PREFIX}${BUILD.id}`;
+/** Descriptions and pictures of bots, as they were last seen. */
+const BOTS = "huggingtweets-bots-1";
+const BOT_FILES = /\/(bot\.json|README\.md|[\w-]+\.png)$/;
+const SCOPE = self.registration.scope;
+
+/** The same as in www/engine-choice.js, which a classic script cannot import. */
+const RELAXED = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 19, 1, 17, 0,
+  65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 147, 2, 11,
+]);
+
+const ISOLATION = {
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+  "Cross-Origin-Resource-Policy": "cross-origin",
+  "Content-Security-Policy": BUILD.policy,
+};
+
+/** A request's file in the build, or null. */
+function fileOf(address) {
+  const url = new URL(address);
+  url.search = url.hash = "";
+  if (!url.href.startsWith(SCOPE)) return null;
+  const file = decodeURIComponent(url.href.slice(SCOPE.length)) || "index.html";
+  return file in BUILD.files ? file : null;
+}
+
+/** Of the engine's four builds, this browser runs one or two. */
+function isWanted(file) {
+  const kernels = WebAssembly.validate(RELAXED) ? "relaxed" : "plain";
+  return !file.startsWith("engine/") || file.startsWith(`engine/${kernels}-`);
+}
+
+async function sha256(bytes) {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** A file of this build and of no other, from the network. */
+async function download(file) {
+  // Some hosts send index.html on to its folder.
+  const url = new URL(file === "index.html" ? "./" : file, SCOPE);
+  for (const cache of ["no-cache", "reload"]) {
+    const response = await fetch(url, { cache });
+    if (!response.ok) throw new Error(`${url} answered ${response.status}`);
+    const bytes = await response.arrayBuffer();
+    const digest = BUILD.files[file];
+    // A document has its bot's name in it, so it carries the build's mark.
+    const ours = digest ? (await sha256(bytes)) === digest : new TextDecoder().decode(bytes).includes(BUILD.id);
+    if (ours) return new Response(bytes, { headers: headersOf(response) });
+  }
+  throw new Error(`${url} is of another build`);
+}
+
+function headersOf(response) {
+  const headers = new Headers(ISOLATION);
+  const type = response.headers.get("content-type");
+  if (type) headers.set("Content-Type", type);
+  return headers;
+}
+
+async function keep() {
+  const cache = await caches.open(CACHE);
+  for (const file of Object.keys(BUILD.files).filter(isWanted)) {
+    const key = new URL(file, SCOPE);
+    if (!(await cache.match(key))) await cache.put(key, await download(file));
+  }
+}
+
+/** A file of the build; what the browser threw away, or never wanted, comes again. */
+async function ofBuild(file) {
+  const cache = await caches.open(CACHE);
+  const key = new URL(file, SCOPE);
+  const kept = await cache.match(key);
+  if (kept) return kept;
+  const response = await download(file);
+  await cache.put(key, response.clone());
+  return response;
+}
+
+/** From the network, and without one as it was last seen. */
+async function fresh(request) {
+  const cache = await caches.open(BOTS);
+  try {
+    const response = await fetch(request);
+    if (response.ok && response.type !== "opaque") await cache.put(request.url, response.clone()).catch(() => {});
+    return response;
+  } catch (error) {
+    const kept = await cache.match(request.url);
+    if (kept) return kept;
+    throw error;
+  }
+}
+
+self.addEventListener("install", (event) => event.waitUntil(keep()));
+
+self.addEventListener("activate", (event) => {
+  const old = (name) => name.startsWith(PREFIX) && name !== CACHE;
+  event.waitUntil(caches.keys().then((names) => Promise.all(names.filter(old).map((name) => caches.delete(name)))));
+});
+
+self.addEventListener("fetch", (event) => {
+  const { request } = event;
+  if (request.method !== "GET" || request.headers.has("range")) return;
+  const file = fileOf(request.url);
+  const { pathname } = new URL(request.url);
+  if (file !== null) event.respondWith(ofBuild(file));
+  else if (BOT_FILES.test(pathname)) event.respondWith(fresh(request));
+});
+
+// A page that has not started yet may change to the newer build, if no other
+// page would change with it.
+self.addEventListener("message", (event) => {
+  if (event.data !== "take over") return;
+  const alone = self.clients.matchAll({ type: "window", includeUncontrolled: true }).then((all) => all.length <= 1);
+  const answer = (yes) => (yes ? self.skipWaiting() : event.ports[0]?.postMessage("no"));
+  event.waitUntil(alone.then(answer));
+});
