@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// How the matrices of a bot are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// 32-bit floats, from `model.safetensors`.
     F32,
     /// GGUF `Q8_0`: blocks of 32 signed bytes and an f16 scale.
+    #[default]
     Q8_0,
     /// GGUF `Q4_0`: blocks of 32 nibbles and an f16 scale.
     Q4_0,

@@ -12,9 +12,8 @@ use super::quantize::BLOCK_LEN;
 
 /// What the block's value of largest magnitude is divided by, one scale each.
 /// -8 is the usual one; positive ones put it on the short side of the codes.
-const DIVISORS: [f32; 16] = [
-    -8.0, -7.75, -7.5, -7.25, -7.0, -6.75, -6.5, -8.25, -8.5, 7.0, 7.25, 6.75, 6.5, 7.5, 6.25, -6.25,
-];
+const DIVISORS: [f32; 16] =
+    [-8.0, -7.75, -7.5, -7.25, -7.0, -6.75, -6.5, -8.25, -8.5, 7.0, 7.25, 6.75, 6.5, 7.5, 6.25, -6.25];
 
 /// Stores whole blocks of 32 values: an f16 scale, then 16 bytes of nibbles.
 /// What is left over is dropped; the caller checks the length.

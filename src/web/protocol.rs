@@ -151,8 +151,14 @@ pub enum Phase {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Because {
     /// Both were timed: milliseconds a token.
-    GpuQuicker { gpu_ms: f64, simd_ms: f64 },
-    SimdQuicker { gpu_ms: f64, simd_ms: f64 },
+    GpuQuicker {
+        gpu_ms: f64,
+        simd_ms: f64,
+    },
+    SimdQuicker {
+        gpu_ms: f64,
+        simd_ms: f64,
+    },
     /// The browser has none.
     NoWebGpu,
     /// The only adapter is a program.

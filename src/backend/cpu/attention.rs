@@ -100,7 +100,9 @@ impl Cache {
             let mut scores = scores.iter();
             for slots in &visible {
                 let columns = slots.clone().map(|slot| slot * c + column + i * LANES);
-                for (value, score) in columns.filter_map(|at| values[at..].first_chunk::<LANES>()).zip(&mut scores) {
+                for (value, score) in
+                    columns.filter_map(|at| values[at..].first_chunk::<LANES>()).zip(&mut scores)
+                {
                     for (sum, value) in sums.iter_mut().zip(value) {
                         *sum += score * value;
                     }

@@ -145,7 +145,9 @@ mod tests {
                     for (i, out) in out.iter().enumerate() {
                         let (row, column) = (i / stride, i % stride);
                         let sum: f64 = (0..k)
-                            .map(|j| f64::from(a[row * k + j]) * f64::from(*b.get(j * n + column).unwrap_or(&0.0)))
+                            .map(|j| {
+                                f64::from(a[row * k + j]) * f64::from(*b.get(j * n + column).unwrap_or(&0.0))
+                            })
                             .sum();
                         let expected = match column < n {
                             true => sum + if add { 0.5 } else { 0.0 },

@@ -65,7 +65,12 @@ impl Room {
     fn new(query: &Query) -> Self {
         let model = browser::model_url(query.model.as_deref());
         let wish = WorkerWish::new(query, model.clone());
-        let load = LoadRequest { model, precision: query.precision, backend: query.backend, ..LoadRequest::default() };
+        let load = LoadRequest {
+            model,
+            precision: query.precision,
+            backend: query.backend,
+            ..LoadRequest::default()
+        };
         Self {
             desk: RefCell::new(Desk::new(load)),
             wish,

@@ -11,8 +11,8 @@ use super::{
     state::{Alert, DRAFTS, Doing, Effect, Engine, Page, Problem, Run, Shelf, Status, Why},
 };
 use crate::web::protocol::{
-    BackendChoice, Because, Command, EndReason, Event, Failure, FailureKind, Id, LoadRequest, News, Order, Phase,
-    Ready, Report, Request, SoFar, Stats,
+    BackendChoice, Because, Command, EndReason, Event, Failure, FailureKind, Id, LoadRequest, News, Order,
+    Phase, Ready, Report, Request, SoFar, Stats,
 };
 
 /// A page and the effects it has not yet handed out.
@@ -156,7 +156,10 @@ fn drafts_stream_and_the_speed_is_said_at_the_end() {
     visit.hear(id, News::Done(stats()));
     assert!(!visit.page.busy());
     let wrote = Doing::Wrote { tokens_per_s: 212.4 };
-    assert_eq!(visit.page.status(), Status::Engine { backend: "simd".into(), threads: 1, doing: wrote, because: None, not_kept: None });
+    assert_eq!(
+        visit.page.status(),
+        Status::Engine { backend: "simd".into(), threads: 1, doing: wrote, because: None, not_kept: None }
+    );
     let spoken: Vec<_> = visit.page.spoken.iter().map(|(card, _)| *card).collect();
     assert_eq!(spoken, [0, 1, 2, 3, 4], "whole drafts are spoken");
 }
@@ -241,7 +244,13 @@ fn the_status_of_a_long_download_changes_at_quarters_only() {
     said.dedup();
     assert_eq!(said.len(), 4, "{said:?}");
     let total_bytes = Some(100_000_000);
-    let half = Status::Loading { phase: Phase::Download, total_bytes, percent: Some(50), waits: false, gpu_lost: false };
+    let half = Status::Loading {
+        phase: Phase::Download,
+        total_bytes,
+        percent: Some(50),
+        waits: false,
+        gpu_lost: false,
+    };
     assert_eq!(said[2], half);
 }
 

@@ -63,18 +63,15 @@ pub async fn within<T>(ms: u32, work: impl Future<Output = T>) -> Option<T> {
 pub fn has_webgpu() -> bool {
     let gpu = global().and_then(|g| Reflect::get(&g.navigator(), &"gpu".into()).ok());
     gpu.is_some_and(|gpu| gpu.is_object())
+}
+
 /// Resolves after so many milliseconds.
 pub async fn sleep(ms: u32) {
-    let wait = Promise::new(&mut |resolve: Function, _| {
-        let set = global().map(|scope| {
-            scope.set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, ms.cast_signed())
-        });
-        // Without a clock there is nothing to wait for.
-        if !matches!(set, Some(Ok(_))) {
-            let _ = resolve.call0(&JsValue::NULL);
-        }
+    let (ring, alarm) = oneshot::channel();
+    let _timer = Timeout::new(ms, move || {
+        let _ = ring.send(());
     });
-    let _ = JsFuture::from(wait).await;
+    let _ = alarm.await;
 }
 
 /// Lets waiting messages in. A message channel, because timers are held back

@@ -40,10 +40,7 @@ pub struct Source {
 impl Source {
     /// Reads a folder's `bot.json` (or takes it from `described`, or from the
     /// last visit where there is no network), or takes a `.gguf` URL as it is.
-    pub async fn resolve(
-        request: &LoadRequest,
-        described: Option<Description>,
-    ) -> Result<Self, WorkerError> {
+    pub async fn resolve(request: &LoadRequest, described: Option<Description>) -> Result<Self, WorkerError> {
         let (model, precision) = (request.model.as_str(), request.precision);
         let is_local = !request.files.is_empty();
         let bad_address = || WorkerError::Address { url: model.into() };
