@@ -9,7 +9,7 @@ use super::file_tree::{FileTree, MAX_ENTRY_BYTES, read_at_most};
 use super::post::Archive;
 
 /// Reads whatever the path is: the unpacked folder of an X or a Mastodon
-/// archive, or a file of any [`Kind`].
+/// archive, or a file of any [`Kind`](super::kind::Kind).
 ///
 /// # Errors
 /// Each names the path and the way out; an archive without any post is one too.
