@@ -13,7 +13,7 @@ PORT ?= 8080
 RELEASE_BIN := $(CARGO_TARGET_DIR)/release/huggingtweets
 TEST_BIN := $(CARGO_TARGET_DIR)/debug/huggingtweets
 
-.PHONY: help demo test build build-test serve setup-native setup-wasm setup-browser test-rust test-web \
+.PHONY: help demo test build build-test npm lighthouse serve setup-native setup-wasm setup-browser test-rust test-web \
 	lint fmt demo-bot full-bundle peers check-record bench bench-web bench-peers bench-train screenshots clean
 
 help: ## List the targets
@@ -46,6 +46,12 @@ test-web: build-test setup-browser full-bundle ## Browser tests against the real
 screenshots: build-test setup-browser ## The README's pictures, from the real page
 	cd tests/web && HUGGINGTWEETS_BIN=$(abspath $(TEST_BIN)) HUGGINGTWEETS_DIST=$(abspath .)/dist-test \
 	npm run --silent screenshots -- $(abspath model-card)
+
+npm: build ## The widget's npm package (www/npm), for `npm publish`
+	tools/npm.sh dist
+
+lighthouse: build setup-browser ## Lighthouse on the served page: at least 95 in each category
+	tools/lighthouse.sh $(RELEASE_BIN)
 
 full-bundle: build-test ## A random GPT-2 of 124M parameters, for the browser tests
 	@test -e $(CACHE)/full-bundle/bot.json || \

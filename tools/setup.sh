@@ -74,6 +74,9 @@ browser() {
   if [ -z "${FIREFOX:-}" ] && ! has firefox-esr && ! has firefox; then
     apt firefox-esr || apt firefox || fail "Firefox is missing: install it, or set FIREFOX to its binary"
   fi
+  if [ -z "${WEBKIT_DRIVER:-}" ] && ! has WebKitWebDriver || ! has xvfb-run; then
+    apt webkit2gtk-driver xvfb xauth || fail "WebKit is missing: install webkit2gtk-driver and xvfb (Debian's names), or set WEBKIT_DRIVER"
+  fi
   if [ ! -e tests/web/node_modules/.stamp ] || [ tests/web/package-lock.json -nt tests/web/node_modules/.stamp ]; then
     say "installing the browser tests' packages"
     (cd tests/web && npm ci --silent --no-audit --no-fund) && touch tests/web/node_modules/.stamp

@@ -1,0 +1,43 @@
+// Lighthouse on a page: `node run.mjs URL [README]`. Prints the scores, writes
+// them between the README's marks, and fails under 95.
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import * as chromeLauncher from "chrome-launcher";
+import lighthouse, { desktopConfig } from "lighthouse";
+
+const LEAST = 95;
+const CATEGORIES = ["performance", "accessibility", "best-practices"];
+const [, , url, readme] = process.argv;
+
+const chromePath =
+  process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/google-chrome"].find((path) => existsSync(path));
+const chromeFlags = ["--headless=new", "--no-sandbox", "--disable-quic"];
+const rows = [];
+for (const [form, config] of [["phone", undefined], ["desktop", desktopConfig]]) {
+  const chrome = await chromeLauncher.launch({ chromePath, chromeFlags });
+  try {
+    const { lhr } = await lighthouse(url, { port: chrome.port, onlyCategories: CATEGORIES, logLevel: "error" }, config);
+    const scores = CATEGORIES.map((category) => Math.round(100 * lhr.categories[category].score));
+    rows.push([form, ...scores, `${(lhr.audits["first-contentful-paint"].numericValue / 1000).toFixed(1)} s`]);
+    for (const { id, score, title } of Object.values(lhr.audits)) {
+      if (score !== null && score < 0.9) console.error(`${form}: ${id} ${score} ${title}`);
+    }
+  } finally {
+    await chrome.kill();
+  }
+}
+const table = [
+  "| Lighthouse | performance | accessibility | best practices | first paint |",
+  "| --- | --- | --- | --- | --- |",
+  ...rows.map((row) => `| ${row.join(" | ")} |`),
+].join("\n");
+console.log(table);
+if (readme) {
+  const text = readFileSync(readme, "utf8");
+  const marks = /(<!-- lighthouse -->\n)[^]*?(\n<!-- \/lighthouse -->)/;
+  if (!marks.test(text)) throw new Error(`${readme} has no <!-- lighthouse --> marks`);
+  writeFileSync(readme, text.replace(marks, (_, before, after) => before + table + after));
+}
+if (rows.some((row) => row.slice(1, 4).some((score) => score < LEAST))) {
+  console.error(`a score is under ${LEAST}`);
+  process.exit(1);
+}

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Fills www/npm, the widget's npm package, from a built page:
+#   tools/npm.sh DIST [NPM]
+# The bot stays out: an element names its own.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+dist=$1 npm=${2:-www/npm}
+
+rm -rf "$npm/site"
+mkdir -p "$npm/site"
+for file in engine.html embed.html embed.js start.js offline.js worker-start.js pool-worker.js engine-choice.js \
+  tweet-bot.js icon.svg app.js app_bg.wasm engine; do
+  cp -r "$dist/$file" "$npm/site/"
+done
+cp LICENSE LICENSE-MIT LICENSE-APACHE "$npm/"
+version=$(awk -F'"' '/^version = / { print $2; exit }' Cargo.toml)
+grep -q "\"version\": \"$version\"" "$npm/package.json" || { echo "npm: $npm/package.json has another version than Cargo.toml ($version)" >&2; exit 1; }
+echo "npm: $npm is ready for 'npm pack'"
