@@ -128,7 +128,8 @@ impl Room {
                 heard.clone().run(effects);
             },
             move |loss: Loss| {
-                let sentence = loss.with_detail(Words::english()[loss.word()].to_owned());
+                let sentence = Words::english()[loss.word()].to_owned();
+                let sentence = loss.with_detail(sentence);
                 let effects = lost.desk.borrow_mut().crash(sentence);
                 lost.clone().run(effects);
             },
