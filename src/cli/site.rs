@@ -2,6 +2,7 @@
 //! and a bot, for any static host and any path on it.
 
 mod head;
+mod space;
 
 use std::{
     fs, io,
@@ -30,6 +31,9 @@ pub struct Args {
     /// The address that the folder will have, for previews of links [default: the card's]
     #[arg(long, value_name = "URL")]
     page: Option<String>,
+    /// Make it a static Space of the Hugging Face Hub: its card, with the headers that isolate the page
+    #[arg(long)]
+    space: bool,
     /// Replace a site that was written before
     #[arg(long)]
     force: bool,
@@ -45,8 +49,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let assets = assets::locate(args.assets.as_deref())?;
     let bot = assets::open_bot(&args.bot)?;
     check_out(&args.out, args.force)?;
-    write(&assets, &bot, &args.out, page.as_deref())?;
-    println!("Wrote {}: put it on any static host", args.out.display());
+    write(&assets, &bot, &args.out, page.as_deref(), args.space)?;
+    let place = if args.space { "push it to a static Space" } else { "put it on any static host" };
+    println!("Wrote {}: {place}", args.out.display());
     Ok(())
 }
 
@@ -72,7 +77,7 @@ fn check_out(out: &Path, force: bool) -> anyhow::Result<()> {
 }
 
 /// Writes aside, beside `out`, then renames.
-fn write(assets: &Path, bot: &Bot, out: &Path, page: Option<&str>) -> anyhow::Result<()> {
+fn write(assets: &Path, bot: &Bot, out: &Path, page: Option<&str>, is_space: bool) -> anyhow::Result<()> {
     // What is listed before the first write cannot contain it.
     let mut files = files_below(assets, true)?;
     files.retain(|file| file != Path::new("index.html"));
@@ -104,6 +109,12 @@ fn write(assets: &Path, bot: &Bot, out: &Path, page: Option<&str>) -> anyhow::Re
     for name in card::FILES.into_iter().filter(|&name| !bot.manifest.files.contains_key(name)) {
         if bot.dir.join(name).is_file() {
             copy(&bot.dir.join(name), &site.join(BOT_FOLDER).join(name))?;
+        }
+    }
+
+    if is_space {
+        for (name, text) in space::files(&bot.manifest) {
+            fs::write(site.join(name), text).with_context(|| format!("cannot write {name}"))?;
         }
     }
 
@@ -189,7 +200,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (assets, bot) = inputs(folder.path());
         let out = folder.path().join("sites/one");
-        write(&assets, &bot, &out, None).unwrap();
+        write(&assets, &bot, &out, None, false).unwrap();
         assert_eq!(
             listing(&out),
             [
@@ -213,11 +224,11 @@ mod tests {
         let (assets, bot) = inputs(folder.path());
         let out = folder.path().join("site");
         check_out(&out, false).unwrap();
-        write(&assets, &bot, &out, None).unwrap();
+        write(&assets, &bot, &out, None, false).unwrap();
         assert!(check_out(&out, false).unwrap_err().to_string().contains("--force"));
         check_out(&out, true).unwrap();
         fs::write(out.join("old.js"), "").unwrap();
-        write(&assets, &bot, &out, None).unwrap();
+        write(&assets, &bot, &out, None, false).unwrap();
         assert!(!out.join("old.js").exists());
         assert!(check_out(&bot.dir, true).unwrap_err().to_string().contains("no site"));
         assert!(check_out(&out.join("app.js"), true).is_err());
@@ -229,10 +240,26 @@ mod tests {
         let (assets, bot) = inputs(folder.path());
         fs::remove_file(bot.dir.join("model-q8_0.gguf")).unwrap();
         let out = folder.path().join("site");
-        let error = format!("{:#}", write(&assets, &bot, &out, None).unwrap_err());
+        let error = format!("{:#}", write(&assets, &bot, &out, None, false).unwrap_err());
         assert!(error.contains("model-q8_0.gguf"), "{error}");
         assert!(!out.exists());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_space_has_its_card_and_its_headers() {
+        let folder = tempfile::tempdir().unwrap();
+        let (assets, bot) = inputs(folder.path());
+        let out = folder.path().join("space");
+        write(&assets, &bot, &out, None, true).unwrap();
+        let card = fs::read_to_string(out.join("README.md")).unwrap();
+        assert!(card.starts_with("---\ntitle: \"Maren <Holm>\"\n"), "{card}");
+        assert_eq!(fs::read_to_string(out.join("bot/README.md")).unwrap(), "r", "the bot keeps its own card");
+        assert!(fs::read_to_string(out.join(".gitattributes")).unwrap().contains("*.gguf filter=lfs"));
+        // Written again over itself.
+        check_out(&out, true).unwrap();
+        write(&assets, &bot, &out, None, false).unwrap();
+        assert!(!out.join("README.md").exists());
     }
 
     #[test]
@@ -240,7 +267,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (assets, bot) = inputs(folder.path());
         let out = assets.join("site");
-        write(&assets, &bot, &out, None).unwrap();
+        write(&assets, &bot, &out, None, false).unwrap();
         assert!(!out.join("site").exists());
     }
 }
