@@ -495,7 +495,7 @@ mod tests {
         let load = orders(&desk.hear_widget(1, ask(1_000_000, " "), 11))[0].id;
         let order = orders(&desk.hear(Report { id: load, news: ready() })).remove(0).order;
         assert!(
-            matches!(order, Order::Generate(request) if request.drafts == MOST_DRAFTS && request.seed == 11)
+            matches!(order, Order::Generate { request, .. } if request.drafts == MOST_DRAFTS && request.seed == 11)
         );
     }
 

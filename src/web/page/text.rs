@@ -203,7 +203,13 @@ mod tests {
     #[test]
     fn the_status_names_engine_and_speed() {
         let words = Words::english();
-        let engine = |threads, doing| Status::Engine { backend: "simd".into(), threads, doing };
+        let engine = |threads, doing| Status::Engine {
+            backend: "simd".into(),
+            threads,
+            doing,
+            because: None,
+            not_kept: None,
+        };
         assert_eq!(status(&words, &engine(1, Doing::Nothing)), "SIMD, 1 thread, ready");
         let wrote = |tokens_per_s| Doing::Wrote { tokens_per_s };
         assert_eq!(status(&words, &engine(1, wrote(212.4))), "SIMD, 1 thread, 212 tokens/s");
@@ -213,6 +219,7 @@ mod tests {
             total_bytes: Some(100_000_000),
             percent: Some(50),
             waits: true,
+            gpu_lost: false,
         };
         let expected = "Downloading the bot, 50% of 100.0 MB; the drafts start when it is ready";
         assert_eq!(status(&words, &loading), expected);
