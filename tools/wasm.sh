@@ -58,8 +58,8 @@ for argument in --shared-memory --import-memory --initial-memory=16777216 --max-
   shared_flags+=" -C link-arg=$argument"
 done
 
-# engine NAME FEATURE: one build of the engine, with the flags in RUSTFLAGS. Where
-# the flags are the page's so is the feature, for one set of compiled dependencies.
+# engine NAME FEATURE: one build of the engine, with the flags in RUSTFLAGS. It
+# shares compiled dependencies with the page where the flags are the page's.
 engines=$CARGO_TARGET_DIR/engines-$profile
 engine() {
   local name=$1 feature=$2
@@ -85,8 +85,8 @@ started=$(mktemp)
 trap 'rm -f "$started"' EXIT
 mkdir -p "$engines" "$readers"
 export RUSTFLAGS="$flags"
-maybe_with_std engine plain-single reader
-RUSTC_WORKSPACE_WRAPPER=$relaxed maybe_with_std engine relaxed-single reader
+maybe_with_std engine plain-single web
+RUSTC_WORKSPACE_WRAPPER=$relaxed maybe_with_std engine relaxed-single web
 RUSTFLAGS=$shared_flags with_std engine plain-shared worker
 RUSTFLAGS=$shared_flags RUSTC_WORKSPACE_WRAPPER=$relaxed with_std engine relaxed-shared worker
 maybe_with_std readers
