@@ -1,6 +1,6 @@
 //! Results back from the GPU: submitted once, mapped asynchronously.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use futures_channel::oneshot;
 

@@ -1,0 +1,128 @@
+//! What the state says to the visitor: the status line, the alert, the progress.
+
+use super::{Engine, Page, Run};
+use crate::web::{
+    page::{query::BadParameter, settings::BadSetting},
+    protocol::{Because, Failure, Phase},
+};
+
+/// Downloads over this many bytes report their quarters.
+const LONG_DOWNLOAD_BYTES: u64 = 20_000_000;
+
+/// A wish that cannot be carried out; the engine is well.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Problem {
+    Parameter(BadParameter),
+    Setting(BadSetting),
+    /// No card is free for a draft.
+    AllPinned,
+    /// The engine's own sentence.
+    Refused(String),
+}
+
+/// What needs the visitor's attention.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Alert {
+    Engine(Failure),
+    Problem(Problem),
+}
+
+/// What the status line says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Status {
+    NotRunning,
+    Loading {
+        phase: Phase,
+        total_bytes: Option<u64>,
+        /// Quarters of a long download.
+        percent: Option<u64>,
+        /// Drafts start when it is over.
+        waits: bool,
+        gpu_lost: bool,
+    },
+    Engine {
+        backend: String,
+        threads: usize,
+        doing: Doing,
+        /// Why it is this one.
+        because: Option<Why>,
+        /// Why the next visit downloads the weights again.
+        not_kept: Option<String>,
+    },
+}
+
+/// Why an engine writes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Why {
+    Chosen(Because),
+    /// The GPU was lost on the way.
+    GpuLost,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Doing {
+    Nothing,
+    Writing,
+    /// How quickly it wrote.
+    Wrote {
+        tokens_per_s: f64,
+    },
+}
+
+impl Page {
+    /// What needs attention, and whether Retry helps.
+    pub fn alert(&self) -> Option<(Alert, bool)> {
+        match (&self.engine, &self.problem) {
+            (Engine::Failed(failure), _) => Some((Alert::Engine(failure.clone()), failure.retryable)),
+            (_, Some(problem)) => Some((Alert::Problem(problem.clone()), false)),
+            _ => None,
+        }
+    }
+
+    /// The status line: it changes when a phase ends, not with each byte or token.
+    pub fn status(&self) -> Status {
+        match &self.engine {
+            Engine::Failed(_) => Status::NotRunning,
+            Engine::Loading { phase, loaded_bytes, total_bytes } => Status::Loading {
+                phase: *phase,
+                total_bytes: *total_bytes,
+                percent: total_bytes.and_then(|total| quarters(*loaded_bytes, total)),
+                waits: matches!(self.run, Run::Waiting { .. }),
+                gpu_lost: self.gpu_lost,
+            },
+            Engine::Ready(ready) => {
+                let doing = match (&self.run, &self.last) {
+                    (Run::Idle, Some((stats, _))) => Doing::Wrote { tokens_per_s: stats.tokens_per_s },
+                    (Run::Idle, None) => Doing::Nothing,
+                    _ => Doing::Writing,
+                };
+                let because = match (self.gpu_lost, &doing) {
+                    (_, Doing::Wrote { .. }) => None,
+                    (true, _) => Some(Why::GpuLost),
+                    (false, Doing::Writing) => None,
+                    (false, Doing::Nothing) => ready.because.clone().map(Why::Chosen),
+                };
+                let (backend, threads) = (ready.backend.clone(), ready.threads);
+                let not_kept = (self.run == Run::Idle).then(|| ready.not_kept.clone()).flatten();
+                Status::Engine { backend, threads, doing, because, not_kept }
+            }
+        }
+    }
+
+    /// Done and total bytes of the transfer under way.
+    pub fn progress(&self) -> Option<(u64, u64)> {
+        match self.engine {
+            Engine::Loading {
+                phase: Phase::Download | Phase::Cache,
+                loaded_bytes,
+                total_bytes: Some(total),
+            } => Some((loaded_bytes, total)),
+            _ => None,
+        }
+    }
+}
+
+/// 0, 25, 50 or 75 of a long download; `None` of a short one.
+fn quarters(loaded: u64, total: u64) -> Option<u64> {
+    (total > LONG_DOWNLOAD_BYTES).then(|| (4 * loaded / total).min(3) * 25)
+}
