@@ -42,7 +42,13 @@ function site({ isolated = true, headers = {}, pages = {} } = {}) {
       (_, response) => response.end(readFileSync(join(bundle, file))),
     ]),
   );
-  return secondOrigin({ root: dist, headers: { ...(isolated ? ISOLATED : {}), ...headers }, pages: { ...bot, ...pages } });
+  // It keeps builds for later visits; what a page takes itself is looked at here.
+  const noServiceWorker = { "/sw.js": (_, response) => response.writeHead(404).end() };
+  return secondOrigin({
+    root: dist,
+    headers: { ...(isolated ? ISOLATED : {}), ...headers },
+    pages: { ...bot, ...noServiceWorker, ...pages },
+  });
 }
 
 /** A script of the page with lines before it. */
