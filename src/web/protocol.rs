@@ -106,6 +106,7 @@ pub struct Report {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "each is written down as JSON at once; none is kept")]
 pub enum News {
     /// Who the bot is; known before its weights are here.
     Bot(BotInfo),

@@ -27,7 +27,7 @@ pub fn gpus() -> Vec<Gpu> {
             Ok(gpu) if found.iter().any(|other| other.abilities() == gpu.abilities()) => {}
             Ok(mut gpu) => {
                 // Both tunings are run, whatever the adapter.
-                gpu.tuning = if found.len() % 2 == 0 { Tuning::HARDWARE } else { Tuning::SOFTWARE };
+                gpu.tuning = if found.len().is_multiple_of(2) { Tuning::HARDWARE } else { Tuning::SOFTWARE };
                 found.push(gpu);
             }
             Err(error) => {

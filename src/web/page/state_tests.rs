@@ -48,11 +48,11 @@ impl Visit {
 
     /// The newest request sent.
     fn request(&self) -> Request {
-        let requests = self.effects.iter().filter_map(|effect| match effect {
+        let mut requests = self.effects.iter().filter_map(|effect| match effect {
             Effect::Send(Command { order: Order::Generate { request, .. }, .. }) => Some(request.clone()),
             _ => None,
         });
-        requests.last().unwrap()
+        requests.next_back().unwrap()
     }
 
     fn texts(&self) -> Vec<&str> {
@@ -61,11 +61,11 @@ impl Visit {
 
     /// The id of the newest command sent.
     fn last_id(&self) -> Id {
-        let ids = self.effects.iter().filter_map(|effect| match effect {
+        let mut ids = self.effects.iter().filter_map(|effect| match effect {
             Effect::Send(command) => Some(command.id),
             Effect::StartWorker(_) | Effect::Keep(..) => None,
         });
-        ids.last().unwrap()
+        ids.next_back().unwrap()
     }
 
     fn generate(&mut self) -> &mut Self {

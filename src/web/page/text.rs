@@ -35,7 +35,7 @@ pub fn thousands(n: usize, language: Language) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(mark);
         }
         text.push(digit);

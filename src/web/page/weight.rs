@@ -107,7 +107,8 @@ fn emoji_length(text: &str) -> Option<usize> {
         return next(length).filter(|c| is_regional(*c)).map(|second| length + second.len_utf8());
     }
     // © and ® are text unless they are asked to be pictures.
-    if !is_pictograph(first) && !(matches!(first, '©' | '®' | '™') && next(length) == Some('\u{fe0f}')) {
+    let asked = matches!(first, '©' | '®' | '™') && next(length) == Some('\u{fe0f}');
+    if !is_pictograph(first) && !asked {
         return None;
     }
     while let Some(c) = next(length) {

@@ -36,7 +36,7 @@ pub enum WorkerError {
     #[error("this bot has no {file}; it has {available}")]
     NoSuchPrecision { file: String, available: String },
     #[error("{file} is not a model that runs here: {source}")]
-    Model { file: String, source: LoadError },
+    Model { file: String, source: Box<LoadError> },
     #[error(
         "this browser's engine computes other numbers than the bot's author got (off by {off:.3}); try ?backend=scalar"
     )]
@@ -82,7 +82,7 @@ impl WorkerError {
             LoadError::Assemble(AssembleError::Matrix {
                 source: BackendError::Device { reason }, ..
             }) => Self::Gpu(reason),
-            source => Self::Model { file: file.into(), source },
+            source => Self::Model { file: file.into(), source: Box::new(source) },
         }
     }
 
