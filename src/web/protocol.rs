@@ -256,7 +256,8 @@ pub struct CardOrder {
     pub markdown: String,
     /// The text of `bot.json`; empty where there is none.
     pub manifest: String,
-    /// Where the bundle is, ending in `/`: its pictures are there.
+    /// Where the bundle is, ending in `/`: its pictures are there. Empty where
+    /// it has no address: pictures are left out.
     pub folder: String,
 }
 

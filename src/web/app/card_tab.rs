@@ -57,6 +57,8 @@ async fn card(place: &Place) -> Option<CardPage> {
     }
     let markdown = browser::fetch_text(&url("README.md")).await?;
     let manifest = browser::fetch_text(&url("bot.json")).await.unwrap_or_default();
+    // Files of this device have no address that a picture or a link could be below.
+    let folder = if place.is_local() { String::new() } else { folder };
     let order = CardOrder { markdown, manifest, folder };
     let order = serde_json::json!({ "card": order }).to_string();
     let answer = helper::ask(helper::READER, &order).await?.as_string()?;
