@@ -118,7 +118,7 @@ window.addEventListener("message", ({ source, origin, data }) => {
   document.documentElement.lang = language;
   document.documentElement.dataset.theme = data.theme;
   document.title = words.CheckFrame;
-  document.getElementById("heading").textContent = words.CheckTitle;
+  document.getElementById("heading").textContent = words.CheckFrame;
   choose.textContent = words.CheckChoose;
   kinds.textContent = words.CheckKinds;
   show(shown);
