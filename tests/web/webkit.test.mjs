@@ -32,7 +32,7 @@ it("writes the command's drafts on the page", async () => {
 it("has the weights on this device on the next visit", async () => {
   const [site, bot] = [await secondOrigin({ root: dist }), await flakySite(bundle)];
   await page.goto(`${site.origin}/?${new URLSearchParams({ seed: 21, model: `${bot.origin}/bot` })}`);
-  await until(page, { status: /ready$/ });
+  await until(page, { status: /ready(?!.*not kept)/ });
   assert.equal(bot.state.parts.length, bot.chunks);
   await page.reload();
   assert.deepEqual((await write(page)).drafts, expected);
