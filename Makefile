@@ -35,7 +35,7 @@ test-rust: setup-native ## Unit and integration tests of the library and the com
 # With a test beside it, so that dependencies are those that test-rust compiled:
 # what tests ask of them besides would make others.
 build-test: setup-native setup-wasm
-	cargo build --locked --features web --bin huggingtweets --test integration
+	cargo build --locked --features reader --bin huggingtweets --test integration
 	tools/wasm.sh test
 
 test-web: build-test setup-browser full-bundle ## Browser tests against the real server, page and engine
