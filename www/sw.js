@@ -122,7 +122,11 @@ self.addEventListener("fetch", (event) => {
 // page would change with it.
 self.addEventListener("message", (event) => {
   if (event.data !== "take over") return;
-  const alone = self.clients.matchAll({ type: "window", includeUncontrolled: true }).then((all) => all.length <= 1);
+  // The archive check is a frame of the page that asks, and changes with it.
+  const others = ({ url }) => fileOf(url) !== "check.html";
+  const alone = self.clients
+    .matchAll({ type: "window", includeUncontrolled: true })
+    .then((all) => all.filter(others).length <= 1);
   const answer = (yes) => (yes ? self.skipWaiting() : event.ports[0]?.postMessage("no"));
   event.waitUntil(alone.then(answer));
 });
