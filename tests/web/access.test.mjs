@@ -24,9 +24,9 @@ after(async () => {
   slow?.close();
 });
 
-/** No violation in the page or its frames. */
+/** No violation in the page or its frames, but for the widget's engine: nothing of it is ever shown. */
 async function clean(page, state) {
-  for (const frame of page.frames()) {
+  for (const frame of page.frames().filter((frame) => !frame.url().endsWith("/engine.html"))) {
     await frame.evaluate(axe);
     const { violations } = await frame.evaluate((tags) => window.axe.run(document, { runOnly: tags }), TAGS);
     const said = violations.map(({ id, help, nodes }) =>
