@@ -60,7 +60,7 @@ full-bundle: build-test ## A random GPT-2 of 124M parameters, for the browser te
 lint: setup-native ## Formatting and clippy
 	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --check; else echo "skipped: rustfmt is not installed"; fi
 	@if cargo clippy --version >/dev/null 2>&1; then \
-	cargo clippy --locked --all-targets --features reader -- -D warnings; else echo "skipped: clippy is not installed"; fi
+	cargo clippy --locked --all-targets --features web,reader -- -D warnings; else echo "skipped: clippy is not installed"; fi
 
 fmt: ## Format the Rust code
 	cargo fmt

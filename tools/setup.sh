@@ -30,14 +30,14 @@ apt() {
   DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-# cargo_tool NAME VERSION ARGS...: a cargo-installed tool, built quickly rather
-# than fast: each runs for seconds only.
+# cargo_tool NAME VERSION OPT_LEVEL ARGS...: a cargo-installed tool, built quickly
+# rather than fast: each runs for seconds only.
 cargo_tool() {
-  local name=$1 version=$2; shift 2
+  local name=$1 version=$2 level=$3; shift 3
   local stamp=$tools/$name-$version
   [ -e "$stamp" ] && return
   say "building $name $version (once, some minutes)"
-  CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=$level CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
   CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_TARGET_DIR="$cache/tools-target" \
     cargo install --quiet --force --root "$tools" "$name" --version "$version" "$@"
   rm -rf "$cache/tools-target"
@@ -62,8 +62,8 @@ wasm() {
   else
     fail "no WebAssembly target: 'rustup target add wasm32-unknown-unknown' or 'rustup component add rust-src' failed, and Debian's packages rustc-web, cargo-web, rust-web-src and lld-19 cannot be installed"
   fi
-  cargo_tool wasm-bindgen-cli "$wasm_bindgen_version"
-  cargo_tool trunk "$trunk_version" --locked --no-default-features --features rustls
+  cargo_tool wasm-bindgen-cli "$wasm_bindgen_version" 1
+  cargo_tool trunk "$trunk_version" 0 --locked --no-default-features --features rustls
 }
 
 browser() {

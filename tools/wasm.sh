@@ -58,14 +58,17 @@ for argument in --shared-memory --import-memory --initial-memory=16777216 --max-
   shared_flags+=" -C link-arg=$argument"
 done
 
-# engine NAME FEATURE: one build of the engine, with the flags in RUSTFLAGS. It
-# shares compiled dependencies with the page where the flags are the page's.
+# Of the page, its readers and the engines with the same flags: one set of compiled
+# dependencies, one library.
+page_features=web,reader
+
+# engine NAME FEATURES: one build of the engine, with the flags in RUSTFLAGS.
 engines=$CARGO_TARGET_DIR/engines-$profile
 engine() {
-  local name=$1 feature=$2
+  local name=$1 features=$2
   if [ ${#chosen[@]} != 0 ] && [[ " ${chosen[*]} " != *" $name "* ]]; then return; fi
   cargo build --locked --profile "$profile" --target wasm32-unknown-unknown \
-    --no-default-features --features "$feature" --bin worker
+    --no-default-features --features "$features" --bin worker
   wasm-bindgen --target web --no-typescript --out-dir "$engines" --out-name "$name" \
     "$CARGO_TARGET_DIR/wasm32-unknown-unknown/$profile/worker.wasm"
 }
@@ -75,7 +78,7 @@ relaxed=$PWD/tools/rustc-relaxed.sh
 readers=$CARGO_TARGET_DIR/readers-$profile
 readers() {
   cargo build --locked --profile "$page_profile" --target wasm32-unknown-unknown \
-    --no-default-features --features reader --bin reader
+    --no-default-features --features "$page_features" --bin reader
   wasm-bindgen --target web --no-typescript --out-dir "$readers" --out-name reader \
     "$CARGO_TARGET_DIR/wasm32-unknown-unknown/$page_profile/reader.wasm"
 }
@@ -85,8 +88,8 @@ started=$(mktemp)
 trap 'rm -f "$started"' EXIT
 mkdir -p "$engines" "$readers"
 export RUSTFLAGS="$flags"
-maybe_with_std engine plain-single web
-RUSTC_WORKSPACE_WRAPPER=$relaxed maybe_with_std engine relaxed-single web
+maybe_with_std engine plain-single "$page_features"
+RUSTC_WORKSPACE_WRAPPER=$relaxed maybe_with_std engine relaxed-single "$page_features"
 RUSTFLAGS=$shared_flags with_std engine plain-shared worker
 RUSTFLAGS=$shared_flags RUSTC_WORKSPACE_WRAPPER=$relaxed with_std engine relaxed-shared worker
 maybe_with_std readers

@@ -5,6 +5,7 @@
 //! tensor and is repacked once. Activations stay in the backend's own
 //! [`Backend::Rows`], so that an implementation may keep them on a device.
 
+mod arriving;
 pub mod batch;
 pub mod cpu;
 pub mod stream;

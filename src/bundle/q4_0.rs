@@ -35,8 +35,11 @@ fn scale(block: &[f32; BLOCK_LEN]) -> f16 {
     let mut best = (f32::INFINITY, f16::ZERO);
     for divisor in DIVISORS {
         let tried = f16::from_f32(largest / divisor);
-        for candidate in [tried, fitted(block, tried.to_f32())] {
-            let error = squared_error(block, candidate.to_f32());
+        let codes_of_tried = codes(block, tried.to_f32());
+        let fitted = fitted(block, &codes_of_tried);
+        let codes_of_fitted = codes(block, fitted.to_f32());
+        for (candidate, codes) in [(tried, codes_of_tried), (fitted, codes_of_fitted)] {
+            let error = squared_error(block, &codes, candidate.to_f32());
             if error < best.0 {
                 best = (error, candidate);
             }
@@ -45,19 +48,19 @@ fn scale(block: &[f32; BLOCK_LEN]) -> f16 {
     best.1
 }
 
-/// The scale that fits the codes of another one best, by least squares.
-fn fitted(block: &[f32; BLOCK_LEN], scale: f32) -> f16 {
+/// The scale that fits these codes best, by least squares.
+fn fitted(block: &[f32; BLOCK_LEN], codes: &[u8; BLOCK_LEN]) -> f16 {
     let (mut xq, mut qq) = (0.0f32, 0.0f32);
-    for (x, code) in block.iter().zip(codes(block, scale)) {
-        let q = f32::from(code) - 8.0;
+    for (x, code) in block.iter().zip(codes) {
+        let q = f32::from(*code) - 8.0;
         xq += x * q;
         qq += q * q;
     }
     f16::from_f32(if qq > 0.0 { xq / qq } else { 0.0 })
 }
 
-fn squared_error(block: &[f32; BLOCK_LEN], scale: f32) -> f32 {
-    let errors = block.iter().zip(codes(block, scale)).map(|(x, code)| x - (f32::from(code) - 8.0) * scale);
+fn squared_error(block: &[f32; BLOCK_LEN], codes: &[u8; BLOCK_LEN], scale: f32) -> f32 {
+    let errors = block.iter().zip(codes).map(|(x, code)| x - (f32::from(*code) - 8.0) * scale);
     errors.map(|e| e * e).sum()
 }
 

@@ -234,6 +234,18 @@ pub struct Failure {
     pub retryable: bool,
 }
 
+impl Failure {
+    /// Whether it was the GPU's engine that failed, so that the processor can go
+    /// on; `running`: the backend in use, `None` while it loads.
+    pub fn spares_processor(&self, running: Option<&str>, wished: BackendChoice) -> bool {
+        let on_gpu = match running {
+            Some(backend) => backend == BackendChoice::WebGpu.name(),
+            None => wished == BackendChoice::WebGpu,
+        };
+        on_gpu && matches!(self.kind, FailureKind::Gpu | FailureKind::Crash)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureKind {
     /// The bot could not be fetched.

@@ -1,5 +1,6 @@
 // The page in a user's verbs.
 import assert from "node:assert/strict";
+import { visitor } from "./harness.mjs";
 
 const SLOW = 60_000;
 
@@ -89,6 +90,13 @@ export class BotPage {
     await field.fill(String(value));
     await field.blur();
   }
+}
+
+/** A fresh visitor's page at an origin's path, with what `visitor` gives. */
+export async function visitBot(browser, origin, path = "/", options = {}) {
+  const visit = await visitor(browser, [origin], options);
+  await visit.page.goto(origin + path);
+  return { ...visit, bot: new BotPage(visit.page) };
 }
 
 /** Waits until an element says what is expected; a failure tells what it says instead. */

@@ -1,12 +1,10 @@
 // Weights on their way and on this device, with everything that goes wrong
 // there: in both browsers, by ranges, over a line that breaks.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { freshContext, look, press, until, write } from "./any-browser.mjs";
 import { askedChunks, CHUNK, flakySite, numbers } from "./flaky-site.mjs";
-import { chunkedBundle, dist, huggingtweets, launch, launchFirefox, secondOrigin } from "./harness.mjs";
+import { chunkedBundle, commandDrafts, dist, launch, launchFirefox, scriptAfter, secondOrigin } from "./harness.mjs";
 
 const QUERY = { prompt: "My dream is", seed: "21", threads: "1" };
 const range = (n) => Array.from({ length: n }, (_, i) => i);
@@ -16,8 +14,7 @@ const browsers = {};
 
 before(async () => {
   bundle = await chunkedBundle();
-  const args = ["--model", bundle, "--prompt", QUERY.prompt, "--seed", QUERY.seed, "--json"];
-  expected = JSON.parse(await huggingtweets("generate", ...args)).drafts.map((draft) => draft.text);
+  expected = await commandDrafts(bundle, { prompt: QUERY.prompt, seed: QUERY.seed });
   browsers.Chromium = await launch();
   browsers.Firefox = await launchFirefox();
 });
@@ -28,10 +25,7 @@ after(async () => {
 
 /** The page, with lines before its worker's script where a test wants the browser to be another. */
 function pageSite(lines = "") {
-  const patched = (_, response) => {
-    response.setHeader("Content-Type", "text/javascript");
-    response.end(`${lines}\n${readFileSync(join(dist, "worker-start.js"), "utf8")}`);
-  };
+  const patched = scriptAfter("worker-start.js", lines);
   return secondOrigin({ root: dist, pages: lines ? { "/worker-start.js": patched } : {} });
 }
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { freshContext } from "./any-browser.mjs";
-import { dist, huggingtweets, launch, launchFirefox, secondOrigin, serve, slowBundle, smallBundle } from "./harness.mjs";
+import { commandDrafts, launch, launchFirefox, secondOrigin, serve, slowBundle, smallBundle } from "./harness.mjs";
 
 const SEED = "21";
 let bundle, server, slow, expected, blog;
@@ -13,8 +13,7 @@ const body = {};
 before(async () => {
   bundle = await smallBundle();
   [server, slow] = [await serve(bundle), await serve(await slowBundle())];
-  const args = ["--model", bundle, "--prompt", "My dream is", "--seed", SEED, "--json"];
-  expected = JSON.parse(await huggingtweets("generate", ...args)).drafts.map((draft) => draft.text);
+  expected = await commandDrafts(bundle, { prompt: "My dream is", seed: SEED });
   browsers.Chromium = await launch();
   browsers.Firefox = await launchFirefox();
   const policy =

@@ -1,5 +1,6 @@
 // What the browser tests stand on: the real server, a second origin, real
 // Chromium, bots to load, and a list of whatever a page complained about.
+import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { createReadStream, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
@@ -23,6 +24,13 @@ mkdirSync(out, { recursive: true });
 export async function huggingtweets(...args) {
   const { stdout } = await promisify(execFile)(bin, args, { maxBuffer: 1 << 26 });
   return stdout;
+}
+
+/** What the command drafts; `options` are its own, such as `prompt`, `seed` and `threads`. */
+export async function commandDrafts(bundle, options) {
+  const args = Object.entries(options).flatMap(([option, value]) => [`--${option}`, String(value)]);
+  const { drafts } = JSON.parse(await huggingtweets("generate", "--model", bundle, "--json", ...args));
+  return drafts.map((draft) => draft.text);
 }
 
 const made = new Map();
@@ -109,6 +117,24 @@ export async function secondOrigin({ pages = {}, root, cors = true, headers = {}
   return { origin: `http://127.0.0.1:${server.address().port}`, requests, close };
 }
 
+/** A bot's files at `/bot/`, as pages of an origin that has another at that place, or none. */
+export function botPages(bundle) {
+  return Object.fromEntries(
+    ["bot.json", "model-q8_0.gguf"].map((file) => [
+      `/bot/${file}`,
+      (_, response) => response.end(readFileSync(join(bundle, file))),
+    ]),
+  );
+}
+
+/** A script of the page with lines before it. */
+export function scriptAfter(name, lines) {
+  return (_, response) => {
+    response.setHeader("Content-Type", "text/javascript");
+    response.end(`${lines}\n${readFileSync(join(dist, name), "utf8")}`);
+  };
+}
+
 /** A bot whose weights file the server spoils: `spoil(bytes)` gives what is sent. */
 export function spoiledBot(bundle, spoil, state = { spoiled: true }) {
   const weights = readFileSync(join(bundle, "model-q8_0.gguf"));
@@ -158,4 +184,16 @@ export async function visitor(browser, origins, options = {}) {
     if (!inside) foreign.push(url);
   });
   return { context, page, complaints, foreign, leave: () => context.close() };
+}
+
+/** Nothing was complained about, and nothing asked of other origins. */
+export function quiet({ complaints, foreign }) {
+  assert.deepEqual(complaints, [], "no error-level console message");
+  assert.deepEqual(foreign, [], "no request outside the origins");
+}
+
+/** The same at a visit's end. */
+export async function quietly(visit) {
+  quiet(visit);
+  await visit.leave();
 }

@@ -6,7 +6,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, write
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { after, before, it } from "node:test";
-import { dist, huggingtweets, launch, out, secondOrigin, serve, smallBundle } from "./harness.mjs";
+import { commandDrafts, dist, launch, out, secondOrigin, serve, smallBundle } from "./harness.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const repository = join(here, "../..");
@@ -19,8 +19,7 @@ before(async () => {
   const bundle = await smallBundle();
   server = await serve(bundle);
   browser = await launch();
-  const args = ["--model", bundle, "--prompt", "My dream is", "--seed", "21", "--json"];
-  expected = JSON.parse(await huggingtweets("generate", ...args)).drafts.map((draft) => draft.text);
+  expected = await commandDrafts(bundle, { prompt: "My dream is", seed: 21 });
 
   const folder = join(out, "npm");
   for (const old of [folder, project]) rmSync(old, { recursive: true, force: true });

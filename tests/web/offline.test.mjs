@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { after, before, describe, it } from "node:test";
 import { freshContext, until, write } from "./any-browser.mjs";
-import { dist, huggingtweets, launch, launchFirefox, secondOrigin, smallBundle } from "./harness.mjs";
+import { commandDrafts, dist, launch, launchFirefox, secondOrigin, smallBundle } from "./harness.mjs";
 
 const QUERY = { prompt: "My dream is", seed: "21" };
 const stamp = join(dirname(fileURLToPath(import.meta.url)), "../../tools/stamp.sh");
@@ -18,8 +18,7 @@ const browsers = {};
 
 before(async () => {
   bundle = await smallBundle();
-  const args = ["--model", bundle, "--prompt", QUERY.prompt, "--seed", QUERY.seed, "--json"];
-  expected = JSON.parse(await huggingtweets("generate", ...args)).drafts.map((draft) => draft.text);
+  expected = await commandDrafts(bundle, { prompt: QUERY.prompt, seed: QUERY.seed });
   folder = mkdtempSync(join(tmpdir(), "huggingtweets-builds-"));
   browsers.Chromium = await launch();
   browsers.Firefox = await launchFirefox();

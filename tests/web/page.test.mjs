@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { join } from "node:path";
-import { BotPage } from "./bot-page.mjs";
-import { huggingtweets, launch, out, serve, slowBundle, smallBundle, visitor } from "./harness.mjs";
+import { BotPage, visitBot } from "./bot-page.mjs";
+import { commandDrafts, launch, out, quiet, serve, slowBundle, smallBundle, visitor } from "./harness.mjs";
 
 let bundle, server, browser;
 
@@ -18,16 +18,7 @@ after(async () => {
   server?.close();
 });
 
-async function open(path = "/", options = {}) {
-  const visit = await visitor(browser, [server.origin], options);
-  await visit.page.goto(server.origin + path);
-  return { ...visit, bot: new BotPage(visit.page) };
-}
-
-function quiet({ complaints, foreign }) {
-  assert.deepEqual(complaints, [], "no error-level console message");
-  assert.deepEqual(foreign, [], "no request outside the origin");
-}
+const open = (path, options) => visitBot(browser, server.origin, path, options);
 
 describe("the page", () => {
   it("generates five drafts, says its speed, and complains about nothing", async () => {
@@ -131,8 +122,7 @@ describe("the page", () => {
     for (const precision of ["q8_0", "q4_0"]) {
       it(`writes what the command writes: ${precision}, ${backend}`, async () => {
         const prompt = "My dream is";
-        const args = ["--model", bundle, "--prompt", prompt, "--seed", "11", "--precision", precision, "--json"];
-        const expected = JSON.parse(await huggingtweets("generate", ...args)).drafts.map((draft) => draft.text);
+        const expected = await commandDrafts(bundle, { prompt, seed: 11, precision });
         const query = new URLSearchParams({ prompt, seed: 11, precision, backend });
         const visit = await open(`/?${query}`);
         await visit.bot.generate();

@@ -13,8 +13,11 @@ const all = readdirSync(here).filter((file) => file.endsWith(".test.mjs")).sort(
 const wanted = process.argv.slice(2);
 const files = wanted.length ? all.filter((file) => wanted.some((name) => file.startsWith(name))) : all;
 
+const seconds = {};
+
 /** Whether the file passes. */
 function run(file) {
+  const began = Date.now();
   return new Promise((settled) => {
     const args = ["--test", "--test-concurrency=1", "--test-reporter=spec", file];
     const tests = spawn(process.execPath, args, { cwd: here, stdio: "inherit", detached: true });
@@ -24,6 +27,7 @@ function run(file) {
     }, LIMIT_MS);
     tests.on("exit", (code) => {
       clearTimeout(limit);
+      seconds[file] = (seconds[file] ?? 0) + Math.round((Date.now() - began) / 1000);
       settled(code === 0);
     });
   });
@@ -35,6 +39,7 @@ for (const file of files) {
   console.error(`${file} failed: once more`);
   (await run(file) ? again : failed).push(file);
 }
+console.log(`seconds: ${Object.entries(seconds).map(([file, time]) => `${file} ${time}`).join(", ")}`);
 console.log(`${files.length} files of browser tests, ${failed.length} failed`);
 if (again.length) console.log(`passed only at the second try: ${again.join(", ")}`);
 if (failed.length) console.log(`failed: ${failed.join(", ")}`);

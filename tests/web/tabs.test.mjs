@@ -5,7 +5,7 @@ import { after, before, describe, it } from "node:test";
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { BotPage } from "./bot-page.mjs";
-import { dist, huggingtweets, launch, launchFirefox, out, secondOrigin, serve, smallBundle, visitor } from "./harness.mjs";
+import { dist, huggingtweets, launch, launchFirefox, out, quietly, secondOrigin, serve, smallBundle, visitor } from "./harness.mjs";
 
 let bundle, server, browser;
 
@@ -26,12 +26,6 @@ async function open(path = "/", origins = []) {
   const bot = new BotPage(visit.page);
   await bot.seesStatus(/ready/);
   return { ...visit, bot };
-}
-
-async function quietly({ complaints, foreign, leave }) {
-  assert.deepEqual(complaints, [], "no error-level console message");
-  assert.deepEqual(foreign, [], "no request outside the origins");
-  await leave();
 }
 
 /** Posts as an X archive, by the tests' own hand: the page gets no other file than a visitor would. */

@@ -5,7 +5,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { dist, huggingtweets, launch, launchFirefox, secondOrigin, serve, smallBundle } from "./harness.mjs";
+import { write as writeOn } from "./any-browser.mjs";
+import { botPages, commandDrafts, dist, launch, launchFirefox, scriptAfter, secondOrigin, serve, smallBundle } from "./harness.mjs";
 
 const PROMPT = "My dream is";
 const SEED = 21;
@@ -20,10 +21,7 @@ const browsers = {};
 
 before(async () => {
   bundle = await smallBundle();
-  const drafts = async (threads) => {
-    const args = ["--model", bundle, "--prompt", PROMPT, "--seed", String(SEED), "--threads", threads, "--json"];
-    return JSON.parse(await huggingtweets("generate", ...args)).drafts.map((draft) => draft.text);
-  };
+  const drafts = (threads) => commandDrafts(bundle, { prompt: PROMPT, seed: SEED, threads });
   expected = await drafts("1");
   assert.deepEqual(await drafts("2"), expected, "the command's drafts do not depend on its threads");
   browsers.Chromium = await launch();
@@ -36,57 +34,21 @@ after(async () => {
 
 /** The built page with the bot, on an origin of its own; `pages` stand before files. */
 function site({ isolated = true, headers = {}, pages = {} } = {}) {
-  const bot = Object.fromEntries(
-    ["bot.json", "model-q8_0.gguf"].map((file) => [
-      `/bot/${file}`,
-      (_, response) => response.end(readFileSync(join(bundle, file))),
-    ]),
-  );
   // It keeps builds for later visits; what a page takes itself is looked at here.
   const noServiceWorker = { "/sw.js": (_, response) => response.writeHead(404).end() };
   return secondOrigin({
     root: dist,
     headers: { ...(isolated ? ISOLATED : {}), ...headers },
-    pages: { ...bot, ...noServiceWorker, ...pages },
+    pages: { ...botPages(bundle), ...noServiceWorker, ...pages },
   });
 }
 
-/** A script of the page with lines before it. */
-function scriptAfter(name, lines) {
-  return (_, response) => {
-    response.setHeader("Content-Type", "text/javascript");
-    response.end(`${lines}\n${readFileSync(join(dist, name), "utf8")}`);
-  };
-}
-
-/**
- * Opens the page, has five drafts written, and gives what it said. Only what
- * both browsers' drivers have is used.
- */
+/** Opens the page, has five drafts written, and gives what it said. */
 async function write(browser, origin, query = {}) {
   const page = await browser.newPage();
   try {
     await page.goto(`${origin}/?${new URLSearchParams({ prompt: PROMPT, seed: SEED, ...query })}`);
-    const look = () =>
-      page.evaluate(() => ({
-        status: document.querySelector("[role=status]")?.textContent ?? "",
-        alert: document.querySelector("[role=alert]")?.textContent ?? "",
-        drafts: [...document.querySelectorAll("[data-testid=draft-text]")].map((draft) => draft.textContent),
-      }));
-    const until = async (pattern) => {
-      const ends = Date.now() + 60_000;
-      for (;;) {
-        const seen = await look();
-        if (pattern.test(seen.status)) return seen;
-        assert.ok(Date.now() < ends && !seen.alert.trim(), `waiting for ${pattern}: ${JSON.stringify(seen)}`);
-        await new Promise((later) => setTimeout(later, 50));
-      }
-    };
-    await until(/ready/);
-    await page.evaluate(() =>
-      [...document.querySelectorAll("button")].find((b) => b.textContent === "Generate tweets").click(),
-    );
-    return await until(/tokens\/s/);
+    return await writeOn(page);
   } finally {
     await page.close();
   }

@@ -2,10 +2,8 @@
 // does, the page says what it chose and why, and a GPU that is lost, lies or
 // hangs costs a line and no text.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { WEBGPU, dist, huggingtweets, launch, secondOrigin, smallBundle } from "./harness.mjs";
+import { botPages, commandDrafts, dist, launch, scriptAfter, secondOrigin, smallBundle, WEBGPU } from "./harness.mjs";
 
 const PROMPT = "My dream is";
 const SEED = 21;
@@ -14,8 +12,7 @@ let bundle, expected, browser;
 
 before(async () => {
   bundle = await smallBundle();
-  const args = ["--model", bundle, "--prompt", PROMPT, "--seed", String(SEED), "--json"];
-  expected = JSON.parse(await huggingtweets("generate", ...args)).drafts.map((draft) => draft.text);
+  expected = await commandDrafts(bundle, { prompt: PROMPT, seed: SEED });
   browser = await launch(WEBGPU);
 });
 
@@ -26,20 +23,10 @@ after(() => browser.close());
  * first worker before the page's own.
  */
 function site(script = "") {
-  const bot = Object.fromEntries(
-    ["bot.json", "model-q8_0.gguf"].map((file) => [
-      `/bot/${file}`,
-      (_, response) => response.end(readFileSync(join(bundle, file))),
-    ]),
-  );
   let workers = 0;
-  const start = (_, response) => {
-    response.setHeader("Content-Type", "text/javascript");
-    // Only the first worker is spoiled: the one that takes over is as the visitor has it.
-    const before = workers++ === 0 ? script : "";
-    response.end(`${before}\n${readFileSync(join(dist, "worker-start.js"), "utf8")}`);
-  };
-  return secondOrigin({ root: dist, pages: { ...bot, "/worker-start.js": start } });
+  // Only the first worker is spoiled: the one that takes over is as the visitor has it.
+  const start = (...exchange) => scriptAfter("worker-start.js", workers++ === 0 ? script : "")(...exchange);
+  return secondOrigin({ root: dist, pages: { ...botPages(bundle), "/worker-start.js": start } });
 }
 
 /** Opens the page, has drafts written, and gives the statuses it showed and the drafts. */

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
 import { until, write } from "./any-browser.mjs";
 import { flakySite } from "./flaky-site.mjs";
-import { dist, huggingtweets, secondOrigin, serve, smallBundle } from "./harness.mjs";
+import { commandDrafts, dist, secondOrigin, serve, smallBundle } from "./harness.mjs";
 import { launchWebKit } from "./webkit.mjs";
 
 let bundle, server, expected, page;
@@ -12,8 +12,7 @@ let bundle, server, expected, page;
 before(async () => {
   bundle = await smallBundle();
   server = await serve(bundle);
-  const args = ["--model", bundle, "--prompt", "My dream is", "--seed", "21", "--json"];
-  expected = JSON.parse(await huggingtweets("generate", ...args)).drafts.map((draft) => draft.text);
+  expected = await commandDrafts(bundle, { prompt: "My dream is", seed: 21 });
   page = await launchWebKit();
 });
 

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { readFileSync } from "node:fs";
-import { BotPage } from "./bot-page.mjs";
-import { huggingtweets, launch, serve, smallBundle, visitor } from "./harness.mjs";
+import { BotPage, visitBot } from "./bot-page.mjs";
+import { commandDrafts, launch, quietly, serve, smallBundle, visitor } from "./harness.mjs";
 
 let bundle, server, browser;
 
@@ -18,23 +18,13 @@ after(async () => {
   server?.close();
 });
 
-async function open(path = "/", options = {}) {
-  const visit = await visitor(browser, [server.origin], options);
-  await visit.page.goto(server.origin + path);
-  return { ...visit, bot: new BotPage(visit.page) };
-}
+const open = (path, options) => visitBot(browser, server.origin, path, options);
 
 async function written(path, options) {
   const visit = await open(path, options);
   await visit.bot.generate();
   await visit.bot.finishes();
   return visit;
-}
-
-async function quietly({ complaints, foreign, leave }) {
-  assert.deepEqual(complaints, [], "no error-level console message");
-  assert.deepEqual(foreign, [], "no request outside the origin");
-  await leave();
 }
 
 describe("one draft of five", () => {
@@ -79,8 +69,7 @@ describe("one draft of five", () => {
     await bot.generate();
     const now = await bot.finishes();
     assert.equal(now[1], pinned);
-    const args = ["--model", bundle, "--prompt", "My dream is", "--seed", "6", "--json"];
-    const expected = JSON.parse(await huggingtweets("generate", ...args)).drafts.map((draft) => draft.text);
+    const expected = await commandDrafts(bundle, { prompt: "My dream is", seed: 6 });
     expected[1] = pinned;
     assert.deepEqual(now, expected);
     for (const number of [1, 3, 4, 5]) await bot.draftButton("Pin", number).click();

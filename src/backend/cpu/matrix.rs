@@ -15,7 +15,7 @@
 use half::f16;
 
 use super::{panels::Format, quant::BLOCK, scalar};
-use crate::backend::{BackendError, Dtype};
+use crate::backend::{BackendError, Dtype, arriving::ArrivingRows};
 
 /// Rows interleaved in a panel.
 pub const PANEL: usize = 8;
@@ -106,10 +106,7 @@ impl Panels {
 pub struct Packer {
     matrix: Matrix,
     dtype: Dtype,
-    /// Rows in place.
-    done: usize,
-    /// Bytes of a row that is not complete.
-    pending: Vec<u8>,
+    arriving: ArrivingRows,
 }
 
 impl Packer {
@@ -129,65 +126,38 @@ impl Packer {
                 Matrix::Quantised(Panels { rows, cols, format, quants, scales })
             }
         };
-        Ok(Self { matrix, dtype, done: 0, pending: Vec::new() })
+        Ok(Self { matrix, dtype, arriving: ArrivingRows::new(rows, cols, dtype) })
     }
 
     /// Takes the next bytes of the tensor.
-    pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), BackendError> {
-        let (rows, cols) = self.matrix.shape();
-        let row_bytes = self.dtype.matrix_bytes(1, cols);
-        let room = (rows - self.done) * row_bytes - self.pending.len();
-        if bytes.len() > room {
-            return Err(self.wrong_size(bytes.len()));
-        }
-        if !self.pending.is_empty() {
-            let (head, rest) = bytes.split_at(bytes.len().min(row_bytes - self.pending.len()));
-            self.pending.extend_from_slice(head);
-            bytes = rest;
-            if self.pending.len() < row_bytes {
-                return Ok(());
-            }
-            let row = std::mem::take(&mut self.pending);
-            self.place(&row);
-        }
-        let whole = bytes.chunks_exact(row_bytes.max(1));
-        self.pending.extend_from_slice(whole.remainder());
-        whole.for_each(|row| self.place(row));
-        Ok(())
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), BackendError> {
+        let Self { matrix, dtype, arriving } = self;
+        arriving.push(bytes, |row, bytes| matrix.place(*dtype, row, bytes))
     }
 
     /// The matrix, if every byte of it came.
     pub fn finish(self) -> Result<Matrix, BackendError> {
-        if self.done < self.matrix.shape().0 {
-            return Err(self.wrong_size(0));
-        }
+        self.arriving.finish()?;
         Ok(self.matrix)
     }
+}
 
-    fn wrong_size(&self, more: usize) -> BackendError {
-        let (rows, cols) = self.matrix.shape();
-        let found = self.dtype.matrix_bytes(self.done, cols) + self.pending.len() + more;
-        let expected = self.dtype.matrix_bytes(rows, cols);
-        BackendError::MatrixBytes { rows, cols, dtype: self.dtype, expected, found }
-    }
-
-    /// Puts the bytes of row [`Self::done`] in place.
-    fn place(&mut self, bytes: &[u8]) {
-        let row = self.done;
-        self.done += 1;
-        match &mut self.matrix {
-            Matrix::Dense(m) => {
+impl Matrix {
+    /// Puts the bytes of a row in place.
+    fn place(&mut self, dtype: Dtype, row: usize, bytes: &[u8]) {
+        match self {
+            Self::Dense(m) => {
                 let out = &mut m.values[row * m.cols..][..m.cols];
-                match self.dtype {
+                match dtype {
                     Dtype::F16 => f16s(bytes).zip(out).for_each(|(v, out)| *out = v),
                     _ => f32s(bytes).zip(out).for_each(|(v, out)| *out = v),
                 }
             }
-            Matrix::Quantised(m) => {
+            Self::Quantised(m) => {
                 let blocks = m.cols / BLOCK;
                 let first = row / PANEL * blocks;
                 let size = m.format.block_bytes();
-                let sources = bytes.chunks_exact(self.dtype.matrix_bytes(1, BLOCK));
+                let sources = bytes.chunks_exact(dtype.matrix_bytes(1, BLOCK));
                 let quants = m.quants[first * size..].chunks_exact_mut(size);
                 let scales = m.scales[first * PANEL..].as_chunks_mut::<PANEL>().0;
                 for ((source, quants), scales) in sources.zip(quants).zip(scales) {

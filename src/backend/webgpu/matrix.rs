@@ -15,7 +15,7 @@
 use half::f16;
 
 use super::device::Device;
-use crate::backend::{BackendError, Dtype};
+use crate::backend::{BackendError, Dtype, arriving::ArrivingRows};
 
 /// Rows of a panel.
 pub const PANEL: usize = 32;
@@ -55,13 +55,15 @@ pub struct Piece {
 /// Takes a tensor's bytes as they arrive, a panel at a time.
 #[derive(Debug)]
 pub struct Packer {
+    arriving: ArrivingRows,
+    panel: UnderWay,
+}
+
+/// A matrix, and its panel that is being filled.
+#[derive(Debug)]
+struct UnderWay {
     matrix: Matrix,
     dtype: Dtype,
-    /// Rows in place.
-    done: usize,
-    /// Bytes of a row that is not complete.
-    pending: Vec<u8>,
-    /// The panel under way.
     weights: Vec<u8>,
     scales: Vec<u8>,
 }
@@ -117,63 +119,38 @@ impl Packer {
                 scales: device.buffer("scales", (here * scales) as u64, usage),
             });
         }
-        Ok(Self {
+        let panel = UnderWay {
             matrix: Matrix { rows, cols, format, pieces },
             dtype,
-            done: 0,
-            pending: Vec::new(),
             weights: vec![0; weights],
             scales: vec![0; scales],
-        })
+        };
+        Ok(Self { arriving: ArrivingRows::new(rows, cols, dtype), panel })
     }
 
     /// How the matrix will be held.
     pub fn format(&self) -> Format {
-        self.matrix.format
+        self.panel.matrix.format
     }
 
     /// Takes the next bytes of the tensor.
-    pub fn push(&mut self, device: &Device, mut bytes: &[u8]) -> Result<(), BackendError> {
-        let row_bytes = self.dtype.matrix_bytes(1, self.matrix.cols);
-        let room = (self.matrix.rows - self.done) * row_bytes - self.pending.len();
-        if bytes.len() > room {
-            return Err(self.wrong_size(bytes.len()));
-        }
-        if !self.pending.is_empty() {
-            let (head, rest) = bytes.split_at(bytes.len().min(row_bytes - self.pending.len()));
-            self.pending.extend_from_slice(head);
-            bytes = rest;
-            if self.pending.len() < row_bytes {
-                return Ok(());
-            }
-            let row = std::mem::take(&mut self.pending);
-            self.place(device, &row);
-        }
-        let whole = bytes.chunks_exact(row_bytes.max(1));
-        self.pending.extend_from_slice(whole.remainder());
-        whole.for_each(|row| self.place(device, row));
-        Ok(())
+    pub fn push(&mut self, device: &Device, bytes: &[u8]) -> Result<(), BackendError> {
+        let Self { arriving, panel } = self;
+        arriving.push(bytes, |row, bytes| panel.place(device, row, bytes))
     }
 
     /// The matrix, if every byte of it came.
     pub fn finish(self) -> Result<Matrix, BackendError> {
-        if self.done < self.matrix.rows {
-            return Err(self.wrong_size(0));
-        }
-        Ok(self.matrix)
+        self.arriving.finish()?;
+        Ok(self.panel.matrix)
     }
+}
 
-    fn wrong_size(&self, more: usize) -> BackendError {
-        let Matrix { rows, cols, .. } = self.matrix;
-        let found = self.dtype.matrix_bytes(self.done, cols) + self.pending.len() + more;
-        let expected = self.dtype.matrix_bytes(rows, cols);
-        BackendError::MatrixBytes { rows, cols, dtype: self.dtype, expected, found }
-    }
-
-    /// Puts the bytes of row [`Self::done`] in its panel, and a panel that is
-    /// complete on its way to the GPU.
-    fn place(&mut self, device: &Device, bytes: &[u8]) {
-        let row = self.done % PANEL;
+impl UnderWay {
+    /// Puts the bytes of a row in its panel, and a panel that is complete on its
+    /// way to the GPU.
+    fn place(&mut self, device: &Device, index: usize, bytes: &[u8]) {
+        let row = index % PANEL;
         match self.dtype {
             Dtype::F32 => self.weights[row * bytes.len()..][..bytes.len()].copy_from_slice(bytes),
             Dtype::F16 => {
@@ -196,15 +173,13 @@ impl Packer {
                 }
             }
         }
-        self.done += 1;
-        if row + 1 == PANEL || self.done == self.matrix.rows {
-            self.send(device);
+        if row + 1 == PANEL || index + 1 == self.matrix.rows {
+            self.send(device, index);
         }
     }
 
-    /// Writes the panel of the last row that was placed.
-    fn send(&mut self, device: &Device) {
-        let last = self.done - 1;
+    /// Writes the panel, whose last row this is.
+    fn send(&mut self, device: &Device, last: usize) {
         if let Some(piece) = self.matrix.pieces.iter().find(|p| (p.first..p.first + p.count).contains(&last))
         {
             let panel = ((last - piece.first) / PANEL) as u64;

@@ -398,13 +398,7 @@ impl Backend for Gpu {
         self.asked = Some((x.rows, w.rows, wanted));
     }
 
-    fn collect(&mut self, out: &mut Outputs) -> impl Future<Output = Result<(), BackendError>> {
-        self.fetch(out)
-    }
-}
-
-impl Gpu {
-    async fn fetch(&mut self, out: &mut Outputs) -> Result<(), BackendError> {
+    async fn collect(&mut self, out: &mut Outputs) -> Result<(), BackendError> {
         let Self { device, tape, selection, reader, logits, asked, .. } = self;
         let encoder = tape.get_mut().finish(device);
         let (Some((rows, vocab, wanted)), Some((logits, _))) = (asked.take(), logits.as_ref()) else {

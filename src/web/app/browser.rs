@@ -61,7 +61,7 @@ pub fn query() -> Query {
         let entry = js_sys::Array::from(&entry.ok()?);
         Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
     };
-    Query::parse(pairs.into_iter().filter_map(|entry| pair(entry.map(JsValue::from).map_err(JsValue::from))))
+    Query::parse(pairs.into_iter().filter_map(pair))
 }
 
 /// The bot's absolute address; one that cannot be read stays as it is, for the

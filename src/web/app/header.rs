@@ -60,11 +60,14 @@ pub fn faces(bot: &BotInfo) -> Vec<(String, u32)> {
     names.into_iter().take(MOST_AVATARS).enumerate().map(face).collect()
 }
 
+/// One figure of an account.
+type Count = fn(&AccountCounts) -> usize;
+
 #[component]
 fn TrainingTable(handle: Handle, accounts: Vec<AccountCounts>) -> impl IntoView {
     let head = accounts.iter().map(|account| view! { <th scope="col">{format!("@{}", account.handle)}</th> });
     let head = head.collect_view();
-    let rows: [(Word, fn(&AccountCounts) -> usize); 4] = [
+    let rows: [(Word, Count); 4] = [
         (Word::Downloaded, |a| a.tweets_downloaded),
         (Word::Retweets, |a| a.retweets),
         (Word::Short, |a| a.short_tweets),

@@ -304,11 +304,11 @@ impl Desk {
 
     /// The engine is gone; where it was the GPU's, the processor goes on.
     fn fail(&mut self, failure: Failure) -> Vec<Effect> {
-        let on_gpu = match &self.engine {
-            Engine::Ready(Tell::Ready { backend, .. }) => backend == "webgpu",
-            _ => self.load.backend == BackendChoice::WebGpu,
+        let running = match &self.engine {
+            Engine::Ready(Tell::Ready { backend, .. }) => Some(backend.as_str()),
+            _ => None,
         };
-        if on_gpu && matches!(failure.kind, FailureKind::Gpu | FailureKind::Crash) {
+        if failure.spares_processor(running, self.load.backend) {
             self.load.backend = BackendChoice::Simd;
             if let Some((_, job)) = self.running.take() {
                 self.waiting.push_front(job);

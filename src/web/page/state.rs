@@ -523,11 +523,11 @@ impl Page {
     /// the GPU's, the processor goes on with them at once.
     fn fail(&mut self, failure: Failure) -> Vec<Effect> {
         self.wait_again();
-        let on_gpu = match &self.engine {
-            Engine::Ready(ready) => ready.backend == "webgpu",
-            _ => self.backend == BackendChoice::WebGpu,
+        let running = match &self.engine {
+            Engine::Ready(ready) => Some(ready.backend.as_str()),
+            _ => None,
         };
-        if on_gpu && matches!(failure.kind, FailureKind::Gpu | FailureKind::Crash) {
+        if failure.spares_processor(running, self.backend) {
             self.backend = BackendChoice::Simd;
             self.gpu_lost = true;
             return self.start_engine();
