@@ -2,9 +2,10 @@
 
 use super::ReadError;
 
-/// Most bytes that one file of an archive may unpack to. The limit is counted
-/// as bytes arrive, for a zip's headers can say anything.
-pub const MAX_ENTRY_BYTES: u64 = 1 << 30;
+/// Most bytes that one file of an archive may unpack to: a phone's browser has to
+/// hold them, and growing there doubles. The limit is counted as bytes arrive, for
+/// a zip's headers can say anything.
+pub const MAX_ENTRY_BYTES: u64 = 1 << 29;
 
 /// Named files that can be read one at a time.
 pub trait FileTree {

@@ -66,8 +66,13 @@ impl<R: Read + Seek> FileTree for ZipTree<R> {
             return Err(ReadError::NotFound { place: place() });
         };
         let entry = self.archive.by_index(index).map_err(|error| zip_error(place(), error))?;
+        let too_large = || ReadError::TooLarge { place: place(), limit: self.max_entry_bytes };
+        // What it says of itself is believed only to refuse it.
+        if entry.size() > self.max_entry_bytes {
+            return Err(too_large());
+        }
         read_at_most(entry, self.max_entry_bytes).map_err(|error| match error {
-            None => ReadError::TooLarge { place: place(), limit: self.max_entry_bytes },
+            None => too_large(),
             // A wrong checksum, a bad deflate stream or an early end.
             Some(error) => ReadError::BadZip { place: place(), problem: error.to_string() },
         })

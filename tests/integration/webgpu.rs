@@ -16,10 +16,9 @@ use crate::support::root;
 /// Logits on the GPU: norm of the difference over norm.
 const BOUND: f64 = 1e-3;
 
-/// What logits may be off by at most. Each kernel alone is within [`BOUND`], but
-/// float sums have another order on a GPU, and an activation that stands at the
-/// middle between two bytes may fall to the other side: one step of 127, which
-/// the layers above carry on. (1.2e-2 was seen in 600 steps of the demo bot.)
+/// The same on a GPU that fuses a product and a sum, or divides with an error in the
+/// last bit: an activation that stands at the middle between two bytes may fall to the
+/// other side, one step of 127, which the layers above carry on.
 const MOST: f64 = 2e-2;
 
 /// Dispatches a layer.
@@ -55,6 +54,11 @@ impl Both {
         }
         let (cpu, gpu) = (on_cpu.finish().unwrap(), on_gpu.finish().unwrap());
         Some(Self { cpu: cpu.model, gpu: gpu.model, tokenizer: cpu.tokenizer, worst: 0.0 })
+    }
+
+    /// Whether all logits were as near as they must be.
+    fn is_near(&self) -> bool {
+        self.worst <= if self.gpu.backend().adapter().software { BOUND } else { MOST }
     }
 
     /// All logits of a batch's outputs, from both.
@@ -127,7 +131,7 @@ fn greedy_drafts_are_the_processors_but_for_near_ties() {
             }
         }
         println!("{file}: {steps} steps, {near} near ties, logits off by at most {:.1e}", both.worst);
-        assert!(both.worst <= MOST, "{}", both.worst);
+        assert!(both.is_near(), "{}", both.worst);
     }
 }
 
@@ -149,7 +153,7 @@ fn drafts_together_and_long_prompts_are_the_processors() {
         };
         both.logits(&batch);
     }
-    assert!(both.worst <= MOST, "{}", both.worst);
+    assert!(both.is_near(), "{}", both.worst);
 }
 
 #[test]

@@ -5,7 +5,7 @@ import { after, before, describe, it } from "node:test";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { BotPage } from "./bot-page.mjs";
-import { launch, serve, slowBundle, smallBundle, visitor } from "./harness.mjs";
+import { launch, secondOrigin, serve, slowBundle, smallBundle, visitor } from "./harness.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
@@ -26,7 +26,7 @@ after(async () => {
 
 /** No violation in the page or its frames, but for the widget's engine: nothing of it is ever shown. */
 async function clean(page, state) {
-  for (const frame of page.frames().filter((frame) => !frame.url().endsWith("/engine.html"))) {
+  for (const frame of page.frames().filter((frame) => !frame.url().includes("/engine.html"))) {
     await frame.evaluate(axe);
     const { violations } = await frame.evaluate((tags) => window.axe.run(document, { runOnly: tags }), TAGS);
     const said = violations.map(({ id, help, nodes }) =>
@@ -107,6 +107,28 @@ for (const colorScheme of ["light", "dark"]) {
       await bot.finishes();
       await clean(page, "widget");
       await leave();
+    });
+
+    it("in the element: its poster, its drafts, its failure", async () => {
+      const element = (model) => `<tweet-bot lazy seed="5" model="${server.origin}/${model}/"></tweet-bot>`;
+      const blog = await secondOrigin({
+        pages: {
+          "/": `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
+            <title>A blog</title><main><h1>A blog</h1>${element("bot")}${element("nowhere")}</main>
+            <script src="${server.origin}/tweet-bot.js"></script></html>`,
+        },
+      });
+      const { page, leave } = await visitor(browser, [server.origin, blog.origin], { colorScheme });
+      await page.goto(blog.origin);
+      await clean(page, "poster");
+      await page.evaluate(async () => {
+        const [bot, lost] = document.querySelectorAll("tweet-bot");
+        await bot.generate();
+        await lost.generate().catch(() => {});
+      });
+      await clean(page, "drafts and a failure");
+      await leave();
+      blog.close();
     });
 
     it("where a link's draft is another one, on a phone", async () => {

@@ -9,14 +9,15 @@ export function freshContext(browser) {
   return (browser.createBrowserContext ?? browser.newContext).call(browser);
 }
 
+/** In a page: what it says now. */
+export const says = () => ({
+  status: document.querySelector("[role=status]")?.textContent ?? "",
+  alert: document.querySelector("[role=alert]")?.textContent.trim() ?? "",
+  drafts: [...document.querySelectorAll("[data-testid=draft-text]")].map((draft) => draft.textContent),
+});
+
 /** What the page says now. */
-export function look(page) {
-  return page.evaluate(() => ({
-    status: document.querySelector("[role=status]")?.textContent ?? "",
-    alert: document.querySelector("[role=alert]")?.textContent.trim() ?? "",
-    drafts: [...document.querySelectorAll("[data-testid=draft-text]")].map((draft) => draft.textContent),
-  }));
-}
+export const look = (page) => page.evaluate(says);
 
 /** Waits until the status matches, or the alert where `alert` is given instead. */
 export async function until(page, { status, alert }, timeout = SLOW) {

@@ -4,7 +4,9 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { freshContext, look, press, until, write } from "./any-browser.mjs";
 import { askedChunks, CHUNK, flakySite, numbers } from "./flaky-site.mjs";
-import { chunkedBundle, commandDrafts, dist, launch, launchFirefox, scriptAfter, secondOrigin } from "./harness.mjs";
+import {
+  chunkedBundle, commandDrafts, dist, launch, launchFirefox, noServiceWorker, scriptAfter, secondOrigin,
+} from "./harness.mjs";
 
 const QUERY = { prompt: "My dream is", seed: "21", threads: "1" };
 const range = (n) => Array.from({ length: n }, (_, i) => i);
@@ -26,7 +28,7 @@ after(async () => {
 /** The page, with lines before its worker's script where a test wants the browser to be another. */
 function pageSite(lines = "") {
   const patched = scriptAfter("worker-start.js", lines);
-  return secondOrigin({ root: dist, pages: lines ? { "/worker-start.js": patched } : {} });
+  return secondOrigin({ root: dist, pages: { ...noServiceWorker, ...(lines ? { "/worker-start.js": patched } : {}) } });
 }
 
 const NO_OPFS = `navigator.storage.getDirectory = () => Promise.reject(new DOMException("", "SecurityError"));`;

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { join } from "node:path";
+import { write } from "./any-browser.mjs";
 import { BotPage } from "./bot-page.mjs";
-import { launch, out, secondOrigin, serve, smallBundle, visitor } from "./harness.mjs";
+import { launch, launchFirefox, out, secondOrigin, serve, smallBundle, visitor } from "./harness.mjs";
 
 let server, browser, blog;
 
@@ -51,6 +52,19 @@ describe("the widget on another origin", () => {
       await leave();
     });
   }
+
+  it("writes five drafts in an iframe in Firefox", async () => {
+    const firefox = await launchFirefox();
+    try {
+      const page = await firefox.newPage();
+      await page.goto(`${blog.origin}/iframe`);
+      const { drafts } = await write(page.frames().find((frame) => frame.url().includes("embed.html")));
+      assert.equal(drafts.length, 5);
+      assert.ok(drafts.every((draft) => draft.startsWith("I never")), drafts.join("\n"));
+    } finally {
+      await firefox.close();
+    }
+  });
 
   it("is an iframe as tall as its content", async () => {
     const { page, bot, leave } = await open("/iframe", { viewport: { width: 360, height: 740 } });

@@ -127,6 +127,9 @@ export function botPages(bundle) {
   );
 }
 
+/** Pages of a site whose visitors get no service worker: it would keep and answer what a test looks at. */
+export const noServiceWorker = { "/sw.js": (_, response) => response.writeHead(404).end() };
+
 /** A script of the page with lines before it. */
 export function scriptAfter(name, lines) {
   return (_, response) => {

@@ -19,7 +19,8 @@ const seconds = {};
 function run(file) {
   const began = Date.now();
   return new Promise((settled) => {
-    const args = ["--test", "--test-concurrency=1", "--test-reporter=spec", file];
+    // A test that fails leaves its servers and browsers: nothing waits for them.
+    const args = ["--test", "--test-concurrency=1", "--test-force-exit", "--test-reporter=spec", file];
     const tests = spawn(process.execPath, args, { cwd: here, stdio: "inherit", detached: true });
     const limit = setTimeout(() => {
       console.error(`${file}: not done after ${LIMIT_MS / 60_000} minutes`);
@@ -28,6 +29,11 @@ function run(file) {
     tests.on("exit", (code) => {
       clearTimeout(limit);
       seconds[file] = (seconds[file] ?? 0) + Math.round((Date.now() - began) / 1000);
+      try {
+        process.kill(-tests.pid, "SIGKILL");
+      } catch {
+        // Nothing was left.
+      }
       settled(code === 0);
     });
   });

@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { freshContext } from "./any-browser.mjs";
 import { BotPage } from "./bot-page.mjs";
-import { dist, launch, secondOrigin, serve, smallBundle, visitor } from "./harness.mjs";
+import { dist, launch, launchFirefox, secondOrigin, serve, smallBundle, visitor } from "./harness.mjs";
 
 const DOCUMENTS = ["index.html", "embed.html", "engine.html", "bench.html"];
 let bundle, server, browser;
@@ -32,9 +33,11 @@ describe("the policy", () => {
     });
   }
 
-  it("lets no script in and nothing out, on a host that sends no headers", async () => {
+  for (const name of ["Chromium", "Firefox"]) it(`lets no script in and nothing out in ${name}, on a host that sends no headers`, async () => {
     const site = await secondOrigin({ root: dist });
-    const { page, leave } = await visitor(browser, []);
+    const each = name === "Firefox" ? await launchFirefox() : browser;
+    const context = await freshContext(each);
+    const page = await context.newPage();
     await page.goto(site.origin);
     const outcome = await page.evaluate(async () => {
       const blocked = [];
@@ -52,7 +55,8 @@ describe("the policy", () => {
     assert.deepEqual([outcome.ran, outcome.sent], [false, false]);
     assert.ok(outcome.blocked.includes("connect-src"), String(outcome.blocked));
     assert.ok(outcome.blocked.some((directive) => directive.startsWith("script-src")), String(outcome.blocked));
-    await leave();
+    await context.close();
+    if (each !== browser) await each.close();
     site.close();
   });
 });

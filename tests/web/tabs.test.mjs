@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Readable } from "node:stream";
+import { createDeflateRaw } from "node:zlib";
 import { BotPage } from "./bot-page.mjs";
 import { dist, huggingtweets, launch, launchFirefox, out, quietly, secondOrigin, serve, smallBundle, visitor } from "./harness.mjs";
 
@@ -31,6 +33,28 @@ async function open(path = "/", origins = []) {
 /** Posts as an X archive, by the tests' own hand: the page gets no other file than a visitor would. */
 function posts(count) {
   return Array.from({ length: count }, (_, n) => `The lamp was lit for the ${n}th night, and <b>nobody</b> came.`);
+}
+
+/** A zip with one file, which unpacks to so many MiB of spaces. */
+async function zipBomb(name, mebibytes) {
+  const spaces = Array(mebibytes).fill(Buffer.alloc(1 << 20, " "));
+  const packed = Buffer.concat(await Readable.from(spaces).pipe(createDeflateRaw()).toArray());
+  // Version, flags, method (deflate), time, date, checksum, both sizes, the name's length, no more.
+  const facts = Buffer.alloc(26);
+  facts.writeUInt16LE(20, 0);
+  facts.writeUInt16LE(8, 4);
+  facts.writeUInt32LE(packed.length, 14);
+  facts.writeUInt32LE(mebibytes << 20, 18);
+  facts.writeUInt16LE(name.length, 22);
+  const file = Buffer.concat([Buffer.from("PK\x03\x04"), facts, Buffer.from(name), packed]);
+  const entry = Buffer.concat([Buffer.from("PK\x01\x02\x14\x00"), facts, Buffer.alloc(14), Buffer.from(name)]);
+  const end = Buffer.alloc(22);
+  end.write("PK\x05\x06", "latin1");
+  end.writeUInt16LE(1, 8);
+  end.writeUInt16LE(1, 10);
+  end.writeUInt32LE(entry.length, 12);
+  end.writeUInt32LE(file.length, 16);
+  return Buffer.concat([file, entry, end]);
 }
 
 describe("tabs", () => {
@@ -146,6 +170,15 @@ describe("the archive check", () => {
     const visit = await checking();
     await visit.choose({ name: "a.zip", mimeType: "application/zip", buffer: Buffer.from("<html>") });
     await visit.frame.getByText(/a\.zip: is not a zip archive/).waitFor({ timeout: 60_000 });
+    await visit.choose({ name: "few.txt", mimeType: "text/plain", buffer: Buffer.from("three short words\n") });
+    await visit.frame.getByText(/Too few posts/).waitFor({ timeout: 60_000 });
+    await quietly(visit);
+  });
+
+  it("refuses a zip bomb, and goes on", async () => {
+    const visit = await checking();
+    await visit.choose({ name: "bomb.zip", mimeType: "application/zip", buffer: await zipBomb("data/tweets.js", 600) });
+    await visit.frame.getByText(/bomb\.zip.*tweets\.js.*more than 536870912 bytes once unpacked/).waitFor({ timeout: 60_000 });
     await visit.choose({ name: "few.txt", mimeType: "text/plain", buffer: Buffer.from("three short words\n") });
     await visit.frame.getByText(/Too few posts/).waitFor({ timeout: 60_000 });
     await quietly(visit);

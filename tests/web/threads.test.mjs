@@ -6,7 +6,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { write as writeOn } from "./any-browser.mjs";
-import { botPages, commandDrafts, dist, launch, launchFirefox, scriptAfter, secondOrigin, serve, smallBundle } from "./harness.mjs";
+import {
+  botPages, commandDrafts, dist, launch, launchFirefox, noServiceWorker, scriptAfter, secondOrigin, serve, smallBundle,
+} from "./harness.mjs";
 
 const PROMPT = "My dream is";
 const SEED = 21;
@@ -34,8 +36,6 @@ after(async () => {
 
 /** The built page with the bot, on an origin of its own; `pages` stand before files. */
 function site({ isolated = true, headers = {}, pages = {} } = {}) {
-  // It keeps builds for later visits; what a page takes itself is looked at here.
-  const noServiceWorker = { "/sw.js": (_, response) => response.writeHead(404).end() };
   return secondOrigin({
     root: dist,
     headers: { ...(isolated ? ISOLATED : {}), ...headers },

@@ -1,8 +1,28 @@
-// WebKit by its own driver (Debian's webkit2gtk-driver), on a display that
-// nobody sees: as much of a browser as tests/web/any-browser.mjs asks for.
+// WebKit on a display that nobody sees: by its own driver (Debian's
+// webkit2gtk-driver) as much of a browser as tests/web/any-browser.mjs asks for,
+// and as people use it, with a profile that stays.
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+// Its own sandbox needs rights that containers do not have.
+const ENVIRONMENT = { WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1", LIBGL_ALWAYS_SOFTWARE: "1" };
+
+/** Starts a program on a display of its own; both end with the function it gives. */
+function onHiddenDisplay(program, args, environment = {}) {
+  const child = spawn("xvfb-run", ["-a", program, ...args], {
+    stdio: "ignore",
+    detached: true,
+    env: { ...process.env, ...ENVIRONMENT, ...environment },
+  });
+  const ended = new Promise((exit) => child.once("exit", exit));
+  return async () => {
+    process.kill(-child.pid, "SIGTERM");
+    await ended;
+  };
+}
 
 async function freePort() {
   const server = createServer();
@@ -16,25 +36,19 @@ export async function launchWebKit() {
   const path = process.env.WEBKIT_DRIVER ?? "/usr/bin/WebKitWebDriver";
   if (!existsSync(path)) throw new Error("WebKitWebDriver is missing: run 'make setup-browser', or set WEBKIT_DRIVER");
   const port = await freePort();
-  const driver = spawn("xvfb-run", ["-a", path, `--port=${port}`], {
-    stdio: "ignore",
-    detached: true,
-    // Its own sandbox needs rights that containers do not have.
-    env: { ...process.env, WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1", LIBGL_ALWAYS_SOFTWARE: "1" },
-  });
+  const end = onHiddenDisplay(path, [`--port=${port}`]);
   const call = async (method, route, body) => {
     const response = await fetch(`http://127.0.0.1:${port}${route}`, { method, body: body && JSON.stringify(body) });
     const { value } = await response.json();
     if (value?.error) throw new Error(`${value.error}: ${value.message}`);
     return value;
   };
-  const end = () => process.kill(-driver.pid, "SIGTERM");
   for (let tries = 0; ; tries++) {
     try {
       await call("GET", "/status");
       break;
     } catch (error) {
-      if (tries === 300) throw (end(), new Error(`WebKitWebDriver did not start: ${error.message}`));
+      if (tries === 300) throw (await end(), new Error(`WebKitWebDriver did not start: ${error.message}`));
       await new Promise((later) => setTimeout(later, 100));
     }
   }
@@ -49,7 +63,25 @@ export async function launchWebKit() {
       call("POST", `${session}/execute/sync`, { script: `return (${task})(...arguments)`, args: [argument ?? null] }),
     close: async () => {
       await call("DELETE", session).catch(() => {});
-      end();
+      await end();
     },
+  };
+}
+
+/**
+ * A visitor with a profile of their own. A driver's sessions forget all that a
+ * page stores, so nobody drives this one: `visit` opens a page, which has to tell
+ * by itself how it fares, and gives what ends the visit.
+ */
+export function webKitVisitor(features = []) {
+  const places = readdirSync("/usr/lib").map((target) => `/usr/lib/${target}/webkit2gtk-4.1/MiniBrowser`);
+  const path = process.env.WEBKIT ?? places.find((place) => existsSync(place));
+  if (!path) throw new Error("WebKit's MiniBrowser is missing: run 'make setup-browser', or set WEBKIT");
+  const home = mkdtempSync(join(tmpdir(), "huggingtweets-webkit-"));
+  const environment = { HOME: home, XDG_DATA_HOME: join(home, "data"), XDG_CACHE_HOME: join(home, "cache") };
+  const flags = features.length ? [`--features=${features.map((name) => `+${name}`).join(",")}`] : [];
+  return {
+    visit: (url) => onHiddenDisplay(path, [...flags, url], environment),
+    leave: () => rmSync(home, { recursive: true, force: true }),
   };
 }

@@ -2,10 +2,10 @@
 // a second visit from this device, an element on another origin.
 import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
-import { until, write } from "./any-browser.mjs";
+import { says, until, write } from "./any-browser.mjs";
 import { flakySite } from "./flaky-site.mjs";
-import { commandDrafts, dist, secondOrigin, serve, smallBundle } from "./harness.mjs";
-import { launchWebKit } from "./webkit.mjs";
+import { commandDrafts, dist, noServiceWorker, scriptAfter, secondOrigin, serve, smallBundle } from "./harness.mjs";
+import { launchWebKit, webKitVisitor } from "./webkit.mjs";
 
 let bundle, server, expected, page;
 
@@ -28,22 +28,45 @@ it("writes the command's drafts on the page", async () => {
   assert.match(status, /^SIMD, \d+ threads?, \d+(\.\d)? tokens\/s$/);
 });
 
-// Chromium and Firefox have them (downloads.test.mjs); this driver's WebKit asks again.
-it("has the weights on this device on the next visit", { todo: "WebKit fetches them again" }, async () => {
-  const [site, bot] = [await secondOrigin({ root: dist }), await flakySite(bundle)];
-  try {
-    await page.goto(`${site.origin}/?${new URLSearchParams({ seed: 21, model: `${bot.origin}/bot` })}`);
-    await until(page, { status: /ready(?!.*not kept)/ });
-    assert.equal(bot.state.parts.length, bot.chunks);
-    await page.reload();
-    assert.deepEqual((await write(page)).drafts, expected);
-    assert.equal(bot.state.parts.length, bot.chunks, "the weights came from this device");
-  } finally {
-    await page.goto("about:blank");
-    site.close();
-    bot.close();
-  }
-});
+// What a page tells of itself where no driver looks.
+const TELL = `setInterval(() => fetch("/told", { method: "POST", body: JSON.stringify((${says})()) }), 200);`;
+
+for (const [where, features] of [
+  ["the Cache API, all that it has", []],
+  ["the origin's private files, where they are switched on", ["StorageAPI", "StorageAPIEstimate", "FileSystem", "AccessHandle"]],
+]) {
+  it(`has the weights on this device on the next visit: in ${where}`, async () => {
+    const bot = await flakySite(bundle);
+    let told;
+    const site = await secondOrigin({
+      root: dist,
+      pages: {
+        ...noServiceWorker,
+        "/start.js": scriptAfter("start.js", TELL),
+        "/told": async (request, response) => {
+          told = JSON.parse((await request.toArray()).join(""));
+          response.end();
+        },
+      },
+    });
+    const visitor = webKitVisitor(features);
+    try {
+      for (const when of ["first", "next"]) {
+        told = null;
+        const end = visitor.visit(`${site.origin}/?${new URLSearchParams({ seed: 21, model: `${bot.origin}/bot` })}`);
+        // As any other page is looked at, but that it is asked nothing.
+        const { status } = await until({ evaluate: async () => told }, { status: /ready/ });
+        await end();
+        assert.doesNotMatch(status, /not kept/, `the ${when} visit`);
+        assert.equal(bot.state.parts.length, bot.chunks, `the ${when} visit`);
+      }
+    } finally {
+      visitor.leave();
+      site.close();
+      bot.close();
+    }
+  });
+}
 
 it("writes in an element on another origin", async () => {
   const blog = await secondOrigin({

@@ -34,6 +34,11 @@ impl Memory {
         true
     }
 
+    /// Most slots that a row of the request sees.
+    pub fn visible(&self) -> usize {
+        self.shape.map_or(0, |shape| shape.prompt + shape.tail)
+    }
+
     /// Each row's token, where it stands, and what it sees.
     pub fn places(&self, batch: &Batch) -> Vec<PlaceWords> {
         let Some(shape) = self.shape else { return Vec::new() };

@@ -37,13 +37,16 @@ impl Abilities {
 pub struct Options {
     /// Abilities to use where they are there.
     pub abilities: Abilities,
+    /// Compile the kernels while weights arrive, not when they are first used; tests
+    /// use few of them.
+    pub eager: bool,
     /// Largest binding in bytes, if less than the device's; for tests.
     pub most_binding_bytes: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { abilities: Abilities::ALL, most_binding_bytes: None }
+        Self { abilities: Abilities::ALL, eager: true, most_binding_bytes: None }
     }
 }
 

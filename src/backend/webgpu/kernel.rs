@@ -19,6 +19,7 @@ pub fn file(name: &str) -> Option<&'static str> {
         "linear" => include_str!("kernels/linear.wgsl"),
         "maxima" => include_str!("kernels/maxima.wgsl"),
         "norm" => include_str!("kernels/norm.wgsl"),
+        "order" => include_str!("kernels/order.wgsl"),
         "pack" => include_str!("kernels/pack.wgsl"),
         "piece" => include_str!("kernels/piece.wgsl"),
         "quantise" => include_str!("kernels/quantise.wgsl"),

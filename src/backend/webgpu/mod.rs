@@ -4,7 +4,7 @@
 //! Operations are recorded ([`tape`]) and submitted once a batch; what comes
 //! back is read asynchronously ([`read`]). Weights stay quantised ([`matrix`]),
 //! activations are quantised by the definition in `backend/cpu/quant.rs`, so
-//! integer sums are the processor's; the order of float sums is not.
+//! integer sums are the processor's, and float sums have its order (`order.wgsl`).
 //! Kernels are WGSL files in `kernels/`, made into [`variants`] by a small
 //! preprocessor ([`source`]).
 
@@ -40,6 +40,8 @@ use variants::{Linear, Tuning};
 #[derive(Debug)]
 pub struct Gpu {
     device: Device,
+    /// Kernels are compiled before they are used.
+    eager: bool,
     tuning: Tuning,
     tape: RefCell<Tape>,
     caches: RefCell<cache::Memory>,
@@ -64,6 +66,7 @@ impl Gpu {
         let gpu = Self {
             tape: RefCell::new(Tape::new(&device)),
             device,
+            eager: options.eager,
             tuning,
             caches: RefCell::default(),
             outputs: 0,
@@ -73,7 +76,9 @@ impl Gpu {
             asked: None,
             nothing,
         };
-        gpu.prepare();
+        if gpu.eager {
+            gpu.prepare();
+        }
         Ok(gpu)
     }
 
@@ -106,9 +111,12 @@ impl Gpu {
     fn prepare(&self) {
         let tape = self.tape.borrow();
         let tuning = self.tuning;
-        for variant in
-            [variants::norm(tuning), variants::store(tuning), variants::attention(), variants::select(tuning)]
-        {
+        for variant in [
+            variants::norm(tuning),
+            variants::store(tuning),
+            variants::attention(0),
+            variants::select(tuning),
+        ] {
             tape.prepare(&self.device, &variant);
         }
     }
@@ -174,10 +182,10 @@ impl Gpu {
                 let shape = [w.rows as u32, w.cols as u32, piece.first as u32, piece.count as u32];
                 self.tape.get_mut().dispatch(
                     &self.device,
-                    &variants::dense(self.tuning),
+                    &variants::dense(),
                     &[&shape[..], &flags].concat(),
                     &[&piece.weights, &from.values, bias_buffer, out],
-                    (piece.count.min(MOST_GROUPS), x.rows),
+                    (piece.count.div_ceil(variants::DENSE_OUTPUTS).min(MOST_GROUPS), x.rows),
                 );
             }
             return;
@@ -232,7 +240,9 @@ impl Backend for Gpu {
 
     fn packer(&self, rows: usize, cols: usize, dtype: Dtype) -> Result<Packer, BackendError> {
         let packer = Packer::new(&self.device, rows, cols, dtype)?;
-        self.prepare_linear(packer.format());
+        if self.eager {
+            self.prepare_linear(packer.format());
+        }
         Ok(packer)
     }
 
@@ -259,6 +269,13 @@ impl Backend for Gpu {
     }
 
     fn cache(&self, layers: usize, channels: usize, shape: CacheShape) -> Cache {
+        let visible = shape.prompt + shape.tail;
+        if visible > variants::MOST_VISIBLE {
+            let most = variants::MOST_VISIBLE;
+            self.device
+                .health
+                .report(format!("{visible} tokens at once are more than the {most} it can hold"));
+        }
         if self.caches.borrow_mut().reserve(&self.device, layers, channels, shape) {
             self.tape.borrow_mut().forget();
         }
@@ -349,7 +366,7 @@ impl Backend for Gpu {
         let scale = 1.0 / (head as f32).sqrt();
         tape.dispatch(
             &self.device,
-            &variants::attention(),
+            &variants::attention(caches.visible()),
             &[width as u32, head as u32, words, tile, scale.to_bits()],
             &[&from.values, keys, values, &to.values, &to.words, &to.scales],
             (heads, batch.rows()),

@@ -14,7 +14,8 @@ use crate::backend::Epilogue;
 pub struct Tuning {
     /// Invocations of a workgroup that goes through a row.
     pub lanes: u32,
-    /// Shares that a product's columns are cut into.
+    /// Blocks of a product's columns that are computed side by side: one, or at least
+    /// as many as a tile has rows.
     pub slices: u32,
     /// Panels of outputs that share a read of the activations.
     pub panels: u32,
@@ -56,8 +57,13 @@ pub fn pack(tuning: Tuning) -> Variant {
     variant("pack", &[Shape, Read, Write, Write], &[("LANES", tuning.lanes.min(64))])
 }
 
-pub fn dense(tuning: Tuning) -> Variant {
-    variant("dense", &[Shape, Read, Read, Read, Write], &[("LANES", tuning.lanes.min(64))])
+const DENSE_LANES: u32 = 64;
+
+/// Outputs that a workgroup of [`dense`] computes side by side: eight parts of a sum each.
+pub const DENSE_OUTPUTS: usize = DENSE_LANES as usize / 8;
+
+pub fn dense() -> Variant {
+    variant("dense", &[Shape, Read, Read, Read, Write], &[("LANES", DENSE_LANES)])
 }
 
 /// A product with quantised weights. `tile` rows of x stand together, and
@@ -75,12 +81,15 @@ pub struct Linear {
 
 impl Linear {
     pub fn variant(self, tuning: Tuning) -> Variant {
+        // Their sums share workgroup memory.
+        let slices = if self.tiles > 2 { tuning.slices.min(4) } else { tuning.slices };
         let definitions = [
             ("Q4", (self.format == Format::Q4).into()),
             ("WIDE", (self.tile > 1).into()),
             ("TILE", self.tile),
             ("TILES", self.tiles),
-            ("SLICES", tuning.slices),
+            ("SLICES", slices),
+            ("SLICED", (slices > 1).into()),
             ("PANELS", tuning.panels),
             ("BIAS", self.bias.into()),
             ("GELU", (self.epilogue == Epilogue::Gelu).into()),
@@ -108,12 +117,19 @@ pub fn store(tuning: Tuning) -> Variant {
     variant("store", &[Shape, Piece, Read, Read, Write, Write], &[("LANES", tuning.lanes)])
 }
 
-/// Invocations of attention's workgroups: slots looked at together.
-pub const ATTENTION_LANES: u32 = 64;
+/// Invocations of attention's workgroups.
+const ATTENTION_LANES: u32 = 64;
 
-pub fn attention() -> Variant {
+/// Slots that a row of attention can see: their scores stand in workgroup memory,
+/// of which WebGPU promises 16 KiB.
+pub const MOST_VISIBLE: usize = 3584;
+
+/// Attention over at most so many slots.
+pub fn attention(visible: usize) -> Variant {
     let bindings = &[Shape, Piece, Read, Read, Read, Read, Write, Write, Write];
-    variant("attention", bindings, &[("LANES", ATTENTION_LANES)])
+    // GPT-2's own context is one of few, so that it is compiled once.
+    let visible = if visible <= 1024 { 1024 } else { MOST_VISIBLE as u32 };
+    variant("attention", bindings, &[("LANES", ATTENTION_LANES), ("VISIBLE", visible)])
 }
 
 pub fn select(tuning: Tuning) -> Variant {

@@ -1,7 +1,8 @@
 // Causal attention of every row of qkv (R, 3 C) over its sequence in the cache:
 // softmax(q k / sqrt(C / H)) v, into out (R, C), quantised too where a head is
-// a multiple of 32 wide. A workgroup is one head of one row; it goes through
-// the visible slots LANES at a time and keeps a running maximum and sum.
+// a multiple of 32 wide. A workgroup is one head of one row; an invocation has
+// every LANES-th visible slot, and then every LANES-th column of the result.
+#include order
 #include reduce
 #include quantise
 #include piece
@@ -33,8 +34,39 @@ struct Shape {
 @group(0) @binding(7) var<storage, read_write> out_words: array<u32>;
 @group(0) @binding(8) var<storage, read_write> out_scales: array<f32>;
 
-// exp(score - maximum) of the slots under way, and then the result's columns.
-var<workgroup> shares: array<f32, LANES>;
+// Of every visible slot: its score, then exp(score - largest).
+var<workgroup> scores: array<f32, VISIBLE>;
+var<workgroup> sums: array<f32, PARTS>;
+// Columns of the result that are quantised together.
+var<workgroup> columns: array<f32, LANES>;
+
+fn four_of_query(at: u32) -> vec4<f32> {
+  return vec4<f32>(qkv[at], qkv[at + 1u], qkv[at + 2u], qkv[at + 3u]);
+}
+
+fn four_of_key(at: u32) -> vec4<f32> {
+  return vec4<f32>(keys[at], keys[at + 1u], keys[at + 2u], keys[at + 3u]);
+}
+
+// Query and key, each (C / H), that begin there.
+fn dot_product(query: u32, key: u32) -> f32 {
+  var low = vec4<f32>();
+  var high = vec4<f32>();
+  let whole = shape.head / PARTS * PARTS;
+  for (var i = 0u; i < whole; i += PARTS) {
+    low += four_of_query(query + i) * four_of_key(key + i);
+    high += four_of_query(query + i + 4u) * four_of_key(key + i + 4u);
+  }
+  for (var i = 0u; i < shape.head - whole; i++) {
+    let product = qkv[query + whole + i] * keys[key + whole + i];
+    if (i < 4u) {
+      low[i] += product;
+    } else {
+      high[i - 4u] += product;
+    }
+  }
+  return fold(low, high);
+}
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -58,56 +90,50 @@ fn main(
   let column = group.x * shape.head;
   let query = row * 3u * shape.width + column;
   let to = row * shape.width + column;
-  var maximum = -HUGE;
-  var total = 0.0;
-  for (var begin = 0u; begin < visible; begin += LANES) {
-    let index = begin + lane;
-    var score = -HUGE;
-    if (index < visible) {
-      let key = select(start + index - prefix, index, index < prefix) * shape.width + column;
-      var sum = 0.0;
-      for (var i = 0u; i < shape.head; i++) {
-        sum += qkv[query + i] * keys[key + i];
-      }
-      score = sum * shape.scale;
-    }
-    let highest = max(maximum, reduce_largest(score, at));
-    let fade = exp(maximum - highest);
-    maximum = highest;
-    let share = select(0.0, exp(score - highest), index < visible);
-    shares[lane] = share;
-    total = total * fade + reduce_sum(share, at);
-    let count = min(LANES, visible - begin);
-    for (var i = lane; i < shape.head; i += LANES) {
-      var sum = 0.0;
-      if (begin > 0u) {
-        sum = out[to + i] * fade;
-      }
-      for (var j = 0u; j < count; j++) {
-        let slot = select(start + begin + j - prefix, begin + j, begin + j < prefix);
-        sum += shares[j] * values[slot * shape.width + column + i];
-      }
-      out[to + i] = sum;
-    }
-    workgroupBarrier();
+  var highest = -HUGE;
+  for (var j = lane; j < visible; j += LANES) {
+    let slot = select(start + j - prefix, j, j < prefix);
+    scores[j] = dot_product(query, slot * shape.width + column) * shape.scale;
+    highest = max(highest, scores[j]);
   }
+  highest = reduce_largest(highest, at);
+  for (var j = lane; j < visible; j += LANES) {
+    scores[j] = exponential(scores[j] - highest);
+  }
+  workgroupBarrier();
+  if (lane < PARTS) {
+    var sum = 0.0;
+    for (var j = lane; j < visible; j += PARTS) {
+      sum += scores[j];
+    }
+    sums[lane] = sum;
+  }
+  workgroupBarrier();
+  let total = fold(vec4<f32>(sums[0], sums[1], sums[2], sums[3]), vec4<f32>(sums[4], sums[5], sums[6], sums[7]));
   for (var first = 0u; first < shape.head; first += LANES) {
     let i = first + lane;
     var value = 0.0;
     if (i < shape.head) {
-      value = out[to + i] / total;
+      let seen = min(prefix, visible);
+      for (var j = 0u; j < seen; j++) {
+        value += scores[j] * values[j * shape.width + column + i];
+      }
+      for (var j = seen; j < visible; j++) {
+        value += scores[j] * values[(start + j - prefix) * shape.width + column + i];
+      }
+      value = value / total;
       out[to + i] = value;
     }
-    shares[lane] = value;
+    columns[lane] = value;
     workgroupBarrier();
     if (shape.words > 0u && lane < LANES / 4u && first + lane * 4u < shape.head) {
       let block = lane / 8u * 32u;
       var largest = 0.0;
       for (var j = block; j < block + 32u; j += 4u) {
-        largest = largest_of(vec4<f32>(shares[j], shares[j + 1u], shares[j + 2u], shares[j + 3u]), largest);
+        largest = largest_of(vec4<f32>(columns[j], columns[j + 1u], columns[j + 2u], columns[j + 3u]), largest);
       }
       let j = lane * 4u;
-      let four = vec4<f32>(shares[j], shares[j + 1u], shares[j + 2u], shares[j + 3u]);
+      let four = vec4<f32>(columns[j], columns[j + 1u], columns[j + 2u], columns[j + 3u]);
       let word = (column + first) / 4u + lane;
       out_words[place(row, word, shape.words, shape.tile)] = packed_bytes(four, largest);
       if ((lane & 7u) == 0u) {

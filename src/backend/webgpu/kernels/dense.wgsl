@@ -1,7 +1,7 @@
 // x (R, K) times w (N, K) transposed, all of them floats: what cannot be
-// quantised (an odd width), and checkpoints run as they are. A workgroup
-// computes outputs of one row, one after the other.
-#include reduce
+// quantised (an odd width), and checkpoints run as they are. A workgroup computes
+// LANES / PARTS outputs of one row at a time, an invocation a part of one.
+#include order
 #include gelu
 
 struct Shape {
@@ -27,28 +27,30 @@ struct Shape {
 // (R, N)
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
 
+var<workgroup> sums: array<f32, LANES>;
+
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
-#if SUBGROUPS
-  @builtin(subgroup_size) subgroup: u32,
-#end
 ) {
-#if SUBGROUPS
-  let at = Invocation(lane, subgroup);
-#else
-  let at = Invocation(lane, 0u);
-#end
   let row = group.y;
-  for (var n = group.x; n < shape.count; n += groups.x) {
+  let at_once = LANES / PARTS;
+  for (var first = group.x * at_once; first < shape.count; first += groups.x * at_once) {
+    let n = first + lane / PARTS;
     var sum = 0.0;
-    for (var k = lane; k < shape.columns; k += LANES) {
-      sum += weights[n * shape.columns + k] * x[row * shape.columns + k];
+    if (n < shape.count) {
+      for (var k = lane % PARTS; k < shape.columns; k += PARTS) {
+        sum += weights[n * shape.columns + k] * x[row * shape.columns + k];
+      }
     }
-    var value = reduce_sum(sum, at);
-    if (lane == 0u) {
+    sums[lane] = sum;
+    workgroupBarrier();
+    if (lane % PARTS == 0u && n < shape.count) {
+      let low = vec4<f32>(sums[lane], sums[lane + 1u], sums[lane + 2u], sums[lane + 3u]);
+      let high = vec4<f32>(sums[lane + 4u], sums[lane + 5u], sums[lane + 6u], sums[lane + 7u]);
+      var value = fold(low, high);
       let to = row * shape.outputs + shape.first + n;
       if (shape.has_bias == 1u) {
         value += bias[shape.first + n];
@@ -61,5 +63,6 @@ fn main(
       }
       out[to] = value;
     }
+    workgroupBarrier();
   }
 }

@@ -2,10 +2,11 @@
 //
 // A workgroup computes PANELS times 32 outputs for TILES tiles of TILE rows. An
 // invocation is one output of each panel (a panel's rows are interleaved, so
-// that neighbours read neighbouring words) and one of SLICES shares of the
-// blocks of K. A word of weights is read once for all rows of x, a word of x
-// once for all panels. Slices are added up in workgroup memory. The integer sum
-// of a block is exact, as on the CPU.
+// that neighbours read neighbouring words) and one of SLICES: of SLICES blocks of
+// K that follow each other, each slice has one. A word of weights is read once for
+// all rows of x, a word of x once for all panels. The integer sum of a block is
+// exact, and blocks are added up in the processor's order: one after the other, by
+// the slice that has the row (SLICED), or by the only slice.
 #include weights
 #if GELU
 #include gelu
@@ -56,7 +57,10 @@ alias Floats = f32;
 var<workgroup> block: array<f32, 32u * TILE>;
 #end
 
-var<workgroup> parts: array<Floats, 32u * SLICES>;
+#if SLICED
+// What SLICES blocks add to the sums of all rows and panels.
+var<workgroup> terms: array<Floats, TILES * PANELS * SLICES * 32u>;
+#end
 
 #if PACKED_DOT
 alias Operand = u32;
@@ -132,10 +136,22 @@ fn main(
 #for m to TILES
   let x_at$m = (first_tile + $mu) * shape.blocks;
 #for p to PANELS
+#if SLICED
+  // Of the tile's row that is this slice's.
+  var sum$m_$p = 0.0;
+#else
   var sum$m_$p = Floats();
 #end
 #end
-  for (var b = slice; b < shape.blocks; b += SLICES) {
+#end
+  for (var first = 0u; first < shape.blocks; first += SLICES) {
+#if SLICED
+    // Behind the last block a slice computes that one again, for nobody.
+    let b = min(first + slice, shape.blocks - 1u);
+    let count = min(SLICES, shape.blocks - first);
+#else
+    let b = first;
+#end
 #for p to PANELS
     let at$p = (group.x * PANELS + $pu) * shape.blocks + b;
     let low$p = weight_words(at$p, lane, 0u);
@@ -154,37 +170,58 @@ fn main(
 #end
       let x_scale = x_scales[x_at$m + b];
 #for p to PANELS
-      var count$p = products(low$p_x, x0);
-      count$p += products(low$p_y, x1);
-      count$p += products(low$p_z, x2);
-      count$p += products(low$p_w, x3);
-      count$p += products(high$p_x, x4);
-      count$p += products(high$p_y, x5);
-      count$p += products(high$p_z, x6);
-      count$p += products(high$p_w, x7);
-      sum$m_$p += count$p * (scale$p * x_scale);
+      var dot$p = products(low$p_x, x0);
+      dot$p += products(low$p_y, x1);
+      dot$p += products(low$p_z, x2);
+      dot$p += products(low$p_w, x3);
+      dot$p += products(high$p_x, x4);
+      dot$p += products(high$p_y, x5);
+      dot$p += products(high$p_z, x6);
+      dot$p += products(high$p_w, x7);
+#if SLICED
+      terms[(($mu * PANELS + $pu) * SLICES + slice) * 32u + lane] = dot$p * (scale$p * x_scale);
+#else
+      sum$m_$p += dot$p * (scale$p * x_scale);
+#end
 #end
     }
+#end
+#if SLICED
+    workgroupBarrier();
+    if (slice < TILE) {
+      for (var s = 0u; s < count; s++) {
+#for m to TILES
+#for p to PANELS
+        sum$m_$p += of_row(terms[(($mu * PANELS + $pu) * SLICES + s) * 32u + lane], slice);
+#end
+#end
+      }
+    }
+    workgroupBarrier();
 #end
   }
 #for m to TILES
 #for p to PANELS
   {
     let panel = group.x * PANELS + $pu;
-    parts[slice * 32u + lane] = sum$m_$p;
-    workgroupBarrier();
-    for (var r = slice; r < TILE; r += SLICES) {
-      var total = of_row(parts[lane], r);
-      for (var s = 1u; s < SLICES; s++) {
-        total += of_row(parts[s * 32u + lane], r);
-      }
-      let value = finish(total, (first_tile + $mu) * TILE + r, panel * 32u + lane);
+    let tile = first_tile + $mu;
+#if SLICED
+    if (slice < TILE) {
+      let value = finish(sum$m_$p, tile * TILE + slice, panel * 32u + lane);
+#if QUANTISE
+      block[slice * 32u + lane] = value;
+#end
+    }
+#else
+    for (var r = 0u; r < TILE; r++) {
+      let value = finish(of_row(sum$m_$p, r), tile * TILE + r, panel * 32u + lane);
 #if QUANTISE
       block[r * 32u + lane] = value;
 #end
     }
-    workgroupBarrier();
+#end
 #if QUANTISE
+    workgroupBarrier();
     // The 32 outputs of a row are one block.
     if (lane < 8u && panel * 32u < shape.count) {
       for (var r = slice; r < TILE; r += SLICES) {
@@ -194,7 +231,7 @@ fn main(
         }
         let i = r * 32u + lane * 4u;
         let four = vec4<f32>(block[i], block[i + 1u], block[i + 2u], block[i + 3u]);
-        let row = (first_tile + $mu) * TILE + r;
+        let row = tile * TILE + r;
         let column = shape.first / 32u + panel;
         out_words[place(row, column * 8u + lane, shape.outputs / 4u, TILE)] = packed_bytes(four, largest);
         if (lane == 0u) {

@@ -1,7 +1,7 @@
 // Normalises each row of x (R, C), then gain and bias; stored as floats and,
 // where C is a multiple of 32, quantised too. A workgroup is a row; an
 // invocation has words of four columns, so that eight hold a block.
-#include reduce
+#include order
 #include quantise
 
 struct Shape {
@@ -26,35 +26,44 @@ struct Shape {
 @group(0) @binding(5) var<storage, read_write> out_words: array<u32>;
 @group(0) @binding(6) var<storage, read_write> out_scales: array<f32>;
 
+// Columns brought together at a time; a multiple of PARTS.
+const STAGE: u32 = 2048u;
+var<workgroup> stage: array<f32, STAGE>;
+var<workgroup> sums: array<f32, PARTS>;
 var<workgroup> maxima: array<f32, LANES>;
 
+// The sum of the row that begins there, or of its squared distances from `mean`.
+fn sum_of_row(begin: u32, lane: u32, mean: f32, squared: bool) -> f32 {
+  var sum = 0.0;
+  for (var first = 0u; first < shape.width; first += STAGE) {
+    let count = min(STAGE, shape.width - first);
+    workgroupBarrier();
+    for (var i = lane; i < count; i += LANES) {
+      stage[i] = x[begin + first + i];
+    }
+    workgroupBarrier();
+    if (lane < PARTS) {
+      for (var i = lane; i < count; i += PARTS) {
+        let d = stage[i] - mean;
+        sum += select(stage[i], d * d, squared);
+      }
+    }
+  }
+  if (lane < PARTS) {
+    sums[lane] = sum;
+  }
+  workgroupBarrier();
+  return fold(vec4<f32>(sums[0], sums[1], sums[2], sums[3]), vec4<f32>(sums[4], sums[5], sums[6], sums[7]));
+}
+
 @compute @workgroup_size(LANES)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-#if SUBGROUPS
-  @builtin(subgroup_size) subgroup: u32,
-#end
-) {
-#if SUBGROUPS
-  let at = Invocation(lane, subgroup);
-#else
-  let at = Invocation(lane, 0u);
-#end
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let row = group.x;
   let begin = row * shape.width;
   let n = f32(shape.width);
-  var sum = 0.0;
-  for (var i = lane; i < shape.width; i += LANES) {
-    sum += x[begin + i];
-  }
-  let mean = reduce_sum(sum, at) / n;
-  sum = 0.0;
-  for (var i = lane; i < shape.width; i += LANES) {
-    let d = x[begin + i] - mean;
-    sum += d * d;
-  }
-  let scale = 1.0 / sqrt(reduce_sum(sum, at) / n + shape.epsilon);
+  let mean = sum_of_row(begin, lane, 0.0, false) / n;
+  let variance = sum_of_row(begin, lane, mean, true) / n;
+  let scale = 1.0 / sqrt(variance + shape.epsilon);
   for (var first = 0u; first * 4u < shape.width; first += LANES) {
     let word = first + lane;
     var four = vec4<f32>();

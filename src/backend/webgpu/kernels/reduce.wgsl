@@ -1,6 +1,5 @@
-// Sums and largest values over a workgroup of LANES invocations in a line: all
-// of them call, and all of them get the result. Each fold has one order, so a
-// device gives the same bits each time.
+// The largest value of a workgroup of LANES invocations in a line: all of them
+// call, and all of them get the result.
 //
 // With subgroups there are LANES / subgroup size values to fold; without, FOLD
 // invocations fold LANES / FOLD values each: two barriers either way.
@@ -20,28 +19,9 @@ var<workgroup> parts: array<f32, LANES>;
 var<workgroup> folded: array<f32, FOLD>;
 #end
 
-fn combine_sum(a: f32, b: f32) -> f32 {
-  return a + b;
-}
-
-fn combine_largest(a: f32, b: f32) -> f32 {
-  return max(a, b);
-}
-
+fn reduce_largest(value: f32, at: Invocation) -> f32 {
 #if SUBGROUPS
-fn subgroup_sum(value: f32) -> f32 {
-  return subgroupAdd(value);
-}
-
-fn subgroup_largest(value: f32) -> f32 {
-  return subgroupMax(value);
-}
-#end
-
-#for op in sum largest
-fn reduce_$op(value: f32, at: Invocation) -> f32 {
-#if SUBGROUPS
-  let part = subgroup_$op(value);
+  let part = subgroupMax(value);
   workgroupBarrier();
   if (at.lane % at.subgroup == 0u) {
     folded[at.lane / at.subgroup] = part;
@@ -54,17 +34,16 @@ fn reduce_$op(value: f32, at: Invocation) -> f32 {
   if (at.lane < FOLD) {
     var part = parts[at.lane];
     for (var i = at.lane + FOLD; i < LANES; i += FOLD) {
-      part = combine_$op(part, parts[i]);
+      part = max(part, parts[i]);
     }
     folded[at.lane] = part;
   }
   workgroupBarrier();
   let count = FOLD;
 #end
-  var total = folded[0];
+  var largest = folded[0];
   for (var i = 1u; i < count; i++) {
-    total = combine_$op(total, folded[i]);
+    largest = max(largest, folded[i]);
   }
-  return total;
+  return largest;
 }
-#end
