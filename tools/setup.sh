@@ -63,8 +63,7 @@ wasm() {
     fail "no WebAssembly target: 'rustup target add wasm32-unknown-unknown' or 'rustup component add rust-src' failed, and Debian's packages rustc-web, cargo-web, rust-web-src and lld-19 cannot be installed"
   fi
   cargo_tool wasm-bindgen-cli "$wasm_bindgen_version" 1
-  # It fetches nothing here: no TLS.
-  cargo_tool trunk "$trunk_version" 0 --locked --no-default-features
+  cargo_tool trunk "$trunk_version" 0 --locked --no-default-features --features rustls
 }
 
 browser() {

@@ -2,22 +2,53 @@
 // its bot, so that the first visit is not slowed; a build that waits is taken
 // over before anything of the old one has started.
 
-const TAKE_OVER_MS = 2000;
+/** A worker that has to wake up answers in far less. */
+const ANSWER_MS = 2000;
+/** Of this tab: the build that it was last loaded anew for. */
+const CHANGED = "huggingtweets-changed-to";
 const workers = navigator.serviceWorker;
+
+/** What a worker answers to a word, or null where it says nothing in time. */
+function answer(worker, word) {
+  const { port1, port2 } = new MessageChannel();
+  const said = new Promise((go) => (port1.onmessage = ({ data }) => go(data)));
+  const late = new Promise((go) => setTimeout(go, ANSWER_MS, null));
+  worker.postMessage(word, [port2]);
+  return Promise.race([said, late]);
+}
+
+/** Loads the page anew; what stands after it is never run. */
+function startAgain() {
+  location.reload();
+  return new Promise(() => {});
+}
 
 /** Resolves when the page may start; a page that changes its build never does. */
 export async function newestBuild() {
-  if (!workers?.controller) return;
+  const { controller } = workers ?? {};
+  if (!controller) return;
+  // Only a page that is just starting is given another build: by its own wish below,
+  // or because the last page of the old one ended while this one was on its way.
+  const changed = new Promise((go) => workers.addEventListener("controllerchange", () => go(startAgain()), { once: true }));
   const registration = await workers.getRegistration().catch(() => null);
-  if (!registration?.waiting) return;
-  const changed = new Promise((yes) => workers.addEventListener("controllerchange", () => yes(true), { once: true }));
-  const late = new Promise((no) => setTimeout(no, TAKE_OVER_MS, false));
-  const { port1, port2 } = new MessageChannel();
-  const refused = new Promise((no) => (port1.onmessage = () => no(false)));
-  registration.waiting.postMessage("take over", [port2]);
-  if (await Promise.race([changed, refused, late])) {
-    location.reload();
-    await new Promise(() => {});
+  if (registration?.waiting) {
+    const refused = answer(registration.waiting, "take over");
+    await Promise.race([changed, refused]);
+  }
+  // The document came from the old build, and all else would come from the new one.
+  const build = await answer(controller, "which build");
+  const own = document.querySelector('meta[name="build"]')?.content;
+  if (build && build !== own && isFirst(build)) await startAgain();
+}
+
+/** Whether this tab has not been loaded anew for that build yet. */
+function isFirst(build) {
+  try {
+    const before = sessionStorage.getItem(CHANGED);
+    sessionStorage.setItem(CHANGED, build);
+    return before !== build;
+  } catch {
+    return false;
   }
 }
 

@@ -118,15 +118,23 @@ self.addEventListener("fetch", (event) => {
   else if (BOT_FILES.test(pathname)) event.respondWith(fresh(request));
 });
 
+/** Whether one page is all there is; one that was just closed is listed for a moment more. */
+async function alone() {
+  // The archive check is a frame of the page that asks, and changes with it.
+  const isPage = ({ url }) => fileOf(url) !== "check.html";
+  for (let tries = 0; tries < 6; tries++) {
+    if (tries) await new Promise((later) => setTimeout(later, 100));
+    const all = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+    if (all.filter(isPage).length <= 1) return true;
+  }
+  return false;
+}
+
 // A page that has not started yet may change to the newer build, if no other
 // page would change with it.
 self.addEventListener("message", (event) => {
+  const [port] = event.ports;
+  if (event.data === "which build") port?.postMessage(BUILD.id);
   if (event.data !== "take over") return;
-  // The archive check is a frame of the page that asks, and changes with it.
-  const others = ({ url }) => fileOf(url) !== "check.html";
-  const alone = self.clients
-    .matchAll({ type: "window", includeUncontrolled: true })
-    .then((all) => all.filter(others).length <= 1);
-  const answer = (yes) => (yes ? self.skipWaiting() : event.ports[0]?.postMessage("no"));
-  event.waitUntil(alone.then(answer));
+  event.waitUntil(alone().then((yes) => (yes ? self.skipWaiting() : port?.postMessage("no"))));
 });

@@ -36,13 +36,13 @@ describe("GPT-2 124M", { skip: !there }, () => {
     assert.equal(await page.getByRole("progressbar").count(), 0);
 
     await bot.openSettings();
-    await bot.set("Most tokens", 24);
+    await bot.set("Greatest length", 24);
     await bot.generate();
     const drafts = await bot.finishes(5 * MINUTES);
     assert.equal(drafts.length, 5);
     assert.ok(drafts.every((draft) => draft.startsWith("My dream is")), drafts.join("\n"));
 
-    await bot.set("Most tokens", "");
+    await bot.set("Greatest length", "");
     await bot.generate();
     await bot.streams("My dream is", 8, MINUTES);
     const pressed = Date.now();

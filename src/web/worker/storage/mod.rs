@@ -139,8 +139,11 @@ pub fn chunk_bytes(entry: &FileEntry, index: usize) -> usize {
     entry.size.saturating_sub(start(index)).min(CHUNK_BYTES as u64) as usize
 }
 
+/// The browsers' name for an error of having no room.
+const QUOTA: &str = "QuotaExceededError";
+
 fn is_quota(error: &JsValue) -> bool {
-    is(error, "QuotaExceededError")
+    is(error, QUOTA)
 }
 
 /// Whether this is the browser's error of that name.

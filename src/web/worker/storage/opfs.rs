@@ -9,7 +9,7 @@ use web_sys::{
     FileSystemReadWriteOptions, FileSystemSyncAccessHandle,
 };
 
-use super::{super::browser::sleep, Name, is, scope, settled};
+use super::{super::browser::sleep, Name, QUOTA, is, scope, settled};
 
 /// A folder an address lies in it, with one file: the version last opened.
 const FOLDER: &str = "huggingtweets-weights";
@@ -69,7 +69,12 @@ impl OpfsFile {
         let written = self.handle.write_with_js_u8_array_and_options(bytes, &place(at))?;
         match written as u32 == bytes.length() {
             true => self.handle.flush(),
-            false => Err(js_sys::Error::new("a short write").into()),
+            // Chromium says in this way that there is no more room.
+            false => {
+                let error = js_sys::Error::new("a short write");
+                error.set_name(QUOTA);
+                Err(error.into())
+            }
         }
     }
 
