@@ -130,8 +130,8 @@ async function alone() {
   return false;
 }
 
-// A page that has not started yet may change to the newer build, if no other
-// page would change with it.
+// A page that has not started yet asks whose files it would get, and may change to
+// the newer build, if no other page would change with it.
 self.addEventListener("message", (event) => {
   const [port] = event.ports;
   if (event.data === "which build") port?.postMessage(BUILD.id);

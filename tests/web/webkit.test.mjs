@@ -28,8 +28,16 @@ it("writes the command's drafts on the page", async () => {
   assert.match(status, /^SIMD, \d+ threads?, \d+(\.\d)? tokens\/s$/);
 });
 
-// What a page tells of itself where no driver looks.
-const TELL = `setInterval(() => fetch("/told", { method: "POST", body: JSON.stringify((${says})()) }), 200);`;
+// What a page does and tells of itself where no driver looks: it writes once it is ready.
+const TELL = `const ready = [];
+setInterval(() => {
+  const said = (${says})();
+  if (/ready/.test(said.status)) {
+    ready.push(said.status);
+    [...document.querySelectorAll("button")].find((b) => b.textContent.trim() === "Generate tweets")?.click();
+  }
+  fetch("/told", { method: "POST", body: JSON.stringify({ ...said, ready }) });
+}, 200);`;
 
 for (const [where, features] of [
   ["the Cache API, all that it has", []],
@@ -55,9 +63,10 @@ for (const [where, features] of [
         told = null;
         const end = visitor.visit(`${site.origin}/?${new URLSearchParams({ seed: 21, model: `${bot.origin}/bot` })}`);
         // As any other page is looked at, but that it is asked nothing.
-        const { status } = await until({ evaluate: async () => told }, { status: /ready/ });
+        const { ready, drafts } = await until({ evaluate: async () => told }, { status: /tokens\/s/ });
         await end();
-        assert.doesNotMatch(status, /not kept/, `the ${when} visit`);
+        assert.doesNotMatch(ready.join("\n"), /not kept/, `the ${when} visit`);
+        assert.deepEqual(drafts, expected, `the ${when} visit`);
         assert.equal(bot.state.parts.length, bot.chunks, `the ${when} visit`);
       }
     } finally {

@@ -269,15 +269,15 @@ impl Backend for Gpu {
     }
 
     fn cache(&self, layers: usize, channels: usize, shape: CacheShape) -> Cache {
-        let visible = shape.prompt + shape.tail;
-        if visible > variants::MOST_VISIBLE {
-            let most = variants::MOST_VISIBLE;
+        let mut caches = self.caches.borrow_mut();
+        if caches.reserve(&self.device, layers, channels, shape) {
+            self.tape.borrow_mut().forget();
+        }
+        let (visible, most) = (caches.visible(), variants::MOST_VISIBLE);
+        if visible > most {
             self.device
                 .health
                 .report(format!("{visible} tokens at once are more than the {most} it can hold"));
-        }
-        if self.caches.borrow_mut().reserve(&self.device, layers, channels, shape) {
-            self.tape.borrow_mut().forget();
         }
         Cache
     }
