@@ -66,4 +66,17 @@ describe("the interface", () => {
     await new BotPage(visit.page).generateButton.waitFor();
     await visit.leave();
   });
+
+  it("says the same in the element, which carries its words along", () => {
+    const source = readFileSync(join(dist, "tweet-bot.js"), "utf8");
+    const element = new Function(`return ${/const WORDS = (\{[^]*?\n {2}\});/.exec(source)[1]}`)();
+    // What the page has no sentence for, or has it with a number in it.
+    const own = new Set(["draft", "more", "idle", "turn", "thread", "threads"]);
+    for (const [code, spoken] of Object.entries(element)) {
+      const page = new Set(Object.values(words(code)));
+      for (const [key, sentence] of Object.entries(spoken)) {
+        assert.ok(own.has(key) || page.has(sentence), `${code}: the page does not say “${sentence}” (${key})`);
+      }
+    }
+  });
 });
