@@ -51,6 +51,12 @@ impl Mask {
         })
     }
 
+    /// Key, threshold and scale, for kernels that decide elsewhere.
+    #[cfg(feature = "cuda")]
+    pub fn parts(&self) -> (u64, u32, f32) {
+        (self.key, self.threshold, self.scale)
+    }
+
     /// The decisions for a row of elements.
     #[inline(always)]
     pub fn row(&self, index: usize) -> MaskRow {
@@ -127,6 +133,25 @@ mod tests {
         assert_ne!(bits(0, 0, 0), bits(0, 1, 0));
         assert_ne!(bits(0, 0, 0), bits(0, 0, 1));
         assert_eq!(bits(2, 3, 4), bits(2, 3, 4));
+    }
+
+    #[test]
+    fn a_gpus_kernel_decides_alike() {
+        // What train/graph/dropout.cu gives when it is compiled for a processor:
+        // the first four rows of 21.
+        const KEPT: [&str; 4] = [
+            "110110101111111110111",
+            "000111100100111100111",
+            "111111110110110110101",
+            "100011010110011011100",
+        ];
+        let mask = Mask { threshold: (0.3 * 4_294_967_296.0) as u32, ..Mask::new(0.5, 0, 0, 0).unwrap() };
+        let mask = Mask { key: 0x0123_4567_89ab_cdef, ..mask };
+        for (index, kept) in KEPT.iter().enumerate() {
+            let row = mask.row(index);
+            let ours: String = (0..21).map(|c| if row.factor(c) == 0.0 { '0' } else { '1' }).collect();
+            assert_eq!(ours, *kept, "row {index}");
+        }
     }
 
     #[test]

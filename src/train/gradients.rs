@@ -1,71 +1,67 @@
-//! Gradients of every variable, summed over the micro-batches of a step.
+//! Gradients of every variable, wherever the variables are.
 
-use std::collections::BTreeMap;
+use candle_core::{Tensor, Var};
 
-use candle_core::Var;
+use super::{TrainError, graph::DeviceSums, model::Model, pass, values::Values};
 
-use super::{TrainError, model::Model, ops};
-
-/// One flat, row-major gradient a variable, by the variable's name. Made once
-/// and used for every step: [`Gradients::clear`] keeps the memory.
+/// One gradient a variable, summed over the micro-batches of a step.
 pub struct Gradients {
-    sums: BTreeMap<String, Vec<f32>>,
-    /// Whether nothing was added since the last clear: what `sums` hold is
-    /// then to be overwritten.
-    empty: bool,
+    sums: Sums,
+}
+
+/// Where the sums are.
+pub(super) enum Sums {
+    Memory(pass::Sums),
+    Device(DeviceSums),
 }
 
 impl Gradients {
-    /// None yet, with room for the model's shapes.
+    /// None yet, beside the model's variables.
     pub fn new(model: &Model) -> Self {
-        let room = |(name, var): (&str, &Var)| (name.to_owned(), vec![0.0; var.elem_count()]);
-        Self { sums: model.vars().map(room).collect(), empty: true }
+        let length = |(name, var): (_, &Var)| (name, var.elem_count());
+        let sums = if model.is_graph() {
+            Sums::Device(DeviceSums::new())
+        } else {
+            Sums::Memory(pass::Sums::new(model.vars().map(length)))
+        };
+        Self { sums }
     }
 
     /// Forgets the sums, for the next step.
     pub fn clear(&mut self) {
-        self.empty = true;
-    }
-
-    /// A variable's gradient; none before the first was added.
-    pub fn get(&self, name: &str) -> Option<&[f32]> {
-        self.sums.get(name).filter(|_| !self.empty).map(Vec::as_slice)
-    }
-
-    /// The norm of all gradients together, summed in f64 in a fixed order.
-    pub fn norm(&self) -> f32 {
-        if self.empty {
-            return 0.0;
+        match &mut self.sums {
+            Sums::Memory(sums) => sums.clear(),
+            Sums::Device(sums) => sums.clear(),
         }
-        self.sums.values().map(|sum| ops::sum_of_squares(sum)).sum::<f64>().sqrt() as f32
     }
 
-    /// Whether there are sums to add to; from here on there are.
-    pub(super) fn hold_sums(&mut self) -> bool {
-        !std::mem::replace(&mut self.empty, false)
-    }
-
-    pub(super) fn get_mut(&mut self, name: &str) -> Result<&mut [f32], TrainError> {
-        let missing = || TrainError::MissingTensor { name: name.into() };
-        self.sums.get_mut(name).map(Vec::as_mut_slice).ok_or_else(missing)
-    }
-
-    /// A variable's sums to add to: zeros, where there are none yet.
-    pub(super) fn get_mut_zeroed(&mut self, name: &str, add: bool) -> Result<&mut [f32], TrainError> {
-        let sums = self.get_mut(name)?;
-        if !add {
-            sums.fill(0.0);
+    /// A variable's gradient, flat and row-major; none before the first was added.
+    pub fn get(&self, name: &str) -> Option<Values<'_>> {
+        match &self.sums {
+            Sums::Memory(sums) => sums.get(name).map(Values::Slice),
+            Sums::Device(sums) => sums.get(name).map(Values::Tensor),
         }
-        Ok(sums)
     }
 
-    /// Adds a layer norm's gradients: of its gain, then of its bias (2 C).
-    pub(super) fn store_norm(&mut self, name: &str, both: &[f32], add: bool) -> Result<(), TrainError> {
-        let (gain, bias) = both.split_at(both.len() / 2);
-        for (part, values) in [("weight", gain), ("bias", bias)] {
-            let sums = self.get_mut_zeroed(&format!("{name}.{part}"), add)?;
-            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    /// The norm of all gradients together.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn norm(&self) -> Result<f32, TrainError> {
+        match &self.sums {
+            Sums::Memory(sums) => Ok(sums.norm()),
+            Sums::Device(sums) if sums.is_empty() => Ok(0.0),
+            Sums::Device(sums) => {
+                let squares = sums.values().map(|sum| sum.sqr()?.sum_all());
+                let squares = squares.collect::<candle_core::Result<Vec<Tensor>>>()?;
+                // One wait for all of them.
+                let squares = Tensor::stack(&squares, 0)?.to_vec1::<f32>()?;
+                Ok(squares.iter().map(|&square| f64::from(square)).sum::<f64>().sqrt() as f32)
+            }
         }
-        Ok(())
+    }
+
+    pub(super) fn sums_mut(&mut self) -> &mut Sums {
+        &mut self.sums
     }
 }

@@ -1,13 +1,17 @@
 //! Fine-tuning, natively: the candle model, the optimiser and the loop.
 //!
-//! candle holds the variables; the forward and the backward pass over them are
-//! written by hand ([`model::Model::accumulate`]), out of the fused operations in [`ops`].
+//! candle holds the variables; on the processor the forward and the backward pass
+//! over them are written by hand ([`model::Model::accumulate`]), out of the fused
+//! operations in [`ops`]; on a GPU candle's own operations compute and
+//! differentiate the same network (`graph`).
 
 pub mod chance;
 pub mod checkpoint;
 pub mod data;
+pub mod device;
 pub mod evaluate;
 pub mod gradients;
+mod graph;
 pub mod laps;
 pub mod model;
 pub mod ops;
@@ -17,6 +21,7 @@ pub mod progress;
 pub mod recipe;
 pub mod run;
 pub mod scratch;
+mod values;
 
 use thiserror::Error;
 
@@ -51,8 +56,16 @@ pub enum TrainError {
     Batch { tokens: usize, context: usize },
     #[error("the variable `{name}` is not plain f32 in main memory")]
     NotPlain { name: String },
+    #[error("gradients on one device cannot be those of variables on another")]
+    OtherDevice,
     #[error("the optimiser's moments of `{name}` have {found} numbers, its variable {expected}")]
     Moments { name: String, found: usize, expected: usize },
+    #[error("no GPU to train on ({reason}); --device cpu trains on the processor")]
+    NoCuda { reason: String },
+    #[error(
+        "the GPU's memory does not hold this: choose a smaller --batch or --context, or --checkpoint-activations"
+    )]
+    DeviceMemory,
     #[error("no vocabulary of {wanted} tokens can be made: at least 257 are needed")]
     Vocabulary { wanted: usize },
     #[error("the tokenizer could not be trained: {0}")]
@@ -60,9 +73,20 @@ pub enum TrainError {
     #[error("`{name}` is {found}; it must be {expected}")]
     Setting { name: &'static str, found: String, expected: &'static str },
     #[error(transparent)]
-    Candle(#[from] candle_core::Error),
+    Candle(candle_core::Error),
     #[error(transparent)]
     Config(#[from] crate::gpt2::ConfigError),
+}
+
+impl From<candle_core::Error> for TrainError {
+    fn from(error: candle_core::Error) -> Self {
+        // The driver's word for it; candle has no variant of its own.
+        if error.to_string().to_lowercase().contains("out of memory") {
+            Self::DeviceMemory
+        } else {
+            Self::Candle(error)
+        }
+    }
 }
 
 impl From<checkpoint::StoreError> for TrainError {

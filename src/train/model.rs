@@ -5,12 +5,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 
 use super::{
     TrainError,
     chance::Mask,
-    gradients::Gradients,
+    gradients::{Gradients, Sums},
+    graph::Graph,
     laps::Laps,
     ops::matmul::{Cores, View, product},
     pass::{Parameters, Pass, Workspace},
@@ -27,7 +28,15 @@ pub struct Model {
     /// Keep each layer's input alone until its gradient is needed, and compute
     /// the rest again then: less memory, a third more arithmetic, the same bits.
     pub checkpoint_activations: bool,
-    workspace: Mutex<Workspace>,
+    machinery: Machinery,
+}
+
+/// What computes the passes.
+enum Machinery {
+    /// Passes written by hand over main memory, with their buffers.
+    ByHand(Box<Mutex<Workspace>>),
+    /// candle's operations on a device, matrices multiplied in `products`.
+    Graph { device: Device, products: DType },
 }
 
 /// Which dropout decisions a pass makes.
@@ -50,21 +59,69 @@ impl Mode {
 }
 
 impl Model {
-    /// Variables with these starting values.
+    /// Variables with these starting values, in main memory.
     pub fn new(config: Config, weights: &Weights) -> Result<Self, TrainError> {
+        Self::on(&Device::Cpu, config, weights)
+    }
+
+    /// Variables with these starting values on a device. On the processor all
+    /// is f32 and computed by hand; elsewhere candle computes, and matrices are
+    /// multiplied in bf16.
+    ///
+    /// # Errors
+    /// Where a tensor is missing or the device has no room.
+    pub fn on(device: &Device, config: Config, weights: &Weights) -> Result<Self, TrainError> {
+        let machinery = match device {
+            Device::Cpu => Machinery::ByHand(Box::default()),
+            device => Machinery::Graph { device: device.clone(), products: DType::BF16 },
+        };
+        Self::with(machinery, config, weights)
+    }
+
+    /// As [`Model::on`] a GPU, but wherever, with products of a chosen type.
+    #[cfg(test)]
+    pub(super) fn graph(
+        device: Device,
+        products: DType,
+        config: Config,
+        weights: &Weights,
+    ) -> Result<Self, TrainError> {
+        Self::with(Machinery::Graph { device, products }, config, weights)
+    }
+
+    fn with(machinery: Machinery, config: Config, weights: &Weights) -> Result<Self, TrainError> {
+        let device = machinery.device();
         let mut vars = BTreeMap::new();
         for tensor in names::tensors(&config) {
             let found = weights
                 .get(&tensor.name)
                 .ok_or_else(|| TrainError::MissingTensor { name: tensor.name.clone() })?;
-            let values = Tensor::from_slice(&found.data, tensor.shape.as_slice(), &Device::Cpu)?;
+            let values = Tensor::from_slice(&found.data, tensor.shape.as_slice(), &device)?;
             vars.insert(tensor.name, Var::from_tensor(&values)?);
         }
-        Ok(Self { config, vars, checkpoint_activations: false, workspace: Mutex::default() })
+        Ok(Self { config, vars, checkpoint_activations: false, machinery })
     }
 
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where the variables are.
+    pub fn device(&self) -> Device {
+        self.machinery.device()
+    }
+
+    /// Whether gradients and moments are candle's, beside the variables.
+    pub(super) fn is_graph(&self) -> bool {
+        matches!(self.machinery, Machinery::Graph { .. })
+    }
+
+    /// What matrices are multiplied in, by its usual name.
+    pub fn products(&self) -> &'static str {
+        match self.machinery {
+            Machinery::ByHand(_) => DType::F32.as_str(),
+            Machinery::Graph { products, .. } => products.as_str(),
+        }
     }
 
     /// Every variable, in the order of their names.
@@ -89,15 +146,23 @@ impl Model {
 
     /// Logits (B T, V) for ids (B, T), without dropout.
     pub fn logits(&self, ids: &[u32], context: usize) -> Result<Tensor, TrainError> {
-        let (vocab, width) = (self.config.vocab_size, self.config.n_embd);
-        let mut logits = vec![0.0; ids.len() * vocab];
-        self.pass(ids, context, Mode::Evaluate, |pass, workspace| {
-            let hidden = View::new(pass.hidden(workspace)?, ids.len(), width);
-            let head = View::new(pass.parameters.get("wte.weight")?, vocab, width);
-            product(hidden, head.t(), &mut logits, vocab, false, Cores::All);
-            Ok(())
-        })?;
-        Ok(Tensor::from_vec(logits, (ids.len(), vocab), &Device::Cpu)?)
+        self.check_batch(ids, context)?;
+        match &self.machinery {
+            Machinery::Graph { device, products } => {
+                Ok(self.as_graph(device, *products, ids, context, Mode::Evaluate).logits()?)
+            }
+            Machinery::ByHand(workspace) => {
+                let (vocab, width) = (self.config.vocab_size, self.config.n_embd);
+                let mut logits = vec![0.0; ids.len() * vocab];
+                self.by_hand(workspace, ids, context, Mode::Evaluate, |pass, workspace| {
+                    let hidden = View::new(pass.hidden(workspace)?, ids.len(), width);
+                    let head = View::new(pass.parameters.get("wte.weight")?, vocab, width);
+                    product(hidden, head.t(), &mut logits, vocab, false, Cores::All);
+                    Ok(())
+                })?;
+                Ok(Tensor::from_vec(logits, (ids.len(), vocab), &Device::Cpu)?)
+            }
+        }
     }
 
     /// The mean cross-entropy of each token given those before it, in nats,
@@ -115,8 +180,16 @@ impl Model {
         labels: &[Option<u32>],
         context: usize,
     ) -> Result<f32, TrainError> {
+        self.check_batch(ids, context)?;
         self.check_labels(ids, labels)?;
-        let loss = self.pass(ids, context, Mode::Evaluate, |pass, workspace| pass.loss(labels, workspace))?;
+        let loss = match &self.machinery {
+            Machinery::Graph { device, products } => {
+                self.as_graph(device, *products, ids, context, Mode::Evaluate).loss(labels)?
+            }
+            Machinery::ByHand(workspace) => {
+                self.by_hand(workspace, ids, context, Mode::Evaluate, |pass, w| pass.loss(labels, w))?
+            }
+        };
         Ok(loss as f32)
     }
 
@@ -134,15 +207,30 @@ impl Model {
         weight: f32,
         sums: &mut Gradients,
     ) -> Result<f32, TrainError> {
+        self.check_batch(ids, context)?;
         self.check_labels(ids, labels)?;
-        let loss = self
-            .pass(ids, context, mode, |pass, workspace| pass.accumulate(labels, weight, workspace, sums))?;
+        let loss = match (&self.machinery, sums.sums_mut()) {
+            (Machinery::Graph { device, products }, Sums::Device(sums)) => {
+                self.as_graph(device, *products, ids, context, mode).accumulate(labels, weight, sums)?
+            }
+            (Machinery::ByHand(workspace), Sums::Memory(sums)) => {
+                self.by_hand(workspace, ids, context, mode, |pass, workspace| {
+                    pass.accumulate(labels, weight, workspace, sums)
+                })?
+            }
+            _ => return Err(TrainError::OtherDevice),
+        };
         Ok(loss as f32)
     }
 
-    /// Where the time of this model's passes went.
+    /// Where the time of this model's passes went; nothing is known of a GPU's.
     pub fn laps(&self) -> Laps {
-        self.workspace.lock().unwrap_or_else(PoisonError::into_inner).laps().clone()
+        match &self.machinery {
+            Machinery::ByHand(workspace) => {
+                workspace.lock().unwrap_or_else(PoisonError::into_inner).laps().clone()
+            }
+            Machinery::Graph { .. } => Laps::default(),
+        }
     }
 
     fn check_labels(&self, ids: &[u32], labels: &[Option<u32>]) -> Result<(), TrainError> {
@@ -156,14 +244,7 @@ impl Model {
         }
     }
 
-    /// Checks a batch and calls `f` with its pass and the buffers for it.
-    fn pass<T>(
-        &self,
-        ids: &[u32],
-        context: usize,
-        mode: Mode,
-        f: impl FnOnce(&Pass, &mut Workspace) -> Result<T, TrainError>,
-    ) -> Result<T, TrainError> {
+    fn check_batch(&self, ids: &[u32], context: usize) -> Result<(), TrainError> {
         let config = &self.config;
         if context == 0 || context > config.n_positions {
             return Err(TrainError::Context { context, positions: config.n_positions });
@@ -171,12 +252,24 @@ impl Model {
         if ids.is_empty() || !ids.len().is_multiple_of(context) {
             return Err(TrainError::Batch { tokens: ids.len(), context });
         }
-        if let Some(&id) = ids.iter().find(|&&id| id as usize >= config.vocab_size) {
-            return Err(TrainError::Token { id, vocab_size: config.vocab_size });
+        match ids.iter().find(|&&id| id as usize >= config.vocab_size) {
+            Some(&id) => Err(TrainError::Token { id, vocab_size: config.vocab_size }),
+            None => Ok(()),
         }
+    }
+
+    /// Calls `f` with the pass of a batch and the buffers for it.
+    fn by_hand<T>(
+        &self,
+        workspace: &Mutex<Workspace>,
+        ids: &[u32],
+        context: usize,
+        mode: Mode,
+        f: impl FnOnce(&Pass, &mut Workspace) -> Result<T, TrainError>,
+    ) -> Result<T, TrainError> {
         let parameters = Parameters::hold(&self.vars)?;
         let pass = Pass {
-            config,
+            config: &self.config,
             parameters: &parameters,
             ids,
             context,
@@ -184,8 +277,37 @@ impl Model {
             recompute: self.checkpoint_activations,
         };
         // What a pass that failed left in the buffers, the next overwrites.
-        let mut workspace = self.workspace.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workspace = workspace.lock().unwrap_or_else(PoisonError::into_inner);
         f(&pass, &mut workspace)
+    }
+
+    fn as_graph<'a>(
+        &'a self,
+        device: &'a Device,
+        products: DType,
+        ids: &'a [u32],
+        context: usize,
+        mode: Mode,
+    ) -> Graph<'a> {
+        Graph {
+            config: &self.config,
+            vars: &self.vars,
+            device,
+            products,
+            ids,
+            context,
+            mode,
+            recompute: self.checkpoint_activations,
+        }
+    }
+}
+
+impl Machinery {
+    fn device(&self) -> Device {
+        match self {
+            Self::ByHand(_) => Device::Cpu,
+            Self::Graph { device, .. } => device.clone(),
+        }
     }
 }
 

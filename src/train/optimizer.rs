@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeMap, sync::Mutex};
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor};
+use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor, Var};
 use rayon::prelude::*;
 
-use super::{TrainError, gradients::Gradients, model::Model, ops};
+use super::{TrainError, gradients::Gradients, model::Model, ops, values::Values};
 
 /// The moments' decays, and what keeps a division from being by 0.
 pub const BETA_1: f32 = 0.9;
@@ -24,33 +24,48 @@ pub fn cosine(lr: f64, step: usize, steps: usize) -> f64 {
     lr * 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps.max(1) as f64).cos())
 }
 
-/// First and second moment of every variable, by the variable's name.
+/// First and second moment of every variable in main memory, by the variable's name.
 pub type Moments = BTreeMap<String, (Vec<f32>, Vec<f32>)>;
 
 /// Both moments of every variable.
 #[derive(Default)]
 pub struct AdamW {
     steps: u64,
-    moments: Moments,
+    moments: BTreeMap<String, Moment>,
+}
+
+/// First and second moment of a variable, beside it.
+enum Moment {
+    Memory(Vec<f32>, Vec<f32>),
+    Device(Tensor, Tensor),
 }
 
 impl AdamW {
     /// The optimiser as it was after `steps` steps. Errors where a moment has
     /// no variable or another length than its variable.
-    pub fn restore(model: &Model, steps: u64, moments: Moments) -> std::result::Result<Self, TrainError> {
-        let lengths: BTreeMap<&str, usize> =
-            model.vars().map(|(name, var)| (name, var.elem_count())).collect();
-        for (name, (first, second)) in &moments {
-            let expected = lengths.get(name.as_str()).copied();
-            if expected != Some(first.len()) || expected != Some(second.len()) {
+    pub fn restore(model: &Model, steps: u64, moments: Moments) -> Result<Self, TrainError> {
+        let variables: BTreeMap<&str, &Var> = model.vars().collect();
+        let mut restored = BTreeMap::new();
+        for (name, (first, second)) in moments {
+            let var = variables.get(name.as_str());
+            let expected = var.map(|var| var.elem_count());
+            let Some(var) = var.filter(|_| expected == Some(first.len()) && expected == Some(second.len()))
+            else {
                 return Err(TrainError::Moments {
-                    name: name.clone(),
+                    name,
                     found: first.len().max(second.len()),
                     expected: expected.unwrap_or(0),
                 });
-            }
+            };
+            let moment = if model.is_graph() {
+                let beside = |values| Tensor::from_vec(values, var.shape(), var.device());
+                Moment::Device(beside(first)?, beside(second)?)
+            } else {
+                Moment::Memory(first, second)
+            };
+            restored.insert(name, moment);
         }
-        Ok(Self { steps, moments })
+        Ok(Self { steps, moments: restored })
     }
 
     /// Steps taken so far.
@@ -60,33 +75,32 @@ impl AdamW {
 
     /// Name, first and second moment of every variable that was updated, in
     /// the order of the names; flat and row-major, as the variables.
-    pub fn moments(&self) -> impl Iterator<Item = (&str, &[f32], &[f32])> {
-        self.moments
-            .iter()
-            .map(|(name, (first, second))| (name.as_str(), first.as_slice(), second.as_slice()))
+    pub fn moments(&self) -> impl Iterator<Item = (&str, Values<'_>, Values<'_>)> {
+        self.moments.iter().map(|(name, moment)| match moment {
+            Moment::Memory(first, second) => (name.as_str(), Values::Slice(first), Values::Slice(second)),
+            Moment::Device(first, second) => (name.as_str(), Values::Tensor(first), Values::Tensor(second)),
+        })
     }
 
     /// Clips the gradients to [`CLIP`] and updates every variable in place:
-    /// one pass over parameter, gradient and both moments, on all cores.
-    /// Returns the norm before clipping.
-    pub fn step(
-        &mut self,
-        model: &Model,
-        gradients: &Gradients,
-        lr: f64,
-    ) -> std::result::Result<f32, TrainError> {
-        let norm = gradients.norm();
-        let update = self.begin(norm, lr)?;
+    /// on the processor in one pass over parameter, gradient and both moments,
+    /// on all cores. Returns the norm before clipping.
+    pub fn step(&mut self, model: &Model, gradients: &Gradients, lr: f64) -> Result<f32, TrainError> {
+        let norm = gradients.norm()?;
+        let factors = self.begin(norm, lr)?;
         for (name, var) in model.vars() {
-            let Some(grad) = gradients.get(name) else { continue };
-            self.update(name, var, grad, &update)?;
+            match gradients.get(name) {
+                Some(Values::Slice(grad)) => self.update(name, var, grad, factors)?,
+                Some(Values::Tensor(grad)) => self.update_tensors(name, var, grad, factors)?,
+                None => {}
+            }
         }
         Ok(norm)
     }
 
     /// Counts a step and gives its factors. A gradient that is no number would
     /// spoil every weight and moment, so nothing is updated with one.
-    fn begin(&mut self, norm: f32, lr: f64) -> std::result::Result<Factors, TrainError> {
+    fn begin(&mut self, norm: f32, lr: f64) -> Result<Factors, TrainError> {
         if !norm.is_finite() {
             return Err(TrainError::GradientNotFinite { step: self.steps + 1, norm });
         }
@@ -101,13 +115,47 @@ impl AdamW {
         })
     }
 
-    fn update(&mut self, name: &str, var: &Tensor, grad: &[f32], factors: &Factors) -> Result<()> {
+    fn update(
+        &mut self,
+        name: &str,
+        var: &Tensor,
+        grad: &[f32],
+        factors: Factors,
+    ) -> candle_core::Result<()> {
         let n = var.elem_count();
-        let moments = match self.moments.get_mut(name) {
-            Some(moments) => moments,
-            None => self.moments.entry(name.into()).or_insert_with(|| (vec![0.0; n], vec![0.0; n])),
+        let new = || Moment::Memory(vec![0.0; n], vec![0.0; n]);
+        match self.moments.entry(name.into()).or_insert_with(new) {
+            Moment::Memory(first, second) => {
+                let moments = Mutex::new((first.as_mut_slice(), second.as_mut_slice()));
+                var.inplace_op1(&Update { moments, grad, factors })
+            }
+            Moment::Device(..) => candle_core::bail!("the moments of `{name}` are on another device"),
+        }
+    }
+
+    /// [`Update`] in candle's operations.
+    fn update_tensors(
+        &mut self,
+        name: &str,
+        var: &Var,
+        grad: &Tensor,
+        factors: Factors,
+    ) -> candle_core::Result<()> {
+        let Factors { clip, rate, inverse_root_bias_2 } = factors;
+        let (beta_1, beta_2) = (f64::from(BETA_1), f64::from(BETA_2));
+        let grad = (grad * f64::from(clip))?;
+        let (first, second) = match self.moments.get(name) {
+            Some(Moment::Device(first, second)) => (first.clone(), second.clone()),
+            Some(Moment::Memory(..)) => candle_core::bail!("the moments of `{name}` are on another device"),
+            None => (grad.zeros_like()?, grad.zeros_like()?),
         };
-        var.inplace_op1(&Update { moments: Mutex::new(moments), grad, factors: *factors })
+        let first = ((first * beta_1)? + (&grad * (1.0 - beta_1))?)?;
+        let second = ((second * beta_2)? + (grad.sqr()? * (1.0 - beta_2))?)?;
+        let root = (second.sqrt()? * f64::from(inverse_root_bias_2))?;
+        let change = ((&first * f64::from(rate))? / (root + f64::from(EPSILON))?)?;
+        var.set(&(var.as_detached_tensor() - change)?)?;
+        self.moments.insert(name.into(), Moment::Device(first, second));
+        Ok(())
     }
 }
 
@@ -119,8 +167,11 @@ struct Factors {
     inverse_root_bias_2: f32,
 }
 
+/// First and second moments of a variable.
+type MomentsMut<'a> = (&'a mut [f32], &'a mut [f32]);
+
 struct Update<'a> {
-    moments: Mutex<&'a mut (Vec<f32>, Vec<f32>)>,
+    moments: Mutex<MomentsMut<'a>>,
     grad: &'a [f32],
     factors: Factors,
 }
@@ -130,14 +181,14 @@ impl InplaceOp1 for Update<'_> {
         "adamw"
     }
 
-    fn cpu_fwd(&self, parameter: &mut CpuStorage, layout: &Layout) -> Result<()> {
+    fn cpu_fwd(&self, parameter: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
         let (Some((start, end)), Ok(mut moments)) = (layout.contiguous_offsets(), self.moments.lock()) else {
             candle_core::bail!("the optimiser needs contiguous tensors");
         };
         let CpuStorage::F32(parameter) = parameter else {
             candle_core::bail!("the optimiser updates f32 parameters");
         };
-        let (first, second) = &mut **moments;
+        let (first, second) = &mut *moments;
         let Factors { clip, rate, inverse_root_bias_2 } = self.factors;
         parameter[start..end]
             .par_chunks_mut(CHUNK)
@@ -189,6 +240,10 @@ mod tests {
         Model::new(config, &weights).unwrap()
     }
 
+    fn read(values: Values) -> Vec<f32> {
+        values.to_memory().unwrap().into_owned()
+    }
+
     const IDS: [u32; 8] = [1, 5, 2, 10, 0, 3, 3, 7];
 
     #[test]
@@ -212,14 +267,14 @@ mod tests {
         // What was there before is forgotten.
         gradients(&model, &IDS, Mode::Train { seed: 1, step: 1 }, 1.0, &mut halves);
         halves.clear();
-        assert!(halves.get("ln_f.bias").is_none() && halves.norm() == 0.0);
+        assert!(halves.get("ln_f.bias").is_none() && halves.norm().unwrap() == 0.0);
         let loss = gradients(&model, &IDS, Mode::Evaluate, 1.0, &mut whole);
         let parts = IDS.chunks(4).map(|half| gradients(&model, half, Mode::Evaluate, 0.5, &mut halves));
         assert!((loss - parts.sum::<f32>() / 2.0).abs() < 1e-6);
-        assert!((whole.norm() - halves.norm()).abs() < 1e-6);
+        assert!((whole.norm().unwrap() - halves.norm().unwrap()).abs() < 1e-6);
         for (name, _) in model.vars() {
-            let (whole, halves) = (whole.get(name).unwrap(), halves.get(name).unwrap());
-            assert!(whole.iter().zip(halves).all(|(a, b)| (a - b).abs() < 1e-6), "{name}");
+            let (whole, halves) = (read(whole.get(name).unwrap()), read(halves.get(name).unwrap()));
+            assert!(whole.iter().zip(&halves).all(|(a, b)| (a - b).abs() < 1e-6), "{name}");
         }
     }
 
@@ -234,7 +289,7 @@ mod tests {
         };
         step(&model_1, &mut one);
         let model_2 = Model::new(model_1.config().clone(), &model_1.weights().unwrap()).unwrap();
-        let moments = one.moments().map(|(name, m, v)| (name.into(), (m.to_vec(), v.to_vec()))).collect();
+        let moments = one.moments().map(|(name, m, v)| (name.into(), (read(m), read(v)))).collect();
         let mut two = AdamW::restore(&model_2, one.steps(), moments).unwrap();
         step(&model_1, &mut one);
         step(&model_2, &mut two);

@@ -15,6 +15,7 @@ use crate::{
     cli::UsageError,
     gpt2::Config,
     train::{
+        device,
         gradients::Gradients,
         laps::{Laps, Work},
         model::{Mode, Model, next_tokens},
@@ -43,6 +44,9 @@ pub struct Args {
     /// Compute activations again in the backward pass: less memory, more time
     #[arg(long)]
     checkpoint_activations: bool,
+    /// What computes, as train's
+    #[arg(long, default_value = "auto", value_parser = device::NAMES)]
+    device: String,
     #[command(flatten)]
     shape: Shape,
     #[arg(long, default_value_t = 0)]
@@ -112,7 +116,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn measure(args: &Args, config: &Config) -> anyhow::Result<Measured> {
-    let mut model = Model::new(config.clone(), &random_weights(config, args.seed))?;
+    let device = device::open(&args.device)?;
+    let mut model = Model::on(&device, config.clone(), &random_weights(config, args.seed))?;
     model.checkpoint_activations = args.checkpoint_activations;
     let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
     let ids: Vec<u32> =
@@ -207,6 +212,7 @@ mod tests {
             warm_up: 1,
             dropout: 0.1,
             checkpoint_activations: true,
+            device: "cpu".into(),
             shape: Shape { layers: 2, channels: 6, heads: 2, vocab_size: 300 },
             seed: 1,
             json: false,

@@ -80,7 +80,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             model.accumulate(&flat, &labels, context, Mode::Evaluate, 1.0, &mut gradients)?;
             for (name, var) in model.vars() {
                 let grad = gradients.get(name).with_context(|| format!("no gradient reached `{name}`"))?;
-                output.insert(format!("grad.{HF_PREFIX}{name}"), (var.dims().to_vec(), grad.to_vec()));
+                output.insert(
+                    format!("grad.{HF_PREFIX}{name}"),
+                    (var.dims().to_vec(), grad.to_memory()?.into_owned()),
+                );
             }
         }
         if let Some(steps) = args.steps {

@@ -6,6 +6,7 @@ use crate::{
     bundle::{checkpoint::CheckpointDtype, folder},
     cli::{UsageError, convert, filter_args::FilterArgs},
     train::{
+        device,
         recipe::{LossOver, Recipe},
         scratch::Shape,
     },
@@ -95,6 +96,9 @@ pub struct LearningArgs {
     /// Which tokens are learnt: all of a block, or not a post's first, before which another post stands
     #[arg(long, value_name = "TOKENS", default_value = "all", value_parser = LossOver::NAMES)]
     pub loss_over: String,
+    /// What computes: cuda (an NVIDIA GPU, in builds with that feature), cpu, or the better of what is there
+    #[arg(long, default_value = "auto", value_parser = device::NAMES)]
+    pub device: String,
     /// Stop after so many steps, for a trial
     #[arg(long)]
     pub max_steps: Option<usize>,

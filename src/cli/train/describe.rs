@@ -16,6 +16,7 @@ use crate::{
     train::{
         checkpoint::Identity,
         data::Data,
+        device,
         model::Model,
         optimizer,
         progress::Progress,
@@ -56,6 +57,7 @@ impl Described<'_> {
             .with("--held-out", self.plan.held_out)
             .with("--eval-every", self.settings.evaluate_every)
             .with("--patience", self.settings.patience)
+            .with("--device", device::name(&self.model.device()))
             .with("the base", digest(&self.base))
             .with("the network", network(config))
             .with("the digest of the training text and held-out posts", self.data.digest())
@@ -115,6 +117,8 @@ impl Described<'_> {
             "n_positions": config.n_positions,
             "vocab_size": config.vocab_size,
             "precision": "f32",
+            "matrix_products": self.model.products(),
+            "device": device::name(&self.model.device()),
         });
         if let Value::Object(more) = more {
             all.extend(more);
@@ -251,6 +255,10 @@ impl Described<'_> {
             format!("Blocks of {} tokens, not {DEFAULT_CONTEXT}.", settings.context),
         );
         say(matches!(plan.start, Start::Scratch { .. }), "A new network was trained, not GPT-2.".into());
+        say(
+            self.model.products() != "f32",
+            format!("Matrices were multiplied in {}, on a GPU.", self.model.products()),
+        );
         say(
             ending == Ending::MaxSteps,
             format!("Training was stopped after step {}, as --max-steps said.", progress.step),

@@ -30,6 +30,7 @@ use crate::{
         TrainError,
         checkpoint::Store,
         data::{self, Data},
+        device,
         model::Model,
         progress::Progress,
         run::{Ending, Run, Settings},
@@ -47,6 +48,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     folder::check(&plan)?;
     let interrupted = watch::on_interrupt()?;
 
+    let device = device::open(&plan.learning.device)?;
     let posts = posts::read(&plan)?;
     let Base { config, tokenizer, weights, artifact } = base::open(&plan, &posts.accounts)?;
     let context = plan.learning.context.unwrap_or(DEFAULT_CONTEXT.min(config.n_positions));
@@ -56,7 +58,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if let Some(p) = plan.dropout {
         (trained.embd_pdrop, trained.attn_pdrop, trained.resid_pdrop) = (p, p, p);
     }
-    let mut model = Model::new(trained, &weights)?;
+    let mut model = Model::on(&device, trained, &weights)?;
     model.checkpoint_activations = plan.learning.checkpoint_activations;
     drop(weights);
     let settings = settings(&plan, &data, context)?;
@@ -161,8 +163,12 @@ fn say_what_begins(run: &Described) {
     let measured = if held_out > 0 { format!(", {held_out} posts held out") } else { String::new() };
     let duplicates = run.posts.duplicates;
     let dropped = if duplicates > 0 { format!(", {duplicates} duplicates dropped") } else { String::new() };
+    let on = match device::name(&run.model.device()) {
+        "cpu" => String::new(),
+        device => format!(", on {device}, {} products", run.model.products()),
+    };
     eprintln!(
-        "{} parameters, {} tokens, blocks of {context}, batch {batch}{accumulated}{measured}{dropped}",
+        "{} parameters, {} tokens, blocks of {context}, batch {batch}{accumulated}{measured}{dropped}{on}",
         run.model.parameters(),
         run.data.ids.len(),
     );

@@ -8,10 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::{Storage, Var};
 use serde_json::{Map, json};
 
 use super::StoreError;
+use crate::train::values::Values;
 
 /// Bytes gathered before they go to the file.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -22,13 +22,8 @@ const VALUES: usize = 1 << 12;
 pub struct Entry<'a> {
     pub name: String,
     pub shape: &'a [usize],
+    /// Nothing is copied before its turn.
     pub values: Values<'a>,
-}
-
-/// Where the values are: nothing is copied before its turn.
-pub enum Values<'a> {
-    Var(&'a Var),
-    Slice(&'a [f32]),
 }
 
 /// Replaces the file at `path`. `state` is kept in the header under `key`.
@@ -82,25 +77,12 @@ fn write<W: Write>(path: &Path, to: W, header: &[u8], entries: &[Entry<'_>]) -> 
     let mut to = BufWriter::with_capacity(BUFFER_BYTES, to);
     to.write_all(header).map_err(io)?;
     for entry in entries {
-        let written = match entry.values {
-            Values::Slice(values) => write_values(&mut to, values),
-            Values::Var(var) => with_values(var, |values| write_values(&mut to, values))?,
-        };
+        let written = entry.values.with(|values| write_values(&mut to, values))?;
         if !written.map_err(io)? {
             return Err(StoreError::NotFinite { name: entry.name.clone() });
         }
     }
     to.into_inner().map_err(|error| io(error.into_error()))
-}
-
-/// Calls `f` with a variable's values, copied only if they are not in main memory.
-fn with_values<T>(var: &Var, f: impl FnOnce(&[f32]) -> T) -> Result<T, StoreError> {
-    let (storage, layout) = var.storage_and_layout();
-    if let (Storage::Cpu(values), Some((start, end))) = (&*storage, layout.contiguous_offsets()) {
-        return Ok(f(&values.as_slice::<f32>()?[start..end]));
-    }
-    drop(storage);
-    Ok(f(&var.flatten_all()?.to_vec1::<f32>()?))
 }
 
 /// False where a value is not finite.

@@ -1,6 +1,7 @@
 //! One transformer block, forward and backward.
 
 use super::{
+    Sums,
     parameters::{Linear, Norm, Parameters},
     workspace::{Kept, Scratch},
 };
@@ -9,7 +10,6 @@ use crate::{
     train::{
         TrainError,
         chance::Mask,
-        gradients::Gradients,
         laps::Work,
         model::Mode,
         ops::{
@@ -104,7 +104,7 @@ impl<'a> Block<'a> {
         kept: &Kept,
         scratch: &mut Scratch,
         dstream: &mut [f32],
-        sums: &mut Gradients,
+        sums: &mut Sums,
         add: bool,
     ) -> Result<(), TrainError> {
         let name = |part: &str| format!("h.{}.{part}", self.layer);
@@ -200,13 +200,7 @@ fn input_gradient(layer: Linear, dy: &[f32], dx: &mut [f32]) {
 }
 
 /// x^T dy, (in, out), for x (R, in) and dy (R, out).
-fn weight_gradient(
-    sums: &mut Gradients,
-    name: &str,
-    x: &[f32],
-    dy: &[f32],
-    add: bool,
-) -> Result<(), TrainError> {
+fn weight_gradient(sums: &mut Sums, name: &str, x: &[f32], dy: &[f32], add: bool) -> Result<(), TrainError> {
     let width = sums.get_mut(&format!("{name}.bias"))?.len();
     let rows = dy.len() / width;
     let (x, dy) = (View::new(x, rows, x.len() / rows), View::new(dy, rows, width));

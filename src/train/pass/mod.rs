@@ -7,11 +7,13 @@
 
 mod block;
 mod parameters;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod workspace;
 
 pub(crate) use parameters::Parameters;
+pub(crate) use sums::Sums;
 pub(crate) use workspace::Workspace;
 
 use block::Block;
@@ -19,7 +21,6 @@ use workspace::Sizes;
 
 use super::{
     TrainError,
-    gradients::Gradients,
     laps::Work,
     model::Mode,
     ops::{
@@ -67,7 +68,7 @@ impl Pass<'_> {
         labels: &[Option<u32>],
         weight: f32,
         workspace: &mut Workspace,
-        sums: &mut Gradients,
+        sums: &mut Sums,
     ) -> Result<f64, TrainError> {
         let c = self.config.n_embd;
         self.fit(workspace, self.recompute);

@@ -38,7 +38,7 @@ fn figures(model: &Model, mode: Mode) -> Vec<f32> {
     let mut sums = Gradients::new(model);
     let ids = ids();
     let loss = model.accumulate(&ids, &next_tokens(&ids, CONTEXT), CONTEXT, mode, 1.0, &mut sums).unwrap();
-    let all = model.vars().flat_map(|(name, _)| sums.get(name).unwrap().to_vec());
+    let all = model.vars().flat_map(|(name, _)| sums.get(name).unwrap().to_memory().unwrap().into_owned());
     std::iter::once(loss).chain(all).collect()
 }
 
