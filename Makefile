@@ -13,7 +13,7 @@ PORT ?= 8080
 RELEASE_BIN := $(CARGO_TARGET_DIR)/release/huggingtweets
 TEST_BIN := $(CARGO_TARGET_DIR)/debug/huggingtweets
 
-.PHONY: help demo test build build-test npm lighthouse serve setup-native setup-wasm setup-browser test-rust test-web \
+.PHONY: help demo test build build-test compile-test-rust dist-test npm lighthouse serve setup-native setup-wasm setup-browser test-rust test-web \
 	lint fmt demo-bot full-bundle peers check-record bench bench-web bench-peers bench-train screenshots clean
 
 help: ## List the targets
@@ -22,7 +22,12 @@ help: ## List the targets
 demo: build ## Build everything and serve the page with the demo bot at http://127.0.0.1:8080/
 	@exec $(RELEASE_BIN) serve --assets dist --port $(PORT)
 
-test: lint test-rust test-web ## Every test, real browser included
+# Two builds at a time where they need no lock of each other: alone, each leaves
+# a core idle now and then.
+test: setup-native ## Every test, real browser included
+	$(MAKE) -j2 lint setup-wasm
+	$(MAKE) -j2 compile-test-rust dist-test
+	$(MAKE) test-rust test-web
 
 build: setup-native setup-wasm ## The command (target/release) and the page (dist)
 	cargo build --release --locked --bin huggingtweets
@@ -32,11 +37,16 @@ build: setup-native setup-wasm ## The command (target/release) and the page (dis
 test-rust: setup-native ## Unit and integration tests of the library and the command
 	tools/cargo-test.sh --locked --features reader
 
+compile-test-rust: setup-native
+	tools/cargo-test.sh --no-run --locked --features reader
+
+dist-test: setup-wasm
+	tools/wasm.sh test
+
 # With a test beside it, so that dependencies are those that test-rust compiled:
 # what tests ask of them besides would make others.
-build-test: setup-native setup-wasm
+build-test: setup-native dist-test
 	cargo build --locked --features reader --bin huggingtweets --test integration
-	tools/wasm.sh test
 
 test-web: build-test setup-browser full-bundle ## Browser tests against the real server, page and engine
 	cd tests/web && HUGGINGTWEETS_BIN=$(abspath $(TEST_BIN)) \

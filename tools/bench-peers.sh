@@ -4,8 +4,8 @@
 # packages, and torch and optimum for the ONNX file) stays in the cache folder.
 #   tools/bench-peers.sh BINARY [prepare]
 # BENCH_ROUNDS (3), BENCH_TOKENS (64), BENCH_ENGINES (a pattern, such as
-# "ours|wllama"); BENCH_KEEP=1 adds rounds to those of the
-# call before.
+# "ours|wllama"), BENCH_BACKEND (webgpu: on the GPU, without transformers.js);
+# BENCH_KEEP=1 adds rounds to those of the call before.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/bench-common.sh

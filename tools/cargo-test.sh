@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # The Rust tests: with nextest where it is installed, else plain cargo test.
+#   tools/cargo-test.sh [--no-run] ARGS...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # Where there is a Vulkan, real or software, the GPU's tests must run.
 if compgen -G '/usr/share/vulkan/icd.d/*.json' >/dev/null; then
   export HUGGINGTWEETS_GPU_TESTS=require
 fi
-if cargo nextest --version >/dev/null 2>&1; then
+if ! cargo nextest --version >/dev/null 2>&1; then
+  cargo test "$@"
+elif [ "${1:-}" = --no-run ]; then
+  cargo nextest run "$@"
+else
   cargo nextest run --no-tests fail --no-fail-fast "$@"
   cargo test --doc "$@"
-else
-  cargo test "$@"
 fi

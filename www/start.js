@@ -10,10 +10,10 @@ try {
   await init({ module_or_path: new URL("./app_bg.wasm", import.meta.url) });
   if (mode === "page") workOffline();
 } catch (error) {
-  const placeholder = document.getElementById("placeholder") ?? document.getElementById("bench");
-  if (placeholder) {
-    placeholder.setAttribute("role", "alert");
-    placeholder.textContent =
+  const opening = document.querySelector("#placeholder .opening, #bench");
+  if (opening) {
+    opening.setAttribute("role", "alert");
+    opening.textContent =
       `This page could not be started (${error.message ?? error}). It needs a browser of 2023 or newer; reloading may help.`;
   }
   if (mode === "bench") window.benchError = String(error);

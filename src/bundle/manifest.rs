@@ -134,6 +134,9 @@ pub struct CardExtras {
     pub validation: Vec<(u64, f64)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memorisation: Option<Memorisation>,
+    /// What else was measured, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A named way of training.

@@ -177,6 +177,7 @@ pub fn render(info: &BotInfo, extras: &CardExtras) -> Result<String, CardError> 
             percent => percent(found.share),
             ..Value::from_serialize(found)
         }),
+        notes => extras.notes,
         samples,
         draft_count,
         made_with => if provenance.made_with.is_empty() { "huggingtweets" } else { &provenance.made_with },

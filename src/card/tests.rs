@@ -76,6 +76,7 @@ fn full() -> (BotInfo, CardExtras) {
         hyper_parameters: vec![("Dropout".into(), "0.1".into())],
         validation: vec![(0, 7.61), (400, 3.02), (800, 2.29), (1240, 2.31)],
         memorisation: Some(Memorisation { n_words: 8, share: 0.045, drafts: 200 }),
+        notes: vec!["The bot before this one had a perplexity of 11.2 on them.".into()],
         ..CardExtras::default()
     };
     (info, extras)
@@ -102,6 +103,7 @@ fn hostile() -> (BotInfo, CardExtras) {
     extras.held_out_perplexity[0].precision = evil.into();
     extras.recipe = Some(Recipe { name: evil.into(), differences: vec![evil.into()] });
     extras.hyper_parameters = vec![(evil.into(), evil.into())];
+    extras.notes = vec![evil.into()];
     extras.validation[1].1 = f64::NAN;
     (info, extras)
 }

@@ -37,7 +37,7 @@ pub struct Args {
     /// JSON with any of: samples [{prompt, drafts, seed}], verbatim {drafts, verbatim, seed},
     /// held_out_perplexity [{precision, perplexity}], recipe {name, differences},
     /// hyper_parameters [[name, value]], validation [[step, loss]],
-    /// memorisation {n_words, share, drafts}
+    /// memorisation {n_words, share, drafts}, notes [a sentence on what else was measured]
     #[arg(long, value_name = "FILE")]
     extras: Option<PathBuf>,
     /// Make sample drafts, and count how many of 200 stand word for word in this archive of posts
@@ -117,6 +117,7 @@ fn merge(known: CardExtras, given: CardExtras) -> CardExtras {
         hyper_parameters: or_known(given.hyper_parameters, known.hyper_parameters),
         validation: or_known(given.validation, known.validation),
         memorisation: given.memorisation.or(known.memorisation),
+        notes: or_known(given.notes, known.notes),
     }
 }
 

@@ -11,18 +11,30 @@ const [, , url, readme] = process.argv;
 const chromePath =
   process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/google-chrome"].find((path) => existsSync(path));
 const chromeFlags = ["--headless=new", "--no-sandbox", "--disable-quic"];
-const rows = [];
-for (const [form, config] of [["phone", undefined], ["desktop", desktopConfig]]) {
+// One run hangs on what else the machine does; Lighthouse's own advice is the median of five.
+const RUNS = 5;
+
+async function audit(config) {
   const chrome = await chromeLauncher.launch({ chromePath, chromeFlags });
   try {
     const { lhr } = await lighthouse(url, { port: chrome.port, onlyCategories: CATEGORIES, logLevel: "error" }, config);
-    const scores = CATEGORIES.map((category) => Math.round(100 * lhr.categories[category].score));
-    rows.push([form, ...scores, `${(lhr.audits["first-contentful-paint"].numericValue / 1000).toFixed(1)} s`]);
-    for (const { id, score, title } of Object.values(lhr.audits)) {
-      if (score !== null && score < 0.9) console.error(`${form}: ${id} ${score} ${title}`);
-    }
+    return lhr;
   } finally {
     await chrome.kill();
+  }
+}
+
+const performance = (lhr) => lhr.categories.performance.score;
+const rows = [];
+for (const [form, config] of [["phone", undefined], ["desktop", desktopConfig]]) {
+  const runs = [];
+  while (runs.length < RUNS) runs.push(await audit(config));
+  const lhr = runs.sort((a, b) => performance(a) - performance(b))[RUNS >> 1];
+  const scores = CATEGORIES.map((category) => Math.round(100 * lhr.categories[category].score));
+  rows.push([form, ...scores, `${(lhr.audits["first-contentful-paint"].numericValue / 1000).toFixed(1)} s`]);
+  console.error(`${form}: performance ${runs.map((run) => Math.round(100 * performance(run))).join(", ")}`);
+  for (const { id, score, title } of Object.values(lhr.audits)) {
+    if (score !== null && score < 0.9) console.error(`${form}: ${id} ${score} ${title}`);
   }
 }
 const table = [
@@ -33,9 +45,9 @@ const table = [
 console.log(table);
 if (readme) {
   const text = readFileSync(readme, "utf8");
-  const marks = /(<!-- lighthouse -->\n)[^]*?(\n<!-- \/lighthouse -->)/;
+  const marks = /(<!-- lighthouse -->\n)[^]*?(<!-- \/lighthouse -->)/;
   if (!marks.test(text)) throw new Error(`${readme} has no <!-- lighthouse --> marks`);
-  writeFileSync(readme, text.replace(marks, (_, before, after) => before + table + after));
+  writeFileSync(readme, text.replace(marks, (_, before, after) => `${before}${table}\n${after}`));
 }
 if (rows.some((row) => row.slice(1, 4).some((score) => score < LEAST))) {
   console.error(`a score is under ${LEAST}`);

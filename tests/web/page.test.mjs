@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { join } from "node:path";
 import { BotPage, visitBot } from "./bot-page.mjs";
-import { commandDrafts, launch, out, quiet, serve, slowBundle, smallBundle, visitor } from "./harness.mjs";
+import { commandDrafts, launch, out, quiet, serve, slowBundle, smallBundle, visitor, WEBGPU } from "./harness.mjs";
 
 let bundle, server, browser;
 
@@ -20,104 +20,170 @@ after(async () => {
 
 const open = (path, options) => visitBot(browser, server.origin, path, options);
 
+// What holds whatever computes. Chromium's adapter is software here, so `auto` is SIMD.
+for (const [backend, flags, expected] of [
+  ["auto", [], /^SIMD, \d+ threads?, \d+(\.\d)? tokens\/s$/],
+  ["simd", [], /^SIMD, \d+ threads?, \d+(\.\d)? tokens\/s$/],
+  ["webgpu", WEBGPU, /^WebGPU, \d+(\.\d)? tokens\/s$/],
+]) {
+  describe(`the page, backend=${backend}`, () => {
+    let browser;
+    before(async () => {
+      browser = await launch(flags);
+    });
+    after(() => browser?.close());
+
+    const at = (query = {}) => `/?${new URLSearchParams({ backend, ...query })}`;
+    const open = (query, options) => visitBot(browser, server.origin, at(query), options);
+
+    it("generates five drafts, says its speed, and complains about nothing", async () => {
+      const visit = await open();
+      const { bot, page } = visit;
+      assert.equal(await bot.start.inputValue(), "My dream is");
+      assert.equal(await bot.texts.count(), 5);
+      assert.deepEqual(await bot.drafts(), ["", "", "", "", ""]);
+      // A small bot is done before anybody could look: the page keeps watch itself.
+      await page.evaluate(() => {
+        const seen = (window.buttonsSeen = new Set());
+        const note = () => seen.add([...document.querySelectorAll(".actions button")].map((b) => b.textContent).join("+"));
+        note();
+        new MutationObserver(note).observe(document.body, { subtree: true, childList: true, characterData: true });
+      });
+      await bot.generate();
+      const drafts = await bot.finishes();
+      assert.equal(await bot.stopButton.count(), 0);
+      const seen = await page.evaluate(() => [...window.buttonsSeen].sort());
+      assert.deepEqual(seen, ["Generate tweets", "Stop"], "Stop stands in the place of Generate, never beside it");
+      assert.equal(drafts.length, 5);
+      for (const draft of drafts) {
+        assert.ok(draft.startsWith("My dream is"), draft);
+        assert.ok(draft.length > "My dream is".length, draft);
+        assert.ok(!draft.includes("\n"), draft);
+      }
+      assert.match(await bot.status.textContent(), expected);
+      assert.equal(await page.getByRole("status").count(), 1);
+      assert.equal(await bot.cards.count(), 5);
+      quiet(visit);
+      await visit.leave();
+    });
+
+    it("takes the wish for drafts before the engine is ready", async () => {
+      const visit = await visitor(browser, [server.origin]);
+      const bot = new BotPage(visit.page);
+      let release;
+      const held = new Promise((go) => (release = go));
+      await visit.context.route("**/model-q8_0.gguf", async (route) => {
+        await held;
+        await route.continue();
+      });
+      await visit.page.goto(server.origin + at());
+      await bot.type("I never");
+      await bot.generate();
+      await bot.stopButton.waitFor();
+      assert.equal(await bot.generateButton.count(), 0, "Stop stands in the place of Generate");
+      await bot.seesStatus(/start when it is ready/);
+      release();
+      const drafts = await bot.finishes();
+      assert.ok(drafts.every((draft) => draft.startsWith("I never")), drafts.join("\n"));
+      quiet(visit);
+      await visit.leave();
+    });
+
+    it("ends one draft midway, and stops the rest", async () => {
+      // Slow enough that a person could press a button.
+      const slow = await serve(await slowBundle());
+      const visit = await visitor(browser, [slow.origin]);
+      const bot = new BotPage(visit.page);
+      await visit.page.goto(`${slow.origin}/?backend=${backend === "webgpu" ? "webgpu" : "scalar"}&seed=3`);
+      await bot.generate();
+      await bot.streams("My dream is", 4);
+      await bot.endDraft(1);
+      await visit.page.getByRole("button", { name: "Copy draft 1" }).waitFor();
+      const ended = (await bot.drafts())[0];
+      const others = (await bot.drafts()).slice(1);
+      await bot.streams(others.reduce((a, b) => (a.length > b.length ? a : b)), 4);
+      await bot.stop();
+      await bot.generateButton.waitFor({ timeout: 5000 });
+      const drafts = await bot.finishes();
+      assert.equal(drafts[0], ended, "an ended draft does not grow, the others do");
+      await new Promise((later) => setTimeout(later, 300));
+      assert.deepEqual(await bot.drafts(), drafts, "nothing is written after Stop");
+      await bot.generate();
+      await bot.streams("My dream is", 4);
+      await bot.stop();
+      assert.equal((await bot.finishes()).length, 5, "Generate and Stop work again");
+      quiet(visit);
+      await visit.leave();
+      slow.close();
+    });
+
+    it("loads from the cache after a reload", async () => {
+      const visit = await open();
+      const { bot, page } = visit;
+      await bot.seesStatus(/ready/);
+      const weights = [];
+      const isWeights = (url) => new URL(url).pathname.endsWith(".gguf");
+      visit.context.on("request", (request) => isWeights(request.url()) && weights.push(request.url()));
+      await page.reload();
+      await bot.seesStatus(/ready/);
+      assert.deepEqual(weights, [], "the weights came from this device");
+      await bot.generate();
+      assert.equal((await bot.finishes()).length, 5);
+      quiet(visit);
+      await visit.leave();
+    });
+
+    it("opens a GGUF by its own address", async () => {
+      const visit = await open({ model: `${server.origin}/bot/model-q4_0.gguf` });
+      await visit.bot.generate();
+      assert.equal((await visit.bot.finishes()).length, 5);
+      quiet(visit);
+      await visit.leave();
+    });
+
+    it("never blocks typing while drafts are written", async () => {
+      const visit = await open();
+      const { bot, page } = visit;
+      await bot.seesStatus(/ready/);
+      await bot.generate();
+      await bot.start.fill("");
+      await page.keyboard.type("typed while it writes");
+      assert.equal(await bot.start.inputValue(), "typed while it writes");
+      await bot.finishes();
+      assert.equal(await bot.start.inputValue(), "typed while it writes");
+      await visit.leave();
+    });
+
+    it("keeps the focus when Generate becomes Stop and back", async () => {
+      const visit = await open();
+      const { bot, page } = visit;
+      await bot.seesStatus(/ready/);
+      await bot.generateButton.focus();
+      await page.keyboard.press("Enter");
+      await bot.finishes();
+      const focused = await page.evaluate(() => document.activeElement?.textContent);
+      assert.equal(focused, "Generate tweets");
+      await visit.leave();
+    });
+
+    it("says which setting is wrong, and resets", async () => {
+      const visit = await open();
+      const { bot, page } = visit;
+      await bot.seesStatus(/ready/);
+      await bot.openSettings();
+      await bot.set("Share of likely words", 7);
+      await bot.generate();
+      await bot.seesAlert(/top_p/);
+      await page.getByRole("button", { name: "Reset to the original's settings" }).click();
+      await bot.generate();
+      assert.equal((await bot.finishes()).length, 5);
+      assert.equal((await bot.alert.textContent()).trim(), "");
+      await visit.leave();
+    });
+  });
+}
+
 describe("the page", () => {
-  it("generates five drafts, says its speed, and complains about nothing", async () => {
-    const visit = await open();
-    const { bot, page } = visit;
-    assert.equal(await bot.start.inputValue(), "My dream is");
-    assert.equal(await bot.texts.count(), 5);
-    assert.deepEqual(await bot.drafts(), ["", "", "", "", ""]);
-    // A small bot is done before anybody could look: the page keeps watch itself.
-    await page.evaluate(() => {
-      const seen = (window.buttonsSeen = new Set());
-      const note = () => seen.add([...document.querySelectorAll(".actions button")].map((b) => b.textContent).join("+"));
-      note();
-      new MutationObserver(note).observe(document.body, { subtree: true, childList: true, characterData: true });
-    });
-    await bot.generate();
-    const drafts = await bot.finishes();
-    assert.equal(await bot.stopButton.count(), 0);
-    const seen = await page.evaluate(() => [...window.buttonsSeen].sort());
-    assert.deepEqual(seen, ["Generate tweets", "Stop"], "Stop stands in the place of Generate, never beside it");
-    assert.equal(drafts.length, 5);
-    for (const draft of drafts) {
-      assert.ok(draft.startsWith("My dream is"), draft);
-      assert.ok(draft.length > "My dream is".length, draft);
-      assert.ok(!draft.includes("\n"), draft);
-    }
-    assert.match(await bot.status.textContent(), /^SIMD, \d+ threads?, \d+(\.\d)? tokens\/s$/);
-    assert.equal(await page.getByRole("status").count(), 1);
-    assert.equal(await bot.cards.count(), 5);
-    quiet(visit);
-    await visit.leave();
-  });
-
-  it("takes the wish for drafts before the engine is ready", async () => {
-    const visit = await visitor(browser, [server.origin]);
-    const bot = new BotPage(visit.page);
-    let release;
-    const held = new Promise((go) => (release = go));
-    await visit.context.route("**/model-q8_0.gguf", async (route) => {
-      await held;
-      await route.continue();
-    });
-    await visit.page.goto(server.origin);
-    await bot.type("I never");
-    await bot.generate();
-    await bot.stopButton.waitFor();
-    assert.equal(await bot.generateButton.count(), 0, "Stop stands in the place of Generate");
-    await bot.seesStatus(/start when it is ready/);
-    release();
-    const drafts = await bot.finishes();
-    assert.ok(drafts.every((draft) => draft.startsWith("I never")), drafts.join("\n"));
-    quiet(visit);
-    await visit.leave();
-  });
-
-  it("ends one draft midway, and stops the rest", async () => {
-    // Slow enough that a person could press a button.
-    const slow = await serve(await slowBundle());
-    const visit = await visitor(browser, [slow.origin]);
-    const bot = new BotPage(visit.page);
-    await visit.page.goto(`${slow.origin}/?backend=scalar&seed=3`);
-    await bot.generate();
-    await bot.streams("My dream is", 4);
-    await bot.endDraft(1);
-    await visit.page.getByRole("button", { name: "Copy draft 1" }).waitFor();
-    const ended = (await bot.drafts())[0];
-    const others = (await bot.drafts()).slice(1);
-    await bot.streams(others.reduce((a, b) => (a.length > b.length ? a : b)), 4);
-    await bot.stop();
-    await bot.generateButton.waitFor({ timeout: 5000 });
-    const drafts = await bot.finishes();
-    assert.equal(drafts[0], ended, "an ended draft does not grow, the others do");
-    await new Promise((later) => setTimeout(later, 300));
-    assert.deepEqual(await bot.drafts(), drafts, "nothing is written after Stop");
-    await bot.generate();
-    await bot.streams("My dream is", 4);
-    await bot.stop();
-    assert.equal((await bot.finishes()).length, 5, "Generate and Stop work again");
-    quiet(visit);
-    await visit.leave();
-    slow.close();
-  });
-
-  it("loads from the cache after a reload", async () => {
-    const visit = await open();
-    const { bot, page } = visit;
-    await bot.seesStatus(/ready/);
-    const weights = [];
-    const isWeights = (url) => new URL(url).pathname.endsWith(".gguf");
-    visit.context.on("request", (request) => isWeights(request.url()) && weights.push(request.url()));
-    await page.reload();
-    await bot.seesStatus(/ready/);
-    assert.deepEqual(weights, [], "the weights came from this device");
-    await bot.generate();
-    assert.equal((await bot.finishes()).length, 5);
-    quiet(visit);
-    await visit.leave();
-  });
-
   for (const backend of ["simd", "scalar"]) {
     for (const precision of ["q8_0", "q4_0"]) {
       it(`writes what the command writes: ${precision}, ${backend}`, async () => {
@@ -133,39 +199,6 @@ describe("the page", () => {
     }
   }
 
-  it("opens a GGUF by its own address", async () => {
-    const visit = await open(`/?model=${encodeURIComponent(`${server.origin}/bot/model-q4_0.gguf`)}`);
-    await visit.bot.generate();
-    assert.equal((await visit.bot.finishes()).length, 5);
-    quiet(visit);
-    await visit.leave();
-  });
-
-  it("never blocks typing while drafts are written", async () => {
-    const visit = await open();
-    const { bot, page } = visit;
-    await bot.seesStatus(/ready/);
-    await bot.generate();
-    await bot.start.fill("");
-    await page.keyboard.type("typed while it writes");
-    assert.equal(await bot.start.inputValue(), "typed while it writes");
-    await bot.finishes();
-    assert.equal(await bot.start.inputValue(), "typed while it writes");
-    await visit.leave();
-  });
-
-  it("keeps the focus when Generate becomes Stop and back", async () => {
-    const visit = await open();
-    const { bot, page } = visit;
-    await bot.seesStatus(/ready/);
-    await bot.generateButton.focus();
-    await page.keyboard.press("Enter");
-    await bot.finishes();
-    const focused = await page.evaluate(() => document.activeElement?.textContent);
-    assert.equal(focused, "Generate tweets");
-    await visit.leave();
-  });
-
   it("copies a draft, and offers to post it", async () => {
     const permissions = ["clipboard-read", "clipboard-write"];
     const visit = await open("/", { permissions });
@@ -179,21 +212,6 @@ describe("the page", () => {
     const shared = new URL(await post.getAttribute("href"));
     assert.equal(shared.origin, "https://x.com");
     assert.match(shared.searchParams.get("text"), /AI bot, wrote:/);
-    await visit.leave();
-  });
-
-  it("says which setting is wrong, and resets", async () => {
-    const visit = await open();
-    const { bot, page } = visit;
-    await bot.seesStatus(/ready/);
-    await bot.openSettings();
-    await bot.set("Share of likely words", 7);
-    await bot.generate();
-    await bot.seesAlert(/top_p/);
-    await page.getByRole("button", { name: "Reset to the original's settings" }).click();
-    await bot.generate();
-    assert.equal((await bot.finishes()).length, 5);
-    assert.equal((await bot.alert.textContent()).trim(), "");
     await visit.leave();
   });
 

@@ -37,8 +37,8 @@ impl Abilities {
 pub struct Options {
     /// Abilities to use where they are there.
     pub abilities: Abilities,
-    /// Compile the kernels while weights arrive, not when they are first used; tests
-    /// use few of them.
+    /// Compile the kernels while weights arrive, not when they are first used. A
+    /// processor that plays a GPU is busy enough with those that are.
     pub eager: bool,
     /// Largest binding in bytes, if less than the device's; for tests.
     pub most_binding_bytes: Option<u64>,

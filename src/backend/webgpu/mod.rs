@@ -65,8 +65,8 @@ impl Gpu {
         let nothing = device.buffer("nothing", 16, wgpu::BufferUsages::STORAGE);
         let gpu = Self {
             tape: RefCell::new(Tape::new(&device)),
+            eager: options.eager && !device.adapter.software,
             device,
-            eager: options.eager,
             tuning,
             caches: RefCell::default(),
             outputs: 0,

@@ -11,16 +11,18 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::{
-        HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
+        Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
         header::{
-            ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-            IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE,
+            ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+            ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE,
             X_CONTENT_TYPE_OPTIONS,
         },
     },
+    middleware::map_response,
     response::{IntoResponse, Response},
 };
 use tower_http::{
+    compression::CompressionLayer,
     cors::{Any, CorsLayer},
     services::ServeDir,
     set_header::SetResponseHeaderLayer,
@@ -62,7 +64,12 @@ fn router(roots: Roots) -> Router {
         .allow_headers([RANGE, IF_RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE, CACHE_CONTROL])
         .expose_headers([CONTENT_RANGE, CONTENT_LENGTH, ACCEPT_RANGES, ETAG, LAST_MODIFIED])
         .max_age(Duration::from_secs(24 * 60 * 60));
-    let router = Router::new().fallback(answer).with_state(Arc::new(roots)).layer(cors);
+    let router = Router::new()
+        .fallback(answer)
+        .with_state(Arc::new(roots))
+        .layer(CompressionLayer::new().compress_when(shrinks))
+        .layer(map_response(weaken_tag))
+        .layer(cors);
     let router = HEADERS.into_iter().fold(router, |router, (name, value)| {
         let name = HeaderName::from_static(name);
         router.layer(SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value)))
@@ -108,6 +115,37 @@ async fn answer(State(roots): State<Arc<Roots>>, request: Request) -> Result<Res
     }
     name_charset(response.headers_mut());
     Ok(response)
+}
+
+/// Whether a file becomes much smaller by compression: the page's own files do,
+/// weights and pictures do not, and parts of files stay as they are.
+fn shrinks(status: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    const KINDS: [&str; 5] = [
+        "application/javascript",
+        "application/json",
+        "application/manifest+json",
+        "application/wasm",
+        "image/svg+xml",
+    ];
+    const LEAST_BYTES: u64 = 1 << 10;
+    let text =
+        |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
+    let kind = text(CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    status == StatusCode::OK
+        && text(CONTENT_LENGTH).parse().is_ok_and(|bytes: u64| bytes >= LEAST_BYTES)
+        && (KINDS.contains(&kind) || kind.starts_with("text/"))
+}
+
+/// A compressed file is the same as the plain one, but not byte for byte.
+async fn weaken_tag(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    if headers.contains_key(CONTENT_ENCODING)
+        && let Some(tag) = headers.get(ETAG).and_then(|tag| tag.to_str().ok())
+        && let Ok(weak) = HeaderValue::from_str(&format!("W/{tag}"))
+    {
+        headers.insert(ETAG, weak);
+    }
+    response
 }
 
 async fn file(files: &mut ServeDir, method: Method, uri: &Uri, headers: HeaderMap) -> Response {

@@ -56,8 +56,11 @@ fn App(words: Words) -> impl IntoView {
             document().set_title(&format!("{name} – {}", text::TITLE));
         }
     });
-    let pane = move |tab: Tab, content: AnyView| {
+    let pane = move |tab: Tab, content: fn(Handle) -> AnyView| {
         let name = tab.name();
+        // What nobody has looked at yet is not made yet: the page is there sooner.
+        let seen =
+            Memo::new(move |seen: Option<&bool>| seen.copied().unwrap_or_default() || handle.tab.get() == tab);
         view! {
             <section
                 id=format!("panel-{name}")
@@ -66,7 +69,7 @@ fn App(words: Words) -> impl IntoView {
                 aria-labelledby=format!("tab-{name}")
                 hidden=move || handle.tab.get() != tab
             >
-                {content}
+                {move || seen.get().then(|| content(handle))}
             </section>
         }
     };
@@ -77,14 +80,14 @@ fn App(words: Words) -> impl IntoView {
             <main>
                 <BotHeader handle />
                 <Tabs handle />
-                {pane(Tab::Write, view! {
+                {pane(Tab::Write, |handle| view! {
                     <Composer handle />
                     <DraftList handle />
                     <HistoryList handle />
                 }.into_any())}
-                {pane(Tab::Card, view! { <CardTab handle /> }.into_any())}
-                {pane(Tab::Own, view! { <OwnTab handle /> }.into_any())}
-                {pane(Tab::Bots, view! { <BotsTab handle /> }.into_any())}
+                {pane(Tab::Card, |handle| view! { <CardTab handle /> }.into_any())}
+                {pane(Tab::Own, |handle| view! { <OwnTab handle /> }.into_any())}
+                {pane(Tab::Bots, |handle| view! { <BotsTab handle /> }.into_any())}
             </main>
             <footer class="colophon"><p>{handle.say(Word::Footer)}</p></footer>
         </div>

@@ -6,9 +6,11 @@ import { fileURLToPath } from "node:url";
 import { LONG, SHORT, visit } from "./ours.mjs";
 import { earlier, keep, launch, machine, median, number, packages, promptOf, resultOf, serveBot, serveFolders, setting, spread, summary, table } from "./rig.mjs";
 
+// On a GPU, or Chromium's software one, instead of the processor.
+const onGpu = setting("BENCH_BACKEND", "simd") === "webgpu";
 const rounds = Number(setting("BENCH_ROUNDS", "3"));
 const tokens = Number(setting("BENCH_TOKENS", "64"));
-const file = join(setting("BENCH_PACKAGES"), "results-peers.json");
+const file = join(setting("BENCH_PACKAGES"), onGpu ? "results-peers-webgpu.json" : "results-peers.json");
 const bundle = setting("BENCH_BUNDLE");
 const bundle4 = setting("BENCH_BUNDLE_4BIT");
 const WORKS = [
@@ -27,16 +29,16 @@ const folders = await serveFolders({
   "/onnx/": setting("BENCH_ONNX"),
 });
 const servers = { [bundle]: await serveBot(bundle), [bundle4]: await serveBot(bundle4) };
-const { context, close } = await launch();
+const { context, close } = await launch(onGpu ? ["--enable-unsafe-webgpu"] : []);
 
 const ours = (weights, model, precision, threads) => ({
   engine: "ours", weights, threads,
   run: async (works) => {
     const result = {};
     for (const { work, ...order } of works) {
-      result[work] = await visit(context, servers[model].origin, { precision, threads, ...order });
+      result[work] = await visit(context, servers[model].origin, { precision, threads, backend: onGpu ? "webgpu" : "simd", ...order });
       result.ready_ms ??= result[work].ready_ms;
-      if (result[work].threads !== threads) return null;
+      if (!onGpu && result[work].threads !== threads) return null;
     }
     return { ...result, browser: result.short.browser };
   },
@@ -56,7 +58,13 @@ const peer = (engine, weights, page, threads, parameters) => ({
 });
 const WLLAMA = `wllama ${version("@wllama/wllama")}`;
 const TRANSFORMERS = `transformers.js ${version("@huggingface/transformers")}`;
-const ENGINES = [
+const ON_GPU = [
+  ours("8-bit", bundle, "q8_0", 1),
+  peer(WLLAMA, "8-bit", "wllama", 1, { model: "/bot/model-q8_0.gguf", gpu_layers: 99 }),
+  ours("4-bit, head 8-bit", bundle, "q4_0", 1),
+  peer(WLLAMA, "4-bit, head 8-bit", "wllama", 1, { model: "/bot/model-q4_0.gguf", gpu_layers: 99 }),
+];
+const ON_PROCESSOR = [
   ours("8-bit", bundle, "q8_0", 1),
   peer(WLLAMA, "8-bit", "wllama", 1, { model: "/bot/model-q8_0.gguf" }),
   peer(TRANSFORMERS, "8-bit", "transformers", 1, { dtype: "int8" }),
@@ -67,7 +75,8 @@ const ENGINES = [
   ours("8-bit", bundle, "q8_0", 2),
   peer(WLLAMA, "8-bit", "wllama", 2, { model: "/bot/model-q8_0.gguf" }),
   peer(TRANSFORMERS, "8-bit", "transformers", 2, { dtype: "int8" }),
-].filter(({ engine }) => new RegExp(setting("BENCH_ENGINES", ".")).test(engine));
+];
+const ENGINES = (onGpu ? ON_GPU : ON_PROCESSOR).filter(({ engine }) => new RegExp(setting("BENCH_ENGINES", ".")).test(engine));
 
 const results = earlier(file);
 try {
@@ -115,5 +124,5 @@ const rows = ENGINES.filter((engine) => results.some(same(engine))).map((engine)
   });
   return [engine.engine, engine.weights, engine.threads, ...cells];
 });
-console.log(`\nGPT-2 124M's shape, random weights; ${machine(results[0].browser)}; medians (range) of ${results.filter(same(ENGINES[0])).length} rounds, one engine after the other. Bold: how many times better ours is with the same weights and threads.\n`);
+console.log(`\nGPT-2 124M's shape, random weights; ${machine(results[0].browser)}; medians (range) of ${results.filter(same(ENGINES[0])).length} rounds, one engine after the other${onGpu ? ", on WebGPU" : ""}. Bold: how many times better ours is with the same weights and threads.\n`);
 console.log(table(["engine", "weights", "threads", "decode tokens/s", `prefill of ${LONG} tokens/s`, "first token ms", "open to ready ms"], rows));

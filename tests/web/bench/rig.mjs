@@ -24,11 +24,11 @@ export function setting(name, otherwise) {
 export const packages = join(setting("BENCH_PACKAGES"), "node_modules");
 
 /** A browser that keeps what it caches until it is closed. */
-export async function launch() {
+export async function launch(more = []) {
   const { chromium } = createRequire(`${packages}/`)("playwright-core");
   const profile = mkdtempSync(join(tmpdir(), "huggingtweets-bench-"));
   const executablePath = process.env.CHROMIUM || ["/usr/bin/chromium", "/usr/bin/google-chrome"].find(existsSync);
-  const context = await chromium.launchPersistentContext(profile, { executablePath, args: FLAGS, headless: true });
+  const context = await chromium.launchPersistentContext(profile, { executablePath, args: [...FLAGS, ...more], headless: true });
   const close = async () => {
     await context.close();
     rmSync(profile, { recursive: true, force: true, maxRetries: 5 });

@@ -88,7 +88,7 @@ console.log(table(
   rows,
 ));
 
-const travels = readdirSync(dist).filter((name) => name.endsWith(".wasm")).map((name) => {
+const travels = readdirSync(dist, { recursive: true }).filter((name) => name.endsWith(".wasm")).sort().map((name) => {
   const bytes = readFileSync(join(dist, name));
   const brotli = brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } });
   return [`\`${name}\``, bytes.length, gzipSync(bytes, { level: 9 }).length, brotli.length].map((cell) => cell.toLocaleString("en"));

@@ -34,6 +34,7 @@ fn served() -> Served {
         ("app.js", "1"),
         ("app_bg.wasm", "\0asm"),
         ("a.css", "b{}"),
+        ("large.wasm", &"\0asm ".repeat(1000)),
         (".env", "no"),
     ] {
         fs::write(assets.join(name), text).unwrap();
@@ -248,5 +249,52 @@ fn nothing_can_be_written() {
     let page = served();
     for method in ["POST", "PUT", "DELETE"] {
         assert_eq!(page.ask(method, "/bot/bot.json", &[]).status, 405, "{method}");
+    }
+}
+
+#[test]
+fn the_pages_files_travel_compressed_and_weights_do_not() {
+    let served = served();
+    let gzip = ("Accept-Encoding", "br, gzip");
+    let reply = served.ask("GET", "/large.wasm", &[gzip]);
+    assert!(
+        reply.head.contains("content-encoding: gzip") && reply.head.contains("accept-encoding"),
+        "{}",
+        reply.head
+    );
+    assert!(reply.head.contains("content-type: application/wasm"), "{}", reply.head);
+    let body = unchunked(&reply.body);
+    assert!(body.len() < 500, "{} bytes", body.len());
+    let mut whole = String::new();
+    flate2::read::GzDecoder::new(body.as_slice()).read_to_string(&mut whole).unwrap();
+    assert_eq!(whole, "\0asm ".repeat(1000));
+
+    let tag = reply.head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap().to_owned();
+    assert!(tag.starts_with("W/\""), "{tag}");
+    assert_eq!(served.ask("GET", "/large.wasm", &[gzip, ("If-None-Match", &tag)]).status, 304);
+
+    for (path, headers) in [
+        ("/large.wasm", vec![]),
+        ("/large.wasm", vec![gzip, ("Range", "bytes=0-3")]),
+        ("/app_bg.wasm", vec![gzip]),
+        ("/bot/model-q8_0.gguf", vec![gzip]),
+    ] {
+        let reply = served.ask("GET", path, &headers);
+        assert!(!reply.head.contains("content-encoding"), "{path}: {}", reply.head);
+        assert!(reply.head.contains("content-length"), "{path}: {}", reply.head);
+    }
+}
+
+/// A body that came in chunks, each after its length in hexadecimal.
+fn unchunked(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    loop {
+        let end = body.windows(2).position(|two| two == b"\r\n").unwrap();
+        let length = usize::from_str_radix(std::str::from_utf8(&body[..end]).unwrap(), 16).unwrap();
+        if length == 0 {
+            return whole;
+        }
+        whole.extend(&body[end + 2..][..length]);
+        body = &body[end + 2 + length + 2..];
     }
 }

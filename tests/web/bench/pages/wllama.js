@@ -1,4 +1,4 @@
-// wllama (llama.cpp) with our GGUF, from its own cache, without a GPU.
+// wllama (llama.cpp) with our GGUF, from its own cache, without a GPU unless its layers are put there.
 // Greedy, so that its sampler costs as little as it can; nothing of an earlier
 // run's start is taken over (cache_prompt).
 import { Wllama } from "/wllama/index.js";
@@ -11,7 +11,7 @@ const NO_TEXT = Object.fromEntries(Array.from({ length: 161 }, (_, i) => [96 + i
 leave(async () => {
   const engine = new Wllama({ default: "/wllama/wasm/wllama.wasm" }, { suppressNativeLog: true });
   await engine.loadModelFromUrl(new URL(query.model, location.href).href, {
-    n_ctx: 1024, n_parallel: 1, n_gpu_layers: 0, n_threads: Number(query.threads), seed: 1,
+    n_ctx: 1024, n_parallel: 1, n_gpu_layers: Number(query.gpu_layers ?? 0), n_threads: Number(query.threads), seed: 1,
   });
   await measure(performance.now(), async (prompt, tokens, heard) => {
     let prompt_tokens = 0;
