@@ -59,8 +59,9 @@ fn App(words: Words) -> impl IntoView {
     let pane = move |tab: Tab, content: fn(Handle) -> AnyView| {
         let name = tab.name();
         // What nobody has looked at yet is not made yet: the page is there sooner.
-        let seen =
-            Memo::new(move |seen: Option<&bool>| seen.copied().unwrap_or_default() || handle.tab.get() == tab);
+        let seen = Memo::new(move |seen: Option<&bool>| {
+            seen.copied().unwrap_or_default() || handle.tab.get() == tab
+        });
         view! {
             <section
                 id=format!("panel-{name}")
