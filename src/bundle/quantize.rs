@@ -1,7 +1,7 @@
 //! Rows of f32 to the block formats of GGUF, and back.
 //!
 //! 8-bit blocks are candle's, so that our files hold the bytes its programs
-//! would write; 4-bit scales are searched for ([`super::q4_0`]). Reading blocks
+//! would write; 4-bit scales are searched for (`q4_0.rs`). Reading blocks
 //! back is done here, because bytes from a file have no alignment and candle's
 //! readers ask for it; a test holds the two against each other.
 

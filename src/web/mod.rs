@@ -1,4 +1,4 @@
-//! The browser's half: what the page knows ([`page`]) and its views ([`app`]),
+//! The browser's half: what the page knows ([`page`]) and its views (`app`),
 //! the worker that owns the engine ([`worker`]), what page and worker share
 //! ([`protocol`]), and the readers of archives and cards ([`reader`]), which
 //! are fetched when somebody wants them.

@@ -4,7 +4,7 @@
 use super::{device::Device, tape::PlaceWords};
 use crate::backend::{Batch, CacheShape, Place, Sequence};
 
-/// Stands for [`Memory`], which holds one request's keys and values at a time.
+/// Stands for `Memory`, which holds one request's keys and values at a time.
 #[derive(Debug)]
 pub struct Cache;
 

@@ -1,12 +1,12 @@
 //! The engine on a GPU, through WebGPU: in a browser its own, natively the
 //! same interface over Vulkan, Metal or Direct3D 12.
 //!
-//! Operations are recorded ([`tape`]) and submitted once a batch; what comes
-//! back is read asynchronously ([`read`]). Weights stay quantised ([`matrix`]),
+//! Operations are recorded (`tape`) and submitted once a batch; what comes
+//! back is read asynchronously (`read`). Weights stay quantised (`matrix`),
 //! activations are quantised by the definition in `backend/cpu/quant.rs`, so
 //! integer sums are the processor's, and float sums have its order (`order.wgsl`).
-//! Kernels are WGSL files in `kernels/`, made into [`variants`] by a small
-//! preprocessor ([`source`]).
+//! Kernels are WGSL files in `kernels/`, made into `variants` by a small
+//! preprocessor (`source`).
 
 mod cache;
 mod device;
