@@ -1,5 +1,5 @@
 //! The page's views: they show what `web/page` knows, and one place
-//! ([`handle`]) lets effects leave the system.
+//! (`handle`) lets effects leave the system.
 
 mod bench;
 mod bots_tab;
