@@ -1,6 +1,7 @@
 //! GPT-2 for training: named candle variables, and what is computed with them.
 
 use std::{
+    cell::OnceCell,
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
@@ -298,6 +299,7 @@ impl Model {
             context,
             mode,
             recompute: self.checkpoint_activations,
+            later: OnceCell::new(),
         }
     }
 }

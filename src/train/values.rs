@@ -31,7 +31,7 @@ impl<'a> Values<'a> {
     pub fn to_memory(self) -> candle_core::Result<Cow<'a, [f32]>> {
         match self {
             Self::Slice(values) => Ok(Cow::Borrowed(values)),
-            Self::Tensor(tensor) => Ok(Cow::Owned(tensor.flatten_all()?.to_vec1::<f32>()?)),
+            Self::Tensor(_) => Ok(Cow::Owned(self.with(<[f32]>::to_vec)?)),
         }
     }
 }

@@ -42,19 +42,12 @@ impl<'a> Block<'a> {
             part.to_dtype(self.graph.products)?.contiguous()
         };
         let scores = product(&part(0)?, &part(1)?.t()?)?;
-        let scores = (scores * (width as f64).powf(-0.5))?.broadcast_add(&self.hidden(length)?)?;
+        let scores = (scores * (width as f64).powf(-0.5))?.broadcast_add(self.graph.later()?)?;
         let shifted = scores.broadcast_sub(&scores.detach().max_keepdim(D::Minus1)?)?;
         let powers = shifted.exp()?;
         let probabilities = powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?;
         let attended = product(&dropout(&probabilities, self.masks[0])?, &part(2)?)?;
         attended.transpose(1, 2)?.reshape((rows, channels))
-    }
-
-    /// What is added to scores (T, T): minus infinity where a key is after its query.
-    fn hidden(&self, length: usize) -> Result<Tensor> {
-        let of_query =
-            |query: usize| (0..length).map(move |key| if key > query { f32::NEG_INFINITY } else { 0.0 });
-        Tensor::from_vec((0..length).flat_map(of_query).collect(), (length, length), self.graph.device)
     }
 
     fn linear(&self, name: &str, x: &Tensor) -> Result<Tensor> {

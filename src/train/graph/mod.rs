@@ -12,7 +12,7 @@ mod dropout_cuda;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{cell::OnceCell, collections::BTreeMap};
 
 use candle_core::{D, DType, Device, Result, Tensor, Var, backprop::GradStore};
 
@@ -40,6 +40,8 @@ pub(super) struct Graph<'a> {
     pub mode: Mode,
     /// Keep each layer's input alone, and compute the rest again as its gradient is needed.
     pub recompute: bool,
+    /// Made for the first layer, kept for the others.
+    pub later: OnceCell<Tensor>,
 }
 
 impl Graph<'_> {
@@ -54,7 +56,7 @@ impl Graph<'_> {
         let hidden = self.normed(&self.through(self.embedded()?)?)?.detach();
         let wte = self.var("wte.weight")?.detach();
         let mut nats = Vec::new();
-        for chunk in self.chunks(labels, 1.0)? {
+        for chunk in self.chunks(labels)? {
             nats.push(self.nats(&hidden.narrow(0, chunk.first, chunk.rows)?, &wte, &chunk)?.detach());
         }
         total(&nats)
@@ -100,7 +102,7 @@ impl Graph<'_> {
     ) -> Result<(Vec<Tensor>, Tensor)> {
         let wte = self.var("wte.weight")?;
         let (mut nats, mut grads) = (Vec::new(), Vec::new());
-        for chunk in self.chunks(labels, 1.0)? {
+        for chunk in self.chunks(labels)? {
             let rows = leaf(&hidden.narrow(0, chunk.first, chunk.rows)?)?;
             let of_chunk = self.nats(&rows, wte, &chunk)?;
             let store = (&of_chunk * f64::from(weight))?.backward()?;
@@ -111,9 +113,9 @@ impl Graph<'_> {
     }
 
     /// Rows of the batch for the head, with what each should be followed by and
-    /// how much it counts: `weight` over the number of labels, or nothing.
-    fn chunks(&self, labels: &[Option<u32>], weight: f32) -> Result<Vec<Chunk>> {
-        let share = weight / labels.iter().flatten().count().max(1) as f32;
+    /// how much it counts: one of all labels, or nothing.
+    fn chunks(&self, labels: &[Option<u32>]) -> Result<Vec<Chunk>> {
+        let share = 1.0 / labels.iter().flatten().count().max(1) as f32;
         let chunk = |(number, labels): (usize, &[Option<u32>])| {
             let rows = labels.len();
             let ids: Vec<u32> = labels.iter().map(|label| label.unwrap_or(0)).collect();
@@ -162,6 +164,19 @@ impl Graph<'_> {
     fn normed(&self, stream: &Tensor) -> Result<Tensor> {
         let [gain, bias] = [self.var("ln_f.weight")?, self.var("ln_f.bias")?];
         layer_norm(stream, gain, bias, self.config.layer_norm_epsilon)
+    }
+
+    /// What is added to scores (T, T): minus infinity where a key is after its query.
+    fn later(&self) -> Result<&Tensor> {
+        if let Some(later) = self.later.get() {
+            return Ok(later);
+        }
+        let length = self.context;
+        let of_query =
+            |query: usize| (0..length).map(move |key| if key > query { f32::NEG_INFINITY } else { 0.0 });
+        let values = (0..length).flat_map(of_query).collect();
+        let later = Tensor::from_vec(values, (length, length), self.device)?;
+        Ok(self.later.get_or_init(|| later))
     }
 
     fn block(&self, layer: usize) -> Result<Block<'_>> {
