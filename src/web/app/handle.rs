@@ -28,8 +28,8 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Opens the page and starts its engine.
-    pub fn open(query: &Query, words: Words) -> Self {
+    /// Opens the page; also what starts its engine.
+    pub fn open(query: &Query, words: Words) -> (Self, impl FnOnce() + 'static) {
         let model = browser::model_url(query.model.as_deref());
         let wish = WorkerWish::new(query, model.clone());
         let history = History::parse(&browser::kept(browser::HISTORY));
@@ -43,8 +43,7 @@ impl Handle {
             line: StoredValue::new_local(None),
             wish: StoredValue::new(wish),
         };
-        handle.run(effects);
-        handle
+        (handle, move || handle.run(effects))
     }
 
     /// Runs a verb and its effects.

@@ -15,6 +15,7 @@ mod history;
 mod line;
 mod masthead;
 mod own_tab;
+mod part;
 mod settings_form;
 mod shared;
 
@@ -22,8 +23,16 @@ use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
 use self::{
-    bots_tab::BotsTab, card_tab::CardTab, composer::Composer, drafts::DraftList, handle::Handle,
-    header::BotHeader, history::HistoryList, masthead::Masthead, own_tab::OwnTab,
+    bots_tab::BotsTab,
+    card_tab::CardTab,
+    composer::Composer,
+    drafts::DraftList,
+    handle::Handle,
+    header::BotHeader,
+    history::HistoryList,
+    masthead::Masthead,
+    own_tab::OwnTab,
+    part::{Come, Part},
 };
 use crate::web::page::{Word, preferences::Tab, text, words::Words};
 
@@ -42,14 +51,27 @@ fn show() {
         let words = browser::words(browser::language()).await;
         browser::set_root("lang", words.language.code());
         browser::set_root("data-theme", &browser::kept(browser::THEME));
-        browser::clear_placeholder();
         mount_to_body(move || view! { <App words /> });
     });
 }
 
+/// The first parts, which take the place of what the HTML shows until then.
+const FRAME: usize = 3;
+
+/// The last part's number.
+const PARTS: usize = 7;
+
 #[component]
 fn App(words: Words) -> impl IntoView {
-    let handle = Handle::open(&browser::query(), words);
+    let (handle, start_engine) = Handle::open(&browser::query(), words);
+    // The page first: where cores are few, the engine's start would hold it up.
+    let come = Come::begin(PARTS, start_engine);
+    let framed = Memo::new(move |_| come.has(FRAME));
+    Effect::new(move |_| {
+        if framed.get() {
+            browser::clear_placeholder();
+        }
+    });
     let name = Memo::new(move |_| handle.page.with(|page| page.bot.as_ref().map(|bot| bot.name.clone())));
     Effect::new(move |_| {
         if let Some(name) = name.get() {
@@ -75,22 +97,22 @@ fn App(words: Words) -> impl IntoView {
         }
     };
     view! {
-        <div class="page">
+        <div class="page" hidden=move || !framed.get()>
             <a class="skip" href="#start">{handle.say(Word::Skip)}</a>
-            <Masthead handle />
+            <Part nth=1><Masthead handle /></Part>
             <main>
-                <BotHeader handle />
-                <Tabs handle />
+                <Part nth=2><BotHeader handle /></Part>
+                <Part nth=FRAME><Tabs handle /></Part>
                 {pane(Tab::Write, |handle| view! {
-                    <Composer handle />
-                    <DraftList handle />
-                    <HistoryList handle />
+                    <Part nth=4><Composer handle /></Part>
+                    <Part nth=6><DraftList handle /></Part>
+                    <Part nth=PARTS><HistoryList handle /></Part>
                 }.into_any())}
                 {pane(Tab::Card, |handle| view! { <CardTab handle /> }.into_any())}
                 {pane(Tab::Own, |handle| view! { <OwnTab handle /> }.into_any())}
                 {pane(Tab::Bots, |handle| view! { <BotsTab handle /> }.into_any())}
             </main>
-            <footer class="colophon"><p>{handle.say(Word::Footer)}</p></footer>
+            <Part nth=PARTS><footer class="colophon"><p>{handle.say(Word::Footer)}</p></footer></Part>
         </div>
     }
 }

@@ -2,7 +2,7 @@
 
 use leptos::{ev, html, prelude::*};
 
-use super::handle::Handle;
+use super::{handle::Handle, part::Part};
 use crate::web::{
     page::{
         Word,
@@ -18,14 +18,17 @@ pub fn SettingsForm(handle: Handle) -> impl IntoView {
     view! {
         <details class="settings">
             <summary>{handle.say(Word::Settings)}</summary>
-            <Presets handle />
-            <div class="fields">
-                {FIELDS.iter().map(|field| view! { <SettingField handle field last_seed /> }).collect_view()}
-            </div>
-            <BackendField handle />
-            <button type="button" on:click=move |_| handle.change(|page| page.settings.reset())>
-                {handle.say(Word::Reset)}
-            </button>
+            // Closed at first.
+            <Part nth=5>
+                <Presets handle />
+                <div class="fields">
+                    {FIELDS.iter().map(|field| view! { <SettingField handle field last_seed /> }).collect_view()}
+                </div>
+                <BackendField handle />
+                <button type="button" on:click=move |_| handle.change(|page| page.settings.reset())>
+                    {handle.say(Word::Reset)}
+                </button>
+            </Part>
         </details>
     }
 }
