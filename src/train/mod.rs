@@ -19,6 +19,7 @@ pub mod optimizer;
 mod pass;
 pub mod progress;
 pub mod recipe;
+mod room;
 pub mod run;
 pub mod scratch;
 mod values;

@@ -16,6 +16,7 @@ use super::{
     laps::Laps,
     ops::matmul::{Cores, View, product},
     pass::{Parameters, Pass, Workspace},
+    room,
 };
 use crate::{
     bundle::{Weights, weights},
@@ -97,8 +98,8 @@ impl Model {
             let found = weights
                 .get(&tensor.name)
                 .ok_or_else(|| TrainError::MissingTensor { name: tensor.name.clone() })?;
-            let values = Tensor::from_slice(&found.data, tensor.shape.as_slice(), &device)?;
-            vars.insert(tensor.name, Var::from_tensor(&values)?);
+            let var = Var::from_vec(room::copy(&found.data), tensor.shape.as_slice(), &device)?;
+            vars.insert(tensor.name, var);
         }
         Ok(Self { config, vars, checkpoint_activations: false, machinery })
     }

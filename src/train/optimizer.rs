@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Mutex};
 use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor, Var};
 use rayon::prelude::*;
 
-use super::{TrainError, gradients::Gradients, model::Model, ops, values::Values};
+use super::{TrainError, gradients::Gradients, model::Model, ops, room, values::Values};
 
 /// The moments' decays, and what keeps a division from being by 0.
 pub const BETA_1: f32 = 0.9;
@@ -61,7 +61,7 @@ impl AdamW {
                 let beside = |values| Tensor::from_vec(values, var.shape(), var.device());
                 Moment::Device(beside(first)?, beside(second)?)
             } else {
-                Moment::Memory(first, second)
+                Moment::Memory(room::copy(&first), room::copy(&second))
             };
             restored.insert(name, moment);
         }
@@ -123,7 +123,7 @@ impl AdamW {
         factors: Factors,
     ) -> candle_core::Result<()> {
         let n = var.elem_count();
-        let new = || Moment::Memory(vec![0.0; n], vec![0.0; n]);
+        let new = || Moment::Memory(room::zeros(n), room::zeros(n));
         match self.moments.entry(name.into()).or_insert_with(new) {
             Moment::Memory(first, second) => {
                 let moments = Mutex::new((first.as_mut_slice(), second.as_mut_slice()));

@@ -60,6 +60,11 @@ pub struct Args {
 struct Measured {
     /// Median of the timed steps.
     step_seconds: f64,
+    /// Operations a second of each step, as a share of the matrix peak just
+    /// before and after it: the median. Machines change their speed.
+    utilisation: f64,
+    /// The matrix peak, operations a second: the median of all measurements.
+    matrix_peak: f64,
     /// Of the last step, nats a token.
     loss: f32,
     /// The process' most ever; none where the system does not say.
@@ -85,8 +90,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let tokens = (args.batch * args.context) as f64;
     let tokens_per_s = tokens / measured.step_seconds;
     let flops = flops_per_token(&config, args.context);
-    let peak = matrix_peak(config.n_embd);
-    let utilisation = flops * tokens_per_s / peak;
+    let (peak, utilisation) = (measured.matrix_peak, measured.utilisation);
     if args.json {
         let figures = json!({
             "batch": args.batch, "context": args.context, "steps": args.steps, "dropout": args.dropout,
@@ -125,10 +129,13 @@ fn measure(args: &Args, config: &Config) -> anyhow::Result<Measured> {
     let labels = next_tokens(&ids, args.context);
     let (mut optimizer, mut gradients) = (AdamW::default(), Gradients::new(&model));
     let (mut seconds, mut loss) = (Vec::new(), 0.0);
+    let mut probe = PeakProbe::new(config.n_embd);
+    let mut peaks = Vec::new();
     let (mut before, mut optimizer_laps) = (model.laps(), Laps::default());
     for step in 0..args.warm_up + args.steps {
         if step == args.warm_up {
             (before, optimizer_laps) = (model.laps(), Laps::default());
+            peaks.push(probe.measure());
         }
         let started = Instant::now();
         gradients.clear();
@@ -139,13 +146,18 @@ fn measure(args: &Args, config: &Config) -> anyhow::Result<Measured> {
         optimizer_laps.end(Work::Optimizer);
         if step >= args.warm_up {
             seconds.push(started.elapsed().as_secs_f64());
+            peaks.push(probe.measure());
         }
     }
-    seconds.sort_by(f64::total_cmp);
+    let step_flops = flops_per_token(config, args.context) * ids.len() as f64;
+    let beside = peaks.windows(2).map(|two| (two[0] + two[1]) / 2.0);
+    let utilisation = seconds.iter().zip(beside).map(|(step, peak)| step_flops / step / peak).collect();
     let after = model.laps();
     let spent = |work| after.spent(work) - before.spent(work) + optimizer_laps.spent(work);
     Ok(Measured {
-        step_seconds: *seconds.get(seconds.len() / 2).context("no step was timed")?,
+        step_seconds: median(seconds).context("no step was timed")?,
+        utilisation: median(utilisation).context("no step was timed")?,
+        matrix_peak: median(peaks).context("no step was timed")?,
         loss,
         peak_bytes: peak_bytes(),
         profile: Work::ALL
@@ -164,23 +176,48 @@ fn flops_per_token(config: &Config, context: usize) -> f64 {
     6.0 * weights + 6.0 * layers * c * (context as f64 + 1.0)
 }
 
-/// The most operations a second that the product reaches on shapes of this
-/// network's kind, on all cores.
-fn matrix_peak(channels: usize) -> f64 {
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// The matrix peak: the most operations a second that the product reaches on
+/// shapes of this network's kind, on all cores.
+struct PeakProbe {
+    /// (m, k, n) of each product.
+    shapes: [(usize, usize, usize); 3],
+    a: Vec<f32>,
+    b: Vec<f32>,
+    out: Vec<f32>,
+}
+
+impl PeakProbe {
     const ROWS: usize = 1024;
-    const TRIALS: usize = 5;
-    let wide = 4 * channels;
-    let mut best: f64 = 0.0;
-    for (m, k, n) in [(ROWS, channels, wide), (ROWS, wide, channels), (channels, ROWS, wide)] {
-        let fill = |n: usize| -> Vec<f32> { (0..n).map(|i| (i % 997) as f32 / 997.0 - 0.5).collect() };
-        let (a, b, mut out) = (fill(m * k), fill(k * n), vec![0.0; m * n]);
-        for _ in 0..TRIALS {
-            let started = Instant::now();
-            product(View::new(&a, m, k), View::new(&b, k, n), &mut out, n, false, Cores::All);
-            best = best.max(2.0 * (m * k * n) as f64 / started.elapsed().as_secs_f64());
-        }
+    const TRIALS: usize = 3;
+
+    fn new(channels: usize) -> Self {
+        let wide = 4 * channels;
+        let shapes =
+            [(Self::ROWS, channels, wide), (Self::ROWS, wide, channels), (channels, Self::ROWS, wide)];
+        let most = |len: fn((usize, usize, usize)) -> usize| shapes.into_iter().map(len).max().unwrap_or(0);
+        let fill = |n: usize| (0..n).map(|i| (i % 997) as f32 / 997.0 - 0.5).collect();
+        let (a, b) = (fill(most(|(m, k, _)| m * k)), fill(most(|(_, k, n)| k * n)));
+        Self { shapes, a, b, out: vec![0.0; most(|(m, _, n)| m * n)] }
     }
-    best
+
+    /// Operations a second, now.
+    fn measure(&mut self) -> f64 {
+        let mut best: f64 = 0.0;
+        for (m, k, n) in self.shapes {
+            for _ in 0..Self::TRIALS {
+                let started = Instant::now();
+                let (a, b) = (View::new(&self.a[..m * k], m, k), View::new(&self.b[..k * n], k, n));
+                product(a, b, &mut self.out[..m * n], n, false, Cores::All);
+                best = best.max(2.0 * (m * k * n) as f64 / started.elapsed().as_secs_f64());
+            }
+        }
+        best
+    }
 }
 
 /// The most main memory this process has had, from Linux's own count.
@@ -218,7 +255,7 @@ mod tests {
             json: false,
         };
         let measured = measure(&args, &args.shape.config(9).unwrap()).unwrap();
-        assert!(measured.step_seconds > 0.0);
+        assert!(measured.step_seconds > 0.0 && measured.utilisation > 0.0 && measured.matrix_peak > 0.0);
         assert!((measured.loss - 300f32.ln()).abs() < 0.5, "{}", measured.loss);
         let total: f64 = measured.profile.iter().map(|(_, seconds)| seconds).sum();
         assert!(total > 0.0 && total < 3.0 * measured.step_seconds);

@@ -30,6 +30,11 @@ impl<'a> View<'a> {
         Self { rows: self.cols, cols: self.rows, strides: (self.strides.1, self.strides.0), ..self }
     }
 
+    /// `rows` of its rows, from `first` on.
+    fn rows_from(self, first: usize, rows: usize) -> Self {
+        Self { values: &self.values[first * self.strides.0..], rows, ..self }
+    }
+
     fn fits(&self) -> bool {
         self.rows == 0
             || self.cols == 0
@@ -44,8 +49,14 @@ pub enum Cores {
     One,
 }
 
-/// Columns of a task, where a product is cut by columns.
-const TASK_COLUMNS: usize = 96;
+/// Fewest and most columns of a task, where a product is cut by columns.
+const FEWEST_COLUMNS: usize = 96;
+const MOST_COLUMNS: usize = 384;
+
+/// Rows of a task, where a product is cut by rows, and so many rows that every
+/// core has some of them.
+const TASK_ROWS: usize = 512;
+const TALL: usize = 16 * TASK_ROWS;
 
 /// out (a.rows, b.cols; rows `stride` apart) = a b, or += where `add`.
 pub fn product(a: View, b: View, out: &mut [f32], stride: usize, add: bool, cores: Cores) {
@@ -60,14 +71,24 @@ pub fn product(a: View, b: View, out: &mut [f32], stride: usize, add: bool, core
         // SAFETY: the asserts above keep every index the strides can reach
         // inside its slice; `out` is borrowed exclusively.
         Cores::One => unsafe { columns(a, b, out, 0..n, Parallelism::None) },
+        // The crate copies b before it begins, whatever its size. For a tall
+        // product (the head's gradient) tasks by rows copy what a cache holds.
+        Cores::All if m >= TALL => (0..m.div_ceil(TASK_ROWS)).into_par_iter().for_each(|task| {
+            let first = task * TASK_ROWS;
+            let rows = a.rows_from(first, TASK_ROWS.min(m - first));
+            // SAFETY: as above, and no row is in two tasks.
+            unsafe { columns(rows, b, out.rows_from(first), 0..n, Parallelism::None) }
+        }),
         // The crate's threads meet after every few hundred of the sum's terms;
         // where those are many for the rows there are, they mostly wait
         // (benches/README.md). Tasks by columns never meet.
         Cores::All if k >= 2 * m => {
-            (0..n.div_ceil(TASK_COLUMNS)).into_par_iter().for_each(|task| {
-                let first = task * TASK_COLUMNS;
+            let share = n.div_ceil(rayon::current_num_threads()).next_multiple_of(FEWEST_COLUMNS);
+            let width = share.min(MOST_COLUMNS);
+            (0..n.div_ceil(width)).into_par_iter().for_each(|task| {
+                let first = task * width;
                 // SAFETY: as above, and no column is in two tasks.
-                unsafe { columns(a, b, out, first..n.min(first + TASK_COLUMNS), Parallelism::None) }
+                unsafe { columns(a, b, out, first..n.min(first + width), Parallelism::None) }
             });
         }
         // SAFETY: as above.
@@ -83,7 +104,13 @@ struct Out {
     add: bool,
 }
 
-// SAFETY: a pointer that tasks use for columns of their own.
+impl Out {
+    fn rows_from(self, first: usize) -> Self {
+        Self { start: self.start.wrapping_add(first * self.stride), ..self }
+    }
+}
+
+// SAFETY: a pointer that tasks use for rows or columns of their own.
 unsafe impl Send for Out {}
 // SAFETY: as above.
 unsafe impl Sync for Out {}
@@ -128,7 +155,9 @@ mod tests {
     /// as it lies and transposed.
     #[test]
     fn products_follow_the_definition() {
-        for (m, n, k) in [(1, 1, 1), (3, 5, 7), (4, 2 * TASK_COLUMNS + 1, 9), (4, 100, 8), (33, 97, 70)] {
+        for (m, n, k) in
+            [(1, 1, 1), (3, 5, 7), (4, 2 * MOST_COLUMNS + 1, 9), (4, 100, 8), (33, 97, 70), (TALL + 1, 3, 5)]
+        {
             let (a, b) = (check::values(m * k, 0.1), check::values(k * n, 0.2));
             let transposed = |x: &[f32], rows: usize, cols: usize| -> Vec<f32> {
                 (0..rows * cols).map(|i| x[i % rows * cols + i / rows]).collect()

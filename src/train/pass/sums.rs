@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::train::{TrainError, ops};
+use crate::train::{TrainError, ops, room};
 
 /// One flat, row-major gradient a variable, by the variable's name. Made once
 /// and used for every step: [`Sums::clear`] keeps the memory.
@@ -16,7 +16,7 @@ pub(crate) struct Sums {
 impl Sums {
     /// None yet, with room for variables of these names and lengths.
     pub fn new<'a>(variables: impl Iterator<Item = (&'a str, usize)>) -> Self {
-        let sums = variables.map(|(name, length)| (name.to_owned(), vec![0.0; length])).collect();
+        let sums = variables.map(|(name, length)| (name.to_owned(), room::zeros(length))).collect();
         Self { sums, empty: true }
     }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     gpt2::Config,
-    train::{laps::Laps, ops::head},
+    train::{laps::Laps, ops::head, room},
 };
 
 /// What decides the size of every buffer.
@@ -83,7 +83,7 @@ impl Workspace {
         *self = Self::default();
         self.sizes = Some(sizes);
         let (r, c) = (sizes.rows, config.n_embd);
-        let room = |n: usize| vec![0.0f32; n];
+        let room = room::zeros;
         self.stream = (0..=config.n_layer).map(|_| room(r * c)).collect();
         self.kept = (0..sizes.kept_layers)
             .map(|_| Kept {
