@@ -14,12 +14,12 @@
 
 mod text;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
-use tokenizers::models::bpe::BPE;
+use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 pub use text::clean_up_spaces;
@@ -271,28 +271,26 @@ impl Tokenizer {
             .ok_or(TokenizerError::IdRange { id: eos_id, tokens: tokens.len() })?;
         added.insert(eos_id, Added { content: eos.clone(), special: true });
 
-        let mut ids = HashMap::with_capacity(tokens.len());
+        let mut vocab = Vocab::with_capacity(tokens.len());
         for (id, token) in tokens.iter().enumerate() {
-            if let Some(first) = ids.insert(token.as_str(), id as u32) {
+            if let Some(first) = vocab.insert(token.clone(), id as u32) {
                 return Err(TokenizerError::Duplicate { token: shorten(token), first, second: id as u32 });
             }
         }
-        let mut pairs = Vec::with_capacity(merges.len());
-        for (index, merge) in merges.iter().enumerate() {
-            let pair = merge
-                .split_once(' ')
-                .filter(|(a, b)| ids.contains_key(a) && ids.contains_key(b))
-                .filter(|(a, b)| ids.contains_key(format!("{a}{b}").as_str()));
-            match pair {
-                Some((a, b)) => pairs.push((a.to_owned(), b.to_owned())),
-                None => {
-                    return Err(TokenizerError::Merge { index, merge: shorten(merge) });
-                }
-            }
-        }
-        let vocab = ids.iter().map(|(&token, &id)| (token.to_owned(), id));
-        // `BPE::new` panics on a merge outside the vocabulary: excluded above.
-        let bpe = BPE::new(vocab.collect(), pairs);
+        let wrong = |index: usize| TokenizerError::Merge {
+            index,
+            merge: merges.get(index).map_or(String::new(), |m| shorten(m)),
+        };
+        // The crate has room for the longest token, and panics on a longer one.
+        let longest = tokens.iter().map(String::len).max().unwrap_or(0);
+        let pair = |(index, merge): (usize, &String)| {
+            let pair = merge.split_once(' ').filter(|(a, b)| a.len() + b.len() <= longest);
+            pair.map(|(a, b)| (a.to_owned(), b.to_owned())).ok_or_else(|| wrong(index))
+        };
+        let pairs = merges.iter().enumerate().map(pair).collect::<Result<_, _>>()?;
+        let Ok(bpe) = BPE::builder().vocab_and_merges(vocab, pairs).build() else {
+            return Err(wrong(unknown_merge(&tokens, &merges).unwrap_or(0)));
+        };
         let mut inner = tokenizers::Tokenizer::new(bpe);
         inner.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
         Ok(Self { inner, tokens, merges, added, eos_id, byte_of: text::byte_alphabet() })
@@ -479,6 +477,13 @@ impl std::fmt::Debug for Tokenizer {
 
 fn kind_of(value: &Value) -> String {
     value.get("type").map_or_else(|| shorten(&value.to_string()), |kind| shorten(&kind.to_string()))
+}
+
+/// The first merge that does not join two tokens into a third.
+fn unknown_merge(tokens: &[String], merges: &[String]) -> Option<usize> {
+    let tokens: HashSet<&str> = tokens.iter().map(String::as_str).collect();
+    let known = |a: &str, b: &str| [a, b, &[a, b].concat()].into_iter().all(|token| tokens.contains(token));
+    merges.iter().position(|merge| merge.split_once(' ').is_none_or(|(a, b)| !known(a, b)))
 }
 
 /// The start of a foreign string, for a one-line message.

@@ -55,6 +55,8 @@ pub struct Loader<B: Backend> {
 
 struct Body<B: Backend> {
     header: Header,
+    /// Made before the weights come, while they are on their way.
+    tokenizer: Tokenizer,
     /// In the order they lie in the file.
     tensors: Vec<TensorEntry>,
     assembly: Assembly<B>,
@@ -94,9 +96,8 @@ impl<B: Backend> Loader<B> {
         if body.next_tensor < body.tensors.len() {
             return Err(LoadError::Truncated { found: self.position, expected: body.header.file_bytes() });
         }
-        let tokenizer = body.header.to_tokenizer()?;
         let model = body.assembly.finish()?;
-        Ok(Loaded { model, tokenizer, config: body.header.config, name: body.header.name })
+        Ok(Loaded { model, tokenizer: body.tokenizer, config: body.header.config, name: body.header.name })
     }
 
     fn try_header(&mut self) -> Result<bool, LoadError> {
@@ -105,7 +106,9 @@ impl<B: Backend> Loader<B> {
         }
         match Header::parse(&self.pending, self.file_bytes)? {
             Parsed::NeedMore { at_least } => {
-                self.retry_at = at_least;
+                // Parsing begins anew each time: not with every piece.
+                let twice = 2 * self.pending.len() as u64;
+                self.retry_at = at_least.max(self.file_bytes.map_or(0, |all| all.min(twice)));
                 Ok(false)
             }
             Parsed::Header(header) => {
@@ -113,7 +116,8 @@ impl<B: Backend> Loader<B> {
                 let assembly = Assembly::new(header.config.clone(), backend);
                 let mut tensors = header.tensors.clone();
                 tensors.sort_by_key(|t| t.offset);
-                self.body = Some(Body { header: *header, tensors, assembly, next_tensor: 0 });
+                let tokenizer = header.to_tokenizer()?;
+                self.body = Some(Body { header: *header, tokenizer, tensors, assembly, next_tensor: 0 });
                 Ok(true)
             }
         }

@@ -20,6 +20,9 @@ use crate::backend::{BackendError, Dtype, arriving::ArrivingRows};
 /// Rows interleaved in a panel.
 pub const PANEL: usize = 8;
 
+/// Most quads of a panel's block: Q8's.
+const MOST_QUADS: usize = PANEL * BLOCK / 4;
+
 /// A weight matrix (rows, cols).
 #[derive(Debug)]
 pub enum Matrix {
@@ -100,13 +103,15 @@ impl Panels {
     }
 }
 
-/// Takes a GGUF tensor's bytes as they arrive and puts each row in its place:
-/// no second copy of a matrix is ever held.
+/// Takes a GGUF tensor's bytes as they arrive and appends panel after panel:
+/// no second copy of a matrix is ever held, and no memory written twice.
 #[derive(Debug)]
 pub struct Packer {
     matrix: Matrix,
     dtype: Dtype,
     arriving: ArrivingRows,
+    /// Rows of a panel that is not full, as the file has them.
+    group: Vec<u8>,
 }
 
 impl Packer {
@@ -116,23 +121,33 @@ impl Packer {
         let too_large = || BackendError::Memory { rows, cols };
         let cells = rows.checked_mul(cols).ok_or_else(too_large)?;
         let matrix = match dtype.format() {
-            None => Matrix::Dense(Dense { rows, cols, values: zeros(cells).ok_or_else(too_large)? }),
+            None => Matrix::Dense(Dense { rows, cols, values: room(cells).ok_or_else(too_large)? }),
             Some(_) if !cols.is_multiple_of(BLOCK) => return Err(BackendError::Columns { cols }),
             Some(format) => {
                 let blocks = rows.div_ceil(PANEL).checked_mul(cols / BLOCK).ok_or_else(too_large)?;
                 let bytes = blocks.checked_mul(format.block_bytes()).ok_or_else(too_large)?;
-                let quants = zeros(bytes).ok_or_else(too_large)?;
-                let scales = zeros(blocks * PANEL).ok_or_else(too_large)?;
+                let quants = room(bytes).ok_or_else(too_large)?;
+                let scales = room(blocks * PANEL).ok_or_else(too_large)?;
                 Matrix::Quantised(Panels { rows, cols, format, quants, scales })
             }
         };
-        Ok(Self { matrix, dtype, arriving: ArrivingRows::new(rows, cols, dtype) })
+        Ok(Self { matrix, dtype, arriving: ArrivingRows::new(rows, cols, dtype), group: Vec::new() })
     }
 
     /// Takes the next bytes of the tensor.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), BackendError> {
-        let Self { matrix, dtype, arriving } = self;
-        arriving.push(bytes, |row, bytes| matrix.place(*dtype, row, bytes))
+        let Self { matrix, dtype, arriving, group } = self;
+        arriving.push(bytes, |row, bytes| match matrix {
+            Matrix::Dense(m) if *dtype == Dtype::F16 => m.values.extend(f16s(bytes)),
+            Matrix::Dense(m) => m.values.extend(f32s(bytes)),
+            Matrix::Quantised(m) => {
+                group.extend_from_slice(bytes);
+                if row % PANEL == PANEL - 1 || row + 1 == m.rows {
+                    m.append(group, dtype.matrix_bytes(1, BLOCK));
+                    group.clear();
+                }
+            }
+        })
     }
 
     /// The matrix, if every byte of it came.
@@ -142,42 +157,36 @@ impl Packer {
     }
 }
 
-impl Matrix {
-    /// Puts the bytes of a row in place.
-    fn place(&mut self, dtype: Dtype, row: usize, bytes: &[u8]) {
-        match self {
-            Self::Dense(m) => {
-                let out = &mut m.values[row * m.cols..][..m.cols];
-                match dtype {
-                    Dtype::F16 => f16s(bytes).zip(out).for_each(|(v, out)| *out = v),
-                    _ => f32s(bytes).zip(out).for_each(|(v, out)| *out = v),
+impl Panels {
+    /// Appends the panel of these rows, in blocks of so many bytes: the scale
+    /// (f16), then the weights. Rows that it has not are zeros.
+    fn append(&mut self, rows: &[u8], block_bytes: usize) {
+        let blocks = self.cols / BLOCK;
+        let mut quads = [[0; 4]; MOST_QUADS];
+        let quads = &mut quads[..self.format.block_bytes() / 4];
+        for block in 0..blocks {
+            let mut scales = [0.0; PANEL];
+            let sources =
+                rows.chunks_exact(blocks * block_bytes).map(|row| &row[block * block_bytes..][..block_bytes]);
+            for (r, (source, scale)) in sources.zip(&mut scales).enumerate() {
+                *scale = f16::from_le_bytes([source[0], source[1]]).to_f32();
+                // Both formats: four bytes of a row in each 32 of the panel.
+                for (quads, quad) in
+                    quads.as_chunks_mut::<PANEL>().0.iter_mut().zip(source[2..].as_chunks().0)
+                {
+                    quads[r] = *quad;
                 }
             }
-            Self::Quantised(m) => {
-                let blocks = m.cols / BLOCK;
-                let first = row / PANEL * blocks;
-                let size = m.format.block_bytes();
-                let sources = bytes.chunks_exact(dtype.matrix_bytes(1, BLOCK));
-                let quants = m.quants[first * size..].chunks_exact_mut(size);
-                let scales = m.scales[first * PANEL..].as_chunks_mut::<PANEL>().0;
-                for ((source, quants), scales) in sources.zip(quants).zip(scales) {
-                    scales[row % PANEL] = f16::from_le_bytes([source[0], source[1]]).to_f32();
-                    // Both formats: four bytes of this row in each 32 of the panel.
-                    let quads = quants.as_chunks_mut::<4>().0.iter_mut().skip(row % PANEL).step_by(PANEL);
-                    for (quad, source) in quads.zip(source[2..].as_chunks::<4>().0) {
-                        *quad = *source;
-                    }
-                }
-            }
+            self.quants.extend_from_slice(quads.as_flattened());
+            self.scales.extend_from_slice(&scales);
         }
     }
 }
 
-/// n zeros, or `None` where there is no memory for them.
-fn zeros<T: Clone + Default>(n: usize) -> Option<Vec<T>> {
+/// Room for n values, or `None` where there is no memory for them.
+fn room<T>(n: usize) -> Option<Vec<T>> {
     let mut values = Vec::new();
     values.try_reserve_exact(n).ok()?;
-    values.resize(n, T::default());
     Some(values)
 }
 

@@ -1,13 +1,10 @@
 //! One chunk of a file while it arrives, in the browser's memory: there its
-//! digest is taken off this thread, the device keeps it as it is, and the
+//! digest is taken beside this thread, the device keeps it as it is, and the
 //! engine copies it once.
 
 use js_sys::Uint8Array;
-use wasm_bindgen::JsCast;
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{SubtleCrypto, WorkerGlobalScope};
 
-use crate::bundle::digest::{hex, sha256_hex};
+use super::digests::Digester;
 
 /// At most `capacity` bytes of a file.
 pub struct Chunk {
@@ -46,28 +43,29 @@ impl Chunk {
         self.bytes.subarray(0, self.filled)
     }
 
+    /// Its memory, for another chunk.
+    pub fn into_room(self) -> Uint8Array {
+        self.bytes
+    }
+
     /// Forgets its bytes.
     pub fn clear(&mut self) {
         self.filled = 0;
     }
 
-    /// Whether its SHA-256 is this one, in lower-case hexadecimal digits.
-    pub async fn is(&self, sha256: &str) -> bool {
-        let started = subtle()
-            .and_then(|subtle| subtle.digest_with_str_and_buffer_source("SHA-256", &self.bytes()).ok());
-        let Some(promise) = started else {
-            // No WebCrypto at an insecure address.
-            return sha256_hex(&self.bytes().to_vec()) == sha256;
-        };
-        match JsFuture::from(promise).await {
-            Ok(digest) => hex(&Uint8Array::new(&digest).to_vec()) == sha256,
-            Err(_) => false,
+    /// Whether the full chunk's SHA-256 is this one, in lower-case hexadecimal
+    /// digits. Its bytes are of no use if it is not.
+    pub async fn is(&mut self, sha256: &str, digester: &Digester) -> bool {
+        let capacity = self.bytes.length();
+        match digester.sha256(self.bytes.clone()).await {
+            Some((digest, bytes)) => {
+                self.bytes = bytes;
+                digest == sha256
+            }
+            None => {
+                self.bytes = Uint8Array::new_with_length(capacity);
+                false
+            }
         }
     }
-}
-
-fn subtle() -> Option<SubtleCrypto> {
-    let scope: WorkerGlobalScope = js_sys::global().dyn_into().ok()?;
-    let subtle = scope.crypto().ok()?.subtle();
-    (!subtle.is_undefined()).then_some(subtle)
 }

@@ -10,6 +10,7 @@ use web_sys::RequestCache;
 
 use super::{
     chunk::Chunk,
+    digests::Digester,
     engine::{Device, Engine, EngineLoader},
     failure::WorkerError,
     lock,
@@ -26,8 +27,13 @@ use crate::{
 /// Chunks on their way at once, 4 MiB each.
 const IN_FLIGHT: usize = 4;
 
-/// Chunks read ahead from this device while one is checked and packed.
-const READ_AHEAD: usize = 2;
+/// Chunks read ahead from this device and checked, while the first brings the
+/// vocabulary and others are packed.
+const READ_AHEAD: usize = 6;
+
+/// Bytes of a chunk in this program's memory at once: small enough to stay in
+/// a cache until they are packed.
+const PIECE_BYTES: u32 = 256 << 10;
 
 /// A chunk is fetched so many times before its file is called damaged.
 const MOST_FETCHES: usize = 3;
@@ -49,6 +55,7 @@ pub async fn weights(
         let engine = unchecked(source, device, progress).await?;
         return Ok(Loaded { engine, not_kept: Some("no bot.json describes it") });
     };
+    let digester = Digester::new();
     // Held until the file is whole: another tab then finds it here.
     let name = format!("huggingtweets {} {}", source.weights_url, entry.sha256);
     let _lock = lock::hold(&name, || progress(Phase::Waiting, 0, None)).await;
@@ -58,10 +65,10 @@ pub async fn weights(
     };
     let loader = EngineLoader::open(device, Some(entry.size)).await?;
     let mut intake = Intake { source, entry, loader, copy: Vec::new(), index: 0, loaded: 0 };
-    from_device(&mut intake, &shelf, progress).await?;
+    from_device(&mut intake, &shelf, &digester, progress).await?;
     let not_kept = match intake.index < entry.chunks.len() {
         true => {
-            from_network(&mut intake, &shelf, progress).await?;
+            from_network(&mut intake, &shelf, &digester, progress).await?;
             shelf.close()
         }
         false => None,
@@ -99,14 +106,16 @@ async fn unchecked(
 async fn from_device(
     intake: &mut Intake<'_>,
     shelf: &Shelf,
+    digester: &Digester,
     progress: &impl Fn(Phase, u64, Option<u64>),
 ) -> Result<(), WorkerError> {
     let entry = intake.entry;
-    let chunks = stream::iter(0..entry.chunks.len()).map(|index| shelf.read(entry, index));
+    let chunks = stream::iter(0..entry.chunks.len()).map(|index| shelf.read(entry, index, digester));
     let chunks = chunks.buffered(READ_AHEAD);
     pin_mut!(chunks);
     while let Some(Some(chunk)) = chunks.next().await {
         intake.take(&chunk)?;
+        shelf.recycle(chunk);
         progress(Phase::Cache, intake.loaded, Some(entry.size));
     }
     Ok(())
@@ -116,12 +125,13 @@ async fn from_device(
 async fn from_network(
     intake: &mut Intake<'_>,
     shelf: &Shelf,
+    digester: &Digester,
     progress: &impl Fn(Phase, u64, Option<u64>),
 ) -> Result<(), WorkerError> {
     let (source, entry, first) = (intake.source, intake.entry, intake.index);
     // The shelf keeps it; the browser's own cache need not.
     let remote = Remote::new(&source.weights_url, &source.file, entry.size, RequestCache::NoStore);
-    let arriving = Arriving { entry, shelf, loaded: Cell::new(intake.loaded), progress };
+    let arriving = Arriving { entry, shelf, digester, loaded: Cell::new(intake.loaded), progress };
     arriving.tell();
     let start = first as u64 * CHUNK_BYTES as u64;
     let mut reader = Reader::new(&remote, start, start + chunk_bytes(entry, first) as u64);
@@ -148,6 +158,7 @@ async fn from_network(
 struct Arriving<'a, P> {
     entry: &'a FileEntry,
     shelf: &'a Shelf,
+    digester: &'a Digester,
     loaded: Cell<u64>,
     progress: &'a P,
 }
@@ -164,7 +175,7 @@ impl<P: Fn(Phase, u64, Option<u64>)> Arriving<'_, P> {
         let mut reader = match opened {
             Some(reader) => reader,
             None => {
-                if let Some(chunk) = self.shelf.read(self.entry, index).await {
+                if let Some(chunk) = self.shelf.read(self.entry, index, self.digester).await {
                     self.count(chunk.filled());
                     return Ok(chunk);
                 }
@@ -182,7 +193,7 @@ impl<P: Fn(Phase, u64, Option<u64>)> Arriving<'_, P> {
         let mut chunk = Chunk::new(chunk_bytes(self.entry, index));
         for _ in 0..MOST_FETCHES {
             reader.fill(&mut chunk, &|bytes| self.count(bytes)).await?;
-            if chunk.is(expected).await {
+            if chunk.is(expected, self.digester).await {
                 reader.expect_end().await?;
                 self.shelf.write(index, &chunk).await;
                 return Ok(chunk);
@@ -209,7 +220,7 @@ struct Intake<'a> {
     source: &'a Source,
     entry: &'a FileEntry,
     loader: EngineLoader,
-    /// The chunk in this program's memory.
+    /// A piece of the chunk, in this program's memory.
     copy: Vec<u8>,
     /// Chunks taken, and their bytes.
     index: usize,
@@ -218,12 +229,15 @@ struct Intake<'a> {
 
 impl Intake<'_> {
     fn take(&mut self, chunk: &Chunk) -> Result<(), WorkerError> {
-        let bytes = chunk.bytes();
-        self.copy.resize(bytes.length() as usize, 0);
-        bytes.copy_to(&mut self.copy);
-        self.loader.push(&self.copy).map_err(|error| wrong_model(self.source, error))?;
+        let (bytes, length) = (chunk.bytes(), chunk.filled() as u32);
+        for start in (0..length).step_by(PIECE_BYTES as usize) {
+            let piece = bytes.subarray(start, length.min(start + PIECE_BYTES));
+            self.copy.resize(piece.length() as usize, 0);
+            piece.copy_to(&mut self.copy);
+            self.loader.push(&self.copy).map_err(|error| wrong_model(self.source, error))?;
+        }
         self.index += 1;
-        self.loaded += u64::from(bytes.length());
+        self.loaded += u64::from(length);
         Ok(())
     }
 }

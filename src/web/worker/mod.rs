@@ -5,6 +5,7 @@
 mod browser;
 mod choose;
 mod chunk;
+mod digests;
 mod download;
 mod engine;
 mod failure;

@@ -25,10 +25,12 @@ struct Shape {
 #if WIDE
 // TILE = 4
 alias Words = vec4<u32>;
+alias Ints = vec4<i32>;
 alias Floats = vec4<f32>;
 #else
 // TILE = 1
 alias Words = u32;
+alias Ints = i32;
 alias Floats = f32;
 #end
 
@@ -64,17 +66,19 @@ var<workgroup> terms: array<Floats, TILES * PANELS * SLICES * 32u>;
 
 #if PACKED_DOT
 alias Operand = u32;
+alias Exact = Ints;
 
 fn operand(word: u32) -> Operand {
   return word;
 }
 
-fn product(w: Operand, x: u32) -> f32 {
-  return f32(dot4I8Packed(w, x));
+fn product(w: Operand, x: u32) -> i32 {
+  return dot4I8Packed(w, x);
 }
 #else
 // Floats, for they are exact here: 32 products are below 2^24.
 alias Operand = vec4<f32>;
+alias Exact = Floats;
 
 fn operand(word: u32) -> Operand {
   let bytes = vec4<i32>(vec4<u32>(word << 24u, word << 16u, word << 8u, word));
@@ -87,15 +91,15 @@ fn product(w: Operand, x: u32) -> f32 {
 #end
 
 #if WIDE
-fn products(w: Operand, x: Words) -> Floats {
-  return Floats(product(w, x.x), product(w, x.y), product(w, x.z), product(w, x.w));
+fn products(w: Operand, x: Words) -> Exact {
+  return Exact(product(w, x.x), product(w, x.y), product(w, x.z), product(w, x.w));
 }
 
 fn of_row(v: Floats, row: u32) -> f32 {
   return v[row];
 }
 #else
-fn products(w: Operand, x: Words) -> Floats {
+fn products(w: Operand, x: Words) -> Exact {
   return product(w, x);
 }
 
@@ -179,9 +183,9 @@ fn main(
       dot$p += products(high$p_z, x6);
       dot$p += products(high$p_w, x7);
 #if SLICED
-      terms[(($mu * PANELS + $pu) * SLICES + slice) * 32u + lane] = dot$p * (scale$p * x_scale);
+      terms[(($mu * PANELS + $pu) * SLICES + slice) * 32u + lane] = Floats(dot$p) * (scale$p * x_scale);
 #else
-      sum$m_$p += dot$p * (scale$p * x_scale);
+      sum$m_$p += Floats(dot$p) * (scale$p * x_scale);
 #end
 #end
     }

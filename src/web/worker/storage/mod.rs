@@ -15,7 +15,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::WorkerGlobalScope;
 
 use self::{cache::CacheFile, opfs::OpfsFile};
-use super::chunk::Chunk;
+use super::{chunk::Chunk, digests::Digester};
 use crate::bundle::{
     digest::sha256_hex,
     manifest::{CHUNK_BYTES, FileEntry},
@@ -26,6 +26,8 @@ pub struct Shelf {
     place: RefCell<Place>,
     /// Why nothing is kept, for the visitor.
     refusal: RefCell<Option<&'static str>>,
+    /// Memory of chunks that are done with: fresh memory costs as much as the reading.
+    rooms: RefCell<Vec<Uint8Array>>,
 }
 
 #[derive(Clone)]
@@ -63,7 +65,9 @@ impl Shelf {
                 },
             }
         }
-        Self { place: RefCell::new(Place::Nowhere), refusal: RefCell::new(Some(refusal)) }
+        let shelf = Self::nowhere();
+        shelf.refusal.replace(Some(refusal));
+        shelf
     }
 
     /// Keeps nothing: the visitor's own file need not be copied.
@@ -72,19 +76,32 @@ impl Shelf {
     }
 
     fn at(place: Place) -> Self {
-        Self { place: RefCell::new(place), refusal: RefCell::new(None) }
+        Self { place: RefCell::new(place), refusal: RefCell::default(), rooms: RefCell::default() }
     }
 
     /// The chunk if it is here and is what `bot.json` describes.
-    pub async fn read(&self, entry: &FileEntry, index: usize) -> Option<Chunk> {
+    pub async fn read(&self, entry: &FileEntry, index: usize, digester: &Digester) -> Option<Chunk> {
         let place = self.place.borrow().clone();
         let bytes = match place {
-            Place::Opfs(file) => file.read(start(index), chunk_bytes(entry, index)),
+            Place::Opfs(file) => {
+                let room = self.room(chunk_bytes(entry, index));
+                file.read(start(index), &room).then_some(room)
+            }
             Place::Cache(file) => file.read(index).await,
             Place::Nowhere => None,
         }?;
-        let chunk = Chunk::whole(bytes);
-        chunk.is(entry.chunks.get(index)?).await.then_some(chunk)
+        let mut chunk = Chunk::whole(bytes);
+        chunk.is(entry.chunks.get(index)?, digester).await.then_some(chunk)
+    }
+
+    /// Takes the memory of a chunk that is done with.
+    pub fn recycle(&self, chunk: Chunk) {
+        self.rooms.borrow_mut().push(chunk.into_room());
+    }
+
+    fn room(&self, length: usize) -> Uint8Array {
+        let room = self.rooms.borrow_mut().pop().filter(|room| room.length() as usize == length);
+        room.unwrap_or_else(|| Uint8Array::new_with_length(length as u32))
     }
 
     /// Keeps a chunk that was found right.

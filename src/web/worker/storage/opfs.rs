@@ -59,10 +59,10 @@ impl OpfsFile {
         }
     }
 
-    pub fn read(&self, at: u64, length: usize) -> Option<Uint8Array> {
-        let bytes = Uint8Array::new_with_length(length as u32);
-        let read = self.handle.read_with_js_u8_array_and_options(&bytes, &place(at)).ok()?;
-        (read as usize == length).then_some(bytes)
+    /// Fills `room`; whether the file has so many bytes there.
+    pub fn read(&self, at: u64, room: &Uint8Array) -> bool {
+        let read = self.handle.read_with_js_u8_array_and_options(room, &place(at));
+        read.is_ok_and(|read| read as u32 == room.length())
     }
 
     pub fn write(&self, at: u64, bytes: &Uint8Array) -> Result<(), JsValue> {

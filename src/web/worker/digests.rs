@@ -1,0 +1,142 @@
+//! SHA-256 of chunks, by the browser. Chromium computes it on the thread that
+//! asks, 8 ms for a chunk, in which the engine could take another one in: so a
+//! worker beside this one asks (`www/digest-worker.js`), once it is there.
+
+use std::{cell::RefCell, collections::VecDeque, rc::Rc};
+
+use futures_channel::oneshot;
+use js_sys::{Array, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{Event, MessageEvent, SubtleCrypto, Worker, WorkerGlobalScope};
+
+use super::browser::sleep;
+use crate::bundle::digest::{hex, sha256_hex};
+
+/// Beside the worker's own script.
+const SCRIPT: &str = "./digest-worker.js";
+
+/// Takes digests; its helper ends with it.
+pub struct Digester {
+    /// `None` where the browser gives no worker more.
+    helper: Option<Helper>,
+}
+
+struct Helper {
+    worker: Worker,
+    asked: Rc<RefCell<Asked>>,
+    _heard: Closure<dyn FnMut(MessageEvent)>,
+    _lost: Closure<dyn FnMut(Event)>,
+}
+
+#[derive(Default)]
+struct Asked {
+    /// The helper has started, and has not failed.
+    ready: bool,
+    /// Who waits, in the order of asking.
+    waiting: VecDeque<oneshot::Sender<Answer>>,
+}
+
+/// A digest, and the bytes back. It is `None` where the helper could not take it.
+type Answer = (Option<String>, Uint8Array);
+
+impl Digester {
+    pub fn new() -> Self {
+        Self { helper: Helper::start().ok() }
+    }
+
+    /// SHA-256 of the bytes in lower-case hexadecimal digits, and the bytes
+    /// back; `None` where both are lost with the helper.
+    pub async fn sha256(&self, bytes: Uint8Array) -> Option<(String, Uint8Array)> {
+        if let Some(helper) = &self.helper
+            && !helper.asked.borrow().ready
+        {
+            // Its messages wait for a turn of the event loop.
+            sleep(0).await;
+        }
+        let asked = self.helper.as_ref().and_then(|helper| helper.ask(&bytes));
+        let (digest, bytes) = match asked {
+            Some(answer) => answer.await.ok()?,
+            None => (None, bytes),
+        };
+        match digest {
+            Some(digest) => Some((digest, bytes)),
+            None => Some((here(&bytes).await, bytes)),
+        }
+    }
+}
+
+impl Helper {
+    fn start() -> Result<Self, JsValue> {
+        let worker = Worker::new(SCRIPT)?;
+        let asked = Rc::new(RefCell::new(Asked::default()));
+        let heard = {
+            let asked = asked.clone();
+            Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+                asked.borrow_mut().hear(&event.data())
+            })
+        };
+        let lost = {
+            let asked = asked.clone();
+            Closure::<dyn FnMut(Event)>::new(move |event: Event| {
+                event.prevent_default();
+                *asked.borrow_mut() = Asked::default();
+            })
+        };
+        worker.set_onmessage(Some(heard.as_ref().unchecked_ref()));
+        worker.set_onerror(Some(lost.as_ref().unchecked_ref()));
+        Ok(Self { worker, asked, _heard: heard, _lost: lost })
+    }
+
+    /// Gives the bytes away for their digest; `None`: they are still here.
+    fn ask(&self, bytes: &Uint8Array) -> Option<oneshot::Receiver<Answer>> {
+        let mut asked = self.asked.borrow_mut();
+        if !asked.ready {
+            return None;
+        }
+        self.worker.post_message_with_transfer(bytes, &Array::of1(&bytes.buffer())).ok()?;
+        let (sender, answer) = oneshot::channel();
+        asked.waiting.push_back(sender);
+        Some(answer)
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.worker.terminate();
+    }
+}
+
+impl Asked {
+    fn hear(&mut self, data: &JsValue) {
+        let Some(answer) = data.dyn_ref::<Array>() else {
+            self.ready = true;
+            return;
+        };
+        let digest = answer.get(0);
+        let digest = digest.is_object().then(|| hex(&Uint8Array::new(&digest).to_vec()));
+        if let (Some(sender), Ok(bytes)) = (self.waiting.pop_front(), answer.get(1).dyn_into()) {
+            let _ = sender.send((digest, bytes));
+        }
+    }
+}
+
+/// On this thread, or wherever the browser does it.
+async fn here(bytes: &Uint8Array) -> String {
+    let started = subtle().and_then(|subtle| subtle.digest_with_str_and_buffer_source("SHA-256", bytes).ok());
+    let digest = match started {
+        Some(promise) => JsFuture::from(promise).await.ok(),
+        None => None,
+    };
+    match digest {
+        Some(digest) => hex(&Uint8Array::new(&digest).to_vec()),
+        // No WebCrypto at an insecure address.
+        None => sha256_hex(&bytes.to_vec()),
+    }
+}
+
+fn subtle() -> Option<SubtleCrypto> {
+    let scope: WorkerGlobalScope = js_sys::global().dyn_into().ok()?;
+    let subtle = scope.crypto().ok()?.subtle();
+    (!subtle.is_undefined()).then_some(subtle)
+}
