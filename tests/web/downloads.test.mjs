@@ -26,10 +26,16 @@ after(async () => {
 });
 
 /** The page, with lines before its worker's script where a test wants the browser to be another. */
-function pageSite(lines = "") {
+function pageSite(lines = "", pages = {}) {
   const patched = scriptAfter("worker-start.js", lines);
-  return secondOrigin({ root: dist, pages: { ...noServiceWorker, ...(lines ? { "/worker-start.js": patched } : {}) } });
+  return secondOrigin({ root: dist, pages: { ...noServiceWorker, ...(lines ? { "/worker-start.js": patched } : {}), ...pages } });
 }
+
+/** An answer that is this script. */
+const script = (text) => (_, response) => {
+  response.setHeader("Content-Type", "text/javascript");
+  response.end(text);
+};
 
 const NO_OPFS = `navigator.storage.getDirectory = () => Promise.reject(new DOMException("", "SecurityError"));`;
 const NO_CACHE = `CacheStorage.prototype.open = () => Promise.reject(new DOMException("", "SecurityError"));`;
@@ -44,8 +50,8 @@ const FULL_LATER = `
 for (const name of ["Chromium", "Firefox"]) {
   describe(name, () => {
     /** A visitor of the page, and of a bot elsewhere. */
-    async function visit({ lines, ...options } = {}) {
-      const [page, bot] = [await pageSite(lines), await flakySite(bundle, options)];
+    async function visit({ lines, pages, ...options } = {}) {
+      const [page, bot] = [await pageSite(lines, pages), await flakySite(bundle, options)];
       const context = await freshContext(browsers[name]);
       const address = `${page.origin}/?${new URLSearchParams({ ...QUERY, model: `${bot.origin}/bot` })}`;
       const open = async () => {
@@ -214,6 +220,24 @@ for (const name of ["Chromium", "Firefox"]) {
       assert.deepEqual(askedChunks(state.parts), all);
       await leave();
     });
+
+    for (const [what, helper] of [
+      ["is missing", (_, response) => response.writeHead(404).end()],
+      ["dies with a chunk", script("self.onmessage = () => { throw new Error('gone'); }; self.postMessage(null);")],
+      ["has no digest to offer", script("self.onmessage = ({ data }) => self.postMessage([null, data], [data.buffer]); self.postMessage(null);")],
+    ]) {
+      it(`checks chunks itself where the worker for digests ${what}`, async () => {
+        const { state, open, leave, all } = await visit({ pages: { "/digest-worker.js": helper } });
+        const tab = await open();
+        assert.deepEqual((await write(tab)).drafts, expected);
+        assert.deepEqual([...new Set(askedChunks(state.parts))].sort((a, b) => a - b), all);
+        state.parts.length = 0;
+        await tab.reload();
+        assert.deepEqual((await write(tab)).drafts, expected);
+        assert.deepEqual(state.parts, [], "the weights came from this device");
+        await leave();
+      });
+    }
 
     it("keeps chunks in the Cache API where there is no private file system", async () => {
       const { state, open, leave, all } = await visit({ lines: NO_OPFS });

@@ -54,17 +54,17 @@ impl Chunk {
     }
 
     /// Whether the full chunk's SHA-256 is this one, in lower-case hexadecimal
-    /// digits. Its bytes are of no use if it is not.
-    pub async fn is(&mut self, sha256: &str, digester: &Digester) -> bool {
+    /// digits; `None` where its bytes are lost (see [`Digester::sha256`]).
+    pub async fn is(&mut self, sha256: &str, digester: &Digester) -> Option<bool> {
         let capacity = self.bytes.length();
         match digester.sha256(self.bytes.clone()).await {
             Some((digest, bytes)) => {
                 self.bytes = bytes;
-                digest == sha256
+                Some(digest == sha256)
             }
             None => {
                 self.bytes = Uint8Array::new_with_length(capacity);
-                false
+                None
             }
         }
     }

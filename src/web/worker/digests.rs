@@ -10,11 +10,14 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Event, MessageEvent, SubtleCrypto, Worker, WorkerGlobalScope};
 
-use super::browser::sleep;
+use super::browser::{sleep, within};
 use crate::bundle::digest::{hex, sha256_hex};
 
 /// Beside the worker's own script.
 const SCRIPT: &str = "./digest-worker.js";
+
+/// A chunk's digest takes milliseconds.
+const PATIENCE_MS: u32 = 10_000;
 
 /// Takes digests; its helper ends with it.
 pub struct Digester {
@@ -56,13 +59,26 @@ impl Digester {
         }
         let asked = self.helper.as_ref().and_then(|helper| helper.ask(&bytes));
         let (digest, bytes) = match asked {
-            Some(answer) => answer.await.ok()?,
+            Some(answer) => self.patiently(answer).await?,
             None => (None, bytes),
         };
         match digest {
             Some(digest) => Some((digest, bytes)),
             None => Some((here(&bytes).await, bytes)),
         }
+    }
+}
+
+impl Digester {
+    /// An answer; a helper that gives none is asked no more.
+    async fn patiently(&self, answer: oneshot::Receiver<Answer>) -> Option<Answer> {
+        if let Some(Ok(answer)) = within(PATIENCE_MS, answer).await {
+            return Some(answer);
+        }
+        if let Some(helper) = &self.helper {
+            *helper.asked.borrow_mut() = Asked::default();
+        }
+        None
     }
 }
 

@@ -29,7 +29,7 @@ const IN_FLIGHT: usize = 4;
 
 /// Chunks read ahead from this device and checked, while the first brings the
 /// vocabulary and others are packed.
-const READ_AHEAD: usize = 6;
+const READ_AHEAD: usize = 8;
 
 /// Bytes of a chunk in this program's memory at once: small enough to stay in
 /// a cache until they are packed.
@@ -193,7 +193,7 @@ impl<P: Fn(Phase, u64, Option<u64>)> Arriving<'_, P> {
         let mut chunk = Chunk::new(chunk_bytes(self.entry, index));
         for _ in 0..MOST_FETCHES {
             reader.fill(&mut chunk, &|bytes| self.count(bytes)).await?;
-            if chunk.is(expected, self.digester).await {
+            if chunk.is(expected, self.digester).await == Some(true) {
                 reader.expect_end().await?;
                 self.shelf.write(index, &chunk).await;
                 return Ok(chunk);

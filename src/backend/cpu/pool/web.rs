@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::crew::Crew;
 
-/// Looks at the gate before a waiting thread parks: about 50 µs. WebAssembly
-/// has no pause instruction, so this is more than natively.
-pub const SPINS: u32 = 20_000;
+/// Looks at the gate before a waiting thread parks: about 250 µs, so that it is
+/// mostly awake when the event loop's turn between two tokens is over (7% more
+/// tokens on two threads than with 50 µs), and asleep for what is longer.
+/// WebAssembly has no pause instruction, so the number is larger than natively.
+pub const SPINS: u32 = 100_000;
 
 /// The crew that workers join: the newest.
 static CREW: Mutex<Option<Arc<Crew>>> = Mutex::new(None);

@@ -82,16 +82,22 @@ impl Shelf {
     /// The chunk if it is here and is what `bot.json` describes.
     pub async fn read(&self, entry: &FileEntry, index: usize, digester: &Digester) -> Option<Chunk> {
         let place = self.place.borrow().clone();
-        let bytes = match place {
-            Place::Opfs(file) => {
-                let room = self.room(chunk_bytes(entry, index));
-                file.read(start(index), &room).then_some(room)
+        let sha256 = entry.chunks.get(index)?;
+        loop {
+            let bytes = match &place {
+                Place::Opfs(file) => {
+                    let room = self.room(chunk_bytes(entry, index));
+                    file.read(start(index), &room).then_some(room)
+                }
+                Place::Cache(file) => file.read(index).await,
+                Place::Nowhere => None,
+            }?;
+            let mut chunk = Chunk::whole(bytes);
+            // Bytes that are lost are still here, and are not given away twice.
+            if let Some(right) = chunk.is(sha256, digester).await {
+                return right.then_some(chunk);
             }
-            Place::Cache(file) => file.read(index).await,
-            Place::Nowhere => None,
-        }?;
-        let mut chunk = Chunk::whole(bytes);
-        chunk.is(entry.chunks.get(index)?, digester).await.then_some(chunk)
+        }
     }
 
     /// Takes the memory of a chunk that is done with.
