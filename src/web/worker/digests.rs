@@ -1,11 +1,12 @@
 //! SHA-256 of chunks, by the browser. Chromium computes it on the thread that
-//! asks, 8 ms for a chunk, in which the engine could take another one in: so a
-//! worker beside this one asks (`www/digest-worker.js`), once it is there.
+//! asks, 8 ms for a chunk, in which the engine could take another one in: so
+//! there a worker beside this one asks (`www/digest-worker.js`), once it has
+//! started. Other browsers have threads of their own for it.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 use futures_channel::oneshot;
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Event, MessageEvent, SubtleCrypto, Worker, WorkerGlobalScope};
@@ -16,12 +17,15 @@ use crate::bundle::digest::{hex, sha256_hex};
 /// Beside the worker's own script.
 const SCRIPT: &str = "./digest-worker.js";
 
+/// So few chunks are checked before a helper has started.
+const FEW: usize = 2;
+
 /// A chunk's digest takes milliseconds.
 const PATIENCE_MS: u32 = 10_000;
 
 /// Takes digests; its helper ends with it.
 pub struct Digester {
-    /// `None` where the browser gives no worker more.
+    /// `None` where there is no use for it, or the browser refuses one more worker.
     helper: Option<Helper>,
 }
 
@@ -44,8 +48,10 @@ struct Asked {
 type Answer = (Option<String>, Uint8Array);
 
 impl Digester {
-    pub fn new() -> Self {
-        Self { helper: Helper::start().ok() }
+    /// For a file of so many chunks.
+    pub fn new(chunks: usize) -> Self {
+        let helper = (chunks > FEW && is_chromium()).then(Helper::start);
+        Self { helper: helper.and_then(Result::ok) }
     }
 
     /// SHA-256 of the bytes in lower-case hexadecimal digits, and the bytes
@@ -67,9 +73,7 @@ impl Digester {
             None => Some((here(&bytes).await, bytes)),
         }
     }
-}
 
-impl Digester {
     /// An answer; a helper that gives none is asked no more.
     async fn patiently(&self, answer: oneshot::Receiver<Answer>) -> Option<Answer> {
         if let Some(Ok(answer)) = within(PATIENCE_MS, answer).await {
@@ -135,6 +139,13 @@ impl Asked {
             let _ = sender.send((digest, bytes));
         }
     }
+}
+
+/// Only Chromium's kin say what they are in this way.
+fn is_chromium() -> bool {
+    let said = Reflect::get(&js_sys::global(), &"navigator".into())
+        .and_then(|navigator| Reflect::get(&navigator, &"userAgentData".into()));
+    said.is_ok_and(|said| said.is_object())
 }
 
 /// On this thread, or wherever the browser does it.

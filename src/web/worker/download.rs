@@ -55,7 +55,7 @@ pub async fn weights(
         let engine = unchecked(source, device, progress).await?;
         return Ok(Loaded { engine, not_kept: Some("no bot.json describes it") });
     };
-    let digester = Digester::new();
+    let digester = Digester::new(entry.chunks.len());
     // Held until the file is whole: another tab then finds it here.
     let name = format!("huggingtweets {} {}", source.weights_url, entry.sha256);
     let _lock = lock::hold(&name, || progress(Phase::Waiting, 0, None)).await;
