@@ -49,9 +49,9 @@ pub enum Cores {
     One,
 }
 
-/// Fewest and most columns of a task, where a product is cut by columns.
-const FEWEST_COLUMNS: usize = 96;
-const MOST_COLUMNS: usize = 384;
+/// Columns of a task, where a product is cut by columns: the same for any number
+/// of cores, so that sums are.
+const TASK_COLUMNS: usize = 96;
 
 /// Rows of a task, where a product is cut by rows, and so many rows that every
 /// core has some of them.
@@ -83,12 +83,10 @@ pub fn product(a: View, b: View, out: &mut [f32], stride: usize, add: bool, core
         // where those are many for the rows there are, they mostly wait
         // (benches/README.md). Tasks by columns never meet.
         Cores::All if k >= 2 * m => {
-            let share = n.div_ceil(rayon::current_num_threads()).next_multiple_of(FEWEST_COLUMNS);
-            let width = share.min(MOST_COLUMNS);
-            (0..n.div_ceil(width)).into_par_iter().for_each(|task| {
-                let first = task * width;
+            (0..n.div_ceil(TASK_COLUMNS)).into_par_iter().for_each(|task| {
+                let first = task * TASK_COLUMNS;
                 // SAFETY: as above, and no column is in two tasks.
-                unsafe { columns(a, b, out, first..n.min(first + width), Parallelism::None) }
+                unsafe { columns(a, b, out, first..n.min(first + TASK_COLUMNS), Parallelism::None) }
             });
         }
         // SAFETY: as above.
@@ -156,7 +154,7 @@ mod tests {
     #[test]
     fn products_follow_the_definition() {
         for (m, n, k) in
-            [(1, 1, 1), (3, 5, 7), (4, 2 * MOST_COLUMNS + 1, 9), (4, 100, 8), (33, 97, 70), (TALL + 1, 3, 5)]
+            [(1, 1, 1), (3, 5, 7), (4, 2 * TASK_COLUMNS + 1, 9), (4, 100, 8), (33, 97, 70), (TALL + 1, 3, 5)]
         {
             let (a, b) = (check::values(m * k, 0.1), check::values(k * n, 0.2));
             let transposed = |x: &[f32], rows: usize, cols: usize| -> Vec<f32> {
