@@ -61,8 +61,13 @@ pub async fn within<T>(ms: u32, work: impl Future<Output = T>) -> Option<T> {
 
 /// Whether this browser has WebGPU at all.
 pub fn has_webgpu() -> bool {
-    let gpu = global().and_then(|g| Reflect::get(&g.navigator(), &"gpu".into()).ok());
-    gpu.is_some_and(|gpu| gpu.is_object())
+    navigator("gpu").is_some()
+}
+
+/// An object that this browser's navigator has; `None` where it has none.
+pub fn navigator(name: &str) -> Option<JsValue> {
+    let found = Reflect::get(&global()?.navigator(), &name.into()).ok()?;
+    found.is_object().then_some(found)
 }
 
 /// Resolves after so many milliseconds.

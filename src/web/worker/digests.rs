@@ -6,12 +6,12 @@
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 use futures_channel::oneshot;
-use js_sys::{Array, Reflect, Uint8Array};
+use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Event, MessageEvent, SubtleCrypto, Worker, WorkerGlobalScope};
 
-use super::browser::{sleep, within};
+use super::browser::{navigator, sleep, within};
 use crate::bundle::digest::{hex, sha256_hex};
 
 /// Beside the worker's own script.
@@ -143,9 +143,7 @@ impl Asked {
 
 /// Only Chromium's kin say what they are in this way.
 fn is_chromium() -> bool {
-    let said = Reflect::get(&js_sys::global(), &"navigator".into())
-        .and_then(|navigator| Reflect::get(&navigator, &"userAgentData".into()));
-    said.is_ok_and(|said| said.is_object())
+    navigator("userAgentData").is_some()
 }
 
 /// On this thread, or wherever the browser does it.

@@ -5,7 +5,7 @@ use js_sys::{Function, Object, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
 
-use super::storage::swallow;
+use super::{browser::navigator, storage::swallow};
 
 // web-sys still calls this interface unstable.
 #[wasm_bindgen]
@@ -40,9 +40,7 @@ pub async fn hold(name: &str, waiting: impl FnOnce()) -> Option<Lock> {
 }
 
 fn locks() -> Option<Locks> {
-    let navigator = Reflect::get(&js_sys::global(), &"navigator".into()).ok()?;
-    let locks = Reflect::get(&navigator, &"locks".into()).ok()?;
-    locks.is_object().then(|| locks.unchecked_into())
+    navigator("locks").map(JsCast::unchecked_into)
 }
 
 /// `Some(None)`: not available now.
