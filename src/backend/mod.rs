@@ -87,7 +87,7 @@ pub trait Backend {
     /// Activations of no rows yet.
     fn rows(&self) -> Self::Rows;
     /// A cache, allocated once for everything a request can need.
-    fn cache(&self, layers: usize, channels: usize, shape: CacheShape) -> Self::Cache;
+    fn cache(&self, layers: usize, heads: usize, channels: usize, shape: CacheShape) -> Self::Cache;
 
     /// Hears of a batch before the operations of its pieces.
     fn begin(&mut self, batch: &Batch);
@@ -118,7 +118,6 @@ pub trait Backend {
         qkv: &Self::Rows,
         batch: &Batch,
         layer: usize,
-        heads: usize,
         cache: &mut Self::Cache,
         out: &mut Self::Rows,
     );

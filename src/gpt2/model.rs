@@ -100,7 +100,8 @@ impl<B: Backend> Model<B> {
         if let Some(shape) = batch.start {
             // The old cache goes first: two at once would double the peak.
             self.cache = None;
-            self.cache = Some(self.backend.cache(self.config.n_layer, self.config.n_embd, shape));
+            let Config { n_layer, n_head, n_embd, .. } = self.config;
+            self.cache = Some(self.backend.cache(n_layer, n_head, n_embd, shape));
         }
         self.outputs.clear();
         let mut cache = self.cache.take().ok_or(ForwardError::NoCache)?;
@@ -161,7 +162,7 @@ impl<B: Backend> Model<B> {
         for (index, layer) in parts.layers.iter().enumerate() {
             backend.layer_norm(x, &layer.ln_1.gain, &layer.ln_1.bias, epsilon, normed);
             backend.linear(&layer.c_attn.weight, Some(&layer.c_attn.bias), normed, Epilogue::Store, wide);
-            backend.attention(wide, batch, index, config.n_head, cache, mixed);
+            backend.attention(wide, batch, index, cache, mixed);
             backend.linear(&layer.attn_proj.weight, Some(&layer.attn_proj.bias), mixed, Epilogue::Add, x);
 
             backend.layer_norm(x, &layer.ln_2.gain, &layer.ln_2.bias, epsilon, normed);

@@ -4,24 +4,31 @@ use super::{math, panels, pool::Pool, shared::Shared};
 use crate::backend::{Batch, CacheShape, Place, Sequence};
 
 /// Outputs of a head that are summed together.
-const LANES: usize = 16;
+const LANES: usize = 32;
+
+/// Keys whose products with a query are summed together.
+const KEYS: usize = 4;
 
 /// Keys and values of every layer for one prompt and its drafts; allocated
-/// once, (L, slots, C) each.
+/// once. A head's stand together, for a row of queries passes through them.
 #[derive(Debug)]
 pub struct Cache {
     shape: CacheShape,
-    channels: usize,
+    heads: usize,
+    /// C / H
+    width: usize,
+    /// (L) times (H, slots, width)
     keys: Vec<Vec<f32>>,
     values: Vec<Vec<f32>>,
 }
 
 impl Cache {
-    pub fn new(layers: usize, channels: usize, shape: CacheShape) -> Self {
-        let layer = || vec![0.0; shape.slots() * channels];
+    pub fn new(layers: usize, heads: usize, width: usize, shape: CacheShape) -> Self {
+        let layer = || vec![0.0; heads * shape.slots() * width];
         Self {
             shape,
-            channels,
+            heads,
+            width,
             keys: (0..layers).map(|_| layer()).collect(),
             values: (0..layers).map(|_| layer()).collect(),
         }
@@ -29,31 +36,33 @@ impl Cache {
 
     /// Puts the keys and values of qkv (R, 3 C) at the batch's places.
     pub fn store(&mut self, layer: usize, batch: &Batch, qkv: &[f32]) {
-        let c = self.channels;
+        let (width, slots) = (self.width, self.shape.slots());
+        let c = self.heads * width;
         for (row, &place) in qkv.chunks_exact(3 * c).zip(&batch.places) {
-            let at = self.shape.slot(place) * c;
-            self.keys[layer][at..at + c].copy_from_slice(&row[c..2 * c]);
-            self.values[layer][at..at + c].copy_from_slice(&row[2 * c..]);
+            let slot = self.shape.slot(place);
+            for (part, cache) in [(1, &mut self.keys[layer]), (2, &mut self.values[layer])] {
+                for (head, from) in row[part * c..][..c].chunks_exact(width).enumerate() {
+                    cache[(head * slots + slot) * width..][..width].copy_from_slice(from);
+                }
+            }
         }
     }
 
     /// Attention of every row of qkv (R, 3 C) over its own sequence up to its
-    /// own position, into out (R, C): softmax(q k / sqrt(C / H)) v. Rows and
-    /// heads are spread over the threads; `scores` is a task's own memory.
-    #[allow(clippy::too_many_arguments)]
+    /// own position, into out (R, C): softmax(q k / sqrt(C / H)) v. Heads and
+    /// their rows are spread over the threads; `scores` is a task's own memory.
     pub fn attend(
         &self,
         pool: &Pool,
         layer: usize,
         batch: &Batch,
-        heads: usize,
         qkv: &[f32],
         scores: &mut Vec<Vec<f32>>,
         out: &mut [f32],
     ) {
-        let c = self.channels;
-        let width = c / heads;
-        let parts = batch.rows() * heads;
+        let (rows, width) = (batch.rows(), self.width);
+        let c = self.heads * width;
+        let parts = self.heads * rows;
         let tasks = panels::tasks(pool, parts);
         scores.resize_with(scores.len().max(tasks), Vec::new);
         let (scores, out) = (Shared::new(scores), Shared::new(out));
@@ -62,47 +71,49 @@ impl Cache {
             // and head is in one task.
             let scores = unsafe { &mut scores.slice(task, 1)[0] };
             for part in parts {
-                let (row, head) = (part / heads, part % heads);
+                let (head, row) = (part / rows, part % rows);
                 let query = &qkv[row * 3 * c + head * width..][..width];
                 // SAFETY: as above.
                 let out = unsafe { out.slice(row * c + head * width, width) };
-                self.head(layer, batch.places[row], head * width, query, scores, out);
+                self.head(layer, batch.places[row], head, query, scores, out);
             }
         });
     }
 
-    /// One head of one row: query and out (C / H), whose columns of the cache
-    /// begin at `column`.
+    /// One head of one row: query and out (C / H).
     fn head(
         &self,
         layer: usize,
         place: Place,
-        column: usize,
+        head: usize,
         query: &[f32],
         scores: &mut Vec<f32>,
         out: &mut [f32],
     ) {
-        let (c, width) = (self.channels, query.len());
+        let width = self.width;
         let scale = 1.0 / (width as f32).sqrt();
-        let visible = self.visible(place);
+        let whole = head * self.shape.slots() * width..(head + 1) * self.shape.slots() * width;
+        let (keys, values) = (&self.keys[layer][whole.clone()], &self.values[layer][whole]);
+        let visible = self.visible(place).map(|slots| slots.start * width..slots.end * width);
         scores.clear();
         for slots in &visible {
-            for key in self.keys[layer][slots.start * c..slots.end * c].chunks_exact(c) {
-                scores.push(math::dot(query, &key[column..column + width]) * scale);
+            let mut keys = keys[slots.clone()].chunks_exact(KEYS * width);
+            for keys in &mut keys {
+                scores.extend(math::dots(query, keys).map(|dot| dot * scale));
             }
+            let rest = keys.remainder().chunks_exact(width);
+            scores.extend(rest.map(|key| math::dot(query, key) * scale));
         }
         let sum = math::softmax_unnormalised(scores);
-        let values = &self.values[layer];
         let (whole, rest) = out.as_chunks_mut::<LANES>();
         for (i, out) in whole.iter_mut().enumerate() {
             // A sum stays in registers over all slots.
             let mut sums = [0.0f32; LANES];
             let mut scores = scores.iter();
             for slots in &visible {
-                let columns = slots.clone().map(|slot| slot * c + column + i * LANES);
-                for (value, score) in
-                    columns.filter_map(|at| values[at..].first_chunk::<LANES>()).zip(&mut scores)
-                {
+                for (value, score) in values[slots.clone()].chunks_exact(width).zip(&mut scores) {
+                    // There are as many: out is as wide as a value.
+                    let Some(value) = value[i * LANES..].first_chunk::<LANES>() else { continue };
                     for (sum, value) in sums.iter_mut().zip(value) {
                         *sum += score * value;
                     }
@@ -110,10 +121,10 @@ impl Cache {
             }
             *out = sums.map(|x| x / sum);
         }
-        let column = column + whole.len() * LANES;
+        let column = whole.len() * LANES;
         for (i, out) in rest.iter_mut().enumerate() {
-            let slots = visible.iter().cloned().flatten();
-            let products = slots.zip(&*scores).map(|(slot, score)| score * values[slot * c + column + i]);
+            let values = visible.iter().flat_map(|slots| values[slots.clone()].chunks_exact(width));
+            let products = values.zip(&*scores).map(|(value, score)| score * value[column + i]);
             *out = products.fold(0.0, |sum, x| sum + x) / sum;
         }
     }

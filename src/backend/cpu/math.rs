@@ -56,6 +56,33 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     fold(lanes)
 }
 
+/// The dot products of a (n) with four vectors, b (4, n), each summed as [`dot`] does.
+#[inline]
+pub fn dots(a: &[f32], b: &[f32]) -> [f32; 4] {
+    let n = a.len();
+    let b: [&[f32]; 4] = std::array::from_fn(|i| &b[i * n..][..n]);
+    if !n.is_multiple_of(LANES) {
+        return b.map(|b| dot(a, b));
+    }
+    let mut lanes = [[0.0; LANES]; 4];
+    let (a, [b0, b1, b2, b3]) = (a.as_chunks::<LANES>().0, b.map(|b| b.as_chunks::<LANES>().0));
+    for ((((a, b0), b1), b2), b3) in a.iter().zip(b0).zip(b1).zip(b2).zip(b3) {
+        for (lanes, b) in lanes.iter_mut().zip([b0, b1, b2, b3]) {
+            for i in 0..LANES {
+                lanes[i] += a[i] * b[i];
+            }
+        }
+    }
+    folds(&lanes)
+}
+
+/// Not inlined: compilers would make vectors across the four sums instead of
+/// along each, and shuffle for every product.
+#[inline(never)]
+fn folds(lanes: &[[f32; LANES]; 4]) -> [f32; 4] {
+    lanes.map(fold)
+}
+
 /// Adding this to |x| < 2^22 rounds x to an integer, ties to even, which then
 /// stands in the low bits: the same on every target, and vectorisable.
 pub const ROUND_MAGIC: f32 = 12_582_912.0; // 1.5 * 2^23
@@ -112,12 +139,22 @@ pub fn layer_norm(x: &[f32], gain: &[f32], bias: &[f32], epsilon: f32, out: &mut
     }
 }
 
+/// The largest of x, negative infinity of nothing.
+pub fn max(x: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (whole, rest) = x.as_chunks::<LANES>();
+    for chunk in whole {
+        for (lane, &value) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*lane, value);
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| larger(a, b))
+}
+
 /// Turns scores into `exp(score - max)` and returns their sum; the caller divides.
 pub fn softmax_unnormalised(scores: &mut [f32]) -> f32 {
-    let mut max = f32::NEG_INFINITY;
-    for &score in scores.iter() {
-        max = if score > max { score } else { max };
-    }
+    let max = max(scores);
     for score in scores.iter_mut() {
         *score = exp(*score - max);
     }
@@ -165,7 +202,12 @@ mod tests {
         for n in [0, 1, 7, 8, 9, 31, 100] {
             let x: Vec<f32> = (0..n).map(|i| i as f32 + 1.0).collect();
             assert_eq!(sum(&x), (n * (n + 1) / 2) as f32);
+            assert_eq!(max(&x), if n == 0 { f32::NEG_INFINITY } else { n as f32 });
             assert_eq!(dot(&x, &vec![2.0; n]), (n * (n + 1)) as f32);
+            let four: Vec<f32> = (0..4 * n).map(|i| (i as f32).sin()).collect();
+            for (i, sum) in dots(&x, &four).into_iter().enumerate() {
+                assert_eq!(sum.to_bits(), dot(&x, &four[i * n..][..n]).to_bits());
+            }
         }
     }
 }

@@ -120,8 +120,8 @@ impl Backend for Cpu {
         Rows::default()
     }
 
-    fn cache(&self, layers: usize, channels: usize, shape: CacheShape) -> Cache {
-        Cache::new(layers, channels, shape)
+    fn cache(&self, layers: usize, heads: usize, channels: usize, shape: CacheShape) -> Cache {
+        Cache::new(layers, heads, channels / heads.max(1), shape)
     }
 
     fn begin(&mut self, _: &Batch) {}
@@ -158,18 +158,10 @@ impl Backend for Cpu {
         }
     }
 
-    fn attention(
-        &mut self,
-        qkv: &Rows,
-        batch: &Batch,
-        layer: usize,
-        heads: usize,
-        cache: &mut Cache,
-        out: &mut Rows,
-    ) {
+    fn attention(&mut self, qkv: &Rows, batch: &Batch, layer: usize, cache: &mut Cache, out: &mut Rows) {
         out.shape(qkv.rows, qkv.width / 3);
         cache.store(layer, batch, &qkv.values);
-        cache.attend(&self.pool, layer, batch, heads, &qkv.values, &mut self.scores, &mut out.values);
+        cache.attend(&self.pool, layer, batch, &qkv.values, &mut self.scores, &mut out.values);
     }
 
     fn select(&mut self, x: &Rows, rows: &[usize], before: usize, out: &mut Rows) {

@@ -4,7 +4,7 @@
 //! A row is cut into blocks of [`BLOCK`]; with `a` the block's largest
 //! magnitude, the scale is `d = a / 127` and each value becomes
 //! `round(x * (127 / a))`, ties to even, in -127..=127. A block with
-//! `a < TINY` is all zero with `d = 0`.
+//! `a < TINY`, or with a value that is not finite, is all zero with `d = 0`.
 
 use super::{math::round_to_i32, vector};
 
@@ -21,8 +21,8 @@ pub const Q4_ZERO: i32 = 8;
 ///
 /// Rows that are multiplied together stand together, a *tile*: its first
 /// block of every row, then its second, and so on, so that a kernel walks
-/// through one stretch of memory. R rows make tiles of equal size, at most
-/// [`vector::TILE`] rows each; the last may be smaller.
+/// through one stretch of memory. R rows make one tile, or tiles of equal size of
+/// at most [`vector::TILE_OF_MANY`] rows; the last may be smaller.
 #[derive(Debug, Default)]
 pub struct QuantRows {
     /// (tile, block, row, BLOCK), each in -127..=127.
@@ -57,7 +57,7 @@ impl QuantRows {
     pub fn fill(&mut self, x: &[f32], width: usize) {
         self.rows = x.len() / width.max(1);
         self.blocks = width / BLOCK;
-        self.tile = self.rows.div_ceil(self.rows.div_ceil(vector::TILE).max(1)).max(1);
+        self.tile = tile_rows(self.rows);
         let all = self.rows * self.blocks;
         self.values.resize(all * BLOCK, 0);
         self.packed.resize(all * vector::PACKED, 0);
@@ -67,8 +67,8 @@ impl QuantRows {
             for (block, x) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
                 let at = self.index(row, block);
                 let values = &mut self.values.as_chunks_mut::<BLOCK>().0[at];
-                self.scales[at] = quantise(x, values);
-                self.offsets[at] = -Q4_ZERO * values.iter().map(|&v| i32::from(v)).sum::<i32>();
+                let (scale, sum) = quantise(x, values);
+                (self.scales[at], self.offsets[at]) = (scale, -Q4_ZERO * sum);
                 vector::pack(values, &mut self.packed[at * vector::PACKED..][..vector::PACKED]);
             }
         }
@@ -109,26 +109,28 @@ impl Tile<'_> {
     }
 }
 
-/// Quantises one block and returns its scale.
-fn quantise(x: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    for chunk in x.as_chunks::<8>().0 {
-        for (lane, v) in lanes.iter_mut().zip(chunk) {
-            let v = v.abs();
-            *lane = if v > *lane { v } else { *lane };
-        }
-    }
-    let largest = lanes.iter().fold(0.0f32, |a, &b| if b > a { b } else { a });
-    // A NaN is largest never, an infinity would make every other value zero.
+/// Rows of a tile of `rows` rows in all: one tile where they fit, else tiles
+/// of equal size.
+fn tile_rows(rows: usize) -> usize {
+    let most = if rows <= vector::TILE { vector::TILE } else { vector::TILE_OF_MANY };
+    rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
+}
+
+/// Quantises one block and returns its scale and the sum of its values.
+#[inline(always)]
+fn quantise(x: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> (f32, i32) {
+    // Magnitudes are in the order of their bits, whose largest needs no branch.
+    let magnitudes = x.map(|v| v.abs().to_bits() as i32);
+    let largest = f32::from_bits(magnitudes.into_iter().fold(0, i32::max) as u32);
+    // An infinity or a NaN would spread to every other value.
     if largest < TINY || !largest.is_finite() {
         out.fill(0);
-        return 0.0;
+        return (0.0, 0);
     }
     let inverse = 127.0 / largest;
-    for (out, v) in out.iter_mut().zip(x) {
-        *out = round_to_i32(v * inverse) as i8;
-    }
-    largest / 127.0
+    let values = x.map(|v| round_to_i32(v * inverse));
+    *out = values.map(|v| v as i8);
+    (largest / 127.0, values.iter().sum())
 }
 
 #[cfg(test)]

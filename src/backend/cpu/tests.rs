@@ -143,11 +143,11 @@ proptest! {
             .into_iter()
             .map(|pool| {
                 let mut cpu = Cpu::new(Level::Simd, pool);
-                let mut cache = cpu.cache(1, c, shape);
+                let mut cache = cpu.cache(1, heads, c, shape);
                 let run = |(i, batch): (usize, &Batch)| {
                     let qkv = activations(batch.rows(), 3 * c, seed ^ i as u64);
                     let mut out = Rows::default();
-                    cpu.attention(&qkv, batch, 0, heads, &mut cache, &mut out);
+                    cpu.attention(&qkv, batch, 0, &mut cache, &mut out);
                     out.values
                 };
                 batches.iter().enumerate().map(run).collect()

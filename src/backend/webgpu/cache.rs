@@ -12,6 +12,8 @@ pub struct Cache;
 #[derive(Debug, Default)]
 pub struct Memory {
     pub layers: Vec<(wgpu::Buffer, wgpu::Buffer)>,
+    /// H: what a row's channels are cut into.
+    pub heads: usize,
     /// Values that each has room for.
     room: usize,
     shape: Option<CacheShape>,

@@ -268,8 +268,9 @@ impl Backend for Gpu {
         Rows::default()
     }
 
-    fn cache(&self, layers: usize, channels: usize, shape: CacheShape) -> Cache {
+    fn cache(&self, layers: usize, heads: usize, channels: usize, shape: CacheShape) -> Cache {
         let mut caches = self.caches.borrow_mut();
+        caches.heads = heads;
         if caches.reserve(&self.device, layers, channels, shape) {
             self.tape.borrow_mut().forget();
         }
@@ -337,20 +338,12 @@ impl Backend for Gpu {
         out.tile = quantises.then(|| rows::tile(x.rows));
     }
 
-    fn attention(
-        &mut self,
-        qkv: &Rows,
-        batch: &Batch,
-        layer: usize,
-        heads: usize,
-        _: &mut Cache,
-        out: &mut Rows,
-    ) {
+    fn attention(&mut self, qkv: &Rows, batch: &Batch, layer: usize, _: &mut Cache, out: &mut Rows) {
         let width = qkv.width / 3;
-        let head = width / heads;
         self.shape(out, qkv.rows, width, 0);
         let (Some(from), Some(to)) = (qkv.buffers(), out.buffers()) else { return };
         let caches = self.caches.borrow();
+        let (heads, head) = (caches.heads, width / caches.heads.max(1));
         let Some((keys, values)) = caches.layers.get(layer) else { return };
         let tape = self.tape.get_mut();
         tape.dispatch(

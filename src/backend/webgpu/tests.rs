@@ -331,7 +331,7 @@ fn embeddings_in_pieces_are_the_reference() {
                 );
                 let (mut out, mut gpu_picked) = (Rows::default(), Rows::default());
                 gpu.begin(&batch);
-                gpu.cache(1, width, batch.start.unwrap());
+                gpu.cache(1, 1, width, batch.start.unwrap());
                 gpu.embed(&wte, &wpe, &batch, &mut out);
                 gpu.select(&out, &batch.outputs, 0, &mut gpu_picked);
                 let found = gpu.values(&out);
@@ -361,18 +361,18 @@ fn attention_is_the_reference() {
                 batches.push(Batch { tokens: vec![0; places.len()], places, ..Batch::default() });
             }
             let mut cpu = scalar();
-            let mut cpu_cache = cpu.cache(2, channels, shape);
-            let mut gpu_cache = gpu.cache(2, channels, shape);
+            let mut cpu_cache = cpu.cache(2, heads, channels, shape);
+            let mut gpu_cache = gpu.cache(2, heads, channels, shape);
             let table = random_matrix(Dtype::F32, 200, channels, &mut random);
             let table = matrix(&gpu, Dtype::F32, 200, channels, &table);
             for batch in &batches {
                 let qkv = floats(batch.rows() * 3 * channels, &mut random);
                 let (mut expected, mut out) = (cpu::Rows::default(), Rows::default());
-                cpu.attention(&cpu_rows(batch.rows(), &qkv), batch, 1, heads, &mut cpu_cache, &mut expected);
+                cpu.attention(&cpu_rows(batch.rows(), &qkv), batch, 1, &mut cpu_cache, &mut expected);
                 gpu.begin(batch);
                 gpu.embed(&table, &table, batch, &mut Rows::default());
                 let from = gpu.upload(batch.rows(), &qkv);
-                gpu.attention(&from, batch, 1, heads, &mut gpu_cache, &mut out);
+                gpu.attention(&from, batch, 1, &mut gpu_cache, &mut out);
                 let found = gpu.values(&out);
                 let what = format!("{heads} heads of {width}, {:?}", gpu.abilities());
                 same(&gpu, &found, &expected.values, &what);

@@ -7,7 +7,11 @@
 
 use core::arch::wasm32::*;
 
-use crate::backend::cpu::quant::BLOCK;
+use crate::backend::cpu::{
+    panels::Format,
+    quant::{BLOCK, Tile},
+    vector::{arguments::Panel, wasm},
+};
 
 #[cfg(not(target_feature = "relaxed-simd"))]
 pub use plain::*;
@@ -16,44 +20,52 @@ pub use relaxed::*;
 
 const ZERO: v128 = i32x4(0, 0, 0, 0);
 
-/// Products of 8-bit weights with activations, in 32-bit sums.
+/// Products of weights with activations, in 32-bit sums.
 pub trait Product {
-    /// What is made of a vector of weights once for all activation rows.
-    type Wide: Copy;
-    /// Sums over a block that belong to the weights alone, four rows.
-    type Shared: Copy;
+    /// A vector of weights, as it is multiplied.
+    type Weights: Copy;
+    /// Four columns of an activation row, as they are multiplied.
+    type Quad: Copy;
     /// Sums over a block for one activation row and four rows of weights.
     type Sum: Copy;
-    /// Nothing summed yet.
-    const START: (Self::Shared, Self::Sum);
+    /// How the weights are stored.
+    const FORMAT: Format;
+    /// Bytes of an activation row's block.
+    const ROW: usize;
+    /// Bytes from one column quad of a row to the next.
+    const QUAD: usize;
 
-    fn widen(weights: v128, shared: &mut Self::Shared) -> Self::Wide;
+    /// The (block, row, [`Product::ROW`]) bytes of a tile.
+    fn rows<'a>(x: &Tile<'a>) -> &'a [u8];
 
-    /// Adds the products of column quad q of a packed block.
+    /// What a sum begins with. `offset` has [`Tile::offsets`]' number of the
+    /// activation row in every lane.
+    fn start(offset: v128) -> Self::Sum;
+
+    /// Prepares weights once for all activation rows.
+    fn weights(weights: v128) -> Self::Weights;
+
+    /// A column quad.
     ///
     /// # Safety
-    /// `packed` must be readable for [`PACKED`] bytes, q < 8.
-    unsafe fn add(sum: &mut Self::Sum, weights: Self::Wide, packed: *const u8, q: usize);
+    /// `x` must be where one begins in a row's block.
+    unsafe fn quad(x: *const u8) -> Self::Quad;
+
+    fn add(sum: &mut Self::Sum, weights: Self::Weights, x: Self::Quad);
+
+    /// Two sums of one block as one.
+    fn join(a: Self::Sum, b: Self::Sum) -> Self::Sum;
 
     /// The integer dots of four rows.
-    fn total(sum: Self::Sum, shared: Self::Shared) -> v128;
+    fn total(sum: Self::Sum) -> v128;
 }
 
-/// The same for 4-bit weights, which come as unsigned bytes.
-pub trait Product4 {
-    type Wide: Copy;
-    type Sum: Copy;
-    const START: Self::Sum;
-
-    fn widen(nibbles: v128) -> Self::Wide;
-
-    /// See [`Product::add`].
-    ///
-    /// # Safety
-    /// `packed` must be readable for [`PACKED`] bytes, q < 8.
-    unsafe fn add(sum: &mut Self::Sum, weights: Self::Wide, packed: *const u8, q: usize);
-
-    fn total(sum: Self::Sum) -> v128;
+/// Runs a panel in the form that runs here.
+pub fn panel(panel: Panel) {
+    match panel.format {
+        Format::Q8 => panel8(panel),
+        Format::Q4 => panel4(panel),
+    }
 }
 
 #[cfg(target_feature = "relaxed-simd")]
@@ -61,14 +73,17 @@ mod relaxed {
     use std::sync::atomic::{AtomicU8, Ordering};
 
     use super::*;
-    use crate::backend::cpu::vector::{arguments::Panel, planes, wasm};
+    use crate::backend::cpu::vector::planes;
 
-    /// Bytes of a packed block: the values, then what 8-bit weights are
-    /// multiplied with.
-    pub const PACKED: usize = BLOCK + planes::BYTES;
+    /// Bytes of a packed block, which [`Planes`] alone reads.
+    pub const PACKED: usize = planes::BYTES;
 
-    /// Activation rows whose sums stay in registers.
-    pub const TILE: usize = 8;
+    /// Activation rows that weights are read once for.
+    pub const TILE: usize = 6;
+
+    /// Rows of a tile where there are more: sums and what they are made of stay
+    /// in the fifteen registers that engines have for them on x86-64.
+    pub const TILE_OF_MANY: usize = 4;
 
     /// How this machine's instruction reads a byte over 127 in its second
     /// operand. The standard leaves it open between machines, not within one,
@@ -98,6 +113,7 @@ mod relaxed {
         }
 
         /// The corners, where a wrong reading or a saturated pair must show.
+        #[cold]
         fn probe() -> Self {
             let agrees = |read: fn(u8) -> i32| {
                 [-128i8, -127, 1, 127].into_iter().all(|w| {
@@ -127,163 +143,156 @@ mod relaxed {
         }
     }
 
-    /// Packs a block for the form that runs here.
+    /// Packs a block where the form that runs here needs it.
     pub fn pack(values: &[i8; BLOCK], out: &mut [u8]) {
-        let (plain, operand) = out.split_at_mut(BLOCK);
-        for (v, out) in values.iter().zip(plain) {
-            *out = *v as u8;
-        }
-        let flip = match Reading::get() {
-            Reading::Unsigned => 128,
-            Reading::Signed => 0,
-            Reading::Inexact => return planes::write(values, operand),
-        };
-        for (v, out) in values.iter().zip(operand) {
-            *out = *v as u8 ^ flip;
+        if Reading::get() == Reading::Inexact {
+            planes::write(values, out);
         }
     }
 
-    /// Column quad q of 32 packed bytes, in every lane.
-    ///
-    /// # Safety
-    /// 4 q + 4 bytes must be readable.
-    #[inline(always)]
-    unsafe fn quad(bytes: *const u8, q: usize) -> v128 {
-        // SAFETY: the caller's.
-        unsafe { v128_load32_splat(bytes.add(q * 4).cast()) }
-    }
-
-    /// Runs a panel of 8-bit weights in the form that runs here.
+    /// Runs a panel of 8-bit weights.
     pub fn panel8(panel: Panel) {
         match Reading::get() {
-            Reading::Unsigned => wasm::panel8::<Offset>(panel),
-            Reading::Signed => wasm::panel8::<Signed>(panel),
-            Reading::Inexact => wasm::panel8::<Planes>(panel),
+            Reading::Unsigned => wasm::run::<Offset>(panel),
+            Reading::Signed => wasm::run::<Signed>(panel),
+            Reading::Inexact => wasm::run::<Planes>(panel),
         }
     }
 
-    /// The same for 4-bit weights.
+    /// Runs a panel of 4-bit weights.
     pub fn panel4(panel: Panel) {
-        wasm::panel4::<Nibbles>(panel);
+        wasm::run::<Nibbles>(panel);
     }
 
-    /// Second operand: the activation + 128, unsigned. `Shared` takes 128 times
-    /// the weights out again.
+    /// Activations times bytes that the instruction reads rightly.
+    macro_rules! direct {
+        ($name:ident, $format:ident, $start:expr, $weights:expr) => {
+            impl Product for $name {
+                type Weights = v128;
+                type Quad = v128;
+                type Sum = v128;
+                const FORMAT: Format = Format::$format;
+                const ROW: usize = BLOCK;
+                const QUAD: usize = 4;
+
+                #[inline(always)]
+                fn rows<'a>(x: &Tile<'a>) -> &'a [u8] {
+                    bytes(x.values)
+                }
+
+                #[inline(always)]
+                fn start(offset: v128) -> v128 {
+                    $start(offset)
+                }
+
+                #[inline(always)]
+                fn weights(weights: v128) -> v128 {
+                    $weights(weights)
+                }
+
+                #[inline(always)]
+                unsafe fn quad(x: *const u8) -> v128 {
+                    // SAFETY: the caller's; a quad has four bytes.
+                    unsafe { v128_load32_splat(x.cast()) }
+                }
+
+                #[inline(always)]
+                fn add(sum: &mut v128, weights: v128, x: v128) {
+                    *sum = i32x4_relaxed_dot_i8x16_i7x16_add(x, weights, *sum);
+                }
+
+                #[inline(always)]
+                fn join(a: v128, b: v128) -> v128 {
+                    i32x4_add(a, b)
+                }
+
+                #[inline(always)]
+                fn total(sum: v128) -> v128 {
+                    sum
+                }
+            }
+        };
+    }
+
+    /// Second operand: the weight + 128, unsigned. A sum begins with -128 times
+    /// the activations, 16 times what takes the 8 of 4-bit weights out.
     pub struct Offset;
+    direct!(Offset, Q8, |offset| i32x4_shl(offset, 4), |weights| v128_xor(weights, u8x16_splat(128)));
 
-    impl Product for Offset {
-        type Wide = v128;
-        type Shared = v128;
-        type Sum = v128;
-        const START: (v128, v128) = (ZERO, ZERO);
-
-        #[inline(always)]
-        fn widen(weights: v128, shared: &mut v128) -> v128 {
-            *shared = i32x4_relaxed_dot_i8x16_i7x16_add(weights, u8x16_splat(128), *shared);
-            weights
-        }
-
-        #[inline(always)]
-        unsafe fn add(sum: &mut v128, weights: v128, packed: *const u8, q: usize) {
-            // SAFETY: the caller's.
-            let x = unsafe { quad(packed.add(BLOCK), q) };
-            *sum = i32x4_relaxed_dot_i8x16_i7x16_add(weights, x, *sum);
-        }
-
-        #[inline(always)]
-        fn total(sum: v128, shared: v128) -> v128 {
-            i32x4_sub(sum, shared)
-        }
-    }
-
-    /// Second operand: the activation, signed.
+    /// Second operand: the weight, signed.
     pub struct Signed;
+    direct!(Signed, Q8, |_| ZERO, |weights| weights);
 
-    impl Product for Signed {
-        type Wide = v128;
-        type Shared = ();
-        type Sum = v128;
-        const START: ((), v128) = ((), ZERO);
-
-        #[inline(always)]
-        fn widen(weights: v128, _: &mut ()) -> v128 {
-            weights
-        }
-
-        #[inline(always)]
-        unsafe fn add(sum: &mut v128, weights: v128, packed: *const u8, q: usize) {
-            // SAFETY: the caller's.
-            unsafe { Offset::add(sum, weights, packed, q) }
-        }
-
-        #[inline(always)]
-        fn total(sum: v128, _: ()) -> v128 {
-            sum
-        }
-    }
+    /// Second operand: a 4-bit weight as it is stored, 0..=15, 8 too high.
+    pub struct Nibbles;
+    direct!(Nibbles, Q4, |offset| offset, |weights| weights);
 
     /// Second operand: both planes of the activation, below 128.
     pub struct Planes;
 
     impl Product for Planes {
-        type Wide = v128;
-        type Shared = ();
+        type Weights = v128;
+        type Quad = (v128, v128);
         type Sum = (v128, v128);
-        const START: ((), (v128, v128)) = ((), (ZERO, ZERO));
+        const FORMAT: Format = Format::Q8;
+        const ROW: usize = PACKED;
+        const QUAD: usize = 4;
 
         #[inline(always)]
-        fn widen(weights: v128, _: &mut ()) -> v128 {
+        fn rows<'a>(x: &Tile<'a>) -> &'a [u8] {
+            x.packed
+        }
+
+        #[inline(always)]
+        fn start(_: v128) -> (v128, v128) {
+            (ZERO, ZERO)
+        }
+
+        #[inline(always)]
+        fn weights(weights: v128) -> v128 {
             weights
         }
 
         #[inline(always)]
-        unsafe fn add(sum: &mut (v128, v128), weights: v128, packed: *const u8, q: usize) {
-            // SAFETY: the caller's; the second plane is 32 bytes further on.
-            let (positive, negative) =
-                unsafe { (quad(packed.add(BLOCK), q), quad(packed.add(2 * BLOCK), q)) };
+        unsafe fn quad(x: *const u8) -> (v128, v128) {
+            // SAFETY: the caller's; a quad has four bytes a plane, and the
+            // second plane is 32 bytes further on.
+            unsafe { (v128_load32_splat(x.cast()), v128_load32_splat(x.add(BLOCK).cast())) }
+        }
+
+        #[inline(always)]
+        fn add(sum: &mut (v128, v128), weights: v128, (positive, negative): (v128, v128)) {
             sum.0 = i32x4_relaxed_dot_i8x16_i7x16_add(weights, positive, sum.0);
             sum.1 = i32x4_relaxed_dot_i8x16_i7x16_add(weights, negative, sum.1);
         }
 
         #[inline(always)]
-        fn total(sum: (v128, v128), _: ()) -> v128 {
+        fn join(a: (v128, v128), b: (v128, v128)) -> (v128, v128) {
+            (i32x4_add(a.0, b.0), i32x4_add(a.1, b.1))
+        }
+
+        #[inline(always)]
+        fn total(sum: (v128, v128)) -> v128 {
             i32x4_sub(sum.0, sum.1)
         }
     }
 
-    /// Second operand: the weights themselves, 0..=15.
-    pub struct Nibbles;
-
-    impl Product4 for Nibbles {
-        type Wide = v128;
-        type Sum = v128;
-        const START: v128 = ZERO;
-
-        #[inline(always)]
-        fn widen(nibbles: v128) -> v128 {
-            nibbles
-        }
-
-        #[inline(always)]
-        unsafe fn add(sum: &mut v128, weights: v128, packed: *const u8, q: usize) {
-            // SAFETY: the caller's.
-            let x = unsafe { quad(packed, q) };
-            *sum = i32x4_relaxed_dot_i8x16_i7x16_add(x, weights, *sum);
-        }
-
-        #[inline(always)]
-        fn total(sum: v128) -> v128 {
-            sum
-        }
+    /// The same bytes, unsigned.
+    fn bytes(values: &[i8]) -> &[u8] {
+        // SAFETY: both are one byte of any bits, and aligned alike.
+        unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len()) }
     }
 }
 
 #[cfg(not(target_feature = "relaxed-simd"))]
 mod plain {
     use super::*;
-    use crate::backend::cpu::vector::{arguments::Panel, wasm};
 
+    /// Activation rows that weights are read once for.
     pub const TILE: usize = 4;
+
+    /// Rows of a tile where there are more.
+    pub const TILE_OF_MANY: usize = TILE;
 
     /// Bytes of a packed block: 16 bits a value.
     pub const PACKED: usize = 2 * BLOCK;
@@ -300,82 +309,65 @@ mod plain {
 
     /// Runs a panel of 8-bit weights.
     pub fn panel8(panel: Panel) {
-        wasm::panel8::<Pairs>(panel);
+        wasm::run::<Pairs<false>>(panel);
     }
 
     /// Runs a panel of 4-bit weights.
     pub fn panel4(panel: Panel) {
-        wasm::panel4::<Pairs>(panel);
+        wasm::run::<Pairs<true>>(panel);
     }
 
     /// Partial sums of columns (0+1, 2+3) of rows 0 and 1, and of rows 2 and 3;
     /// the pairs meet once a block.
-    pub struct Pairs;
+    pub struct Pairs<const NIBBLES: bool>;
 
-    #[inline(always)]
-    fn widen(weights: v128) -> (v128, v128) {
-        (i16x8_extend_low_i8x16(weights), i16x8_extend_high_i8x16(weights))
-    }
-
-    /// # Safety
-    /// `packed` must be readable for [`PACKED`] bytes, q < 8.
-    #[inline(always)]
-    unsafe fn add(sum: &mut (v128, v128), weights: (v128, v128), packed: *const u8, q: usize) {
-        // SAFETY: the caller's; 8 q + 8 <= 64.
-        let x = unsafe { v128_load64_splat(packed.add(q * 8).cast()) };
-        sum.0 = i32x4_add(sum.0, i32x4_dot_i16x8(weights.0, x));
-        sum.1 = i32x4_add(sum.1, i32x4_dot_i16x8(weights.1, x));
-    }
-
-    #[inline(always)]
-    fn total(sum: (v128, v128)) -> v128 {
-        let even = i32x4_shuffle::<0, 2, 4, 6>(sum.0, sum.1);
-        let odd = i32x4_shuffle::<1, 3, 5, 7>(sum.0, sum.1);
-        i32x4_add(even, odd)
-    }
-
-    impl Product for Pairs {
-        type Wide = (v128, v128);
-        type Shared = ();
+    impl<const NIBBLES: bool> Product for Pairs<NIBBLES> {
+        type Weights = (v128, v128);
+        type Quad = v128;
         type Sum = (v128, v128);
-        const START: ((), (v128, v128)) = ((), (ZERO, ZERO));
+        const FORMAT: Format = if NIBBLES { Format::Q4 } else { Format::Q8 };
+        const ROW: usize = PACKED;
+        const QUAD: usize = 8;
 
         #[inline(always)]
-        fn widen(weights: v128, _: &mut ()) -> (v128, v128) {
-            widen(weights)
+        fn rows<'a>(x: &Tile<'a>) -> &'a [u8] {
+            x.packed
         }
 
         #[inline(always)]
-        unsafe fn add(sum: &mut Self::Sum, weights: Self::Wide, packed: *const u8, q: usize) {
-            // SAFETY: the caller's.
-            unsafe { add(sum, weights, packed, q) }
+        fn start(offset: v128) -> (v128, v128) {
+            // Once a pair.
+            let first = if NIBBLES { v128_and(offset, i32x4(-1, 0, -1, 0)) } else { ZERO };
+            (first, first)
         }
 
         #[inline(always)]
-        fn total(sum: Self::Sum, _: ()) -> v128 {
-            total(sum)
-        }
-    }
-
-    impl Product4 for Pairs {
-        type Wide = (v128, v128);
-        type Sum = (v128, v128);
-        const START: (v128, v128) = (ZERO, ZERO);
-
-        #[inline(always)]
-        fn widen(nibbles: v128) -> (v128, v128) {
-            widen(nibbles)
+        fn weights(weights: v128) -> (v128, v128) {
+            (i16x8_extend_low_i8x16(weights), i16x8_extend_high_i8x16(weights))
         }
 
         #[inline(always)]
-        unsafe fn add(sum: &mut Self::Sum, weights: Self::Wide, packed: *const u8, q: usize) {
-            // SAFETY: the caller's.
-            unsafe { add(sum, weights, packed, q) }
+        unsafe fn quad(x: *const u8) -> v128 {
+            // SAFETY: the caller's; a quad has four times two bytes.
+            unsafe { v128_load64_splat(x.cast()) }
         }
 
         #[inline(always)]
-        fn total(sum: Self::Sum) -> v128 {
-            total(sum)
+        fn add(sum: &mut (v128, v128), weights: (v128, v128), x: v128) {
+            sum.0 = i32x4_add(sum.0, i32x4_dot_i16x8(weights.0, x));
+            sum.1 = i32x4_add(sum.1, i32x4_dot_i16x8(weights.1, x));
+        }
+
+        #[inline(always)]
+        fn join(a: (v128, v128), b: (v128, v128)) -> (v128, v128) {
+            (i32x4_add(a.0, b.0), i32x4_add(a.1, b.1))
+        }
+
+        #[inline(always)]
+        fn total(sum: (v128, v128)) -> v128 {
+            let even = i32x4_shuffle::<0, 2, 4, 6>(sum.0, sum.1);
+            let odd = i32x4_shuffle::<1, 3, 5, 7>(sum.0, sum.1);
+            i32x4_add(even, odd)
         }
     }
 }

@@ -59,4 +59,4 @@ use neon as target;
 )))]
 use portable as target;
 
-pub use target::{PACKED, TILE, instructions, pack, panel};
+pub use target::{PACKED, TILE, TILE_OF_MANY, instructions, pack, panel};

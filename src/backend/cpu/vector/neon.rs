@@ -14,6 +14,9 @@ use crate::backend::cpu::{
 /// Activation rows whose sums stay in the thirty-two registers.
 pub const TILE: usize = 8;
 
+/// Rows of a tile where there are more.
+pub const TILE_OF_MANY: usize = TILE;
+
 /// Nothing is packed: `sdot` takes the values as they are.
 pub const PACKED: usize = 0;
 

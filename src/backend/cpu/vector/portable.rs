@@ -11,6 +11,10 @@ use crate::backend::cpu::{
 #[allow(dead_code, reason = "used where no better form is written")]
 pub const TILE: usize = 4;
 
+/// Rows of a tile where there are more.
+#[allow(dead_code, reason = "used where no better form is written")]
+pub const TILE_OF_MANY: usize = TILE;
+
 /// Nothing is packed: the values are read as they are.
 #[allow(dead_code, reason = "used where no better form is written")]
 pub const PACKED: usize = 0;

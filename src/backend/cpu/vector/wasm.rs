@@ -4,10 +4,10 @@
 
 use core::arch::wasm32::*;
 
-pub use super::dot::{PACKED, TILE, name as instructions, pack};
+pub use super::dot::{PACKED, TILE, TILE_OF_MANY, name as instructions, pack};
 use super::{
     arguments::Panel,
-    dot::{self, Product, Product4},
+    dot::{self, Product},
 };
 use crate::backend::cpu::{
     matrix::PANEL,
@@ -15,94 +15,51 @@ use crate::backend::cpu::{
     quant::{BLOCK, Tile},
 };
 
+/// Column quads of a block.
+const QUADS: usize = BLOCK / 4;
+
 /// See [`crate::backend::cpu::scalar::panel`]; at most [`TILE`] rows.
 pub fn panel(format: Format, quants: &[u8], scales: &[f32], x: &Tile, sums: &mut [[f32; PANEL]]) {
-    let panel = Panel::new(format, quants, scales, x, sums);
-    match panel.format {
-        Format::Q8 => dot::panel8(panel),
-        Format::Q4 => dot::panel4(panel),
-    }
+    dot::panel(Panel::new(format, quants, scales, x, sums));
 }
 
-/// A panel of 8-bit weights.
-pub fn panel8<P: Product>(panel: Panel) {
-    by_rows!(tile8::<P>(panel))
+/// Runs a panel with one way to multiply.
+pub fn run<P: Product>(panel: Panel) {
+    by_rows!(tile::<P>(panel))
 }
 
-/// A panel of 4-bit weights.
-pub fn panel4<P: Product4>(panel: Panel) {
-    by_rows!(tile4::<P>(panel))
-}
+/// A block's sums: of each activation row, the panel's upper and its lower
+/// four rows.
+type Sums<P, const R: usize> = [[<P as Product>::Sum; 2]; R];
 
-/// R activation rows times a panel of 8-bit weights. Half a panel at a time,
-/// so that more rows' sums stay in registers.
+/// R activation rows times a panel.
 #[inline(always)]
-fn tile8<P: Product, const R: usize>(panel: Panel) {
+fn tile<P: Product, const R: usize>(panel: Panel) {
     let Panel { quants, scales, x, sums, .. } = panel;
+    let rows = P::rows(x);
     let mut totals = [[f32x4_splat(0.0); 2]; R];
-    for b in 0..quants.len() / Format::Q8.block_bytes() {
-        for half in 0..2 {
-            let (mut shared, mut dots) = (P::START.0, [P::START.1; R]);
-            // SAFETY: the block is in quants, scales and tile.
-            unsafe {
-                let block = quants.as_ptr().add(b * Format::Q8.block_bytes() + half * 16);
-                let packed = x.packed.as_ptr().add(b * R * PACKED);
-                for q in 0..BLOCK / 4 {
-                    let weights = P::widen(v128_load(block.add(q * 32).cast()), &mut shared);
-                    for (i, dot) in dots.iter_mut().enumerate() {
-                        P::add(dot, weights, packed.add(i * PACKED), q);
-                    }
-                }
-                let scale = v128_load(scales.as_ptr().add(b * PANEL + half * 4).cast());
-                let x_scales = x.scales.as_ptr().add(b * R);
-                for (i, (dot, total)) in dots.iter().zip(&mut totals).enumerate() {
-                    let scale = f32x4_mul(scale, v128_load32_splat(x_scales.add(i).cast()));
-                    add_scaled(&mut total[half], P::total(*dot, shared), scale);
+    for b in 0..quants.len() / P::FORMAT.block_bytes() {
+        // SAFETY: the block is in quants, scales and tile, by Panel's contract.
+        unsafe {
+            let block = quants.as_ptr().add(b * P::FORMAT.block_bytes());
+            let offsets = x.offsets.as_ptr().add(b * R);
+            let mut dots: Sums<P, R> =
+                std::array::from_fn(|i| [P::start(v128_load32_splat(offsets.add(i).cast())); 2]);
+            multiply::<P, R>(block, rows.as_ptr().add(b * R * P::ROW), &mut dots);
+            let scale = scales.as_ptr().add(b * PANEL);
+            let scale = [v128_load(scale.cast()), v128_load(scale.add(4).cast())];
+            let x_scales = x.scales.as_ptr().add(b * R);
+            for (i, (dots, totals)) in dots.iter().zip(&mut totals).enumerate() {
+                let x_scale = v128_load32_splat(x_scales.add(i).cast());
+                for half in 0..2 {
+                    let dot = f32x4_convert_i32x4(P::total(dots[half]));
+                    let scale = f32x4_mul(scale[half], x_scale);
+                    totals[half] = f32x4_add(totals[half], f32x4_mul(dot, scale));
                 }
             }
         }
     }
-    store(&totals, sums);
-}
-
-/// The same for 4-bit weights.
-#[inline(always)]
-fn tile4<P: Product4, const R: usize>(panel: Panel) {
-    let Panel { quants, scales, x, sums, .. } = panel;
-    let mut totals = [[f32x4_splat(0.0); 2]; R];
-    for b in 0..quants.len() / Format::Q4.block_bytes() {
-        for half in 0..2 {
-            let mut dots = [P::START; R];
-            // SAFETY: the block is in quants, scales and tile.
-            unsafe {
-                let block = quants.as_ptr().add(b * Format::Q4.block_bytes() + half * 16);
-                let packed = x.packed.as_ptr().add(b * R * PACKED);
-                for q in 0..BLOCK / 8 {
-                    let bytes = v128_load(block.add(q * 32).cast());
-                    let low = P::widen(v128_and(bytes, u8x16_splat(15)));
-                    // Not u8x16_shr: engines mask after it once more.
-                    let high = P::widen(v128_and(u16x8_shr(bytes, 4), u8x16_splat(15)));
-                    for (i, dot) in dots.iter_mut().enumerate() {
-                        P::add(dot, low, packed.add(i * PACKED), q);
-                        P::add(dot, high, packed.add(i * PACKED), q + 4);
-                    }
-                }
-                let scale = v128_load(scales.as_ptr().add(b * PANEL + half * 4).cast());
-                let (x_scales, offsets) = (x.scales.as_ptr().add(b * R), x.offsets.as_ptr().add(b * R));
-                for (i, (dot, total)) in dots.iter().zip(&mut totals).enumerate() {
-                    let scale = f32x4_mul(scale, v128_load32_splat(x_scales.add(i).cast()));
-                    let dot = i32x4_add(P::total(*dot), v128_load32_splat(offsets.add(i).cast()));
-                    add_scaled(&mut total[half], dot, scale);
-                }
-            }
-        }
-    }
-    store(&totals, sums);
-}
-
-#[inline(always)]
-fn store(totals: &[[v128; 2]], sums: &mut [[f32; PANEL]]) {
-    for (sum, total) in sums.iter_mut().zip(totals) {
+    for (sum, total) in sums.iter_mut().zip(&totals) {
         // SAFETY: a row of sums has eight floats.
         unsafe {
             v128_store(sum.as_mut_ptr().cast(), total[0]);
@@ -111,8 +68,75 @@ fn store(totals: &[[v128; 2]], sums: &mut [[f32; PANEL]]) {
     }
 }
 
-/// `total += f32(dot) * scale` for four rows.
+/// Adds a block's products.
+///
+/// # Safety
+/// `block` must hold a block of P's format, `rows` R rows' blocks.
 #[inline(always)]
-fn add_scaled(total: &mut v128, dot: v128, scale: v128) {
-    *total = f32x4_add(*total, f32x4_mul(f32x4_convert_i32x4(dot), scale));
+unsafe fn multiply<P: Product, const R: usize>(block: *const u8, rows: *const u8, dots: &mut Sums<P, R>) {
+    let step = match P::FORMAT {
+        Format::Q8 => 1,
+        Format::Q4 => 2,
+    };
+    // SAFETY: the caller's; the steps together are a block.
+    unsafe {
+        if R <= 2 {
+            // Few sums wait for each other: every other step has its own.
+            let mut others: Sums<P, R> = [[P::start(i32x4_splat(0)); 2]; R];
+            for at in (0..QUADS / step).step_by(2) {
+                quads::<P, R>(block.add(at * 32), rows.add(at * P::QUAD), dots);
+                quads::<P, R>(block.add((at + 1) * 32), rows.add((at + 1) * P::QUAD), &mut others);
+            }
+            for (dots, others) in dots.iter_mut().zip(others) {
+                *dots = [P::join(dots[0], others[0]), P::join(dots[1], others[1])];
+            }
+            return;
+        }
+        // A count that the compiler does not know: unrolled, it would finish
+        // one sum after the other and run out of registers for the rest.
+        let mut steps = std::hint::black_box(QUADS / step);
+        let (mut block, mut rows) = (block, rows);
+        loop {
+            quads::<P, R>(block, rows, dots);
+            (block, rows) = (block.add(32), rows.add(P::QUAD));
+            steps -= 1;
+            if steps == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// Adds the products of one column quad, of 4-bit weights two.
+///
+/// # Safety
+/// `block` must be readable for 32 bytes, `rows` for that quad of R rows' blocks.
+#[inline(always)]
+unsafe fn quads<P: Product, const R: usize>(block: *const u8, rows: *const u8, dots: &mut Sums<P, R>) {
+    // SAFETY: the caller's.
+    unsafe {
+        let bytes = [v128_load(block.cast()), v128_load(block.add(16).cast())];
+        match P::FORMAT {
+            Format::Q8 => {
+                let weights = bytes.map(P::weights);
+                for (i, dots) in dots.iter_mut().enumerate() {
+                    let x = P::quad(rows.add(i * P::ROW));
+                    P::add(&mut dots[0], weights[0], x);
+                    P::add(&mut dots[1], weights[1], x);
+                }
+            }
+            Format::Q4 => {
+                let low = bytes.map(|bytes| P::weights(v128_and(bytes, u8x16_splat(15))));
+                // Not u8x16_shr: engines mask after it once more.
+                let high = bytes.map(|bytes| P::weights(v128_and(u16x8_shr(bytes, 4), u8x16_splat(15))));
+                for (i, dots) in dots.iter_mut().enumerate() {
+                    let x = [0, QUADS / 2].map(|q| P::quad(rows.add(i * P::ROW + q * P::QUAD)));
+                    for half in 0..2 {
+                        P::add(&mut dots[half], low[half], x[0]);
+                        P::add(&mut dots[half], high[half], x[1]);
+                    }
+                }
+            }
+        }
+    }
 }

@@ -18,6 +18,9 @@ use crate::backend::cpu::{
 /// Activation rows whose sums stay in the sixteen registers.
 pub const TILE: usize = 6;
 
+/// Rows of a tile where there are more.
+pub const TILE_OF_MANY: usize = TILE;
+
 /// Bytes of a packed block: the values, then what 8-bit weights are multiplied with.
 pub const PACKED: usize = BLOCK + planes::BYTES;
 
