@@ -77,7 +77,7 @@ impl Matrix {
                 }
             }
             Self::Quantised(m) => {
-                let (quants, scales) = m.panel(n / PANEL);
+                let (quants, scales) = m.range(n / PANEL..n / PANEL + 1);
                 let blocks = quants.chunks_exact(m.format.block_bytes()).zip(scales.as_chunks::<PANEL>().0);
                 for ((block, scales), out) in blocks.zip(out.as_chunks_mut::<BLOCK>().0) {
                     for (k, out) in out.iter_mut().enumerate() {
@@ -95,11 +95,14 @@ impl Panels {
         self.rows.div_ceil(PANEL)
     }
 
-    /// One panel's quants and scales.
-    pub fn panel(&self, index: usize) -> (&[u8], &[f32]) {
-        let blocks = self.cols / BLOCK;
-        let bytes = blocks * self.format.block_bytes();
-        (&self.quants[index * bytes..][..bytes], &self.scales[index * blocks * PANEL..][..blocks * PANEL])
+    /// The quants and scales of a range of panels.
+    pub fn range(&self, panels: std::ops::Range<usize>) -> (&[u8], &[f32]) {
+        let blocks = panels.start * self.cols / BLOCK..panels.end * self.cols / BLOCK;
+        let bytes = self.format.block_bytes();
+        (
+            &self.quants[blocks.start * bytes..blocks.end * bytes],
+            &self.scales[blocks.start * PANEL..blocks.end * PANEL],
+        )
     }
 }
 

@@ -77,8 +77,9 @@ pub fn spread(pool: &Pool, tasks: usize, parts: usize, f: impl Fn(usize, std::op
 }
 
 /// Calls `take(row, first output, sums)` with the sums of every row of x and
-/// each panel of the range; the last panel's sums are cut to what is there.
-/// Panels are outermost: weights are read from memory once for all rows.
+/// each panel of the range, in no order; the last panel's sums are cut to what
+/// is there. Panels are outermost: weights are read from memory once for all
+/// rows. They are read in as many places at once as vectors multiply.
 pub fn multiply(
     level: Level,
     w: &Panels,
@@ -86,19 +87,28 @@ pub fn multiply(
     x: &QuantRows,
     mut take: impl FnMut(usize, usize, &[f32]),
 ) {
-    let mut sums = [[0.0f32; PANEL]; vector::TILE];
-    for panel in panels {
-        let (quants, scales) = w.panel(panel);
-        let outputs = PANEL.min(w.rows - panel * PANEL);
+    let mut sums = [[0.0f32; PANEL]; vector::SIDE_BY_SIDE * vector::TILE];
+    let stride = panels.len() / vector::SIDE_BY_SIDE;
+    let rest = panels.start + vector::SIDE_BY_SIDE * stride..panels.end;
+    let together = (panels.start..panels.start + stride).map(|first| (first, vector::SIDE_BY_SIDE));
+    for (first, count) in together.chain(rest.map(|first| (first, 1))) {
+        let weights = w.range(first..first + (count - 1) * stride + 1);
         let mut row = 0;
         for tile in x.tiles() {
-            let sums = &mut sums[..tile.rows];
+            let sums = &mut sums[..count * tile.rows];
+            let panels = vector::Panels::new(w.format, weights, stride, &tile, sums);
             match level {
-                Level::Scalar => scalar::panel(w.format, quants, scales, &tile, sums),
-                Level::Simd => vector::panel(w.format, quants, scales, &tile, sums),
+                Level::Scalar => panels.each(|quants, scales, sums| {
+                    scalar::panel(w.format, quants, scales, &tile, sums);
+                }),
+                Level::Simd => vector::panels(panels),
             }
-            for (i, sum) in sums.iter().enumerate() {
-                take(row + i, panel * PANEL, &sum[..outputs]);
+            for (p, sums) in sums.chunks_exact(tile.rows).enumerate() {
+                let first = (first + p * stride) * PANEL;
+                let outputs = PANEL.min(w.rows - first);
+                for (i, sum) in sums.iter().enumerate() {
+                    take(row + i, first, &sum[..outputs]);
+                }
             }
             row += tile.rows;
         }

@@ -10,7 +10,7 @@ use core::arch::wasm32::*;
 use crate::backend::cpu::{
     panels::Format,
     quant::{BLOCK, Tile},
-    vector::{arguments::Panel, wasm},
+    vector::{arguments::Panels, wasm},
 };
 
 #[cfg(not(target_feature = "relaxed-simd"))]
@@ -60,11 +60,11 @@ pub trait Product {
     fn total(sum: Self::Sum) -> v128;
 }
 
-/// Runs a panel in the form that runs here.
-pub fn panel(panel: Panel) {
-    match panel.format {
-        Format::Q8 => panel8(panel),
-        Format::Q4 => panel4(panel),
+/// Runs panels in the form that runs here.
+pub fn panels(panels: Panels) {
+    match panels.format {
+        Format::Q8 => panels8(panels),
+        Format::Q4 => panels4(panels),
     }
 }
 
@@ -150,18 +150,18 @@ mod relaxed {
         }
     }
 
-    /// Runs a panel of 8-bit weights.
-    pub fn panel8(panel: Panel) {
+    /// Runs panels of 8-bit weights.
+    pub fn panels8(panels: Panels) {
         match Reading::get() {
-            Reading::Unsigned => wasm::run::<Offset>(panel),
-            Reading::Signed => wasm::run::<Signed>(panel),
-            Reading::Inexact => wasm::run::<Planes>(panel),
+            Reading::Unsigned => wasm::run::<Offset>(panels),
+            Reading::Signed => wasm::run::<Signed>(panels),
+            Reading::Inexact => wasm::run::<Planes>(panels),
         }
     }
 
-    /// Runs a panel of 4-bit weights.
-    pub fn panel4(panel: Panel) {
-        wasm::run::<Nibbles>(panel);
+    /// Runs panels of 4-bit weights.
+    pub fn panels4(panels: Panels) {
+        wasm::run::<Nibbles>(panels);
     }
 
     /// Activations times bytes that the instruction reads rightly.
@@ -307,14 +307,14 @@ mod plain {
         }
     }
 
-    /// Runs a panel of 8-bit weights.
-    pub fn panel8(panel: Panel) {
-        wasm::run::<Pairs<false>>(panel);
+    /// Runs panels of 8-bit weights.
+    pub fn panels8(panels: Panels) {
+        wasm::run::<Pairs<false>>(panels);
     }
 
-    /// Runs a panel of 4-bit weights.
-    pub fn panel4(panel: Panel) {
-        wasm::run::<Pairs<true>>(panel);
+    /// Runs panels of 4-bit weights.
+    pub fn panels4(panels: Panels) {
+        wasm::run::<Pairs<true>>(panels);
     }
 
     /// Partial sums of columns (0+1, 2+3) of rows 0 and 1, and of rows 2 and 3;

@@ -8,25 +8,20 @@
 //! | `neon` | aarch64 | `sdot` where the processor has it |
 //! | `portable` | any | loops that compilers vectorise |
 
-/// Calls a kernel made for as many rows as the panel's tile has: at most
+/// Calls a kernel made for as many rows as the panels' tile has: at most
 /// `TILE`, which is in scope where this is used.
 #[allow(unused_macros, reason = "the portable form needs none")]
 macro_rules! by_rows {
-    ($kernel:ident::<$form:ty>($panel:ident)) => {
-        by_rows!($kernel::<$form>($panel); 1 2 3 4 5 6 7 8)
+    ($kernel:ident::<$form:ty>($panels:ident)) => {
+        by_rows!($kernel::<$form>($panels); 1 2 3 4 5 6 7 8)
     };
-    ($kernel:ident::<$form:ty>($panel:ident); $($rows:literal)*) => {
-        match $panel.x.rows {
-            $($rows if $rows <= TILE => $kernel::<$form, $rows>($panel),)*
+    ($kernel:ident::<$form:ty>($panels:ident); $($rows:literal)*) => {
+        match $panels.x.rows {
+            $($rows if $rows <= TILE => $kernel::<$form, $rows>($panels),)*
             rows => unreachable!("a tile of {rows} rows"),
         }
     };
 }
-#[cfg(any(
-    all(target_arch = "wasm32", target_feature = "simd128"),
-    target_arch = "x86_64",
-    target_arch = "aarch64"
-))]
 mod arguments;
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
@@ -59,4 +54,8 @@ use neon as target;
 )))]
 use portable as target;
 
-pub use target::{PACKED, TILE, TILE_OF_MANY, instructions, pack, panel};
+pub use arguments::Panels;
+pub use target::{PACKED, TILE, TILE_OF_MANY, instructions, pack, panels};
+
+/// Panels that are multiplied together; see [`Panels`].
+pub const SIDE_BY_SIDE: usize = 4;

@@ -4,12 +4,8 @@
 
 use core::arch::{aarch64::*, asm};
 
-use super::{arguments::Panel, portable};
-use crate::backend::cpu::{
-    matrix::PANEL,
-    panels::Format,
-    quant::{BLOCK, Tile},
-};
+use super::{Panels, portable};
+use crate::backend::cpu::{matrix::PANEL, panels::Format, quant::BLOCK};
 
 /// Activation rows whose sums stay in the thirty-two registers.
 pub const TILE: usize = 8;
@@ -32,51 +28,54 @@ fn has_dotprod() -> bool {
     std::arch::is_aarch64_feature_detected!("dotprod")
 }
 
-/// See [`crate::backend::cpu::scalar::panel`]; at most [`TILE`] rows.
-pub fn panel(format: Format, quants: &[u8], scales: &[f32], x: &Tile, sums: &mut [[f32; PANEL]]) {
-    let panel = Panel::new(format, quants, scales, x, sums);
+/// Each panel as [`crate::backend::cpu::scalar::panel`] multiplies it; at most
+/// [`TILE`] rows.
+pub fn panels(panels: Panels) {
     if !has_dotprod() {
-        return portable::panel(format, quants, scales, x, panel.sums);
+        return portable::panels(panels);
     }
     // SAFETY: the processor has `sdot`.
-    unsafe { panel_dotprod(panel) }
+    unsafe { panels_dotprod(panels) }
 }
 
 /// `by_rows!` names a form; there is one.
 struct Sdot;
 
 #[target_feature(enable = "neon,dotprod")]
-fn panel_dotprod(panel: Panel) {
-    by_rows!(tile::<Sdot>(panel));
+fn panels_dotprod(panels: Panels) {
+    by_rows!(tile::<Sdot>(panels));
 }
 
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn tile<Form, const R: usize>(panel: Panel) {
-    let Panel { format, quants, scales, x, sums } = panel;
-    // SAFETY: every block is in quants, scales and tile.
-    unsafe {
-        let mut totals = [[vdupq_n_f32(0.0); 2]; R];
-        for b in 0..quants.len() / format.block_bytes() {
-            let block = quants.as_ptr().add(b * format.block_bytes());
-            let values = x.values.as_ptr().add(b * R * BLOCK);
-            let mut dots = [[vdupq_n_s32(0); 2]; R];
-            match format {
-                Format::Q8 => block8(block, values, &mut dots),
-                Format::Q4 => block4(block, values, x.offsets.as_ptr().add(b * R), &mut dots),
-            }
-            for half in 0..2 {
-                let scale = vld1q_f32(scales.as_ptr().add(b * PANEL + half * 4));
-                for (i, (total, dot)) in totals.iter_mut().zip(&dots).enumerate() {
-                    let scale = vmulq_n_f32(scale, *x.scales.get_unchecked(b * R + i));
-                    // Not vmlaq: one rounding a step is the definition.
-                    total[half] = vaddq_f32(total[half], vmulq_f32(vcvtq_f32_s32(dot[half]), scale));
+fn tile<Form, const R: usize>(panels: Panels) {
+    let Panels { format, quants, scales, stride, x, sums } = panels;
+    let blocks = x.blocks();
+    sums.as_flattened_mut().fill(0.0);
+    for b in 0..blocks {
+        for (p, sums) in sums.as_chunks_mut::<R>().0.iter_mut().enumerate() {
+            let at = p * stride * blocks + b;
+            // SAFETY: the block is in quants, scales and tile, by the contract
+            // of Panels, and a row of sums has eight floats.
+            unsafe {
+                let block = quants.as_ptr().add(at * format.block_bytes());
+                let values = x.values.as_ptr().add(b * R * BLOCK);
+                let mut dots = [[vdupq_n_s32(0); 2]; R];
+                match format {
+                    Format::Q8 => block8(block, values, &mut dots),
+                    Format::Q4 => block4(block, values, x.offsets.as_ptr().add(b * R), &mut dots),
+                }
+                for half in 0..2 {
+                    let scale = vld1q_f32(scales.as_ptr().add(at * PANEL + half * 4));
+                    for (i, (sum, dot)) in sums.iter_mut().zip(&dots).enumerate() {
+                        let scale = vmulq_n_f32(scale, *x.scales.get_unchecked(b * R + i));
+                        let product = vmulq_f32(vcvtq_f32_s32(dot[half]), scale);
+                        let sum = sum.as_mut_ptr().add(half * 4);
+                        // Not vmlaq: one rounding a step is the definition.
+                        vst1q_f32(sum, vaddq_f32(vld1q_f32(sum), product));
+                    }
                 }
             }
-        }
-        for (sum, total) in sums.iter_mut().zip(totals) {
-            vst1q_f32(sum.as_mut_ptr(), total[0]);
-            vst1q_f32(sum.as_mut_ptr().add(4), total[1]);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Loops over fixed-size arrays, lane = row, that compilers vectorise: what
 //! runs where no better form is written, and what the better ones fall back to.
 
+use super::Panels;
 use crate::backend::cpu::{
     matrix::PANEL,
     panels::Format,
@@ -28,8 +29,13 @@ pub fn instructions() -> &'static str {
     "portable"
 }
 
-/// See [`crate::backend::cpu::scalar::panel`].
-pub fn panel(format: Format, quants: &[u8], scales: &[f32], x: &Tile, sums: &mut [[f32; PANEL]]) {
+/// Each panel as [`crate::backend::cpu::scalar::panel`] multiplies it.
+pub fn panels(panels: Panels) {
+    let (format, x) = (panels.format, panels.x);
+    panels.each(|quants, scales, sums| panel(format, quants, scales, x, sums));
+}
+
+fn panel(format: Format, quants: &[u8], scales: &[f32], x: &Tile, sums: &mut [[f32; PANEL]]) {
     for (row, sum) in sums.iter_mut().enumerate() {
         *sum = [0.0; PANEL];
         let blocks = quants.chunks_exact(format.block_bytes()).zip(scales.as_chunks::<PANEL>().0);

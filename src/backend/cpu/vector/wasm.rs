@@ -6,64 +6,59 @@ use core::arch::wasm32::*;
 
 pub use super::dot::{PACKED, TILE, TILE_OF_MANY, name as instructions, pack};
 use super::{
-    arguments::Panel,
+    arguments::Panels,
     dot::{self, Product},
 };
-use crate::backend::cpu::{
-    matrix::PANEL,
-    panels::Format,
-    quant::{BLOCK, Tile},
-};
+use crate::backend::cpu::{matrix::PANEL, panels::Format, quant::BLOCK};
 
 /// Column quads of a block.
 const QUADS: usize = BLOCK / 4;
 
-/// See [`crate::backend::cpu::scalar::panel`]; at most [`TILE`] rows.
-pub fn panel(format: Format, quants: &[u8], scales: &[f32], x: &Tile, sums: &mut [[f32; PANEL]]) {
-    dot::panel(Panel::new(format, quants, scales, x, sums));
+/// Each panel as [`crate::backend::cpu::scalar::panel`] multiplies it; at most
+/// [`TILE`] rows.
+pub fn panels(panels: Panels) {
+    dot::panels(panels);
 }
 
-/// Runs a panel with one way to multiply.
-pub fn run<P: Product>(panel: Panel) {
-    by_rows!(tile::<P>(panel))
+/// Runs panels with one way to multiply.
+pub fn run<P: Product>(panels: Panels) {
+    by_rows!(tile::<P>(panels))
 }
 
 /// A block's sums: of each activation row, the panel's upper and its lower
 /// four rows.
 type Sums<P, const R: usize> = [[<P as Product>::Sum; 2]; R];
 
-/// R activation rows times a panel.
+/// R activation rows times some panels.
 #[inline(always)]
-fn tile<P: Product, const R: usize>(panel: Panel) {
-    let Panel { quants, scales, x, sums, .. } = panel;
-    let rows = P::rows(x);
-    let mut totals = [[f32x4_splat(0.0); 2]; R];
-    for b in 0..quants.len() / P::FORMAT.block_bytes() {
-        // SAFETY: the block is in quants, scales and tile, by Panel's contract.
-        unsafe {
-            let block = quants.as_ptr().add(b * P::FORMAT.block_bytes());
-            let offsets = x.offsets.as_ptr().add(b * R);
-            let mut dots: Sums<P, R> =
-                std::array::from_fn(|i| [P::start(v128_load32_splat(offsets.add(i).cast())); 2]);
-            multiply::<P, R>(block, rows.as_ptr().add(b * R * P::ROW), &mut dots);
-            let scale = scales.as_ptr().add(b * PANEL);
-            let scale = [v128_load(scale.cast()), v128_load(scale.add(4).cast())];
-            let x_scales = x.scales.as_ptr().add(b * R);
-            for (i, (dots, totals)) in dots.iter().zip(&mut totals).enumerate() {
-                let x_scale = v128_load32_splat(x_scales.add(i).cast());
-                for half in 0..2 {
-                    let dot = f32x4_convert_i32x4(P::total(dots[half]));
-                    let scale = f32x4_mul(scale[half], x_scale);
-                    totals[half] = f32x4_add(totals[half], f32x4_mul(dot, scale));
+fn tile<P: Product, const R: usize>(panels: Panels) {
+    let Panels { quants, scales, stride, x, sums, .. } = panels;
+    let (rows, blocks) = (P::rows(x), x.blocks());
+    sums.as_flattened_mut().fill(0.0);
+    for b in 0..blocks {
+        for (p, sums) in sums.as_chunks_mut::<R>().0.iter_mut().enumerate() {
+            let at = p * stride * blocks + b;
+            // SAFETY: the block is in quants, scales and tile, by the contract
+            // of Panels, and a row of sums has eight floats.
+            unsafe {
+                let block = quants.as_ptr().add(at * P::FORMAT.block_bytes());
+                let offsets = x.offsets.as_ptr().add(b * R);
+                let mut dots: Sums<P, R> =
+                    std::array::from_fn(|i| [P::start(v128_load32_splat(offsets.add(i).cast())); 2]);
+                multiply::<P, R>(block, rows.as_ptr().add(b * R * P::ROW), &mut dots);
+                let scale = scales.as_ptr().add(at * PANEL);
+                let scale = [v128_load(scale.cast()), v128_load(scale.add(4).cast())];
+                let x_scales = x.scales.as_ptr().add(b * R);
+                for (i, (dots, sums)) in dots.iter().zip(sums).enumerate() {
+                    let x_scale = v128_load32_splat(x_scales.add(i).cast());
+                    for half in 0..2 {
+                        let dot = f32x4_convert_i32x4(P::total(dots[half]));
+                        let scale = f32x4_mul(scale[half], x_scale);
+                        let sum = sums.as_mut_ptr().add(half * 4).cast();
+                        v128_store(sum, f32x4_add(v128_load(sum), f32x4_mul(dot, scale)));
+                    }
                 }
             }
-        }
-    }
-    for (sum, total) in sums.iter_mut().zip(&totals) {
-        // SAFETY: a row of sums has eight floats.
-        unsafe {
-            v128_store(sum.as_mut_ptr().cast(), total[0]);
-            v128_store(sum.as_mut_ptr().add(4).cast(), total[1]);
         }
     }
 }

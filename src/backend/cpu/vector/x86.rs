@@ -8,12 +8,8 @@
 
 use core::arch::x86_64::*;
 
-use super::{arguments::Panel, planes, portable};
-use crate::backend::cpu::{
-    matrix::PANEL,
-    panels::Format,
-    quant::{BLOCK, Tile},
-};
+use super::{Panels, planes, portable};
+use crate::backend::cpu::{matrix::PANEL, panels::Format, quant::BLOCK};
 
 /// Activation rows whose sums stay in the sixteen registers.
 pub const TILE: usize = 6;
@@ -52,28 +48,28 @@ fn has_vnni() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni")
 }
 
-/// See [`crate::backend::cpu::scalar::panel`]; at most [`TILE`] rows.
-pub fn panel(format: Format, quants: &[u8], scales: &[f32], x: &Tile, sums: &mut [[f32; PANEL]]) {
-    let panel = Panel::new(format, quants, scales, x, sums);
+/// Each panel as [`crate::backend::cpu::scalar::panel`] multiplies it; at most
+/// [`TILE`] rows.
+pub fn panels(panels: Panels) {
     if has_vnni() {
         // SAFETY: the processor has AVX2 and AVX-VNNI.
-        unsafe { panel_vnni(panel) }
+        unsafe { panels_vnni(panels) }
     } else if is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2.
-        unsafe { panel_avx2(panel) }
+        unsafe { panels_avx2(panels) }
     } else {
-        portable::panel(format, quants, scales, x, panel.sums);
+        portable::panels(panels);
     }
 }
 
 #[target_feature(enable = "avx2,avxvnni")]
-fn panel_vnni(panel: Panel) {
-    by_rows!(tile::<Vnni>(panel));
+fn panels_vnni(panels: Panels) {
+    by_rows!(tile::<Vnni>(panels));
 }
 
 #[target_feature(enable = "avx2")]
-fn panel_avx2(panel: Panel) {
-    by_rows!(tile::<Avx2>(panel));
+fn panels_avx2(panels: Panels) {
+    by_rows!(tile::<Avx2>(panels));
 }
 
 /// How a processor multiplies bytes and adds them up in 32 bits.
@@ -202,27 +198,31 @@ impl Multiply for Avx2 {
 }
 
 #[inline(always)]
-fn tile<M: Multiply, const R: usize>(panel: Panel) {
-    let Panel { format, quants, scales, x, sums } = panel;
-    // SAFETY: `Panel` has every block, and the caller has the
-    // instructions.
-    unsafe {
-        let mut totals = [_mm256_setzero_ps(); R];
-        for b in 0..quants.len() / format.block_bytes() {
-            let block = quants.as_ptr().add(b * format.block_bytes());
-            let packed = x.packed.as_ptr().add(b * R * PACKED);
-            let dots = match format {
-                Format::Q8 => block8::<M, R>(block, packed),
-                Format::Q4 => block4::<M, R>(block, packed, x.offsets.as_ptr().add(b * R)),
-            };
-            let scale = _mm256_loadu_ps(scales.as_ptr().add(b * PANEL));
-            for (i, (total, dot)) in totals.iter_mut().zip(dots).enumerate() {
-                let scale = _mm256_mul_ps(scale, _mm256_set1_ps(*x.scales.get_unchecked(b * R + i)));
-                *total = _mm256_add_ps(*total, _mm256_mul_ps(_mm256_cvtepi32_ps(dot), scale));
+fn tile<M: Multiply, const R: usize>(panels: Panels) {
+    let Panels { format, quants, scales, stride, x, sums } = panels;
+    let blocks = x.blocks();
+    sums.as_flattened_mut().fill(0.0);
+    for b in 0..blocks {
+        for (p, sums) in sums.as_chunks_mut::<R>().0.iter_mut().enumerate() {
+            let at = p * stride * blocks + b;
+            // SAFETY: the block is in quants, scales and tile, by the contract
+            // of Panels, a row of sums has eight floats, and the caller has the
+            // instructions.
+            unsafe {
+                let block = quants.as_ptr().add(at * format.block_bytes());
+                let packed = x.packed.as_ptr().add(b * R * PACKED);
+                let dots = match format {
+                    Format::Q8 => block8::<M, R>(block, packed),
+                    Format::Q4 => block4::<M, R>(block, packed, x.offsets.as_ptr().add(b * R)),
+                };
+                let scale = _mm256_loadu_ps(scales.as_ptr().add(at * PANEL));
+                for (i, (sum, dot)) in sums.iter_mut().zip(dots).enumerate() {
+                    let scale = _mm256_mul_ps(scale, _mm256_set1_ps(*x.scales.get_unchecked(b * R + i)));
+                    let product = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), scale);
+                    let sum = sum.as_mut_ptr();
+                    _mm256_storeu_ps(sum, _mm256_add_ps(_mm256_loadu_ps(sum), product));
+                }
             }
-        }
-        for (sum, total) in sums.iter_mut().zip(totals) {
-            _mm256_storeu_ps(sum.as_mut_ptr(), total);
         }
     }
 }
@@ -301,33 +301,43 @@ mod tests {
             let scales: Vec<f32> = (0..rows * 3).map(|i| f32::from(byte(i + 5)) * 1e-3).collect();
             let sum = |block: &[i8]| -8 * block.iter().map(|&v| i32::from(v)).sum::<i32>();
             let offsets: Vec<i32> = values.chunks_exact(BLOCK).map(sum).collect();
-            let check = |name: &str, pack: fn(&[i8; BLOCK], &mut [u8]), run: unsafe fn(Panel)| {
+            let check = |name: &str, pack: fn(&[i8; BLOCK], &mut [u8]), run: unsafe fn(Panels)| {
                 let mut packed = vec![0; rows * 3 * PACKED];
                 for (values, out) in values.as_chunks().0.iter().zip(packed.chunks_exact_mut(PACKED)) {
                     out[..BLOCK].copy_from_slice(&values.map(|v| v as u8));
                     pack(values, &mut out[BLOCK..]);
                 }
-                let x = Tile { rows, values: &values, packed: &packed, scales: &scales, offsets: &offsets };
+                let x = crate::backend::cpu::quant::Tile {
+                    rows,
+                    values: &values,
+                    packed: &packed,
+                    scales: &scales,
+                    offsets: &offsets,
+                };
                 for format in [Format::Q8, Format::Q4] {
-                    let quants: Vec<u8> = (0..3 * format.block_bytes()).map(byte).collect();
-                    let scales: Vec<f32> = (0..3 * PANEL).map(|i| f32::from(byte(i)) * 1e-3).collect();
-                    let mut expected = vec![[0.0; PANEL]; rows];
-                    crate::backend::cpu::scalar::panel(format, &quants, &scales, &x, &mut expected);
-                    let mut sums = vec![[0.0; PANEL]; rows];
-                    portable::panel(format, &quants, &scales, &x, &mut sums);
+                    // Panels 0 and 2 of three, of three blocks each.
+                    let quants: Vec<u8> = (0..9 * format.block_bytes()).map(byte).collect();
+                    let scales: Vec<f32> = (0..9 * PANEL).map(|i| f32::from(byte(i)) * 1e-3).collect();
+                    let of = (&quants[..], &scales[..]);
+                    let mut expected = vec![[0.0; PANEL]; 2 * rows];
+                    let scalar = crate::backend::cpu::scalar::panel;
+                    Panels::new(format, of, 2, &x, &mut expected)
+                        .each(|quants, scales, sums| scalar(format, quants, scales, &x, sums));
+                    let mut sums = vec![[0.0; PANEL]; 2 * rows];
+                    portable::panels(Panels::new(format, of, 2, &x, &mut sums));
                     assert_eq!(sums, expected, "portable, {format:?}, {rows} rows");
                     // SAFETY: called only where the processor has the instructions.
-                    unsafe { run(Panel::new(format, &quants, &scales, &x, &mut sums)) };
+                    unsafe { run(Panels::new(format, of, 2, &x, &mut sums)) };
                     assert_eq!(sums, expected, "{name}, {format:?}, {rows} rows");
                 }
             };
             if is_x86_feature_detected!("avx2") {
-                check("AVX2", Avx2::pack, panel_avx2);
+                check("AVX2", Avx2::pack, panels_avx2);
             } else {
                 eprintln!("skipped: no AVX2");
             }
             if has_vnni() {
-                check("AVX-VNNI", Vnni::pack, panel_vnni);
+                check("AVX-VNNI", Vnni::pack, panels_vnni);
             } else {
                 eprintln!("skipped: no AVX-VNNI");
             }
