@@ -1,6 +1,8 @@
 //! Plain reads of memory, as quick as vectors read it: a decode step reads every
 //! weight once, so it can be no quicker than this.
 
+use std::ops::BitXorAssign;
+
 /// Bytes read together: four 16-byte vectors, so that no sum waits for the
 /// one before.
 const LINE: usize = 64;
@@ -16,28 +18,27 @@ pub fn read_bytes(bytes: &[u8]) -> u64 {
     let words = |line: &[u8; LINE]| -> [u64; LINE / 8] {
         std::array::from_fn(|i| u64::from_le_bytes(line.as_chunks().0[i]))
     };
-    read(lines, words, |a, b| a ^ b).iter().fold(rest, |all, sum| all ^ sum)
+    read(lines, words).iter().fold(rest, |all, sum| all ^ sum)
 }
 
 /// Reads every float once, as bits; see [`read_bytes`].
 pub fn read_floats(values: &[f32]) -> u64 {
     let (lines, rest) = values.as_chunks::<{ LINE / 4 }>();
     let rest = rest.iter().fold(0, |sum, value| sum ^ value.to_bits());
-    let sums = read(lines, |line| line.map(f32::to_bits), |a, b| a ^ b);
+    let sums = read(lines, |line| line.map(f32::to_bits));
     u64::from(sums.iter().fold(rest, |all, sum| all ^ sum))
 }
 
 /// The words of all lines, summed up by place in a line.
 #[inline(always)]
-fn read<L, W: Copy + Default, const N: usize>(
+fn read<L, W: Copy + Default + BitXorAssign, const N: usize>(
     lines: &[L],
     words: impl Fn(&L) -> [W; N],
-    sum: impl Fn(W, W) -> W,
 ) -> [W; N] {
     let mut sums = [W::default(); N];
     let mut add = |line: &L| {
         for (total, word) in sums.iter_mut().zip(words(line)) {
-            *total = sum(*total, word);
+            *total ^= word;
         }
     };
     let (places, rest) = lines.split_at(lines.len() / PLACES * PLACES);

@@ -6,9 +6,6 @@ use crate::backend::{Batch, CacheShape, Place, Sequence};
 /// Outputs of a head that are summed together.
 const LANES: usize = 32;
 
-/// Keys whose products with a query are summed together.
-const KEYS: usize = 4;
-
 /// Keys and values of every layer for one prompt and its drafts; allocated
 /// once. A head's stand together, for a row of queries passes through them.
 #[derive(Debug)]
@@ -97,7 +94,7 @@ impl Cache {
         let visible = self.visible(place).map(|slots| slots.start * width..slots.end * width);
         scores.clear();
         for slots in &visible {
-            let mut keys = keys[slots.clone()].chunks_exact(KEYS * width);
+            let mut keys = keys[slots.clone()].chunks_exact(math::DOTS * width);
             for keys in &mut keys {
                 scores.extend(math::dots(query, keys).map(|dot| dot * scale));
             }

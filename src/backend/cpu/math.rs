@@ -56,15 +56,18 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     fold(lanes)
 }
 
-/// The dot products of a (n) with four vectors, b (4, n), each summed as [`dot`] does.
+/// Dot products that [`dots`] makes together.
+pub const DOTS: usize = 4;
+
+/// The dot products of a (n) with the vectors of b ([`DOTS`], n), each summed as [`dot`] does.
 #[inline]
-pub fn dots(a: &[f32], b: &[f32]) -> [f32; 4] {
+pub fn dots(a: &[f32], b: &[f32]) -> [f32; DOTS] {
     let n = a.len();
-    let b: [&[f32]; 4] = std::array::from_fn(|i| &b[i * n..][..n]);
+    let b: [&[f32]; DOTS] = std::array::from_fn(|i| &b[i * n..][..n]);
     if !n.is_multiple_of(LANES) {
         return b.map(|b| dot(a, b));
     }
-    let mut lanes = [[0.0; LANES]; 4];
+    let mut lanes = [[0.0; LANES]; DOTS];
     let (a, [b0, b1, b2, b3]) = (a.as_chunks::<LANES>().0, b.map(|b| b.as_chunks::<LANES>().0));
     for ((((a, b0), b1), b2), b3) in a.iter().zip(b0).zip(b1).zip(b2).zip(b3) {
         for (lanes, b) in lanes.iter_mut().zip([b0, b1, b2, b3]) {
@@ -76,10 +79,10 @@ pub fn dots(a: &[f32], b: &[f32]) -> [f32; 4] {
     folds(&lanes)
 }
 
-/// Not inlined: compilers would make vectors across the four sums instead of
+/// Not inlined: compilers would make vectors across the sums instead of
 /// along each, and shuffle for every product.
 #[inline(never)]
-fn folds(lanes: &[[f32; LANES]; 4]) -> [f32; 4] {
+fn folds(lanes: &[[f32; LANES]; DOTS]) -> [f32; DOTS] {
     lanes.map(fold)
 }
 

@@ -10,7 +10,7 @@ use core::arch::wasm32::*;
 use crate::backend::cpu::{
     panels::Format,
     quant::{BLOCK, Tile},
-    vector::{arguments::Panels, wasm},
+    vector::{Panels, wasm},
 };
 
 #[cfg(not(target_feature = "relaxed-simd"))]
@@ -35,8 +35,8 @@ pub trait Product {
     /// Bytes from one column quad of a row to the next.
     const QUAD: usize;
 
-    /// The (block, row, [`Product::ROW`]) bytes of a tile.
-    fn rows<'a>(x: &Tile<'a>) -> &'a [u8];
+    /// Where a tile's (block, row, [`Product::ROW`]) bytes begin.
+    fn rows(x: &Tile) -> *const u8;
 
     /// What a sum begins with. `offset` has [`Tile::offsets`]' number of the
     /// activation row in every lane.
@@ -60,7 +60,8 @@ pub trait Product {
     fn total(sum: Self::Sum) -> v128;
 }
 
-/// Runs panels in the form that runs here.
+/// Each panel as [`crate::backend::cpu::scalar::panel`] multiplies it, in the
+/// form that runs here; at most [`TILE`] rows.
 pub fn panels(panels: Panels) {
     match panels.format {
         Format::Q8 => panels8(panels),
@@ -176,8 +177,8 @@ mod relaxed {
                 const QUAD: usize = 4;
 
                 #[inline(always)]
-                fn rows<'a>(x: &Tile<'a>) -> &'a [u8] {
-                    bytes(x.values)
+                fn rows(x: &Tile) -> *const u8 {
+                    x.values.as_ptr().cast()
                 }
 
                 #[inline(always)]
@@ -239,8 +240,8 @@ mod relaxed {
         const QUAD: usize = 4;
 
         #[inline(always)]
-        fn rows<'a>(x: &Tile<'a>) -> &'a [u8] {
-            x.packed
+        fn rows(x: &Tile) -> *const u8 {
+            x.packed.as_ptr()
         }
 
         #[inline(always)]
@@ -275,12 +276,6 @@ mod relaxed {
         fn total(sum: (v128, v128)) -> v128 {
             i32x4_sub(sum.0, sum.1)
         }
-    }
-
-    /// The same bytes, unsigned.
-    fn bytes(values: &[i8]) -> &[u8] {
-        // SAFETY: both are one byte of any bits, and aligned alike.
-        unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len()) }
     }
 }
 
@@ -330,8 +325,8 @@ mod plain {
         const QUAD: usize = 8;
 
         #[inline(always)]
-        fn rows<'a>(x: &Tile<'a>) -> &'a [u8] {
-            x.packed
+        fn rows(x: &Tile) -> *const u8 {
+            x.packed.as_ptr()
         }
 
         #[inline(always)]

@@ -1,5 +1,5 @@
-//! The vector kernels of this target, behind one name. Twins with the same
-//! signatures as [`super::scalar`], and the same bits:
+//! The vector kernels of this target, behind one name, with the bits of
+//! [`super::scalar`]:
 //!
 //! | module | target | instruction |
 //! | --- | --- | --- |
@@ -22,6 +22,7 @@ macro_rules! by_rows {
         }
     };
 }
+
 mod arguments;
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]

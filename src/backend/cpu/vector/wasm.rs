@@ -4,21 +4,12 @@
 
 use core::arch::wasm32::*;
 
-pub use super::dot::{PACKED, TILE, TILE_OF_MANY, name as instructions, pack};
-use super::{
-    arguments::Panels,
-    dot::{self, Product},
-};
+pub use super::dot::{PACKED, TILE, TILE_OF_MANY, name as instructions, pack, panels};
+use super::{Panels, dot::Product};
 use crate::backend::cpu::{matrix::PANEL, panels::Format, quant::BLOCK};
 
 /// Column quads of a block.
 const QUADS: usize = BLOCK / 4;
-
-/// Each panel as [`crate::backend::cpu::scalar::panel`] multiplies it; at most
-/// [`TILE`] rows.
-pub fn panels(panels: Panels) {
-    dot::panels(panels);
-}
 
 /// Runs panels with one way to multiply.
 pub fn run<P: Product>(panels: Panels) {
@@ -45,7 +36,7 @@ fn tile<P: Product, const R: usize>(panels: Panels) {
                 let offsets = x.offsets.as_ptr().add(b * R);
                 let mut dots: Sums<P, R> =
                     std::array::from_fn(|i| [P::start(v128_load32_splat(offsets.add(i).cast())); 2]);
-                multiply::<P, R>(block, rows.as_ptr().add(b * R * P::ROW), &mut dots);
+                multiply::<P, R>(block, rows.add(b * R * P::ROW), &mut dots);
                 let scale = scales.as_ptr().add(at * PANEL);
                 let scale = [v128_load(scale.cast()), v128_load(scale.add(4).cast())];
                 let x_scales = x.scales.as_ptr().add(b * R);

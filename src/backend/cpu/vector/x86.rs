@@ -291,6 +291,7 @@ unsafe fn splat(at: *const u8) -> __m256i {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::cpu::{quant::Tile, scalar};
 
     /// On a machine with AVX-VNNI the AVX2 form would otherwise never run.
     #[test]
@@ -307,22 +308,15 @@ mod tests {
                     out[..BLOCK].copy_from_slice(&values.map(|v| v as u8));
                     pack(values, &mut out[BLOCK..]);
                 }
-                let x = crate::backend::cpu::quant::Tile {
-                    rows,
-                    values: &values,
-                    packed: &packed,
-                    scales: &scales,
-                    offsets: &offsets,
-                };
+                let x = Tile { rows, values: &values, packed: &packed, scales: &scales, offsets: &offsets };
                 for format in [Format::Q8, Format::Q4] {
                     // Panels 0 and 2 of three, of three blocks each.
                     let quants: Vec<u8> = (0..9 * format.block_bytes()).map(byte).collect();
                     let scales: Vec<f32> = (0..9 * PANEL).map(|i| f32::from(byte(i)) * 1e-3).collect();
                     let of = (&quants[..], &scales[..]);
                     let mut expected = vec![[0.0; PANEL]; 2 * rows];
-                    let scalar = crate::backend::cpu::scalar::panel;
                     Panels::new(format, of, 2, &x, &mut expected)
-                        .each(|quants, scales, sums| scalar(format, quants, scales, &x, sums));
+                        .each(|quants, scales, sums| scalar::panel(format, quants, scales, &x, sums));
                     let mut sums = vec![[0.0; PANEL]; 2 * rows];
                     portable::panels(Panels::new(format, of, 2, &x, &mut sums));
                     assert_eq!(sums, expected, "portable, {format:?}, {rows} rows");
