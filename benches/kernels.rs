@@ -138,7 +138,7 @@ fn attention(c: &mut Criterion) {
     for position in [63, 199, CONTEXT - 1] {
         let shape = CacheShape { prompt: CONTEXT, drafts: 1, tail: 1 };
         let mut backend = cpu(Level::Simd);
-        let mut cache = backend.cache(1, HEADS, CHANNELS, shape);
+        let mut cache = backend.cache(1, HEADS, CHANNELS, shape).unwrap();
         let mut out = Rows::default();
         let fill = Batch::prompt(&[0; CONTEXT], Vec::new(), shape);
         let qkv = activations(&mut rng, CONTEXT, 3 * CHANNELS);

@@ -28,7 +28,7 @@ use crate::{
 /// What to generate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    /// The start of the post; stripped before use, may be empty.
+    /// The start of the post, may be empty; [`Request::start`] is what is used of it.
     pub prompt: String,
     /// Drafts made together, at least 1.
     pub drafts: usize,
@@ -91,6 +91,20 @@ impl Default for Request {
     }
 }
 
+impl Request {
+    /// The start as drafts have it: stripped, and in one line as every post
+    /// that the bot has seen.
+    pub fn start(&self) -> String {
+        one_line(&self.prompt)
+    }
+}
+
+/// The lines of a text, stripped, as one.
+pub fn one_line(text: &str) -> String {
+    let lines = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
+}
+
 /// What a draft had when its engine was lost.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SoFar {
@@ -109,8 +123,13 @@ pub const MAX_DRAFTS: usize = 256;
 /// A request that cannot be carried out; known before any work is done.
 #[derive(Debug, Error)]
 pub enum GenerateError {
-    #[error("the start is {tokens} tokens long; this bot has room for {limit}, so shorten it")]
-    PromptTooLong { tokens: usize, limit: usize },
+    #[error("the start is {tokens} tokens long; this bot has room for {room}, so shorten it")]
+    BeyondContext { tokens: usize, room: usize },
+    #[error(
+        "the start is {tokens} tokens long, and a draft of at most {max_tokens} has room for {room}: \
+         shorten it, or let drafts be longer"
+    )]
+    BeyondLength { tokens: usize, room: usize, max_tokens: usize },
     #[error("{found} drafts asked for; 1 to {MAX_DRAFTS} can be made at once")]
     Drafts { found: usize },
     #[error("a draft cannot go on from token {token}: the vocabulary has {vocab_size}")]
@@ -125,6 +144,10 @@ pub enum GenerateError {
         "the engine returned logits of {found} rows and {vocab} tokens, {expected} and {vocab_size} expected"
     )]
     Logits { found: usize, expected: usize, vocab: usize, vocab_size: usize },
+    #[error("the network's logits are no numbers, so its weights are damaged")]
+    NotNumbers,
+    #[error("no token is left to draw: no_repeat_ngram_size {size} forbids every one, so raise it")]
+    Forbidden { size: usize },
 }
 
 /// One draft on its way.
@@ -164,12 +187,15 @@ impl Drafts {
         }
         let eos = tokenizer.eos_id();
         let mut prompt = vec![eos];
-        prompt.extend(tokenizer.encode_plain(request.prompt.trim())?);
+        prompt.extend(tokenizer.encode_plain(&request.start())?);
         let max_tokens = request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS).min(config.n_positions);
         if prompt.len() >= max_tokens {
-            return Err(GenerateError::PromptTooLong {
-                tokens: prompt.len(),
-                limit: max_tokens.saturating_sub(1),
+            let tokens = prompt.len() - 1;
+            // Besides the token that begins every post and the first one drawn.
+            let room = |limit: usize| limit.saturating_sub(2);
+            return Err(match prompt.len() < config.n_positions {
+                true => GenerateError::BeyondLength { tokens, room: room(max_tokens), max_tokens },
+                false => GenerateError::BeyondContext { tokens, room: room(config.n_positions) },
             });
         }
         let shape =
@@ -189,7 +215,7 @@ impl Drafts {
             eos,
             drafts: drafts.collect(),
             batch: Some(Batch {
-                wanted: wanted(&request.sampling),
+                wanted: wanted(&request.sampling, config.vocab_size),
                 ..Batch::prompt(&prompt, vec![prompt.len() - 1], shape)
             }),
             live: (0..request.drafts).collect(),
@@ -273,11 +299,11 @@ impl Drafts {
             if draft.end.is_some() {
                 continue;
             }
-            let logits = match outputs.row(if shared { 0 } else { output }) {
-                Some(Row::All(logits)) => Logits::All(logits),
-                Some(Row::Top(top)) => Logits::Top(top),
-                // A batch lists an output for each live draft.
-                None => continue,
+            // A batch lists an output for each live draft.
+            let Some(row) = outputs.row(if shared { 0 } else { output }) else { continue };
+            let logits = match row {
+                Row::All(logits) => Logits::All(logits),
+                Row::Top(top) => Logits::Top(top),
             };
             let least = self.request.min_tokens.max(self.shape.prompt + self.request.min_new_tokens);
             let too_short = draft.tokens.len() < least;
@@ -288,6 +314,12 @@ impl Drafts {
                 too_short.then_some(self.eos),
                 coin(&mut draft.rng),
             );
+            let Some(token) = token else {
+                return Err(match row.is_finite() {
+                    true => GenerateError::Forbidden { size: self.request.sampling.no_repeat_ngram },
+                    false => GenerateError::NotNumbers,
+                });
+            };
             events.extend(draft.take(index, token, self.eos, self.limit, self.shape.prompt, tokenizer));
             if draft.end.is_none() {
                 self.live.push(index);
@@ -328,7 +360,7 @@ impl Drafts {
         let (tokens, places): (Vec<_>, Vec<_>) = self.live.iter().map(newest).unzip();
         self.batch = Some(Batch {
             outputs: (0..tokens.len()).collect(),
-            wanted: wanted(&self.request.sampling),
+            wanted: wanted(&self.request.sampling, self.vocab_size),
             tokens,
             places,
             start: None,
@@ -384,7 +416,7 @@ impl Draft {
         self.tokens.push(token);
         let decoded = tokenizer.decode_partial(&self.tokens);
         let text = clean_up_spaces(&decoded);
-        // The prompt was stripped, so a newline can only be the draft's.
+        // The start is one line, so a newline can only be the draft's.
         let (text, newline) = match text.trim_start().split_once('\n') {
             Some((line, _)) => (line.trim().to_owned(), true),
             None => (text.trim_start().to_owned(), false),
@@ -414,9 +446,9 @@ impl Draft {
     }
 }
 
-/// How many logits the settings need of a row.
-fn wanted(sampling: &Params) -> Wanted {
-    sampling.enough().map_or(Wanted::All, Wanted::Top)
+/// How many logits the settings need of a row of V.
+fn wanted(sampling: &Params, vocab_size: usize) -> Wanted {
+    sampling.enough().filter(|k| *k < vocab_size).map_or(Wanted::All, Wanted::Top)
 }
 
 /// Each draft's own coins: a ChaCha8 stream a draft, so that a draft does not

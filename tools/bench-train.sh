@@ -31,8 +31,11 @@ for shape in "1 1024" "4 64"; do
   for ((run = 0; run < runs; run++)); do
     "$bin" bench train --batch "$batch" --context "$context" --steps "$steps" --dropout "$dropout" --json \
       >>"$work/ours"
-    if [ -n "$peer" ]; then
-      "$python" tools/bench-train.py "$batch" "$context" "$steps" "$dropout" 2>/dev/null >>"$work/torch"
+    if [ -n "$peer" ] &&
+      ! "$python" tools/bench-train.py "$batch" "$context" "$steps" "$dropout" 2>"$work/errors" >>"$work/torch"; then
+      echo "PyTorch failed at $batch x $context, so only ours goes on:" >&2
+      tail -n 5 "$work/errors" >&2
+      peer=
     fi
   done
   ours=$(median "$work/ours" tokens_per_s)
@@ -43,6 +46,8 @@ for shape in "1 1024" "4 64"; do
   if [ -n "$peer" ]; then
     awk -v o="$ours" -v t="$(median "$work/torch" tokens_per_s)" -v b="$(most "$work/torch" peak_bytes)" 'BEGIN {
       printf "  PyTorch  %6.1f tokens/s  %.2f GB\n  ratio    %6.2f\n", t, b / 1e9, o / t }'
+  elif [ -s "$work/errors" ]; then
+    echo "  PyTorch failed, as said above"
   else
     echo "  PyTorch is not installed: make bench-peers"
   fi

@@ -12,6 +12,9 @@ for file in engine.html embed.html embed.js start.js offline.js worker-start.js 
   tweet-bot.js icon.svg app.js app_bg.wasm engine; do
   cp -r "$dist/$file" "$npm/site/"
 done
+# The page stays out, too: a bot's own page is the element alone.
+sed -i 's/^  const PAGE = "";$/  const PAGE = "embed.html";/' "$npm/site/tweet-bot.js"
+grep -q 'PAGE = "embed.html"' "$npm/site/tweet-bot.js" || { echo "npm: $dist/tweet-bot.js has no PAGE to name" >&2; exit 1; }
 cp LICENSE LICENSE-MIT LICENSE-APACHE "$npm/"
 version=$(awk -F'"' '/^version = / { print $2; exit }' Cargo.toml)
 grep -q "\"version\": \"$version\"" "$npm/package.json" || { echo "npm: $npm/package.json has another version than Cargo.toml ($version)" >&2; exit 1; }

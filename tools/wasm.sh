@@ -62,15 +62,21 @@ done
 # dependencies, one library.
 page_features=web,reader
 
-# engine NAME FEATURES: one build of the engine, with the flags in RUSTFLAGS.
 engines=$CARGO_TARGET_DIR/engines-$profile
-engine() {
-  local name=$1 features=$2
-  if [ ${#chosen[@]} != 0 ] && [[ " ${chosen[*]} " != *" $name "* ]]; then return; fi
+kernels=$CARGO_TARGET_DIR/kernels-$profile
+# module BIN OUT_DIR NAME FEATURES: one module, with the flags in RUSTFLAGS.
+module() {
   cargo build --locked --profile "$profile" --target wasm32-unknown-unknown \
-    --no-default-features --features "$features" --bin worker
-  wasm-bindgen --target web --no-typescript --out-dir "$engines" --out-name "$name" \
-    "$CARGO_TARGET_DIR/wasm32-unknown-unknown/$profile/worker.wasm"
+    --no-default-features --features "$4" --bin "$1"
+  wasm-bindgen --target web --no-typescript --out-dir "$2" --out-name "$3" \
+    "$CARGO_TARGET_DIR/wasm32-unknown-unknown/$profile/$1.wasm"
+}
+# engine NAME FEATURES: one build of the engine; for tests its kernels by themselves,
+# once with relaxed SIMD and once without.
+engine() {
+  if [ ${#chosen[@]} != 0 ] && [[ " ${chosen[*]} " != *" $1 "* ]]; then return; fi
+  module worker "$engines" "$1" "$2"
+  if [ "$profile-${1#*-}" = wasm-test-single ]; then module kernel_check "$kernels" "${1%-*}" "$2"; fi
 }
 relaxed=$PWD/tools/rustc-relaxed.sh
 
@@ -86,7 +92,7 @@ readers() {
 # Trunk writes aside and renames, so a failed build leaves the old page alone.
 started=$(mktemp)
 trap 'rm -f "$started"' EXIT
-mkdir -p "$engines" "$readers"
+mkdir -p "$engines" "$kernels" "$readers"
 export RUSTFLAGS="$flags"
 maybe_with_std engine plain-single "$page_features"
 RUSTC_WORKSPACE_WRAPPER=$relaxed maybe_with_std engine relaxed-single "$page_features"
@@ -99,6 +105,7 @@ NO_COLOR=true maybe_with_std trunk build --skip-version-check --cargo-profile "$
 sed -i -e '/<link data-trunk /d' -e '/^ *$/d' "$dist/index.html"
 cp -r "$engines" "$dist/engine"
 cp -r "$readers" "$dist/reader"
+if [ "$profile" = wasm-test ]; then cp -r "$kernels" "$dist/kernels"; fi
 rm -rf "$dist/bot"
 if [ -e model-card/demo/bot.json ]; then
   cp -r model-card/demo "$dist/bot"

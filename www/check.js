@@ -7,8 +7,12 @@ const ours = window.parent !== window;
 let words = {};
 let language = "en";
 let readers = null;
+/** The readers were asked for, and nothing has come yet. */
+let asked = false;
 /** A file that was chosen before the readers came. */
 let waiting = null;
+/** The worker that reads the file that was chosen last. */
+let reader = null;
 let shown = () => [];
 
 const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
@@ -28,12 +32,25 @@ function worker() {
   return new Worker(url, { type: "module" });
 }
 
+function ask() {
+  asked = true;
+  window.parent.postMessage({ type: "huggingtweets:check-ready" }, location.origin);
+}
+
 function read(file) {
+  reader?.terminate();
+  reader = null;
   show(() => [element("p", fill(words.CheckReading, { name: file.name }))]);
-  waiting = readers ? null : file;
-  if (waiting) return;
-  const reader = worker();
+  if (!readers) {
+    waiting = file;
+    if (!asked) ask();
+    return;
+  }
+  const current = worker();
+  reader = current;
   const settle = (result) => {
+    // It may have said so as it was ended.
+    if (current !== reader) return;
     reader.terminate();
     show(() => result(file.name));
   };
@@ -110,19 +127,33 @@ document.addEventListener("drop", (event) => {
   if (event.dataTransfer.files[0]) read(event.dataTransfer.files[0]);
 });
 
-window.addEventListener("message", ({ source, origin, data }) => {
-  if (source !== window.parent || origin !== location.origin || data?.type !== "huggingtweets:check") return;
-  words = data.words;
-  language = data.language;
-  readers ??= data.readers ?? null;
+/** Takes the sentences and colours of the page around. */
+function speak(told) {
+  words = told.words;
+  language = told.language;
   document.documentElement.lang = language;
-  document.documentElement.dataset.theme = data.theme;
+  document.documentElement.dataset.theme = told.theme;
   document.title = words.CheckFrame;
   document.getElementById("heading").textContent = words.CheckFrame;
   choose.textContent = words.CheckChoose;
   kinds.textContent = words.CheckKinds;
   show(shown);
-  if (readers && waiting) read(waiting);
+}
+
+/** Takes the readers; null where they could not be fetched. */
+function equip(given) {
+  asked = false;
+  readers ??= given;
+  const file = waiting;
+  waiting = null;
+  if (file && readers) read(file);
+  else if (file) show(() => problem(words.CheckNoReaders, false));
+}
+
+window.addEventListener("message", ({ source, origin, data }) => {
+  if (source !== window.parent || origin !== location.origin) return;
+  if (data?.type === "huggingtweets:check") speak(data);
+  if (data?.type === "huggingtweets:check-readers") equip(data.readers);
 });
 
 if (ours) {
@@ -131,5 +162,5 @@ if (ours) {
     window.parent.postMessage({ type: "huggingtweets:check-height", height }, location.origin);
   };
   new ResizeObserver(tell).observe(document.body);
-  window.parent.postMessage({ type: "huggingtweets:check-ready" }, location.origin);
+  ask();
 }

@@ -1,5 +1,5 @@
-// The page's side of its service worker (sw.js): registered when the page has
-// its bot, so that the first visit is not slowed; a build that waits is taken
+// The page's side of its service worker (sw.js): registered when the page is
+// there and idle, so that the first visit is not slowed; a build that waits is taken
 // over before anything of the old one has started.
 
 /** A worker that has to wake up answers in far less. */

@@ -5,8 +5,37 @@ import { newestBuild, workOffline } from "./offline.js";
 
 const { mode } = document.documentElement.dataset;
 
+/** With fewer cores the page comes first: the engine would hold it up. */
+const CORES_FOR_BOTH = 4;
+
+/**
+ * Starts the engine's script beside the page's program, with what that will
+ * most likely wish (src/web/page/wish.rs): the program takes it over.
+ */
+function startWorker() {
+  const asked = new URLSearchParams(location.search);
+  const wishes = new URLSearchParams();
+  wishes.append("model", new URL(asked.get("model") || "bot/", document.baseURI));
+  wishes.append("file", `model-${asked.get("precision") || "q8_0"}.gguf`);
+  for (const name of ["threads", "simd", "memory"]) {
+    if (asked.get(name)) wishes.append(name, asked.get(name));
+  }
+  const worker = new Worker(new URL(`./worker-start.js?${wishes}`, import.meta.url), { type: "module" });
+  // Where it dies before the program is there, that starts another.
+  worker.onerror = () => delete window.startedWorker;
+  worker.onmessage = ({ data }) => data?.died !== undefined && worker.onerror();
+  return worker;
+}
+
 try {
   if (mode === "page") await newestBuild();
+  if (mode !== "page" || navigator.hardwareConcurrency >= CORES_FOR_BOTH) {
+    try {
+      window.startedWorker = startWorker();
+    } catch {
+      // The program tries again, and says why.
+    }
+  }
   await init({ module_or_path: new URL("./app_bg.wasm", import.meta.url) });
   if (mode === "page") workOffline();
 } catch (error) {

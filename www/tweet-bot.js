@@ -10,6 +10,10 @@
 
   /** Attributes that decide which engine an element needs. */
   const ENGINE = ["model", "precision", "backend", "threads", "host"];
+  /** All that are properties, too. */
+  const OPTIONS = [...ENGINE, "prompt", "drafts", "seed", "theme"];
+  /** The page that a bot has to itself, beside engine.html; tools/npm.sh names another, for a package has none. */
+  const PAGE = "";
   const OPEN = "huggingtweets:open";
   const HERE = "huggingtweets:here";
   const FAILED = "huggingtweets:failed ";
@@ -17,6 +21,9 @@
   const SILENT_MS = 60_000;
   /** An element that only moves in its page keeps its engine. */
   const LINGER_MS = 2000;
+  /** How long a button says what it did. */
+  const ANSWER_MS = 2000;
+  const START = "My dream is";
   const DRAFTS = 5;
   const MOST_DRAFTS = 16;
 
@@ -32,48 +39,61 @@
   /** The folder with engine.html; in a bundle, where the package's copy command puts it. */
   const home = () => new URL("./", own ?? new URL("tweet-bot/", document.baseURI)).href;
 
+  // Phases and reasons are named as the engine names them.
   const WORDS = {
     en: {
-      bot: "A bot", start: "Start of the tweet", generate: "Generate tweets", stop: "Stop", drafts: "Drafts",
-      draft: "Draft", copy: "Copy", copied: "Copied", retry: "Retry", note: "AI-generated parody", more: "Open on its own page",
-      idle: "Writes on your own device", starting: "Starting the engine", waiting: "Another tab is downloading this bot",
+      bot: "A bot", label: "AI BOT", cyborg: "AI CYBORG", note: "AI-generated parody", more: "Open on its own page", start: "Start of the tweet",
+      generate: "Generate tweets", stop: "Stop", retry: "Retry", drafts: "Drafts", draft: "Draft", copy: "Copy", copied: "Copied",
+      uncopied: "Press Ctrl+C", idle: "Writes on your own device", starting: "Starting the engine", waiting: "Another tab is downloading this bot",
       download: "Downloading the bot", cache: "Reading the bot from this device", check: "Checking the engine", ready: "ready",
-      writing: "writing", turn: "Waiting for another bot on this page", thread: "thread", threads: "threads",
+      writing: "writing", turn: "Waiting for another bot on this page", thread: "thread", threads: "threads", failed: "The engine is not running",
+      refused: "The drafts cannot be written so.", notKept: "the bot was not kept on this device: {reason}",
+      full: "its storage is full", no_storage: "this browser gives the page no storage", undescribed: "no bot.json describes it",
     },
     es: {
-      bot: "Un bot", start: "Comienzo del tuit", generate: "Generar tuits", stop: "Parar", drafts: "Borradores",
-      draft: "Borrador", copy: "Copiar", copied: "Copiado", retry: "Reintentar", note: "Parodia generada por IA", more: "Abrir en su propia página",
-      idle: "Escribe en tu propio dispositivo", starting: "Arrancando el motor", waiting: "Otra pestaña está descargando este bot",
+      bot: "Un bot", label: "BOT DE IA", cyborg: "CÍBORG DE IA", note: "Parodia generada por IA", more: "Abrir en su propia página", start: "Comienzo del tuit",
+      generate: "Generar tuits", stop: "Parar", retry: "Reintentar", drafts: "Borradores", draft: "Borrador", copy: "Copiar", copied: "Copiado",
+      uncopied: "Pulsa Ctrl+C", idle: "Escribe en tu propio dispositivo", starting: "Arrancando el motor", waiting: "Otra pestaña está descargando este bot",
       download: "Descargando el bot", cache: "Leyendo el bot de este dispositivo", check: "Comprobando el motor", ready: "listo",
-      writing: "escribiendo", turn: "Esperando a otro bot de esta página", thread: "hilo", threads: "hilos",
+      writing: "escribiendo", turn: "Esperando a otro bot de esta página", thread: "hilo", threads: "hilos", failed: "El motor no está en marcha",
+      refused: "Los borradores no pueden escribirse así.", notKept: "el bot no se guardó en este dispositivo: {reason}",
+      full: "su almacenamiento está lleno", no_storage: "este navegador no da almacenamiento a la página", undescribed: "ningún bot.json lo describe",
     },
     fr: {
-      bot: "Un bot", start: "Début du tweet", generate: "Générer des tweets", stop: "Arrêter", drafts: "Brouillons",
-      draft: "Brouillon", copy: "Copier", copied: "Copié", retry: "Réessayer", note: "Parodie générée par IA", more: "Ouvrir sur sa propre page",
-      idle: "Écrit sur votre appareil", starting: "Démarrage du moteur", waiting: "Un autre onglet télécharge ce bot",
+      bot: "Un bot", label: "BOT IA", cyborg: "CYBORG IA", note: "Parodie générée par IA", more: "Ouvrir sur sa propre page", start: "Début du tweet",
+      generate: "Générer des tweets", stop: "Arrêter", retry: "Réessayer", drafts: "Brouillons", draft: "Brouillon", copy: "Copier", copied: "Copié",
+      uncopied: "Appuyez sur Ctrl+C", idle: "Écrit sur votre appareil", starting: "Démarrage du moteur", waiting: "Un autre onglet télécharge ce bot",
       download: "Téléchargement du bot", cache: "Lecture du bot sur cet appareil", check: "Vérification du moteur", ready: "prêt",
-      writing: "écriture en cours", turn: "En attente d’un autre bot de cette page", thread: "thread", threads: "threads",
+      writing: "écriture en cours", turn: "En attente d’un autre bot de cette page", thread: "thread", threads: "threads", failed: "Le moteur ne tourne pas",
+      refused: "Les brouillons ne peuvent pas être écrits ainsi.", notKept: "le bot n’a pas été gardé sur cet appareil : {reason}",
+      full: "son stockage est plein", no_storage: "ce navigateur ne donne pas de stockage à la page", undescribed: "aucun bot.json ne le décrit",
     },
     de: {
-      bot: "Ein Bot", start: "Anfang des Tweets", generate: "Tweets erzeugen", stop: "Stopp", drafts: "Entwürfe",
-      draft: "Entwurf", copy: "Kopieren", copied: "Kopiert", retry: "Noch einmal", note: "Von KI erzeugte Parodie", more: "Auf eigener Seite öffnen",
-      idle: "Schreibt auf deinem Gerät", starting: "Die Engine startet", waiting: "Ein anderer Tab lädt diesen Bot gerade herunter",
+      bot: "Ein Bot", label: "KI-BOT", cyborg: "KI-CYBORG", note: "Von KI erzeugte Parodie", more: "Auf eigener Seite öffnen", start: "Anfang des Tweets",
+      generate: "Tweets erzeugen", stop: "Stopp", retry: "Noch einmal", drafts: "Entwürfe", draft: "Entwurf", copy: "Kopieren", copied: "Kopiert",
+      uncopied: "Strg+C drücken", idle: "Schreibt auf deinem Gerät", starting: "Die Engine startet", waiting: "Ein anderer Tab lädt diesen Bot gerade herunter",
       download: "Der Bot wird heruntergeladen", cache: "Der Bot wird von diesem Gerät gelesen", check: "Die Engine wird geprüft", ready: "bereit",
-      writing: "schreibt", turn: "Wartet auf einen anderen Bot dieser Seite", thread: "Thread", threads: "Threads",
+      writing: "schreibt", turn: "Wartet auf einen anderen Bot dieser Seite", thread: "Thread", threads: "Threads", failed: "Die Engine läuft nicht",
+      refused: "So können die Entwürfe nicht geschrieben werden.", notKept: "der Bot wurde auf diesem Gerät nicht aufbewahrt: {reason}",
+      full: "sein Speicher ist voll", no_storage: "dieser Browser gibt der Seite keinen Speicher", undescribed: "keine bot.json beschreibt ihn",
     },
     pt: {
-      bot: "Um bot", start: "Começo do tuíte", generate: "Gerar tuítes", stop: "Parar", drafts: "Rascunhos",
-      draft: "Rascunho", copy: "Copiar", copied: "Copiado", retry: "Tentar de novo", note: "Paródia gerada por IA", more: "Abrir na própria página",
-      idle: "Escreve no seu próprio aparelho", starting: "Iniciando o motor", waiting: "Outra aba está baixando este bot",
+      bot: "Um bot", label: "BOT DE IA", cyborg: "CIBORGUE DE IA", note: "Paródia gerada por IA", more: "Abrir na própria página", start: "Começo do tuíte",
+      generate: "Gerar tuítes", stop: "Parar", retry: "Tentar de novo", drafts: "Rascunhos", draft: "Rascunho", copy: "Copiar", copied: "Copiado",
+      uncopied: "Pressione Ctrl+C", idle: "Escreve no seu próprio aparelho", starting: "Iniciando o motor", waiting: "Outra aba está baixando este bot",
       download: "Baixando o bot", cache: "Lendo o bot deste aparelho", check: "Verificando o motor", ready: "pronto",
-      writing: "escrevendo", turn: "À espera de outro bot desta página", thread: "thread", threads: "threads",
+      writing: "escrevendo", turn: "À espera de outro bot desta página", thread: "thread", threads: "threads", failed: "O motor não está rodando",
+      refused: "Os rascunhos não podem ser escritos assim.", notKept: "o bot não foi guardado neste aparelho: {reason}",
+      full: "o armazenamento está cheio", no_storage: "este navegador não dá armazenamento à página", undescribed: "nenhum bot.json o descreve",
     },
     ja: {
-      bot: "ボット", start: "ツイートの書き出し", generate: "ツイートを生成", stop: "停止", drafts: "下書き",
-      draft: "下書き", copy: "コピー", copied: "コピーしました", retry: "再試行", note: "AI が生成したパロディ", more: "専用ページで開く",
-      idle: "この端末の中で書きます", starting: "エンジンを起動しています", waiting: "別のタブがこのボットをダウンロードしています",
+      bot: "ボット", label: "AI ボット", cyborg: "AI サイボーグ", note: "AI が生成したパロディ", more: "専用ページで開く", start: "ツイートの書き出し",
+      generate: "ツイートを生成", stop: "停止", retry: "再試行", drafts: "下書き", draft: "下書き", copy: "コピー", copied: "コピーしました",
+      uncopied: "Ctrl+C を押してください", idle: "この端末の中で書きます", starting: "エンジンを起動しています", waiting: "別のタブがこのボットをダウンロードしています",
       download: "ボットをダウンロードしています", cache: "この端末からボットを読み込んでいます", check: "エンジンを確認しています", ready: "準備完了",
-      writing: "執筆中", turn: "このページの別のボットを待っています", thread: "スレッド", threads: "スレッド",
+      writing: "執筆中", turn: "このページの別のボットを待っています", thread: "スレッド", threads: "スレッド", failed: "エンジンは停止しています",
+      refused: "この条件では下書きを書けません。", notKept: "ボットはこの端末に保存されませんでした：{reason}",
+      full: "端末の空き容量がありません", no_storage: "このブラウザはページに保存領域を与えません", undescribed: "bot.json に記載がありません",
     },
   };
 
@@ -122,8 +142,8 @@
     <section part="card">
       <header part="header">
         <span class="avatar" part="avatar" aria-hidden="true">🤖</span>
-        <div><p><strong class="name" part="name" role="heading" aria-level="2"></strong><span class="chip" part="label">AI BOT</span></p>
-        <p class="handles" part="handles" hidden></p><p class="notice" part="notice" hidden></p></div>
+        <div><p><strong class="name" part="name" role="heading" aria-level="2" dir="auto"></strong><span class="chip" part="label"></span></p>
+        <p class="handles" part="handles" hidden></p><p class="notice" part="notice" lang="" dir="auto" hidden></p></div>
       </header>
       <form part="composer">
         <label part="start-label"><span></span><textarea part="start" rows="2" dir="auto" maxlength="2000"></textarea></label>
@@ -132,10 +152,10 @@
       </form>
       <p class="status" part="status" role="status"></p>
       <progress part="progress" max="1" hidden></progress>
-      <p class="alarm" part="error" role="alert"></p>
+      <div class="alarm" part="error" role="alert"><p></p><p lang="en"></p></div>
       <button part="button retry" type="button" class="retry quiet" hidden></button>
       <ol part="drafts" role="list" hidden></ol>
-      <p class="spoken" aria-live="polite"></p>
+      <div class="spoken" aria-live="polite"></div>
       <p class="colophon" part="colophon"><a target="_blank" rel="noopener"></a></p>
     </section>`;
 
@@ -145,13 +165,19 @@
       <div class="foot"><span class="note" part="note"></span><button type="button" part="button copy" class="copy quiet" hidden></button></div>
     </article>`;
 
+  /** What is in a live region and stays is not written, for it would be spoken again. */
+  function say(element, text) {
+    if (element.textContent !== text) element.textContent = text;
+  }
+
   /** One engine, in a hidden document; elements speak to it over ports. */
   class Engine {
     static #all = new Map();
 
     #address;
     #frame = document.createElement("iframe");
-    #here = false;
+    /** The origin of the engine's document, once that listens: its address may lead to another. */
+    #here = null;
     #links = new Set();
 
     /** A line to the engine at an address; `heard` is called with what it tells. */
@@ -168,15 +194,15 @@
       frame.title = "huggingtweets";
       frame.allow = "cross-origin-isolated";
       frame.src = address;
-      frame.addEventListener("load", () => setTimeout(() => this.#here || this.#fail(""), SILENT_MS));
+      frame.addEventListener("load", () => setTimeout(() => this.#here || this.#fail(`no answer in ${SILENT_MS / 1000} s`), SILENT_MS));
       window.addEventListener("message", this);
       (document.body ?? document.documentElement).append(frame);
     }
 
-    handleEvent({ source, data }) {
+    handleEvent({ source, data, origin }) {
       if (source !== this.#frame.contentWindow || typeof data !== "string") return;
       if (data === HERE) {
-        this.#here = true;
+        this.#here = origin;
         for (const link of this.#links) this.#open(link);
       } else if (data.startsWith(FAILED)) {
         this.#fail(data.slice(FAILED.length));
@@ -203,16 +229,19 @@
     }
 
     #open(link) {
-      this.#frame.contentWindow.postMessage(OPEN, new URL(this.#address).origin, [link.port]);
+      this.#frame.contentWindow.postMessage(OPEN, this.#here, [link.port]);
     }
 
     #fail(reason) {
-      const message = `${this.#address.split("?")[0]} could not be opened${reason ? `: ${reason}` : ""}.`;
-      for (const { heard } of this.#links) heard({ tell: "failed", id: null, message, retryable: true, gone: true });
+      const links = [...this.#links];
+      // First, so that whoever is told can begin again.
       this.#end();
+      const message = `${this.#address.split("?")[0]}: ${reason}`;
+      for (const { heard } of links) heard({ tell: "failed", id: null, message, retryable: true, gone: true });
     }
 
     #end() {
+      this.#links.clear();
       if (Engine.#all.get(this.#address) === this) Engine.#all.delete(this.#address);
       window.removeEventListener("message", this);
       this.#frame.remove();
@@ -220,7 +249,7 @@
   }
 
   class TweetBot extends HTMLElement {
-    static observedAttributes = [...ENGINE, "prompt", "lang"];
+    static observedAttributes = [...OPTIONS, "lang"];
 
     #root = null;
     #words = WORDS.en;
@@ -228,11 +257,13 @@
     #state = { tell: "idle" };
     #speed = null;
     #bot = null;
-    /** The generation under way: { id, promise, resolve, reject }. */
+    /** The generation under way: { id, options, promise, resolve, reject }. */
     #run = null;
     #lastId = 0;
     #texts = [];
-    /** A failure took a generation along, which Retry begins again. */
+    /** What went wrong: { word, message, retryable }; the message is the engine's, in English. */
+    #problem = null;
+    /** The options of a generation that a failure took along: Retry begins it again. */
     #again = null;
     #seen = new IntersectionObserver((entries) => {
       if (entries.some((entry) => entry.isIntersecting)) this.#want();
@@ -263,16 +294,16 @@
       if (prompt !== undefined) start.value = prompt;
       const asked = Number(drafts ?? this.getAttribute("drafts") ?? DRAFTS);
       const count = Math.min(Math.max(Math.trunc(asked) || DRAFTS, 1), MOST_DRAFTS);
-      const run = { id: ++this.#lastId };
+      const run = { id: ++this.#lastId, options: { drafts, seed } };
       run.promise = new Promise((resolve, reject) => Object.assign(run, { resolve, reject }));
       // Whoever called listens to the events instead, if to anything.
       run.promise.catch(() => {});
       this.#run = run;
+      this.#problem = null;
       this.#again = null;
       this.#speed = null;
       this.#texts = Array.from({ length: count }, () => start.value.trim());
       this.#showDrafts();
-      this.#alarm("");
       const given = seed ?? this.getAttribute("seed");
       this.#link.ask({ ask: "generate", id: run.id, prompt: start.value, drafts: count, seed: given === null ? null : String(given) });
       this.#show();
@@ -297,18 +328,25 @@
 
     attributeChangedCallback(name, old, value) {
       if (!this.#root || old === value) return;
-      if (name === "prompt") this.#part("start").value = value ?? "";
-      else if (name === "lang") this.#relabel();
-      else {
-        const wanted = this.#link !== null;
+      if (name === "prompt") this.#part("start").value = value ?? START;
+      if (ENGINE.includes(name)) {
+        const wanted = this.#state.tell !== "idle";
         this.#leave();
         this.#bot = null;
+        this.#texts = [];
+        this.#showDrafts();
         if (wanted && this.isConnected) this.#want();
-        this.#relabel();
       }
+      this.#relabel();
     }
 
     #build() {
+      // Properties set before this script came would hide the element's own.
+      for (const name of [...OPTIONS, "lazy"].filter((name) => Object.hasOwn(this, name))) {
+        const value = this[name];
+        delete this[name];
+        this[name] = value;
+      }
       this.#root = this.attachShadow({ mode: "open" });
       this.#root.innerHTML = BODY;
       // A page's policy may forbid styles inside the HTML.
@@ -316,10 +354,12 @@
       sheet.replaceSync(STYLE);
       this.#root.adoptedStyleSheets = [sheet];
       const start = this.#part("start");
-      start.value = this.getAttribute("prompt") ?? "My dream is";
+      start.value = this.getAttribute("prompt") ?? START;
       start.addEventListener("input", () => this.#want());
       start.addEventListener("keydown", (event) => {
-        if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+        // Safari's Enter that ends a composition is no part of it any more, but has this code.
+        const composes = event.isComposing || event.keyCode === 229;
+        if (event.key !== "Enter" || event.shiftKey || composes) return;
         event.preventDefault();
         this.generate();
       });
@@ -346,16 +386,21 @@
       this.#link?.leave();
       this.#link = null;
       this.#state = { tell: "idle" };
+      this.#speed = null;
+      this.#problem = null;
+      this.#again = null;
       this.#end((run) => run.reject(new Error("the bot left the page")));
     }
 
     #retry() {
       const again = this.#again;
-      this.#alarm("");
+      this.#problem = null;
       if (!this.#link) this.#want();
       else if (this.#state.tell === "failed") this.#link.ask({ ask: "retry" });
-      if (again) this.generate();
-      else this.#root.querySelector(".generate").focus();
+      // Its own button is gone now.
+      this.#root.querySelector(".generate").focus();
+      if (again) this.generate(again);
+      else this.#show();
     }
 
     #hear(tell) {
@@ -367,10 +412,8 @@
           this.#tell("bot", { name: tell.name, handles: tell.handles });
           break;
         case "loading":
-          this.#alarm("");
-          this.#state = tell;
-          break;
         case "ready":
+          if (this.#problem?.word === "failed") this.#problem = null;
           this.#state = tell;
           break;
         case "waiting":
@@ -382,7 +425,8 @@
           return;
         case "done":
           if (ours) {
-            this.#speed = tell.tokens_per_s;
+            // Stopped before its turn, nothing was timed.
+            this.#speed = tell.tokens_per_s || null;
             const drafts = this.texts;
             this.#end((run) => run.resolve(drafts));
             this.#tell("done", { drafts, seed: tell.seed, tokensPerSecond: tell.tokens_per_s });
@@ -400,10 +444,14 @@
       if (text || !done) this.#texts[index] = text;
       const article = this.#root.querySelectorAll("article")[index];
       if (!article) return;
-      article.querySelector(".text").textContent = this.#texts[index];
+      const shown = article.querySelector(".text");
+      shown.textContent = this.#texts[index];
       if (done) {
         article.querySelector(".copy").hidden = false;
-        this.#root.querySelector(".spoken").textContent = `${this.#words.draft} ${index + 1}: ${this.#texts[index]}`;
+        const spoken = document.createElement("span");
+        spoken.lang = shown.lang;
+        spoken.textContent = shown.textContent;
+        this.#speak(`${article.ariaLabel}: `, spoken);
       }
       this.#tell("draft", { index, text: this.#texts[index], done });
     }
@@ -411,12 +459,13 @@
     #failed({ id, message, retryable, gone }) {
       // There is no document to ask again.
       if (gone) this.#link = null;
-      if (id === null) {
+      const ended = id === null;
+      if (ended) {
         this.#state = { tell: "failed" };
-        this.#again = this.#run;
+        this.#again = this.#run?.options ?? null;
       }
+      this.#problem = { word: ended ? "failed" : "refused", message, retryable: retryable && ended };
       this.#end((run) => run.reject(new Error(message)));
-      this.#alarm(message, retryable && id === null);
       this.#tell("error", { message, retryable }, false);
     }
 
@@ -431,15 +480,17 @@
       this.dispatchEvent(new CustomEvent(type, { detail, bubbles }));
     }
 
-    /** The address of a document of the engine's site, for this element's bot. */
-    #address(file) {
+    /** The address of a document of the engine's site, with the attributes `names`. */
+    #address(file, names = ENGINE) {
       const host = this.getAttribute("host");
       const address = new URL(file, host === null ? home() : new URL(host.replace(/\/?$/, "/"), document.baseURI));
-      for (const name of ENGINE) {
+      for (const name of names) {
         const value = this.getAttribute(name);
-        if (value === null || name === "host") continue;
-        // An address is relative to the page it is written on.
-        address.searchParams.set(name, name === "model" ? new URL(value, document.baseURI).href : value);
+        // Only a start may be empty.
+        if (name === "host" || (name === "prompt" ? value === null : !value)) continue;
+        // An address is relative to the page it is written on; what is none, the engine names.
+        const isAddress = name === "model" && URL.canParse(value, document.baseURI);
+        address.searchParams.set(name, isAddress ? new URL(value, document.baseURI).href : value);
       }
       return address.href;
     }
@@ -448,64 +499,91 @@
       return this.#root.querySelector(`[part="${name}"]`);
     }
 
-    #alarm(message, retryable = false) {
-      this.#part("error").textContent = message;
-      this.#root.querySelector(".retry").hidden = !retryable;
-    }
-
     #showDrafts() {
       const list = this.#part("drafts");
-      list.hidden = false;
+      list.hidden = this.#texts.length === 0;
       list.replaceChildren(
         ...this.#texts.map((text, index) => {
           const item = document.createElement("li");
           item.innerHTML = DRAFT;
-          item.querySelector("article").setAttribute("aria-label", `${this.#words.draft} ${index + 1}`);
           item.querySelector(".text").textContent = text;
-          item.querySelector(".note").textContent = this.#words.note;
-          const copy = item.querySelector(".copy");
-          copy.textContent = this.#words.copy;
-          copy.addEventListener("click", async () => {
-            const copied = await navigator.clipboard?.writeText(this.#texts[index]).then(() => true, () => false);
-            if (copied) copy.textContent = this.#words.copied;
-            else getSelection().selectAllChildren(item.querySelector(".text"));
-          });
+          item.querySelector(".copy").addEventListener("click", () => this.#copy(index));
           return item;
         }),
       );
+      this.#root.querySelector(".spoken").replaceChildren();
+      this.#labelDrafts();
+    }
+
+    #labelDrafts() {
+      this.#root.querySelectorAll("article").forEach((article, index) => {
+        article.ariaLabel = `${this.#words.draft} ${index + 1}`;
+        article.querySelector(".text").lang = this.#bot?.language ?? "";
+        article.querySelector(".note").textContent = this.#words.note;
+        this.#labelCopy(article, "copy");
+      });
+    }
+
+    #labelCopy(article, word) {
+      const button = article.querySelector(".copy");
+      button.textContent = this.#words[word];
+      button.ariaLabel = `${this.#words[word]}, ${article.ariaLabel}`;
+    }
+
+    /** What cannot be copied is marked, for a keystroke to copy it. */
+    async #copy(index) {
+      const article = this.#root.querySelectorAll("article")[index];
+      const copied = await navigator.clipboard?.writeText(this.#texts[index]).then(() => true, () => false);
+      if (!copied) getSelection().selectAllChildren(article.querySelector(".text"));
+      const answer = copied ? "copied" : "uncopied";
+      this.#labelCopy(article, answer);
+      this.#speak(this.#words[answer]);
+      setTimeout(() => this.#labelCopy(article, "copy"), ANSWER_MS);
+    }
+
+    /** Each time a paragraph: drafts that end together are all heard. */
+    #speak(...words) {
+      const paragraph = document.createElement("p");
+      paragraph.append(...words);
+      this.#root.querySelector(".spoken").append(paragraph);
     }
 
     #introduce() {
-      const { name, handles, label, notice } = this.#bot ?? { name: this.#words.bot, handles: [], label: "AI BOT" };
+      const { name, handles, notice } = this.#bot ?? { name: this.#words.bot, handles: [] };
       this.#part("name").textContent = name;
-      this.#part("label").textContent = label;
+      this.#part("label").textContent = this.#words[handles.length > 1 ? "cyborg" : "label"];
       this.#part("avatar").textContent = this.#bot ? ([...name].find((c) => /\p{L}|\p{N}/u.test(c)) ?? "?").toUpperCase() : "🤖";
       for (const [part, text] of [["handles", handles.map((handle) => `@${handle}`).join(" · ")], ["notice", notice]]) {
         this.#part(part).textContent = text ?? "";
         this.#part(part).hidden = !text;
       }
+      this.#labelDrafts();
     }
 
     /** Everything that is in words. */
     #relabel() {
-      const wished = [this.getAttribute("lang"), this.closest("[lang]")?.lang, ...(navigator.languages ?? [])];
+      const wished = [this.getAttribute("lang"), this.parentElement?.closest("[lang]")?.lang, ...(navigator.languages ?? [])];
       const known = wished.map((lang) => lang?.toLowerCase().split("-")[0]).find((lang) => lang in WORDS);
       this.#words = WORDS[known ?? "en"];
       this.#root.querySelector("section").lang = known ?? "en";
-      const say = (selector, word) => (this.#root.querySelector(selector).textContent = this.#words[word]);
-      say("label span", "start");
-      say(".generate", "generate");
-      say(".stop", "stop");
-      say(".retry", "retry");
-      say(".colophon a", "more");
-      this.#root.querySelector(".colophon a").href = this.#address("");
+      const label = (selector, word) => (this.#root.querySelector(selector).textContent = this.#words[word]);
+      label("label span", "start");
+      label(".generate", "generate");
+      label(".stop", "stop");
+      label(".retry", "retry");
+      label(".colophon a", "more");
+      const more = this.#root.querySelector(".colophon a");
+      // A host may be a package's folder, where PAGE may be missing.
+      more.href = this.#address(this.hasAttribute("host") ? "embed.html" : PAGE, [...OPTIONS, "lang"]);
+      // On the very page it would lead to, it is of no use.
+      this.#part("colophon").hidden = more.href.split("?")[0] === location.href.split(/[?#]/)[0];
       this.#part("drafts").setAttribute("aria-label", this.#words.drafts);
       this.#part("progress").setAttribute("aria-label", this.#words.download);
       this.#introduce();
       this.#show();
     }
 
-    /** Buttons, status and progress. */
+    /** Buttons, status, progress and what went wrong. */
     #show() {
       const [generate, stop] = [this.#root.querySelector(".generate"), this.#root.querySelector(".stop")];
       const busy = this.#run !== null;
@@ -519,8 +597,12 @@
       const moves = this.#state.tell === "loading" && Boolean(total);
       this.#part("progress").hidden = !moves;
       if (moves) this.#part("progress").value = loaded / total;
-      const status = this.#status();
-      if (this.#part("status").textContent !== status) this.#part("status").textContent = status;
+      say(this.#part("status"), this.#status());
+      const [heading, english] = this.#part("error").children;
+      const { word, message, retryable } = this.#problem ?? {};
+      say(heading, this.#words[word] ?? "");
+      say(english, message ?? "");
+      this.#root.querySelector(".retry").hidden = !retryable;
     }
 
     #status() {
@@ -535,11 +617,11 @@
       const engine = `${backend.toUpperCase()}, ${threads} ${threads === 1 ? words.thread : words.threads}`;
       if (this.#run) return this.#run.waits ? words.turn : `${engine}, ${words.writing}`;
       if (this.#speed !== null) return `${engine}, ${this.#speed.toFixed(this.#speed < 10 ? 1 : 0)} tokens/s`;
-      return `${engine}, ${words.ready}${notKept ? ` (${notKept})` : ""}`;
+      return `${engine}, ${words.ready}${notKept ? `; ${words.notKept.replace("{reason}", words[notKept])}` : ""}`;
     }
   }
 
-  for (const name of ["model", "precision", "prompt", "drafts", "seed", "theme", "backend", "threads", "host"]) {
+  for (const name of OPTIONS) {
     Object.defineProperty(TweetBot.prototype, name, {
       configurable: true,
       enumerable: true,

@@ -1,20 +1,18 @@
-// Loads the engine's worker and watches it: the page's bridge to the worker
-// cannot see it die, so whatever kills it is reported on a channel of its own.
+// Loads the engine's worker and watches it: whatever kills it is told to whoever
+// started it. Messages from here: {}, this script listens; null, the engine
+// does; { died: reason }; a string is the engine's own. The first message to here
+// is { wishes }, an address's parameters. What this script's own address wishes
+// is prepared before it comes, and is thrown away should it be something else.
 import { chooseBuild, description, fileBytes, threadCount } from "./engine-choice.js";
-
-const wish = new URL(self.location.href).searchParams;
-const line = new BroadcastChannel(wish.get("line"));
 
 /** A thread that has not joined by then is not waited for. */
 const JOIN_MS = 5000;
 
 function die(reason) {
-  line.postMessage(String(reason ?? ""));
+  self.postMessage({ died: String(reason ?? "") });
   self.close();
 }
 
-// The page has no use for a worker that it gave up.
-line.onmessage = () => self.close();
 self.addEventListener("error", (event) => {
   event.preventDefault();
   die(event.message);
@@ -63,36 +61,52 @@ function askForSubgroups() {
   };
 }
 
-try {
-  askForSubgroups();
-  const isolated = self.crossOriginIsolated === true;
+const glueOf = (name) => new URL(`./engine/${name}.js`, import.meta.url).href;
+
+/** Chooses the build, and brings it. */
+async function prepare(wishes) {
+  const wish = new URLSearchParams(wishes);
   const wished = wish.has("threads") ? Number(wish.get("threads")) : null;
-  const most = threadCount(wished, isolated, navigator.hardwareConcurrency);
+  const threads = threadCount(wished, self.crossOriginIsolated === true, navigator.hardwareConcurrency);
   // Read once: the engine takes what was read to choose its memory.
   let described = null;
   const build = await chooseBuild({
     simd: wish.get("simd"),
     memory: wish.get("memory"),
-    threads: most,
+    threads,
     bytes: async () => {
       if (wish.has("bytes")) return Number(wish.get("bytes"));
       described = await description(wish.get("model"));
       return fileBytes(described, wish.get("file"));
     },
   });
-  const glue = new URL(`./engine/${build.name}.js`, import.meta.url).href;
   const [engine, module] = await Promise.all([
-    import(glue),
+    import(glueOf(build.name)),
     compile(new URL(`./engine/${build.name}_bg.wasm`, import.meta.url)),
   ]);
-  await engine.default({ module_or_path: module, memory: build.memory ?? undefined });
-  const threads = build.memory ? most : 1;
+  return { ...build, threads: build.memory ? threads : 1, engine, module, described };
+}
+
+async function start(wishes, prepared) {
+  const { name, memory, threads, engine, module, described } = await prepared;
+  await engine.default({ module_or_path: module, memory: memory ?? undefined });
   // The engine opens its pool first; threads join it as they come.
   let assembled;
   const joined = new Promise((settled) => (assembled = settled));
-  engine.start(build.name, threads, joined, described?.url, described?.json);
-  const job = { glue, module, memory: build.memory };
+  engine.start(name, wishes, threads, joined, described?.url, described?.json);
+  const job = { glue: glueOf(name), module, memory };
   Promise.all(Array.from({ length: threads - 1 }, () => recruit(job))).then(assembled);
-} catch (error) {
-  die(error?.message ?? error);
 }
+
+askForSubgroups();
+const likely = self.location.search.slice(1);
+const ahead = likely ? prepare(likely) : null;
+// Whether it fails matters to those who wish for it.
+ahead?.catch(() => {});
+self.onmessage = ({ data: { wishes } }) => {
+  self.onmessage = null;
+  const prepared = wishes === likely ? ahead : prepare(wishes);
+  start(wishes, prepared).catch((error) => die(error?.message ?? error));
+};
+// Firefox loses what is said to a module before it has come.
+self.postMessage({});

@@ -16,7 +16,7 @@ pub struct CacheShape {
 impl CacheShape {
     /// Token slots in all.
     pub fn slots(&self) -> usize {
-        self.prompt + self.drafts * self.tail
+        self.drafts.saturating_mul(self.tail).saturating_add(self.prompt)
     }
 
     /// The slot of a place.
@@ -111,11 +111,26 @@ pub enum Row<'a> {
     Top(&'a [(u32, f32)]),
 }
 
+impl Row<'_> {
+    /// Whether any of its logits is finite.
+    pub fn is_finite(&self) -> bool {
+        match self {
+            Self::All(logits) => logits.iter().any(|logit| logit.is_finite()),
+            Self::Top(largest) => largest.iter().any(|(_, logit)| logit.is_finite()),
+        }
+    }
+}
+
 impl Outputs {
     /// Forgets every row.
     pub fn clear(&mut self) {
         self.logits.clear();
         self.top.clear();
+    }
+
+    /// Whether every row has a finite logit: there is nothing to draw without.
+    pub fn are_finite(&self) -> bool {
+        (0..self.rows()).all(|index| self.row(index).is_some_and(|row| row.is_finite()))
     }
 
     /// Outputs in all.
@@ -129,5 +144,26 @@ impl Outputs {
             Some(top) => Some(Row::Top(top)),
             None => self.logits.get(index * self.vocab..(index + 1) * self.vocab).map(Row::All),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_without_a_finite_logit_is_found() {
+        let nan = f32::NAN;
+        let whole = |logits: &[f32]| Outputs { vocab: 2, logits: logits.to_vec(), top: Vec::new() };
+        assert!(whole(&[nan, 1.0, f32::INFINITY, -1.0]).are_finite());
+        assert!(!whole(&[0.0, 1.0, f32::NEG_INFINITY, nan]).are_finite());
+        let top = |rows: &[&[(u32, f32)]]| Outputs {
+            vocab: 2,
+            top: rows.iter().map(|row| row.to_vec()).collect(),
+            ..Outputs::default()
+        };
+        assert!(top(&[&[(1, 0.5)], &[(0, nan), (1, 0.0)]]).are_finite());
+        assert!(!top(&[&[(1, 0.5)], &[]]).are_finite());
+        assert!(Outputs::default().are_finite());
     }
 }

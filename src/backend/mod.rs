@@ -30,7 +30,7 @@ pub enum Dtype {
     Q4_0,
 }
 
-/// Weights that a backend cannot take.
+/// What a backend cannot take, or cannot do any more.
 #[derive(Debug, Error)]
 pub enum BackendError {
     #[error("a ({rows}, {cols}) matrix of {dtype:?} takes {expected} bytes, found {found}")]
@@ -39,6 +39,10 @@ pub enum BackendError {
     Columns { cols: usize },
     #[error("there is not enough memory for a ({rows}, {cols}) matrix; close other programs or tabs")]
     Memory { rows: usize, cols: usize },
+    #[error(
+        "there is not enough memory for {slots} tokens, start and drafts together; ask for fewer tokens or drafts"
+    )]
+    CacheMemory { slots: usize },
     /// The device's fault, or the end of it; whatever was on it is lost.
     #[error("{reason}")]
     Device { reason: String },
@@ -87,7 +91,16 @@ pub trait Backend {
     /// Activations of no rows yet.
     fn rows(&self) -> Self::Rows;
     /// A cache, allocated once for everything a request can need.
-    fn cache(&self, layers: usize, heads: usize, channels: usize, shape: CacheShape) -> Self::Cache;
+    ///
+    /// # Errors
+    /// There is no memory for it; the backend is as it was.
+    fn cache(
+        &self,
+        layers: usize,
+        heads: usize,
+        channels: usize,
+        shape: CacheShape,
+    ) -> Result<Self::Cache, BackendError>;
 
     /// Hears of a batch before the operations of its pieces.
     fn begin(&mut self, batch: &Batch);
@@ -128,4 +141,34 @@ pub trait Backend {
     fn head(&mut self, w: &Self::Matrix, x: &Self::Rows, wanted: Wanted, out: &mut Outputs);
     /// Waits for what was recorded, and fills out.
     fn collect(&mut self, out: &mut Outputs) -> impl Future<Output = Result<(), BackendError>>;
+}
+
+/// How far numbers are off the expected ones: norm of the difference over
+/// norm. Infinite where it cannot be told.
+pub fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    let difference: f64 = found.iter().zip(expected).map(|(a, b)| square(a - b)).sum();
+    let size: f64 = expected.iter().map(|x| square(*x)).sum();
+    match (difference / size.max(f64::MIN_POSITIVE)).sqrt() {
+        off if off.is_nan() || found.len() != expected.len() => f64::INFINITY,
+        off => off,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_compared_is_infinitely_far() {
+        assert_eq!(relative_error(&[3.0, 4.5], &[3.0, 4.0]), 0.1);
+        assert_eq!(relative_error(&[0.0], &[0.0]), 0.0);
+        for (found, expected) in [
+            (&[1.0][..], &[1.0, 1.0][..]),
+            (&[f32::NAN, 1.0], &[1.0, 1.0]),
+            (&[1.0, 1.0], &[f32::INFINITY, 1.0]),
+        ] {
+            assert_eq!(relative_error(found, expected), f64::INFINITY);
+        }
+    }
 }

@@ -17,7 +17,7 @@ impl Top {
     pub fn restart(&mut self, k: usize) {
         self.k = k.max(1);
         self.least = f32::NEG_INFINITY;
-        self.limit = 4 * self.k + 64;
+        self.limit = self.k.saturating_mul(4).saturating_add(64);
         self.kept.clear();
     }
 
@@ -102,6 +102,14 @@ mod tests {
                 (0u32..).zip(logits.iter().copied()).filter(|&(_, l)| l >= least).collect();
             prop_assert_eq!(found, expected);
         }
+    }
+
+    #[test]
+    fn more_than_there_are_is_all() {
+        let mut top = Top::default();
+        top.restart(usize::MAX);
+        top.take(0, &[1.0, 2.0]);
+        assert_eq!(top.finish(), [(0, 1.0), (1, 2.0)]);
     }
 
     #[test]

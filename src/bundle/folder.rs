@@ -223,6 +223,9 @@ fn read_text(file: &Path) -> Result<Option<Vec<u8>>, BundleError> {
 /// Writes everything of a bundle that follows from the network: configuration,
 /// tokenizer, weights in each precision. Card, picture and `bot.json` come
 /// after it ([`finish`] last).
+///
+/// # Errors
+/// [`BundleError`] where the disk refuses, or weights are not the configuration's.
 pub fn write_bundle(staging: &Path, parts: &BundleParts) -> Result<(), BundleError> {
     let BundleParts { config, tokenizer, weights, .. } = *parts;
     let config = &Config { eos_token_id: tokenizer.eos_id(), ..config.clone() };
@@ -243,6 +246,9 @@ pub fn write_bundle(staging: &Path, parts: &BundleParts) -> Result<(), BundleErr
 }
 
 /// Writes the GGUF file of one precision into a bundle.
+///
+/// # Errors
+/// As [`write_bundle`].
 pub fn write_gguf(staging: &Path, parts: &BundleParts, precision: Precision) -> Result<(), BundleError> {
     let file = staging.join(match precision {
         Precision::F32 => "model-f32.gguf",
@@ -259,6 +265,9 @@ pub fn write_gguf(staging: &Path, parts: &BundleParts, precision: Precision) -> 
 
 /// Digests every file of the folder and writes `bot.json`, which makes it a
 /// bundle. `checks`: GGUF file name -> the logits it must give.
+///
+/// # Errors
+/// [`BundleError::Io`].
 pub fn finish(
     staging: &Path,
     info: BotInfo,

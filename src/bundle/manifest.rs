@@ -108,7 +108,7 @@ pub struct CardExtras {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
     /// ISO 639 code of the posts' language; absent: what the accounts' archives
-    /// say, and else `en`, as GPT-2's.
+    /// say, and else none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
     /// The Hub's name of the weights' license.
@@ -117,12 +117,15 @@ pub struct CardExtras {
     /// Drafts to show, unedited.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<Sample>,
-    /// How much of the training posts the bot repeats word for word.
+    /// How many drafts are word for word one of the accounts' posts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verbatim: Option<VerbatimShare>,
     /// Perplexity on posts that were held out of training, a row a precision.
     #[serde(alias = "perplexities", skip_serializing_if = "Vec::is_empty")]
     pub held_out_perplexity: Vec<PrecisionPerplexity>,
+    /// On how many of these posts it was measured, taken evenly from all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub perplexity_posts: Option<usize>,
     /// What the run followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipe: Option<Recipe>,
@@ -168,7 +171,8 @@ pub struct Sample {
     pub seed: Option<u64>,
 }
 
-/// Of `drafts` drafts made with `seed`, `verbatim` stand among the training posts.
+/// Of `drafts` drafts made with `seed`, `verbatim` stand among the posts of the bot's
+/// archives, held-out ones included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerbatimShare {
     pub drafts: usize,
@@ -231,18 +235,6 @@ impl LogitsCheck {
             token_ids,
         }
     }
-
-    /// Norm of the difference over norm, of an engine's logits (V) from the
-    /// listed ones; infinite where the vocabulary is another.
-    pub fn relative_error(&self, logits: &[f32]) -> f64 {
-        let (mut difference, mut norm) = (0.0, 0.0);
-        for (&id, &expected) in self.token_ids.iter().zip(&self.logits) {
-            let Some(&found) = logits.get(id as usize) else { return f64::INFINITY };
-            difference += f64::from(found - expected).powi(2);
-            norm += f64::from(expected).powi(2);
-        }
-        (difference / norm.max(f64::MIN_POSITIVE)).sqrt()
-    }
 }
 
 /// Why a `bot.json` was refused.
@@ -264,6 +256,9 @@ pub enum ManifestError {
 
 impl Manifest {
     /// Parses and validates a `bot.json`.
+    ///
+    /// # Errors
+    /// [`ManifestError`]: no JSON, of a newer version, or with entries that cannot be.
     pub fn from_json(bytes: &[u8]) -> Result<Self, ManifestError> {
         let manifest: Self = serde_json::from_slice(bytes)?;
         if manifest.format_version > FORMAT_VERSION {
@@ -290,7 +285,9 @@ impl Manifest {
             }
         }
         for (name, check) in &manifest.checks {
-            if check.token_ids.len() != check.logits.len() || check.prompt_ids.is_empty() {
+            // One that lists nothing would pass any engine.
+            let empty = check.prompt_ids.is_empty() || check.token_ids.is_empty();
+            if empty || check.token_ids.len() != check.logits.len() {
                 return Err(ManifestError::Check {
                     name: name.clone(),
                     ids: check.token_ids.len(),
@@ -326,5 +323,34 @@ impl BotInfo {
     /// `AI BOT`, or `CYBORG` for several accounts, as on the original's card.
     pub fn label(&self) -> &'static str {
         if self.handles.len() > 1 { "AI CYBORG 🤖" } else { "AI BOT 🤖" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_that_checks_nothing_is_refused() {
+        let with = |ids: &[u32], logits: &[f32], prompt_ids: &[u32]| {
+            let check = LogitsCheck {
+                prompt: String::new(),
+                prompt_ids: prompt_ids.into(),
+                token_ids: ids.into(),
+                logits: logits.into(),
+            };
+            let manifest = Manifest {
+                format_version: FORMAT_VERSION,
+                info: BotInfo { handles: vec!["a".into()], ..BotInfo::default() },
+                files: BTreeMap::new(),
+                checks: BTreeMap::from([("model-q8_0.gguf".into(), check)]),
+                card: None,
+            };
+            Manifest::from_json(manifest.to_json().as_bytes())
+        };
+        assert!(with(&[3], &[0.5], &[0]).is_ok());
+        for refused in [with(&[], &[], &[0]), with(&[3], &[0.5], &[]), with(&[3], &[], &[0])] {
+            assert!(matches!(refused, Err(ManifestError::Check { .. })), "{refused:?}");
+        }
     }
 }

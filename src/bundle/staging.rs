@@ -7,7 +7,8 @@
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -30,42 +31,100 @@ pub enum StagingError {
     Io { out: PathBuf, source: io::Error },
 }
 
+/// The file in a folder aside whose lock says that its process lives.
+const LOCK: &str = "lock";
+
+/// A hidden folder beside the final place, `.NAME.partial-…`, for a folder to be made
+/// in. The system takes the lock from a process that is killed, so that [`sweep`] can
+/// tell what it left.
+#[derive(Debug)]
+struct Aside {
+    /// Dropped first: some systems delete no file that is open.
+    _lock: File,
+    temporary: TempDir,
+}
+
+impl Aside {
+    fn create(parent: &Path, name: &str) -> io::Result<Self> {
+        let temporary = tempfile::Builder::new().prefix(&prefix(name)).tempdir_in(parent)?;
+        let lock = File::create_new(temporary.path().join(LOCK))?;
+        // Where there are no locks, nobody can take ours either.
+        let _ = lock.try_lock();
+        // Within, so that it gets the usual permissions and not a temporary folder's.
+        fs::create_dir(temporary.path().join("new"))?;
+        Ok(Self { _lock: lock, temporary })
+    }
+
+    /// The folder being made.
+    fn new_path(&self) -> PathBuf {
+        self.temporary.path().join("new")
+    }
+
+    /// Where an older one goes, to be deleted with all this.
+    fn old_path(&self) -> PathBuf {
+        self.temporary.path().join("old")
+    }
+}
+
+fn prefix(name: &str) -> String {
+    format!(".{name}.partial-")
+}
+
+/// Deletes what killed processes left aside of `out`. What cannot be deleted takes
+/// room and does no harm.
+pub fn sweep(out: &Path) {
+    let Some(name) = out.file_name() else { return };
+    let prefix = prefix(&name.to_string_lossy());
+    for entry in fs::read_dir(parent(out)).into_iter().flatten().flatten() {
+        let left = entry.path();
+        if !entry.file_name().to_string_lossy().starts_with(&prefix) {
+            continue;
+        }
+        // Without a lock file it is somebody else's, or about to get one.
+        let Ok(lock) = File::open(left.join(LOCK)) else { continue };
+        if lock.try_lock().is_ok() {
+            drop(lock);
+            let _ = fs::remove_dir_all(left);
+        }
+    }
+}
+
+/// The folder that a path lies in.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 /// An output folder under way, beside its final place and on the same disk.
 /// Dropped without [`Staging::commit`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct Staging {
-    /// Hidden sibling of `out`; holds the folder that will be `out`, so that
-    /// this one gets the usual permissions and not a temporary folder's.
-    temporary: TempDir,
+    aside: Aside,
     inner: PathBuf,
     out: PathBuf,
     force: bool,
 }
 
 impl Staging {
-    /// Begins a folder that will be `out`. Its parents are made as needed; an
-    /// existing `out` is an error unless `force` is set and it is a bot's
-    /// folder, or empty.
+    /// Begins a folder that will be `out`. Its parents are made as needed, and what
+    /// killed processes left of it goes; an existing `out` is an error unless `force`
+    /// is set and it is a bot's folder, or empty.
+    ///
+    /// # Errors
+    /// Those of [`check_target`], [`StagingError::NoName`], and what the disk refuses.
     pub fn create(out: &Path, force: bool) -> Result<Self, StagingError> {
         let out = out.to_path_buf();
         let Some(name) = out.file_name() else {
             return Err(StagingError::NoName { out });
         };
         check_target(&out, force)?;
-        let prefix = format!(".{}.partial-", name.to_string_lossy());
-        let parent = match out.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-            _ => PathBuf::from("."),
-        };
-        let make = || {
-            fs::create_dir_all(&parent)?;
-            let temporary = tempfile::Builder::new().prefix(&prefix).tempdir_in(&parent)?;
-            let inner = temporary.path().join("new");
-            fs::create_dir(&inner)?;
-            io::Result::Ok((temporary, inner))
-        };
-        match make() {
-            Ok((temporary, inner)) => Ok(Self { temporary, inner, out, force }),
+        sweep(&out);
+        let parent = parent(&out);
+        let made = fs::create_dir_all(parent).and_then(|()| Aside::create(parent, &name.to_string_lossy()));
+        match made {
+            Ok(aside) => Ok(Self { inner: aside.new_path(), aside, out, force }),
             Err(source) => Err(StagingError::Io { out, source }),
         }
     }
@@ -75,22 +134,29 @@ impl Staging {
         &self.inner
     }
 
-    /// Puts the folder in its place; with `force` an older one goes.
+    /// Brings the folder to the disk and puts it in its place; with `force` an older
+    /// one goes. Once this returns, even a power cut leaves the new one.
+    ///
+    /// # Errors
+    /// As [`Staging::create`]; an older folder is then where it was.
     pub fn commit(self) -> Result<(), StagingError> {
         let error = |source| StagingError::Io { out: self.out.clone(), source };
+        sync_files(&self.inner).map_err(error)?;
         // Somebody may have made it meanwhile.
         check_target(&self.out, self.force)?;
         if !exists(&self.out) {
-            return fs::rename(&self.inner, &self.out).map_err(error);
+            fs::rename(&self.inner, &self.out).map_err(error)?;
+        } else {
+            // The old one is deleted with the temporary folder it moves into.
+            let old = self.aside.old_path();
+            fs::rename(&self.out, &old).map_err(error)?;
+            fs::rename(&self.inner, &self.out).map_err(|source| {
+                // Both are on one disk: what could be moved here can be moved back.
+                let _ = fs::rename(&old, &self.out);
+                error(source)
+            })?;
         }
-        // The old one is deleted with the temporary folder it moves into.
-        let old = self.temporary.path().join("old");
-        fs::rename(&self.out, &old).map_err(error)?;
-        fs::rename(&self.inner, &self.out).map_err(|source| {
-            // Both are on one disk: what could be moved here can be moved back.
-            let _ = fs::rename(&old, &self.out);
-            error(source)
-        })
+        sync_folder(parent(&self.out)).map_err(error)
     }
 }
 
@@ -99,7 +165,9 @@ impl Staging {
 /// ([`Patch::replace`]) and never written in place.
 #[derive(Debug)]
 pub struct Patch {
-    temporary: TempDir,
+    /// Held for its folder, which is `copy`'s.
+    _aside: Aside,
+    copy: PathBuf,
     folder: PathBuf,
     /// Files that are the original's own.
     shared: BTreeSet<OsString>,
@@ -110,19 +178,20 @@ const SHARED_BYTES: u64 = 1 << 20;
 
 impl Patch {
     /// Copies the files of `folder`, not its subfolders.
+    ///
+    /// # Errors
+    /// [`StagingError::Io`].
     pub fn begin(folder: &Path) -> Result<Self, StagingError> {
         let error = |source| StagingError::Io { out: folder.to_path_buf(), source };
         let folder = folder.canonicalize().map_err(error)?;
-        let parent = folder.parent().unwrap_or(&folder);
+        sweep(&folder);
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let temporary = tempfile::Builder::new()
-            .prefix(&format!(".{name}.partial-"))
-            .tempdir_in(parent)
-            .map_err(error)?;
+        let aside = Aside::create(folder.parent().unwrap_or(&folder), &name).map_err(error)?;
+        let copy = aside.new_path();
         let mut shared = BTreeSet::new();
         for entry in fs::read_dir(&folder).map_err(error)? {
             let entry = entry.map_err(error)?;
-            let (from, to) = (entry.path(), temporary.path().join(entry.file_name()));
+            let (from, to) = (entry.path(), copy.join(entry.file_name()));
             let large = match fs::metadata(&from) {
                 Ok(metadata) if metadata.is_file() => metadata.len() >= SHARED_BYTES,
                 _ => continue,
@@ -133,15 +202,18 @@ impl Patch {
                 fs::copy(&from, &to).map_err(error)?;
             }
         }
-        Ok(Self { temporary, folder, shared })
+        Ok(Self { _aside: aside, copy, folder, shared })
     }
 
     /// The copy.
     pub fn path(&self) -> &Path {
-        self.temporary.path()
+        &self.copy
     }
 
     /// Removes a file from the copy, so that a new one can be written.
+    ///
+    /// # Errors
+    /// [`StagingError::Io`].
     pub fn replace(&mut self, name: &str) -> Result<(), StagingError> {
         self.shared.remove(OsStr::new(name));
         match fs::remove_file(self.path().join(name)) {
@@ -154,17 +226,52 @@ impl Patch {
 
     /// Moves the files that are not shared into the folder, `bot.json`, which
     /// vouches for the others, last.
+    ///
+    /// # Errors
+    /// [`StagingError::Io`].
     pub fn commit(self) -> Result<(), StagingError> {
         let error = |source| StagingError::Io { out: self.folder.clone(), source };
-        let entries = fs::read_dir(self.path()).map_err(error)?;
+        sync_files(&self.copy).map_err(error)?;
+        let entries = fs::read_dir(&self.copy).map_err(error)?;
         let names: io::Result<Vec<OsString>> = entries.map(|entry| entry.map(|e| e.file_name())).collect();
         let mut names = names.map_err(error)?;
         names.sort_by_key(|name| name == "bot.json");
         for name in names.into_iter().filter(|name| !self.shared.contains(name)) {
-            fs::rename(self.path().join(&name), self.folder.join(&name)).map_err(error)?;
+            fs::rename(self.copy.join(&name), self.folder.join(&name)).map_err(error)?;
         }
-        Ok(())
+        sync_folder(&self.folder).map_err(error)
     }
+}
+
+/// Waits until the disk has a folder's files, and the folder's list of them.
+fn sync_files(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_file() {
+            // For writing where it may be: some systems sync no file that is open for reading alone.
+            let file = File::options().append(true).open(&path).or_else(|_| File::open(&path))?;
+            file.sync_all()?;
+        }
+    }
+    sync_folder(folder)
+}
+
+/// Waits until the disk has a folder's list of names: a rename in it, for example.
+///
+/// # Errors
+/// What the system says.
+#[cfg(unix)]
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Folders cannot be opened as files here; the system orders renames itself.
+///
+/// # Errors
+/// None.
+#[cfg(not(unix))]
+pub fn sync_folder(_folder: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// Whether a folder may be put at `out`. `--force --out ~` must not delete a
@@ -228,6 +335,25 @@ mod tests {
         fs::write(staging.path().join("a"), "1").unwrap();
         drop(staging);
         assert!(entries(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_goes_and_what_a_living_one_makes_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("bot");
+        // As a kill leaves it: nothing is dropped, and the system takes the lock.
+        let left = Aside::create(dir.path(), "bot").unwrap();
+        fs::write(left.new_path().join("model.safetensors"), "half").unwrap();
+        let Aside { _lock: lock, temporary } = left;
+        let left = temporary.keep();
+        drop(lock);
+        fs::create_dir(dir.path().join(".bot.partial-of-somebody")).unwrap();
+        let living = Staging::create(&dir.path().join("bot"), false).unwrap();
+        assert!(!left.exists());
+        let second = Staging::create(&out, false).unwrap();
+        assert!(living.path().exists() && second.path().exists());
+        drop((living, second));
+        assert_eq!(entries(dir.path()), [".bot.partial-of-somebody"]);
     }
 
     #[test]

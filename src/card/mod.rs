@@ -119,6 +119,9 @@ pub fn write(dir: &Path, info: &BotInfo, extras: &CardExtras) -> Result<Written,
 }
 
 /// The text of `README.md`.
+///
+/// # Errors
+/// [`CardError::Template`].
 pub fn render(info: &BotInfo, extras: &CardExtras) -> Result<String, CardError> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("inline"));
@@ -169,6 +172,7 @@ pub fn render(info: &BotInfo, extras: &CardExtras) -> Result<String, CardError> 
             value => format!("{:.2}", row.perplexity),
             loss => format!("{:.3}", row.perplexity.ln()),
         }).collect::<Vec<_>>(),
+        perplexity_posts => extras.perplexity_posts,
         verbatim => extras.verbatim.as_ref().map(|share| context! {
             percent => percent(share.verbatim as f64 / share.drafts.max(1) as f64),
             ..Value::from_serialize(share)
@@ -304,8 +308,8 @@ fn base_model(base: &str) -> Option<&str> {
     }
 }
 
-/// Tags of what the posts are written in: as given, else as the archives say,
-/// else English, as GPT-2's.
+/// Tags of what the posts are written in: as given, else as the archives say; none
+/// where they do not.
 fn languages(info: &BotInfo, extras: &CardExtras) -> Vec<String> {
     if let Some(language) = &extras.language {
         return vec![language.clone()];
@@ -316,7 +320,7 @@ fn languages(info: &BotInfo, extras: &CardExtras) -> Vec<String> {
             found.push(language);
         }
     }
-    if found.is_empty() { vec!["en".into()] } else { found }
+    found
 }
 
 /// The validation loss as a table of [`MAX_VALIDATION_ROWS`] at most, the first,

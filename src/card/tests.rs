@@ -13,6 +13,7 @@ fn full() -> (BotInfo, CardExtras) {
         retweets: 207,
         short_tweets: 105,
         tweets_kept: kept,
+        language: Some("en".into()),
         ..AccountCounts::default()
     };
     let info = BotInfo {
@@ -66,6 +67,7 @@ fn full() -> (BotInfo, CardExtras) {
             PrecisionPerplexity { precision: "f32".into(), perplexity: 9.8731 },
             PrecisionPerplexity { precision: "q8_0".into(), perplexity: 9.8802 },
         ],
+        perplexity_posts: Some(100),
         recipe: Some(Recipe {
             name: "modern".into(),
             differences: vec![
@@ -73,7 +75,10 @@ fn full() -> (BotInfo, CardExtras) {
                 "Duplicate posts are dropped.".into(),
             ],
         }),
-        hyper_parameters: vec![("Dropout".into(), "0.1".into())],
+        hyper_parameters: vec![
+            ("Dropout".into(), "0.1".into()),
+            ("Precision".into(), "32-bit floats".into()),
+        ],
         validation: vec![(0, 7.61), (400, 3.02), (800, 2.29), (1240, 2.31)],
         memorisation: Some(Memorisation { n_words: 8, share: 0.045, drafts: 200 }),
         notes: vec!["The bot before this one had a perplexity of 11.2 on them.".into()],
@@ -184,6 +189,23 @@ fn languages_are_those_of_the_posts_unless_given() {
     assert_eq!(languages(&info, &extras), ["no"]);
 }
 
+/// What stands in the card's fenced blocks.
+fn fenced(card: &str) -> String {
+    card.split("```").skip(1).step_by(2).collect()
+}
+
+#[test]
+fn code_stands_as_it_is_run() {
+    let (info, mut extras) = full();
+    assert!(fenced(&render(&info, &extras).unwrap()).contains("model=\"lights/skerry\""));
+    extras.repository = None;
+    extras.page_url = None;
+    for card in [render(&info, &extras), render(&hostile().0, &hostile().1)] {
+        let code = fenced(&card.unwrap());
+        assert!(code.contains("model=\".\"") && !code.contains("&#"), "{code}");
+    }
+}
+
 #[test]
 fn of_many_accounts_three_have_a_face_and_all_a_column() {
     let (mut info, extras) = full();
@@ -250,6 +272,8 @@ fn what_is_not_known_is_left_out() {
         "ecipe",
         "Filtered",
         "emorisation",
+        "language:",
+        "evenly",
         "word for word among",
     ] {
         assert!(

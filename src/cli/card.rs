@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     license: Option<String>,
     /// JSON with any of: samples [{prompt, drafts, seed}], verbatim {drafts, verbatim, seed},
-    /// held_out_perplexity [{precision, perplexity}], recipe {name, differences},
+    /// held_out_perplexity [{precision, perplexity}], perplexity_posts, recipe {name, differences},
     /// hyper_parameters [[name, value]], validation [[step, loss]],
     /// memorisation {n_words, share, drafts}, notes [a sentence on what else was measured]
     #[arg(long, value_name = "FILE")]
@@ -112,6 +112,11 @@ fn merge(known: CardExtras, given: CardExtras) -> CardExtras {
         license: given.license.or(known.license),
         samples: or_known(given.samples, known.samples),
         verbatim: given.verbatim.or(known.verbatim),
+        // A number of posts goes with its figures.
+        perplexity_posts: match given.held_out_perplexity.is_empty() {
+            true => given.perplexity_posts.or(known.perplexity_posts),
+            false => given.perplexity_posts,
+        },
         held_out_perplexity: or_known(given.held_out_perplexity, known.held_out_perplexity),
         recipe: given.recipe.or(known.recipe),
         hyper_parameters: or_known(given.hyper_parameters, known.hyper_parameters),

@@ -65,8 +65,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Perplexity of each precision that the folder has, on these posts; none of none.
-pub fn perplexities(bot: &BotFolder, posts: &[String]) -> anyhow::Result<Vec<PrecisionPerplexity>> {
+/// Perplexity of each precision that the folder has, on these posts; none of none, nor
+/// one that is no number, which a spoilt bot has.
+pub fn perplexities(bot: &BotFolder, posts: &[&str]) -> anyhow::Result<Vec<PrecisionPerplexity>> {
     if posts.is_empty() {
         return Ok(Vec::new());
     }
@@ -75,7 +76,8 @@ pub fn perplexities(bot: &BotFolder, posts: &[String]) -> anyhow::Result<Vec<Pre
         precision: precision.name().into(),
         perplexity: result.perplexity(),
     });
-    Ok(results.collect())
+    // JSON has no infinity: `bot.json` could not be read again.
+    Ok(results.filter(|row| row.perplexity.is_finite()).collect())
 }
 
 fn measure_all(bot: &BotFolder, posts: &[Vec<u32>]) -> anyhow::Result<Vec<(Precision, Measured)>> {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::filter_args::FilterArgs;
 use crate::bundle::manifest::{AccountCounts, BotInfo};
 use crate::card::escape;
-use crate::tweets::{self, Cleaned, Filter, FilteredOut};
+use crate::tweets::{self, Cleaned, Filter, FilteredOut, Unreadable, counts::merged};
 
 /// How many kept posts the JSON shows, for a look at what was read.
 const FIRST_KEPT: usize = 3;
@@ -41,6 +41,9 @@ struct Counts {
     /// What the filters left out and why; absent where nothing was.
     #[serde(skip_serializing_if = "Option::is_none")]
     filtered_out_by: Option<FilteredOut>,
+    /// Entries that could not be read as posts, in no other count; absent where all could.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<usize>,
     first_kept: Vec<String>,
 }
 
@@ -91,10 +94,15 @@ pub fn read_filtered(archives: &[PathBuf], filter: &Filter) -> anyhow::Result<Ve
     let mut accounts = Vec::with_capacity(archives.len());
     for path in archives {
         let cleaned = Cleaned::filtered(&tweets::open::read(path)?, filter);
+        if let Unreadable { count: count @ 1.., first } = &cleaned.unreadable {
+            let entries =
+                if *count == 1 { "entry that is no post is" } else { "entries that are no posts are" };
+            eprintln!("warning: {}: {count} {entries} left out ({first})", path.display());
+        }
         if cleaned.kept.is_empty() {
             let filtered = match cleaned.filtered_out.describe() {
                 reasons if reasons.is_empty() => reasons,
-                reasons => format!("; filtered out: {reasons}"),
+                reasons => format!("; filtered out: {reasons}; loosen the filters"),
             };
             bail!(
                 "{}: no post is left to train on ({} read: {} retweets, {} short{filtered})",
@@ -104,9 +112,12 @@ pub fn read_filtered(archives: &[PathBuf], filter: &Filter) -> anyhow::Result<Ve
                 cleaned.short_tweets
             );
         }
+        if accounts.iter().any(|other: &Cleaned| other.handle.eq_ignore_ascii_case(&cleaned.handle)) {
+            eprintln!("note: {}: @{} again, so its posts are taken together", path.display(), cleaned.handle);
+        }
         accounts.push(cleaned);
     }
-    Ok(accounts)
+    Ok(merged(accounts))
 }
 
 /// The size rule is an error for `train` alone.
@@ -123,6 +134,7 @@ impl Counts {
             counts: AccountCounts::from(cleaned),
             kept_chars_joined: cleaned.kept_chars_joined(),
             filtered_out_by: (cleaned.filtered_out.total() > 0).then_some(cleaned.filtered_out),
+            unreadable: (cleaned.unreadable.count > 0).then_some(cleaned.unreadable.count),
             first_kept: cleaned.kept.iter().take(FIRST_KEPT).cloned().collect(),
         }
     }
@@ -140,6 +152,11 @@ impl Together {
             retweets: accounts.iter().map(|a| a.retweets).sum(),
             short_tweets: accounts.iter().map(|a| a.short_tweets).sum(),
             filtered_out: accounts.iter().map(|a| a.filtered_out).sum(),
+            duplicates: accounts.iter().map(|a| a.duplicates).sum(),
+            unreadable: Unreadable {
+                count: accounts.iter().map(|a| a.unreadable.count).sum(),
+                ..Unreadable::default()
+            },
             language: None,
             kept: accounts.iter().flat_map(|a| a.kept.iter().cloned()).collect(),
         };
@@ -319,6 +336,48 @@ Characters kept               5
         assert_eq!((&json["filtered_out"], &json["filtered_out_by"]["by_language"]), (&1.into(), &1.into()));
         let filter = Filter { languages: vec!["fr".into()], ..Filter::default() };
         let error = read_filtered(&[path], &filter).unwrap_err().to_string();
-        assert!(error.ends_with("0 short; filtered out: 2 by language)"), "{error}");
+        assert!(error.ends_with("0 short; filtered out: 2 by language; loosen the filters)"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_knows_no_replies_is_refused_without_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.txt");
+        fs::write(&path, "the lamp is lit\nthe lamp is out\n").unwrap();
+        let filter = Filter { no_replies: true, ..Filter::default() };
+        let error = read_filtered(std::slice::from_ref(&path), &filter).unwrap_err().to_string();
+        assert!(error.contains("2 in a file that does not say which posts are replies"), "{error}");
+        let path = dir.path().join("a.csv");
+        fs::write(&path, "text,in_reply_to_id\nthe lamp is lit,\nthe lamp is out,7\n").unwrap();
+        let accounts = read_filtered(&[path], &filter).unwrap();
+        assert_eq!((accounts[0].kept.len(), accounts[0].filtered_out.replies), (1, 1));
+    }
+
+    #[test]
+    fn an_account_that_comes_twice_is_one() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("more")).unwrap();
+        let paths = ["lamp.txt", "more/lamp.txt"].map(|name| dir.path().join(name));
+        fs::write(&paths[0], "the lamp is lit\n").unwrap();
+        fs::write(&paths[1], "the lamp is out\n").unwrap();
+        let accounts = read_all(&paths).unwrap();
+        assert_eq!(accounts.len(), 1);
+        assert_eq!((accounts[0].handle.as_str(), accounts[0].kept.len()), ("lamp", 2));
+    }
+
+    #[test]
+    fn what_is_no_post_is_in_the_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("repo.json");
+        let record =
+            |text| serde_json::json!({"uri": "at://did:plc:x/app.bsky.feed.post/1", "value": {"text": text}});
+        let [good, bad] = [serde_json::json!("the lamp is lit"), serde_json::json!(7)].map(record);
+        fs::write(&path, serde_json::json!({"records": [good, bad.clone()]}).to_string()).unwrap();
+        let json =
+            serde_json::to_value(Counts::of(&read_all(std::slice::from_ref(&path)).unwrap()[0])).unwrap();
+        assert_eq!((&json["tweets_downloaded"], &json["unreadable"]), (&1.into(), &1.into()));
+        fs::write(&path, serde_json::json!({"records": [bad]}).to_string()).unwrap();
+        let error = read_all(&[path]).unwrap_err().to_string();
+        assert!(error.contains("none of its 1 entries can be read as a post (record 1: "), "{error}");
     }
 }

@@ -22,7 +22,7 @@ const VERBATIM_DRAFTS: usize = 200;
 const VERBATIM_SEED: u64 = 1;
 
 /// Samples, and the share of drafts that stand word for word among the posts
-/// of these archives.
+/// of these archives, whether they were trained on or held out.
 pub fn measure(bot: &BotFolder, archives: &[PathBuf]) -> anyhow::Result<CardExtras> {
     let accounts = import::read_all(archives)?;
     // Drafts are cleaned as the original does, so the posts are, too.

@@ -30,6 +30,7 @@ mod runs;
 mod serve;
 mod site;
 mod train;
+mod words;
 
 /// Train GPT-2 on somebody's posts, and generate new ones.
 #[derive(Debug, Parser)]

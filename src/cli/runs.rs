@@ -14,7 +14,7 @@ use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
     card::escape,
-    record::{Artifact, Run, Stopped},
+    record::{Artifact, Run},
 };
 
 /// Folders below a given one in which runs are looked for.
@@ -119,7 +119,7 @@ struct Row {
     name: String,
     /// Seconds since 1970-01-01 UTC.
     started_unix_s: u64,
-    /// `completed`, `early`, `max_steps`, or `not ended`.
+    /// `completed`, `early`, `max_steps`, `broken off`, or `not ended`.
     state: &'static str,
     steps: usize,
     /// Mean train loss of the last steps, nats a token.
@@ -139,7 +139,7 @@ impl Row {
             id: run.config.id.clone(),
             name: run.config.name.clone(),
             started_unix_s: run.config.started_unix_s,
-            state: state(run),
+            state: run.state(),
             steps: run.steps(),
             loss: run.final_loss(),
             validation_loss: run.best().map(|(_, loss)| loss),
@@ -160,15 +160,6 @@ impl Row {
             escape::plain(&self.id),
             self.dir.display().to_string(),
         ]
-    }
-}
-
-fn state(run: &Run) -> &'static str {
-    match run.summary.as_ref().map(|summary| summary.stopped) {
-        None => "not ended",
-        Some(Stopped::Completed) => "completed",
-        Some(Stopped::Early) => "early",
-        Some(Stopped::MaxSteps) => "max_steps",
     }
 }
 

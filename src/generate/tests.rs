@@ -75,6 +75,17 @@ fn a_newline_cuts() {
 }
 
 #[test]
+fn a_start_of_several_lines_is_one() {
+    let lines = Request { max_tokens: Some(12), ..request(" I\r\n\n  I ") };
+    assert_eq!(lines.start(), "I I");
+    let ends = run(lines, 64, always("a"));
+    assert!(
+        ends.iter().all(|(text, reason, _)| text.starts_with("I Ia") && *reason == EndReason::MaxTokens),
+        "{ends:?}"
+    );
+}
+
+#[test]
 fn the_limits_end_a_draft_with_their_reason() {
     let limited = Request { max_tokens: Some(12), ..request("I") };
     assert!(run(limited, 64, always("a")).iter().all(|e| e.1 == EndReason::MaxTokens && e.2 == 10));
@@ -146,7 +157,24 @@ fn what_cannot_be_done_is_said_before_any_work() {
     let tokenizer = tokenizer();
     let config = config(&tokenizer, 16);
     let refuse = |request| Drafts::new(&tokenizer, &config, request).err().unwrap().to_string();
-    assert!(refuse(request(&"word ".repeat(20))).contains("shorten it"));
+    // A context of 16 tokens: one begins every post, and one is drawn at least. The
+    // greatest length is the limit where a greater one would do.
+    let start = |tokens: usize| {
+        let text = "!?".repeat(20).chars().take(tokens).collect::<String>();
+        assert_eq!(tokenizer.encode_plain(&text).unwrap().len(), tokens);
+        text
+    };
+    let with = |tokens, max_tokens| Request { max_tokens, ..request(&start(tokens)) };
+    for (tokens, max_tokens) in [(14, None), (14, Some(16)), (7, Some(9))] {
+        assert!(Drafts::new(&tokenizer, &config, with(tokens, max_tokens)).is_ok());
+    }
+    let context = "the start is 15 tokens long; this bot has room for 14, so shorten it";
+    assert_eq!([None, Some(9)].map(|max| refuse(with(15, max))), [context; 2]);
+    assert_eq!(
+        refuse(with(8, Some(9))),
+        "the start is 8 tokens long, and a draft of at most 9 has room for 7: \
+         shorten it, or let drafts be longer"
+    );
     assert!(refuse(Request { drafts: 0, ..request("I") }).contains("1 to 256"));
     assert!(refuse(Request { streams: vec![1], ..request("I") }).contains("1 coin streams for 5"));
     let sampling = Params { top_p: 0.0, ..Params::default() };
@@ -206,4 +234,34 @@ fn drafts_that_lost_their_engine_go_on_as_if_they_had_not() {
         Drafts::resume(&tokenizer, &config, request, &wrong),
         Err(GenerateError::SoFar { token: u32::MAX, .. })
     ));
+}
+
+#[test]
+fn what_no_token_can_be_drawn_from_is_an_error() {
+    let tokenizer = tokenizer();
+    let config = config(&tokenizer, 64);
+    let begin = |sampling| Drafts::new(&tokenizer, &config, Request { sampling, ..request("I") }).unwrap();
+    let vocab = config.vocab_size;
+    let rows = [
+        outputs(&config, vec![f32::NAN; vocab]),
+        outputs(&config, vec![f32::INFINITY; vocab]),
+        Outputs { vocab, logits: Vec::new(), top: vec![Vec::new()] },
+    ];
+    for row in &rows {
+        let error = begin(Params::default()).accept(row, &tokenizer).unwrap_err();
+        assert!(matches!(error, GenerateError::NotNumbers), "{error}");
+    }
+    // One token is possible, and it has been.
+    let mut only = vec![f32::NEG_INFINITY; vocab];
+    only[tokenizer.encode_plain("I").unwrap()[0] as usize] = 1.0;
+    let once = Params { no_repeat_ngram: 1, ..Params::default() };
+    let error = begin(once).accept(&outputs(&config, only), &tokenizer).unwrap_err();
+    assert!(matches!(error, GenerateError::Forbidden { size: 1 }), "{error}");
+}
+
+#[test]
+fn as_many_candidates_as_tokens_are_all_logits() {
+    let top_k = |top_k| wanted(&Params { top_k, ..Params::default() }, 300);
+    assert_eq!(top_k(50), Wanted::Top(51));
+    assert_eq!([299, 300, usize::MAX - 1, usize::MAX].map(top_k), [Wanted::All; 4]);
 }

@@ -111,12 +111,12 @@ impl<B: Backend> Loader<B> {
                 self.retry_at = at_least.max(self.file_bytes.map_or(0, |all| all.min(twice)));
                 Ok(false)
             }
-            Parsed::Header(header) => {
+            Parsed::Header(mut header) => {
                 let Some(backend) = self.backend.take() else { return Ok(false) };
                 let assembly = Assembly::new(header.config.clone(), backend);
                 let mut tensors = header.tensors.clone();
                 tensors.sort_by_key(|t| t.offset);
-                let tokenizer = header.to_tokenizer()?;
+                let tokenizer = header.take_tokenizer()?;
                 self.body = Some(Body { header: *header, tokenizer, tensors, assembly, next_tensor: 0 });
                 Ok(true)
             }

@@ -101,7 +101,7 @@ impl<B: Backend> Model<B> {
             // The old cache goes first: two at once would double the peak.
             self.cache = None;
             let Config { n_layer, n_head, n_embd, .. } = self.config;
-            self.cache = Some(self.backend.cache(n_layer, n_head, n_embd, shape));
+            self.cache = Some(self.backend.cache(n_layer, n_head, n_embd, shape)?);
         }
         self.outputs.clear();
         let mut cache = self.cache.take().ok_or(ForwardError::NoCache)?;

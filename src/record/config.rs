@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{Machine, RecordError};
 use crate::bundle::{
     digest::{Digester, digest},
+    folder::folder_name,
     manifest::{AccountCounts, FileEntry},
 };
 
@@ -41,6 +42,9 @@ pub struct RunConfig {
     /// Absent while the run goes on, and after it was killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_unix_s: Option<u64>,
+    /// Why the run broke off, where it could still say so; it may be gone on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken_off: Option<String>,
     /// Every other knob by its name, as the loop's settings serialise.
     pub hyper_parameters: BTreeMap<String, Value>,
     #[serde(default)]
@@ -66,7 +70,7 @@ pub struct DatasetCounts {
     pub train_posts: usize,
     /// Posts held out.
     pub validation_posts: usize,
-    /// Kept posts that the recipe left out again: duplicates, filters.
+    /// The accounts' own posts that filters refused, and duplicates.
     pub left_out_posts: usize,
     /// Of the training text, all epochs.
     pub train_tokens: u64,
@@ -138,30 +142,39 @@ impl Artifact {
         Self { name: name.into(), sha256: Some(entry.sha256.clone()), size_bytes: Some(entry.size) }
     }
 
-    /// A file; or a folder, whose digest is that of its listing as `sha256sum`
-    /// prints it: `<digest>  <path within>` a line, in the order of the paths.
+    /// A file; or a folder with all files below it, as [`Artifact::of_files`]. Links
+    /// that lead nowhere are passed over.
     ///
     /// # Errors
     /// [`RecordError::Io`] where something cannot be read.
     pub fn of_path(path: &Path) -> Result<Self, RecordError> {
-        let name = crate::bundle::folder::folder_name(path);
-        let entry_of = |path: &Path| {
-            File::open(path).and_then(|file| digest(io::BufReader::new(file))).map_err(RecordError::io(path))
-        };
         if !path.is_dir() {
-            return Ok(Self::of_entry(&name, &entry_of(path)?));
+            return Ok(Self::of_entry(&folder_name(path), &entry_of(path)?));
         }
         let mut files = Vec::new();
         files_below(path, &mut PathBuf::new(), &mut files).map_err(RecordError::io(path))?;
         files.sort();
+        Self::of_files(path, &files)
+    }
+
+    /// Some files of a folder, by their paths within. The digest is that of their
+    /// listing as `sha256sum` prints it: `<digest>  <path within>` a line, in this order.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] where one cannot be read.
+    pub fn of_files(folder: &Path, files: &[String]) -> Result<Self, RecordError> {
         let (mut listing, mut size_bytes) = (String::new(), 0);
         for file in files {
-            let entry = entry_of(&path.join(&file))?;
+            let entry = entry_of(&folder.join(file))?;
             size_bytes += entry.size;
             listing.push_str(&format!("{}  {file}\n", entry.sha256));
         }
-        Ok(Self { size_bytes: Some(size_bytes), ..Self::of_bytes(&name, listing.as_bytes()) })
+        Ok(Self { size_bytes: Some(size_bytes), ..Self::of_bytes(&folder_name(folder), listing.as_bytes()) })
     }
+}
+
+fn entry_of(path: &Path) -> Result<FileEntry, RecordError> {
+    File::open(path).and_then(|file| digest(io::BufReader::new(file))).map_err(RecordError::io(path))
 }
 
 /// Paths within `root`, with `/`.
@@ -169,12 +182,14 @@ fn files_below(root: &Path, within: &mut PathBuf, files: &mut Vec<String>) -> io
     for entry in fs::read_dir(root.join(&within))? {
         within.push(entry?.file_name());
         // Not the entry's own type: the Hub's cache is made of links.
-        let meta = fs::metadata(root.join(&within))?;
-        if meta.is_dir() {
-            files_below(root, within, files)?;
-        } else if meta.is_file() {
-            let parts: Vec<_> = within.iter().map(|part| part.to_string_lossy()).collect();
-            files.push(parts.join("/"));
+        match fs::metadata(root.join(&within)) {
+            Ok(meta) if meta.is_dir() => files_below(root, within, files)?,
+            Ok(meta) if meta.is_file() => {
+                let parts: Vec<_> = within.iter().map(|part| part.to_string_lossy()).collect();
+                files.push(parts.join("/"));
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
         within.pop();
     }

@@ -1,6 +1,8 @@
 //! The machine a run was made on: what makes its tokens a second comparable,
 //! and nothing that tells whose it is.
 
+use std::{fs, path::Path};
+
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
@@ -15,7 +17,7 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// The system's name and version, and the instruction set.
     pub os: String,
-    /// An accelerator, where one computed.
+    /// The GPU that computed, where one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<String>,
 }
@@ -36,11 +38,42 @@ impl Machine {
             gpu: None,
         }
     }
+
+    /// The same with the NVIDIA GPUs that are in it.
+    pub fn with_nvidia(self) -> Self {
+        const DRIVER: &str = "/proc/driver/nvidia/gpus";
+        Self { gpu: Some(nvidia_names(Path::new(DRIVER)).unwrap_or_else(|| "an NVIDIA GPU".into())), ..self }
+    }
+}
+
+/// The names that the driver lists, one file `information` a GPU, each name once.
+fn nvidia_names(driver: &Path) -> Option<String> {
+    let mut names: Vec<String> = Vec::new();
+    for gpu in fs::read_dir(driver).ok()?.flatten() {
+        let text = fs::read_to_string(gpu.path().join("information")).unwrap_or_default();
+        names.extend(text.lines().find_map(|line| Some(line.strip_prefix("Model:")?.trim().to_owned())));
+    }
+    names.sort();
+    names.dedup();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gpu_is_named_as_its_driver_does() {
+        let driver = tempfile::tempdir().unwrap();
+        assert_eq!(nvidia_names(driver.path()), None);
+        for gpu in ["0000:01:00.0", "0000:02:00.0"] {
+            fs::create_dir(driver.path().join(gpu)).unwrap();
+            let text = "Model: \t\t NVIDIA H200\nIRQ:   \t\t 182\nGPU UUID: \t GPU-1\n";
+            fs::write(driver.path().join(gpu).join("information"), text).unwrap();
+        }
+        assert_eq!(nvidia_names(driver.path()).as_deref(), Some("NVIDIA H200"));
+        assert_eq!(nvidia_names(&driver.path().join("none")), None);
+    }
 
     #[test]
     fn this_machine_has_a_core_and_memory() {

@@ -72,6 +72,7 @@ impl RunRecorder {
             run.config.id = run.config.fresh_id(dir, now());
         }
         run.config.ended_unix_s = None;
+        run.config.broken_off = None;
         run.config.lineage.output = None;
         files::replace_json(&dir.join(CONFIG), &run.config)?;
         Self::with(dir, run.config, &run.metrics, &run.samples)
@@ -83,7 +84,7 @@ impl RunRecorder {
         metrics: &[MetricsLine],
         samples: &[SampleSet],
     ) -> Result<Self, RecordError> {
-        Ok(Self {
+        let recorder = Self {
             dir: dir.into(),
             tensorboard: EventFile::create(dir, now(), metrics, samples)?,
             wandb: OfflineRun::create(dir, &config, metrics, samples)?,
@@ -91,7 +92,9 @@ impl RunRecorder {
             metrics: LineFile::create(&dir.join(METRICS), metrics)?,
             samples: LineFile::create(&dir.join(SAMPLES), samples)?,
             last: metrics.last().copied(),
-        })
+        };
+        recorder.write_report()?;
+        Ok(recorder)
     }
 
     /// The run's folder.
@@ -118,6 +121,9 @@ impl RunRecorder {
     }
 
     /// Records an evaluation, on the line of its step.
+    ///
+    /// # Errors
+    /// As [`RunRecorder::step`].
     pub fn evaluation(&mut self, evaluation: &Evaluation) -> Result<(), RecordError> {
         let line = match self.last {
             Some(last) if last.step == evaluation.step => {
@@ -139,6 +145,9 @@ impl RunRecorder {
     }
 
     /// Records drafts made after `step` steps.
+    ///
+    /// # Errors
+    /// As [`RunRecorder::step`].
     pub fn samples(&mut self, step: usize, drafts: &[SampleDraft]) -> Result<(), RecordError> {
         let set = SampleSet { step, drafts: drafts.into(), unix_s: now() };
         self.samples.append(&set)?;
@@ -150,6 +159,9 @@ impl RunRecorder {
     /// Waits until the disk has all that was recorded. Before a checkpoint is
     /// put in place, so that even a power cut leaves no checkpoint ahead of its
     /// record.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
     pub fn sync(&self) -> Result<(), RecordError> {
         self.metrics.sync()?;
         self.samples.sync()
@@ -160,7 +172,22 @@ impl RunRecorder {
         report::write(&Run::open(&self.dir)?)
     }
 
+    /// Leaves a run that breaks off with the reason: a sentence. It can be gone on with.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`]: the steps are there all the same.
+    pub fn break_off(mut self, reason: &str) -> Result<(), RecordError> {
+        self.config.ended_unix_s = Some(now() as u64);
+        self.config.broken_off = Some(reason.into());
+        files::replace_json(&self.dir.join(CONFIG), &self.config)?;
+        self.write_report()?;
+        self.sync()
+    }
+
     /// Ends the run.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
     pub fn finish(mut self, summary: &Summary) -> Result<(), RecordError> {
         self.config.ended_unix_s = Some(now() as u64);
         self.config.lineage.output = summary.output.clone();

@@ -7,7 +7,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::{MetricsLine, RecordError, RunConfig, SampleSet, Summary, config::RUN_FORMAT, files};
+use super::{MetricsLine, RecordError, RunConfig, SampleSet, Stopped, Summary, config::RUN_FORMAT, files};
 
 pub(super) const CONFIG: &str = "config.json";
 pub(super) const METRICS: &str = "metrics.jsonl";
@@ -49,6 +49,18 @@ impl Run {
             samples: files::read_lines(&dir.join(SAMPLES))?,
             summary: read_json(&dir.join(SUMMARY))?,
         })
+    }
+
+    /// How it stands: `not ended` while it goes on or after a kill, `broken off`, or why
+    /// it ended.
+    pub fn state(&self) -> &'static str {
+        match self.summary.as_ref().map(|summary| summary.stopped) {
+            None if self.config.broken_off.is_some() => "broken off",
+            None => "not ended",
+            Some(Stopped::Completed) => "completed",
+            Some(Stopped::Early) => "early",
+            Some(Stopped::MaxSteps) => "max_steps",
+        }
     }
 
     /// Steps done.

@@ -252,9 +252,54 @@ fn a_run_without_any_step_has_a_report() {
     let home = tempfile::tempdir().unwrap();
     drop(RunRecorder::create(home.path(), &RunConfig::default()).unwrap());
     let run = Run::open(home.path()).unwrap();
-    let page = report::render(&run).unwrap();
+    let page = fs::read_to_string(home.path().join("report.html")).unwrap();
     assert!(page.contains("not ended") && !page.contains("<svg"));
+    assert_eq!(run.state(), "not ended");
     assert_eq!((run.steps(), run.best(), run.final_loss(), run.seconds()), (0, None, None, None));
+}
+
+#[test]
+fn a_run_that_breaks_off_says_why_until_it_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let mut recorder = RunRecorder::create(home.path(), &config()).unwrap();
+    report_steps(&mut recorder, 1, 3);
+    recorder.break_off("the loss became NaN at step 4").unwrap();
+    let run = Run::open(home.path()).unwrap();
+    assert_eq!((run.state(), run.steps()), ("broken off", 3));
+    assert!(run.config.ended_unix_s.is_some());
+    let page = fs::read_to_string(home.path().join("report.html")).unwrap();
+    assert!(page.contains("broken off: the loss became NaN at step 4") && page.contains("<svg"));
+    drop(RunRecorder::reopen(home.path(), 3).unwrap());
+    let run = Run::open(home.path()).unwrap();
+    assert_eq!((run.state(), run.config.ended_unix_s), ("not ended", None));
+    assert!(!fs::read_to_string(home.path().join("report.html")).unwrap().contains("broken off"));
+}
+
+#[test]
+fn the_report_counts_what_filters_left_out_and_says_where_drafts_are_cut() {
+    let home = tempfile::tempdir().unwrap();
+    let mut config = config();
+    config.set_hyper_parameters(&serde_json::json!({ report::SAMPLE_TOKENS: 40 })).unwrap();
+    let account =
+        |filtered_out| crate::bundle::manifest::AccountCounts { filtered_out, ..Default::default() };
+    config.accounts = vec![account(0), account(17)];
+    let mut recorder = RunRecorder::create(home.path(), &config).unwrap();
+    report_steps(&mut recorder, 1, 2);
+    drop(recorder);
+    let page = fs::read_to_string(home.path().join("report.html")).unwrap();
+    assert!(page.contains(">filtered out</th>") && page.contains(">0</td>") && page.contains(">17</td>"));
+    assert!(page.contains("after 40 tokens at the latest"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_nowhere_is_passed_over() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("a.txt"), "abc").unwrap();
+    let before = Artifact::of_path(home.path()).unwrap();
+    std::os::unix::fs::symlink(home.path().join("none"), home.path().join("b.txt")).unwrap();
+    assert_eq!(Artifact::of_path(home.path()).unwrap(), before);
+    assert_eq!(Artifact::of_files(home.path(), &["a.txt".into()]).unwrap(), before);
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub struct Sampler {
 impl Sampler {
     /// The token that `coin` in [0, 1) picks from logits, after `history`.
     /// `forbidden` is never drawn (`<|endoftext|>` before the least length).
+    /// `None`: nothing can be.
     pub fn sample(
         &mut self,
         logits: Logits,
@@ -33,10 +34,10 @@ impl Sampler {
         params: &Params,
         forbidden: Option<u32>,
         coin: f64,
-    ) -> u32 {
+    ) -> Option<u32> {
         self.distribute(logits, history, params, forbidden);
         let index = draw(&self.probabilities, coin);
-        self.candidates.get(index).map_or(0, |c| c.0)
+        self.candidates.get(index).map(|c| c.0)
     }
 
     /// Leaves the surviving candidates and their probabilities in `self`.
@@ -45,14 +46,14 @@ impl Sampler {
         candidates.clear();
         match logits {
             Logits::All(logits) => {
-                // A NaN logit can never be drawn.
-                let number = |&l: &f32| if l.is_nan() { f32::NEG_INFINITY } else { l };
+                // What is no number can never be drawn.
+                let number = |&l: &f32| if l.is_finite() { l } else { f32::NEG_INFINITY };
                 candidates.extend((0u32..).zip(logits.iter().map(number)));
                 // Both find a token by its place: all are there, in order.
                 penalise_repetition(candidates, history, params.repetition_penalty);
                 forbid_repeated_ngrams(candidates, history, params.no_repeat_ngram);
             }
-            Logits::Top(largest) => candidates.extend_from_slice(largest),
+            Logits::Top(largest) => candidates.extend(largest.iter().filter(|c| c.1.is_finite())),
         }
         if let Some(entry) = forbidden.and_then(|id| candidates.iter_mut().find(|c| c.0 == id)) {
             entry.1 = f32::NEG_INFINITY;
@@ -260,15 +261,34 @@ mod tests {
     #[test]
     fn greedy_takes_the_first_of_the_largest() {
         let params = Params { temperature: 0.0, ..Params::NEUTRAL };
-        assert_eq!(Sampler::default().sample(Logits::All(&[1.0, 3.0, 3.0, 2.0]), &[], &params, None, 0.9), 1);
+        let logits = Logits::All(&[1.0, 3.0, 3.0, 2.0]);
+        assert_eq!(Sampler::default().sample(logits, &[], &params, None, 0.9), Some(1));
     }
 
     #[test]
     fn forbidden_and_not_a_number_are_never_drawn() {
         for step in 0..100 {
             let coin = f64::from(step) / 100.0;
-            let logits = Logits::All(&[5.0, f32::NAN, 1.0]);
-            assert_eq!(Sampler::default().sample(logits, &[], &Params::NEUTRAL, Some(0), coin), 2);
+            let top = [(0, 5.0), (1, f32::INFINITY), (2, 1.0)];
+            for logits in [Logits::All(&[5.0, f32::NAN, 1.0, f32::INFINITY]), Logits::Top(&top)] {
+                let drawn = Sampler::default().sample(logits, &[], &Params::NEUTRAL, Some(0), coin);
+                assert_eq!(drawn, Some(2));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_drawn_where_nothing_is_left() {
+        let greedy = Params { temperature: 0.0, ..Params::NEUTRAL };
+        for params in [Params::default(), Params::NEUTRAL, greedy] {
+            for logits in [
+                Logits::Top(&[]),
+                Logits::Top(&[(3, f32::NAN)]),
+                Logits::All(&[1.0, f32::NAN]),
+                Logits::All(&[]),
+            ] {
+                assert_eq!(Sampler::default().sample(logits, &[], &params, Some(0), 0.5), None);
+            }
         }
     }
 

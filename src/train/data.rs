@@ -40,6 +40,9 @@ pub fn as_sequence(post: &[u32], eos: u32, context: usize) -> Vec<u32> {
 }
 
 /// Blocks of `context` tokens: no overlap, the last partial one dropped.
+///
+/// # Errors
+/// [`TrainError::TooFewTokens`] where there is not one.
 pub fn blocks(ids: &[u32], context: usize) -> Result<Vec<&[u32]>, TrainError> {
     let blocks: Vec<&[u32]> = ids.chunks_exact(context.max(2)).collect();
     if blocks.is_empty() {

@@ -62,20 +62,28 @@ impl Mode {
 
 impl Model {
     /// Variables with these starting values, in main memory.
+    ///
+    /// # Errors
+    /// [`TrainError::MissingTensor`].
     pub fn new(config: Config, weights: &Weights) -> Result<Self, TrainError> {
-        Self::on(&Device::Cpu, config, weights)
+        Self::on(&Device::Cpu, DType::F32, config, weights)
     }
 
     /// Variables with these starting values on a device. On the processor all
     /// is f32 and computed by hand; elsewhere candle computes, and matrices are
-    /// multiplied in bf16.
+    /// multiplied in `products`.
     ///
     /// # Errors
     /// Where a tensor is missing or the device has no room.
-    pub fn on(device: &Device, config: Config, weights: &Weights) -> Result<Self, TrainError> {
+    pub fn on(
+        device: &Device,
+        products: DType,
+        config: Config,
+        weights: &Weights,
+    ) -> Result<Self, TrainError> {
         let machinery = match device {
             Device::Cpu => Machinery::ByHand(Box::default()),
-            device => Machinery::Graph { device: device.clone(), products: DType::BF16 },
+            device => Machinery::Graph { device: device.clone(), products },
         };
         Self::with(machinery, config, weights)
     }
@@ -137,6 +145,9 @@ impl Model {
     }
 
     /// The variables' values now.
+    ///
+    /// # Errors
+    /// Where they cannot be brought from their device.
     pub fn weights(&self) -> Result<Weights, TrainError> {
         let mut all = Weights::new();
         for (name, var) in &self.vars {
@@ -147,6 +158,10 @@ impl Model {
     }
 
     /// Logits (B T, V) for ids (B, T), without dropout.
+    ///
+    /// # Errors
+    /// [`TrainError::Context`], [`TrainError::Batch`], [`TrainError::Token`] for ids that
+    /// are no batch of this network's; what the device says.
     pub fn logits(&self, ids: &[u32], context: usize) -> Result<Tensor, TrainError> {
         self.check_batch(ids, context)?;
         match &self.machinery {
@@ -169,6 +184,9 @@ impl Model {
 
     /// The mean cross-entropy of each token given those before it, in nats,
     /// without dropout: labels are [`next_tokens`].
+    ///
+    /// # Errors
+    /// As [`Model::logits`].
     pub fn loss(&self, ids: &[u32], context: usize) -> Result<f32, TrainError> {
         self.loss_masked(ids, &next_tokens(ids, context), context)
     }
@@ -176,6 +194,9 @@ impl Model {
     /// The mean cross-entropy over the positions that have a label, in nats,
     /// without dropout: `labels[i]` is the token that should follow `ids[i]`,
     /// one a token. 0 where nothing has a label.
+    ///
+    /// # Errors
+    /// As [`Model::logits`], and [`TrainError::Labels`] for another number of labels.
     pub fn loss_masked(
         &self,
         ids: &[u32],
@@ -200,6 +221,10 @@ impl Model {
     /// micro-batches, a weight is the micro-batch's share of all labels
     /// (1 / n where they are equal). Ids and labels are those of
     /// [`Model::loss_masked`].
+    ///
+    /// # Errors
+    /// As [`Model::loss_masked`], and [`TrainError::OtherDevice`] for sums that are not
+    /// beside the variables.
     pub fn accumulate(
         &self,
         ids: &[u32],

@@ -41,8 +41,10 @@ enum Moment {
 }
 
 impl AdamW {
-    /// The optimiser as it was after `steps` steps. Errors where a moment has
-    /// no variable or another length than its variable.
+    /// The optimiser as it was after `steps` steps.
+    ///
+    /// # Errors
+    /// [`TrainError::Moments`] where one has no variable, or another length than it.
     pub fn restore(model: &Model, steps: u64, moments: Moments) -> Result<Self, TrainError> {
         let variables: BTreeMap<&str, &Var> = model.vars().collect();
         let mut restored = BTreeMap::new();
@@ -85,6 +87,9 @@ impl AdamW {
     /// Clips the gradients to [`CLIP`] and updates every variable in place:
     /// on the processor in one pass over parameter, gradient and both moments,
     /// on all cores. Returns the norm before clipping.
+    ///
+    /// # Errors
+    /// [`TrainError::GradientNotFinite`], and nothing has changed; what the device says.
     pub fn step(&mut self, model: &Model, gradients: &Gradients, lr: f64) -> Result<f32, TrainError> {
         let norm = gradients.norm()?;
         let factors = self.begin(norm, lr)?;

@@ -3,6 +3,7 @@
 //! Figures that both share (four epochs, learning rate, AdamW, clip, cosine) are
 //! the defaults of the settings; here stands what tells the recipes apart.
 
+use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
 use crate::tweets::Order;
@@ -62,6 +63,7 @@ pub const DIFFERENCES: &[Difference] = &[
         modern: "dropout is the base's own (GPT-2's: 0.1)",
         classic: "dropout is 0.1 whatever the base says",
     },
+    Difference { modern: "on a GPU, matrices are multiplied in bf16", classic: "all is f32 everywhere" },
 ];
 
 /// The share of posts that [`Recipe::Modern`] holds out.
@@ -110,6 +112,14 @@ impl Recipe {
     /// The dropout to train with; `None`: the base's own.
     pub fn dropout(self) -> Option<f32> {
         (self == Self::Classic).then_some(CLASSIC_DROPOUT)
+    }
+
+    /// What matrices are multiplied in on a GPU; on the processor it is always f32.
+    pub fn products(self) -> DType {
+        match self {
+            Self::Classic => DType::F32,
+            Self::Modern => DType::BF16,
+        }
     }
 
     /// The paragraph of `train --help`.

@@ -148,7 +148,7 @@ impl<'a> Run<'a> {
         let last = self.settings.max_steps.map_or(steps, |most| most.min(steps));
         let ending = loop {
             let step = self.progress.step;
-            if self.evaluation_is_due(last) && !self.evaluate(last, watch)? {
+            if self.evaluation_is_due(last) && !self.evaluate(steps, watch)? {
                 return Err(self.interrupted(steps, watch)?);
             }
             if !self.data.held_out.is_empty() && self.progress.worse_in_a_row() >= self.settings.patience {
@@ -241,9 +241,10 @@ impl<'a> Run<'a> {
         step > 0 && due && !self.data.held_out.is_empty() && !self.progress.is_evaluated()
     }
 
-    /// Measures the weights, and keeps them aside if they are the best and more
-    /// will come. False where it was told to stop before the end.
-    fn evaluate(&mut self, last: usize, watch: &mut impl Watch) -> Result<bool, TrainError> {
+    /// Measures the weights, and keeps them aside if they are the best and more may
+    /// come: a run that [`Settings::max_steps`] ends can be gone on with. False where
+    /// it was told to stop before the end.
+    fn evaluate(&mut self, steps: usize, watch: &mut impl Watch) -> Result<bool, TrainError> {
         let step = self.progress.step;
         let Some(loss) = held_out_loss(self.model, &self.data.held_out, || watch.asked_to_stop())? else {
             return Ok(false);
@@ -253,7 +254,7 @@ impl<'a> Run<'a> {
             return Err(TrainError::NotFinite { step, loss });
         }
         let best = self.progress.best().is_none_or(|best| loss < best.loss);
-        if best && step < last {
+        if best && step < steps {
             self.store.save_best(self.model, step)?;
         }
         let evaluation = Evaluation { step, loss };
@@ -474,6 +475,27 @@ mod tests {
         let mut run = Run::begin(&again, &data, &settings, &store).unwrap();
         assert_eq!(run.train(&mut Until { step: progress.step, ..Until::default() }).unwrap(), Ending::Early);
         assert!(again.weights().unwrap() == model.weights().unwrap());
+    }
+
+    #[test]
+    fn the_best_of_a_run_that_max_steps_ended_is_there_when_it_goes_on() {
+        let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let held_out = vec![vec![0, 1, 0], vec![0, 22, 21, 20, 19, 0], vec![0, 7, 7, 7, 7, 7, 0]];
+        let data = Data { held_out, ..data() };
+        let whole = Settings { evaluate_every: 1, patience: 3, learning_rate: 3e-2, ..settings() };
+        let run = |folder: &Path, settings: &Settings| {
+            let (store, model) = (store(folder), model(0.0));
+            let mut run = Run::begin(&model, &data, settings, &store).unwrap();
+            let step = run.progress().step;
+            let ending = run.train(&mut Until { step, ..Until::default() }).unwrap();
+            (ending, run.progress().best().unwrap().step, model.weights().unwrap())
+        };
+        let expected = run(folders[0].path(), &whole);
+        let best = expected.1;
+        assert_eq!(expected.0, Ending::Early);
+        let trial = Settings { max_steps: Some(best), ..whole.clone() };
+        assert_eq!(run(folders[1].path(), &trial).0, Ending::MaxSteps);
+        assert!(run(folders[1].path(), &whole) == expected);
     }
 
     #[test]

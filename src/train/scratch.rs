@@ -31,6 +31,9 @@ pub struct Shape {
 }
 
 /// The configuration of a new network; dropouts are GPT-2's.
+///
+/// # Errors
+/// [`TrainError::Config`] for sizes that cannot be.
 pub fn config(shape: Shape, tokenizer: &Tokenizer) -> Result<Config, TrainError> {
     let config = Config {
         vocab_size: tokenizer.vocab_size(),
@@ -70,6 +73,9 @@ pub fn weights(config: &Config, seed: u64) -> Weights {
 
 /// A byte-level BPE of at most `size` tokens, trained on the posts. All 256
 /// bytes are in it, so that any prompt can be written; `<|endoftext|>` is 0.
+///
+/// # Errors
+/// [`TrainError::Vocabulary`] under 257 tokens, [`TrainError::Tokenizer`].
 pub fn tokenizer(posts: &[String], size: usize) -> Result<Tokenizer, TrainError> {
     if size < 257 {
         return Err(TrainError::Vocabulary { wanted: size });

@@ -28,7 +28,11 @@ pub fn read(
     let io = |source| ReadError::Io { place: place(), source };
     let mut head = Vec::new();
     file.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(io)?;
-    let archive = match Kind::of(name, &head).ok_or_else(|| ReadError::UnknownKind { place: place() })? {
+    let unknown = || match x_archive::is_part(name) {
+        true => ReadError::PartOfArchive { place: place() },
+        false => ReadError::UnknownKind { place: place() },
+    };
+    let archive = match Kind::of(name, &head).ok_or_else(unknown)? {
         Kind::Zip => {
             file.seek(SeekFrom::Start(0)).map_err(io)?;
             read_tree(&mut ZipTree::open(label, BufReader::new(file))?, stem)?
@@ -42,12 +46,12 @@ pub fn read(
             let whole = head.as_slice().chain(file);
             let bytes = read_at_most(whole, MAX_ENTRY_BYTES).map_err(|error| match error {
                 Some(source) => io(source),
-                None => ReadError::TooLarge { place: place(), limit: MAX_ENTRY_BYTES },
+                None => ReadError::TooLong { place: place(), limit: MAX_ENTRY_BYTES },
             })?;
             read_bytes(kind, label, stem, &bytes)?
         }
     };
-    if archive.posts.is_empty() { Err(ReadError::Empty { place: place() }) } else { Ok(archive) }
+    if archive.posts.is_empty() { Err(ReadError::empty(place(), archive.unreadable)) } else { Ok(archive) }
 }
 
 /// Reads an archive of several files, by what is in it.
@@ -56,6 +60,15 @@ pub fn read_tree(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadErr
         x_archive::read(tree, stem)
     } else {
         mastodon::read(tree, stem)
+    }
+}
+
+/// The files of such an archive that [`read_tree`] reads.
+pub fn files_read(tree: &dyn FileTree) -> Vec<String> {
+    if x_archive::is_x_archive(tree) || !mastodon::is_mastodon(tree) {
+        x_archive::files_read(tree)
+    } else {
+        mastodon::files_read(tree)
     }
 }
 

@@ -3,14 +3,14 @@
 use super::clean::{clean, fix, is_short};
 use super::filter::{Filter, FilteredOut};
 use super::language;
-use super::post::Archive;
+use super::post::{Archive, Unreadable};
 use crate::bundle::manifest::AccountCounts;
 
 /// What stands between posts, in the training text as in the model.
 pub const SEPARATOR: &str = "<|endoftext|>";
 
 /// An account after cleaning. `tweets_downloaded = retweets + filtered_out.total()
-/// + short_tweets + kept.len()`.
+/// + short_tweets + duplicates + kept.len()`, until posts are held out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cleaned {
     pub handle: String,
@@ -20,10 +20,27 @@ pub struct Cleaned {
     pub short_tweets: usize,
     /// Zeros without a filter, as in the original.
     pub filtered_out: FilteredOut,
+    /// Dropped by [`super::dataset::drop_duplicates`].
+    pub duplicates: usize,
+    /// Entries that could not be read, and are in no other count.
+    pub unreadable: Unreadable,
     /// What most of the kept posts are written in, where the source says: a tag without region.
     pub language: Option<String>,
     /// Cleaned posts in the order of the source, duplicates included.
     pub kept: Vec<String>,
+}
+
+/// Accounts of one handle as one, where the first of them stands: an archive and a
+/// later one, or one that was given twice.
+pub fn merged(accounts: Vec<Cleaned>) -> Vec<Cleaned> {
+    let mut all: Vec<Cleaned> = Vec::with_capacity(accounts.len());
+    for account in accounts {
+        match all.iter_mut().find(|other| other.handle.eq_ignore_ascii_case(&account.handle)) {
+            Some(same) => same.take(account),
+            None => all.push(account),
+        }
+    }
+    all
 }
 
 impl Cleaned {
@@ -40,6 +57,7 @@ impl Cleaned {
             handle: archive.handle.clone(),
             name: archive.name.clone(),
             tweets_downloaded: archive.posts.len(),
+            unreadable: archive.unreadable.clone(),
             ..Self::default()
         };
         for post in &archive.posts {
@@ -63,6 +81,23 @@ impl Cleaned {
         }
         cleaned.language = language::of_most(kept_langs);
         cleaned
+    }
+
+    /// Takes another account's posts as this one's.
+    fn take(&mut self, other: Self) {
+        self.tweets_downloaded += other.tweets_downloaded;
+        self.retweets += other.retweets;
+        self.short_tweets += other.short_tweets;
+        self.filtered_out = [self.filtered_out, other.filtered_out].into_iter().sum();
+        self.duplicates += other.duplicates;
+        if self.unreadable.count == 0 {
+            self.unreadable.first = other.unreadable.first;
+        }
+        self.unreadable.count += other.unreadable.count;
+        if self.language != other.language && !other.kept.is_empty() {
+            self.language = None;
+        }
+        self.kept.extend(other.kept);
     }
 
     /// Unicode code points of the kept posts joined by [`SEPARATOR`].
@@ -111,13 +146,36 @@ mod tests {
         let texts =
             ["RT @a: three whole words", "two words", "Grüße an alle &amp; jeden https://t.co/x", "a b c"];
         let posts = texts.map(|text| Post::from_text(text.to_owned())).to_vec();
-        let archive = Archive { handle: "a_b".to_owned(), name: "A B".to_owned(), posts };
+        let archive = Archive { name: "A B".to_owned(), ..Archive::named_after_file("a_b", posts) };
         let cleaned = Cleaned::from_archive(&archive);
         assert_eq!((cleaned.tweets_downloaded, cleaned.retweets, cleaned.short_tweets), (4, 1, 1));
         assert_eq!(cleaned.kept, ["Grüße an alle & jeden", "a b c"]);
         assert_eq!(cleaned.kept_chars_joined(), 21 + 13 + 5);
         assert_eq!(AccountCounts::from(&cleaned).tweets_kept, 2);
         assert_eq!(Cleaned::default().kept_chars_joined(), 0);
+    }
+
+    #[test]
+    fn accounts_of_one_handle_are_one() {
+        let account = |handle: &str, kept: &str, language: &str| Cleaned {
+            handle: handle.to_owned(),
+            name: format!("The {handle}"),
+            tweets_downloaded: 3,
+            retweets: 2,
+            language: Some(language.to_owned()),
+            kept: vec![kept.to_owned()],
+            ..Cleaned::default()
+        };
+        let accounts =
+            vec![account("ann", "one", "en"), account("bob", "two", "en"), account("Ann", "three", "de")];
+        let all = merged(accounts);
+        assert_eq!(all.iter().map(|a| a.handle.as_str()).collect::<Vec<_>>(), ["ann", "bob"]);
+        assert_eq!((all[0].name.as_str(), all[0].tweets_downloaded, all[0].retweets), ("The ann", 6, 4));
+        assert_eq!(
+            (all[0].kept.as_slice(), all[0].language.clone()),
+            (&["one".to_owned(), "three".to_owned()][..], None)
+        );
+        assert_eq!(all[1], account("bob", "two", "en"));
     }
 
     #[test]
@@ -135,7 +193,7 @@ mod tests {
             post("a b c", "2020-01-01", "en"),
             post("three new words", "2020-01-01", "en"),
         ];
-        let archive = Archive { handle: "a".to_owned(), name: "A".to_owned(), posts };
+        let archive = Archive::named_after_file("a", posts);
         let filter = Filter {
             since: crate::tweets::date::day("2019-01-01"),
             languages: vec!["en".to_owned()],

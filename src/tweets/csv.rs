@@ -1,10 +1,12 @@
 //! `.csv` with a header line: the text in a column `full_text` or `text`.
 //!
-//! Columns `created_at`, `lang` and `id` are taken where they exist; the rest
-//! is passed over. Where both text columns exist `full_text` is the longer one.
+//! Columns `created_at`, `lang`, `id` and those that say what is answered are taken where they
+//! exist; the rest is passed over. Where both text columns exist `full_text` is the
+//! longer one.
 
 use super::error::{Place, ReadError, utf8};
 use super::post::{Archive, Post};
+use super::reply;
 
 /// Reads a CSV file's bytes. `label` is the file in error messages, `stem` the
 /// account's handle and name.
@@ -25,10 +27,13 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
             list if list.trim().is_empty() => "an empty line".to_owned(),
             list => list.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect(),
         };
-        return Err(ReadError::NoColumn { place: place(), found });
+        let other_separator = header.len() == 1 && header.iter().any(|name| name.contains([';', '\t', '|']));
+        return Err(ReadError::NoColumn { place: place(), found, other_separator });
     };
     let (created_at, lang) = (column(&["created_at"]), column(&["lang"]));
     let id = column(&["id_str", "id"]);
+    let answered: Vec<usize> =
+        (0..header.len()).filter(|&at| header.get(at).is_some_and(reply::is_field)).collect();
     let mut posts = Vec::new();
     for row in reader.records() {
         let row = row.map_err(|error| csv_error(place(), &error))?;
@@ -42,6 +47,8 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
         posts.push(Post {
             created_at: field(created_at),
             langs: field(lang).into_iter().collect(),
+            in_reply_to: (!answered.is_empty())
+                .then(|| answered.iter().any(|&at| row.get(at).is_some_and(reply::names_something))),
             id: field(id),
             ..Post::from_text(text.to_owned())
         });
@@ -86,12 +93,29 @@ mod tests {
     }
 
     #[test]
+    fn replies_are_known_where_a_column_says() {
+        let replies = |text: &str| {
+            let posts = read("a.csv", "a", text.as_bytes()).unwrap().posts;
+            posts.iter().map(|post| post.in_reply_to).collect::<Vec<_>>()
+        };
+        let column =
+            "text,in_reply_to_status_id,In_Reply_To_Screen_Name\none,,\ntwo,7,\nsix,,gull\nten,nan,None\n";
+        assert_eq!(replies(column), [Some(false), Some(true), Some(true), Some(false)]);
+        assert_eq!(replies("text,lang\none,en\n"), [None]);
+    }
+
+    #[test]
     fn no_text_column_lists_the_found_ones() {
         let error = read("a.csv", "a", b"date;body\n1;x\n").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "a.csv: no column `text` or `full_text` in the first line; found date;body"
+            "a.csv: no column `text` or `full_text` in the first line; found date;body; \
+             fields must be separated by commas, so save it as such"
         );
+        let error = read("a.csv", "a", b"date\tbody\n1\tx\n").unwrap_err().to_string();
+        assert!(error.contains("separated by commas") && !error.contains('\t'), "{error}");
+        let error = read("a.csv", "a", b"date,body\n1,x\n").unwrap_err().to_string();
+        assert!(error.ends_with("found date, body"), "{error}");
         assert!(matches!(read("a.csv", "a", b""), Err(ReadError::NoColumn { .. })));
     }
 

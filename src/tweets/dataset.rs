@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use thiserror::Error;
 
 use super::counts::{Cleaned, SEPARATOR, joined_chars};
+use super::filter::FilteredOut;
 use super::shuffle::Shuffler;
 
 /// Fewer characters than this are refused.
@@ -31,9 +32,12 @@ pub struct Warning {
 /// Not enough to train; says what was found.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "too few posts to train on: {chars} characters in {tweets_kept} kept posts of {accounts} \
-     ({tweets_downloaded} found, {retweets} retweets, {short_tweets} short), \
-     at least {MIN_CHARS} characters are needed; add another archive"
+    "too few posts to train on: {chars} characters in {tweets_kept} kept {} of {accounts} \
+     ({tweets_downloaded} found, {retweets} retweets, {short_tweets} short{}), \
+     at least {MIN_CHARS} characters are needed; {}",
+    if *.tweets_kept == 1 { "post" } else { "posts" },
+    self.left_out(),
+    if .filtered_out.total() > 0 { "loosen the filters, or add another archive" } else { "add another archive" }
 )]
 pub struct TooFew {
     pub chars: usize,
@@ -42,7 +46,23 @@ pub struct TooFew {
     pub tweets_downloaded: usize,
     pub retweets: usize,
     pub short_tweets: usize,
+    pub filtered_out: FilteredOut,
+    pub duplicates: usize,
     pub tweets_kept: usize,
+}
+
+impl TooFew {
+    /// What else is not kept, as it goes on in a list.
+    fn left_out(&self) -> String {
+        let mut text = String::new();
+        if self.duplicates > 0 {
+            text.push_str(&format!(", {} duplicates", self.duplicates));
+        }
+        if self.filtered_out.total() > 0 {
+            text.push_str(&format!("; filtered out: {}", self.filtered_out.describe()));
+        }
+        text
+    }
 }
 
 /// Whether the kept posts of all accounts together, joined by [`SEPARATOR`],
@@ -60,6 +80,8 @@ pub fn check_size(accounts: &[Cleaned]) -> Result<Option<Warning>, TooFew> {
             tweets_downloaded: sum(|a| a.tweets_downloaded),
             retweets: sum(|a| a.retweets),
             short_tweets: sum(|a| a.short_tweets),
+            filtered_out: accounts.iter().map(|a| a.filtered_out).sum(),
+            duplicates: sum(|a| a.duplicates),
             tweets_kept: sum(|a| a.kept.len()),
         });
     }
@@ -126,16 +148,15 @@ fn repeated<'a>(account: &'a Cleaned, chars: usize, shuffler: &mut Shuffler) -> 
 }
 
 /// Drops every kept post whose text stands before it already, in the same
-/// account or in one before it. Returns how many went.
+/// account or in one before it. Returns how many went; each account counts its own.
 pub fn drop_duplicates(accounts: &mut [Cleaned]) -> usize {
     let mut seen = HashSet::new();
     let mut dropped = 0;
     for account in accounts {
-        account.kept.retain(|post| {
-            let new = seen.insert(post.clone());
-            dropped += usize::from(!new);
-            new
-        });
+        let before = account.kept.len();
+        account.kept.retain(|post| seen.insert(post.clone()));
+        account.duplicates += before - account.kept.len();
+        dropped += before - account.kept.len();
     }
     dropped
 }
@@ -263,6 +284,7 @@ mod tests {
         assert_eq!(accounts[0].kept, ["one", "two"]);
         assert_eq!(accounts[1].kept, ["three", "One"]);
         assert_eq!(accounts[0].tweets_downloaded, 3, "what was read is still said");
+        assert_eq!((accounts[0].duplicates, accounts[1].duplicates), (1, 1));
     }
 
     #[test]
@@ -299,6 +321,22 @@ mod tests {
     }
 
     #[test]
+    fn too_few_characters_say_what_took_the_others() {
+        let mut accounts = [account("a", &["the lamp", "the lamp", "the sea"]), account("b", &["the lamp"])];
+        accounts[1].filtered_out = FilteredOut { by_language: 7, replies: 2, ..FilteredOut::default() };
+        drop_duplicates(&mut accounts);
+        let error = check_size(&accounts).unwrap_err().to_string();
+        assert!(
+            error.contains(
+                "2 kept posts of @a, @b (4 found, 0 retweets, 0 short, 2 duplicates; \
+                 filtered out: 7 by language, 2 replies), at least 6000 characters are needed; \
+                 loosen the filters, or add another archive"
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn too_few_characters_say_what_was_found() {
         let text = "x".repeat(5_999);
         let error = check_size(&[account("a_b", &[&text])]).unwrap_err();
@@ -306,7 +344,10 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .starts_with("too few posts to train on: 5999 characters in 1 kept posts of @a_b (1")
+                .starts_with("too few posts to train on: 5999 characters in 1 kept post of @a_b (1")
+        );
+        assert!(
+            error.to_string().ends_with("short), at least 6000 characters are needed; add another archive")
         );
         let text = "x".repeat(6_000);
         assert_eq!(check_size(&[account("a", &[&text])]), Ok(Some(Warning { chars: 6_000 })));

@@ -47,24 +47,26 @@ pub enum ReadError {
     BadTar { place: Place, problem: String },
     #[error("{place}: is not a whole Bluesky repository export ({problem}); export it again")]
     BadCar { place: Place, problem: String },
-    #[error("{place}: {record}: {problem}")]
-    Record { place: Place, record: String, problem: String },
     #[error("{place}: more than {limit} bytes once unpacked, which no archive of posts needs; refused")]
     TooLarge { place: Place, limit: u64 },
+    #[error("{place}: more than {limit} bytes, which no list of posts needs; refused")]
+    TooLong { place: Place, limit: u64 },
     #[error("{place}: no posts in it; looked for {looked_for}")]
     NoPostsFile { place: Place, looked_for: &'static str },
     #[error("{place}: is not UTF-8 text (byte {byte} of the file); save it as UTF-8")]
     NotUtf8 { place: Place, byte: usize },
     #[error("{place}: line {line}, column {column}: {problem}{}", hint(*.cut_short))]
     Json { place: Place, line: usize, column: usize, problem: String, cut_short: bool },
-    #[error("{place}: post {number} has no text (expected a string `full_text` or `text`)")]
-    NoText { place: Place, number: usize },
-    #[error("{place}: no column `text` or `full_text` in the first line; found {found}")]
-    NoColumn { place: Place, found: String },
+    #[error("{place}: no column `text` or `full_text` in the first line; found {found}{}", commas(*.other_separator))]
+    NoColumn { place: Place, found: String, other_separator: bool },
     #[error("{place}: line {line}: {problem}")]
     Csv { place: Place, line: u64, problem: String },
     #[error("{place}: holds no post")]
     Empty { place: Place },
+    #[error("{place}: none of its {count} entries can be read as a post ({first}); export it again")]
+    NoneReadable { place: Place, count: usize, first: String },
+    #[error("{place}: is one file of an X archive; pass the .zip as it was sent, or its unpacked folder")]
+    PartOfArchive { place: Place },
     #[error(
         "{place}: unknown kind of file; expected an X archive (.zip or folder), a Mastodon archive (.tar.gz, .zip or folder), a Bluesky export (.car, or .json of listRecords), .txt, .csv or .jsonl"
     )]
@@ -75,7 +77,20 @@ fn hint(cut_short: bool) -> &'static str {
     if cut_short { "; the file is cut short, copy or download it again" } else { "" }
 }
 
+fn commas(other_separator: bool) -> &'static str {
+    if other_separator { "; fields must be separated by commas, so save it as such" } else { "" }
+}
+
 impl ReadError {
+    /// What is wrong with an archive of which nothing was read.
+    #[cfg(feature = "archives")]
+    pub(crate) fn empty(place: Place, unreadable: super::Unreadable) -> Self {
+        match unreadable.count {
+            0 => Self::Empty { place },
+            count => Self::NoneReadable { place, count, first: unreadable.first },
+        }
+    }
+
     /// A JSON error of a document that starts `lines_before` lines into its file.
     ///
     /// serde_json quotes a value of the wrong type in its message, and beside

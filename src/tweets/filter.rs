@@ -37,6 +37,8 @@ pub enum Refusal {
     /// In none of the languages, or in an unknown one.
     Language,
     Reply,
+    /// Replies are refused, but the source does not say whether this is one.
+    PerhapsReply,
     TooFewChars,
 }
 
@@ -48,6 +50,7 @@ pub struct FilteredOut {
     pub undated: usize,
     pub by_language: usize,
     pub replies: usize,
+    pub perhaps_replies: usize,
     pub too_few_chars: usize,
 }
 
@@ -71,7 +74,12 @@ impl Filter {
         if !self.languages.is_empty() && !self.languages.iter().any(spoken) {
             return Some(Refusal::Language);
         }
-        (self.no_replies && post.in_reply_to).then_some(Refusal::Reply)
+        match post.in_reply_to {
+            _ if !self.no_replies => None,
+            Some(false) => None,
+            Some(true) => Some(Refusal::Reply),
+            None => Some(Refusal::PerhapsReply),
+        }
     }
 
     /// What speaks against a post's cleaned text.
@@ -89,26 +97,32 @@ impl FilteredOut {
             Refusal::Undated => &mut self.undated,
             Refusal::Language => &mut self.by_language,
             Refusal::Reply => &mut self.replies,
+            Refusal::PerhapsReply => &mut self.perhaps_replies,
             Refusal::TooFewChars => &mut self.too_few_chars,
         } += 1;
     }
 
     /// All of them.
     pub fn total(&self) -> usize {
-        self.by_date + self.undated + self.by_language + self.replies + self.too_few_chars
+        self.reasons().iter().map(|(count, _)| count).sum()
     }
 
     /// `12 by date, 3 replies`; empty where nothing was left out.
     pub fn describe(&self) -> String {
-        let reasons = [
+        let reasons = self.reasons();
+        let some = reasons.iter().filter(|(count, _)| *count > 0);
+        some.map(|(count, reason)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ")
+    }
+
+    fn reasons(&self) -> [(usize, &'static str); 6] {
+        [
             (self.by_date, "by date"),
             (self.undated, "without a date"),
             (self.by_language, "by language"),
             (self.replies, "replies"),
+            (self.perhaps_replies, "in a file that does not say which posts are replies"),
             (self.too_few_chars, "under the minimum length"),
-        ];
-        let some = reasons.iter().filter(|(count, _)| *count > 0);
-        some.map(|(count, reason)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ")
+        ]
     }
 }
 
@@ -119,6 +133,7 @@ impl std::iter::Sum for FilteredOut {
             undated: a.undated + b.undated,
             by_language: a.by_language + b.by_language,
             replies: a.replies + b.replies,
+            perhaps_replies: a.perhaps_replies + b.perhaps_replies,
             too_few_chars: a.too_few_chars + b.too_few_chars,
         })
     }
@@ -130,11 +145,11 @@ mod tests {
 
     use super::*;
 
-    fn post(created_at: Option<&str>, langs: &[&str], in_reply_to: bool) -> Post {
+    fn post(created_at: Option<&str>, langs: &[&str], in_reply_to: impl Into<Option<bool>>) -> Post {
         Post {
             created_at: created_at.map(str::to_owned),
             langs: langs.iter().map(|tag| (*tag).to_owned()).collect(),
-            in_reply_to,
+            in_reply_to: in_reply_to.into(),
             ..Post::from_text("a post".to_owned())
         }
     }
@@ -180,6 +195,7 @@ mod tests {
         let filter = Filter { no_replies: true, min_chars: 4, ..Filter::default() };
         assert_eq!(filter.refuses(&post(None, &[], true)), Some(Refusal::Reply));
         assert_eq!(filter.refuses(&post(None, &[], false)), None);
+        assert_eq!(filter.refuses(&post(None, &[], None)), Some(Refusal::PerhapsReply));
         assert_eq!(filter.refuses_cleaned("äöü"), Some(Refusal::TooFewChars));
         assert_eq!(filter.refuses_cleaned("äöüß"), None);
     }

@@ -1,10 +1,15 @@
 //! `.jsonl`: a JSON object a line with `text` (or `full_text`), as `import
-//! --out` writes it. `created_at`, `lang` and `id` are taken where they exist.
+//! --out` writes it. `created_at`, `lang`, `id` and the fields that say what is answered are taken
+//! where they exist.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::error::{Place, ReadError, utf8};
 use super::post::{Archive, Post};
+use super::reply;
 use super::x_archive::loose_string;
 
 #[derive(Deserialize)]
@@ -19,6 +24,17 @@ struct Row {
     lang: Option<String>,
     #[serde(default, deserialize_with = "loose_string")]
     id: Option<String>,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
+}
+
+impl Row {
+    /// Whether it is a reply, as far as a field says.
+    fn in_reply_to(&self) -> Option<bool> {
+        let mut fields = self.others.iter().filter(|(name, _)| reply::is_field(name)).peekable();
+        fields.peek()?;
+        Some(fields.any(|(_, value)| reply::is_something(value)))
+    }
 }
 
 /// Reads a JSONL file's bytes. `label` is the file in error messages, `stem`
@@ -35,6 +51,7 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
         }
         let row: Row =
             serde_json::from_str(line).map_err(|error| ReadError::json(place(), &error, number))?;
+        let in_reply_to = row.in_reply_to();
         let Some(text) = row.full_text.or(row.text) else {
             return Err(ReadError::Json {
                 place: place(),
@@ -47,9 +64,14 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
         posts.push(Post {
             created_at: row.created_at,
             langs: row.lang.into_iter().collect(),
+            in_reply_to,
             id: row.id,
             ..Post::from_text(text)
         });
+    }
+    // Where some posts say what they answer, those that do not answer nothing.
+    if posts.iter().any(|post| post.in_reply_to.is_some()) {
+        posts.iter_mut().for_each(|post| post.in_reply_to = Some(post.in_reply_to == Some(true)));
     }
     Ok(Archive::named_after_file(stem, posts))
 }
@@ -69,6 +91,22 @@ mod tests {
         assert_eq!(archive.posts[0].id.as_deref(), Some("7"));
         assert_eq!(archive.posts[1].text, "RT @b: two");
         assert!(archive.posts[1].is_retweet);
+    }
+
+    #[test]
+    fn replies_are_known_where_a_field_says() {
+        let replies = |lines: &[&str]| {
+            let posts = read("a.jsonl", "a", lines.join("\n").as_bytes()).unwrap().posts;
+            posts.iter().map(|post| post.in_reply_to).collect::<Vec<_>>()
+        };
+        let some = [
+            r#"{"text": "one"}"#,
+            r#"{"text": "two", "in_reply_to_status_id_str": "7", "in_reply_to_screen_name": null}"#,
+            r#"{"text": "six", "in_reply_to_id": null}"#,
+            r#"{"text": "ten", "in_reply_to": true}"#,
+        ];
+        assert_eq!(replies(&some), [Some(false), Some(true), Some(false), Some(true)]);
+        assert_eq!(replies(&some[..1]), [None]);
     }
 
     #[test]

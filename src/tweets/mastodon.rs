@@ -12,10 +12,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::entry::Entry;
 use super::error::{Place, ReadError, utf8};
 use super::file_tree::FileTree;
 use super::html;
-use super::post::{Archive, Post};
+use super::post::{Archive, Post, Unreadable};
 
 /// What [`read`] looks for, as errors name it.
 pub const LOOKED_FOR: &str = "outbox.json";
@@ -31,7 +32,7 @@ const POSTS: [&str; 3] = ["Note", "Question", "Article"];
 #[derive(Deserialize)]
 struct Outbox {
     #[serde(rename = "orderedItems", default)]
-    items: Option<Vec<Activity>>,
+    items: Option<Vec<Entry<Activity>>>,
 }
 
 #[derive(Deserialize)]
@@ -102,15 +103,15 @@ pub fn is_wanted(name: &str) -> bool {
 /// Reads the archive. `stem` stands in for names that `actor.json` lacks.
 ///
 /// # Errors
-/// No outbox, or files that are damaged, not UTF-8 or not what they should hold.
+/// No outbox, or files that are damaged, not UTF-8 or not what they should hold. Single
+/// posts that are none are left out and counted.
 pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
     let label = tree.label().to_owned();
     let names = tree.names();
     let Some(outbox) = find(&names, LOOKED_FOR) else {
         return Err(ReadError::NoPostsFile { place: Place::file(&label), looked_for: LOOKED_FOR });
     };
-    let posts = posts(&tree.read(outbox)?, || Place::entry(&label, outbox))?;
-    let mut archive = Archive::named_after_file(stem, posts);
+    let mut archive = posts(&tree.read(outbox)?, stem, || Place::entry(&label, outbox))?;
     if let Some(actor) = find(&names, ACTOR) {
         let bytes = tree.read(actor)?;
         let place = || Place::entry(&label, actor);
@@ -131,7 +132,13 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
 /// # Errors
 /// As [`read`].
 pub fn read_outbox(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
-    Ok(Archive::named_after_file(stem, posts(bytes, || Place::file(label))?))
+    posts(bytes, stem, || Place::file(label))
+}
+
+/// The files that [`read`] reads.
+pub fn files_read(tree: &dyn FileTree) -> Vec<String> {
+    let names = tree.names();
+    [LOOKED_FOR, ACTOR].into_iter().filter_map(|file| find(&names, file).cloned()).collect()
 }
 
 /// The entry of that file name that lies nearest the top, at most one folder down.
@@ -142,26 +149,31 @@ fn find<'a>(names: &'a [String], file: &str) -> Option<&'a String> {
         .min_by_key(|name| (name.matches('/').count(), name.as_str()))
 }
 
-/// The public posts and boosts of an outbox's bytes, in its order.
-fn posts(bytes: &[u8], place: impl Fn() -> Place) -> Result<Vec<Post>, ReadError> {
+/// The public posts and boosts of an outbox's bytes, in its order, as `stem`'s.
+fn posts(bytes: &[u8], stem: &str, place: impl Fn() -> Place) -> Result<Archive, ReadError> {
     let outbox: Outbox =
         serde_json::from_str(utf8(bytes, &place)?).map_err(|error| ReadError::json(place(), &error, 0))?;
     let Some(items) = outbox.items else {
         return Err(ReadError::NoPostsFile { place: place(), looked_for: "a list `orderedItems`" });
     };
-    let mut posts = Vec::new();
-    for (index, activity) in items.into_iter().enumerate() {
+    let (mut posts, mut unreadable) = (Vec::new(), Unreadable::default());
+    for (number, activity) in (1..).zip(items) {
+        let Some(activity) = activity.into_read() else {
+            unreadable.add(|| format!("activity {number} is not what it should be"));
+            continue;
+        };
         match activity.kind.as_str() {
             "Announce" if is_public(&activity.to, &activity.cc) => {
                 posts.push(Post { is_retweet: true, created_at: activity.published, ..Post::default() })
             }
             "Create" if POSTS.iter().any(|kind| activity.object["type"] == *kind) => {
-                let note: Note =
-                    serde_json::from_value(activity.object).map_err(|error| ReadError::Record {
-                        place: place(),
-                        record: format!("post {}", index + 1),
-                        problem: ReadError::shape(&error),
-                    })?;
+                let note: Note = match serde_json::from_value(activity.object) {
+                    Ok(note) => note,
+                    Err(error) => {
+                        unreadable.add(|| format!("activity {number}: {}", ReadError::shape(&error)));
+                        continue;
+                    }
+                };
                 // The post's own addresses count; only where it has none, those of its sending.
                 let own = !(note.to.is_empty() && note.cc.is_empty());
                 let public =
@@ -173,7 +185,7 @@ fn posts(bytes: &[u8], place: impl Fn() -> Place) -> Result<Vec<Post>, ReadError
             _ => {}
         }
     }
-    Ok(posts)
+    Ok(Archive { unreadable, ..Archive::named_after_file(stem, posts) })
 }
 
 fn is_public(to: &[String], cc: &[String]) -> bool {
@@ -188,7 +200,7 @@ fn post(note: Note, sent: Option<String>) -> Post {
     Post {
         created_at: note.published.or(sent),
         langs,
-        in_reply_to: !note.in_reply_to.is_null(),
+        in_reply_to: Some(!note.in_reply_to.is_null()),
         id: note.id,
         ..Post::from_text(html::to_text(&content))
     }
@@ -279,7 +291,7 @@ mod tests {
             is_retweet: false,
             created_at: Some("2023-04-05T06:07:08Z".to_owned()),
             langs: vec!["de".to_owned()],
-            in_reply_to: true,
+            in_reply_to: Some(true),
             id: Some("https://sea.example/1".to_owned()),
         };
         assert_eq!(archive.posts, [expected]);
@@ -326,10 +338,19 @@ mod tests {
             error(b"{\"orderedItems\": \"\xff\"}"),
             "a.tar.gz: outbox.json: is not UTF-8 text (byte 18 of the file); save it as UTF-8"
         );
-        let mut item = create("x", json!([EVERYBODY]), json!([]));
-        item["object"]["content"] = json!(["secret words"]);
-        let error = error(&outbox(vec![item]));
-        assert!(error.starts_with("a.tar.gz: outbox.json: post 1: ") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_post_is_left_out_and_counted() {
+        let whole = || create("<p>the lamp</p>", json!([EVERYBODY]), json!([]));
+        let (mut content, mut kind) = (whole(), whole());
+        content["object"]["content"] = json!(["secret words"]);
+        kind["type"] = json!(7);
+        let archive =
+            read_outbox("a", "a", &outbox(vec![whole(), content, kind, json!(7), whole()])).unwrap();
+        assert_eq!((archive.posts.len(), archive.unreadable.count), (2, 3));
+        let first = archive.unreadable.first;
+        assert!(first.starts_with("activity 2: ") && !first.contains("secret"), "{first}");
     }
 
     proptest! {

@@ -24,11 +24,25 @@ pub fn read(path: &Path) -> Result<Archive, ReadError> {
     let metadata = fs::metadata(path).map_err(io)?;
     if metadata.is_dir() {
         let archive = any::read_tree(&mut Folder::open(path).map_err(io)?, &stem)?;
-        return if archive.posts.is_empty() { Err(ReadError::Empty { place: place() }) } else { Ok(archive) };
+        return match archive.posts.is_empty() {
+            true => Err(ReadError::empty(place(), archive.unreadable)),
+            false => Ok(archive),
+        };
     }
     let file = File::open(path).map_err(io)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     any::read(&label, &name, &stem, file, metadata.len())
+}
+
+/// The files of an unpacked archive that [`read`] takes posts and names from, as paths
+/// within it with `/` between parts, in the order of the paths.
+///
+/// # Errors
+/// Where the folder cannot be listed.
+pub fn files_read(folder: &Path) -> std::io::Result<Vec<String>> {
+    let mut files = any::files_read(&Folder::open(folder)?);
+    files.sort();
+    Ok(files)
 }
 
 /// The name without its extension; of `.` and `..` that of the folder meant.
@@ -152,6 +166,10 @@ mod tests {
         }
         write(&unpacked, "data/note-tweet.js", NOTES);
         write(&unpacked, "data/tweets_media/1.jpg", b"");
+        write(&unpacked, "data/deleted-tweets.js", b"");
+        write(&unpacked, "data/1.jpg", b"");
+        let expected = ["data/account.js", "data/note-tweet.js", "data/tweets-part1.js", "data/tweets.js"];
+        assert_eq!(files_read(&unpacked).unwrap(), expected);
         let texts: Vec<_> = zip.posts.iter().map(|post| post.text.as_str()).collect();
         assert_eq!(texts, ["the lamp is lit", "RT @sea: waves", "a long one"]);
         assert_eq!((zip.handle.as_str(), zip.name.as_str()), ("keeper_of_the_light", "The Keeper"));
@@ -177,7 +195,13 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let zip = small_archive();
         let tar = gzip(&tar_of(&[("outbox.json", OUTBOX)]));
-        let cases: [(&str, &[u8], &str); 15] = [
+        let cases: [(&str, &[u8], &str); 17] = [
+            (
+                "tweets.js",
+                POSTS,
+                "is one file of an X archive; pass the .zip as it was sent, or its unpacked folder",
+            ),
+            ("note-tweet.js", NOTES, "is one file of an X archive"),
             ("i.tar.gz", &tar[..tar.len() / 2], "the tar archive is cut short or damaged"),
             ("j.tar.gz", &gzip(&tar_of(&[("readme.txt", b"")])), "looked for outbox.json"),
             ("k.tgz", b"<html>", "there is no tar in it"),
@@ -232,6 +256,8 @@ mod tests {
             write(&temp.path().join("unpacked/archive"), name, bytes);
         }
         assert_eq!(read(&temp.path().join("unpacked")).unwrap(), first);
+        let expected = ["archive/actor.json", "archive/outbox.json"];
+        assert_eq!(files_read(&temp.path().join("unpacked")).unwrap(), expected);
         assert_eq!(read(&temp.path().join("unpacked/archive")).unwrap(), first);
         let alone = read(&temp.path().join("unpacked/archive/outbox.json")).unwrap();
         assert_eq!((alone.handle.as_str(), alone.posts), ("outbox", first.posts));

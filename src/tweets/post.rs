@@ -11,8 +11,9 @@ pub struct Post {
     pub created_at: Option<String>,
     /// Language tags as the source has them (`en`, `pt-BR`); most sources know one at most.
     pub langs: Vec<String>,
-    /// Whether it answers a post (its author's own threads included).
-    pub in_reply_to: bool,
+    /// Whether it answers a post (its author's own threads included); `None` where the
+    /// source does not say.
+    pub in_reply_to: Option<bool>,
     /// The source's identifier of it.
     pub id: Option<String>,
 }
@@ -33,11 +34,31 @@ pub struct Archive {
     /// Display name. The file's stem where the source does not say.
     pub name: String,
     pub posts: Vec<Post>,
+    /// Entries that should be posts and cannot be read as such; they are left out.
+    pub unreadable: Unreadable,
+}
+
+/// How many entries could not be read, and what is wrong with the first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unreadable {
+    pub count: usize,
+    /// Where it stands and why, `record 4: …`; empty where there is none.
+    pub first: String,
+}
+
+impl Unreadable {
+    /// Counts one more.
+    pub fn add(&mut self, what: impl FnOnce() -> String) {
+        if self.count == 0 {
+            self.first = what();
+        }
+        self.count += 1;
+    }
 }
 
 impl Archive {
     /// Posts of a source that does not name its account.
     pub fn named_after_file(stem: &str, posts: Vec<Post>) -> Self {
-        Self { handle: stem.to_owned(), name: stem.to_owned(), posts }
+        Self { handle: stem.to_owned(), name: stem.to_owned(), posts, ..Self::default() }
     }
 }

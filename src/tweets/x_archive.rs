@@ -13,9 +13,10 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
 use super::clean::fix;
+use super::entry::Entry;
 use super::error::{Place, ReadError, utf8};
 use super::file_tree::FileTree;
-use super::post::{Archive, Post};
+use super::post::{Archive, Post, Unreadable};
 
 /// What [`read`] looks for, as errors name it.
 pub const LOOKED_FOR: &str = "tweets.js or tweet.js (X), in data/ or at the top, or outbox.json (Mastodon)";
@@ -47,6 +48,24 @@ struct Tweet {
     /// Alone where the post that was answered is gone, or a handle begins the text.
     #[serde(default, deserialize_with = "loose_string")]
     in_reply_to_user_id_str: Option<String>,
+}
+
+impl Tweet {
+    /// `None` where there is no text.
+    fn into_post(self) -> Option<Post> {
+        let tweet = match self.tweet {
+            Some(inner) => *inner,
+            None => self,
+        };
+        let answered = tweet.in_reply_to_status_id_str.or(tweet.in_reply_to_user_id_str);
+        Some(Post {
+            created_at: tweet.created_at,
+            langs: tweet.lang.into_iter().collect(),
+            in_reply_to: Some(answered.is_some()),
+            id: tweet.id_str,
+            ..Post::from_text(tweet.full_text.or(tweet.text)?)
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -101,8 +120,8 @@ pub(crate) fn loose_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 /// Reads the archive. `stem` stands in for names that `account.js` lacks.
 ///
 /// # Errors
-/// No posts file, or one that is damaged, not UTF-8 or not what it should hold;
-/// the entry and the line are named.
+/// No posts file, or one that is damaged, not UTF-8 or no list; the entry and the
+/// line are named. Single posts that are none are left out and counted.
 pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
     let label = tree.label().to_owned();
     let names = tree.names();
@@ -110,32 +129,29 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
         return Err(ReadError::NoPostsFile { place: Place::file(&label), looked_for: LOOKED_FOR });
     };
 
-    let mut posts = Vec::new();
+    let (mut posts, mut unreadable) = (Vec::new(), Unreadable::default());
     for name in &files.posts {
-        let items: Vec<Tweet> = parse(&label, name, &tree.read(name)?)?;
-        for (index, item) in items.into_iter().enumerate() {
-            let tweet = match item.tweet {
-                Some(inner) => *inner,
-                None => item,
-            };
-            let Some(text) = tweet.full_text.or(tweet.text) else {
-                return Err(ReadError::NoText { place: Place::entry(&label, name), number: index + 1 });
-            };
-            posts.push(Post {
-                created_at: tweet.created_at,
-                langs: tweet.lang.into_iter().collect(),
-                in_reply_to: tweet.in_reply_to_status_id_str.or(tweet.in_reply_to_user_id_str).is_some(),
-                id: tweet.id_str,
-                ..Post::from_text(text)
-            });
+        let items: Vec<Entry<Tweet>> = parse(&label, name, &tree.read(name)?)?;
+        for (number, item) in (1..).zip(items) {
+            match item.into_read().and_then(Tweet::into_post) {
+                Some(post) => posts.push(post),
+                None => unreadable.add(|| format!("{name}: post {number} has no text")),
+            }
         }
     }
     for name in &files.notes {
-        let notes: Vec<NoteItem> = parse(&label, name, &tree.read(name)?)?;
-        merge_notes(&mut posts, notes.into_iter().map(|item| item.note).collect());
+        let items: Vec<Entry<NoteItem>> = parse(&label, name, &tree.read(name)?)?;
+        let mut notes = Vec::new();
+        for (number, item) in (1..).zip(items) {
+            match item.into_read() {
+                Some(item) => notes.push(item.note),
+                None => unreadable.add(|| format!("{name}: post {number} has no text")),
+            }
+        }
+        merge_notes(&mut posts, notes);
     }
 
-    let mut archive = Archive::named_after_file(stem, posts);
+    let mut archive = Archive { unreadable, ..Archive::named_after_file(stem, posts) };
     if let Some(name) = files.account {
         let accounts: Vec<AccountItem> = parse(&label, &name, &tree.read(&name)?)?;
         if let Some(AccountItem { account }) = accounts.into_iter().next() {
@@ -154,6 +170,21 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
 /// Whether the tree looks like an X archive.
 pub fn is_x_archive(tree: &dyn FileTree) -> bool {
     Files::find(&tree.names()).is_some()
+}
+
+/// The entries that [`read`] reads.
+pub fn files_read(tree: &dyn FileTree) -> Vec<String> {
+    let files = Files::find(&tree.names());
+    files.map_or_else(Vec::new, |files| {
+        files.posts.into_iter().chain(files.notes).chain(files.account).collect()
+    })
+}
+
+/// Whether a file of that name is one of those that make up an archive.
+pub fn is_part(name: &str) -> bool {
+    part_number(name).is_some()
+        || name == "account.js"
+        || name.starts_with("note-tweet") && name.ends_with(".js")
 }
 
 /// The entries that are read, in the order of reading.
@@ -410,7 +441,7 @@ mod tests {
                 is_retweet: true,
                 created_at: Some("Thu Oct 01 00:47:00 +0000 2015".to_owned()),
                 langs: vec!["en".to_owned()],
-                in_reply_to: true,
+                in_reply_to: Some(true),
                 id: Some("7".to_owned()),
             };
             assert_eq!(archive.posts, [expected]);
@@ -471,10 +502,22 @@ mod tests {
     }
 
     #[test]
-    fn a_post_without_text_is_an_error() {
-        let error =
-            read(&mut tree(&[("tweets.js", r#"x = [{"tweet": {"id_str": "1"}}]"#)]), "stem").unwrap_err();
-        assert!(error.to_string().contains("a.zip: tweets.js: post 1 has no text"), "{error}");
+    fn what_is_no_post_is_left_out_and_counted() {
+        let posts = r#"x = [{"tweet": {"full_text": "one"}}, {"tweet": {"id_str": "1"}}, 7, {"tweet": {"full_text": ["secret"]}},
+            {"tweet": null}, {"tweet": {"full_text": "two", "lang": {"a": [1]}}}]"#;
+        let notes = r#"x = [{"noteTweet": {}}, {"noteTweet": {"core": {"text": "three"}}}]"#;
+        let archive = read(&mut tree(&[("tweets.js", posts), ("note-tweet.js", notes)]), "stem").unwrap();
+        let texts: Vec<_> = archive.posts.iter().map(|post| post.text.as_str()).collect();
+        assert_eq!(texts, ["one", "two", "three"]);
+        let first = "tweets.js: post 2 has no text".to_owned();
+        assert_eq!(archive.unreadable, Unreadable { count: 5, first });
+        // A long post says nothing of what it answers.
+        let replies: Vec<_> = archive.posts.iter().map(|post| post.in_reply_to).collect();
+        assert_eq!(replies, [Some(false), Some(false), None]);
+        // JSON that is none, and a file that holds no list, are errors all the same.
+        for posts in [r#"x = [{"tweet": {"full_text": "one"}}, {"tweet": tru}]"#, r#"x = {"a": 1}"#] {
+            assert!(read(&mut tree(&[("tweets.js", posts)]), "stem").is_err(), "{posts}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The browser's half: what the page knows ([`page`]) and its views (`app`),
-//! the worker that owns the engine ([`worker`]), what page and worker share
-//! ([`protocol`]), and the readers of archives and cards ([`reader`]), which
+//! the worker that owns the engine ([`worker`]), what page and worker say to
+//! each other ([`protocol`]) and over what ([`wire`]), and the readers of archives and cards ([`reader`]), which
 //! are fetched when somebody wants them.
 
 #[cfg(feature = "web")]
@@ -11,5 +11,7 @@ pub mod page;
 pub mod protocol;
 #[cfg(feature = "reader")]
 pub mod reader;
+#[cfg(feature = "worker")]
+pub mod wire;
 #[cfg(feature = "worker")]
 pub mod worker;

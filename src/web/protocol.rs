@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use gloo::worker::{Codec, HandlerId, Worker, WorkerScope};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wasm_bindgen::JsValue;
 
 pub use crate::{
@@ -115,6 +114,8 @@ pub enum News {
         loaded_bytes: u64,
         total_bytes: Option<u64>,
     },
+    /// Whether the load is at the GPU now, whose driver may end the worker.
+    TriesGpu(bool),
     Ready(Ready),
     /// What one step did to the drafts, and the tokens it drew: (draft, token).
     Drafts {
@@ -194,7 +195,7 @@ pub struct Ready {
     /// The engine's WebAssembly memory, which never shrinks.
     pub memory_bytes: u64,
     /// Why the next visit downloads the weights again; `None`: they stay on this device.
-    pub not_kept: Option<String>,
+    pub not_kept: Option<NotKept>,
 }
 
 /// How a generation went.
@@ -235,13 +236,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Whether it was the GPU's engine that failed, so that the processor can go
-    /// on; `running`: the backend in use, `None` while it loads.
-    pub fn spares_processor(&self, running: Option<&str>, wished: BackendChoice) -> bool {
-        let on_gpu = match running {
-            Some(backend) => backend == BackendChoice::WebGpu.name(),
-            None => wished == BackendChoice::WebGpu,
-        };
+    /// Whether the processor can go on where the engine `on_gpu` failed so.
+    pub fn spares_processor(&self, on_gpu: bool) -> bool {
         on_gpu && matches!(self.kind, FailureKind::Gpu | FailureKind::Crash)
     }
 }
@@ -273,6 +269,18 @@ pub struct CardOrder {
     pub folder: String,
 }
 
+/// Why a bot's weights are not kept on this device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotKept {
+    /// Its storage is full.
+    Full,
+    /// The browser gives the page none.
+    NoStorage,
+    /// No `bot.json` says what they are.
+    Undescribed,
+}
+
 /// A bot's card, ready to show.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct CardPage {
@@ -286,40 +294,15 @@ pub struct CardPage {
     pub final_loss: Option<f64>,
 }
 
-/// Messages travel as JSON text: gloo's default encoding cannot carry types
-/// that serde flattens or tags, and `bot.json`'s are.
-#[derive(Debug)]
-pub struct Json;
-
-impl Codec for Json {
-    fn encode<I: Serialize>(input: I) -> JsValue {
-        match serde_json::to_string(&input) {
-            Ok(text) => text.into(),
-            Err(error) => wasm_bindgen::throw_str(&error.to_string()),
-        }
-    }
-
-    fn decode<O: for<'de> Deserialize<'de>>(input: JsValue) -> O {
-        let text = input.as_string().unwrap_or_default();
-        match serde_json::from_str(&text) {
-            Ok(message) => message,
-            Err(error) => wasm_bindgen::throw_str(&error.to_string()),
-        }
+/// A message on its way: JSON text.
+pub fn encode(message: &impl Serialize) -> JsValue {
+    match serde_json::to_string(message) {
+        Ok(text) => text.into(),
+        Err(error) => wasm_bindgen::throw_str(&error.to_string()),
     }
 }
 
-/// The page's name for the worker: it states what travels and nothing of the
-/// engine, so that none of the engine is linked into the page.
-pub struct WorkerSide;
-
-impl Worker for WorkerSide {
-    type Message = ();
-    type Input = Command;
-    type Output = Report;
-
-    fn create(_: &WorkerScope<Self>) -> Self {
-        Self
-    }
-    fn update(&mut self, _: &WorkerScope<Self>, (): ()) {}
-    fn received(&mut self, _: &WorkerScope<Self>, _: Command, _: HandlerId) {}
+/// A message that has come.
+pub fn decode<T: DeserializeOwned>(message: &JsValue) -> Result<T, serde_json::Error> {
+    serde_json::from_str(&message.as_string().unwrap_or_default())
 }

@@ -120,8 +120,26 @@ fn the_text_and_the_settings_are_the_documents() {
         ("attn_pdrop", 0.1),
         ("resid_pdrop", 0.1),
     ] {
-        assert_eq!(knobs[key].as_f64().unwrap() as f32, value as f32, "{key}");
+        assert_eq!(knobs[key], json!(value), "{key}");
     }
+
+    // Along the cosine from its first step, without a warm-up, over the whole run's steps.
+    let metrics = fs::read_to_string(out.with_extension("run").join("metrics.jsonl")).unwrap();
+    let rates: Vec<f64> = metrics
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["learning_rate"].as_f64().unwrap())
+        .collect();
+    let steps = config["dataset"]["train_tokens"].as_u64().unwrap() / 1024;
+    assert!(steps > 10 && rates.len() == 2, "{steps} {rates:?}");
+    for (step, rate) in rates.iter().enumerate() {
+        let expected = 1.372e-4 * (1.0 + (std::f64::consts::PI * step as f64 / steps as f64).cos()) / 2.0;
+        assert!((rate - expected).abs() < 1e-15, "step {step}: {rate} {expected}");
+    }
+
+    // Nothing is evaluated, and still the record shows what the bot writes.
+    let samples = fs::read_to_string(out.with_extension("run").join("samples.jsonl")).unwrap();
+    let set: Value = serde_json::from_str(samples.trim_end()).unwrap();
+    assert_eq!((&set["step"], set["drafts"].as_array().unwrap().len()), (&json!(2), 3));
 
     // Generation: ten drafts unless told otherwise, and what the file tells others.
     let drafts =

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use huggingtweets::{bundle::Manifest, card};
 use serde_json::Value;
 
 use crate::support::{arg, demo, json, root};
@@ -57,6 +58,29 @@ fn its_card_shows_what_it_writes() {
     for field in ["command", "seed", "train_seconds", "first_loss", "final_loss"] {
         assert!(!manifest["provenance"][field].is_null(), "{field}");
     }
+}
+
+#[test]
+fn its_card_says_that_it_is_better_than_the_one_before() {
+    let manifest = manifest();
+    let notes = manifest["card"]["notes"].as_array().unwrap();
+    let note = notes[0].as_str().unwrap();
+    let losses: Vec<f64> = note
+        .split_whitespace()
+        .filter_map(|word| word.trim_end_matches(['.', ',']).parse().ok())
+        .filter(|&number: &f64| number.fract() != 0.0)
+        .collect();
+    let [ours, before] = losses[..] else { panic!("{note}") };
+    assert!(ours < before && note.contains("another seed") && note.contains("same size"), "{note}");
+    let card = fs::read_to_string(demo().join("README.md")).unwrap();
+    assert!(card.contains(&format!("{ours}")) && card.contains(&format!("{before}")), "{note}");
+}
+
+#[test]
+fn its_card_is_what_its_description_makes() {
+    let manifest = Manifest::from_json(&fs::read(demo().join("bot.json")).unwrap()).unwrap();
+    let card = card::render(&manifest.info, &manifest.card.unwrap()).unwrap();
+    assert!(card == fs::read_to_string(demo().join("README.md")).unwrap(), "run `huggingtweets card` on it");
 }
 
 #[test]

@@ -205,6 +205,51 @@ fn refused_with(out: &Path, posts: &Path, options: &[&str], expected: &str) {
     }
 }
 
+/// The command that a message tells, as words: what stands in its last backticks.
+fn told(message: &str) -> Vec<String> {
+    let command = message.rsplit('`').nth(1).unwrap_or_else(|| panic!("no command in {message}"));
+    command.split(' ').skip(1).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_run_in_a_folder_of_its_own_goes_on_as_its_message_says() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    let (out, own) = (home.path().join("bot"), home.path().join("my.run"));
+    let mut words = train(&posts, &out);
+    words.extend(["--run".to_owned(), arg(&own).to_owned(), "--max-steps".to_owned(), "40".to_owned()]);
+    let mut child = start(&words);
+    // The record's name is that of `--run`.
+    assert!(wait_for(&mut child, &home.path().join("my"), 3));
+    signal(&child, "TERM");
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    let page = fs::read_to_string(own.join("report.html")).unwrap();
+    assert!(page.contains("broken off: stopped after step"));
+    stdout(&strs(&told(&message)), "");
+    assert!(out.join("bot.json").exists());
+    assert_eq!(recorded(&home.path().join("my")), 40);
+}
+
+#[test]
+fn a_loss_that_is_no_number_after_a_checkpoint_leaves_a_bot_to_be_made() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    let out = home.path().join("bot");
+    let mut words = train(&posts, &out);
+    // Weights that grow by the learning rate a step, until a square is beyond f32.
+    words
+        .extend(["--lr", "2e4", "--save-every", "1", "--held-out", "0", "--dtype", "f32"].map(str::to_owned));
+    let (code, message) = failure(&strs(&words), "");
+    let last = message.lines().last().unwrap();
+    assert!(code == 1 && last.contains("lower --lr") && last.contains("makes a bot of it"), "{message}");
+    let runs = stdout(&["runs", arg(home.path())], "");
+    assert!(runs.contains("broken off"), "{runs}");
+    stdout(&strs(&told(last)), "");
+    stdout(&["generate", "--model", arg(&out), "--prompt", "The"], "");
+}
+
 #[test]
 fn a_second_ctrl_c_ends_it_at_once() {
     let home = tempfile::tempdir().unwrap();

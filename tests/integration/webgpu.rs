@@ -5,21 +5,14 @@ use huggingtweets::{
     backend::{
         Batch, CacheShape, Place, Sequence, Wanted,
         cpu::{Cpu, Level, Pool},
-        webgpu::{Gpu, Options},
+        relative_error,
+        webgpu::{EXACT_BOUND, Gpu, Options},
     },
     gpt2::{Loader, Model},
     tokenizer::Tokenizer,
 };
 
 use crate::support::root;
-
-/// Logits on the GPU: norm of the difference over norm.
-const BOUND: f64 = 1e-3;
-
-/// The same on a GPU that fuses a product and a sum, or divides with an error in the
-/// last bit: an activation that stands at the middle between two bytes may fall to the
-/// other side, one step of 127, which the layers above carry on.
-const MOST: f64 = 2e-2;
 
 /// Dispatches a layer.
 const DISPATCHES: usize = 8;
@@ -58,7 +51,7 @@ impl Both {
 
     /// Whether all logits were as near as they must be.
     fn is_near(&self) -> bool {
-        self.worst <= if self.gpu.backend().adapter().software { BOUND } else { MOST }
+        self.worst <= self.gpu.backend().adapter().logits_bound()
     }
 
     /// All logits of a batch's outputs, from both.
@@ -66,11 +59,7 @@ impl Both {
         let expected = self.cpu.forward(batch).unwrap().logits.clone();
         self.gpu.begin(batch).unwrap();
         let found = pollster::block_on(self.gpu.outputs()).unwrap().logits.clone();
-        assert_eq!(found.len(), expected.len());
-        let square = |x: f32| f64::from(x) * f64::from(x);
-        let difference: f64 = found.iter().zip(&expected).map(|(a, b)| square(a - b)).sum();
-        let size: f64 = expected.iter().map(|x| square(*x)).sum();
-        self.worst = self.worst.max((difference / size).sqrt());
+        self.worst = self.worst.max(relative_error(&found, &expected));
         (expected, found)
     }
 }
@@ -116,7 +105,7 @@ fn greedy_drafts_are_the_processors_but_for_near_ties() {
                 let norm = expected.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
                 let [best, second] = top_two(&expected);
                 steps += 1;
-                if f64::from(best.1 - second.1) > BOUND * norm {
+                if f64::from(best.1 - second.1) > EXACT_BOUND * norm {
                     assert_eq!(top_two(&found)[0].0, best.0, "{file}: {prompt:?}, position {position}");
                 } else {
                     near += 1;

@@ -10,7 +10,9 @@ for path in sys.argv[1:]:
     assert data.widget == [{"text": "My dream is"}], data.widget
     assert "huggingtweets" in data.tags and data.library_name == "transformers"
     assert data.pipeline_tag == "text-generation" and data.thumbnail
-    assert data.language
+    # Where no archive says what the posts are written in, none is made up.
+    head = card.content.split("\n---\n")[0]
+    assert bool(data.language) == ("\nlanguage:" in head), data.language
     sections = ["How does it work?", "Training data", "Training procedure", "How to use"]
     for section in sections + ["Limitations and bias", "About"]:
         assert f"\n## {section}\n" in card.text, section

@@ -1,7 +1,10 @@
 // <tweet-bot> for the page around it: what it costs, its events, methods,
 // parts and properties, and one engine for many; in both browsers.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
 import { freshContext } from "./any-browser.mjs";
 import { commandDrafts, launch, launchFirefox, secondOrigin, serve, slowBundle, smallBundle } from "./harness.mjs";
 
@@ -9,6 +12,28 @@ const SEED = "21";
 let bundle, server, slow, expected, blog;
 const browsers = {};
 const body = {};
+/** Whether the blog's own bot and engine are out of order. */
+let broken;
+
+/** Each custom property: a value, and where it must be seen. */
+const PROPERTIES = {
+  accent: ["rgb(1, 0, 0)", ".generate", "backgroundColor"],
+  "on-accent": ["rgb(2, 0, 0)", ".generate", "color"],
+  background: ["rgb(3, 0, 0)", "section", "backgroundColor"],
+  color: ["rgb(4, 0, 0)", "section", "color"],
+  muted: ["rgb(5, 0, 0)", ".status", "color"],
+  border: ["rgb(6, 0, 0)", "section", "borderTopColor"],
+  radius: ["7px", "section", "borderTopLeftRadius"],
+  font: ["monospace", "section", "fontFamily"],
+  "max-width": ["321px", ":host", "maxWidth"],
+};
+/** What the package's README lists on the line that begins so. */
+function listed(beginning) {
+  const readme = readFileSync(fileURLToPath(new URL("../../www/npm/README.md", import.meta.url)), "utf8");
+  const line = readme.split("\n").find((line) => line.startsWith(beginning));
+  return [...line.matchAll(/`(?:--tweet-bot)?-?([a-z-]+)`/g)].map(([, name]) => name);
+}
+const PARTS = listed("Parts:");
 
 before(async () => {
   bundle = await smallBundle();
@@ -34,11 +59,35 @@ before(async () => {
       <tweet-bot model="${server.origin}/bot/" precision="q4_0" lazy></tweet-bot>`,
     "/slow": `<tweet-bot model="${slow.origin}/bot/" backend="scalar" seed="1"></tweet-bot>`,
     "/lost": `<tweet-bot model="${server.origin}/nowhere/"></tweet-bot>`,
-    "/styled": `<style>tweet-bot { --tweet-bot-background: rgb(1, 2, 3); --tweet-bot-radius: 3px } tweet-bot::part(draft-text) { color: rgb(4, 5, 6) } tweet-bot::part(button) { border-radius: 1px }</style>
+    "/styled": `<style>
+        tweet-bot { ${Object.entries(PROPERTIES).map(([name, [value]]) => `--tweet-bot-${name}: ${value};`).join(" ")} }
+        ${PARTS.map((name) => `tweet-bot::part(${name}) { --seen-${name}: yes }`).join("\n")}
+      </style>
       <tweet-bot ${bot} theme="dark" lang="ja"></tweet-bot>`,
     "/strict": `<tweet-bot ${bot}></tweet-bot>`,
+    "/foreign": `<tweet-bot lazy model="/foreign/" lang="de" drafts="1"></tweet-bot>`,
+    "/broken": `<tweet-bot model="/broken/" prompt="I never"></tweet-bot>`,
+    "/no-engine": `<tweet-bot ${bot} host="/broken" lang="de"></tweet-bot>`,
+    "/early": `<tweet-bot></tweet-bot><script>Object.assign(document.querySelector("tweet-bot"), { lazy: true, drafts: 2, model: "${server.origin}/bot/" })</script>`,
   });
-  blog = await secondOrigin({ pages: Object.fromEntries(Object.keys(body).map((path) => [path, page(path)])) });
+  const description = JSON.parse(readFileSync(join(bundle, "bot.json")));
+  const account = { handle: "a", name: "A", tweets_downloaded: 1, retweets: 0, short_tweets: 0, tweets_kept: 1 };
+  const foreign = { ...description, handles: ["a", "b"], accounts: [{ ...account, language: "ja" }] };
+  const weights = (_, response) => response.end(readFileSync(join(bundle, "model-q8_0.gguf")));
+  blog = await secondOrigin({
+    pages: {
+      ...Object.fromEntries(Object.keys(body).map((path) => [path, page(path)])),
+      "/foreign/bot.json": JSON.stringify(foreign),
+      "/foreign/model-q8_0.gguf": weights,
+      "/broken/bot.json": (_, response) => (broken ? response.writeHead(404).end() : response.end(JSON.stringify(description))),
+      "/broken/model-q8_0.gguf": weights,
+      "/broken/engine.html": (request, response) => {
+        if (!broken) return response.writeHead(302, { Location: new URL(request.url, server.origin).href.replace("/broken/", "/") }).end();
+        response.setHeader("Content-Type", "text/html");
+        response.end('<script>parent.postMessage("huggingtweets:failed no WebAssembly", "*")</script>');
+      },
+    },
+  });
 });
 
 after(async () => {
@@ -67,6 +116,10 @@ for (const name of ["Chromium", "Firefox"]) {
         await new Promise((later) => setTimeout(later, 50));
       }
     }
+
+    /** What the live region has said of this generation. */
+    const spoken = (page) =>
+      page.evaluate(() => [...document.querySelector("tweet-bot").shadowRoot.querySelectorAll("[aria-live] p")].map((p) => p.textContent));
 
     it("costs nothing until it is seen", async () => {
       const { page, fetched, leave } = await open("/below");
@@ -130,6 +183,82 @@ for (const name of ["Chromium", "Firefox"]) {
       await leave();
     });
 
+    it("speaks each whole draft once, and begins anew with the next ones", async () => {
+      const { page, leave } = await open("/one");
+      for (const count of [3, 1]) {
+        const drafts = await page.evaluate((drafts) => document.querySelector("tweet-bot").generate({ drafts }), count);
+        const said = await spoken(page);
+        assert.deepEqual(said.sort(), drafts.map((text, index) => `Draft ${index + 1}: ${text}`));
+      }
+      await leave();
+    });
+
+    it("copies a draft, says whether it could, and goes back", async () => {
+      const { page, leave } = await open("/one");
+      const [draft] = await page.evaluate(() => document.querySelector("tweet-bot").generate({ drafts: 1 }));
+      for (const [works, answer] of [[true, "Copied"], [false, "Press Ctrl+C"]]) {
+        const said = await page.evaluate(async (works) => {
+          // A driver's click is no visitor's, which browsers ask for.
+          navigator.clipboard.writeText = async (text) => {
+            window.copied = text;
+            if (!works) throw new Error("refused");
+          };
+          const copy = document.querySelector("tweet-bot").shadowRoot.querySelector(".copy");
+          copy.click();
+          await new Promise((later) => setTimeout(later, 200));
+          return [window.copied, copy.textContent, copy.getAttribute("aria-label")];
+        }, works);
+        assert.deepEqual(said, [draft, answer, `${answer}, Draft 1`]);
+        assert.equal((await spoken(page)).at(-1), answer);
+        await page.waitForFunction(() => document.querySelector("tweet-bot").shadowRoot.querySelector(".copy").textContent === "Copy", { timeout: 10_000 });
+      }
+      await leave();
+    });
+
+    it("generates with Enter, but not with the one that ends a composition", async () => {
+      const { page, leave } = await open("/one");
+      const taken = await page.evaluate(() => {
+        const start = document.querySelector("tweet-bot").shadowRoot.querySelector("textarea");
+        // Safari's has the code alone.
+        return [{ isComposing: true }, { keyCode: 229 }, { shiftKey: true }, { keyCode: 13 }].map((more) => {
+          const press = new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true, ...more });
+          return !start.dispatchEvent(press);
+        });
+      });
+      assert.deepEqual(taken, [false, false, false, true]);
+      assert.deepEqual(await page.evaluate(() => document.querySelector("tweet-bot").generate()), expected);
+      await leave();
+    });
+
+    it("marks drafts with the bot's language, and all else with the visitor's", async () => {
+      const { page, leave } = await open("/foreign");
+      const seen = await page.evaluate(async () => {
+        const bot = document.querySelector("tweet-bot");
+        const root = bot.shadowRoot;
+        const text = (part) => root.querySelector(`[part=${part}]`).textContent;
+        const seen = [text("label")];
+        const drafts = bot.generate();
+        // Before anything is known of the bot.
+        seen.push(root.querySelector(".text").lang);
+        await drafts;
+        seen.push(root.querySelector(".text").lang, root.querySelector("[aria-live] span").lang);
+        seen.push(root.querySelector(".note").closest("[lang]").lang, text("label"));
+        bot.lang = "fr";
+        return [...seen, text("label"), text("note"), root.querySelector(".copy").textContent];
+      });
+      assert.deepEqual(seen, ["KI-BOT", "", "ja", "ja", "de", "KI-CYBORG", "CYBORG IA", "Parodie générée par IA", "Copier"]);
+      await leave();
+    });
+
+    it("takes properties that were set before its script came", async () => {
+      const { page, fetched, leave } = await open("/early");
+      await new Promise((later) => setTimeout(later, 500));
+      assert.deepEqual(fetched(), ["/tweet-bot.js"], "it is lazy");
+      assert.equal((await page.evaluate(() => document.querySelector("tweet-bot").generate())).length, 2);
+      assert.equal(await page.evaluate(() => document.querySelector("tweet-bot").getAttribute("model")), `${server.origin}/bot/`);
+      await leave();
+    });
+
     it("stops", async () => {
       const { page, leave } = await open("/slow");
       const { written, later } = await page.evaluate(async () => {
@@ -144,6 +273,21 @@ for (const name of ["Chromium", "Firefox"]) {
       });
       assert.equal(written.length, 5);
       assert.deepEqual(later, written, "nothing is written after stop");
+      // They end together, and are heard all the same.
+      assert.deepEqual(await spoken(page), written.map((text, index) => `Draft ${index + 1}: ${text}`));
+      await leave();
+    });
+
+    it("is ready, and has timed nothing, where it was stopped before there was an engine", async () => {
+      const { page, leave } = await open("/lazy");
+      const drafts = await page.evaluate(() => {
+        const bot = document.querySelector("tweet-bot");
+        const drafts = bot.generate();
+        bot.stop();
+        return drafts;
+      });
+      assert.deepEqual(drafts, Array(5).fill("My dream is"));
+      await until(page, /^SIMD, 1 thread, ready$/);
       await leave();
     });
 
@@ -187,27 +331,82 @@ for (const name of ["Chromium", "Firefox"]) {
       assert.deepEqual(drafts, expected);
       const alert = await page.evaluate(() => document.querySelector("tweet-bot").shadowRoot.querySelector("[role=alert]").textContent);
       assert.equal(alert, "");
+      const refusal = await page.evaluate(async () => {
+        const bot = document.querySelector("tweet-bot");
+        await bot.generate({ seed: "many" }).catch(() => {});
+        return bot.shadowRoot.querySelector("[role=alert]").innerText;
+      });
+      assert.match(refusal, /^The drafts cannot be written so\.\n+“many” is no seed/);
+      await leave();
+    });
+
+    /** Fails, is mended while the visitor looks at it, and is told to try again. */
+    async function triesAgain(page, { drafts, prompt }) {
+      await page.waitForFunction(() => !document.querySelector("tweet-bot").shadowRoot.querySelector(".retry").hidden, { timeout: 60_000 });
+      // A generation that is lost is what Retry begins again, options and all.
+      await page.evaluate((options) => document.querySelector("tweet-bot").generate(options).catch(() => {}), { drafts, seed: SEED, prompt });
+      const alert = await page.evaluate(() => {
+        const [heading, english] = document.querySelector("tweet-bot").shadowRoot.querySelector("[role=alert]").children;
+        return [heading.textContent, english.textContent, english.lang];
+      });
+      broken = false;
+      const written = await page.evaluate(async () => {
+        const bot = document.querySelector("tweet-bot");
+        const root = bot.shadowRoot;
+        const retry = root.querySelector(".retry");
+        retry.focus();
+        const done = new Promise((go) => bot.addEventListener("done", ({ detail }) => go(detail.drafts)));
+        retry.click();
+        const focused = root.activeElement.className;
+        const drafts = await done;
+        return { drafts, focused, alert: root.querySelector("[role=alert]").textContent, hidden: retry.hidden };
+      });
+      const mended = await commandDrafts(bundle, { prompt, seed: SEED });
+      assert.deepEqual(written, { drafts: mended.slice(0, drafts), focused: "stop", alert: "", hidden: true });
+      return alert;
+    }
+
+    it("tries again when Retry is pressed: a bot that was not there", async () => {
+      broken = true;
+      const { page, leave } = await open("/broken");
+      const [heading, english, lang] = await triesAgain(page, { drafts: 2, prompt: "I never" });
+      assert.deepEqual([heading, lang], ["The engine is not running", "en"]);
+      assert.match(english, /broken\/bot\.json could not be fetched: the site answered 404/);
+      await leave();
+    });
+
+    it("tries again when Retry is pressed: an engine that was not there, and then is elsewhere", async () => {
+      broken = true;
+      const { page, leave } = await open("/no-engine");
+      const alert = await triesAgain(page, { drafts: 1, prompt: "My dream is" });
+      assert.deepEqual(alert, ["Die Engine läuft nicht", `${blog.origin}/broken/engine.html: no WebAssembly`, "en"]);
+      // Another host may have no page but this one.
+      const own = await page.evaluate(() => document.querySelector("tweet-bot").shadowRoot.querySelector("[part=colophon] a").href);
+      assert.ok(own.startsWith(`${blog.origin}/broken/embed.html?`), own);
       await leave();
     });
 
     it("is dressed by parts and properties, in a theme and a language", async () => {
+      assert.deepEqual(listed("Custom properties:"), Object.keys(PROPERTIES));
       const { page, leave } = await open("/styled");
       await page.evaluate(() => document.querySelector("tweet-bot").generate());
-      const seen = await page.evaluate(() => {
+      const seen = await page.evaluate((properties) => {
         const root = document.querySelector("tweet-bot").shadowRoot;
-        const style = (selector) => getComputedStyle(root.querySelector(selector));
+        const style = (selector) => getComputedStyle(selector === ":host" ? root.host : root.querySelector(selector));
+        const parts = [...root.querySelectorAll("[part]")].flatMap((element) => {
+          const dressed = (name) => getComputedStyle(element).getPropertyValue(`--seen-${name}`).trim() === "yes";
+          return [...element.part].map((name) => [name, dressed(name)]);
+        });
         return {
-          ground: style("section").backgroundColor,
-          round: style("section").borderTopLeftRadius,
-          text: style(".text").color,
-          button: style(".generate").borderTopLeftRadius,
-          scheme: getComputedStyle(root.host).colorScheme,
+          properties: Object.entries(properties).map(([name, [, selector, property]]) => [name, style(selector)[property]]),
+          parts: Object.fromEntries(parts),
+          scheme: style(":host").colorScheme,
           label: root.querySelector(".generate").textContent,
         };
-      });
-      assert.deepEqual(seen, {
-        ground: "rgb(1, 2, 3)", round: "3px", text: "rgb(4, 5, 6)", button: "1px", scheme: "dark", label: "ツイートを生成",
-      });
+      }, PROPERTIES);
+      assert.deepEqual(seen.properties, Object.entries(PROPERTIES).map(([name, [value]]) => [name, value]));
+      assert.deepEqual(seen.parts, Object.fromEntries(PARTS.map((name) => [name, true])));
+      assert.deepEqual([seen.scheme, seen.label], ["dark", "ツイートを生成"]);
       await page.evaluate(() => (document.querySelector("tweet-bot").lang = "fr"));
       assert.equal(await page.evaluate(() => document.querySelector("tweet-bot").shadowRoot.querySelector(".generate").textContent), "Générer des tweets");
       await leave();

@@ -48,6 +48,9 @@ describe("the widget on another origin", () => {
       assert.ok(drafts.every((draft) => draft.startsWith(start)), drafts.join("\n"));
       assert.deepEqual(complaints, []);
       assert.deepEqual(foreign, []);
+      const own = new URL(await bot.scope.getByRole("link", { name: "Open on its own page" }).getAttribute("href"));
+      assert.equal(own.origin + own.pathname, `${server.origin}/`);
+      assert.equal(own.searchParams.get("prompt"), path === "/named" ? null : start, "the page begins as the element did");
       await leave();
     });
   }

@@ -62,6 +62,11 @@ export function slowBundle() {
   return randomBundle("slow", { layers: 8, channels: 512, heads: 8, "vocab-size": 2000, context: 1024 });
 }
 
+/** A bot whose vocabulary is large enough for a GPU to select the likeliest tokens itself. */
+export function wideBundle() {
+  return randomBundle("wide", { layers: 1, channels: 64, heads: 2, "vocab-size": 9600, context: 256 });
+}
+
 /** A bot whose weights are several chunks of 4 MiB. */
 export function chunkedBundle() {
   return randomBundle("chunked", { layers: 5, channels: 512, heads: 8, "vocab-size": 2000, context: 256 });

@@ -65,12 +65,20 @@ async function writes(origin, path = "/") {
   await page.waitForFunction(() => document.title === "5", null, { timeout: 60_000 });
   assert.deepEqual(await page.evaluate(() => document.querySelector("tweet-bot").texts), expected);
   assert.deepEqual(complaints, []);
+  // The package has no index.html: a bot's own page is the element alone.
+  const own = await page.evaluate(() => document.querySelector("tweet-bot").shadowRoot.querySelector("[part=colophon] a").href);
+  assert.match(own, /\/embed\.html\?/);
+  const answer = await page.goto(own);
+  assert.equal(answer.status(), 200);
+  await page.waitForFunction(() => document.querySelector("tweet-bot")?.shadowRoot);
+  assert.equal(await page.evaluate(() => document.querySelector("tweet-bot").model), `${server.origin}/bot/`);
+  assert.ok(await page.getByRole("link").isHidden(), "a link to itself");
   await page.close();
 }
 
 it("holds what it needs and no bot", () => {
   const installed = join(project, "node_modules/huggingtweets-tweet-bot");
-  for (const file of ["tweet-bot.d.ts", "README.md", "site/tweet-bot.js", "site/engine.html", "site/app_bg.wasm", "site/engine/plain-single_bg.wasm"]) {
+  for (const file of ["tweet-bot.d.ts", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "site/tweet-bot.js", "site/engine.html", "site/embed.html", "site/app_bg.wasm", "site/engine/plain-single_bg.wasm"]) {
     assert.ok(existsSync(join(installed, file)), file);
   }
   assert.ok(!existsSync(join(installed, "site/bot")));

@@ -20,6 +20,24 @@ after(async () => {
 
 const open = (path, options) => visitBot(browser, server.origin, path, options);
 
+it("paints before its program has come, from at most 150 kB", async () => {
+  const browser = await launch();
+  const visit = await visitor(browser, [server.origin]);
+  const { page } = visit;
+  await page.route("**/app_bg.wasm", () => {});
+  await page.goto(server.origin, { waitUntil: "commit" });
+  await page.getByText("Opening…").waitFor();
+  await page.getByRole("heading", { name: "huggingtweets" }).waitFor();
+  await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length);
+  const bytes = await page.evaluate(() => {
+    const came = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
+    return came.reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0);
+  });
+  assert.ok(bytes > 1000 && bytes <= 150_000, `${bytes} bytes`);
+  await visit.leave();
+  await browser.close();
+});
+
 // What holds whatever computes. Chromium's adapter is software here, so `auto` is SIMD.
 for (const [backend, flags, expected] of [
   ["auto", [], /^SIMD, \d+ threads?, \d+(\.\d)? tokens\/s$/],
@@ -40,6 +58,8 @@ for (const [backend, flags, expected] of [
       const visit = await open();
       const { bot, page } = visit;
       assert.equal(await bot.start.inputValue(), "My dream is");
+      // The page comes in parts.
+      await bot.texts.nth(4).waitFor({ state: "attached" });
       assert.equal(await bot.texts.count(), 5);
       assert.deepEqual(await bot.drafts(), ["", "", "", "", ""]);
       // A small bot is done before anybody could look: the page keeps watch itself.
@@ -206,7 +226,7 @@ describe("the page", () => {
     await bot.generate();
     const [first] = await bot.finishes();
     await page.getByRole("button", { name: "Copy draft 1" }).click();
-    await page.getByText("Copied").waitFor();
+    await page.getByTestId("announced").getByText("Copied").waitFor();
     assert.equal(await page.evaluate(() => navigator.clipboard.readText()), first);
     const post = bot.cards.first().getByRole("link", { name: "Post" });
     const shared = new URL(await post.getAttribute("href"));

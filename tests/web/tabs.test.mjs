@@ -7,7 +7,9 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { createDeflateRaw } from "node:zlib";
 import { BotPage } from "./bot-page.mjs";
-import { dist, huggingtweets, launch, launchFirefox, out, quietly, secondOrigin, serve, smallBundle, visitor } from "./harness.mjs";
+import {
+  botPages, dist, huggingtweets, launch, launchFirefox, noServiceWorker, out, quietly, secondOrigin, serve, smallBundle, visitor,
+} from "./harness.mjs";
 
 let bundle, server, browser;
 
@@ -33,6 +35,44 @@ async function open(path = "/", origins = []) {
 /** Posts as an X archive, by the tests' own hand: the page gets no other file than a visitor would. */
 function posts(count) {
   return Array.from({ length: count }, (_, n) => `The lamp was lit for the ${n}th night, and <b>nobody</b> came.`);
+}
+
+/** Drags a file or a folder of this machine to the middle of an element, and lets go of it unless told to wait. */
+async function drag(visit, element, path, types = ["dragEnter", "dragOver", "drop"]) {
+  visit.devtools ??= await visit.context.newCDPSession(visit.page);
+  await element.scrollIntoViewIfNeeded();
+  const { x, y, width, height } = await element.boundingBox();
+  const data = { items: [], files: [path], dragOperationsMask: 1 };
+  for (const type of types) {
+    await visit.devtools.send("Input.dispatchDragEvent", { type, x: x + width / 2, y: y + height / 2, data });
+  }
+}
+
+/** These files of the bundle, as pages of an origin. */
+function filesOf(...files) {
+  return Object.fromEntries(files.map((file) => [`/${file}`, (_, response) => response.end(readFileSync(join(bundle, file)))]));
+}
+
+/** A folder with these files of the bundle. */
+function folderOf(name, files) {
+  const folder = join(out, name);
+  mkdirSync(folder, { recursive: true });
+  for (const file of files) cpSync(join(bundle, file), join(folder, file));
+  return folder;
+}
+
+/** In the page: whether this device keeps weights, where src/web/worker/storage puts them. */
+async function keepsWeights(expected) {
+  const entries = [];
+  const root = await navigator.storage.getDirectory();
+  const folders = await root.getDirectoryHandle("huggingtweets-weights").catch(() => null);
+  for await (const folder of folders?.values() ?? []) {
+    for await (const file of folder.values()) entries.push(file.name);
+  }
+  for (const name of await caches.keys()) {
+    if (name.startsWith("huggingtweets-weights")) entries.push(...(await (await caches.open(name)).keys()));
+  }
+  return entries.length > 0 === expected;
 }
 
 /** A zip with one file, which unpacks to so many MiB of spaces. */
@@ -94,10 +134,87 @@ describe("the card", () => {
     await quietly(visit);
   });
 
+  it("of a bundle without README.md is what bot.json says", async () => {
+    const site = await secondOrigin({ pages: filesOf("bot.json", "model-q8_0.gguf") });
+    const visit = await open(`/?model=${site.origin}`, [site.origin]);
+    await visit.bot.tab("What is this?").click();
+    const panel = visit.bot.panel("What is this?");
+    const { sha256 } = JSON.parse(readFileSync(join(bundle, "bot.json"))).files["model-q8_0.gguf"];
+    await panel.getByText(sha256).waitFor({ timeout: 60_000 });
+    await panel.getByText(/This bot has no card/).waitFor();
+    await visit.leave();
+    site.close();
+  });
+
+  it("that could not be fetched is fetched again", async () => {
+    const pages = filesOf("bot.json", "model-q8_0.gguf", "README.md");
+    const state = { broken: true };
+    const site = await secondOrigin({ pages: { ...pages, "/README.md": (request, response) =>
+      state.broken ? response.writeHead(503).end() : pages["/README.md"](request, response) } });
+    const visit = await open(`/?model=${site.origin}`, [site.origin]);
+    await visit.bot.tab("What is this?").click();
+    const panel = visit.bot.panel("What is this?");
+    await panel.getByText(/The card could not be opened/).waitFor();
+    state.broken = false;
+    await panel.getByRole("button", { name: "Retry" }).click();
+    await panel.getByRole("heading", { name: "Training data" }).waitFor({ timeout: 60_000 });
+    assert.equal(await visit.page.evaluate(() => document.activeElement.id), "tab-card", "the focus is not lost");
+    await visit.leave();
+    site.close();
+  });
+
+  it("that comes late is not shown for the next bot", async () => {
+    let release;
+    const released = new Promise((settled) => (release = settled));
+    const pages = filesOf("bot.json", "model-q8_0.gguf");
+    const late = await secondOrigin({ pages: { ...pages, "/README.md": async (_, response) => {
+      await released;
+      response.end("# The late card");
+    } } });
+    const quick = await secondOrigin({ pages: { ...pages, "/README.md": (_, response) => response.end("# The next card") } });
+    const visit = await open(`/?model=${late.origin}`, [late.origin, quick.origin]);
+    const { bot, page } = visit;
+    await bot.tab("What is this?").click();
+    await page.getByText("Opening the card").waitFor();
+    await bot.tab("Another bot").click();
+    await page.getByLabel("Address of a bot").fill(`${quick.origin}/`);
+    await page.getByLabel("Address of a bot").press("Enter");
+    await bot.seesStatus(/ready/);
+    await bot.tab("What is this?").click();
+    await page.getByRole("heading", { name: "The next card" }).waitFor({ timeout: 60_000 });
+    // The late one is rendered, too: the end of its worker is the end of it.
+    const rendering = page.waitForEvent("worker", (worker) => worker.url().includes("reader-worker"));
+    release();
+    const worker = await rendering;
+    await new Promise((ended) => worker.once("close", ended));
+    assert.ok(await page.getByRole("heading", { name: "The next card" }).isVisible());
+    assert.equal(await page.getByRole("heading", { name: "The late card" }).count(), 0);
+    await quietly(visit);
+    late.close();
+    quick.close();
+  });
+
+  it("shows pictures of another site on an isolated page", async () => {
+    const headers = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
+    const isolated = await secondOrigin({ root: dist, headers, pages: noServiceWorker });
+    const site = await secondOrigin({ root: bundle });
+    const visit = await visitor(browser, [isolated.origin, site.origin]);
+    const bot = new BotPage(visit.page);
+    await visit.page.goto(`${isolated.origin}/?model=${site.origin}/`);
+    await bot.seesStatus(/ready/);
+    assert.ok(await visit.page.evaluate(() => crossOriginIsolated));
+    await bot.tab("What is this?").click();
+    const picture = bot.panel("What is this?").locator("img").first();
+    await picture.waitFor({ timeout: 60_000 });
+    assert.ok(await picture.evaluate((image) => image.decode().then(() => image.naturalWidth > 0)));
+    await visit.leave();
+    isolated.close();
+    site.close();
+  });
+
   it("of a hostile bundle runs nothing and calls nobody", async () => {
     const evil = await secondOrigin({ pages: {
-      "/bot.json": (_, response) => response.end(readFileSync(join(bundle, "bot.json"))),
-      "/model-q8_0.gguf": (_, response) => response.end(readFileSync(join(bundle, "model-q8_0.gguf"))),
+      ...filesOf("bot.json", "model-q8_0.gguf"),
       "/README.md": (_, response) => response.end(
         `# A card\n<script>window.ran = 1</script><img src=x onerror="window.ran = 2">\n\n` +
         `![](http://tracker.invalid/a.png) <iframe src="javascript:parent.ran=3"></iframe>\n\n[link](javascript:ran=4)`),
@@ -184,6 +301,56 @@ describe("the archive check", () => {
     await quietly(visit);
   });
 
+  it("takes an archive that is dropped on it", async () => {
+    const path = join(out, "dropped.txt");
+    writeFileSync(path, "three short words\n");
+    const visit = await checking();
+    const frame = visit.page.locator("iframe.check");
+    await drag(visit, frame, path, ["dragEnter", "dragOver"]);
+    await visit.frame.locator("#drop.over").waitFor();
+    await drag(visit, frame, path, ["drop"]);
+    await visit.frame.getByText("What is in dropped.txt").waitFor({ timeout: 60_000 });
+    assert.equal(await visit.frame.locator("#drop.over").count(), 0);
+    await quietly(visit);
+  });
+
+  it("reads the file that was chosen last, and that alone", async () => {
+    const path = join(out, "many.txt");
+    writeFileSync(path, posts(500_000).join("\n"));
+    const visit = await checking();
+    await visit.choose(path);
+    await visit.frame.getByText("Reading many.txt").waitFor();
+    await visit.choose({ name: "few.txt", mimeType: "text/plain", buffer: Buffer.from("three short words\n") });
+    await visit.frame.getByText(/Too few posts/).waitFor({ timeout: 60_000 });
+    const reading = () => visit.page.workers().filter((worker) => worker.url().startsWith("blob:")).length;
+    while (reading() > 0) await new Promise((later) => setTimeout(later, 20));
+    assert.match(await visit.frame.locator("#said").textContent(), /^Too few posts.*What is in few\.txt/);
+    await quietly(visit);
+  });
+
+  it("says that its readers could not be fetched, and asks for them again", async () => {
+    const state = { broken: true };
+    const site = await secondOrigin({ root: dist, pages: {
+      ...botPages(bundle),
+      ...noServiceWorker,
+      "/reader/reader_bg.wasm": (_, response) =>
+        state.broken ? response.writeHead(503).end() : response.end(readFileSync(join(dist, "reader/reader_bg.wasm"))),
+    } });
+    const visit = await visitor(browser, [site.origin]);
+    await visit.page.goto(site.origin);
+    await new BotPage(visit.page).tab("Your own bot").click();
+    const frame = visit.page.frameLocator("iframe.check");
+    await frame.getByText("Choose an archive, or drop one here").waitFor();
+    const few = { name: "few.txt", mimeType: "text/plain", buffer: Buffer.from("three short words\n") };
+    await frame.locator("#file").setInputFiles(few);
+    await frame.getByText(/This file could not be read.*is the network there/).waitFor();
+    state.broken = false;
+    await frame.locator("#file").setInputFiles(few);
+    await frame.getByText(/Too few posts/).waitFor({ timeout: 60_000 });
+    await visit.leave();
+    site.close();
+  });
+
   it("has no connection: neither its frame nor its reader can ask for anything", async () => {
     const visit = await checking();
     const frame = visit.page.frames().find((each) => each.url().endsWith("/check.html"));
@@ -243,14 +410,11 @@ describe("another bot", () => {
   it("deleted from this device is downloaded again", async () => {
     const visit = await open();
     const { bot, page } = visit;
+    await page.waitForFunction(keepsWeights, true);
     await bot.tab("Another bot").click();
     await page.locator(".recent > li").first().getByRole("button", { name: /^Delete/ }).click();
     // The worker removes it in its own time.
-    await page.waitForFunction(async () => {
-      let left = 0;
-      for (const name of await caches.keys()) left += (await (await caches.open(name)).keys()).filter((key) => key.url.includes("gguf")).length;
-      return left === 0;
-    });
+    await page.waitForFunction(keepsWeights, false);
     const weights = [];
     visit.context.on("request", (request) => request.url().includes(".gguf") && weights.push(request.url()));
     await page.reload();
@@ -264,6 +428,7 @@ describe("another bot", () => {
     const { bot, page, context } = visit;
     const answers = {
       "a/bundle": [200, { siblings: [{ rfilename: "bot.json" }, { rfilename: "model-q8_0.gguf" }] }],
+      "a/small": [200, { siblings: [{ rfilename: "bot.json" }, { rfilename: "model-q4_0.gguf" }] }],
       "a/bare": [200, { siblings: [{ rfilename: "pytorch_model.bin" }] }],
       "a/none": [404, {}],
     };
@@ -275,7 +440,7 @@ describe("another bot", () => {
         const [status, json] = answers[api[1]];
         return route.fulfill({ status, json, headers });
       }
-      const file = pathname.replace("/a/bundle/resolve/main/", "");
+      const file = pathname.replace(/^\/a\/\w+\/resolve\/main\//, "");
       return route.fulfill({ path: join(bundle, file), headers });
     });
     await bot.tab("Another bot").click();
@@ -289,11 +454,51 @@ describe("another bot", () => {
     await page.getByText("a/none is not on the Hub, or not public.").waitFor();
     await ask("not a bot");
     await page.getByText(/neither a web address nor owner\/name/).waitFor();
+    const weights = [];
+    context.on("request", (request) => {
+      const { pathname } = new URL(request.url());
+      if (pathname.endsWith(".gguf")) weights.push(pathname);
+    });
+    await ask("a/small");
+    await bot.seesStatus(/ready/);
+    await bot.tab("Another bot").click();
     await ask("https://huggingface.co/a/bundle");
     await bot.seesStatus(/ready/);
+    const folder = "/resolve/main/model-";
+    assert.deepEqual([...new Set(weights)], [`/a/small${folder}q4_0.gguf`, `/a/bundle${folder}q8_0.gguf`]);
     await bot.generate();
     assert.equal((await bot.finishes()).length, 5);
     await visit.leave();
+  });
+
+  it("stays when the Hub answers late about one that was asked for before", async () => {
+    const site = await secondOrigin({ root: bundle });
+    const visit = await open("/", [site.origin, "https://huggingface.co"]);
+    const { bot, page, context } = visit;
+    let release;
+    const released = new Promise((settled) => (release = settled));
+    await context.route("https://huggingface.co/**", async (route) => {
+      await released;
+      const json = { siblings: [{ rfilename: "bot.json" }, { rfilename: "model-q8_0.gguf" }] };
+      await route.fulfill({ json, headers: { "Access-Control-Allow-Origin": "*" } });
+    });
+    const ask = async (text) => {
+      await page.getByLabel("Address of a bot").fill(text);
+      await page.getByLabel("Address of a bot").press("Enter");
+    };
+    await bot.tab("Another bot").click();
+    await ask("a/late");
+    await page.getByText("Looking at a/late").waitFor();
+    await ask(`${site.origin}/`);
+    await bot.seesStatus(/ready/);
+    const answered = page.waitForResponse(/api\/models\/a\/late/);
+    release();
+    await (await answered).finished();
+    await bot.generate();
+    assert.equal((await bot.finishes()).length, 5);
+    assert.equal(new URL(page.url()).searchParams.get("model"), `${site.origin}/`);
+    await quietly(visit);
+    site.close();
   });
 
   it("comes from this device's files: a GGUF, and a bundle's folder", async () => {
@@ -306,9 +511,7 @@ describe("another bot", () => {
     assert.equal((await bot.finishes()).length, 5);
     await bot.more(1);
     await page.getByText(/No link/).first().waitFor();
-    const folder = join(out, "given-bot");
-    mkdirSync(folder, { recursive: true });
-    for (const file of ["bot.json", "README.md", "model-q8_0.gguf"]) cpSync(join(bundle, file), join(folder, file));
+    const folder = folderOf("given-bot", ["bot.json", "README.md", "model-q8_0.gguf"]);
     await bot.tab("Another bot").click();
     await page.locator("input[webkitdirectory]").setInputFiles(folder);
     await bot.seesStatus(/ready/);
@@ -319,6 +522,41 @@ describe("another bot", () => {
     await bot.tab("Another bot").click();
     await page.locator("input[accept='.gguf']").setInputFiles({ name: "x.txt", mimeType: "text/plain", buffer: Buffer.from("x") });
     await page.getByText("There is no .gguf file among these.").waitFor();
+    await quietly(visit);
+  });
+
+  it("comes from a clone of its repository, with the weights that it has", async () => {
+    const folder = folderOf("cloned-bot", ["bot.json", "README.md", "model-q4_0.gguf"]);
+    mkdirSync(join(folder, ".git/objects"), { recursive: true });
+    for (let n = 0; n < 150; n++) writeFileSync(join(folder, `.git/objects/${n}`), "");
+    const visit = await open();
+    const { bot, page } = visit;
+    await bot.tab("Another bot").click();
+    await page.locator("input[webkitdirectory]").setInputFiles(folder);
+    await bot.seesStatus(/ready/);
+    await bot.tab("What is this?").click();
+    await page.getByRole("heading", { name: "Training data" }).waitFor({ timeout: 60_000 });
+    await quietly(visit);
+  });
+
+  it("is dropped as a folder or a GGUF, and beside its place does no harm", async () => {
+    const folder = folderOf("dropped-bot", ["bot.json", "README.md", "model-q8_0.gguf"]);
+    const visit = await open();
+    const { bot, page, context } = visit;
+    await bot.tab("Another bot").click();
+    await drag(visit, page.getByRole("heading", { name: "Open another bot" }), join(folder, "bot.json"));
+    await drag(visit, page.locator(".drop"), folder, ["dragEnter", "dragOver"]);
+    await page.locator(".drop.over").waitFor();
+    assert.equal(context.pages().length, 1, "the file was not opened by itself");
+    await drag(visit, page.locator(".drop"), folder, ["drop"]);
+    await bot.seesStatus(/ready/);
+    await bot.tab("What is this?").click();
+    await page.getByRole("heading", { name: "Training data" }).waitFor({ timeout: 60_000 });
+    await bot.tab("Another bot").click();
+    await drag(visit, page.locator(".drop"), join(folder, "model-q8_0.gguf"));
+    await bot.seesStatus(/ready/);
+    await bot.tab("What is this?").click();
+    await page.getByText(/This bot has no card/).waitFor();
     await quietly(visit);
   });
 });

@@ -197,6 +197,30 @@ for (const name of ["Chromium", "Firefox"]) {
   });
 }
 
+describe("the engine's worker", () => {
+  for (const [path, cores, beside] of [["/", 8, true], ["/", 2, false], ["/bench.html", 2, true]]) {
+    it(`starts ${beside ? "beside" : "after"} the program of ${path} on ${cores} cores, once`, async () => {
+      const { origin, requests, close } = await site();
+      const page = await browsers.Chromium.newPage();
+      await page.addInitScript((cores) => Object.defineProperty(Navigator.prototype, "hardwareConcurrency", { value: cores }), cores);
+      // The program is late, and with it everything that it starts.
+      await page.route("**/app_bg.wasm", async (route) => {
+        await new Promise((go) => setTimeout(go, 1000));
+        await route.continue();
+      });
+      await page.goto(`${origin}${path}?${new URLSearchParams({ prompt: PROMPT, threads: 1, runs: 1, tokens: 2 })}`);
+      if (path === "/") await page.waitForFunction(() => /^SIMD/.test(document.querySelector("[role=status]")?.textContent));
+      else await page.waitForFunction(() => window.benchResult);
+      await page.close();
+      const of = (script) => requests.filter((path) => path === script);
+      assert.equal(of("/worker-start.js").length, 1);
+      assert.equal(of("/engine/relaxed-single_bg.wasm").length, 1);
+      assert.equal(requests.indexOf("/worker-start.js") < requests.indexOf("/app_bg.wasm"), beside);
+      close();
+    });
+  }
+});
+
 describe("the command's server", () => {
   it("isolates the page, so that threads are there unasked", async () => {
     const server = await serve(bundle);

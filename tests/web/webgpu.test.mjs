@@ -2,8 +2,12 @@
 // does, the page says what it chose and why, and a GPU that is lost, lies or
 // hangs costs a line and no text.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { botPages, commandDrafts, dist, launch, scriptAfter, secondOrigin, smallBundle, WEBGPU } from "./harness.mjs";
+import {
+  botPages, commandDrafts, dist, launch, noServiceWorker, scriptAfter, secondOrigin, smallBundle, WEBGPU, wideBundle,
+} from "./harness.mjs";
 
 const PROMPT = "My dream is";
 const SEED = 21;
@@ -19,42 +23,52 @@ before(async () => {
 after(() => browser.close());
 
 /**
- * The built page and the bot, on an origin of its own. `script` runs in the
- * first worker before the page's own.
+ * The built page and a bot, on an origin of its own. `scripts` run in the first
+ * worker, the second… before the page's own; those that follow, and take over, are
+ * as the visitor has them.
  */
-function site(script = "") {
+function site(scripts = "", { bot = bundle, pages = {} } = {}) {
   let workers = 0;
-  // Only the first worker is spoiled: the one that takes over is as the visitor has it.
-  const start = (...exchange) => scriptAfter("worker-start.js", workers++ === 0 ? script : "")(...exchange);
-  return secondOrigin({ root: dist, pages: { ...botPages(bundle), "/worker-start.js": start } });
+  const start = (request, response) => {
+    response.setHeader("Cache-Control", "no-store");
+    scriptAfter("worker-start.js", [scripts].flat()[workers++] ?? "")(request, response);
+  };
+  return secondOrigin({
+    root: dist,
+    pages: { ...botPages(bot), ...noServiceWorker, "/worker-start.js": start, ...pages },
+  });
 }
 
-/** Opens the page, has drafts written, and gives the statuses it showed and the drafts. */
-async function write(origin, query = {}) {
-  const page = await browser.newPage();
+/**
+ * Opens the page, has drafts written, and gives the statuses it showed and the drafts.
+ * `visitor`: a browser context, to come again; `act(page, until)`: between ready and the wish.
+ */
+async function write(origin, query = {}, { visitor = browser, act = () => {} } = {}) {
+  const page = await visitor.newPage();
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(String(error)));
   try {
     await page.addInitScript(() => {
       window.statuses = [];
       window.longTasks = 0;
+      // Some stand for a few milliseconds.
+      new MutationObserver(() => {
+        const status = document.querySelector("[role=status]")?.textContent ?? "";
+        if (status && window.statuses.at(-1) !== status) window.statuses.push(status);
+      }).observe(document, { subtree: true, childList: true, characterData: true });
       new PerformanceObserver((list) => {
         for (const entry of list.getEntries()) if (window.writing && entry.duration > 50) window.longTasks++;
       }).observe({ type: "longtask" });
     });
     await page.goto(`${origin}/?${new URLSearchParams({ prompt: PROMPT, seed: SEED, ...query })}`);
     const look = () =>
-      page.evaluate(() => {
-        const status = document.querySelector("[role=status]")?.textContent ?? "";
-        if (window.statuses.at(-1) !== status) window.statuses.push(status);
-        return {
-          status,
-          statuses: window.statuses,
-          longTasks: window.longTasks,
-          alert: document.querySelector("[role=alert]")?.textContent ?? "",
-          drafts: [...document.querySelectorAll("[data-testid=draft-text]")].map((draft) => draft.textContent),
-        };
-      });
+      page.evaluate(() => ({
+        status: document.querySelector("[role=status]")?.textContent ?? "",
+        statuses: window.statuses,
+        longTasks: window.longTasks,
+        alert: document.querySelector("[role=alert]")?.textContent ?? "",
+        drafts: [...document.querySelectorAll("[data-testid=draft-text]")].map((draft) => draft.textContent),
+      }));
     const until = async (pattern) => {
       const ends = Date.now() + 120_000;
       for (;;) {
@@ -65,6 +79,7 @@ async function write(origin, query = {}) {
       }
     };
     const ready = (await until(/ready/)).status;
+    await act(page, until);
     await page.evaluate(() => {
       window.writing = true;
       [...document.querySelectorAll("button")].find((b) => b.textContent === "Generate tweets").click();
@@ -87,7 +102,10 @@ const eachDevice = (body) => `{
   };
 }`;
 
-/** Runs `body` when the device's n-th step of a draft is submitted. */
+/**
+ * Runs `body` when results are asked for the n-th time. The check asks for three: the
+ * known prompt's logits, a draft's step's, and the largest of these.
+ */
 const atStep = (n, body) => eachDevice(`
   let steps = 0;
   const { mapAsync } = GPUBuffer.prototype;
@@ -96,6 +114,24 @@ const atStep = (n, body) => eachDevice(`
     return mapAsync.apply(this, range);
   };
 `);
+
+/** What the engine waits for long, it waits for two seconds. */
+const IMPATIENT = `{
+  const { setTimeout } = self;
+  self.setTimeout = (f, ms, ...more) => setTimeout(f, ms > 10000 ? 2000 : ms, ...more);
+}`;
+
+// A software adapter that says it is none stands for the real ones.
+const POSE = `Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });
+  Object.defineProperty(GPUAdapterInfo.prototype, "architecture", { get: () => "pretended" });`;
+
+/** A kernel that computes another thing. */
+const LIE = `{
+  const { createShaderModule } = GPUDevice.prototype;
+  GPUDevice.prototype.createShaderModule = function (wish) {
+    return createShaderModule.call(this, { ...wish, code: wish.code.replace("1.0 / sqrt(", "1.3 / sqrt(") });
+  };
+}`;
 
 describe("the software adapter", () => {
   for (const [what, script] of [
@@ -119,6 +155,52 @@ describe("the software adapter", () => {
       assert.equal(Math.min(...long), 0, `the page stays responsive: ${long} long tasks`);
     });
   }
+
+  it("writes the command's drafts of 4-bit weights", async () => {
+    const [file, query] = ["model-q4_0.gguf", { precision: "q4_0" }];
+    const weights = (_, response) => response.end(readFileSync(join(bundle, file)));
+    const { origin, close } = await site("", { pages: { [`/bot/${file}`]: weights } });
+    const { status, drafts } = await write(origin, { backend: "webgpu", ...query });
+    assert.match(status, /^WebGPU, [\d.]+ tokens\/s/);
+    assert.deepEqual(drafts, await commandDrafts(bundle, { prompt: PROMPT, seed: SEED, ...query }));
+    close();
+  });
+
+  it("selects the likeliest tokens itself, and they are the command's", async () => {
+    const bot = await wideBundle();
+    const row = 4 * 9600;
+    const told = `{
+      const { mapAsync } = GPUBuffer.prototype;
+      GPUBuffer.prototype.mapAsync = function (mode, offset, size) {
+        fetch(size < ${row} ? "/candidates" : "/logits");
+        return mapAsync.call(this, mode, offset, size);
+      };
+    }`;
+    for (const [query, options] of [[{ top_k: 2 }, { "top-k": 2 }], [{ temperature: 0 }, { temperature: 0 }]]) {
+      const { origin, requests, close } = await site(told, { bot });
+      const { status, drafts } = await write(origin, { backend: "webgpu", ...query });
+      assert.match(status, /^WebGPU, /);
+      assert.deepEqual(drafts, await commandDrafts(bot, { prompt: PROMPT, seed: SEED, ...options }));
+      const count = (path) => requests.filter((request) => request === path).length;
+      assert.equal(count("/logits"), 2, "only the check reads whole rows");
+      assert.ok(count("/candidates") > 3, `${count("/candidates")} selections`);
+      close();
+    }
+  });
+
+  it("is chosen in the menu", async () => {
+    const { origin, close } = await site();
+    const act = async (page, until) => {
+      await page.locator(".settings summary").click();
+      await page.locator("#backend").selectOption("webgpu");
+      await until(/^WebGPU, ready/);
+    };
+    const { ready, status, drafts } = await write(origin, { backend: "simd", threads: 1 }, { act });
+    assert.match(ready, /^SIMD, 1 thread, ready/);
+    assert.match(status, /^WebGPU, [\d.]+ tokens\/s/);
+    assert.deepEqual(drafts, expected);
+    close();
+  });
 });
 
 describe("auto takes SIMD and says why", () => {
@@ -126,6 +208,7 @@ describe("auto takes SIMD and says why", () => {
     ["the adapter is software", "", /the only GPU here is software/],
     ["there is no WebGPU", "delete WorkerNavigator.prototype.gpu;", /this browser has no WebGPU/],
     ["there is no adapter", "GPU.prototype.requestAdapter = async () => null;", /no GPU/],
+    ["the adapter never answers", `${IMPATIENT} GPU.prototype.requestAdapter = () => new Promise(() => {});`, /the GPU does not answer/],
     ["the device is refused", "GPUAdapter.prototype.requestDevice = async () => { throw new DOMException('not today', 'OperationError'); };", /the only GPU here is software|refused/],
   ];
   for (const [what, script, words] of CASES) {
@@ -139,27 +222,24 @@ describe("auto takes SIMD and says why", () => {
     });
   }
 
-  // A software adapter that says it is none stands for the real ones.
-  const POSE = `Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });
-    Object.defineProperty(GPUAdapterInfo.prototype, "architecture", { get: () => "pretended" });`;
   it("when the GPU is slower, and remembers it", async () => {
-    const { origin, close } = await site(POSE);
-    const { ready, statuses, drafts } = await write(origin, { threads: 1 });
-    assert.match(ready, /^SIMD, 1 thread, ready \(quicker than the GPU: [\d.]+ ms a token against [\d.]+\)$/);
-    assert.ok(statuses.length > 0);
-    assert.deepEqual(drafts, expected);
+    const { origin, close } = await site([POSE, POSE]);
+    const visitor = await browser.newContext();
+    const timed = ({ statuses }) => statuses.some((status) => status.includes("Timing the GPU"));
+    const first = await write(origin, { threads: 1 }, { visitor });
+    assert.match(first.ready, /^SIMD, 1 thread, ready \(quicker than the GPU: [\d.]+ ms a token against [\d.]+\)$/);
+    assert.ok(timed(first), first.statuses.join("; "));
+    assert.deepEqual(first.drafts, expected);
+    const again = await write(origin, { threads: 1 }, { visitor });
+    assert.equal(again.ready, first.ready);
+    assert.ok(!timed(again), again.statuses.join("; "));
+    await visitor.close();
     close();
   });
 
   it("when the GPU computes wrong numbers, asked for or not", async () => {
-    const lie = `${POSE} {
-      const { createShaderModule } = GPUDevice.prototype;
-      GPUDevice.prototype.createShaderModule = function (wish) {
-        return createShaderModule.call(this, { ...wish, code: wish.code.replace("1.0 / sqrt(", "1.3 / sqrt(") });
-      };
-    }`;
     for (const backend of ["auto", "webgpu"]) {
-      const { origin, close } = await site(lie);
+      const { origin, close } = await site(`${POSE} ${LIE}`);
       const { ready, drafts } = await write(origin, { backend, threads: 1 });
       assert.match(ready, /^SIMD, 1 thread, ready \(the GPU computed wrong numbers\)$/);
       assert.deepEqual(drafts, expected);
@@ -167,15 +247,37 @@ describe("auto takes SIMD and says why", () => {
     }
   });
 
-  it("when a foreign file's logits, which another worker computes, are not the GPU's", async () => {
-    const { origin, close } = await site();
-    const { ready, drafts } = await write(origin, {
-      backend: "webgpu", threads: 1, model: `${origin}/bot/model-q8_0.gguf`,
+  // Tells the server when another engine is ended.
+  const WATCHED = `{
+    const Plain = self.Worker;
+    self.Worker = class extends Plain {
+      constructor(url, ...how) {
+        super(url, ...how);
+        this.isEngine = String(url).includes("/worker-start.js");
+      }
+      terminate() {
+        if (this.isEngine) fetch("/ended");
+        super.terminate();
+      }
+    };
+  }`;
+  for (const [what, scripts, words] of [
+    ["are not the GPU's", [`${WATCHED} ${LIE}`], /^SIMD, 1 thread, ready \(the GPU computed wrong numbers\)/],
+    ["cannot be had", [WATCHED, "throw new Error('not today, for the test');"], /^SIMD, 1 thread, ready \(the GPU could not be checked: /],
+    ["are the GPU's after all: then it writes", [WATCHED], /^WebGPU, ready/],
+  ]) {
+    it(`when a foreign file's logits, which another worker computes, ${what}`, async () => {
+      const { origin, requests, close } = await site(scripts);
+      const { ready, drafts } = await write(origin, {
+        backend: "webgpu", threads: 1, model: `${origin}/bot/model-q8_0.gguf`,
+      });
+      assert.match(ready, words);
+      assert.deepEqual(drafts, expected);
+      assert.equal(requests.filter((path) => path === "/worker-start.js").length, 2);
+      assert.ok(requests.includes("/ended"), "the other worker is ended");
+      close();
     });
-    assert.match(ready, /^WebGPU, ready/);
-    assert.deepEqual(drafts, expected);
-    close();
-  });
+  }
 });
 
 describe("a GPU that is lost", () => {
@@ -189,11 +291,19 @@ describe("a GPU that is lost", () => {
         return writeBuffer.apply(this, write);
       };`)],
     ["in the check", atStep(1, "device.destroy();")],
-    ["in the drafts' first step", atStep(2, "device.destroy();")],
+    ["in the check's last step", atStep(3, "device.destroy();")],
+    ["in the drafts' first step", atStep(4, "device.destroy();")],
     ["in mid-draft", atStep(9, "device.destroy();")],
     ["by results that do not come", atStep(7, "return Promise.reject(new DOMException('lost', 'AbortError'));")],
-    ["by a queue that hangs", `{ const { setTimeout } = self; self.setTimeout = (f, ms, ...more) => setTimeout(f, ms > 10000 ? 500 : ms, ...more); }
-      ${atStep(7, "return new Promise(() => {});")}`],
+    ["by a queue that hangs", `${IMPATIENT} ${atStep(7, "return new Promise(() => {});")}`],
+    ["by logits that are no numbers", eachDevice(`
+      let reads = 0;
+      const { getMappedRange } = GPUBuffer.prototype;
+      GPUBuffer.prototype.getMappedRange = function (...part) {
+        const range = getMappedRange.apply(this, part);
+        if (++reads === 7) new Float32Array(range).fill(NaN);
+        return range;
+      };`)],
     ["by memory that runs out", atStep(6, "device.onuncapturederror({ error: new GPUOutOfMemoryError('out of memory') }); ")],
     ["with its worker", atStep(8, "setTimeout(() => { throw new Error('crashed, for the test'); });")],
   ];
@@ -206,4 +316,12 @@ describe("a GPU that is lost", () => {
       close();
     });
   }
+
+  it("with its worker, while nobody had asked for it: the processor is spared", async () => {
+    const { origin, close } = await site(`${POSE} ${eachDevice("setTimeout(() => { throw new Error('crashed, for the test'); });")}`);
+    const { ready, drafts } = await write(origin, { threads: 1 });
+    assert.match(ready, /^SIMD, 1 thread, ready \(the GPU stopped working\)/);
+    assert.deepEqual(drafts, expected);
+    close();
+  });
 });

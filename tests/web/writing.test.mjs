@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { readFileSync } from "node:fs";
 import { BotPage, visitBot } from "./bot-page.mjs";
-import { commandDrafts, launch, quietly, serve, smallBundle, visitor } from "./harness.mjs";
+import { commandDrafts, launch, quietly, serve, slowBundle, smallBundle, visitor } from "./harness.mjs";
 
 let bundle, server, browser;
 
@@ -123,7 +123,7 @@ describe("a link", () => {
   async function linkOf(visit, number) {
     await visit.bot.more(number);
     await visit.bot.draftButton("Copy link", number).click();
-    await visit.page.getByText("Copied").waitFor();
+    await visit.page.getByTestId("announced").getByText("Copied").waitFor();
     return visit.page.evaluate(() => navigator.clipboard.readText());
   }
   const permissions = ["clipboard-read", "clipboard-write"];
@@ -262,14 +262,27 @@ describe("this device", () => {
   });
 
   it("moves nothing where that is asked", async () => {
-    const visit = await written("/?seed=5", { reducedMotion: "reduce" });
-    const moving = await visit.page.evaluate(() => document.getAnimations().length);
-    assert.equal(moving, 0);
-    await quietly(visit);
+    const slow = await serve(await slowBundle());
+    for (const [reducedMotion, moves] of [["no-preference", true], ["reduce", false]]) {
+      const visit = await visitor(browser, [slow.origin], { reducedMotion });
+      await visit.page.goto(`${slow.origin}/?backend=scalar`);
+      const bot = new BotPage(visit.page);
+      await bot.generate();
+      await bot.streams("My dream is", 2);
+      const moving = () => document.getAnimations().filter((motion) => motion.playState === "running").length;
+      assert.equal((await visit.page.evaluate(moving)) > 0, moves, reducedMotion);
+      await visit.leave();
+    }
+    slow.close();
   });
 
   it("may forbid storage and workers' pictures, and the page still writes", async () => {
     const visit = await visitor(browser, [server.origin]);
+    // A worker without a canvas.
+    await visit.context.route("**/picture-worker.js", async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, body: `delete self.OffscreenCanvas;\n${await response.text()}` });
+    });
     await visit.page.addInitScript(() => {
       Object.defineProperty(window, "localStorage", { get: () => { throw new DOMException("no", "SecurityError"); } });
     });
@@ -277,7 +290,43 @@ describe("this device", () => {
     const bot = new BotPage(visit.page);
     await bot.generate();
     assert.equal((await bot.finishes()).length, 5);
+    await bot.more(1);
+    await bot.draftButton("Save picture", 1).click();
+    await visit.page.getByTestId("announced").getByText(/No picture/).waitFor();
+    await visit.leave();
+  });
+});
+
+describe("a start", () => {
+  it("of several lines is written as one", async () => {
+    const visit = await open("/?seed=5");
+    const { bot, page } = visit;
+    await bot.type("My dream");
+    await bot.start.press("End");
+    await page.keyboard.press("Shift+Enter");
+    await page.keyboard.type("is");
+    await bot.generate();
+    const drafts = await bot.finishes();
+    assert.deepEqual(drafts, await commandDrafts(bundle, { prompt: "My dream is", seed: 5 }));
     await quietly(visit);
+  });
+
+  it("may be empty, also in a link", async () => {
+    const visit = await open("/?prompt=", { permissions: ["clipboard-read", "clipboard-write"] });
+    const { bot, page } = visit;
+    assert.equal(await bot.start.inputValue(), "");
+    await bot.generate();
+    const drafts = await bot.finishes();
+    await bot.more(2);
+    await bot.draftButton("Copy link", 2).click();
+    await page.getByTestId("announced").getByText("Copied").waitFor();
+    const link = await page.evaluate(() => navigator.clipboard.readText());
+    await quietly(visit);
+    const other = await visitor(browser, [server.origin]);
+    await other.page.goto(link);
+    await other.page.getByText(/This is the draft that was shared/).waitFor({ timeout: 60_000 });
+    assert.deepEqual(await new BotPage(other.page).finishes(), drafts);
+    await quietly(other);
   });
 });
 

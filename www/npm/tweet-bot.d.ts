@@ -16,7 +16,7 @@ export interface DoneDetail {
 }
 
 export interface ErrorDetail {
-  /** A sentence for the visitor. */
+  /** A sentence in English; the element shows it under one in its own language. */
   message: string;
   retryable: boolean;
 }

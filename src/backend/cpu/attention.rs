@@ -1,10 +1,20 @@
 //! The key/value cache and causal attention over it.
 
-use super::{math, panels, pool::Pool, shared::Shared};
+use super::{math, matrix::room, panels, pool::Pool, shared::Shared};
 use crate::backend::{Batch, CacheShape, Place, Sequence};
 
 /// Outputs of a head that are summed together.
 const LANES: usize = 32;
+
+/// What a step needs besides, for its activations and logits: more than any does.
+const STEP_BYTES: usize = 16 << 20;
+
+/// So many zeros; `None` where there is no memory for them.
+fn zeros(n: usize) -> Option<Vec<f32>> {
+    // Only asked for: where memory comes as zeros, it is then not written at all.
+    room::<f32>(n)?;
+    Some(vec![0.0; n])
+}
 
 /// Keys and values of every layer for one prompt and its drafts; allocated
 /// once. A head's stand together, for a row of queries passes through them.
@@ -20,15 +30,13 @@ pub struct Cache {
 }
 
 impl Cache {
-    pub fn new(layers: usize, heads: usize, width: usize, shape: CacheShape) -> Self {
-        let layer = || vec![0.0; heads * shape.slots() * width];
-        Self {
-            shape,
-            heads,
-            width,
-            keys: (0..layers).map(|_| layer()).collect(),
-            values: (0..layers).map(|_| layer()).collect(),
-        }
+    /// `None`: there is no memory for it, or none besides.
+    pub fn new(layers: usize, heads: usize, width: usize, shape: CacheShape) -> Option<Self> {
+        let floats = heads.saturating_mul(width).saturating_mul(shape.slots());
+        let all = || (0..layers).map(|_| zeros(floats)).collect::<Option<Vec<_>>>();
+        let cache = Self { shape, heads, width, keys: all()?, values: all()? };
+        room::<u8>(STEP_BYTES)?;
+        Some(cache)
     }
 
     /// Puts the keys and values of qkv (R, 3 C) at the batch's places.

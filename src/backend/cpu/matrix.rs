@@ -187,7 +187,7 @@ impl Panels {
 }
 
 /// Room for n values, or `None` where there is no memory for them.
-fn room<T>(n: usize) -> Option<Vec<T>> {
+pub(super) fn room<T>(n: usize) -> Option<Vec<T>> {
     let mut values = Vec::new();
     values.try_reserve_exact(n).ok()?;
     Some(values)

@@ -120,8 +120,15 @@ impl Backend for Cpu {
         Rows::default()
     }
 
-    fn cache(&self, layers: usize, heads: usize, channels: usize, shape: CacheShape) -> Cache {
+    fn cache(
+        &self,
+        layers: usize,
+        heads: usize,
+        channels: usize,
+        shape: CacheShape,
+    ) -> Result<Cache, BackendError> {
         Cache::new(layers, heads, channels / heads.max(1), shape)
+            .ok_or_else(|| BackendError::CacheMemory { slots: shape.slots() })
     }
 
     fn begin(&mut self, _: &Batch) {}

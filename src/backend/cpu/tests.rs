@@ -143,7 +143,7 @@ proptest! {
             .into_iter()
             .map(|pool| {
                 let mut cpu = Cpu::new(Level::Simd, pool);
-                let mut cache = cpu.cache(1, heads, c, shape);
+                let mut cache = cpu.cache(1, heads, c, shape).unwrap();
                 let run = |(i, batch): (usize, &Batch)| {
                     let qkv = activations(batch.rows(), 3 * c, seed ^ i as u64);
                     let mut out = Rows::default();
@@ -183,4 +183,11 @@ fn a_tensor_of_the_wrong_size_or_shape_is_refused() {
     assert!(matches!(packer.push(&[0; 9]), Err(BackendError::MatrixBytes { expected: 68, found: 69, .. })));
     assert!(matches!(packer.finish(), Err(BackendError::MatrixBytes { expected: 68, found: 60, .. })));
     assert_eq!(Format::Q4.block_bytes(), 128);
+}
+
+#[test]
+fn a_cache_beyond_the_memory_is_refused_in_words() {
+    let shape = CacheShape { prompt: 1, drafts: 2, tail: 1 << 60 };
+    let error = Cpu::new(Level::Simd, Pool::serial()).cache(1, 4, 256, shape).unwrap_err().to_string();
+    assert!(error.ends_with("ask for fewer tokens or drafts"), "{error}");
 }

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use thiserror::Error;
 
+use super::{EXACT_BOUND, FUSED_BOUND};
+
 /// Which of the device's abilities to use, where it has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abilities {
@@ -65,6 +67,14 @@ pub struct Adapter {
     pub name: String,
     /// A processor that plays a GPU.
     pub software: bool,
+}
+
+impl Adapter {
+    /// How far logits may be off the processor's. A software adapter's are known
+    /// to be the same; of the others no one can tell which of them fuse.
+    pub fn logits_bound(&self) -> f64 {
+        if self.software { EXACT_BOUND } else { FUSED_BOUND }
+    }
 }
 
 /// What has gone wrong with a device; shared with its callbacks.

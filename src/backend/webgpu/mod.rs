@@ -29,6 +29,15 @@ pub use matrix::{Matrix, Packer};
 pub use rows::Rows;
 
 use super::{Backend, BackendError, Batch, CacheShape, Dtype, Epilogue, Outputs, Wanted};
+
+/// How far a GPU's logits may be off the processor's ([`super::relative_error`])
+/// where it rounds as it is told.
+pub const EXACT_BOUND: f64 = 1e-3;
+
+/// The same where it fuses a product and a sum, or divides with an error in the last
+/// bit: an activation that stands at the middle between two bytes may fall to the
+/// other side, one step of 127, which the layers above carry on.
+pub const FUSED_BOUND: f64 = 2e-2;
 use device::Device;
 use matrix::{BLOCK, Format};
 use read::Reader;
@@ -85,6 +94,12 @@ impl Gpu {
     /// The GPU's name, and whether it is a processor that plays one.
     pub fn adapter(&self) -> &Adapter {
         &self.device.adapter
+    }
+
+    /// The most of a row's V logits that are selected here; where more are
+    /// wanted, all come back.
+    pub fn most_selected(vocab: usize) -> usize {
+        top::most_selected(vocab)
     }
 
     /// What the kernels make use of.
@@ -268,7 +283,15 @@ impl Backend for Gpu {
         Rows::default()
     }
 
-    fn cache(&self, layers: usize, heads: usize, channels: usize, shape: CacheShape) -> Cache {
+    /// A GPU that has no room reports it to its health: the processor, which may
+    /// have it, goes on.
+    fn cache(
+        &self,
+        layers: usize,
+        heads: usize,
+        channels: usize,
+        shape: CacheShape,
+    ) -> Result<Cache, BackendError> {
         let mut caches = self.caches.borrow_mut();
         caches.heads = heads;
         if caches.reserve(&self.device, layers, channels, shape) {
@@ -280,7 +303,7 @@ impl Backend for Gpu {
                 .health
                 .report(format!("{visible} tokens at once are more than the {most} it can hold"));
         }
-        Cache
+        Ok(Cache)
     }
 
     fn begin(&mut self, batch: &Batch) {
@@ -397,7 +420,7 @@ impl Backend for Gpu {
         };
         self.multiply(w, None, x, Epilogue::Store, &logits.0, None);
         let wanted = match wanted {
-            Wanted::Top(k) if !top::selects(w.rows, k) => Wanted::All,
+            Wanted::Top(k) if k > top::most_selected(w.rows) => Wanted::All,
             wanted => wanted,
         };
         if let Wanted::Top(k) = wanted {
@@ -409,6 +432,18 @@ impl Backend for Gpu {
     }
 
     async fn collect(&mut self, out: &mut Outputs) -> Result<(), BackendError> {
+        self.read_back(out).await?;
+        // A GPU that begins to fail need not say so.
+        match out.are_finite() {
+            true => Ok(()),
+            false => Err(BackendError::Device { reason: "the GPU gave logits that are no numbers".into() }),
+        }
+    }
+}
+
+impl Gpu {
+    /// Submits what was recorded, and brings what the head was asked for.
+    async fn read_back(&mut self, out: &mut Outputs) -> Result<(), BackendError> {
         let Self { device, tape, selection, reader, logits, asked, .. } = self;
         let encoder = tape.get_mut().finish(device);
         let (Some((rows, vocab, wanted)), Some((logits, _))) = (asked.take(), logits.as_ref()) else {

@@ -7,6 +7,7 @@ use super::*;
 use crate::backend::{
     Place, Sequence,
     cpu::{self, Cpu, Level, Pool},
+    relative_error,
 };
 
 /// Results of a GPU may differ by this share of their norm: it may fuse a product and
@@ -111,17 +112,8 @@ fn scalar() -> Cpu {
     Cpu::new(Level::Scalar, Pool::serial())
 }
 
-/// Norm of the difference over norm.
-pub fn distance(found: &[f32], expected: &[f32]) -> f64 {
-    assert_eq!(found.len(), expected.len());
-    let square = |x: f32| f64::from(x) * f64::from(x);
-    let difference: f64 = found.iter().zip(expected).map(|(a, b)| square(a - b)).sum();
-    let size: f64 = expected.iter().map(|x| square(*x)).sum();
-    if difference == 0.0 { 0.0 } else { (difference / size.max(1e-30)).sqrt() }
-}
-
 fn same(gpu: &Gpu, found: &[f32], expected: &[f32], what: &str) {
-    let off = distance(found, expected);
+    let off = relative_error(found, expected);
     assert!(
         off <= if gpu.adapter().software { 0.0 } else { BOUND },
         "{what}: off by {off:e}\n{found:?}\n{expected:?}"
@@ -278,6 +270,53 @@ fn activations_are_quantised_as_the_processor_does() {
 }
 
 #[test]
+fn what_is_no_number_makes_its_block_zero_as_on_the_processor() {
+    let mut random = Random(7);
+    for mut gpu in gpus() {
+        let (rows, width) = (5, 5 * BLOCK);
+        let mut values = floats(rows * width, &mut random);
+        // In each row another block, and another of its values.
+        for (row, value) in
+            [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN, f32::MAX].iter().enumerate()
+        {
+            values[row * width + row * BLOCK + 7 * row] = *value;
+        }
+        let mut x = gpu.upload(rows, &values);
+        let tile = gpu.quantised(&x);
+        x.tile = Some(tile);
+        quantised_as_defined(&mut gpu, &x, &values, tile, "not finite");
+
+        // And through a kernel that quantises what it has computed.
+        let bytes = random_matrix(Dtype::Q8_0, 2 * BLOCK, width, &mut random);
+        let w = matrix(&gpu, Dtype::Q8_0, 2 * BLOCK, width, &bytes);
+        let mut bias = floats(2 * BLOCK, &mut random);
+        (bias[5], bias[40]) = (f32::NAN, f32::INFINITY);
+        let (bias, from, mut out) =
+            (gpu.vector(bias), gpu.upload(rows, &floats(rows * width, &mut random)), Rows::default());
+        gpu.linear(&w, Some(&bias), &from, Epilogue::Gelu, &mut out);
+        let (found, tile) = (gpu.values(&out), out.tile.unwrap());
+        assert!(found[5].is_nan());
+        quantised_as_defined(&mut gpu, &out, &found, tile, "not finite, computed");
+    }
+}
+
+#[test]
+fn logits_that_are_no_numbers_are_the_devices_fault() {
+    for mut gpu in gpus().into_iter().take(2) {
+        let bytes: Vec<u8> = [f32::NAN; 9000].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let w = matrix(&gpu, Dtype::F32, 9000, 1, &bytes);
+        let x = gpu.upload(1, &[1.0]);
+        for wanted in [Wanted::All, Wanted::Top(3)] {
+            let mut out = Outputs::default();
+            gpu.head(&w, &x, wanted, &mut out);
+            let error = pollster::block_on(gpu.collect(&mut out)).unwrap_err();
+            assert!(matches!(error, BackendError::Device { .. }), "{error}");
+            assert_eq!(out.top.len(), usize::from(wanted != Wanted::All), "what came back: {wanted:?}");
+        }
+    }
+}
+
+#[test]
 fn layer_norm_is_the_reference() {
     let mut random = Random(3);
     for mut gpu in gpus() {
@@ -331,7 +370,7 @@ fn embeddings_in_pieces_are_the_reference() {
                 );
                 let (mut out, mut gpu_picked) = (Rows::default(), Rows::default());
                 gpu.begin(&batch);
-                gpu.cache(1, 1, width, batch.start.unwrap());
+                gpu.cache(1, 1, width, batch.start.unwrap()).unwrap();
                 gpu.embed(&wte, &wpe, &batch, &mut out);
                 gpu.select(&out, &batch.outputs, 0, &mut gpu_picked);
                 let found = gpu.values(&out);
@@ -361,8 +400,8 @@ fn attention_is_the_reference() {
                 batches.push(Batch { tokens: vec![0; places.len()], places, ..Batch::default() });
             }
             let mut cpu = scalar();
-            let mut cpu_cache = cpu.cache(2, heads, channels, shape);
-            let mut gpu_cache = gpu.cache(2, heads, channels, shape);
+            let mut cpu_cache = cpu.cache(2, heads, channels, shape).unwrap();
+            let mut gpu_cache = gpu.cache(2, heads, channels, shape).unwrap();
             let table = random_matrix(Dtype::F32, 200, channels, &mut random);
             let table = matrix(&gpu, Dtype::F32, 200, channels, &table);
             for batch in &batches {
@@ -399,7 +438,7 @@ fn the_head_gives_the_largest_of_all_its_logits() {
                 gpu.head(&w, &x, Wanted::Top(k), &mut top);
                 pollster::block_on(gpu.collect(&mut top)).unwrap();
                 assert_eq!((all.rows(), top.rows()), (inputs, inputs));
-                assert_eq!(top.top.is_empty(), !super::top::selects(vocab, k));
+                assert_eq!(top.top.is_empty(), k > Gpu::most_selected(vocab));
                 for (found, logits) in top.top.iter().zip(all.logits.chunks_exact(vocab)) {
                     let mut expected = crate::backend::top::Top::default();
                     expected.restart(k);

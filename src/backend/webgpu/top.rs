@@ -53,9 +53,9 @@ fn maxima(vocab: usize) -> usize {
     vocab.div_ceil(LANES * DEPTH) * LANES
 }
 
-/// Whether the k largest of V are selected on the GPU.
-pub fn selects(vocab: usize, k: usize) -> bool {
-    k.saturating_mul(MAXIMA_EACH) <= vocab.div_ceil(DEPTH) && k <= CAPACITY / 2
+/// The most of a row of V that are selected on the GPU.
+pub fn most_selected(vocab: usize) -> usize {
+    (vocab.div_ceil(DEPTH) / MAXIMA_EACH).min(CAPACITY / 2)
 }
 
 impl Selection {

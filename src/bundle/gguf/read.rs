@@ -78,8 +78,7 @@ impl Header {
                 });
             }
         }
-        let metadata = Content::read(&mut io::Cursor::new(bytes))?.metadata;
-        let metadata = Metadata(&metadata);
+        let mut metadata = Metadata(Content::read(&mut io::Cursor::new(bytes))?.metadata);
         let config =
             metadata.config(lines.get("token_embd.weight").and_then(|t| t.dimensions.get(1).copied()))?;
         let tokenizer = metadata.tokenizer(&config)?;
@@ -100,9 +99,9 @@ impl Header {
         })))
     }
 
-    /// The tokenizer inside.
-    pub fn to_tokenizer(&self) -> Result<Tokenizer, TokenizerError> {
-        Tokenizer::from_parts(self.tokenizer.clone())
+    /// The tokenizer inside, taken out: its strings are many.
+    pub fn take_tokenizer(&mut self) -> Result<Tokenizer, TokenizerError> {
+        Tokenizer::from_parts(std::mem::take(&mut self.tokenizer))
     }
 
     /// The end of the last tensor: the least a whole file has.
@@ -150,9 +149,9 @@ fn entry(
 }
 
 /// The header's values by key.
-struct Metadata<'a>(&'a HashMap<String, Value>);
+struct Metadata(HashMap<String, Value>);
 
-impl Metadata<'_> {
+impl Metadata {
     fn config(&self, embedding_rows: Option<u64>) -> Result<Config, GgufError> {
         let architecture = self.string(key::ARCHITECTURE)?;
         if architecture != "gpt2" {
@@ -193,7 +192,7 @@ impl Metadata<'_> {
         Ok(config)
     }
 
-    fn tokenizer(&self, config: &Config) -> Result<Parts, GgufError> {
+    fn tokenizer(&mut self, config: &Config) -> Result<Parts, GgufError> {
         let model = self.string(key::TOKENIZER_MODEL)?;
         if model != "gpt2" {
             return Err(GgufError::Value {
@@ -260,10 +259,16 @@ impl Metadata<'_> {
         }
     }
 
-    fn strings(&self, key: &'static str) -> Result<Vec<String>, GgufError> {
-        let values = self.array(key)?.iter().map(|value| match value {
-            Value::String(text) => Ok(text.clone()),
-            other => Err(wrong_type(key, other, "an array of strings")),
+    /// Taken out: they are many.
+    fn strings(&mut self, key: &'static str) -> Result<Vec<String>, GgufError> {
+        let values = match self.0.remove(key) {
+            Some(Value::Array(values)) => values,
+            Some(other) => return Err(wrong_type(key, &other, "an array")),
+            None => return Err(GgufError::MissingKey { key }),
+        };
+        let values = values.into_iter().map(|value| match value {
+            Value::String(text) => Ok(text),
+            other => Err(wrong_type(key, &other, "an array of strings")),
         });
         values.collect()
     }

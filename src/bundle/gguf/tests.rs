@@ -62,13 +62,13 @@ fn a_written_file_reads_back_as_the_same_model() {
     let weights = weights(&config);
     for precision in Precision::ALL {
         let bytes = file(&config, precision, false);
-        let header = parse(&bytes).unwrap();
+        let mut header = parse(&bytes).unwrap();
         assert_eq!(header.config.n_layer, config.n_layer);
         assert_eq!(header.config.vocab_size, config.vocab_size);
         assert_eq!(header.config.layer_norm_epsilon, config.layer_norm_epsilon);
         assert_eq!(header.config.eos_token_id, config.eos_token_id);
         assert_eq!(header.name.as_deref(), Some("tiny"));
-        assert_eq!(header.to_tokenizer().unwrap().parts(), tokenizer().parts());
+        assert_eq!(header.take_tokenizer().unwrap().parts(), tokenizer().parts());
         assert_eq!(header.file_bytes().next_multiple_of(ALIGNMENT), bytes.len() as u64);
         for (entry, tensor) in header.tensors.iter().zip(names::tensors(&config)) {
             assert_eq!(entry.name, tensor.name);
@@ -226,6 +226,22 @@ fn hostile_headers_are_refused_without_believing_them() {
     assert!(matches!(parse(b"GGML0000"), Err(GgufError::Magic { .. })));
 }
 
+#[test]
+fn a_tensor_that_begins_inside_another_is_named() {
+    let bytes = file(&config(), Precision::Q8_0, false);
+    let offset_of =
+        |name: &str, dimensions: usize| find(&bytes, name.as_bytes()) + name.len() + 8 + 8 * dimensions;
+    let (wte, bias) = (offset_of("token_embd.weight", 2), offset_of("blk.0.attn_qkv.bias", 1));
+    let begin = u64::from_le_bytes(bytes[wte..wte + 8].try_into().unwrap());
+    for inside in [0, ALIGNMENT] {
+        let mut bytes = bytes.clone();
+        bytes[bias..bias + 8].copy_from_slice(&(begin + inside).to_le_bytes());
+        let error = parse(&bytes).unwrap_err().to_string();
+        let names = ["`blk.0.attn_qkv.bias`", "`token_embd.weight`", "begins inside"];
+        assert!(names.iter().all(|name| error.contains(name)), "{error}");
+    }
+}
+
 fn find(bytes: &[u8], needle: &[u8]) -> usize {
     bytes.windows(needle.len()).position(|w| w == needle).unwrap()
 }
@@ -274,8 +290,8 @@ proptest! {
                 let at = if at > header { (at - header) % 600 } else { at };
                 bytes[at] = byte;
             }
-            if let Ok(Parsed::Header(header)) = Header::parse(&bytes, Some(bytes.len() as u64)) {
-                let _ = header.to_tokenizer();
+            if let Ok(Parsed::Header(mut header)) = Header::parse(&bytes, Some(bytes.len() as u64)) {
+                let _ = header.take_tokenizer();
                 assert!(header.file_bytes() <= bytes.len() as u64);
             }
         });

@@ -3,9 +3,9 @@
 //! Nothing is allocated by a length the file claims: lengths are compared with
 //! what is left of the file first. After the walk a reader may trust that the
 //! header is complete, that its counts and strings are sane, and that every
-//! tensor lies inside the file.
+//! tensor lies inside the file, in a place of its own.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
 use super::{ALIGNMENT, GgufError, MAGIC, MAX_HEADER_BYTES, key};
 use crate::bundle::quantize::Dtype;
@@ -175,14 +175,32 @@ impl<'a> Cursor<'a> {
             tensors.push(TensorLine { name: name.into(), dimensions, ggml_type, offset });
         }
         let data_offset = (self.at as u64).next_multiple_of(alignment);
+        let mut ranges = Vec::with_capacity(tensors.len());
         for tensor in &tensors {
-            self.check_range(tensor, data_offset, alignment)?;
+            if let Some(range) = self.range(tensor, data_offset, alignment)? {
+                ranges.push((range, tensor));
+            }
+        }
+        // Whoever reads a file as it comes takes its tensors one after the other.
+        ranges.sort_by_key(|(range, _)| (range.start, range.end));
+        for pair in ranges.windows(2) {
+            let [(before, first), (after, second)] = pair else { continue };
+            if after.start < before.end {
+                let what = format!("tensor `{}`", second.name);
+                return Err(invalid(what, format!("it begins inside tensor `{}`", first.name)));
+            }
         }
         Ok(Walked { tensors, data_offset })
     }
 
-    /// The tensor's values must be countable, and its bytes inside the file.
-    fn check_range(&self, tensor: &TensorLine, data_offset: u64, alignment: u64) -> Result<(), Stop> {
+    /// The tensor's bytes, which must be countable and inside the file; `None` for
+    /// a type whose size is not known.
+    fn range(
+        &self,
+        tensor: &TensorLine,
+        data_offset: u64,
+        alignment: u64,
+    ) -> Result<Option<Range<u64>>, Stop> {
         let what = || format!("tensor `{}`", tensor.name);
         let overflow = || invalid(what(), format!("shape {:?}, offset {}", tensor.dimensions, tensor.offset));
         if !tensor.offset.is_multiple_of(alignment) {
@@ -192,16 +210,14 @@ impl<'a> Cursor<'a> {
             tensor.dimensions.iter().try_fold(1u64, |n, &d| n.checked_mul(d)).ok_or_else(overflow)?;
         let Some(dtype) = dtype_of(tensor.ggml_type) else {
             // Whether an unknown type matters depends on whether the tensor does.
-            return Ok(());
+            return Ok(None);
         };
         let size = dtype.size_bytes(values).ok_or_else(overflow)?;
-        let end = data_offset
-            .checked_add(tensor.offset)
-            .and_then(|start| start.checked_add(size))
-            .ok_or_else(overflow)?;
+        let start = data_offset.checked_add(tensor.offset).ok_or_else(overflow)?;
+        let end = start.checked_add(size).ok_or_else(overflow)?;
         match self.file_size {
             Some(size) if end > size => Err(GgufError::Truncated { what: what(), needed: end, size }.into()),
-            _ => Ok(()),
+            _ => Ok(Some(start..end)),
         }
     }
 

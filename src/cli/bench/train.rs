@@ -21,6 +21,7 @@ use crate::{
         model::{Mode, Model, next_tokens},
         ops::matmul::{Cores, View, product},
         optimizer::AdamW,
+        recipe::Recipe,
     },
 };
 
@@ -121,7 +122,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 fn measure(args: &Args, config: &Config) -> anyhow::Result<Measured> {
     let device = device::open(&args.device)?;
-    let mut model = Model::on(&device, config.clone(), &random_weights(config, args.seed))?;
+    let mut model =
+        Model::on(&device, Recipe::default().products(), config.clone(), &random_weights(config, args.seed))?;
     model.checkpoint_activations = args.checkpoint_activations;
     let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
     let ids: Vec<u32> =

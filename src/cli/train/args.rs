@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     bundle::{checkpoint::CheckpointDtype, folder},
-    cli::{UsageError, convert, filter_args::FilterArgs},
+    cli::{UsageError, convert, filter_args::FilterArgs, words},
     train::{
         device,
         recipe::{LossOver, Recipe},
@@ -23,6 +23,8 @@ pub const LEARNING_RATE: f64 = 1.372e-4;
 pub const BATCH: usize = 1;
 /// A run is measured, and saved, so many times unless told otherwise.
 pub const PARTS: usize = 10;
+/// The better of what is there.
+const DEFAULT_DEVICE: &str = "auto";
 /// Evaluations in a row without a better one that end a run.
 const PATIENCE: usize = 2;
 
@@ -97,7 +99,7 @@ pub struct LearningArgs {
     #[arg(long, value_name = "TOKENS", default_value = "all", value_parser = LossOver::NAMES)]
     pub loss_over: String,
     /// What computes: cuda (an NVIDIA GPU, in builds with that feature), cpu, or the better of what is there
-    #[arg(long, default_value = "auto", value_parser = device::NAMES)]
+    #[arg(long, default_value = DEFAULT_DEVICE, value_parser = device::NAMES)]
     pub device: String,
     /// Stop after so many steps, for a trial
     #[arg(long)]
@@ -123,7 +125,7 @@ pub struct KeepingArgs {
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
     /// Go on with the run in this folder; nothing else need be given, and what is given must be the same
-    #[arg(long, value_name = "DIR", conflicts_with = "run")]
+    #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
 }
 
@@ -207,7 +209,7 @@ impl Args {
             }
             base => Start::Base(base.into()),
         };
-        let default_dtype = if matches!(start, Start::Scratch { .. }) { "f16" } else { "f32" };
+        let dtype = convert::dtype(self.dtype.as_deref().unwrap_or(start.default_dtype()));
         Ok(Plan {
             archives: self.archives,
             out,
@@ -227,7 +229,7 @@ impl Args {
             save_every: self.keeping.save_every,
             name: self.name,
             notice: self.notice,
-            dtype: convert::dtype(self.dtype.as_deref().unwrap_or(default_dtype)),
+            dtype,
             json: self.json,
         })
     }
@@ -260,6 +262,11 @@ impl Args {
             (
                 scratch.channels.is_multiple_of(scratch.heads.max(1)),
                 "--channels must be a multiple of --heads",
+            ),
+            // Not clap's to check: the command that a run began with may have its --run.
+            (
+                keeping.run.is_none() || keeping.resume.is_none(),
+                "--resume names the run's folder already: leave --run away",
             ),
         ] {
             if !ok {
@@ -306,44 +313,71 @@ impl Plan {
         Shape { layers, channels, heads, positions }
     }
 
-    /// The command that makes this bot again, with file names alone.
+    /// The command that makes this bot again, with file names alone, as a shell takes it.
     pub fn command_line(&self) -> String {
         let learning = &self.learning;
-        let mut words = vec!["huggingtweets train".to_owned()];
-        words.extend(self.archives.iter().map(|p| folder::folder_name(p)));
-        words.push(format!("--base {} --recipe {}", self.base_name(), self.recipe.name()));
-        words.push(format!("--epochs {} --lr {:e}", learning.epochs, learning.lr));
-        words.push(format!("--batch {} --seed {}", learning.batch, learning.seed));
+        let mut line = words::Line::new("huggingtweets train");
+        self.archives.iter().for_each(|path| line.file(&folder::folder_name(path)));
+        line.option("--out", folder::folder_name(&self.out));
+        line.option("--base", self.base_name());
+        line.option("--recipe", self.recipe.name());
+        line.option("--epochs", learning.epochs);
+        line.option("--lr", format!("{:e}", learning.lr));
+        line.option("--batch", learning.batch);
+        line.option("--seed", learning.seed);
         if learning.accumulate > 1 {
-            words.push(format!("--accumulate {}", learning.accumulate));
+            line.option("--accumulate", learning.accumulate);
         }
-        if let Some(context) = learning.context {
-            words.push(format!("--context {context}"));
+        if learning.checkpoint_activations {
+            line.flag("--checkpoint-activations");
         }
-        if let Some(p) = learning.dropout {
-            words.push(format!("--dropout {p}"));
-        }
+        line.maybe("--context", learning.context);
+        line.maybe("--dropout", learning.dropout);
         if self.loss_over != LossOver::default() {
-            words.push(format!("--loss-over {}", learning.loss_over));
+            line.option("--loss-over", &learning.loss_over);
         }
-        if let Some(steps) = learning.max_steps {
-            words.push(format!("--max-steps {steps}"));
+        if learning.device != DEFAULT_DEVICE {
+            line.option("--device", &learning.device);
         }
+        line.maybe("--max-steps", learning.max_steps);
         if self.held_out != self.recipe.held_out() {
-            words.push(format!("--held-out {}", self.held_out));
+            line.option("--held-out", self.held_out);
         }
-        if let Some(every) = self.eval_every {
-            words.push(format!("--eval-every {every}"));
-        }
+        line.maybe("--eval-every", self.eval_every);
         if self.patience != PATIENCE {
-            words.push(format!("--patience {}", self.patience));
+            line.option("--patience", self.patience);
         }
-        words.extend(self.filter_words.iter().cloned());
+        self.filter_words.iter().for_each(|words| line.flag(words));
         if let Start::Scratch { shape: (layers, channels, heads), vocab_size } = self.start {
-            words.push(format!("--vocab-size {vocab_size} --layers {layers}"));
-            words.push(format!("--channels {channels} --heads {heads}"));
+            line.option("--vocab-size", vocab_size);
+            line.option("--layers", layers);
+            line.option("--channels", channels);
+            line.option("--heads", heads);
         }
-        words.join(" ")
+        if self.dtype != convert::dtype(self.start.default_dtype()) {
+            line.option("--dtype", self.dtype_name());
+        }
+        line.maybe("--name", self.name.as_deref());
+        line.maybe("--notice", self.notice.as_deref());
+        line.into_text()
+    }
+
+    /// How the weights are stored, as `--dtype` has it.
+    pub fn dtype_name(&self) -> &'static str {
+        match self.dtype {
+            CheckpointDtype::F32 => "f32",
+            CheckpointDtype::F16 => "f16",
+        }
+    }
+}
+
+impl Start {
+    /// `--dtype` where it is not given: a new network is small because it is to travel.
+    fn default_dtype(&self) -> &'static str {
+        match self {
+            Self::Scratch { .. } => "f16",
+            Self::Base(_) => "f32",
+        }
     }
 }
 
@@ -420,6 +454,57 @@ mod tests {
             assert!(plan(&format!("a.zip --out bot {option}")).is_err(), "{option}");
         }
         assert!(plan("a.zip").is_err() && plan("--out bot").is_err());
+    }
+
+    #[test]
+    fn a_run_has_one_folder() {
+        let error = plan("a.zip --out bot --resume a.run --run b.run").unwrap_err();
+        assert!(error.is::<UsageError>() && error.to_string().contains("leave --run away"), "{error}");
+    }
+
+    /// What a shell makes of the command's line, the program's name left out.
+    #[cfg(unix)]
+    fn shell_words(line: &str) -> Vec<String> {
+        let script = format!("printf '%s\\0' {line}");
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.trim_end_matches('\0').split('\0').skip(1).map(str::to_owned).collect()
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_printed_command_is_the_same_plan_again() {
+        for line in [
+            "a.zip --out bot",
+            "a.zip b.csv --out bot --base scratch --layers 2 --channels 32 --heads 4 --vocab-size 300 --dtype f32",
+            "a.zip --out bot --recipe classic --context 64 --device cpu --max-steps 3 --checkpoint-activations",
+            "a.zip --out bot --accumulate 2 --dropout 0.25 --loss-over within-posts --held-out 0.1 --eval-every 7 \
+             --patience 3 --since 2019-01-02 --lang en,pt-br --no-replies --min-chars 30 --dtype f16",
+        ] {
+            let first = plan(&line.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap();
+            let printed = first.command_line();
+            let again = Train::try_parse_from(shell_words(&printed)).unwrap().args.plan().unwrap();
+            assert_eq!(format!("{first:?}"), format!("{again:?}"), "{printed}");
+        }
+        let words = [
+            "train",
+            "/x/my posts.zip",
+            "/x/-odd.csv",
+            "--out",
+            "/y/it's a bot",
+            "--name=-- The \"Keeper\" $HOME",
+        ];
+        let first = Train::try_parse_from(words.iter().chain(&["--notice", "No one's."]))
+            .unwrap()
+            .args
+            .plan()
+            .unwrap();
+        let printed = first.command_line();
+        let again = Train::try_parse_from(shell_words(&printed)).unwrap().args.plan().unwrap();
+        assert_eq!((&again.name, &again.notice), (&first.name, &first.notice), "{printed}");
+        assert_eq!(again.archives, [Path::new("my posts.zip"), Path::new("./-odd.csv")], "{printed}");
+        assert_eq!(again.out, Path::new("it's a bot"));
+        assert!(!printed.contains("/x") && !printed.contains("/y"), "{printed}");
     }
 
     #[test]

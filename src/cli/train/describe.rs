@@ -1,18 +1,23 @@
 //! What a run says of itself: to its record, and to the bot it came to.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
+use anyhow::Context;
 use serde_json::{Map, Value, json};
 
 use super::{
     args::{BATCH, DEFAULT_CONTEXT, EPOCHS, LEARNING_RATE, Plan, Start},
+    drafts::LONGEST,
     posts::Posts,
 };
 use crate::{
     bundle::manifest::{self, BotInfo, CardExtras, Provenance},
     cli::MADE_WITH,
     gpt2::Config,
-    record::{Artifact, Lineage, Machine, RunConfig, Versions},
+    record::{Artifact, Lineage, Machine, RunConfig, Versions, report::SAMPLE_TOKENS},
     train::{
         checkpoint::Identity,
         data::Data,
@@ -23,6 +28,7 @@ use crate::{
         recipe::Recipe,
         run::{Ending, Settings},
     },
+    tweets::open,
 };
 
 /// A run whose every part is there.
@@ -75,9 +81,12 @@ impl Described<'_> {
             dataset: self.posts.dataset_counts(self.data),
             parameters: self.model.parameters(),
             versions: Versions::of_this_build(),
-            machine: Machine::detect(),
+            machine: match self.model.device().is_cuda() {
+                true => Machine::detect().with_nvidia(),
+                false => Machine::detect(),
+            },
             lineage: Lineage {
-                archives: plan.archives.iter().map(|p| Artifact::of_path(p)).collect::<Result<_, _>>()?,
+                archives: plan.archives.iter().map(|path| archive(path)).collect::<anyhow::Result<_>>()?,
                 dataset: self.dataset.clone(),
                 base: self.base.clone(),
                 output: None,
@@ -102,15 +111,16 @@ impl Described<'_> {
             "interleave_accounts": self.plan.recipe == Recipe::Modern,
             "filter": self.plan.filter_words.join(" "),
             "optimizer": "AdamW",
-            "beta_1": optimizer::BETA_1,
-            "beta_2": optimizer::BETA_2,
-            "epsilon": optimizer::EPSILON,
+            "beta_1": decimal(optimizer::BETA_1),
+            "beta_2": decimal(optimizer::BETA_2),
+            "epsilon": decimal(optimizer::EPSILON),
             "weight_decay": 0.0,
-            "clip": optimizer::CLIP,
+            "clip": decimal(optimizer::CLIP),
             "schedule": "cosine to 0, no warm-up",
-            "embd_pdrop": embedding,
-            "attn_pdrop": attention,
-            "resid_pdrop": residual,
+            "embd_pdrop": decimal(embedding),
+            "attn_pdrop": decimal(attention),
+            "resid_pdrop": decimal(residual),
+            "checkpoint_activations": self.model.checkpoint_activations,
             "n_layer": config.n_layer,
             "n_embd": config.n_embd,
             "n_head": config.n_head,
@@ -119,6 +129,8 @@ impl Described<'_> {
             "precision": "f32",
             "matrix_products": self.model.products(),
             "device": device::name(&self.model.device()),
+            "dtype": self.plan.dtype_name(),
+            SAMPLE_TOKENS: LONGEST,
         });
         if let Value::Object(more) = more {
             all.extend(more);
@@ -179,6 +191,13 @@ impl Described<'_> {
             ("Optimiser", "AdamW, no weight decay".into()),
             ("Gradient clip", optimizer::CLIP.to_string()),
             ("Schedule", "cosine to 0, no warm-up".into()),
+            (
+                "Precision",
+                match self.model.products() {
+                    "f32" => "32-bit floats".into(),
+                    products => format!("32-bit floats, matrix products in {products}"),
+                },
+            ),
         ]);
         CardExtras {
             recipe: Some(manifest::Recipe {
@@ -265,6 +284,21 @@ impl Described<'_> {
         );
         all
     }
+}
+
+/// What went into a run of an archive: the file, or of an unpacked one the files that
+/// are read.
+fn archive(path: &Path) -> anyhow::Result<Artifact> {
+    if !path.is_dir() {
+        return Ok(Artifact::of_path(path)?);
+    }
+    let files = open::files_read(path).with_context(|| path.display().to_string())?;
+    Ok(Artifact::of_files(path, &files)?)
+}
+
+/// The f64 that is written as the f32 is: 0.1, not 0.10000000149011612.
+fn decimal(x: f32) -> f64 {
+    x.to_string().parse().unwrap_or(f64::from(x))
 }
 
 fn dropouts(config: &Config) -> [f32; 3] {

@@ -8,8 +8,8 @@ use crate::{
     train::model::Model,
 };
 
-/// Tokens of prompt and draft together.
-const LONGEST: usize = 40;
+/// Tokens of prompt and draft together, at most.
+pub const LONGEST: usize = 40;
 
 /// `count` drafts of the prompt, each whole, the prompt included; draft i is
 /// decided by `seed + i`.

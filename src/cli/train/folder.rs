@@ -13,7 +13,7 @@ use clap::FromArgMatches;
 use serde::{Deserialize, Serialize};
 
 use super::args::{Args, Plan};
-use crate::{record::Run, train::checkpoint::Store};
+use crate::{cli::words, record::Run, train::checkpoint::Store};
 
 const COMMAND: &str = "command.json";
 
@@ -53,7 +53,7 @@ pub fn complete(args: Args, given: &[String]) -> anyhow::Result<Args> {
         let path = there(base.clone().into());
         if path.exists() { path.display().to_string() } else { base }
     }));
-    both.keeping.run = None;
+    both.keeping.run = args.keeping.run;
     Ok(both)
 }
 
@@ -85,9 +85,9 @@ pub fn check(plan: &Plan) -> anyhow::Result<()> {
     }
     match (is_run, Store::is_at(dir)) {
         (true, true) => bail!(
-            "{} holds an unfinished run: go on with it with --resume {}, or replace it with --force",
+            "{} holds an unfinished run: go on with it by `{}`, or replace it with --force",
             dir.display(),
-            dir.display()
+            way_on(dir)
         ),
         (true, false) => {
             bail!("{} holds a run: choose another --run, or replace it with --force", dir.display())
@@ -126,9 +126,9 @@ pub fn forget(dir: &Path) {
 
 /// The command that goes on with a run.
 pub fn way_on(dir: &Path) -> String {
-    let name = dir.display().to_string();
-    let quoted = if name.contains(char::is_whitespace) { format!("'{name}'") } else { name };
-    format!("huggingtweets train --resume {quoted}")
+    let mut line = words::Line::new("huggingtweets train");
+    line.option("--resume", dir.display());
+    line.into_text()
 }
 
 #[cfg(test)]
@@ -153,6 +153,22 @@ mod tests {
         assert_eq!((args.learning.epochs, args.learning.lr, args.json), (3, 1e-3, true));
         let plan = args.plan().unwrap();
         assert!(plan.resume && plan.run == dir);
+    }
+
+    #[test]
+    fn a_run_begun_in_a_folder_of_its_own_is_gone_on_with() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("my.run");
+        fs::create_dir(&dir).unwrap();
+        for run in [format!("--run {}", dir.display()), format!("--run={}", dir.display())] {
+            remember(&dir, &words(&format!("a.zip --out bot {run}"))).unwrap();
+            let given = words(&format!("--resume {}", dir.display()));
+            let plan = complete(parse(&given).unwrap(), &given).unwrap().plan().unwrap();
+            assert!(plan.resume && plan.run == dir);
+            let given = [given, words("--run other.run")].concat();
+            let error = complete(parse(&given).unwrap(), &given).unwrap().plan().unwrap_err();
+            assert!(error.to_string().contains("leave --run away"), "{error}");
+        }
     }
 
     #[test]

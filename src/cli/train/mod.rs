@@ -11,7 +11,6 @@ mod write;
 
 use std::sync::atomic::Ordering;
 
-use anyhow::Context;
 use serde_json::json;
 
 pub use self::args::Args;
@@ -45,6 +44,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         std::env::args_os().skip(2).map(|word| word.to_string_lossy().into_owned()).collect();
     let plan = folder::complete(args, &words)?.plan()?;
     staging::check_target(&plan.out, plan.force)?;
+    // Now, for the run may need the room.
+    staging::sweep(&plan.out);
     folder::check(&plan)?;
     let interrupted = watch::on_interrupt()?;
 
@@ -58,7 +59,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if let Some(p) = plan.dropout {
         (trained.embd_pdrop, trained.attn_pdrop, trained.resid_pdrop) = (p, p, p);
     }
-    let mut model = Model::on(&device, trained, &weights)?;
+    let mut model = Model::on(&device, plan.recipe.products(), trained, &weights)?;
     model.checkpoint_activations = plan.learning.checkpoint_activations;
     drop(weights);
     let settings = settings(&plan, &data, context)?;
@@ -89,13 +90,25 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     let mut watcher = Watcher::new(recorder, &tokenizer, settings.seed, interrupted.clone());
     let ending = run.train(&mut watcher);
-    let recorder = watcher.into_recorder();
-    let ending = ending.map_err(|error| with_way_on(error, &plan, run.saved()))?;
+    let mut recorder = watcher.into_recorder();
+    let ending = match ending {
+        Ok(ending) => ending,
+        Err(error) => {
+            // Where the disk is full, this fails as the run did, and that is said.
+            let _ = recorder.break_off(&why(&error));
+            return Err(with_way_on(error, &plan, run.saved()));
+        }
+    };
     let progress = run.progress().clone();
     drop(run);
     say_what_it_came_to(&progress, ending);
     let draft = drafts::drafts(&model, &tokenizer, "", 1, FIRST_DRAFT_SEED)?;
     eprintln!("A first draft: {}", draft.concat());
+    // Without an evaluation, no drafts are in the record yet.
+    let last_samples = match progress.evaluations.is_empty() {
+        true => watch::samples(&model, &tokenizer, settings.seed)?,
+        false => Vec::new(),
+    };
 
     let (info, extras) = (described.bot(&progress), described.extras(&progress, ending));
     let weights = model.weights()?;
@@ -109,14 +122,20 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         all_4bit: false,
     };
     let stop = || interrupted.load(Ordering::Relaxed);
-    let written =
-        write::bot(&plan, &posts, &parts, info.clone(), extras.clone(), stop).with_context(|| {
-            format!(
+    let written = match write::bot(&plan, &posts, &parts, info.clone(), extras.clone(), stop) {
+        Ok(written) => written,
+        Err(error) => {
+            let _ = recorder.break_off("all steps are done, but the bot is not written");
+            return Err(error.context(format!(
                 "the bot could not be written; all steps are saved, so go on with `{}`",
                 folder::way_on(&plan.run)
-            )
-        })?;
+            )));
+        }
+    };
     say_what_it_repeats(&written.memorisation);
+    if !last_samples.is_empty() {
+        recorder.samples(progress.step, &last_samples)?;
+    }
     recorder.finish(&summary(&progress, ending, written))?;
     store.clear();
     folder::forget(&plan.run);
@@ -193,6 +212,15 @@ fn say_what_it_repeats(found: &Memorisation) {
     eprintln!(
         "memorisation: {memorised} of {drafts} drafts share more than {words} words in a row with a training post (longest: {longest_words})"
     );
+}
+
+/// Why a run broke off, without the paths of this machine.
+fn why(error: &TrainError) -> String {
+    match error {
+        TrainError::Store(_) => "a checkpoint could not be written or read".into(),
+        TrainError::Watch(_) => "the record could not be written".into(),
+        error => error.to_string(),
+    }
 }
 
 /// What to do after a run that did not come to its end.

@@ -75,9 +75,24 @@ impl Posts {
         DatasetCounts {
             train_posts: self.accounts.iter().map(|a| a.kept.len()).sum(),
             validation_posts: self.held_out.len(),
-            left_out_posts: self.duplicates,
+            left_out_posts: self.duplicates + self.counts.iter().map(|c| c.filtered_out).sum::<usize>(),
             train_tokens: data.ids.len() as u64,
             validation_tokens: data.held_out_tokens() as u64,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_filters_refused_and_duplicates_are_left_out() {
+        let counts = vec![AccountCounts { filtered_out: 17, ..AccountCounts::default() }; 2];
+        let kept = vec!["the lamp".to_owned(); 3];
+        let accounts = vec![Cleaned { kept, ..Cleaned::default() }];
+        let posts = Posts { accounts, counts, held_out: vec![], duplicates: 5, too_few: None };
+        let counts = posts.dataset_counts(&Data::default());
+        assert_eq!((counts.train_posts, counts.left_out_posts), (3, 39));
     }
 }

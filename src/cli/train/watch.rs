@@ -43,6 +43,12 @@ pub fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
+/// Drafts as the record keeps them.
+pub fn samples(model: &Model, tokenizer: &Tokenizer, seed: u64) -> anyhow::Result<Vec<SampleDraft>> {
+    let texts = drafts(model, tokenizer, EXAMPLE_PROMPT, DRAFTS, seed)?;
+    Ok(texts.into_iter().map(|text| SampleDraft { prompt: EXAMPLE_PROMPT.into(), text }).collect())
+}
+
 /// Shows and records.
 pub struct Watcher<'a> {
     bar: ProgressBar,
@@ -106,9 +112,7 @@ impl Watch for Watcher<'_> {
         } else {
             eprintln!("{line}");
         }
-        let texts = drafts(model, self.tokenizer, EXAMPLE_PROMPT, DRAFTS, self.seed)?;
-        let sample = |text| SampleDraft { prompt: EXAMPLE_PROMPT.into(), text };
-        let drafts: Vec<_> = texts.into_iter().map(sample).collect();
+        let drafts = samples(model, self.tokenizer, self.seed)?;
         Ok(self.recorder.samples(step, &drafts)?)
     }
 

@@ -10,6 +10,9 @@ use self::chart::{NARROW, Series, WIDE, chart, short};
 use super::{MetricsLine, RecordError, Run, Stopped, files};
 use crate::card::{date, duration, escape, grouped};
 
+/// The hyper-parameter that says after how many tokens sample drafts are cut off.
+pub const SAMPLE_TOKENS: &str = "sample_tokens";
+
 /// The page's name in the run's folder.
 const REPORT: &str = "report.html";
 const TEMPLATE: &str = include_str!("report.html");
@@ -23,6 +26,9 @@ pub fn write(run: &Run) -> Result<(), RecordError> {
 }
 
 /// The page's text.
+///
+/// # Errors
+/// [`RecordError::Report`].
 pub fn render(run: &Run) -> Result<String, RecordError> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("xml"));
@@ -35,10 +41,13 @@ pub fn render(run: &Run) -> Result<String, RecordError> {
         name => if config.name.is_empty() { "A run" } else { &config.name },
         date => date(config.started_unix_s),
         state => match summary.map(|summary| summary.stopped) {
-            None => "not ended",
-            Some(Stopped::Completed) => "completed",
-            Some(Stopped::Early) => "stopped early: the validation loss no longer fell",
-            Some(Stopped::MaxSteps) => "stopped after --max-steps",
+            None => match &config.broken_off {
+                Some(reason) => format!("broken off: {reason}"),
+                None => "not ended".into(),
+            },
+            Some(Stopped::Completed) => "completed".into(),
+            Some(Stopped::Early) => "stopped early: the validation loss no longer fell".into(),
+            Some(Stopped::MaxSteps) => "stopped after --max-steps".into(),
         },
         ended => summary.is_some(),
         tiles => tiles(run),
@@ -55,6 +64,7 @@ pub fn render(run: &Run) -> Result<String, RecordError> {
             ("Tokens/s", chart("Tokens a second", NARROW, &[series(run, "speed", |line| line.tokens_per_s)])),
         ].into_iter().filter_map(|(title, chart)| Some(context! { title, chart => chart? })).collect::<Vec<_>>(),
         counts => counts(run),
+        filtered => config.accounts.iter().any(|account| account.filtered_out > 0),
         hyper_parameters => config.hyper_parameters.iter().map(|(name, value)| (name, plain_value(value)))
             .collect::<Vec<_>>(),
         memorisation => summary.and_then(|summary| summary.memorisation.as_ref()).map(|found| context! {
@@ -73,6 +83,7 @@ pub fn render(run: &Run) -> Result<String, RecordError> {
                 }
             }).collect::<Vec<_>>(),
         }).collect::<Vec<_>>(),
+        sample_tokens => config.hyper_parameters.get(SAMPLE_TOKENS).and_then(Json::as_u64),
         machine => machine(run),
         width => chart::WIDTH,
         height => chart::HEIGHT,

@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Map, json};
 
 use super::StoreError;
-use crate::train::values::Values;
+use crate::{bundle::staging::sync_folder, train::values::Values};
 
 /// Bytes gathered before they go to the file.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -43,7 +43,9 @@ pub fn replace(path: &Path, key: &str, state: &str, entries: &[Entry<'_>]) -> Re
         let _ = fs::remove_file(&partial);
         return written;
     }
-    sync_folder(path)
+    // The rename itself reaches the disk.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sync_folder(folder).map_err(|source| StoreError::io(path, source))
 }
 
 fn partial(path: &Path) -> PathBuf {
@@ -97,22 +99,6 @@ fn write_values(to: &mut impl Write, values: &[f32]) -> io::Result<bool> {
         to.write_all(&bytes)?;
     }
     Ok(true)
-}
-
-/// The rename itself reaches the disk.
-#[cfg(unix)]
-fn sync_folder(path: &Path) -> Result<(), StoreError> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| StoreError::io(path, source))
-}
-
-/// Folders cannot be opened as files here; the system orders renames itself.
-#[cfg(not(unix))]
-fn sync_folder(_path: &Path) -> Result<(), StoreError> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -150,6 +150,6 @@ fn a_gpu_learns_the_same_within_bf16s_bounds() {
     let weights = model.weights().unwrap();
     let exact = Model::graph(gpu.clone(), DType::F32, config(), &weights).unwrap();
     assert_same(&model, &exact, &ids(2), TRAIN, 1e-3);
-    let rounded = Model::on(&gpu, config(), &weights).unwrap();
+    let rounded = Model::on(&gpu, DType::BF16, config(), &weights).unwrap();
     assert_same(&model, &rounded, &ids(2), TRAIN, 5e-2);
 }

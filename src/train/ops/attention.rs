@@ -297,6 +297,60 @@ mod tests {
         }
     }
 
+    /// The gradient of qkv (T, 3 C) by the plain definition in f64, probabilities dropped
+    /// as the mask says.
+    fn plain_backward(attention: &Attention, qkv: &[f32], grad: &[f32]) -> Vec<f64> {
+        let Attention { context, heads, channels: c, mask } = *attention;
+        let width = c / heads;
+        let scale = 1.0 / (width as f64).sqrt();
+        let mut dqkv = vec![0.0; qkv.len()];
+        for (head, query) in (0..heads).flat_map(|head| (0..context).map(move |query| (head, query))) {
+            let at = |row: usize, part: usize, i: usize| row * 3 * c + part * c + head * width + i;
+            let value = |row, part, i| f64::from(qkv[at(row, part, i)]);
+            let dout = |i: usize| f64::from(grad[query * c + head * width + i]);
+            let dot = |key| (0..width).map(|i| value(query, 0, i) * value(key, 1, i)).sum::<f64>();
+            let scores: Vec<f64> = (0..=query).map(|key| (dot(key) * scale).exp()).collect();
+            let sum: f64 = scores.iter().sum();
+            let p: Vec<f64> = scores.iter().map(|score| score / sum).collect();
+            let factor = |key: usize| {
+                mask.map_or(1.0, |m| f64::from(m.row(head * context + query).factor(key as u32)))
+            };
+            let dp = |key| factor(key) * (0..width).map(|i| dout(i) * value(key, 2, i)).sum::<f64>();
+            let total: f64 = (0..=query).map(|key| p[key] * dp(key)).sum();
+            for key in 0..=query {
+                let dscore = p[key] * (dp(key) - total) * scale;
+                for i in 0..width {
+                    dqkv[at(query, 0, i)] += dscore * value(key, 1, i);
+                    dqkv[at(key, 1, i)] += dscore * value(query, 0, i);
+                    dqkv[at(key, 2, i)] += factor(key) * p[key] * dout(i);
+                }
+            }
+        }
+        dqkv
+    }
+
+    /// One query beyond a block, and two blocks and a part: gradients of keys and values
+    /// are summed over blocks of queries.
+    #[test]
+    fn gradients_across_blocks_are_the_plain_definitions() {
+        for context in [BLOCK + 1, 2 * BLOCK + 3] {
+            for mask in [None, Mask::new(0.3, 1, 2, 3)] {
+                let attention = Attention { context, heads: 2, channels: 6, mask };
+                let qkv = check::values(context * 18, 0.1);
+                let grad = check::values(context * 6, 0.2);
+                let plain = plain_backward(&attention, &qkv, &grad);
+                let ours = backward(&attention, &qkv, &grad);
+                for (at, (&ours, plain)) in ours.iter().zip(plain).enumerate() {
+                    let ours = f64::from(ours);
+                    assert!(
+                        (ours - plain).abs() < 1e-5 * (1.0 + plain.abs()),
+                        "{context} {at}: {ours} {plain}"
+                    );
+                }
+            }
+        }
+    }
+
     #[test]
     fn no_thread_changes_the_gradient() {
         let attention =

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
-use super::{POST, PROFILE, PostRecord, ProfileRecord, REPOST, RepostRecord, account};
+use super::{Decode, POST, PROFILE, REPOST, Records};
 use crate::tweets::error::{Place, ReadError};
 use crate::tweets::post::Archive;
 
@@ -77,21 +77,31 @@ pub fn is_car(head: &[u8]) -> bool {
 /// Reads an export's bytes. `stem` is the file's name, which may be the handle.
 ///
 /// # Errors
-/// Cut short, damaged, of another version, no repository's export, or a record
-/// that is not what its collection says.
+/// Cut short, damaged, of another version, or no repository's export. Whole records
+/// that are not what their collection says are left out and counted.
 pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
     let car = Car::open(label, bytes)?;
     let commit: Commit = car.decode(&car.root, "its commit")?;
-    let (mut posts, mut display_name) = (Vec::new(), None);
+    let mut records = Records::default();
     for (path, cid) in car.records(commit.data)? {
-        match path.split('/').next().unwrap_or_default() {
-            POST => posts.push(car.record::<PostRecord>(&path, &cid)?.into_post(path)),
-            REPOST => posts.push(car.record::<RepostRecord>(&path, &cid)?.into_post(path)),
-            PROFILE => display_name = car.record::<ProfileRecord>(&path, &cid)?.display_name,
-            _ => {}
-        }
+        let block = car.block(&cid, &path)?;
+        let collection = path.split('/').next().unwrap_or_default();
+        records.take(collection, path.clone(), Cbor { block, path: &path });
     }
-    Ok(account(stem, Some(&commit.did), display_name, posts))
+    Ok(records.into_archive(stem, Some(&commit.did)))
+}
+
+/// A record's block, and what messages call it.
+struct Cbor<'a> {
+    block: &'a [u8],
+    path: &'a str,
+}
+
+impl Decode for Cbor<'_> {
+    fn decode<T: DeserializeOwned>(self) -> Result<T, String> {
+        serde_ipld_dagcbor::from_slice(self.block)
+            .map_err(|_| format!("{}: a field is missing or of another kind", self.path))
+    }
 }
 
 struct Car<'a> {
@@ -145,15 +155,6 @@ impl<'a> Car<'a> {
         let block = self.block(cid, what)?;
         serde_ipld_dagcbor::from_slice(block)
             .map_err(|_| bad_car(self.label, &format!("{what} is not what it should be")))
-    }
-
-    fn record<T: DeserializeOwned>(&self, path: &str, cid: &Cid) -> Result<T, ReadError> {
-        let block = self.block(cid, path)?;
-        serde_ipld_dagcbor::from_slice(block).map_err(|_| ReadError::Record {
-            place: Place::file(self.label),
-            record: path.to_owned(),
-            problem: "a field is missing or of another kind".to_owned(),
-        })
     }
 
     /// Path and hash of each record that is read, in the order of the tree.
@@ -235,6 +236,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::tweets::Unreadable;
 
     /// Builds an export block by block.
     pub(crate) struct Writer(Vec<(Cid, Vec<u8>)>);
@@ -334,8 +336,11 @@ pub(crate) mod tests {
         let texts: Vec<_> = archive.posts.iter().map(|post| (post.text.as_str(), post.is_retweet)).collect();
         assert_eq!(texts, [("the first", false), ("Grüße  now", false), ("an answer", false), ("", true)]);
         assert_eq!(archive.posts[0].id.as_deref(), Some("app.bsky.feed.post/3a"));
-        assert_eq!((archive.posts[1].langs.join(","), archive.posts[1].in_reply_to), ("de".into(), false));
-        assert!(archive.posts[2].in_reply_to && archive.posts[2].langs.is_empty());
+        assert_eq!(
+            (archive.posts[1].langs.join(","), archive.posts[1].in_reply_to),
+            ("de".into(), Some(false))
+        );
+        assert!(archive.posts[2].in_reply_to == Some(true) && archive.posts[2].langs.is_empty());
     }
 
     #[test]
@@ -393,24 +398,39 @@ pub(crate) mod tests {
             w.node(None, vec![(7, "app.bsky.feed.post/3a", record, None)])
         });
         assert!(shared.contains("path that cannot be"), "{shared}");
-        let wrong = refused(&|w| {
-            let record = w.put(ipld!({"text": 7}));
-            w.node(None, vec![(0, "app.bsky.feed.post/3a", record, None)])
-        });
-        assert_eq!(wrong, "repo.car: app.bsky.feed.post/3a: a field is missing or of another kind");
-        let deep = refused(&|w| {
-            let mut bytes = vec![0x81; 1 << 16];
-            bytes.push(0x80);
-            let record = w.put_bytes(bytes);
-            w.node(None, vec![(0, "app.bsky.feed.post/3a", record, None)])
-        });
-        assert!(deep.contains("a field is missing"), "{deep}");
         let missing = refused(&|w| {
             let record = w.put(post("x"));
             w.0.pop();
             w.node(None, vec![(0, "app.bsky.feed.post/3a", record, None)])
         });
         assert!(missing.contains("app.bsky.feed.post/3a is missing"), "{missing}");
+    }
+
+    #[test]
+    fn what_is_no_post_is_left_out_and_counted() {
+        let mut w = Writer(Vec::new());
+        let whole = w.put(post("the lamp"));
+        let wrong = w.put(ipld!({"text": 7}));
+        // Lists within lists, as a record and as its facets.
+        let deep = |start: &[u8]| [start, &[0x81; 1 << 16], &[0x80]].concat();
+        let list = w.put_bytes(deep(&[]));
+        let facets = w.put_bytes(deep(b"\xa2\x64text\x61x\x66facets"));
+        let odd =
+            w.put(ipld!({"text": "the sea", "facets": [7, {"index": {"byteStart": (-1), "byteEnd": 3}}]}));
+        let key = "app.bsky.feed.post/3a";
+        let entries = vec![
+            (0, key, whole, None),
+            (20, "b", wrong, None),
+            (20, "c", list, None),
+            (20, "d", facets, None),
+            (20, "e", odd, None),
+        ];
+        let tree = w.node(None, entries);
+        let archive = read("repo.car", "repo", &w.finish(tree)).unwrap();
+        let texts: Vec<_> = archive.posts.iter().map(|post| post.text.as_str()).collect();
+        assert_eq!(texts, ["the lamp", "the sea"]);
+        let first = "app.bsky.feed.post/3b: a field is missing or of another kind".to_owned();
+        assert_eq!(archive.unreadable, Unreadable { count: 3, first });
     }
 
     proptest! {

@@ -1,10 +1,10 @@
 //! The JSON that `com.atproto.repo.listRecords` answers: a page of records, or
 //! several pages one after the other or in a list.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{POST, PROFILE, PostRecord, ProfileRecord, REPOST, RepostRecord, account};
+use super::{Decode, Records};
 use crate::tweets::error::{Place, ReadError, utf8};
 use crate::tweets::post::Archive;
 
@@ -16,15 +16,28 @@ struct Listed {
     value: Value,
 }
 
-/// Reads the pages' bytes. Records of other collections are passed over.
+/// A record's JSON, and what messages call it.
+struct Json {
+    value: Value,
+    number: usize,
+}
+
+impl Decode for Json {
+    fn decode<T: DeserializeOwned>(self) -> Result<T, String> {
+        serde_json::from_value(self.value)
+            .map_err(|error| format!("record {}: {}", self.number, ReadError::shape(&error)))
+    }
+}
+
+/// Reads the pages' bytes. Records of other collections are passed over; those that are
+/// not what their collection says are left out and counted.
 ///
 /// # Errors
-/// Not UTF-8, not JSON, no list `records`, or a record that is not what its
-/// collection says; it is named by its number.
+/// Not UTF-8, not JSON, or no list `records`.
 pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
     let place = || Place::file(label);
     let text = utf8(bytes, place)?;
-    let (mut posts, mut did, mut display_name) = (Vec::new(), None, None);
+    let (mut records, mut did) = (Records::default(), None);
     let mut number = 0;
     for document in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
         let document = document.map_err(|error| ReadError::json(place(), &error, 0))?;
@@ -36,17 +49,18 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
             let Value::Object(mut page) = page else {
                 return Err(ReadError::NoPostsFile { place: place(), looked_for: "a list `records`" });
             };
-            let Some(Value::Array(records)) = page.remove("records") else {
+            let Some(Value::Array(page)) = page.remove("records") else {
                 return Err(ReadError::NoPostsFile { place: place(), looked_for: "a list `records`" });
             };
-            for record in records {
+            for record in page {
                 number += 1;
-                let wrong = |error: serde_json::Error| ReadError::Record {
-                    place: place(),
-                    record: format!("record {number}"),
-                    problem: ReadError::shape(&error),
+                let Listed { uri, value } = match (Json { value: record, number }).decode() {
+                    Ok(listed) => listed,
+                    Err(problem) => {
+                        records.unreadable.add(|| problem);
+                        continue;
+                    }
                 };
-                let Listed { uri, value } = serde_json::from_value(record).map_err(wrong)?;
                 let (repository, path) =
                     uri.strip_prefix("at://").and_then(|rest| rest.split_once('/')).unwrap_or_default();
                 if did.is_none() && repository.starts_with("did:") {
@@ -56,25 +70,11 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
                     Some(kind) => kind.to_owned(),
                     None => path.split('/').next().unwrap_or_default().to_owned(),
                 };
-                match collection.as_str() {
-                    POST => {
-                        let record: PostRecord = serde_json::from_value(value).map_err(wrong)?;
-                        posts.push(record.into_post(uri));
-                    }
-                    REPOST => {
-                        let record: RepostRecord = serde_json::from_value(value).map_err(wrong)?;
-                        posts.push(record.into_post(uri));
-                    }
-                    PROFILE => {
-                        let record: ProfileRecord = serde_json::from_value(value).map_err(wrong)?;
-                        display_name = record.display_name;
-                    }
-                    _ => {}
-                }
+                records.take(&collection, uri, Json { value, number });
             }
         }
     }
-    Ok(account(stem, did.as_deref(), display_name, posts))
+    Ok(records.into_archive(stem, did.as_deref()))
 }
 
 #[cfg(test)]
@@ -82,7 +82,9 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::{POST, PROFILE, REPOST};
     use super::*;
+    use crate::tweets::Unreadable;
 
     fn record(collection: &str, key: &str, value: Value) -> Value {
         let mut value = value;
@@ -108,13 +110,16 @@ mod tests {
         let archive = read("a.json", "repo", page().to_string().as_bytes()).unwrap();
         assert_eq!((archive.handle.as_str(), archive.name.as_str()), ("did:plc:keeper", "The Keeper"));
         let [first, answer, repost] = archive.posts.as_slice() else { panic!("{archive:?}") };
-        assert_eq!((first.text.as_str(), first.in_reply_to, first.is_retweet), ("see  ü", false, false));
+        assert_eq!(
+            (first.text.as_str(), first.in_reply_to, first.is_retweet),
+            ("see  ü", Some(false), false)
+        );
         assert_eq!(
             (first.langs.join("+"), first.created_at.as_deref()),
             ("en+de".into(), Some("2024-05-06T07:08:09.000Z"))
         );
         assert_eq!(first.id.as_deref(), Some("at://did:plc:keeper/app.bsky.feed.post/1"));
-        assert!(answer.in_reply_to && repost.is_retweet);
+        assert!(answer.in_reply_to == Some(true) && repost.is_retweet);
         assert_eq!(repost.created_at.as_deref(), Some("2024-01-01T00:00:00Z"));
     }
 
@@ -132,11 +137,31 @@ mod tests {
         assert_eq!(error("{\"a\": 1}"), "a.json: no posts in it; looked for a list `records`");
         assert_eq!(error("7"), "a.json: no posts in it; looked for a list `records`");
         assert!(error("{\"records\": [").contains("the JSON ends early"));
-        let bad = json!({"records": [record(POST, "1", json!({"text": ["secret"]}))]}).to_string();
-        let error = error(&bad);
-        assert!(error.starts_with("a.json: record 1: ") && !error.contains("secret"), "{error}");
         assert!(
             read("a.json", "a", b"{\"records\": [\"\xff\"]}").unwrap_err().to_string().contains("not UTF-8")
+        );
+    }
+
+    #[test]
+    fn what_is_no_post_is_left_out_and_counted() {
+        let facet = |start: i64| {
+            json!({"index": {"byteStart": start, "byteEnd": 13}, "features": [
+            {"$type": "app.bsky.richtext.facet#link", "uri": "https://a.example"}]})
+        };
+        let text = "see a.example now";
+        let page = json!({"records": [
+            record(POST, "1", json!({"text": ["secret"]})),
+            record(POST, "2", json!({"text": text, "facets": [facet(-1), 7, facet(4)]})),
+            record(POST, "3", json!({"text": text, "facets": "none"})),
+            7,
+        ]});
+        let archive = read("a.json", "a", page.to_string().as_bytes()).unwrap();
+        let texts: Vec<_> = archive.posts.iter().map(|post| post.text.as_str()).collect();
+        assert_eq!(texts, ["see  now", text]);
+        let Unreadable { count, first } = archive.unreadable;
+        assert!(
+            count == 2 && first.starts_with("record 1: ") && !first.contains("secret"),
+            "{count} {first}"
         );
     }
 

@@ -12,8 +12,9 @@ pub mod list;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::entry::readable;
 use super::html::is_shown_address;
-use super::post::{Archive, Post};
+use super::post::{Archive, Post, Unreadable};
 
 const POST: &str = "app.bsky.feed.post";
 const REPOST: &str = "app.bsky.feed.repost";
@@ -33,8 +34,9 @@ struct PostRecord {
     created_at: Option<String>,
     #[serde(default)]
     langs: Option<Vec<String>>,
-    #[serde(default)]
-    facets: Option<Vec<Facet>>,
+    /// Those that can be read: the others mark nothing.
+    #[serde(default, deserialize_with = "readable")]
+    facets: Vec<Facet>,
     #[serde(default)]
     reply: Option<IgnoredAny>,
 }
@@ -81,9 +83,9 @@ impl PostRecord {
         Post {
             created_at: self.created_at,
             langs: self.langs.unwrap_or_default(),
-            in_reply_to: self.reply.is_some(),
+            in_reply_to: Some(self.reply.is_some()),
             id: Some(id),
-            ..Post::from_text(without_links(&self.text, &self.facets.unwrap_or_default()))
+            ..Post::from_text(without_links(&self.text, &self.facets))
         }
     }
 }
@@ -125,6 +127,41 @@ fn link_range(text: &str, facet: &Facet) -> Option<(usize, usize)> {
     addresses.any(|address| domain || is_shown_address(shown, address)).then_some((start, end))
 }
 
+/// What was read of an account's records.
+#[derive(Default)]
+struct Records {
+    posts: Vec<Post>,
+    display_name: Option<String>,
+    unreadable: Unreadable,
+}
+
+impl Records {
+    /// Takes a record of that collection; `decode` makes of it what its collection
+    /// says, or says what is wrong. Records of other collections are passed over.
+    fn take<D: Decode>(&mut self, collection: &str, id: String, decode: D) {
+        let taken = match collection {
+            POST => decode.decode().map(|record: PostRecord| self.posts.push(record.into_post(id))),
+            REPOST => decode.decode().map(|record: RepostRecord| self.posts.push(record.into_post(id))),
+            PROFILE => decode.decode().map(|record: ProfileRecord| self.display_name = record.display_name),
+            _ => Ok(()),
+        };
+        if let Err(problem) = taken {
+            self.unreadable.add(|| problem);
+        }
+    }
+
+    /// All of it: `stem` as the handle where the file seems to be named after it.
+    fn into_archive(self, stem: &str, did: Option<&str>) -> Archive {
+        let Self { posts, display_name, unreadable } = self;
+        Archive { unreadable, ..account(stem, did, display_name, posts) }
+    }
+}
+
+/// A record in one of its two notations.
+trait Decode {
+    fn decode<T: serde::de::DeserializeOwned>(self) -> Result<T, String>;
+}
+
 /// The account: `stem` as its handle where the file seems to be named after it.
 fn account(stem: &str, did: Option<&str>, display_name: Option<String>, posts: Vec<Post>) -> Archive {
     let usual = USUAL_NAMES.iter().any(|name| stem.eq_ignore_ascii_case(name)) || stem.starts_with("did");
@@ -133,7 +170,8 @@ fn account(stem: &str, did: Option<&str>, display_name: Option<String>, posts: V
         _ => stem.trim_start_matches('@'),
     };
     let name = display_name.filter(|name| !name.trim().is_empty());
-    Archive { handle: handle.to_owned(), name: name.unwrap_or_else(|| handle.to_owned()), posts }
+    let name = name.unwrap_or_else(|| handle.to_owned());
+    Archive { handle: handle.to_owned(), name, posts, ..Archive::default() }
 }
 
 #[cfg(test)]

@@ -129,7 +129,12 @@ impl Bench {
                 self.finish();
             }
             News::Failed(failure) => fail(&failure.message),
-            News::Bot(_) | News::Progress { .. } | News::Drafts { .. } | News::Logits(_) | News::Pong => {}
+            News::Bot(_)
+            | News::Progress { .. }
+            | News::TriesGpu(_)
+            | News::Drafts { .. }
+            | News::Logits(_)
+            | News::Pong => {}
         }
     }
 

@@ -9,7 +9,8 @@ use super::{browser, files, handle::Handle};
 use crate::web::page::{
     Word,
     bots::{Address, Known, NoModel, Place},
-    hub, text,
+    hub::{self, Question},
+    text,
 };
 
 #[component]
@@ -23,7 +24,7 @@ pub fn BotsTab(handle: Handle) -> impl IntoView {
             <div role="alert" class="said">{said}</div>
         </div>
         <div class="sheet">
-            <Recent handle />
+            <Recent handle said />
         </div>
     }
 }
@@ -31,6 +32,7 @@ pub fn BotsTab(handle: Handle) -> impl IntoView {
 #[component]
 fn AddressForm(handle: Handle, said: RwSignal<String>) -> impl IntoView {
     let input = NodeRef::<html::Input>::new();
+    let asked = RwSignal::new(None);
     let open = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         let Some(text) = input.get_untracked().map(|input| input.value()) else { return };
@@ -40,7 +42,12 @@ fn AddressForm(handle: Handle, said: RwSignal<String>) -> impl IntoView {
                 said.set(String::new());
                 handle.open_bot(Place::url(url));
             }
-            Some(Address::Hub(repository)) => spawn_local(find(handle, repository, said)),
+            Some(Address::Hub(repository)) => {
+                let open = handle.page.with_untracked(|page| page.place().clone());
+                let question = Question { repository, open };
+                asked.set(Some(question.clone()));
+                spawn_local(find(handle, question, asked, said));
+            }
         }
     };
     view! {
@@ -65,24 +72,28 @@ fn AddressForm(handle: Handle, said: RwSignal<String>) -> impl IntoView {
 }
 
 /// Asks the Hub what a repository has, and opens the bot in it.
-async fn find(handle: Handle, repository: String, said: RwSignal<String>) {
-    let looking = handle.words.with_untracked(|w| w.fill(Word::Looking, &[("repository", &repository)]));
-    said.set(looking);
-    let precision = handle.page.with_untracked(|page| page.precision());
-    let found = match gloo::net::http::Request::get(&hub::api_url(&repository)).send().await {
+async fn find(handle: Handle, question: Question, asked: RwSignal<Option<Question>>, said: RwSignal<String>) {
+    let repository = question.repository.as_str();
+    said.set(handle.words.with_untracked(|w| w.fill(Word::Looking, &[("repository", repository)])));
+    let wished = handle.page.with_untracked(|page| page.wished_precision());
+    let found = match gloo::net::http::Request::get(&hub::api_url(repository)).send().await {
         Ok(response) => {
             let answer = response.text().await.unwrap_or_default();
-            hub::find(&repository, response.status(), &answer, precision)
+            hub::find(repository, response.status(), &answer, wished)
         }
         Err(_) => Err(hub::HubProblem::Unreachable),
     };
+    let last = asked.get_untracked();
+    if !handle.page.with_untracked(|page| question.stands(last.as_ref(), page.place())) {
+        return;
+    }
     match found {
-        Ok(model) => {
+        Ok(place) => {
             said.set(String::new());
-            handle.open_bot(Place::url(model));
+            handle.open_bot(place);
         }
         Err(problem) => {
-            said.set(handle.words.with_untracked(|words| text::hub_problem(words, &repository, &problem)));
+            said.set(handle.words.with_untracked(|words| text::hub_problem(words, repository, &problem)));
         }
     }
 }
@@ -91,11 +102,8 @@ async fn find(handle: Handle, repository: String, said: RwSignal<String>) {
 fn FromFiles(handle: Handle, said: RwSignal<String>) -> impl IntoView {
     let over = RwSignal::new(false);
     let open = move |given: files::Given| {
-        if given.is_empty() {
-            return;
-        }
-        let weights = handle.page.with_untracked(|page| page.precision().file_name());
-        match Place::of_files(given, weights) {
+        let wished = handle.page.with_untracked(|page| page.wished_precision());
+        match Place::of_files(given, wished) {
             Ok(place) => {
                 said.set(String::new());
                 handle.open_bot(place);
@@ -107,7 +115,10 @@ fn FromFiles(handle: Handle, said: RwSignal<String>) -> impl IntoView {
         event.prevent_default();
         over.set(false);
         let entries = event.data_transfer().map(|dropped| files::entries(&dropped)).unwrap_or_default();
-        spawn_local(async move { open(files::dropped(entries).await) });
+        // Text can be dropped, too.
+        if !entries.is_empty() {
+            spawn_local(async move { open(files::dropped(entries).await) });
+        }
     };
     let choose = move |event: web_sys::Event| {
         let input: web_sys::HtmlInputElement = event_target(&event);
@@ -138,7 +149,7 @@ fn FromFiles(handle: Handle, said: RwSignal<String>) -> impl IntoView {
 }
 
 #[component]
-fn Recent(handle: Handle) -> impl IntoView {
+fn Recent(handle: Handle, said: RwSignal<String>) -> impl IntoView {
     let known = Memo::new(move |_| handle.page.with(|page| page.bots.known().to_vec()));
     let empty = Memo::new(move |_| known.with(Vec::is_empty));
     view! {
@@ -148,8 +159,9 @@ fn Recent(handle: Handle) -> impl IntoView {
             fallback=move || view! { <p class="nothing">{handle.say(Word::RecentEmpty)}</p> }
         >
             <ul class="recent" role="list" aria-labelledby="recent">
-                <For each=move || known.get() key=|bot| bot.model.clone() let:bot>
-                    <RecentBot handle bot />
+                // Other weights at the same address are another row.
+                <For each=move || known.get() key=|bot| (bot.model.clone(), bot.sha256.clone()) let:bot>
+                    <RecentBot handle bot said />
                 </For>
             </ul>
         </Show>
@@ -157,7 +169,7 @@ fn Recent(handle: Handle) -> impl IntoView {
 }
 
 #[component]
-fn RecentBot(handle: Handle, bot: Known) -> impl IntoView {
+fn RecentBot(handle: Handle, bot: Known, said: RwSignal<String>) -> impl IntoView {
     let Known { model, name, bytes, .. } = bot.clone();
     let named = move |word: Word| {
         let name = name.clone();
@@ -168,7 +180,11 @@ fn RecentBot(handle: Handle, bot: Known) -> impl IntoView {
         let model = model.clone();
         Memo::new(move |_| handle.page.with(|page| page.place().model == model))
     };
-    let (to_open, to_forget) = (model.clone(), bot.clone());
+    let (to_open, to_forget) = (bot.place(), bot.clone());
+    let open = move |_| {
+        said.set(String::new());
+        handle.open_bot(to_open.clone());
+    };
     let forget = move |_| {
         let bot = to_forget.clone();
         handle.act(|page| page.forget_bot(&bot));
@@ -185,13 +201,7 @@ fn RecentBot(handle: Handle, bot: Known) -> impl IntoView {
                 <span class="hint where">{model}</span>
             </span>
             <span class="buttons">
-                <button
-                    type="button"
-                    aria-label=open_name
-                    on:click=move |_| handle.open_bot(Place::url(to_open.clone()))
-                >
-                    {handle.say(Word::Open)}
-                </button>
+                <button type="button" aria-label=open_name on:click=open>{handle.say(Word::Open)}</button>
                 <button type="button" aria-label=delete_name on:click=forget>{handle.say(Word::Delete)}</button>
             </span>
         </li>

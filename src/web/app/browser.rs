@@ -1,12 +1,14 @@
 //! What the page asks of the browser: its address, its document, its storage,
 //! the clipboard.
 
-use gloo::net::http::Request;
+use gloo::{events::EventListener, net::http::Request};
 use js_sys::{JsString, Reflect};
 use leptos::prelude::{document, window};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Element, HtmlAnchorElement, HtmlElement, Storage, Url, UrlSearchParams};
+use web_sys::{
+    Element, HtmlAnchorElement, HtmlElement, KeyboardEvent, Storage, Url, UrlSearchParams, Worker,
+};
 
 use crate::web::page::{
     query::Query,
@@ -76,18 +78,26 @@ pub fn absolute(address: &str) -> String {
     Url::new_with_base(address, &base).map_or_else(|_| address.into(), |url| url.href())
 }
 
-/// Writes the bot that is shown into the address; the rest of it was about the
-/// bot before.
-pub fn show_model(model: Option<&str>) {
-    let address = match (model, UrlSearchParams::new()) {
-        (Some(model), Ok(parameters)) => {
-            parameters.append("model", model);
-            format!("?{}", String::from(parameters.to_string()))
-        }
-        _ => "./".into(),
-    };
+/// The worker that `www/start.js` started beside the page; given out once.
+pub fn started_worker() -> Option<Worker> {
+    let (window, name) = (window(), JsValue::from("startedWorker"));
+    let worker = Reflect::get(&window, &name).ok()?.dyn_into().ok()?;
+    let _ = Reflect::delete_property(&window, &name);
+    Some(worker)
+}
+
+/// Whether a key belongs to a word under way in an input method. Safari says so
+/// of the key that ends it by its code alone.
+pub fn is_composing(event: &KeyboardEvent) -> bool {
+    const IN_COMPOSITION: u32 = 229;
+    event.is_composing() || event.key_code() == IN_COMPOSITION
+}
+
+/// Writes the bot that is shown into the address, as its search part; the rest
+/// of it was about the bot before.
+pub fn show_search(search: &str) {
     if let Ok(history) = window().history() {
-        let _ = history.replace_state_with_url(&JsValue::NULL, "", Some(&address));
+        let _ = history.replace_state_with_url(&JsValue::NULL, "", Some(&format!("./{search}")));
     }
 }
 
@@ -101,6 +111,11 @@ pub fn keep(name: &str, text: &str) {
     if let Some(storage) = storage() {
         let _ = storage.set_item(name, text);
     }
+}
+
+/// Calls when another tab of this site has kept something; as long as the page is there.
+pub fn when_kept_elsewhere(call: impl Fn() + 'static) {
+    EventListener::new(&window(), "storage", move |_| call()).forget();
 }
 
 fn storage() -> Option<Storage> {

@@ -1,85 +1,103 @@
 //! The bot's card: its README.md, rendered by a worker, and what `bot.json`
 //! says of its training and its files.
 
+use gloo::net::http::Request;
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
 use super::{browser, handle::Handle, helper};
 use crate::web::{
-    page::{Word, bots::Place, curve, preferences::Tab, text},
-    protocol::{CardOrder, CardPage},
+    page::{
+        Word,
+        bots::{
+            Place,
+            card::{self, Card, Shown},
+        },
+        curve,
+        preferences::Tab,
+        text,
+    },
+    protocol::CardPage,
 };
 
 const CURVE_WIDTH: f64 = 320.0;
 const CURVE_HEIGHT: f64 = 120.0;
 
-#[derive(Clone, PartialEq)]
-enum Shown {
-    Loading,
-    None,
-    Card(CardPage),
-}
-
 #[component]
 pub fn CardTab(handle: Handle) -> impl IntoView {
-    let shown = RwSignal::new(Shown::Loading);
+    let card = RwSignal::new(Card::default());
+    let look = move |place: Place| {
+        if card.try_update(|card| card.look(&place)) == Some(true) {
+            spawn_local(async move {
+                let shown = fetch(&place).await;
+                card.try_update(|card| card.take(&place, shown));
+            });
+        }
+    };
     let wanted = Memo::new(move |_| handle.tab.get() == Tab::Card);
     let place = Memo::new(move |_| handle.page.with(|page| page.place().clone()));
-    Effect::new(move |shown_for: Option<Option<Place>>| {
-        let shown_for = shown_for.flatten();
+    Effect::new(move |_| {
         let place = place.get();
-        if !wanted.get() || shown_for.as_ref() == Some(&place) {
-            return shown_for;
+        if wanted.get() {
+            look(place);
         }
-        shown.set(Shown::Loading);
-        let asked = place.clone();
-        spawn_local(async move {
-            shown.try_set(card(&asked).await.map_or(Shown::None, Shown::Card));
-        });
-        Some(place)
     });
+    let retry = move |_| {
+        card.update(Card::forget);
+        look(place.get_untracked());
+        // Its own button is gone.
+        browser::focus("tab-card");
+    };
+    let shown = Memo::new(move |_| card.with(|card| card.shown().clone()));
     move || match shown.get() {
         Shown::Loading => view! { <p class="sheet">{handle.say(Word::CardLoading)}</p> }.into_any(),
         Shown::None => view! { <p class="sheet">{handle.say(Word::CardNone)}</p> }.into_any(),
-        Shown::Card(page) => view! { <Card handle page /> }.into_any(),
+        Shown::Failed => view! {
+            <div class="alert" role="alert">
+                <p>{handle.say(Word::CardFailed)}</p>
+                <button type="button" on:click=retry>{handle.say(Word::Retry)}</button>
+            </div>
+        }
+        .into_any(),
+        Shown::Card(page) => view! { <Rendered handle page /> }.into_any(),
     }
 }
 
-/// Fetches the bundle's card and description, and has them rendered.
-async fn card(place: &Place) -> Option<CardPage> {
-    let folder = folder(&place.model)?;
-    let url = |file: &str| match place.files.get(file) {
-        Some(given) => given.clone(),
-        None => format!("{folder}{file}"),
+/// Fetches what the bundle says of its bot, and has it rendered.
+async fn fetch(place: &Place) -> Shown {
+    let (Ok(markdown), Ok(manifest)) = (file(place, "README.md").await, file(place, "bot.json").await) else {
+        return Shown::Failed;
     };
-    if place.is_local() && !place.files.contains_key("README.md") {
-        return None;
-    }
-    let markdown = browser::fetch_text(&url("README.md")).await?;
-    let manifest = browser::fetch_text(&url("bot.json")).await.unwrap_or_default();
-    // Files of this device have no address that a picture or a link could be below.
-    let folder = if place.is_local() { String::new() } else { folder };
-    let order = CardOrder { markdown, manifest, folder };
+    let Some(order) = card::order(place, markdown, manifest) else { return Shown::None };
     let order = serde_json::json!({ "card": order }).to_string();
-    let answer = helper::ask(helper::READER, &order).await?.as_string()?;
-    serde_json::from_str(&answer).ok()
+    let answer = helper::ask(helper::READER, &order).await.and_then(|answer| answer.as_string());
+    let page = answer.and_then(|json| serde_json::from_str(&json).ok());
+    page.map_or(Shown::Failed, Shown::Card)
 }
 
-/// The bundle's folder, ending in `/`; a GGUF alone has none.
-fn folder(model: &str) -> Option<String> {
-    let path = model.split(['?', '#']).next()?;
-    if path.to_ascii_lowercase().ends_with(".gguf") {
-        return None;
+/// A file may be there, and could not be had.
+struct Unfetched;
+
+/// A file of the bundle; `None` where it has none of that name.
+async fn file(place: &Place, name: &str) -> Result<Option<String>, Unfetched> {
+    let Some(url) = place.file(name) else { return Ok(None) };
+    let response = Request::get(&url).send().await.map_err(|_| Unfetched)?;
+    match response.ok() {
+        true => response.text().await.map(Some).map_err(|_| Unfetched),
+        false if card::is_absent(response.status()) => Ok(None),
+        false => Err(Unfetched),
     }
-    let path = path.strip_suffix("bot.json").unwrap_or(path);
-    Some(format!("{}/", path.trim_end_matches('/')))
 }
 
 #[component]
-fn Card(handle: Handle, page: CardPage) -> impl IntoView {
-    // The worker's sanitiser let only text, links, tables and the bundle's pictures through.
+fn Rendered(handle: Handle, page: CardPage) -> impl IntoView {
+    let card = match page.html.trim().is_empty() {
+        true => view! { <p class="sheet">{handle.say(Word::CardNone)}</p> }.into_any(),
+        // The worker's sanitiser let only text, links, tables and the bundle's pictures through.
+        false => view! { <div class="sheet prose" dir="auto" inner_html=page.html.clone()></div> }.into_any(),
+    };
     view! {
-        <div class="sheet prose" dir="auto" inner_html=page.html.clone()></div>
+        {card}
         <Loss handle page=page.clone() />
         <Files handle page />
     }

@@ -11,7 +11,7 @@ use crate::web::page::{Word, starts, text};
 pub fn Composer(handle: Handle) -> impl IntoView {
     let start = Memo::new(move |_| handle.page.with(|page| page.start.clone()));
     let key = move |event: KeyboardEvent| {
-        if event.key() == "Enter" && !event.shift_key() && !event.is_composing() {
+        if event.key() == "Enter" && !event.shift_key() && !browser::is_composing(&event) {
             event.prevent_default();
             handle.act(|page| page.generate(seed()));
         }
@@ -71,10 +71,10 @@ fn MainButton(handle: Handle) -> impl IntoView {
 #[component]
 fn Starts(handle: Handle) -> impl IntoView {
     let starts = Memo::new(move |_| handle.page.with(|page| starts::suggestions(page.bot.as_ref())));
-    let chip = move |start: &'static str| {
+    let chip = move |language: &'static str, start: &'static str| {
         view! {
             <li>
-                <button type="button" class="start-chip" dir="auto" on:click=move |_| {
+                <button type="button" class="start-chip" lang=language dir="auto" on:click=move |_| {
                     handle.change(|page| page.type_start(start));
                 }>
                     {start}
@@ -84,7 +84,10 @@ fn Starts(handle: Handle) -> impl IntoView {
     };
     view! {
         <ul class="starts" role="list" aria-label=handle.say(Word::Starts)>
-            {move || starts.get().map(chip).into_iter().collect_view()}
+            {move || {
+                let (language, starts) = starts.get();
+                starts.map(|start| chip(language, start)).into_iter().collect_view()
+            }}
         </ul>
     }
 }

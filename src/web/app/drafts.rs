@@ -18,6 +18,7 @@ use crate::web::{
         Word,
         draft::Draft,
         share::{self, Network},
+        starts,
         state::DRAFTS,
         text,
         weight::{MOST, weight},
@@ -131,6 +132,7 @@ fn DraftCard(handle: Handle, card: usize) -> impl IntoView {
             {move || view! { <Byline handle bot=this.bot.get() /> }}
             <p
                 class="draft-text"
+                lang=move || this.bot.with(|bot| starts::language(bot).unwrap_or_default().to_owned())
                 dir="auto"
                 data-testid="draft-text"
                 data-empty=this.numbered(Word::EmptyDraft)
@@ -162,7 +164,7 @@ fn Byline(handle: Handle, bot: BotInfo) -> impl IntoView {
         <header class="byline">
             <Avatars bot=bot.clone() />
             <span class="byline-words">
-                <span class="byline-name">{shown}</span>
+                <span class="byline-name" dir="auto">{shown}</span>
                 <span class="chip">{handle.say(label(&bot))}</span>
                 <span class="handles">{handles(&bot)}</span>
             </span>
@@ -289,6 +291,14 @@ fn MoreButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView {
             </a>
         }
     });
+    let link_note = move || match card.draft.with(|draft| draft.on_gpu) {
+        true => handle.say(Word::LinkNoteGpu)(),
+        false => handle.say(Word::LinkNote)(),
+    };
+    let seed = move || {
+        let seed = card.draft.with(|draft| draft.made_by.as_ref().map(|request| request.seed));
+        seed.map(|seed| format!("{}: {seed}", handle.say(Word::Seed)()))
+    };
     let menu = NodeRef::<html::Details>::new();
     let close = move || {
         if let Some(menu) = menu.get_untracked() {
@@ -323,9 +333,10 @@ fn MoreButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView {
                     fallback=move || view! { <p class="hint">{handle.say(Word::NoLink)}</p> }
                 >
                     <CopyButton card copied=address word=Word::CopyLink text_element />
-                    <p class="hint">{handle.say(Word::LinkNote)}</p>
+                    <p class="hint">{link_note}</p>
                 </Show>
                 <PictureButton card />
+                <p class="hint">{seed}</p>
             </div>
         </details>
     }
@@ -345,7 +356,9 @@ fn CopyButton(
             if !done && let Some(element) = text_element.get_untracked() {
                 browser::select_text(&element);
             }
-            answer.try_set(Some(if done { Word::Copied } else { Word::CopyRefused }));
+            let word = if done { Word::Copied } else { Word::CopyRefused };
+            answer.try_set(Some(word));
+            card.handle.announce(word);
             Timeout::new(ANSWER_MS, move || _ = answer.try_set(None)).forget();
         });
     };
@@ -382,6 +395,9 @@ fn PictureButton(card: Card) -> impl IntoView {
         spawn_local(async move {
             let url = helper::ask(helper::PICTURE, &order.to_string()).await.and_then(|blob| blob_url(&blob));
             failed.try_set(url.is_none());
+            if url.is_none() {
+                handle.announce(Word::PictureFailed);
+            }
             if let Some(url) = url {
                 browser::save(&url, "draft.png");
                 // Some browsers read it after the click.

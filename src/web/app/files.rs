@@ -1,22 +1,47 @@
 //! Files that a visitor drops or chooses, a dropped folder's among them.
 
-use js_sys::{Array, Function, Promise};
+use js_sys::{Array, Function, Promise, Reflect};
+use leptos::{ev, prelude::*};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    DataTransfer, File, FileList, FileSystemDirectoryEntry, FileSystemDirectoryReader, FileSystemEntry,
-    FileSystemFileEntry, Url,
+    DataTransfer, DragEvent, File, FileList, FileSystemDirectoryEntry, FileSystemDirectoryReader,
+    FileSystemEntry, FileSystemFileEntry, Url,
 };
 
-/// Files of a folder that are looked at: a bundle has a dozen.
-const MOST_FILES: u32 = 100;
+use crate::web::page::bots;
+
+/// Files that are taken: of a bundle three or four are wanted.
+const MOST_FILES: usize = 100;
 
 /// Name, object URL and size of each file.
 pub type Given = Vec<(String, String, u64)>;
 
+/// What was chosen of a bot; of a folder, the browser lists all that is in it at any depth.
 pub fn chosen(files: Option<FileList>) -> Given {
     let Some(files) = files else { return Given::new() };
-    (0..files.length().min(MOST_FILES)).filter_map(|index| give(&files.get(index)?)).collect()
+    let files = (0..files.length()).filter_map(|index| files.get(index));
+    files.filter(|file| bots::is_wanted(&path(file))).take(MOST_FILES).filter_map(|f| give(&f)).collect()
+}
+
+/// Below the folder that was chosen; else the name alone.
+fn path(file: &File) -> String {
+    let path = Reflect::get(file, &"webkitRelativePath".into()).ok().and_then(|path| path.as_string());
+    path.filter(|path| !path.is_empty()).unwrap_or_else(|| file.name())
+}
+
+/// Keeps a file that misses its place from being opened in the page's stead.
+pub fn keep_page() {
+    let keep = |event: DragEvent| {
+        // Text may be dragged into a field.
+        let files = |dragged: DataTransfer| dragged.types().includes(&"Files".into(), 0);
+        if event.data_transfer().is_some_and(files) {
+            event.prevent_default();
+        }
+    };
+    // As long as the page.
+    window_event_listener(ev::dragover, keep);
+    window_event_listener(ev::drop, keep);
 }
 
 /// Entries that were dropped; they must be taken before the event ends.
@@ -26,34 +51,36 @@ pub fn entries(dropped: &DataTransfer) -> Vec<FileSystemEntry> {
     (0..items.length()).filter_map(entry).collect()
 }
 
-/// The files among the entries, and those in their folders' first level.
+/// What is of a bot among the entries, and directly in their folders.
 pub async fn dropped(entries: Vec<FileSystemEntry>) -> Given {
     let mut given = Given::new();
     for entry in entries {
         if entry.is_directory() {
             let reader = entry.unchecked_into::<FileSystemDirectoryEntry>().create_reader();
             for inner in list(&reader).await {
-                if inner.is_file() {
-                    given.extend(file(inner).await);
-                }
+                given.extend(file(inner).await);
             }
-        } else {
+        } else if is_wanted(&entry) {
             given.extend(file(entry).await);
         }
     }
     given
 }
 
+fn is_wanted(entry: &FileSystemEntry) -> bool {
+    entry.is_file() && bots::is_wanted(&entry.name())
+}
+
 /// A reader gives its folder in parts, and at last an empty one.
 async fn list(reader: &FileSystemDirectoryReader) -> Vec<FileSystemEntry> {
     let mut found = Vec::new();
-    while found.len() < MOST_FILES as usize {
+    while found.len() < MOST_FILES {
         let part = settle(|done, failed| reader.read_entries_with_callback_and_callback(done, failed)).await;
         let part: Vec<_> = part.map(|part| Array::from(&part).to_vec()).unwrap_or_default();
         if part.is_empty() {
             break;
         }
-        found.extend(part.into_iter().map(JsCast::unchecked_into::<FileSystemEntry>));
+        found.extend(part.into_iter().map(JsCast::unchecked_into::<FileSystemEntry>).filter(is_wanted));
     }
     found
 }

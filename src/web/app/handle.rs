@@ -1,5 +1,6 @@
 //! The state in the reactive system, and the effects that leave it.
 
+use gloo::timers::callback::Timeout;
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
@@ -15,6 +16,9 @@ use crate::web::page::{
     words::{Language, Words},
 };
 
+/// A live region that is emptied is heard again when it is filled a moment later.
+const ANNOUNCE_MS: u32 = 100;
+
 /// Copied into every component: reads the state, runs its verbs.
 #[derive(Clone, Copy)]
 pub struct Handle {
@@ -22,6 +26,8 @@ pub struct Handle {
     pub words: RwSignal<Words>,
     pub theme: RwSignal<Theme>,
     pub tab: RwSignal<Tab>,
+    /// What a press has done, for those who hear the page.
+    pub announced: RwSignal<String>,
     line: StoredValue<Option<Line>, LocalStorage>,
     /// What each worker of this page is told.
     wish: StoredValue<WorkerWish>,
@@ -40,9 +46,14 @@ impl Handle {
             words: RwSignal::new(words),
             theme: RwSignal::new(Theme::named(&browser::kept(browser::THEME))),
             tab: RwSignal::new(Tab::default()),
+            announced: RwSignal::default(),
             line: StoredValue::new_local(None),
             wish: StoredValue::new(wish),
         };
+        browser::when_kept_elsewhere(move || {
+            let (history, bots) = (browser::kept(browser::HISTORY), browser::kept(browser::BOTS));
+            handle.change(|page| page.keep_in_step(History::parse(&history), Bots::parse(&bots)));
+        });
         (handle, move || handle.run(effects))
     }
 
@@ -71,9 +82,17 @@ impl Handle {
         self.words.with_untracked(|words| words[word].to_owned())
     }
 
+    /// Says what a press has done.
+    pub fn announce(self, word: Word) {
+        // The same words twice would be heard once.
+        self.announced.set(String::new());
+        let said = self.said(word);
+        Timeout::new(ANNOUNCE_MS, move || self.announced.set(said)).forget();
+    }
+
     /// Opens another bot, and shows where it writes.
     pub fn open_bot(self, place: Place) {
-        browser::show_model(if place.is_local() { None } else { Some(&place.model) });
+        browser::show_search(&place.search());
         self.act(|page| page.open_bot(place));
         self.tab.set(Tab::Write);
         browser::focus("tab-write");

@@ -85,7 +85,7 @@ fn TrainingTable(handle: Handle, accounts: Vec<AccountCounts>) -> impl IntoView 
     view! {
         <details class="training">
             <summary>{handle.say(Word::Training)}</summary>
-            <div class="scroll">
+            <div class="scroll" tabindex="0" role="group" aria-label=handle.say(Word::TrainingCaption)>
                 <table>
                     <caption>{handle.say(Word::TrainingCaption)}</caption>
                     <thead><tr><th scope="col">{handle.say(Word::Count)}</th>{head}</tr></thead>

@@ -50,8 +50,9 @@ fn Remembered(handle: Handle, index: usize, entry: Entry) -> impl IntoView {
     });
     view! {
         <li class="remembered">
-            <p dir="auto">{entry.text.clone()}</p>
-            <p class="handles">{entry.bot.clone()}</p>
+            // In whatever language that bot wrote.
+            <p lang="" dir="auto">{entry.text.clone()}</p>
+            <p class="handles" dir="auto">{entry.bot.clone()}</p>
             <span class="buttons">
                 {link}
                 <button type="button" on:click=forget aria-label=about(Word::DeleteDraft, entry.text)>

@@ -1,20 +1,16 @@
-//! The page's end of the line to the worker. gloo's bridge carries the
-//! messages; beside it run a channel on which the worker's loader reports its
-//! own death, and a watchdog for a death that nobody reports.
+//! The page's line to its worker: a [`Wire`], and a watchdog for a death that
+//! nobody reports.
 
 use std::{cell::Cell, rc::Rc};
 
-use gloo::{
-    events::EventListener,
-    timers::callback::Interval,
-    worker::{Spawnable, WorkerBridge},
-};
-use wasm_bindgen::JsCast;
-use web_sys::{BroadcastChannel, MessageEvent, UrlSearchParams};
+use gloo::timers::callback::Interval;
+use web_sys::UrlSearchParams;
 
+use super::browser;
 use crate::web::{
     page::{Word, wish::WorkerWish},
-    protocol::{Command, Json, Order, Report, WorkerSide},
+    protocol::{Command, Order, Report},
+    wire::{self, Wire},
 };
 
 /// Loads the worker's wasm and reports what goes wrong.
@@ -57,83 +53,65 @@ impl Loss {
 
 /// A worker of its own; dropping the line ends it.
 pub struct Line {
-    bridge: Rc<WorkerBridge<WorkerSide>>,
-    channel: BroadcastChannel,
-    _obituary: EventListener,
+    wire: Rc<Wire>,
     _watchdog: Interval,
 }
 
 impl Line {
-    /// Starts a worker. `lost` is called at most once.
+    /// Starts a worker, or takes over the one that started with the page.
+    /// `lost` is called at most once.
     pub fn open(
         wish: &WorkerWish,
         heard: impl Fn(Report) + 'static,
         lost: impl Fn(Loss) + 'static,
     ) -> Option<Self> {
-        let name = format!("huggingtweets-{}", random_u64());
-        let channel = BroadcastChannel::new(&name).ok()?;
-        let address = UrlSearchParams::new().ok()?;
-        address.append("line", &name);
-        for (parameter, value) in wish.parameters() {
-            address.append(parameter, &value);
+        let wishes = UrlSearchParams::new().ok()?;
+        for (name, value) in wish.parameters() {
+            wishes.append(name, &value);
         }
-        let address = String::from(address.to_string());
+        let wishes = String::from(wishes.to_string());
+        let worker = match browser::started_worker() {
+            Some(worker) => worker,
+            None => wire::start(&format!("{LOADER}?{wishes}")).ok()?,
+        };
         let alive = Rc::new(Cell::new(true));
         let lost = Rc::new(move |alive: &Cell<bool>, loss: Loss| {
             if alive.replace(false) {
                 lost(loss);
             }
         });
-
         let silent = Rc::new(Cell::new(0));
         let limit = Rc::new(Cell::new(SILENT_PINGS_AT_START));
-        let bridge = WorkerSide::spawner()
-            .encoding::<Json>()
-            .with_loader(true)
-            .callback({
-                let (silent, limit) = (silent.clone(), limit.clone());
-                move |report| {
-                    silent.set(0);
-                    limit.set(SILENT_PINGS);
-                    heard(report);
-                }
-            })
-            .spawn(&format!("{LOADER}?{address}"));
-        let bridge = Rc::new(bridge);
-
-        let obituary = EventListener::new(&channel, "message", {
-            let (alive, lost) = (alive.clone(), lost.clone());
-            move |event| {
-                let detail = event.dyn_ref::<MessageEvent>().and_then(|e| e.data().as_string());
-                lost(&alive, Loss::Died(detail.filter(|d| !d.is_empty())));
+        let heard = {
+            let (silent, limit) = (silent.clone(), limit.clone());
+            move |report| {
+                silent.set(0);
+                limit.set(SILENT_PINGS);
+                heard(report);
             }
-        });
+        };
+        let died = {
+            let (alive, lost) = (alive.clone(), lost.clone());
+            move |reason| lost(&alive, Loss::Died(reason))
+        };
+        let wire = Rc::new(Wire::open(worker, &wishes, heard, died).ok()?);
         let watchdog = Interval::new(PING_MS, {
-            let bridge = Rc::downgrade(&bridge);
+            let wire = Rc::downgrade(&wire);
             move || {
-                let Some(bridge) = bridge.upgrade().filter(|_| alive.get()) else { return };
+                let Some(wire) = wire.upgrade().filter(|_| alive.get()) else { return };
                 silent.set(silent.get() + 1);
                 if silent.get() > limit.get() {
                     lost(&alive, Loss::Silent);
                 } else {
-                    bridge.send(Command { id: 0, order: Order::Ping });
+                    wire.send(Command { id: 0, order: Order::Ping });
                 }
             }
         });
-        Some(Self { bridge, channel, _obituary: obituary, _watchdog: watchdog })
+        Some(Self { wire, _watchdog: watchdog })
     }
 
     pub fn send(&self, command: Command) {
-        self.bridge.send(command);
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        // The loader ends the worker on any message, also one that hangs in
-        // its own code; a busy engine hears gloo's farewell instead.
-        let _ = self.channel.post_message(&"close".into());
-        self.channel.close();
+        self.wire.send(command);
     }
 }
 

@@ -64,6 +64,7 @@ const PARTS: usize = 7;
 #[component]
 fn App(words: Words) -> impl IntoView {
     let (handle, start_engine) = Handle::open(&browser::query(), words);
+    files::keep_page();
     // The page first: where cores are few, the engine's start would hold it up.
     let come = Come::begin(PARTS, start_engine);
     let framed = Memo::new(move |_| come.has(FRAME));
@@ -96,9 +97,15 @@ fn App(words: Words) -> impl IntoView {
             </section>
         }
     };
+    let skip = move |event: web_sys::MouseEvent| {
+        // It may stand in a panel that is not shown.
+        event.prevent_default();
+        handle.tab.set(Tab::Write);
+        browser::focus("start");
+    };
     view! {
         <div class="page" hidden=move || !framed.get()>
-            <a class="skip" href="#start">{handle.say(Word::Skip)}</a>
+            <a class="skip" href="#start" on:click=skip>{handle.say(Word::Skip)}</a>
             <Part nth=1><Masthead handle /></Part>
             <main>
                 <Part nth=2><BotHeader handle /></Part>
@@ -112,6 +119,7 @@ fn App(words: Words) -> impl IntoView {
                 {pane(Tab::Own, |handle| view! { <OwnTab handle /> }.into_any())}
                 {pane(Tab::Bots, |handle| view! { <BotsTab handle /> }.into_any())}
             </main>
+            <div class="unseen" aria-live="polite" data-testid="announced">{move || handle.announced.get()}</div>
             <Part nth=PARTS><footer class="colophon"><p>{handle.say(Word::Footer)}</p></footer></Part>
         </div>
     }

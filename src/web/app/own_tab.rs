@@ -11,9 +11,14 @@ use web_sys::{HtmlIFrameElement, MessageEvent, Window};
 use super::handle::Handle;
 use crate::web::page::{Word, preferences::Tab};
 
-/// What the frame says when it listens, and when its height changes.
+/// What the frame says when it listens, or asks for the readers once more; and
+/// when its height changes.
 const READY: &str = "huggingtweets:check-ready";
 const HEIGHT: &str = "huggingtweets:check-height";
+
+/// What it is told: its sentences and colours; the readers, or null.
+const WORDS_FOR_IT: &str = "huggingtweets:check";
+const READERS_FOR_IT: &str = "huggingtweets:check-readers";
 
 /// Its height before it has said so.
 const UNKNOWN_PX: u32 = 240;
@@ -21,8 +26,12 @@ const UNKNOWN_PX: u32 = 240;
 /// The readers, which the frame may not fetch itself.
 const READERS: &str = "./reader/reader_bg.wasm";
 
+/// How to make the command, and where what that needs is.
+const BUILD: &str = "cargo build --release --locked --bin huggingtweets";
+const RUST: &str = "https://rustup.rs";
+
 /// The sentences that the frame shows.
-const WORDS: [Word; 19] = [
+const WORDS: [Word; 20] = [
     Word::CheckFrame,
     Word::CheckChoose,
     Word::CheckKinds,
@@ -36,6 +45,7 @@ const WORDS: [Word; 19] = [
     Word::CheckTooFew,
     Word::CheckMinutes,
     Word::CheckFailed,
+    Word::CheckNoReaders,
     Word::Crashed,
     Word::Count,
     Word::Downloaded,
@@ -66,6 +76,12 @@ pub fn OwnTab(handle: Handle) -> impl IntoView {
             <h3>{handle.say(Word::CommandTitle)}</h3>
             <pre>"huggingtweets train archive.zip --out bot\nhuggingtweets serve --model bot"</pre>
             <p>{handle.say(Word::CommandNote)}</p>
+            <p>
+                {handle.say(Word::CommandSource)}
+                " "
+                <a href=RUST rel="noopener noreferrer">"rustup.rs"</a>
+            </p>
+            <pre>{BUILD}</pre>
             <h3>{handle.say(Word::CostTitle)}</h3>
             <p>{handle.say(Word::CostNote)}</p>
         </div>
@@ -87,12 +103,8 @@ fn Check(handle: Handle) -> impl IntoView {
         let Some(inside) = own_window(event, &frame) else { return };
         match field(&event.data(), "type").as_string().as_deref() {
             Some(READY) => {
-                tell(handle, &inside, None);
-                spawn_local(async move {
-                    if let Some(readers) = readers().await {
-                        tell(handle, &inside, Some(readers));
-                    }
-                });
+                tell(handle, &inside);
+                spawn_local(async move { give(&inside, readers().await) });
             }
             Some(HEIGHT) => height.set(field(&event.data(), "height").as_f64().unwrap_or(0.0) as u32),
             _ => {}
@@ -105,7 +117,7 @@ fn Check(handle: Handle) -> impl IntoView {
         handle.words.track();
         handle.theme.track();
         if let Some(inside) = frame.get_untracked().and_then(|frame| frame.content_window()) {
-            tell(handle, &inside, None);
+            tell(handle, &inside);
         }
     });
     view! {
@@ -138,8 +150,8 @@ async fn readers() -> Option<ArrayBuffer> {
     Some(js_sys::Uint8Array::from(bytes.as_slice()).buffer())
 }
 
-/// Gives the frame its sentences and colours, and once the readers.
-fn tell(handle: Handle, inside: &Window, readers: Option<ArrayBuffer>) {
+/// Gives the frame its sentences and colours.
+fn tell(handle: Handle, inside: &Window) {
     let sentences = Object::new();
     let language = handle.words.with_untracked(|words| {
         for word in WORDS {
@@ -147,17 +159,30 @@ fn tell(handle: Handle, inside: &Window, readers: Option<ArrayBuffer>) {
         }
         words.language.code()
     });
-    let message = Object::new();
+    let message = message(WORDS_FOR_IT);
     let set = |name: &str, value: &JsValue| _ = Reflect::set(&message, &name.into(), value);
-    set("type", &"huggingtweets:check".into());
     set("words", &sentences);
     set("language", &language.into());
     set("theme", &handle.theme.get_untracked().name().into());
-    if let Some(readers) = &readers {
-        set("readers", readers);
-    }
-    let mut transfer = Array::new();
-    transfer.extend(readers.map(JsValue::from));
+    post(inside, &message, &Array::new());
+}
+
+/// Gives the frame the readers, or the news that they could not be fetched.
+fn give(inside: &Window, readers: Option<ArrayBuffer>) {
+    let message = message(READERS_FOR_IT);
+    let readers = readers.map_or(JsValue::NULL, JsValue::from);
+    let _ = Reflect::set(&message, &"readers".into(), &readers);
+    let transfer = if readers.is_null() { Array::new() } else { Array::of1(&readers) };
+    post(inside, &message, &transfer);
+}
+
+fn message(kind: &str) -> Object {
+    let message = Object::new();
+    let _ = Reflect::set(&message, &"type".into(), &kind.into());
+    message
+}
+
+fn post(inside: &Window, message: &Object, transfer: &Array) {
     let origin = window().location().origin().unwrap_or_default();
-    let _ = inside.post_message_with_transfer(&message, &origin, &transfer);
+    let _ = inside.post_message_with_transfer(message, &origin, transfer);
 }

@@ -1,12 +1,12 @@
 //! The sampling settings: presets, and a field each.
 
-use leptos::{ev, html, prelude::*};
+use leptos::prelude::*;
 
 use super::{handle::Handle, part::Part};
 use crate::web::{
     page::{
         Word,
-        settings::{FIELDS, Field, Preset, Setting},
+        settings::{FIELDS, Field, Preset},
         text,
     },
     protocol::BackendChoice,
@@ -14,7 +14,6 @@ use crate::web::{
 
 #[component]
 pub fn SettingsForm(handle: Handle) -> impl IntoView {
-    let last_seed = Memo::new(move |_| handle.page.with(|page| page.last.as_ref().map(|(_, seed)| *seed)));
     view! {
         <details class="settings">
             <summary>{handle.say(Word::Settings)}</summary>
@@ -22,7 +21,7 @@ pub fn SettingsForm(handle: Handle) -> impl IntoView {
             <Part nth=5>
                 <Presets handle />
                 <div class="fields">
-                    {FIELDS.iter().map(|field| view! { <SettingField handle field last_seed /> }).collect_view()}
+                    {FIELDS.iter().map(|field| view! { <SettingField handle field /> }).collect_view()}
                 </div>
                 <BackendField handle />
                 <button type="button" on:click=move |_| handle.change(|page| page.settings.reset())>
@@ -89,19 +88,10 @@ fn BackendField(handle: Handle) -> impl IntoView {
 }
 
 #[component]
-fn SettingField(handle: Handle, field: &'static Field, last_seed: Memo<Option<u64>>) -> impl IntoView {
+fn SettingField(handle: Handle, field: &'static Field) -> impl IntoView {
     let value = Memo::new(move |_| handle.page.with(|page| page.settings.text(field.setting).to_owned()));
     let hint_id = format!("{}-hint", field.id);
-    let input = NodeRef::<html::Input>::new();
-    let hint = move || {
-        handle.words.with(|words| match (field.setting, last_seed.get()) {
-            (Setting::Seed, Some(seed)) => {
-                let drafts = words.fill(Word::DraftsSeed, &[("seed", &seed.to_string())]);
-                format!("{} {drafts}", &words[field.hint])
-            }
-            _ => words[field.hint].to_owned(),
-        })
-    };
+    let refused = Memo::new(move |_| handle.page.with(|page| page.refuses(field.setting)));
     let random = handle.say(Word::Random);
     let placeholder = move || if field.default.is_empty() { random() } else { field.default.to_owned() };
     view! {
@@ -109,23 +99,21 @@ fn SettingField(handle: Handle, field: &'static Field, last_seed: Memo<Option<u6
             <label for=field.id>{handle.say(field.label)}</label>
             <code class="term" aria-hidden="true">{field.term}</code>
             <input
-                node_ref=input
                 id=field.id
-                type="number"
+                // A field for numbers alone would give nothing for what is none.
+                type="text"
                 inputmode="decimal"
-                min=field.min
-                max=(!field.max.is_empty()).then_some(field.max)
-                step=field.step
+                autocomplete="off"
                 placeholder=placeholder
                 aria-describedby=hint_id.clone()
+                aria-invalid=move || refused.get().to_string()
                 prop:value=value
-                on:change=move |_: ev::Event| {
-                    if let Some(input) = input.get_untracked() {
-                        handle.change(|page| page.settings.set(field.setting, &input.value()));
-                    }
+                on:change:target=move |event| {
+                    let text = event.target().value();
+                    handle.change(|page| page.settings.set(field.setting, &text));
                 }
             />
-            <p id=hint_id class="hint">{hint}</p>
+            <p id=hint_id class="hint">{handle.say(field.hint)}</p>
         </div>
     }
 }

@@ -1,9 +1,14 @@
 //! Bots that were opened on this device, and what a visitor pastes to open
 //! another one.
 
+pub mod card;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+use super::share;
+use crate::web::protocol::Precision;
 
 /// Bots remembered; the oldest go.
 const MOST: usize = 12;
@@ -17,6 +22,8 @@ const LOCAL: &str = "https://local.invalid/";
 pub struct Place {
     /// Absolute URL of a bundle folder, or of a `.gguf` file.
     pub model: String,
+    /// The weights of a bundle that has not those that the page wishes for.
+    pub precision: Option<Precision>,
     /// Files that the visitor gave, name -> object URL; else empty.
     pub files: BTreeMap<String, String>,
     /// Size of the weights among them.
@@ -27,6 +34,9 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     pub model: String,
+    /// As its [`Place`] has it.
+    #[serde(default)]
+    pub precision: Option<Precision>,
     pub name: String,
     /// Size of its weights.
     pub bytes: u64,
@@ -56,8 +66,13 @@ impl Place {
         Self { model, ..Self::default() }
     }
 
-    pub fn is_local(&self) -> bool {
-        !self.files.is_empty()
+    /// A folder that has files of these names, if they are a bundle: with the
+    /// weights wished for, else with those that are there.
+    pub fn bundle(model: String, wished: Precision, has: impl Fn(&str) -> bool) -> Option<Self> {
+        let known = [wished, Precision::Q8_0, Precision::Q4_0];
+        let found = known.into_iter().find(|precision| has(precision.file_name()))?;
+        let precision = (found != wished).then_some(found);
+        has("bot.json").then(|| Self { precision, ..Self::url(model) })
     }
 
     /// The bot in files that were dropped or chosen: (name, object URL, bytes).
@@ -67,26 +82,72 @@ impl Place {
     /// There is neither.
     pub fn of_files(
         files: impl IntoIterator<Item = (String, String, u64)>,
-        weights: &str,
+        wished: Precision,
     ) -> Result<Self, NoModel> {
-        let mut place = Self::default();
-        let mut ggufs: Vec<(String, u64)> = Vec::new();
-        for (name, url, bytes) in files {
-            if name.to_ascii_lowercase().ends_with(".gguf") {
-                ggufs.push((name.clone(), bytes));
-            }
-            place.files.insert(name, url);
+        let files: Vec<_> = files.into_iter().collect();
+        let find = |wanted: &str| files.iter().find(|(name, ..)| name == wanted);
+        if let Some(place) = Self::bundle(LOCAL.into(), wished, |name| find(name).is_some()) {
+            let weights = find(place.precision.unwrap_or(wished).file_name());
+            let bytes = weights.map(|(_, _, bytes)| *bytes);
+            let files = files.into_iter().map(|(name, url, _)| (name, url)).collect();
+            return Ok(Self { files, bytes, ..place });
         }
-        let wanted = ggufs.iter().find(|(name, _)| name == weights).or(ggufs.first()).ok_or(NoModel)?;
-        let bundle = place.files.contains_key("bot.json") && wanted.0 == weights;
-        place.bytes = Some(wanted.1);
+        let first = || files.iter().find(|(name, ..)| is_gguf(name));
+        let (name, url, bytes) = find(wished.file_name()).or_else(first).ok_or(NoModel)?;
         // What a name may hold an address may not.
-        let name: String = wanted.0.chars().map(|c| if "?#%/\\".contains(c) { '_' } else { c }).collect();
-        place.model = if bundle { LOCAL.into() } else { format!("{LOCAL}{name}") };
-        if !bundle && let Some(url) = place.files.remove(&wanted.0) {
-            place.files = BTreeMap::from([(name, url)]);
+        let name: String = name.chars().map(|c| if "?#%/\\".contains(c) { '_' } else { c }).collect();
+        let model = format!("{LOCAL}{name}");
+        Ok(Self { bytes: Some(*bytes), files: BTreeMap::from([(name, url.clone())]), ..Self::url(model) })
+    }
+
+    pub fn is_local(&self) -> bool {
+        !self.files.is_empty()
+    }
+
+    /// The search part of the page's address for it; none for the visitor's own files.
+    pub fn search(&self) -> String {
+        if self.is_local() {
+            return String::new();
         }
-        Ok(place)
+        let precision = self.precision.map(|precision| ("precision", precision.to_string()));
+        let parameters: Vec<_> = [("model", self.model.clone())].into_iter().chain(precision).collect();
+        share::search(&parameters)
+    }
+
+    /// The bundle's folder, ending in `/`; a GGUF alone has none.
+    pub fn folder(&self) -> Option<String> {
+        let path = self.model.split(['?', '#']).next()?;
+        if is_gguf(path) {
+            return None;
+        }
+        let path = path.strip_suffix("bot.json").unwrap_or(path);
+        Some(format!("{}/", path.trim_end_matches('/')))
+    }
+
+    /// Where a file of the bundle is; `None` where it can have none of that name.
+    pub fn file(&self, name: &str) -> Option<String> {
+        match self.is_local() {
+            true => self.files.get(name).cloned(),
+            false => self.folder().map(|folder| folder + name),
+        }
+    }
+}
+
+/// Whether a file that was given can be part of a bot. `path` begins with the
+/// folder, if one was given: only what lies directly in it is a bundle's.
+pub fn is_wanted(path: &str) -> bool {
+    let name = path.split_once('/').map_or(path, |(_, name)| name);
+    // Its card shows no pictures: they have no address.
+    matches!(name, "bot.json" | "README.md") || (is_gguf(name) && !name.contains('/'))
+}
+
+fn is_gguf(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(".gguf")
+}
+
+impl Known {
+    pub fn place(&self) -> Place {
+        Place { precision: self.precision, ..Place::url(self.model.clone()) }
     }
 }
 
@@ -107,10 +168,15 @@ impl Bots {
         &self.known
     }
 
-    pub fn remember(&mut self, bot: Known) {
+    /// Puts a bot first; gives the digests of weights that no bot of the list
+    /// has any more.
+    #[must_use]
+    pub fn remember(&mut self, bot: Known) -> Vec<String> {
         self.known.retain(|old| old.model != bot.model);
         self.known.insert(0, bot);
-        self.known.truncate(MOST);
+        let gone = self.known.split_off(self.known.len().min(MOST));
+        let kept = |sha256: &String| self.known.iter().any(|bot| bot.sha256.as_ref() == Some(sha256));
+        gone.into_iter().filter_map(|bot| bot.sha256).filter(|sha256| !kept(sha256)).collect()
     }
 
     pub fn forget(&mut self, model: &str) {
@@ -155,14 +221,15 @@ mod tests {
     use super::*;
 
     fn known(model: &str) -> Known {
-        Known { model: model.into(), name: "Lamp".into(), bytes: 5, sha256: None }
+        let sha256 = Some(format!("digest of {model}"));
+        Known { model: model.into(), precision: None, name: "Lamp".into(), bytes: 5, sha256 }
     }
 
     #[test]
     fn the_last_opened_stands_first() {
         let mut bots = Bots::default();
         for model in ["a", "b", "a"] {
-            bots.remember(known(model));
+            assert!(bots.remember(known(model)).is_empty());
         }
         let models = |bots: &Bots| bots.known().iter().map(|b| b.model.clone()).collect::<Vec<_>>();
         assert_eq!(models(&bots), ["a", "b"]);
@@ -170,6 +237,28 @@ mod tests {
         bots.forget("a");
         assert_eq!(models(&bots), ["b"]);
         assert_eq!(Bots::parse("nonsense"), Bots::default());
+    }
+
+    #[test]
+    fn what_falls_out_is_told_unless_another_has_the_same_weights() {
+        let mut bots = Bots::default();
+        let fill = |bots: &mut Bots, first: Known| {
+            let rest = (1..MOST).map(|n| known(&n.to_string()));
+            let gone = std::iter::once(first).chain(rest).map(|bot| bots.remember(bot));
+            assert!(gone.flatten().next().is_none());
+        };
+        fill(&mut bots, known("first"));
+        assert_eq!(bots.remember(known("one more")), ["digest of first"]);
+        assert_eq!(bots.known().len(), MOST);
+        let mut bots = Bots::default();
+        fill(&mut bots, Known { model: "elsewhere".into(), ..known("5") });
+        assert!(bots.remember(known("one more")).is_empty());
+    }
+
+    #[test]
+    fn a_list_of_an_older_page_is_read() {
+        let bots = Bots::parse(r#"[{"model":"a","name":"Lamp","bytes":5,"sha256":null}]"#);
+        assert_eq!(bots.known()[0].place(), Place::url("a".into()));
     }
 
     #[test]
@@ -193,18 +282,53 @@ mod tests {
         }
     }
 
+    fn of_files(names: &[&str]) -> Result<Place, NoModel> {
+        let files = names.iter().map(|name| (name.to_string(), format!("blob:{name}"), name.len() as u64));
+        Place::of_files(files, Precision::Q8_0)
+    }
+
     #[test]
     fn a_bundle_or_one_gguf_is_a_bot() {
-        let files = |names: &[&str]| {
-            let files = names.iter().map(|n| (n.to_string(), format!("blob:{n}"), 7));
-            Place::of_files(files.collect::<Vec<_>>(), "model-q8_0.gguf")
-        };
-        let bundle = files(&["README.md", "bot.json", "model-q4_0.gguf", "model-q8_0.gguf"]).unwrap();
-        assert_eq!((bundle.model.as_str(), bundle.bytes), (LOCAL, Some(7)));
+        let bundle = of_files(&["README.md", "bot.json", "model-q4_0.gguf", "model-q8_0.gguf"]).unwrap();
+        assert_eq!((bundle.model.as_str(), bundle.precision, bundle.bytes), (LOCAL, None, Some(15)));
         assert_eq!(bundle.files.len(), 4);
-        let alone = files(&["a#b.GGUF"]).unwrap();
+        let alone = of_files(&["a#b.GGUF"]).unwrap();
         assert_eq!(alone.model, "https://local.invalid/a_b.GGUF");
         assert_eq!(alone.files["a_b.GGUF"], "blob:a#b.GGUF");
-        assert_eq!(files(&["bot.json", "notes.txt"]), Err(NoModel));
+        assert_eq!(of_files(&["bot.json", "notes.txt"]), Err(NoModel));
+    }
+
+    #[test]
+    fn a_bundle_with_other_weights_is_still_a_bundle() {
+        let place = of_files(&["bot.json", "model-q4_0.gguf"]).unwrap();
+        assert_eq!((place.model.as_str(), place.precision), (LOCAL, Some(Precision::Q4_0)));
+        // Weights that a bundle does not name are a bot by themselves.
+        let place = of_files(&["bot.json", "mine.gguf"]).unwrap();
+        assert_eq!((place.model.as_str(), place.files.len()), ("https://local.invalid/mine.gguf", 1));
+        assert_eq!(of_files(&["a.gguf", "model-q8_0.gguf"]).unwrap().files.len(), 1);
+    }
+
+    #[test]
+    fn a_bundles_files_are_in_its_folder() {
+        for model in ["https://a.example/bot", "https://a.example/bot/", "https://a.example/bot/bot.json?x"] {
+            let card = Place::url(model.into()).file("README.md");
+            assert_eq!(card.as_deref(), Some("https://a.example/bot/README.md"), "{model}");
+        }
+        assert_eq!(Place::url("https://a.example/x.GGUF?download".into()).file("README.md"), None);
+        let local = of_files(&["bot.json", "model-q8_0.gguf"]).unwrap();
+        assert_eq!(local.file("bot.json").as_deref(), Some("blob:bot.json"));
+        assert_eq!(local.file("README.md"), None);
+    }
+
+    #[test]
+    fn of_a_folder_only_its_own_files_are_looked_at() {
+        for wanted in ["bot.json", "bot/bot.json", "bot/README.md", "a b.gguf", "bot/Model.GGUF"] {
+            assert!(is_wanted(wanted), "{wanted}");
+        }
+        for other in
+            ["bot/.git/index", "bot/old/bot.json", "bot/old/x.gguf", "bot/model.safetensors", "bot/p.png", ""]
+        {
+            assert!(!is_wanted(other), "{other}");
+        }
     }
 }

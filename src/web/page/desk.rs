@@ -5,9 +5,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::starts;
 use crate::web::protocol::{
-    BackendChoice, BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, News, Order, Phase,
-    Report, Request, SoFar,
+    BackendChoice, BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, News, NotKept, Order,
+    Phase, Report, Request, SoFar,
 };
 
 /// One widget.
@@ -45,7 +46,8 @@ pub enum Tell {
     Bot {
         name: String,
         handles: Vec<String>,
-        label: &'static str,
+        /// What it writes, as a tag.
+        language: Option<String>,
         notice: Option<String>,
     },
     /// The load goes on.
@@ -57,7 +59,7 @@ pub enum Tell {
     Ready {
         backend: String,
         threads: usize,
-        not_kept: Option<String>,
+        not_kept: Option<NotKept>,
     },
     /// Another widget's drafts come before `id`'s.
     Waiting {
@@ -119,6 +121,8 @@ pub struct Desk {
     load: LoadRequest,
     engine: Engine,
     bot: Option<Tell>,
+    /// The load under way is at the GPU.
+    tries_gpu: bool,
     visitors: BTreeSet<Visitor>,
     waiting: VecDeque<Job>,
     /// The job the engine is busy with, and its order.
@@ -133,6 +137,7 @@ impl Desk {
             load,
             engine: Engine::Off,
             bot: None,
+            tries_gpu: false,
             visitors: BTreeSet::new(),
             waiting: VecDeque::new(),
             running: None,
@@ -208,6 +213,10 @@ impl Desk {
                     self.engine = Engine::Loading(loading.clone());
                     self.tell_all(loading)
                 }
+                News::TriesGpu(tries) => {
+                    self.tries_gpu = tries;
+                    Vec::new()
+                }
                 News::Ready(ready) => {
                     let (backend, threads, not_kept) = (ready.backend, ready.threads, ready.not_kept);
                     let ready = Tell::Ready { backend, threads, not_kept };
@@ -266,6 +275,7 @@ impl Desk {
         let phase = phase_name(Phase::Description);
         let loading = Tell::Loading { phase, loaded_bytes: 0, total_bytes: None };
         self.engine = Engine::Loading(loading.clone());
+        self.tries_gpu = false;
         let mut effects = self.tell_all(loading);
         effects.push(Effect::StartWorker);
         let order = Order::Load(self.load.clone());
@@ -304,11 +314,11 @@ impl Desk {
 
     /// The engine is gone; where it was the GPU's, the processor goes on.
     fn fail(&mut self, failure: Failure) -> Vec<Effect> {
-        let running = match &self.engine {
-            Engine::Ready(Tell::Ready { backend, .. }) => Some(backend.as_str()),
-            _ => None,
+        let on_gpu = match &self.engine {
+            Engine::Ready(Tell::Ready { backend, .. }) => backend == BackendChoice::WebGpu.name(),
+            _ => self.tries_gpu || self.load.backend == BackendChoice::WebGpu,
         };
-        if failure.spares_processor(running, self.load.backend) {
+        if failure.spares_processor(on_gpu) {
             self.load.backend = BackendChoice::Simd;
             if let Some((_, job)) = self.running.take() {
                 self.waiting.push_front(job);
@@ -334,8 +344,8 @@ impl Desk {
 }
 
 fn introduce(info: BotInfo) -> Tell {
-    let label = info.label().trim_matches(|c: char| !c.is_ascii_alphabetic());
-    Tell::Bot { name: info.name, handles: info.handles, label, notice: info.notice }
+    let language = starts::language(&info).map(str::to_owned);
+    Tell::Bot { name: info.name, handles: info.handles, language, notice: info.notice }
 }
 
 fn draft(id: u32, event: Event) -> Tell {
@@ -478,6 +488,19 @@ mod tests {
             "also to who comes later"
         );
         assert!(desk.hear_widget(2, Ask::Retry, 0).contains(&Effect::StartWorker));
+    }
+
+    #[test]
+    fn a_worker_that_dies_at_the_gpu_spares_the_processor_once() {
+        let mut desk = desk();
+        desk.arrive(1);
+        let load = orders(&desk.hear_widget(1, generate(1), 0))[0].id;
+        desk.hear(Report { id: load, news: News::TriesGpu(true) });
+        let again = orders(&desk.crash("It stopped.".into())).remove(0);
+        assert!(matches!(&again.order, Order::Load(load) if load.backend == BackendChoice::Simd));
+        assert_eq!(orders(&desk.hear(Report { id: again.id, news: ready() })).len(), 1, "the wish is kept");
+        let effects = desk.crash("It stopped.".into());
+        assert!(matches!(told(&effects, 1)[..], [Tell::Failed { id: None, .. }]));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct Draft {
     pub end: Option<EndReason>,
     /// Stays when others are written.
     pub pinned: bool,
+    /// A GPU computed at least a part of it.
+    pub on_gpu: bool,
     /// The request that makes this draft alone.
     pub made_by: Option<Request>,
     /// Tells its tokens; known when it is finished.
@@ -26,7 +28,7 @@ const CONTINUE_AT_LEAST: usize = 8;
 impl Draft {
     /// About to be written as draft `index` of a request.
     pub fn begin(request: &Request, index: usize) -> Self {
-        let start = request.prompt.trim().to_owned();
+        let start = request.start();
         let stream = request.streams.get(index).copied().unwrap_or(index as u64);
         let made_by = Request { drafts: 1, streams: vec![stream], ..request.clone() };
         Self { text: start.clone(), start, writing: true, made_by: Some(made_by), ..Self::default() }

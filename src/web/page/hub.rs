@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::bots::Place;
 use crate::web::protocol::Precision;
 
 /// Where the Hub lists a repository's files.
@@ -20,6 +21,20 @@ pub enum HubProblem {
     NoGguf,
 }
 
+/// A question to the Hub, and the bot that was open when it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    pub repository: String,
+    pub open: Place,
+}
+
+impl Question {
+    /// Whether its answer is still waited for: nothing was asked or opened since.
+    pub fn stands(&self, last: Option<&Self>, open: &Place) -> bool {
+        last == Some(self) && self.open == *open
+    }
+}
+
 #[derive(Deserialize)]
 struct Repository {
     #[serde(default)]
@@ -31,11 +46,11 @@ struct Sibling {
     rfilename: String,
 }
 
-/// The bot's address in a repository, from the Hub's answer.
+/// The bot in a repository, from the Hub's answer.
 ///
 /// # Errors
 /// No repository, or none with a GGUF.
-pub fn find(repository: &str, status: u16, answer: &str, precision: Precision) -> Result<String, HubProblem> {
+pub fn find(repository: &str, status: u16, answer: &str, wished: Precision) -> Result<Place, HubProblem> {
     match status {
         200 => {}
         401 | 403 | 404 => return Err(HubProblem::Missing),
@@ -44,15 +59,19 @@ pub fn find(repository: &str, status: u16, answer: &str, precision: Precision) -
     let listed: Repository = serde_json::from_str(answer).map_err(|_| HubProblem::Unreachable)?;
     let files: Vec<&str> = listed.siblings.iter().map(|file| file.rfilename.as_str()).collect();
     let folder = format!("https://huggingface.co/{repository}/resolve/main/");
-    let gguf = |file: &&&str| file.to_ascii_lowercase().ends_with(".gguf");
-    if files.contains(&"bot.json") && files.iter().any(|file| gguf(&file)) {
-        return Ok(folder);
+    if let Some(bundle) = Place::bundle(folder.clone(), wished, |name| files.contains(&name)) {
+        return Ok(bundle);
     }
-    let of_precision =
-        |file: &&&str| gguf(file) && file.to_ascii_lowercase().contains(&precision.to_string());
-    let file =
-        files.iter().find(of_precision).or_else(|| files.iter().find(gguf)).ok_or(HubProblem::NoGguf)?;
-    Ok(format!("{folder}{file}"))
+    let gguf = |file: &&&str| file.to_ascii_lowercase().ends_with(".gguf");
+    let as_wished = |file: &&&str| gguf(file) && file.to_ascii_lowercase().contains(wished.name());
+    let file = files.iter().find(as_wished).or_else(|| files.iter().find(gguf)).ok_or(HubProblem::NoGguf)?;
+    Ok(Place::url(folder + &in_path(file)))
+}
+
+/// A file's name as an address has it: what would end the path, or begin a
+/// code in it, as a code. Browsers do the rest.
+fn in_path(name: &str) -> String {
+    name.replace('%', "%25").replace('?', "%3F").replace('#', "%23")
 }
 
 #[cfg(test)]
@@ -64,16 +83,45 @@ mod tests {
         serde_json::json!({ "id": "a/b", "siblings": siblings }).to_string()
     }
 
-    fn found(files: &[&str]) -> Result<String, HubProblem> {
+    const FOLDER: &str = "https://huggingface.co/a/b/resolve/main/";
+
+    fn found(files: &[&str]) -> Result<Place, HubProblem> {
         find("a/b", 200, &answer(files), Precision::Q8_0)
+    }
+
+    fn in_folder(file: &str) -> Result<Place, HubProblem> {
+        Ok(Place::url(format!("{FOLDER}{file}")))
     }
 
     #[test]
     fn a_bundle_is_its_folder_and_else_a_gguf_is_the_bot() {
-        let folder = "https://huggingface.co/a/b/resolve/main/";
-        assert_eq!(found(&["bot.json", "model-q8_0.gguf"]), Ok(folder.into()));
-        assert_eq!(found(&["x-f16.gguf", "x-Q8_0.gguf"]), Ok(format!("{folder}x-Q8_0.gguf")));
-        assert_eq!(found(&["config.json", "x-f16.gguf"]), Ok(format!("{folder}x-f16.gguf")));
+        assert_eq!(found(&["bot.json", "model-q4_0.gguf", "model-q8_0.gguf"]), in_folder(""));
+        assert_eq!(found(&["x-f16.gguf", "x-Q8_0.gguf"]), in_folder("x-Q8_0.gguf"));
+        assert_eq!(found(&["config.json", "x-f16.gguf"]), in_folder("x-f16.gguf"));
+        assert_eq!(found(&["bot.json", "x-f16.gguf"]), in_folder("x-f16.gguf"));
+    }
+
+    #[test]
+    fn a_bundle_of_other_weights_is_opened_with_those() {
+        let place = found(&["bot.json", "model-q4_0.gguf"]).unwrap();
+        assert_eq!((place.model.as_str(), place.precision), (FOLDER, Some(Precision::Q4_0)));
+    }
+
+    #[test]
+    fn a_name_stays_in_its_path() {
+        assert_eq!(found(&["100%/a#1?.gguf"]), in_folder("100%25/a%231%3F.gguf"));
+        assert_eq!(found(&["a b%23.gguf"]), in_folder("a b%2523.gguf"));
+    }
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_is_known() {
+        let place = |name: &str| Place::url(format!("https://{name}.example/"));
+        let ask =
+            |repository: &str, open: &str| Question { repository: repository.into(), open: place(open) };
+        let question = ask("a/b", "here");
+        assert!(question.stands(Some(&question.clone()), &place("here")));
+        assert!(!question.stands(Some(&question), &place("elsewhere")), "another bot was opened");
+        assert!(!question.stands(Some(&ask("c/d", "here")), &place("here")), "another was asked for");
     }
 
     #[test]

@@ -4,8 +4,11 @@
 //! settings and bot are enough to write a draft again; digests of the bot's
 //! weights and of the draft's tokens say whether that came true.
 
-use super::settings::{FIELDS, Setting, Settings};
-use crate::web::protocol::{Precision, Request};
+use super::{
+    draft::Draft,
+    settings::{FIELDS, Setting, Settings},
+};
+use crate::web::protocol::Precision;
 
 /// The version of this engine.
 pub const ENGINE: &str = env!("CARGO_PKG_VERSION");
@@ -20,7 +23,7 @@ pub struct Shared {
     pub draft: usize,
     /// How the SHA-256 of the weights begins.
     pub bot: Option<String>,
-    /// The version that wrote it.
+    /// The version that wrote it, and `-webgpu` where it ran on a GPU.
     pub engine: Option<String>,
     /// [`crate::generate::token_digest`] of it.
     pub digest: Option<String>,
@@ -34,7 +37,7 @@ pub enum Verdict {
     Same,
     /// The weights at this address are not those that wrote it.
     OtherBot,
-    /// Other tokens, and another version of the engine.
+    /// Other tokens, and another version of the engine, or a GPU's arithmetic.
     OtherEngine,
     /// Other tokens for no reason that is known: it was changed, or this
     /// machine computes wrongly.
@@ -60,14 +63,16 @@ impl Shared {
     }
 }
 
-/// The parameters of a draft's address. `model` and `precision` are the page's.
+/// The parameters of a draft's address, if it can be written again. `model` and
+/// `precision` are the page's.
 pub fn parameters(
     model: Option<&str>,
     precision: Precision,
-    request: &Request,
+    draft: &Draft,
     weights_sha256: Option<&str>,
-    digest: &str,
-) -> Vec<(&'static str, String)> {
+) -> Option<Vec<(&'static str, String)>> {
+    let draft = Some(draft).filter(|draft| draft.is_repeatable())?;
+    let (request, digest) = (draft.made_by.as_ref()?, draft.digest.as_deref()?);
     let mut parameters = Vec::new();
     parameters.extend(model.map(|model| ("model", model.to_owned())));
     if precision != Precision::Q8_0 {
@@ -85,14 +90,15 @@ pub fn parameters(
     if request.min_new_tokens > 0 {
         parameters.push(("min_new_tokens", request.min_new_tokens.to_string()));
     }
-    let draft = request.streams.first().copied().unwrap_or(0) + 1;
-    parameters.push(("draft", draft.to_string()));
+    let stream = request.streams.first().copied().unwrap_or(0) + 1;
+    parameters.push(("draft", stream.to_string()));
     parameters.extend(weights_sha256.and_then(|sha| sha.get(..DIGITS)).map(|sha| ("bot", sha.to_owned())));
-    parameters.push(("engine", ENGINE.into()));
+    let engine = if draft.on_gpu { format!("{ENGINE}-webgpu") } else { ENGINE.into() };
+    parameters.push(("engine", engine));
     parameters.push(("digest", digest.into()));
     // Equal on every machine; other backends need not be.
     parameters.push(("backend", "simd".into()));
-    parameters
+    Some(parameters)
 }
 
 #[cfg(test)]
@@ -100,8 +106,23 @@ mod tests {
     use super::*;
     use crate::{
         generate::token_digest,
-        web::{page::query::Query, protocol::Params},
+        web::{
+            page::query::Query,
+            protocol::{EndReason, Params, Request},
+        },
     };
+
+    const SHA256: &str = "0123456789abcdef0123";
+
+    fn finished(request: &Request) -> Draft {
+        let digest = Some(token_digest(&[1, 2]));
+        Draft { writing: false, end: Some(EndReason::EndOfText), digest, ..Draft::begin(request, 0) }
+    }
+
+    fn query(model: Option<&str>, draft: &Draft) -> Query {
+        let parameters = parameters(model, Precision::Q4_0, draft, Some(SHA256)).unwrap();
+        Query::parse(parameters.into_iter().map(|(name, value)| (name.to_owned(), value)))
+    }
 
     #[test]
     fn an_address_brings_back_what_made_the_draft() {
@@ -116,11 +137,8 @@ mod tests {
             sampling,
             ..Request::default()
         };
-        let sha256 = "0123456789abcdef0123";
-        let digest = token_digest(&[1, 2]);
-        let parameters =
-            parameters(Some("https://a.example/b/"), Precision::Q4_0, &request, Some(sha256), &digest);
-        let query = Query::parse(parameters.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        let draft = finished(&request);
+        let query = query(Some("https://a.example/b/"), &draft);
         assert_eq!(query.problem, None);
         assert_eq!(
             (query.model.as_deref(), query.precision),
@@ -135,7 +153,29 @@ mod tests {
         assert_eq!((made.sampling, made.max_tokens), (sampling, Some(70)));
         let shared = query.shared.unwrap();
         assert_eq!((shared.draft, shared.min_new_tokens), (3, 8));
-        assert_eq!(shared.verdict(Some(sha256), &digest), Verdict::Same);
+        assert_eq!(shared.verdict(Some(SHA256), &draft.digest.unwrap()), Verdict::Same);
+    }
+
+    #[test]
+    fn a_start_comes_back_whatever_it_is() {
+        for prompt in ["", "two\nlines", "\u{5e9}\u{5dc}\u{5d5}\u{5dd} a=b&c"] {
+            let request = Request { prompt: prompt.into(), ..Request::default() };
+            assert_eq!(query(None, &finished(&request)).prompt.as_deref(), Some(prompt));
+        }
+    }
+
+    #[test]
+    fn a_stopped_draft_has_no_address() {
+        let draft = Draft { end: Some(EndReason::Stopped), ..finished(&Request::default()) };
+        assert_eq!(parameters(None, Precision::Q8_0, &draft, None), None);
+    }
+
+    #[test]
+    fn a_gpus_draft_need_not_be_the_processors() {
+        let draft = Draft { on_gpu: true, ..finished(&Request::default()) };
+        let shared = query(None, &draft).shared.unwrap();
+        assert_eq!(shared.verdict(Some(SHA256), &draft.digest.unwrap()), Verdict::Same);
+        assert_eq!(shared.verdict(Some(SHA256), "another"), Verdict::OtherEngine);
     }
 
     #[test]

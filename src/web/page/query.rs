@@ -3,7 +3,8 @@
 use super::{link::Shared, settings::Setting};
 use crate::web::protocol::{BackendChoice, Precision};
 
-/// What the address asks for. Absent and empty parameters keep the default.
+/// What the address asks for. Absent and empty parameters keep the default, but
+/// for an empty `prompt`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
     /// As written; relative to the page.
@@ -103,7 +104,8 @@ impl Query {
     pub fn parse(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut query = Self::default();
         for (name, value) in pairs {
-            if !value.trim().is_empty()
+            // Only a start may be empty.
+            if (name == "prompt" || !value.trim().is_empty())
                 && let Err(expected) = query.set(&name, &value)
             {
                 query.problem.get_or_insert(BadParameter { name, value, expected });
@@ -121,7 +123,7 @@ impl Query {
                 self.precision = known.ok_or("q8_0, q4_0")?;
             }
             "backend" => {
-                self.backend = BackendChoice::named(value).ok_or("auto, webgpu, simd or scalar")?;
+                self.backend = BackendChoice::named(value).ok_or("auto, webgpu, simd, scalar")?;
             }
             "seed" => self.seed = Some(value.parse().map_err(|_| "0, 1, 2…")?),
             "threads" => self.threads = Some(count(value, 256)?),

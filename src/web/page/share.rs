@@ -1,8 +1,7 @@
 //! A draft as it leaves the page: texts and the addresses that open a form
 //! with them. None posts anything by itself.
 
-/// Longest draft in a share text, in characters, before an ellipsis.
-const SHARED_CHARACTERS: usize = 250;
+use super::weight::{MOST, weight};
 
 /// Where a draft can be posted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,14 +34,17 @@ impl Network {
     }
 }
 
-/// The bot's line, then the draft with its start in brackets, cut at a word.
+/// The bot's line, then the draft with its start in brackets, cut at a word
+/// where a post would be too long.
 pub fn share_text(line: &str, start: &str, draft: &str) -> String {
-    let draft = cut_at_word(draft, SHARED_CHARACTERS);
-    let marked = match draft.strip_prefix(start.trim()) {
-        Some(rest) if !start.trim().is_empty() => format!("[{}]{rest}", start.trim()),
+    let heading = format!("🤖 {line}\n\n");
+    let room = MOST.saturating_sub(weight(&heading) + weight("[]"));
+    let draft = cut_at_word(draft, room);
+    let marked = match draft.strip_prefix(start) {
+        Some(rest) if !start.is_empty() => format!("[{start}]{rest}"),
         _ => draft,
     };
-    format!("🤖 {line}\n\n{marked}")
+    heading + &marked
 }
 
 /// The search part of an address: `?name=value&…`.
@@ -51,12 +53,22 @@ pub fn search(parameters: &[(&str, String)]) -> String {
     format!("?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 
-/// The text, or its first words and an ellipsis.
-fn cut_at_word(text: &str, characters: usize) -> String {
-    let Some((end, _)) = text.char_indices().nth(characters) else { return text.into() };
+/// The text, or its first words and an ellipsis, that weigh at most so much.
+fn cut_at_word(text: &str, most: usize) -> String {
+    if weight(text) <= most {
+        return text.into();
+    }
+    const ELLIPSIS: &str = "…";
+    let fits = |end: &usize| weight(&text[..*end]) + weight(ELLIPSIS) <= most;
+    let ends = text.char_indices().map(|(end, _)| end);
+    // A character may weigh nothing beside the one before it, never less.
+    let end = ends.take_while(fits).last().unwrap_or(0);
     let head = &text[..end];
-    let head = head.rsplit_once(' ').map_or(head, |(words, _)| words);
-    format!("{}…", head.trim_end())
+    // Where there are no words, or hardly any, in the middle of one.
+    let words = head.rsplit_once(' ').map_or("", |(words, _)| words);
+    let whole = text[end..].starts_with(' ');
+    let head = if !whole && 2 * words.len() >= head.len() { words } else { head };
+    format!("{}{ELLIPSIS}", head.trim_end())
 }
 
 /// Percent-encodes everything but unreserved characters.
@@ -82,17 +94,24 @@ mod tests {
 
     #[test]
     fn the_start_is_marked() {
-        let text = share_text("Lamp wrote:", "My dream is ", "My dream is to sleep.");
+        let text = share_text("Lamp wrote:", "My dream is", "My dream is to sleep.");
         assert_eq!(text, "🤖 Lamp wrote:\n\n[My dream is] to sleep.");
         assert!(share_text("", "", "To sleep.").ends_with("\n\nTo sleep."));
     }
 
     #[test]
-    fn a_long_draft_is_cut_at_a_word() {
-        let text = share_text("", "", &"fog ".repeat(100));
-        assert!(text.ends_with("fog…"), "{text}");
-        assert!(cut_at_word(&"ü".repeat(300), 250).chars().count() == 251);
+    fn what_is_posted_is_no_longer_than_a_post() {
+        for word in ["fog ", "霧", "👩‍🚀 ", "https://example.com/a/long/path/of/a/page "] {
+            let draft = word.repeat(200);
+            let text = share_text("Lamp, an AI bot, wrote:", word.trim(), &draft);
+            assert!(text.ends_with('…'), "{text}");
+            let room = MOST - weight(&text);
+            assert!(room < 2 + weight(word), "{text}: {room} left");
+        }
         assert_eq!(cut_at_word("short", 250), "short");
+        assert_eq!(cut_at_word(&"fog ".repeat(9), 9), "fog fog…");
+        assert_eq!(cut_at_word(&"fog ".repeat(9), 8), "fog…");
+        assert_eq!(cut_at_word("unbroken", 5), "unb…");
     }
 
     #[test]

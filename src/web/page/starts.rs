@@ -7,18 +7,26 @@ pub const DEFAULT: &str = "My dream is";
 
 const ENGLISH: [&str; 5] = [DEFAULT, "Today I", "The best thing about", "People ask me", "Tonight"];
 
-/// Suggestions for a bot; English where its language is unknown.
-pub fn suggestions(bot: Option<&BotInfo>) -> [&'static str; 5] {
-    let language = bot.and_then(|bot| bot.accounts.iter().find_map(|account| account.language.as_deref()));
-    match language.and_then(|tag| tag.split('-').next()) {
-        Some("es") => ["Mi sueño es", "Hoy he", "Lo mejor de", "La gente me pregunta", "Esta noche"],
-        Some("fr") => ["Mon rêve est", "Aujourd'hui, j'ai", "Le mieux dans", "On me demande", "Ce soir"],
-        Some("de") => ["Mein Traum ist", "Heute habe ich", "Das Beste an", "Man fragt mich", "Heute Nacht"],
-        Some("pt") => {
-            ["O meu sonho é", "Hoje eu", "A melhor coisa de", "As pessoas me perguntam", "Esta noite"]
+/// The language that a bot writes, as a tag; `None` where it is unknown.
+pub fn language(bot: &BotInfo) -> Option<&str> {
+    bot.accounts.iter().find_map(|account| account.language.as_deref())
+}
+
+/// Suggestions for a bot, and their language; English where the bot's is unknown.
+pub fn suggestions(bot: Option<&BotInfo>) -> (&'static str, [&'static str; 5]) {
+    match bot.and_then(language).and_then(|tag| tag.split('-').next()) {
+        Some("es") => ("es", ["Mi sueño es", "Hoy he", "Lo mejor de", "La gente me pregunta", "Esta noche"]),
+        Some("fr") => {
+            ("fr", ["Mon rêve est", "Aujourd'hui, j'ai", "Le mieux dans", "On me demande", "Ce soir"])
         }
-        Some("ja") => ["私の夢は", "今日は", "一番いいのは", "よく聞かれるのは", "今夜は"],
-        _ => ENGLISH,
+        Some("de") => {
+            ("de", ["Mein Traum ist", "Heute habe ich", "Das Beste an", "Man fragt mich", "Heute Nacht"])
+        }
+        Some("pt") => {
+            ("pt", ["O meu sonho é", "Hoje eu", "A melhor coisa de", "As pessoas me perguntam", "Esta noite"])
+        }
+        Some("ja") => ("ja", ["私の夢は", "今日は", "一番いいのは", "よく聞かれるのは", "今夜は"]),
+        _ => ("en", ENGLISH),
     }
 }
 
@@ -29,10 +37,12 @@ mod tests {
 
     #[test]
     fn the_bots_language_decides() {
-        let account = AccountCounts { language: Some("de".into()), ..AccountCounts::default() };
+        let account = AccountCounts { language: Some("de-AT".into()), ..AccountCounts::default() };
         let bot = BotInfo { accounts: vec![account], ..BotInfo::default() };
-        assert_eq!(suggestions(Some(&bot))[0], "Mein Traum ist");
-        assert_eq!(suggestions(Some(&BotInfo::default())), ENGLISH);
-        assert_eq!(suggestions(None), ENGLISH);
+        assert_eq!(language(&bot), Some("de-AT"));
+        let (language, starts) = suggestions(Some(&bot));
+        assert_eq!((language, starts[0]), ("de", "Mein Traum ist"));
+        assert_eq!(suggestions(Some(&BotInfo::default())), ("en", ENGLISH));
+        assert_eq!(suggestions(None), ("en", ENGLISH));
     }
 }

@@ -74,6 +74,8 @@ pub struct Page {
     backend: BackendChoice,
     /// The GPU was lost: the engine that goes on does without.
     gpu_lost: bool,
+    /// The load under way is at the GPU.
+    tries_gpu: bool,
     pub bot: Option<BotInfo>,
     pub engine: Engine,
     pub run: Run,
@@ -82,8 +84,8 @@ pub struct Page {
     pub drafts: [Draft; DRAFTS],
     /// The cards as they were before the wish under way.
     before: [Draft; DRAFTS],
-    /// How the last generation went, and its seed.
-    pub last: Option<(Stats, u64)>,
+    /// How the last generation went.
+    pub last: Option<Stats>,
     pub problem: Option<Problem>,
     /// The draft that the page's address promises, until it is written.
     expected: Option<Shared>,
@@ -119,6 +121,7 @@ impl Page {
                 (wished, _) => wished,
             },
             gpu_lost: false,
+            tries_gpu: false,
             bot: None,
             engine: LOADING,
             run: Run::Idle,
@@ -128,7 +131,8 @@ impl Page {
             before: Default::default(),
             last: None,
             problem: query.problem.clone().map(Problem::Parameter),
-            expected: query.shared.clone(),
+            // Without a seed no draft is promised.
+            expected: query.shared.clone().filter(|_| query.seed.is_some()),
             verdict: None,
             spoken: Vec::new(),
             history,
@@ -137,12 +141,17 @@ impl Page {
             load_id: 0,
         };
         let mut effects = page.start_engine();
-        if let Some(shared) = &query.shared
-            && query.seed.is_some()
-            && let Ok(request) = page.settings.request(&page.start, DRAFTS, 0)
-        {
-            let request = Request { min_new_tokens: shared.min_new_tokens, ..request };
-            effects.extend(page.wish(request, (0..DRAFTS).collect()));
+        if let Some(Shared { min_new_tokens, .. }) = page.expected {
+            match page.settings.request(&page.start, DRAFTS, 0) {
+                Ok(request) => {
+                    let request = Request { min_new_tokens, ..request };
+                    effects.extend(page.wish(request, (0..DRAFTS).collect()));
+                }
+                Err(bad) => {
+                    page.problem = Some(Problem::Setting(bad));
+                    page.expected = None;
+                }
+            }
         }
         (page, effects)
     }
@@ -270,6 +279,11 @@ impl Page {
         vec![Effect::Keep(Shelf::History, self.history.to_json())]
     }
 
+    /// Takes over what another tab has kept: the next thing kept here must not undo it.
+    pub fn keep_in_step(&mut self, history: History, bots: Bots) {
+        (self.history, self.bots) = (history, bots);
+    }
+
     /// Takes a report of the worker.
     pub fn hear(&mut self, report: Report) -> Vec<Effect> {
         let writing = matches!(&self.run, Run::Writing { id, .. } if *id == report.id);
@@ -279,6 +293,7 @@ impl Page {
                 News::Progress { phase, loaded_bytes, total_bytes } => {
                     self.engine = Engine::Loading { phase, loaded_bytes, total_bytes };
                 }
+                News::TriesGpu(tries) => self.tries_gpu = tries,
                 News::Ready(ready) => return self.ready(ready),
                 News::Failed(failure) => return self.fail(failure),
                 News::Drafts { .. }
@@ -296,8 +311,7 @@ impl Page {
                     return self.remember(&finished);
                 }
                 News::Done(stats) => {
-                    let seed = self.seed();
-                    self.last = Some((stats, seed));
+                    self.last = Some(stats);
                     self.rest();
                 }
                 News::Failed(failure) if failure.kind == FailureKind::Request => {
@@ -308,6 +322,7 @@ impl Page {
                 News::Failed(failure) => return self.fail(failure),
                 News::Bot(_)
                 | News::Progress { .. }
+                | News::TriesGpu(_)
                 | News::Ready(_)
                 | News::Counted(_)
                 | News::Measured(_)
@@ -349,21 +364,24 @@ impl Page {
         &self.place
     }
 
+    /// Of the weights: the bundle's own where it has no other, else the page's.
     pub fn precision(&self) -> Precision {
+        self.place.precision.unwrap_or(self.precision)
+    }
+
+    /// The precision that the page's address asks for.
+    pub fn wished_precision(&self) -> Precision {
         self.precision
     }
 
     /// The search part of the address that writes a draft again; `None` where
     /// no address can: it was stopped, or the bot has no address.
     pub fn link(&self, card: usize) -> Option<String> {
-        let draft = self.drafts.get(card).filter(|draft| draft.is_repeatable())?;
         if self.place.is_local() {
             return None;
         }
-        let (request, digest) = (draft.made_by.as_ref()?, draft.digest.as_deref()?);
-        let model = self.model_parameter.as_deref();
-        let parameters = link::parameters(model, self.precision, request, self.weights_sha256(), digest);
-        Some(share::search(&parameters))
+        let (model, draft) = (self.model_parameter.as_deref(), self.drafts.get(card)?);
+        link::parameters(model, self.precision(), draft, self.weights_sha256()).map(|p| share::search(&p))
     }
 
     fn weights_sha256(&self) -> Option<&str> {
@@ -414,10 +432,11 @@ impl Page {
 
     fn start_engine(&mut self) -> Vec<Effect> {
         self.engine = LOADING;
+        self.tries_gpu = false;
         let load = LoadRequest {
             model: self.place.model.clone(),
             files: self.place.files.clone(),
-            precision: self.precision,
+            precision: self.precision(),
             backend: self.backend,
         };
         let command = self.command(Order::Load(load));
@@ -430,8 +449,10 @@ impl Page {
         if !self.place.is_local() {
             let name = self.bot.as_ref().map_or(String::new(), |bot| bot.name.clone());
             let (bytes, sha256) = (ready.weights_bytes, ready.weights_sha256.clone());
-            self.bots.remember(Known { model: self.place.model.clone(), name, bytes, sha256 });
+            let Place { model, precision, .. } = self.place.clone();
+            let forgotten = self.bots.remember(Known { model, precision, name, bytes, sha256 });
             effects.push(Effect::Keep(Shelf::Bots, self.bots.to_json()));
+            effects.extend(forgotten.into_iter().map(|sha256| self.command(Order::Forget { sha256 })));
         }
         self.engine = Engine::Ready(ready);
         if let Run::Waiting { request, cards } = std::mem::replace(&mut self.run, Run::Idle) {
@@ -442,6 +463,10 @@ impl Page {
 
     /// Has drafts written, from what an engine before this one left of them.
     fn write(&mut self, request: Request, cards: Vec<usize>) -> Vec<Effect> {
+        let on_gpu = matches!(&self.engine, Engine::Ready(ready) if ready.backend == "webgpu");
+        for card in &cards {
+            self.drafts[*card].on_gpu |= on_gpu;
+        }
         let drafts = cards.iter().map(|card| &self.drafts[*card]);
         let so_far: Vec<_> =
             drafts.map(|draft| SoFar { tokens: draft.tokens.clone(), ended: !draft.writing }).collect();
@@ -523,11 +548,11 @@ impl Page {
     /// the GPU's, the processor goes on with them at once.
     fn fail(&mut self, failure: Failure) -> Vec<Effect> {
         self.wait_again();
-        let running = match &self.engine {
-            Engine::Ready(ready) => Some(ready.backend.as_str()),
-            _ => None,
+        let on_gpu = match &self.engine {
+            Engine::Ready(ready) => ready.backend == BackendChoice::WebGpu.name(),
+            _ => self.tries_gpu || self.backend == BackendChoice::WebGpu,
         };
-        if failure.spares_processor(running, self.backend) {
+        if failure.spares_processor(on_gpu) {
             self.backend = BackendChoice::Simd;
             self.gpu_lost = true;
             return self.start_engine();
@@ -542,13 +567,6 @@ impl Page {
             Run::Writing { request, cards, .. } => Run::Waiting { request, cards },
             run => run,
         };
-    }
-
-    fn seed(&self) -> u64 {
-        match &self.run {
-            Run::Writing { request, .. } | Run::Waiting { request, .. } => request.seed,
-            Run::Idle => 0,
-        }
     }
 
     fn command(&mut self, order: Order) -> Effect {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::web::protocol::{
     BackendChoice, Because, Command, EndReason, Event, Failure, FailureKind, Id, LoadRequest, News, Order,
-    Phase, Ready, Report, Request, SoFar, Stats,
+    Phase, Precision, Ready, Report, Request, SoFar, Stats,
 };
 
 /// A page and the effects it has not yet handed out.
@@ -376,7 +376,8 @@ fn another_bot_takes_the_place_and_what_is_typed_stays() {
 fn the_visitors_own_files_are_neither_remembered_nor_linked() {
     let files = BTreeMap::from([("a.gguf".to_owned(), "blob:x".to_owned())]);
     let mut visit = Visit::begin();
-    let place = Place { model: "https://local.invalid/a.gguf".into(), files, bytes: Some(3) };
+    let place =
+        Place { model: "https://local.invalid/a.gguf".into(), files, bytes: Some(3), ..Place::default() };
     visit.effects = visit.page.open_bot(place);
     assert!(
         matches!(&visit.effects[1], Effect::Send(Command { order: Order::Load(load), .. }) if load.files["a.gguf"] == "blob:x")
@@ -436,6 +437,31 @@ fn a_lost_gpu_costs_a_line_and_no_text() {
 }
 
 #[test]
+fn a_worker_that_dies_at_the_gpu_spares_the_processor_once() {
+    let load_of = |effects: &[Effect]| match effects {
+        [Effect::StartWorker(_), Effect::Send(Command { order: Order::Load(load), .. })] => load.backend,
+        other => panic!("{other:?}"),
+    };
+    let mut visit = Visit::begin();
+    let id = visit.last_id();
+    visit.generate().hear(id, News::TriesGpu(true));
+    visit.effects = visit.page.crash("Trapped.".into());
+    assert_eq!((load_of(&visit.effects), visit.page.alert()), (BackendChoice::Simd, None));
+    assert!(matches!(visit.page.status(), Status::Loading { gpu_lost: true, waits: true, .. }));
+    visit.effects = visit.page.crash("Trapped.".into());
+    assert!(visit.effects.is_empty() && visit.page.alert().is_some(), "once");
+
+    // One that has left the GPU dies of something else.
+    let mut visit = Visit::begin();
+    let id = visit.last_id();
+    visit.hear(id, News::TriesGpu(true)).hear(id, News::TriesGpu(false));
+    visit.effects = visit.page.crash("Trapped.".into());
+    assert!(visit.effects.is_empty() && visit.page.alert().is_some());
+    visit.effects = visit.page.retry();
+    assert_eq!(load_of(&visit.effects), BackendChoice::Auto);
+}
+
+#[test]
 fn another_engine_goes_on_with_the_drafts() {
     let mut visit = Visit::begin();
     visit.ready().generate();
@@ -456,4 +482,89 @@ fn a_promised_draft_is_the_processors() {
     };
     assert_eq!(wished(BackendChoice::Auto), BackendChoice::Simd);
     assert_eq!(wished(BackendChoice::WebGpu), BackendChoice::WebGpu);
+}
+
+#[test]
+fn a_link_with_a_setting_that_is_none_is_said_and_promises_nothing() {
+    let shared = Shared { draft: 2, digest: Some("aa".into()), ..Shared::default() };
+    let query = Query {
+        seed: Some(7),
+        shared: Some(shared.clone()),
+        settings: vec![(Setting::TopP, "7".into())],
+        ..Query::default()
+    };
+    let mut visit = Visit::with(&query);
+    assert!(matches!(&visit.page.problem, Some(Problem::Setting(bad)) if bad.setting == Setting::TopP));
+    assert!(visit.page.refuses(Setting::TopP) && !visit.page.refuses(Setting::TopK));
+    visit.page.settings.reset();
+    visit.written();
+    assert_eq!((visit.page.verdict, &visit.page.problem), (None, &None));
+    // Nor does a link without a seed.
+    let mut visit = Visit::with(&Query { shared: Some(shared), ..Query::default() });
+    assert!(!visit.page.busy());
+    visit.written();
+    assert_eq!(visit.page.verdict, None);
+}
+
+#[test]
+fn what_a_gpu_had_a_part_in_is_marked() {
+    let mut visit = Visit::begin();
+    let id = visit.last_id();
+    visit.hear(id, News::Ready(Ready { backend: "webgpu".into(), ..ready() }));
+    visit.generate().finish(|card| format!("My dream is number {card}."));
+    assert!(visit.page.drafts.iter().all(|draft| draft.on_gpu));
+    assert!(visit.page.link(1).is_some_and(|link| link.contains("-webgpu&")));
+    visit.effects = visit.page.choose_backend(BackendChoice::Simd);
+    visit.written();
+    assert!(visit.page.drafts.iter().all(|draft| !draft.on_gpu));
+}
+
+#[test]
+fn another_tab_does_not_lose_what_this_one_keeps() {
+    let mut visit = Visit::begin();
+    visit.written();
+    let kept = visit.page.history.to_json();
+    let mut other = Visit::begin();
+    other.page.keep_in_step(History::parse(&kept), Bots::default());
+    other.written();
+    assert_eq!(other.page.history.entries().len(), visit.page.history.entries().len());
+    other.generate().finish(|card| format!("My dream is another, {card}."));
+    assert_eq!(other.page.history.entries().len(), 2 * DRAFTS);
+}
+
+#[test]
+fn a_bundle_is_opened_with_the_weights_that_it_has() {
+    let mut visit = Visit::begin();
+    let place = Place { precision: Some(Precision::Q4_0), ..Place::url("https://b.example/bot/".into()) };
+    visit.effects = visit.page.open_bot(place.clone());
+    assert!(
+        matches!(&visit.effects[1], Effect::Send(Command { order: Order::Load(load), .. }) if load.precision == Precision::Q4_0)
+    );
+    visit.written();
+    assert!(visit.page.link(0).unwrap().contains("precision=q4_0"));
+    assert_eq!(visit.page.bots.known()[0].place(), place);
+    visit.page.open_bot(Place::url("https://c.example/bot/".into()));
+    assert_eq!(visit.page.precision(), Precision::Q8_0, "the next bot's weights are the page's choice again");
+}
+
+#[test]
+fn weights_of_a_bot_that_falls_out_of_the_list_leave_the_device() {
+    let mut visit = Visit::begin();
+    let mut bots = 0;
+    let forgotten = loop {
+        visit.effects = visit.page.open_bot(Place::url(format!("https://b.example/{bots}/")));
+        let id = visit.last_id();
+        let weights_sha256 = Some(format!("digest {bots}"));
+        visit.effects.clear();
+        visit.hear(id, News::Ready(Ready { weights_sha256, ..ready() }));
+        bots += 1;
+        match &visit.effects[..] {
+            [Effect::Keep(Shelf::Bots, _)] => assert!(bots < 100, "the list has an end"),
+            [Effect::Keep(..), Effect::Send(Command { order: Order::Forget { sha256 }, .. })] => {
+                break sha256.clone();
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(forgotten, "digest 0");
 }

@@ -7,7 +7,7 @@ use super::{
     word::Word,
     words::{Language, Words},
 };
-use crate::web::protocol::{BackendChoice, Because, FailureKind, Phase};
+use crate::web::protocol::{BackendChoice, Because, FailureKind, NotKept, Phase};
 
 /// The product's name.
 pub const TITLE: &str = "huggingtweets";
@@ -80,10 +80,21 @@ pub fn status(words: &Words, status: &Status) -> String {
                 None => doing,
             };
             match not_kept {
-                Some(reason) => format!("{doing}; {}", words.fill(Word::NotKept, &[("reason", reason)])),
+                Some(reason) => {
+                    let reason = &words[why_not_kept(*reason)];
+                    format!("{doing}; {}", words.fill(Word::NotKept, &[("reason", reason)]))
+                }
                 None => doing,
             }
         }
+    }
+}
+
+fn why_not_kept(reason: NotKept) -> Word {
+    match reason {
+        NotKept::Full => Word::StorageFull,
+        NotKept::NoStorage => Word::NoStorage,
+        NotKept::Undescribed => Word::Undescribed,
     }
 }
 

@@ -15,6 +15,8 @@ pub struct WorkerWish {
     /// That size, where it is known beforehand.
     bytes: Option<u64>,
     precision: Precision,
+    /// The bot's own, where it has no other.
+    only_precision: Option<Precision>,
     /// `None` leaves the choice to what the browser can do.
     threads: Option<usize>,
     simd: Option<Simd>,
@@ -24,17 +26,18 @@ pub struct WorkerWish {
 impl WorkerWish {
     pub fn new(query: &Query, model: String) -> Self {
         let Query { precision, threads, simd, memory, .. } = *query;
-        Self { model, bytes: None, precision, threads, simd, memory }
+        Self { model, bytes: None, precision, only_precision: None, threads, simd, memory }
     }
 
     /// The same for another bot.
     pub fn with_place(self, place: &Place) -> Self {
-        Self { model: place.model.clone(), bytes: place.bytes, ..self }
+        Self { model: place.model.clone(), bytes: place.bytes, only_precision: place.precision, ..self }
     }
 
     /// Names and values of the worker's address.
     pub fn parameters(&self) -> Vec<(&'static str, String)> {
-        let mut parameters = vec![("model", self.model.clone()), ("file", self.precision.file_name().into())];
+        let file = self.only_precision.unwrap_or(self.precision).file_name();
+        let mut parameters = vec![("model", self.model.clone()), ("file", file.into())];
         parameters.extend(self.bytes.map(|bytes| ("bytes", bytes.to_string())));
         parameters.extend(self.threads.map(|threads| ("threads", threads.to_string())));
         parameters.extend(self.simd.map(|simd| ("simd", simd.name().into())));
@@ -69,8 +72,12 @@ mod tests {
         let wish = WorkerWish::new(&query, "https://example.org/bot/".into());
         assert_eq!(wish.parameters(), expected);
         let local = Place { model: "https://local.invalid/".into(), bytes: Some(9), ..Place::default() };
-        let parameters = wish.with_place(&local).parameters();
+        let parameters = wish.clone().with_place(&local).parameters();
         assert_eq!(parameters[0].1, "https://local.invalid/");
         assert_eq!(parameters[2], ("bytes", "9".into()));
+        let eight = Place { precision: Some(Precision::Q8_0), ..local.clone() };
+        let wish = wish.with_place(&eight);
+        assert_eq!(wish.parameters()[1].1, "model-q8_0.gguf");
+        assert_eq!(wish.with_place(&local).parameters()[1].1, "model-q4_0.gguf");
     }
 }

@@ -84,6 +84,8 @@ fn sanitise(html: &str, folder: &str) -> String {
     match base {
         Some(base) => {
             builder.url_relative(UrlRelative::RewriteWithBase(base.clone()));
+            // An isolated page shows another site's picture only if it was asked for with CORS.
+            builder.set_tag_attribute_value("img", "crossorigin", "anonymous");
             // A picture of another site would tell that site of the visit.
             builder.attribute_filter(move |element, attribute, value| match (element, attribute) {
                 ("img", "src") => {
@@ -157,6 +159,18 @@ mod tests {
             ] {
                 assert!(!html.contains(bad), "{bad} in {html} of {hostile}");
             }
+        }
+    }
+
+    #[test]
+    fn pictures_are_asked_for_with_cors() {
+        for markdown in
+            ["![a](a.png)", "<img src=a.png>", "<img crossorigin=\"use-credentials\" src=\"./a.png\">"]
+        {
+            let html = rendered(markdown);
+            assert!(html.contains("src=\"https://a.example/bot/a.png\""), "{html}");
+            assert!(html.contains("crossorigin=\"anonymous\""), "{html}");
+            assert_eq!(html.matches("crossorigin").count(), 1, "{html}");
         }
     }
 

@@ -7,13 +7,13 @@ use crate::{
         cpu::{Cpu, Level, Pool},
         webgpu::{Adapter, Gpu, Options},
     },
-    bundle::Precision,
+    bundle::{Precision, manifest::LogitsCheck},
     gpt2::Config,
-    web::protocol::{BackendChoice, Because, LoadRequest, Phase},
+    web::protocol::{BackendChoice, Because, LoadRequest, News, NotKept, Phase},
 };
 
 use super::{
-    Machine, browser,
+    Machine, Reply, browser,
     download::{self, Loaded},
     engine::{Device, Engine},
     failure::WorkerError,
@@ -29,9 +29,6 @@ const TIMED_STEPS: usize = 5;
 /// A GPU that has not answered after this long hangs.
 pub const PATIENCE_MS: u32 = 30_000;
 
-/// Logits on the GPU may be off the processor's by this share of their norm.
-const LOGITS_TOLERANCE: f64 = 1e-2;
-
 /// A prompt for files that bring none: any tokens do.
 const KNOWN_PROMPT: [u32; 4] = [0, 40, 7, 11];
 
@@ -40,7 +37,7 @@ pub struct Chosen {
     pub engine: Engine,
     pub because: Option<Because>,
     /// Why the weights are not kept on this device; `None` if they are.
-    pub not_kept: Option<&'static str>,
+    pub not_kept: Option<NotKept>,
 }
 
 /// A measurement, as it is remembered.
@@ -61,18 +58,20 @@ pub async fn load(
     source: &Source,
     request: &LoadRequest,
     machine: &Machine,
-    progress: &impl Fn(Phase, u64, Option<u64>),
+    reply: &Reply,
 ) -> Result<Chosen, WorkerError> {
+    let progress = |phase, loaded, total| reply.progress(phase, loaded, total);
     let level = if request.backend == BackendChoice::Scalar { Level::Scalar } else { Level::Simd };
     let mut because = None;
     if matches!(request.backend, BackendChoice::Auto | BackendChoice::WebGpu) {
-        match on_gpu(source, request, machine, progress).await? {
+        match on_gpu(source, request, machine, reply).await? {
             Ok(chosen) => return Ok(chosen),
             Err(refusal) => because = Some(refusal),
         }
+        reply.send(News::TriesGpu(false));
     }
     let Loaded { mut engine, not_kept } =
-        download::weights(source, &mut Device::Cpu(level, machine.pool.clone()), progress).await?;
+        download::weights(source, &mut Device::Cpu(level, machine.pool.clone()), &progress).await?;
     machine.assemble().await?;
     if let Some(known) = source.check() {
         progress(Phase::Check, 0, None);
@@ -86,21 +85,24 @@ async fn on_gpu(
     source: &Source,
     request: &LoadRequest,
     machine: &Machine,
-    progress: &impl Fn(Phase, u64, Option<u64>),
+    reply: &Reply,
 ) -> Result<Result<Chosen, Because>, WorkerError> {
+    let progress = |phase, loaded, total| reply.progress(phase, loaded, total);
     let forced = request.backend == BackendChoice::WebGpu;
     if !browser::has_webgpu() {
         return Ok(Err(Because::NoWebGpu));
     }
-    let gpu = match Gpu::open(Options::default()).await {
+    reply.send(News::TriesGpu(true));
+    let opened = patiently(PATIENCE_MS, async { Ok(Gpu::open(Options::default()).await?) }).await;
+    let gpu = match gpu_result(opened)? {
         Ok(gpu) => gpu,
-        Err(error) => return Ok(Err(Because::GpuFailed(error.to_string()))),
+        Err(refusal) => return Ok(Err(refusal)),
     };
     let adapter = gpu.adapter().clone();
     if adapter.software && !forced {
         return Ok(Err(Because::SoftwareGpu));
     }
-    let remembered = (!forced).then(|| Memory::new(source, &adapter, &machine.pool));
+    let remembered = (!forced).then(|| Memory::new(source, &adapter, machine));
     let known = match &remembered {
         Some(memory) => memory.recall().await,
         None => None,
@@ -108,13 +110,13 @@ async fn on_gpu(
     if let Some(Measured { gpu_ms, simd_ms }) = known.filter(|m| !m.gpu_wins()) {
         return Ok(Err(Because::SimdQuicker { gpu_ms, simd_ms }));
     }
-    let weights = download::weights(source, &mut Device::Gpu(Some(Box::new(gpu))), progress).await;
+    let weights = download::weights(source, &mut Device::Gpu(Some(Box::new(gpu))), &progress).await;
     let Loaded { mut engine, not_kept } = match gpu_result(weights)? {
         Ok(loaded) => loaded,
         Err(refusal) => return Ok(Err(refusal)),
     };
     progress(Phase::Check, 0, None);
-    if let Err(refusal) = check(source, request, &mut engine).await? {
+    if let Err(refusal) = check(source, request, machine, &mut engine).await? {
         return Ok(Err(refusal));
     }
     if forced {
@@ -129,8 +131,11 @@ async fn on_gpu(
                 Ok(ms) => ms,
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            let measured =
-                Measured { gpu_ms, simd_ms: simd_step_ms(engine.config(), request.precision, &machine.pool) };
+            let Some(simd_ms) = simd_step_ms(engine.config(), request.precision, &machine.pool) else {
+                // What has no room for a layer cannot run them all.
+                return Ok(Ok(Chosen { engine, because: None, not_kept }));
+            };
+            let measured = Measured { gpu_ms, simd_ms };
             if let Some(memory) = &remembered {
                 memory.remember(measured).await;
             }
@@ -159,41 +164,41 @@ fn gpu_result<T>(result: Result<T, WorkerError>) -> Result<Result<T, Because>, W
 async fn check(
     source: &Source,
     request: &LoadRequest,
+    machine: &Machine,
     engine: &mut Engine,
 ) -> Result<Result<(), Because>, WorkerError> {
-    let result = match source.check() {
-        Some(known) => patiently(engine.check(known)).await,
+    let computed;
+    let known = match source.check() {
+        Some(known) => known,
         None => {
             let prompt = KNOWN_PROMPT.map(|token| token.min(engine.config().vocab_size as u32 - 1));
-            let expected = other_worker::logits(request, &prompt).await?;
-            let network = engine.network()?;
-            patiently(async { Ok(network.logits(&prompt).await?.to_vec()) }).await.and_then(|found| {
-                match distance(&found, &expected) {
-                    off if off <= LOGITS_TOLERANCE => Ok(()),
-                    off => Err(WorkerError::SelfCheck { off: off as f32 }),
+            let logits = match other_worker::logits(machine, request, &prompt).await {
+                Ok(logits) => logits,
+                // The processor needs no check, and this worker may fare better.
+                Err(error) => {
+                    let reason = format!("the GPU could not be checked: {error}");
+                    return Ok(Err(Because::GpuFailed(reason)));
                 }
-            })
+            };
+            let token_ids = (0u32..).take(logits.len()).collect();
+            let (prompt, prompt_ids) = (String::new(), prompt.to_vec());
+            computed = LogitsCheck { prompt, prompt_ids, token_ids, logits };
+            &computed
         }
     };
-    match gpu_result(result) {
+    match gpu_result(patiently(PATIENCE_MS, engine.check(known)).await) {
         Err(WorkerError::SelfCheck { .. }) => Ok(Err(Because::WrongNumbers)),
         other => other,
     }
 }
 
-/// Norm of the difference over norm; infinite where it cannot be told.
-fn distance(found: &[f32], expected: &[f32]) -> f64 {
-    let square = |x: f32| f64::from(x) * f64::from(x);
-    let difference: f64 = found.iter().zip(expected).map(|(a, b)| square(a - b)).sum();
-    let size: f64 = expected.iter().map(|x| square(*x)).sum();
-    let off = (difference / size.max(1e-30)).sqrt();
-    if off.is_nan() || found.len() != expected.len() { f64::INFINITY } else { off }
-}
-
 /// Work of the GPU; one that hangs has failed.
-async fn patiently<T>(work: impl Future<Output = Result<T, WorkerError>>) -> Result<T, WorkerError> {
+pub async fn patiently<T>(
+    ms: u32,
+    work: impl Future<Output = Result<T, WorkerError>>,
+) -> Result<T, WorkerError> {
     let silent = || Err(WorkerError::Gpu("the GPU does not answer".into()));
-    browser::within(PATIENCE_MS, work).await.unwrap_or_else(silent)
+    browser::within(ms, work).await.unwrap_or_else(silent)
 }
 
 /// Milliseconds of a step of one draft on the GPU, the median of some.
@@ -215,7 +220,7 @@ async fn gpu_step_ms(engine: &mut Engine) -> Result<f64, WorkerError> {
             start: (position == 0).then_some(shape),
         };
         let started_ms = browser::now_ms();
-        patiently(async { Ok(network.forward(&batch).await.map(drop)?) }).await?;
+        patiently(PATIENCE_MS, async { Ok(network.forward(&batch).await.map(drop)?) }).await?;
         times.push(browser::now_ms() - started_ms);
     }
     let mut times = times.split_off(WARM_STEPS.min(times.len() - 1));
@@ -224,10 +229,10 @@ async fn gpu_step_ms(engine: &mut Engine) -> Result<f64, WorkerError> {
 }
 
 /// Milliseconds of the same on the processor, from one layer's products:
-/// everything else is small beside the reading of weights. Infinite where
-/// there is no memory for a layer.
-fn simd_step_ms(config: &Config, precision: Precision, pool: &Pool) -> f64 {
-    layer_step_ms(config, precision, pool).unwrap_or(f64::INFINITY)
+/// everything else is small beside the reading of weights. `None`: there is no
+/// memory for a layer.
+fn simd_step_ms(config: &Config, precision: Precision, pool: &Pool) -> Option<f64> {
+    layer_step_ms(config, precision, pool).ok()
 }
 
 fn layer_step_ms(config: &Config, precision: Precision, pool: &Pool) -> Result<f64, BackendError> {
@@ -267,20 +272,23 @@ fn layer_step_ms(config: &Config, precision: Precision, pool: &Pool) -> Result<f
     Ok(layer_ms * all / layer)
 }
 
-/// Where a measurement is kept: for this GPU, this file, these threads and
-/// this version.
+/// Where a measurement is kept: for this GPU, this file, this build with so
+/// many threads, and this version.
 struct Memory {
     key: String,
 }
 
 impl Memory {
-    fn new(source: &Source, adapter: &Adapter, pool: &Pool) -> Self {
+    fn new(source: &Source, adapter: &Adapter, machine: &Machine) -> Self {
         let identity = source.identity();
         let separator = if identity.contains('?') { '&' } else { '?' };
         let gpu: String =
             adapter.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let (threads, version) = (pool.threads(), env!("CARGO_PKG_VERSION"));
-        Self { key: format!("{identity}{separator}measured={version}&gpu={gpu}&threads={threads}") }
+        let Machine { build, threads, .. } = machine;
+        let version = env!("CARGO_PKG_VERSION");
+        let key =
+            format!("{identity}{separator}measured={version}&gpu={gpu}&build={build}&threads={threads}");
+        Self { key }
     }
 
     async fn recall(&self) -> Option<Measured> {
@@ -290,6 +298,20 @@ impl Memory {
     async fn remember(&self, measured: Measured) {
         if let Ok(text) = serde_json::to_string(&measured) {
             remember_measurement(&self.key, &text).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_that_memory_has_no_room_for_has_no_time() {
+        let json = br#"{"n_embd": 64, "n_head": 1, "n_layer": 1, "n_positions": 8, "vocab_size": 9}"#;
+        let config = Config { n_inner: 1 << 56, ..Config::from_json(json).unwrap() };
+        for precision in Precision::ALL {
+            assert_eq!(simd_step_ms(&config, precision, &Pool::serial()), None);
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     bundle::manifest::{CHUNK_BYTES, FileEntry},
     gpt2::LoadError,
-    web::protocol::Phase,
+    web::protocol::{NotKept, Phase},
 };
 
 /// Chunks on their way at once, 4 MiB each.
@@ -42,7 +42,7 @@ const MOST_FETCHES: usize = 3;
 pub struct Loaded {
     pub engine: Engine,
     /// Why they are not kept on this device; `None` if they are.
-    pub not_kept: Option<&'static str>,
+    pub not_kept: Option<NotKept>,
 }
 
 /// Brings the weights in.
@@ -53,7 +53,7 @@ pub async fn weights(
 ) -> Result<Loaded, WorkerError> {
     let Some(entry) = source.entry() else {
         let engine = unchecked(source, device, progress).await?;
-        return Ok(Loaded { engine, not_kept: Some("no bot.json describes it") });
+        return Ok(Loaded { engine, not_kept: Some(NotKept::Undescribed) });
     };
     let digester = Digester::new(entry.chunks.len());
     // Held until the file is whole: another tab then finds it here.

@@ -4,24 +4,25 @@
 use super::failure::WorkerError;
 use crate::{
     backend::{
-        Backend, Batch, CacheShape, Outputs,
+        Backend, Batch, CacheShape, Outputs, Place, Row, Sequence, Wanted,
         cpu::{Cpu, Level, Pool},
-        webgpu::{Gpu, Options},
+        relative_error,
+        webgpu::{EXACT_BOUND, Gpu},
     },
     bundle::manifest::LogitsCheck,
-    generate::{Drafts, Event, GenerateError, Request, SoFar},
+    generate::{Drafts, Event, GenerateError, Request, SoFar, one_line},
     gpt2::{Config, ForwardError, LoadError, Loaded, Loader, Model},
     tokenizer::Tokenizer,
 };
 
-/// A logit may differ from the author's by this share of the largest one:
-/// far above rounding, far below a wrong kernel.
-const CHECK_TOLERANCE: f32 = 0.02;
+/// Memory for more weights than this is taken as they come: what promises them
+/// may not have them.
+const GROWN_AT_ONCE: u64 = 512 << 20;
 
 /// What is to compute.
 pub enum Device {
     Cpu(Level, Pool),
-    /// `None`: opened when it is needed.
+    /// `None`: a loader has it.
     Gpu(Option<Box<Gpu>>),
 }
 
@@ -39,11 +40,8 @@ impl EngineLoader {
                 Self::Cpu(Box::new(Loader::new(Cpu::new(*level, pool.clone()), file_bytes)))
             }
             Device::Gpu(opened) => {
-                let gpu = match opened.take() {
-                    Some(gpu) => *gpu,
-                    None => Gpu::open(Options::default()).await?,
-                };
-                Self::Gpu(Box::new(Loader::new(gpu, file_bytes)))
+                let gpu = opened.take().ok_or(WorkerError::NotReady)?;
+                Self::Gpu(Box::new(Loader::new(*gpu, file_bytes)))
             }
         })
     }
@@ -68,7 +66,7 @@ impl EngineLoader {
 /// 20 to 40 ms. Where it cannot, taking the weights in says so.
 fn grow(bytes: Option<u64>) {
     let mut room = Vec::<u8>::new();
-    let _ = room.try_reserve_exact(bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0));
+    let _ = room.try_reserve_exact(bytes.unwrap_or(0).min(GROWN_AT_ONCE) as usize);
     // Otherwise the compiler leaves it out.
     std::hint::black_box(&room);
 }
@@ -91,12 +89,57 @@ impl Network {
         }
     }
 
-    /// All logits behind a prompt.
-    pub async fn logits(&mut self, prompt: &[u32]) -> Result<&[f32], ForwardError> {
-        let last = prompt.len().saturating_sub(1);
-        let shape = CacheShape { prompt: prompt.len(), drafts: 1, tail: 1 };
-        Ok(&self.forward(&Batch::prompt(prompt, vec![last], shape)).await?.logits)
+    /// How far logits may be off the author's.
+    fn bound(&self) -> f64 {
+        match self {
+            Self::Cpu(_) => EXACT_BOUND,
+            Self::Gpu(model) => model.backend().adapter().logits_bound(),
+        }
     }
+
+    /// How far the last token's logits (V), as a draft's step has them, are off
+    /// the prompt's; infinitely where the largest are not selected right.
+    async fn step_error(&mut self, tokens: &[u32], logits: &[f32]) -> Result<f64, ForwardError> {
+        let Some((&last, prompt)) = tokens.split_last().filter(|(_, prompt)| !prompt.is_empty()) else {
+            return Ok(0.0);
+        };
+        let shape = CacheShape { prompt: prompt.len(), drafts: 1, tail: 1 };
+        self.forward(&Batch::prompt(prompt, Vec::new(), shape)).await?;
+        let mut step = Batch {
+            tokens: vec![last],
+            places: vec![Place { sequence: Sequence::Draft(0), position: prompt.len() }],
+            outputs: vec![0],
+            ..Batch::default()
+        };
+        let all = self.forward(&step).await?.logits.clone();
+        let k = Gpu::most_selected(all.len()).max(1);
+        step.wanted = Wanted::Top(k);
+        Ok(match self.forward(&step).await?.row(0) {
+            Some(row) if is_selection(row, k, &all) => relative_error(&all, logits),
+            _ => f64::INFINITY,
+        })
+    }
+}
+
+/// The batch that gives all logits behind a prompt.
+pub fn logits_behind(prompt: &[u32]) -> Batch {
+    let shape = CacheShape { prompt: prompt.len(), drafts: 1, tail: 1 };
+    Batch::prompt(prompt, vec![prompt.len().saturating_sub(1)], shape)
+}
+
+/// Whether a row has the k largest of all logits (V), and what ties with the k-th.
+fn is_selection(row: Row, k: usize, all: &[f32]) -> bool {
+    let mut largest = match row {
+        // There was no room for all that tie.
+        Row::All(logits) => return logits == all,
+        Row::Top(largest) => largest.to_vec(),
+    };
+    let mut sorted = all.to_vec();
+    let index = k.clamp(1, sorted.len().max(1)) - 1;
+    sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+    let Some(&least) = sorted.get(index) else { return largest.is_empty() };
+    largest.sort_unstable_by_key(|candidate| candidate.0);
+    largest.into_iter().eq((0u32..).zip(all.iter().copied()).filter(|candidate| candidate.1 >= least))
 }
 
 /// A bot ready to write. Its network can be lent to a step that is under way;
@@ -157,21 +200,22 @@ impl Engine {
         }
     }
 
-    /// Computes the known prompt and compares its logits.
+    /// Computes the known prompt and compares its logits; on a GPU a draft's
+    /// step too, whose kernels are others.
     pub async fn check(&mut self, known: &LogitsCheck) -> Result<(), WorkerError> {
-        let logits = self.network()?.logits(&known.prompt_ids).await?;
-        let largest = known.logits.iter().fold(1.0f32, |m, x| m.max(x.abs()));
-        let off = known.token_ids.iter().zip(&known.logits).map(|(&id, expected)| {
-            logits.get(id as usize).map_or(f32::INFINITY, |found| (found - expected).abs())
-        });
-        // A NaN must not pass for a small difference.
-        let off = off.fold(0.0f32, |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) });
-        if off > CHECK_TOLERANCE * largest { Err(WorkerError::SelfCheck { off }) } else { Ok(()) }
+        let network = self.network()?;
+        let logits = network.forward(&logits_behind(&known.prompt_ids)).await?.logits.clone();
+        let found = known.token_ids.iter().filter_map(|&id| logits.get(id as usize).copied());
+        let mut off = relative_error(&found.collect::<Vec<_>>(), &known.logits);
+        if let Network::Gpu(_) = network {
+            off = off.max(network.step_error(&known.prompt_ids, &logits).await?);
+        }
+        if off > network.bound() { Err(WorkerError::SelfCheck { off }) } else { Ok(()) }
     }
 
     /// Tokens of a start, the one that begins every post included.
     pub fn count(&self, start: &str) -> Result<usize, WorkerError> {
-        let tokens = self.tokenizer.encode_plain(start.trim()).map_err(GenerateError::from)?;
+        let tokens = self.tokenizer.encode_plain(&one_line(start)).map_err(GenerateError::from)?;
         Ok(tokens.len() + 1)
     }
 
@@ -219,5 +263,52 @@ impl Generation {
 
     pub fn drawn_tokens(&self) -> usize {
         self.drafts.drawn_tokens()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{backend::webgpu::Options, bundle::Manifest};
+
+    #[test]
+    fn the_bot_that_ships_passes_its_check_and_no_other() {
+        let manifest = Manifest::from_json(include_bytes!("../../../model-card/demo/bot.json")).unwrap();
+        let (file, bytes) =
+            ("model-q8_0.gguf", include_bytes!("../../../model-card/demo/model-q8_0.gguf").as_slice());
+        let known = &manifest.checks[file];
+        let mut wrong = known.clone();
+        wrong.logits.iter_mut().step_by(2).for_each(|logit| *logit *= 1.1);
+        let unlisted = LogitsCheck { token_ids: vec![u32::MAX], logits: vec![0.0], ..known.clone() };
+        // This machine may have no Vulkan.
+        let gpu = pollster::block_on(Gpu::open(Options::default())).ok();
+        let gpu = gpu.map(|gpu| Device::Gpu(Some(Box::new(gpu))));
+        for mut device in [Device::Cpu(Level::Simd, Pool::serial())].into_iter().chain(gpu) {
+            let mut loader = pollster::block_on(EngineLoader::open(&mut device, None)).unwrap();
+            loader.push(bytes).unwrap();
+            let mut engine = loader.finish().unwrap();
+            pollster::block_on(engine.check(known)).unwrap();
+            for other in [&wrong, &unlisted] {
+                let error = pollster::block_on(engine.check(other)).unwrap_err();
+                assert!(matches!(error, WorkerError::SelfCheck { .. }), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_selection_has_the_largest_and_what_ties_with_them() {
+        let all = [1.0, 4.0, 3.0, 3.0, 2.0];
+        for (k, largest) in [
+            (1, &[(1, 4.0)][..]),
+            (2, &[(3, 3.0), (1, 4.0), (2, 3.0)]),
+            (9, &[(0, 1.0), (1, 4.0), (2, 3.0), (3, 3.0), (4, 2.0)]),
+        ] {
+            assert!(is_selection(Row::Top(largest), k, &all), "{k}");
+        }
+        for wrong in [&[][..], &[(2, 3.0)], &[(1, 4.0), (2, 3.0)], &[(1, 4.5)], &[(1, f32::NAN)]] {
+            assert!(!is_selection(Row::Top(wrong), 1, &all), "{wrong:?}");
+        }
+        assert!(is_selection(Row::All(&all), 2, &all));
+        assert!(!is_selection(Row::All(&all[1..]), 2, &all));
     }
 }

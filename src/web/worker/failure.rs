@@ -38,15 +38,21 @@ pub enum WorkerError {
     #[error("{file} is not a model that runs here: {source}")]
     Model { file: String, source: Box<LoadError> },
     #[error(
-        "this browser's engine computes other numbers than the bot's author got (off by {off:.3}); try ?backend=scalar"
+        "this browser's engine computes other numbers than the bot's author got (off by {:.2}%); try ?backend=scalar",
+        100.0 * .off
     )]
-    SelfCheck { off: f32 },
+    SelfCheck { off: f64 },
     #[error("{0}")]
     Generate(#[from] GenerateError),
+    #[error("{0}")]
+    Memory(BackendError),
     #[error("the engine refused a step: {0}")]
     Forward(ForwardError),
     #[error("the GPU stopped: {0}")]
     Gpu(String),
+    /// In the words of the worker that checks the GPU.
+    #[error("{0}")]
+    OtherWorker(String),
     #[error("no bot is loaded")]
     NotReady,
     #[error("the browser refused: {0}")]
@@ -64,6 +70,7 @@ impl From<ForwardError> for WorkerError {
     fn from(error: ForwardError) -> Self {
         match error {
             ForwardError::Backend(BackendError::Device { reason }) => Self::Gpu(reason),
+            ForwardError::Backend(error @ BackendError::CacheMemory { .. }) => Self::Memory(error),
             error => Self::Forward(error),
         }
     }
@@ -97,9 +104,10 @@ impl WorkerError {
             | Self::NoSuchPrecision { .. }
             | Self::Model { .. }
             | Self::SelfCheck { .. } => FailureKind::Model,
-            Self::Generate(_) => FailureKind::Request,
+            Self::Generate(GenerateError::NotNumbers) => FailureKind::Model,
+            Self::Generate(_) | Self::Memory(_) => FailureKind::Request,
             Self::Gpu(_) => FailureKind::Gpu,
-            Self::Forward(_) | Self::NotReady | Self::Browser(_) => FailureKind::Crash,
+            Self::Forward(_) | Self::OtherWorker(_) | Self::NotReady | Self::Browser(_) => FailureKind::Crash,
         }
     }
 
@@ -129,4 +137,23 @@ impl WorkerError {
 /// `5.1 MB`
 fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_without_memory_is_refused_and_a_file_of_nan_is_no_model() {
+        let memory = ForwardError::from(BackendError::CacheMemory { slots: 5120 });
+        let failure = WorkerError::from(memory).to_failure();
+        assert_eq!((failure.kind, failure.retryable), (FailureKind::Request, false));
+        assert_eq!(
+            failure.message,
+            "There is not enough memory for 5120 tokens, start and drafts together; \
+             ask for fewer tokens or drafts."
+        );
+        let nan = WorkerError::from(GenerateError::NotNumbers).to_failure();
+        assert_eq!(nan.kind, FailureKind::Model);
+    }
 }

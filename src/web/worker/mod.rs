@@ -18,15 +18,16 @@ mod transport;
 
 use std::cell::OnceCell;
 
-use gloo::worker::{HandlerId, Registrable, Worker, WorkerScope};
 use js_sys::Promise;
+use wasm_bindgen::{JsCast, JsValue, UnwrapThrowExt, closure::Closure};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 
 pub use self::source::Description;
 use self::{failure::WorkerError, session::Session};
 use crate::{
     backend::cpu::pool::{self, Pool},
-    web::protocol::{Command, Id, Json, News, Order, Report},
+    web::protocol::{Command, Id, News, Order, Phase, Report, decode, encode},
 };
 
 /// What the page's scripts prepared for this worker.
@@ -34,6 +35,10 @@ use crate::{
 struct Machine {
     /// Which of the builds this is, such as `relaxed-shared`.
     build: String,
+    /// What the worker was told at its start, as an address's parameters.
+    wishes: String,
+    /// Threads that were asked for; those that are late or never come are not in the pool.
+    threads: usize,
     pool: Pool,
     /// Settles when every thread has joined the pool that will.
     assembled: Promise,
@@ -58,15 +63,47 @@ fn machine() -> Option<Machine> {
     MACHINE.with(|machine| machine.get().cloned())
 }
 
-/// Opens a pool of so many threads, and starts answering. `assembled` settles
-/// when as many as will come have called [`serve`]; `described` is the bot's
-/// `bot.json` where it is already here.
-pub fn start(build: String, threads: usize, assembled: Promise, described: Option<Description>) {
+/// What a worker begins with.
+pub struct Start {
+    /// Which of the builds this is, such as `relaxed-shared`.
+    pub build: String,
+    /// What the worker was told, as an address's parameters.
+    pub wishes: String,
+    /// Of the pool.
+    pub threads: usize,
+    /// Settles when as many threads as will come have called [`serve`].
+    pub assembled: Promise,
+    /// The bot's `bot.json` where it is already here.
+    pub described: Option<Description>,
+}
+
+/// Opens the pool, and starts answering.
+pub fn start(start: Start) -> Result<(), JsValue> {
     console_error_panic_hook::set_once();
+    let Start { build, wishes, threads, assembled, described } = start;
     MACHINE.with(|machine| {
-        machine.get_or_init(|| Machine { build, pool: Pool::new(threads), assembled, described });
+        machine.get_or_init(|| Machine {
+            build,
+            wishes,
+            threads,
+            pool: Pool::new(threads),
+            assembled,
+            described,
+        });
     });
-    EngineWorker::registrar().encoding::<Json>().register();
+    let session = Session::default();
+    let hear = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+        // The wishes may come twice.
+        if event.data().is_string() {
+            // Only the page's own program speaks here: what it says can be read.
+            receive(&session, decode(&event.data()).expect_throw("an order"));
+        }
+    });
+    let page = page()?;
+    page.set_onmessage(Some(hear.as_ref().unchecked_ref()));
+    // As long as the worker.
+    hear.forget();
+    page.post_message(&JsValue::NULL)
 }
 
 /// The life of a thread of the pool; it ends with the engine.
@@ -79,50 +116,41 @@ pub fn fail() {
     pool::web::fail();
 }
 
-/// The engine behind gloo's line to the page.
-pub struct EngineWorker {
-    session: Session,
+/// The other end of the line.
+fn page() -> Result<DedicatedWorkerGlobalScope, JsValue> {
+    js_sys::global().dyn_into().map_err(JsValue::from)
 }
 
-impl Worker for EngineWorker {
-    type Message = ();
-    type Input = Command;
-    type Output = Report;
-
-    fn create(_: &WorkerScope<Self>) -> Self {
-        Self { session: Session::default() }
-    }
-
-    fn update(&mut self, _: &WorkerScope<Self>, (): ()) {}
-
-    fn received(&mut self, scope: &WorkerScope<Self>, command: Command, page: HandlerId) {
-        let reply = Reply { scope: scope.clone(), page, id: command.id };
-        match command.order {
-            Order::Load(request) => spawn_local(self.session.clone().load(request, reply)),
-            Order::Generate { request, so_far } => {
-                spawn_local(self.session.clone().generate(request, so_far, reply));
-            }
-            Order::Logits(prompt) => spawn_local(self.session.clone().logits(prompt, reply)),
-            Order::Stop { generation, draft } => {
-                self.session.stop(generation, draft, &Reply { id: generation, ..reply });
-            }
-            Order::Count(text) => reply.send(self.session.count(&text)),
-            Order::Measure => reply.send(self.session.measure()),
-            Order::Forget { sha256 } => spawn_local(storage::forget(sha256)),
-            Order::Ping => reply.send(News::Pong),
+fn receive(session: &Session, command: Command) {
+    let reply = Reply { id: command.id };
+    match command.order {
+        Order::Load(request) => spawn_local(session.clone().load(request, reply)),
+        Order::Generate { request, so_far } => {
+            spawn_local(session.clone().generate(request, so_far, reply));
         }
+        Order::Logits(prompt) => spawn_local(session.clone().logits(prompt, reply)),
+        Order::Stop { generation, draft } => session.stop(generation, draft, &Reply { id: generation }),
+        Order::Count(text) => reply.send(session.count(&text)),
+        Order::Measure => reply.send(session.measure()),
+        Order::Forget { sha256 } => spawn_local(storage::forget(sha256)),
+        Order::Ping => reply.send(News::Pong),
     }
 }
 
 /// Sends news about one order.
 struct Reply {
-    scope: WorkerScope<EngineWorker>,
-    page: HandlerId,
     id: Id,
 }
 
 impl Reply {
+    fn progress(&self, phase: Phase, loaded_bytes: u64, total_bytes: Option<u64>) {
+        self.send(News::Progress { phase, loaded_bytes, total_bytes });
+    }
+
     fn send(&self, news: News) {
-        self.scope.respond(self.page, Report { id: self.id, news });
+        // Without a page there is nobody to tell.
+        if let Ok(page) = page() {
+            let _ = page.post_message(&encode(&Report { id: self.id, news }));
+        }
     }
 }

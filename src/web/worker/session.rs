@@ -7,12 +7,13 @@ use super::{
     Reply, browser,
     browser::Turns,
     choose::{self, Chosen},
-    engine::{Engine, Generation, Network},
+    engine::{Engine, Generation, Network, logits_behind},
     failure::WorkerError,
     source::Source,
 };
 use crate::{
     backend::{Batch, Outputs, cpu::Cpu},
+    generate::GenerateError,
     gpt2::Model,
     web::protocol::{Id, LoadRequest, News, Phase, Ready, Request, SoFar, Stats, Traffic},
 };
@@ -88,9 +89,14 @@ impl Session {
         let result = async {
             let mut network = self.lend()?.ok_or(WorkerError::NotReady)?;
             let loads = self.state.borrow().loads;
-            let logits = network.logits(&prompt).await.map(<[f32]>::to_vec);
+            let outputs = forward(&mut network, &logits_behind(&prompt)).await;
+            let logits = outputs.map(|outputs| outputs.logits.clone());
             self.take_back(network, loads);
-            Ok::<_, WorkerError>(logits?)
+            // JSON has no other numbers.
+            match logits? {
+                logits if logits.iter().all(|logit| logit.is_finite()) => Ok(logits),
+                _ => Err(WorkerError::from(GenerateError::NotNumbers)),
+            }
         };
         reply.send(match result.await {
             Ok(logits) => News::Logits(logits),
@@ -155,20 +161,8 @@ impl Session {
                 Next::Wait => continue,
                 Next::Done(stats) => return Ok(Some(stats)),
             };
-            let result = {
-                let patience = choose::PATIENCE_MS.saturating_add(PATIENCE_A_ROW_MS * batch.rows() as u32);
-                let outputs = match &network {
-                    // Nothing else runs meanwhile, and no clock is needed.
-                    Network::Cpu(_) => Some(network.forward(&batch).await),
-                    Network::Gpu(_) => browser::within(patience, network.forward(&batch)).await,
-                };
-                let silent = || WorkerError::Gpu("the GPU does not answer".into());
-                match outputs {
-                    Some(Ok(outputs)) => Ok(self.state.borrow_mut().accept(reply, outputs)),
-                    Some(Err(error)) => Err(error.into()),
-                    None => Err(silent()),
-                }
-            };
+            let outputs = forward(&mut network, &batch).await;
+            let result = outputs.map(|outputs| self.state.borrow_mut().accept(reply, outputs));
             self.take_back(network, loads);
             match result.and_then(|accepted| accepted.transpose()) {
                 Ok(Some(())) => {}
@@ -179,6 +173,22 @@ impl Session {
                 }
             }
         }
+    }
+}
+
+/// Runs a batch; a GPU that hangs has failed.
+async fn forward<'a>(network: &'a mut Network, batch: &Batch) -> Result<&'a Outputs, WorkerError> {
+    let patience = match network {
+        // Nothing else runs meanwhile, and no clock is needed.
+        Network::Cpu(_) => None,
+        Network::Gpu(_) => {
+            Some(choose::PATIENCE_MS.saturating_add(PATIENCE_A_ROW_MS.saturating_mul(batch.rows() as u32)))
+        }
+    };
+    let work = async { Ok(network.forward(batch).await?) };
+    match patience {
+        Some(ms) => choose::patiently(ms, work).await,
+        None => work.await,
     }
 }
 
@@ -310,16 +320,13 @@ fn measure(model: &Model<Cpu>) -> Traffic {
 
 async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), WorkerError> {
     let started_ms = browser::now_ms();
-    let progress = |phase, loaded_bytes, total_bytes| {
-        reply.send(News::Progress { phase, loaded_bytes, total_bytes });
-    };
-    progress(Phase::Description, 0, None);
+    reply.progress(Phase::Description, 0, None);
     let machine = super::machine().ok_or(WorkerError::NotReady)?;
     let source = Source::resolve(request, machine.described.clone()).await?;
     if let Some(info) = source.info() {
         reply.send(News::Bot(info.clone()));
     }
-    let Chosen { engine, because, not_kept } = choose::load(&source, request, &machine, &progress).await?;
+    let Chosen { engine, because, not_kept } = choose::load(&source, request, &machine, reply).await?;
     if source.info().is_none() {
         reply.send(News::Bot(source.info_from_name(engine.name())));
     }
@@ -334,7 +341,7 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
         load_ms: browser::now_ms() - started_ms,
         wasm_bytes: browser::wasm_bytes(),
         memory_bytes: browser::memory_bytes(),
-        not_kept: not_kept.map(Into::into),
+        not_kept,
     };
     Ok((engine, ready))
 }

@@ -1,5 +1,6 @@
 //! Where a bot's weights are, and what `bot.json` says of them.
 
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{RequestCache, Url};
 
 use super::{
@@ -82,7 +83,9 @@ impl Source {
             return Err(WorkerError::NoSuchPrecision { file: file.into(), available });
         }
         if !is_local {
-            remember_description(&manifest_url, manifest.to_json().as_bytes()).await;
+            let (url, json) = (manifest_url, manifest.to_json());
+            // The weights need not wait for it.
+            spawn_local(async move { remember_description(&url, json.as_bytes()).await });
         }
         Ok(Self { weights_url: in_folder(file), file: file.into(), manifest: Some(manifest), is_local })
     }

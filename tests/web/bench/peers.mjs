@@ -31,12 +31,12 @@ const folders = await serveFolders({
 const servers = { [bundle]: await serveBot(bundle), [bundle4]: await serveBot(bundle4) };
 const { context, close } = await launch(onGpu ? ["--enable-unsafe-webgpu"] : []);
 
-const ours = (weights, model, precision, threads) => ({
-  engine: "ours", weights, threads,
+const ours = (weights, model, precision, threads, simd) => ({
+  engine: simd ? `ours, ${simd} simd128` : "ours", weights, threads,
   run: async (works) => {
     const result = {};
     for (const { work, ...order } of works) {
-      result[work] = await visit(context, servers[model].origin, { precision, threads, backend: onGpu ? "webgpu" : "simd", ...order });
+      result[work] = await visit(context, servers[model].origin, { precision, threads, simd, backend: onGpu ? "webgpu" : "simd", ...order });
       result.ready_ms ??= result[work].ready_ms;
       if (!onGpu && result[work].threads !== threads) return null;
     }
@@ -66,6 +66,7 @@ const ON_GPU = [
 ];
 const ON_PROCESSOR = [
   ours("8-bit", bundle, "q8_0", 1),
+  ours("8-bit", bundle, "q8_0", 1, "plain"),
   peer(WLLAMA, "8-bit", "wllama", 1, { model: "/bot/model-q8_0.gguf" }),
   peer(TRANSFORMERS, "8-bit", "transformers", 1, { dtype: "int8" }),
   ours("4-bit, head 8-bit", bundle, "q4_0", 1),

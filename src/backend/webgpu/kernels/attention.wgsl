@@ -34,6 +34,9 @@ struct Shape {
 @group(0) @binding(7) var<storage, read_write> out_words: array<u32>;
 @group(0) @binding(8) var<storage, read_write> out_scales: array<f32>;
 
+// The largest finite f32.
+const HUGE: f32 = 3.4028234e38;
+
 // Of every visible slot: its score, then exp(score - largest).
 var<workgroup> scores: array<f32, VISIBLE>;
 var<workgroup> sums: array<f32, PARTS>;
@@ -128,7 +131,7 @@ fn main(
     workgroupBarrier();
     if (shape.words > 0u && lane < LANES / 4u && first + lane * 4u < shape.head) {
       let block = lane / 8u * 32u;
-      var largest = 0.0;
+      var largest = 0u;
       for (var j = block; j < block + 32u; j += 4u) {
         largest = largest_of(vec4<f32>(columns[j], columns[j + 1u], columns[j + 2u], columns[j + 3u]), largest);
       }

@@ -229,7 +229,7 @@ fn main(
     // The 32 outputs of a row are one block.
     if (lane < 8u && panel * 32u < shape.count) {
       for (var r = slice; r < TILE; r += SLICES) {
-        var largest = 0.0;
+        var largest = 0u;
         for (var i = r * 32u; i < r * 32u + 32u; i += 4u) {
           largest = largest_of(vec4<f32>(block[i], block[i + 1u], block[i + 2u], block[i + 3u]), largest);
         }

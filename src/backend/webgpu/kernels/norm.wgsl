@@ -30,7 +30,7 @@ struct Shape {
 const STAGE: u32 = 2048u;
 var<workgroup> stage: array<f32, STAGE>;
 var<workgroup> sums: array<f32, PARTS>;
-var<workgroup> maxima: array<f32, LANES>;
+var<workgroup> maxima: array<u32, LANES>;
 
 // The sum of the row that begins there, or of its squared distances from `mean`.
 fn sum_of_row(begin: u32, lane: u32, mean: f32, squared: bool) -> f32 {
@@ -74,11 +74,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         out[begin + column] = four[i];
       }
     }
-    maxima[lane] = largest_of(four, 0.0);
+    maxima[lane] = largest_of(four, 0u);
     workgroupBarrier();
     if (word < shape.words) {
       let neighbours = lane & ~7u;
-      var largest = 0.0;
+      var largest = 0u;
       for (var i = 0u; i < 8u; i++) {
         largest = max(largest, maxima[neighbours + i]);
       }

@@ -26,7 +26,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let blocks = shape.width / 32u;
   for (var block = lane; block < blocks; block += LANES) {
     let begin = row * shape.width + block * 32u;
-    var largest = 0.0;
+    var largest = 0u;
     for (var i = 0u; i < 32u; i += 4u) {
       largest = largest_of(four(begin + i), largest);
     }

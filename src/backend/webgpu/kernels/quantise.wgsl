@@ -1,40 +1,38 @@
 // Activations as signed bytes, by the definition in backend/cpu/quant.rs:
-// blocks of 32, scale = largest / 127, ties to even.
+// blocks of 32, scale = largest / 127, ties to even, all zero where a value is
+// not finite. Magnitudes are compared as bits, which have their order and put
+// infinities and NaN above every number: WGSL lets float operations assume that
+// there are none.
 //
 // Where a row's words stand: rows that are multiplied together make a tile, and
 // a tile has its first word of every row, then its second, and so on; scales
 // likewise, one a block of eight words.
 
-// Below this a block counts as zero.
-const TINY: f32 = 1e-30;
-// The largest finite f32.
-const HUGE: f32 = 3.4028234e38;
+// The bits of 1e-30; below this a block counts as zero.
+const TINY: u32 = 0x0da24260u;
+// The bits of infinity.
+const INFINITY: u32 = 0x7f800000u;
 
 fn place(row: u32, column: u32, columns: u32, tile: u32) -> u32 {
   return (row / tile * columns + column) * tile + row % tile;
 }
 
-fn largest_of(v: vec4<f32>, so_far: f32) -> f32 {
-  // Not max(): a NaN is largest never.
-  var largest = so_far;
-  let a = abs(v);
-  largest = select(largest, a.x, a.x > largest);
-  largest = select(largest, a.y, a.y > largest);
-  largest = select(largest, a.z, a.z > largest);
-  return select(largest, a.w, a.w > largest);
+// The largest magnitude, as bits.
+fn largest_of(v: vec4<f32>, so_far: u32) -> u32 {
+  let a = bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu);
+  return max(so_far, max(max(a.x, a.y), max(a.z, a.w)));
 }
 
-fn is_zero_block(largest: f32) -> bool {
-  return largest < TINY || largest > HUGE;
+fn is_zero_block(largest: u32) -> bool {
+  return largest < TINY || largest >= INFINITY;
 }
 
 // WGSL's division may be off in the last bits, and then a value between two
 // integers would be rounded otherwise than on the processor. These two are
 // correctly rounded: in integers, from the 24 bits of the operand.
 
-// a / 127, for a that is no zero block's.
-fn over_127(a: f32) -> f32 {
-  let bits = bitcast<u32>(a);
+// a / 127, for the bits of an a that is no zero block's.
+fn over_127(bits: u32) -> f32 {
   let numerator = ((bits & 0x7fffffu) | 0x800000u) << 7u;
   var quotient = numerator / 127u;
   let rest = numerator - quotient * 127u;
@@ -53,8 +51,7 @@ fn over_127(a: f32) -> f32 {
 }
 
 // 127 / a, likewise.
-fn of_127(a: f32) -> f32 {
-  let bits = bitcast<u32>(a);
+fn of_127(bits: u32) -> f32 {
   let divisor = (bits & 0x7fffffu) | 0x800000u;
   // 127 2^17, doubled where it is less than the divisor.
   let doubled = select(0u, 1u, divisor > 0xfe0000u);
@@ -76,7 +73,7 @@ fn of_127(a: f32) -> f32 {
   return bitcast<f32>(((260u - doubled - (bits >> 23u)) << 23u) + (quotient - 0x800000u));
 }
 
-fn scale_of(largest: f32) -> f32 {
+fn scale_of(largest: u32) -> f32 {
   if (is_zero_block(largest)) {
     return 0.0;
   }
@@ -84,7 +81,7 @@ fn scale_of(largest: f32) -> f32 {
 }
 
 // Four values of a block as the bytes of a word, the first one lowest.
-fn packed_bytes(v: vec4<f32>, largest: f32) -> u32 {
+fn packed_bytes(v: vec4<f32>, largest: u32) -> u32 {
   if (is_zero_block(largest)) {
     return 0u;
   }

@@ -2,8 +2,11 @@
 
 use super::{Engine, Page, Run};
 use crate::web::{
-    page::{query::BadParameter, settings::BadSetting},
-    protocol::{Because, Failure, Phase},
+    page::{
+        query::BadParameter,
+        settings::{BadSetting, Setting},
+    },
+    protocol::{Because, Failure, NotKept, Phase},
 };
 
 /// Downloads over this many bytes report their quarters.
@@ -47,7 +50,7 @@ pub enum Status {
         /// Why it is this one.
         because: Option<Why>,
         /// Why the next visit downloads the weights again.
-        not_kept: Option<String>,
+        not_kept: Option<NotKept>,
     },
 }
 
@@ -79,6 +82,11 @@ impl Page {
         }
     }
 
+    /// Whether what stands in a setting's field was refused.
+    pub fn refuses(&self, setting: Setting) -> bool {
+        matches!(&self.problem, Some(Problem::Setting(bad)) if bad.setting == setting)
+    }
+
     /// The status line: it changes when a phase ends, not with each byte or token.
     pub fn status(&self) -> Status {
         match &self.engine {
@@ -92,7 +100,7 @@ impl Page {
             },
             Engine::Ready(ready) => {
                 let doing = match (&self.run, &self.last) {
-                    (Run::Idle, Some((stats, _))) => Doing::Wrote { tokens_per_s: stats.tokens_per_s },
+                    (Run::Idle, Some(stats)) => Doing::Wrote { tokens_per_s: stats.tokens_per_s },
                     (Run::Idle, None) => Doing::Nothing,
                     _ => Doing::Writing,
                 };
@@ -103,7 +111,7 @@ impl Page {
                     (false, Doing::Nothing) => ready.because.clone().map(Why::Chosen),
                 };
                 let (backend, threads) = (ready.backend.clone(), ready.threads);
-                let not_kept = (self.run == Run::Idle).then(|| ready.not_kept.clone()).flatten();
+                let not_kept = ready.not_kept.filter(|_| self.run == Run::Idle);
                 Status::Engine { backend, threads, doing, because, not_kept }
             }
         }

@@ -16,16 +16,19 @@ use web_sys::WorkerGlobalScope;
 
 use self::{cache::CacheFile, opfs::OpfsFile};
 use super::{chunk::Chunk, digests::Digester};
-use crate::bundle::{
-    digest::sha256_hex,
-    manifest::{CHUNK_BYTES, FileEntry},
+use crate::{
+    bundle::{
+        digest::sha256_hex,
+        manifest::{CHUNK_BYTES, FileEntry},
+    },
+    web::protocol::NotKept,
 };
 
 /// Where one file's chunks lie on this device.
 pub struct Shelf {
     place: RefCell<Place>,
     /// Why nothing is kept, for the visitor.
-    refusal: RefCell<Option<&'static str>>,
+    refusal: RefCell<Option<NotKept>>,
     /// Memory of chunks that are done with: fresh memory costs as much as the reading.
     rooms: RefCell<Vec<Uint8Array>>,
 }
@@ -46,21 +49,18 @@ struct Name {
     sha256: String,
 }
 
-const FULL: &str = "its storage is full";
-const NO_STORAGE: &str = "this browser gives the page no storage";
-
 impl Shelf {
     /// The shelf of the file at `url`, with whatever earlier visits left there.
     pub async fn open(url: &str, entry: &FileEntry) -> Self {
         let name = Name { address: sha256_hex(url.as_bytes()), sha256: entry.sha256.clone() };
-        let mut refusal = NO_STORAGE;
+        let mut refusal = NotKept::NoStorage;
         if is_digest(&name.sha256) {
             match OpfsFile::open(&name, entry.size).await {
                 Ok(file) => return Self::at(Place::Opfs(file)),
-                Err(error) if is_quota(&error) => refusal = FULL,
+                Err(error) if is_quota(&error) => refusal = NotKept::Full,
                 Err(_) => match CacheFile::open(&name).await {
                     Ok(file) => return Self::at(Place::Cache(file)),
-                    Err(error) if is_quota(&error) => refusal = FULL,
+                    Err(error) if is_quota(&error) => refusal = NotKept::Full,
                     Err(_) => {}
                 },
             }
@@ -119,7 +119,7 @@ impl Shelf {
             Place::Nowhere => return,
         };
         if let Err(error) = written {
-            let reason = if is_quota(&error) { FULL } else { NO_STORAGE };
+            let reason = if is_quota(&error) { NotKept::Full } else { NotKept::NoStorage };
             self.refusal.replace(Some(reason));
             self.place.replace(Place::Nowhere);
             // A part that can never be whole only takes room.
@@ -128,7 +128,7 @@ impl Shelf {
     }
 
     /// Lets other tabs have the file; says why it is not kept, if it is not.
-    pub fn close(&self) -> Option<&'static str> {
+    pub fn close(&self) -> Option<NotKept> {
         if let Place::Opfs(file) = self.place.replace(Place::Nowhere) {
             file.close();
         }

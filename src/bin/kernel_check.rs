@@ -1,0 +1,92 @@
+//! The engine's vector kernels against the scalar reference, compiled to wasm
+//! for the browser tests alone (`tests/web/kernels.test.mjs`): natively
+//! `backend/cpu/tests.rs` does the same with other instructions.
+
+use huggingtweets::backend::{
+    Backend, Dtype, Epilogue, Outputs, Wanted,
+    cpu::{Cpu, Level, Packer, Pool, Rows},
+};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore, SeedableRng},
+};
+use wasm_bindgen::{UnwrapThrowExt, prelude::wasm_bindgen};
+
+/// Columns of a block.
+const BLOCK: usize = 32;
+
+/// The instructions that [`check`] tries here.
+#[wasm_bindgen]
+pub fn instructions() -> String {
+    Level::Simd.instructions().into()
+}
+
+/// Products and heads of random shapes and numbers, both formats; says of the
+/// first that has other bits what it was.
+#[wasm_bindgen]
+pub fn check(seed: u32, cases: u32) -> Option<String> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed.into());
+    (0..cases).find_map(|_| {
+        let mut one_to = |most: u32| (rng.next_u32() % most + 1) as usize;
+        // From a part of one panel to several that are read side by side, with
+        // others left; rows of one tile and of many.
+        let (rows, cols, inputs) = (one_to(180), one_to(6) * BLOCK, one_to(20));
+        let k = one_to(rows as u32);
+        [Dtype::Q8_0, Dtype::Q4_0].into_iter().find_map(|dtype| {
+            let x = activations(&mut rng, inputs, cols);
+            let bytes = weights(&mut rng, dtype, rows, cols);
+            let [scalar, simd] =
+                [Level::Scalar, Level::Simd].map(|level| run(level, dtype, rows, &bytes, &x, k));
+            (scalar != simd).then(|| format!("{dtype:?}, {rows} x {cols} weights, {inputs} rows"))
+        })
+    })
+}
+
+/// Outputs of every epilogue, and the k largest of a head, as bits.
+fn run(level: Level, dtype: Dtype, rows: usize, bytes: &[u8], x: &Rows, k: usize) -> Vec<u32> {
+    let mut cpu = Cpu::new(level, Pool::serial());
+    let mut packer = Packer::new(rows, x.width, dtype).expect_throw("a matrix");
+    packer.push(bytes).expect_throw("its bytes");
+    let matrix = packer.finish().expect_throw("all of them");
+    let bias: Vec<f32> = (0..rows).map(|i| i as f32 * 0.1).collect();
+    let mut bits = Vec::new();
+    for epilogue in [Epilogue::Store, Epilogue::Gelu, Epilogue::Add] {
+        let mut out = Rows { rows: x.rows, width: rows, values: vec![0.5; x.rows * rows] };
+        cpu.linear(&matrix, Some(&bias), x, epilogue, &mut out);
+        bits.extend(out.values.into_iter().map(f32::to_bits));
+    }
+    let mut outputs = Outputs::default();
+    cpu.head(&matrix, x, Wanted::Top(k), &mut outputs);
+    for row in &mut outputs.top {
+        row.sort_by_key(|candidate| candidate.0);
+        bits.extend(row.iter().flat_map(|&(token, logit)| [token, logit.to_bits()]));
+    }
+    bits
+}
+
+/// (rows, width), with blocks of zeros and one number far above the others among them.
+fn activations(rng: &mut ChaCha8Rng, rows: usize, width: usize) -> Rows {
+    let mut values = Vec::new();
+    for _ in 0..rows * width / BLOCK {
+        let scale = [0.0, 1e-3, 1.0, 40.0][(rng.next_u32() % 4) as usize];
+        values.extend((0..BLOCK).map(|_| scale * (rng.next_u32() as i32 as f32 / i32::MAX as f32)));
+        if let Some(last) = values.last_mut().filter(|_| rng.next_u32().is_multiple_of(4)) {
+            *last *= 100.0;
+        }
+    }
+    Rows { rows, width, values }
+}
+
+/// GGUF bytes of a (rows, cols) matrix: any quants, -128 too, and scales of both signs.
+fn weights(rng: &mut ChaCha8Rng, dtype: Dtype, rows: usize, cols: usize) -> Vec<u8> {
+    let mut bytes = vec![0; dtype.matrix_bytes(rows, cols)];
+    rng.fill_bytes(&mut bytes);
+    for block in bytes.chunks_exact_mut(dtype.matrix_bytes(1, BLOCK)) {
+        let scale = half::f16::from_f32((rng.next_u32() % 2001) as f32 * 1e-3 - 1.0);
+        block[..2].copy_from_slice(&scale.to_le_bytes());
+    }
+    bytes
+}
+
+/// What is called is above.
+fn main() {}

@@ -1,0 +1,93 @@
+//! A worker of the engine, as whoever starts it sees it: orders go out,
+//! reports come in, and its death is heard of. `www/worker-start.js` is the
+//! other end until the engine is there, [`crate::web::worker`] from then on.
+
+use std::{cell::RefCell, rc::Rc};
+
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use web_sys::{ErrorEvent, Event, MessageEvent, Worker, WorkerOptions, WorkerType};
+
+use super::protocol::{Command, Report, decode, encode};
+
+/// Dropping it ends the worker, also one that hangs.
+pub struct Wire {
+    worker: Worker,
+    /// Orders from before the engine listened; `None` since it does.
+    waiting: Rc<RefCell<Option<Vec<Command>>>>,
+    _message: Closure<dyn FnMut(MessageEvent)>,
+    _error: Closure<dyn FnMut(Event)>,
+}
+
+/// Starts the engine's script; it waits for [`Wire::open`]'s wishes.
+pub fn start(address: &str) -> Result<Worker, JsValue> {
+    let options = WorkerOptions::new();
+    options.set_type(WorkerType::Module);
+    Worker::new_with_options(address, &options)
+}
+
+impl Wire {
+    /// Tells a worker its wishes, as an address's parameters: which bot's
+    /// engine to start, and how; twice where its script may not have listened. `died` hears what the worker died of, where
+    /// that is known, and may be called more than once.
+    pub fn open(
+        worker: Worker,
+        wishes: &str,
+        heard: impl Fn(Report) + 'static,
+        died: impl Fn(Option<String>) + 'static,
+    ) -> Result<Self, JsValue> {
+        let first = js_sys::Object::new();
+        js_sys::Reflect::set(&first, &"wishes".into(), &wishes.into())?;
+        let died = Rc::new(died);
+        let waiting = Rc::new(RefCell::new(Some(Vec::new())));
+        let message = {
+            let (worker, waiting, died, first) =
+                (worker.clone(), waiting.clone(), died.clone(), first.clone());
+            Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+                let data = event.data();
+                if data.is_string() {
+                    match decode(&data) {
+                        Ok(report) => heard(report),
+                        Err(error) => died(Some(error.to_string())),
+                    }
+                } else if data.is_null() {
+                    for command in waiting.borrow_mut().take().into_iter().flatten() {
+                        let _ = worker.post_message(&encode(&command));
+                    }
+                } else if let Some(reason) =
+                    js_sys::Reflect::get(&data, &"died".into()).ok().and_then(|reason| reason.as_string())
+                {
+                    died(Some(reason).filter(|reason| !reason.is_empty()));
+                } else {
+                    let _ = worker.post_message(&first);
+                }
+            })
+        };
+        let error = Closure::<dyn FnMut(Event)>::new(move |event: Event| {
+            event.prevent_default();
+            // A script that could not be fetched gives an event without words.
+            let reason = event.dyn_ref::<ErrorEvent>().map(ErrorEvent::message);
+            died(reason.filter(|reason| !reason.is_empty()));
+        });
+        worker.set_onmessage(Some(message.as_ref().unchecked_ref()));
+        worker.set_onerror(Some(error.as_ref().unchecked_ref()));
+        worker.post_message(&first)?;
+        Ok(Self { worker, waiting, _message: message, _error: error })
+    }
+
+    /// Gives an order, at the latest when the engine listens.
+    pub fn send(&self, command: Command) {
+        match &mut *self.waiting.borrow_mut() {
+            Some(waiting) => waiting.push(command),
+            // A worker that is gone is heard of in another way.
+            None => _ = self.worker.post_message(&encode(&command)),
+        }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.worker.set_onmessage(None);
+        self.worker.set_onerror(None);
+        self.worker.terminate();
+    }
+}
