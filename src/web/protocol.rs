@@ -46,9 +46,10 @@ pub enum Order {
     Measure,
     /// The logits behind these tokens. Answered by `Logits` or `Failed`.
     Logits(Vec<u32>),
-    /// Remove the weights of this digest from this device. Not answered: what
-    /// cannot be removed is only in the way.
-    Forget { sha256: String },
+    /// Remove from this device what it keeps of the bot at this address, and the
+    /// weights of this digest. Not answered: what cannot be removed is only in
+    /// the way.
+    Forget { model: String, sha256: Option<String> },
     /// Answered by `Pong`: how the page knows that the worker lives.
     Ping,
 }
@@ -186,7 +187,7 @@ pub struct Ready {
     pub positions: usize,
     /// Digest of the weights' file; `None` where nothing says what it must be.
     pub weights_sha256: Option<String>,
-    /// Size of the weights' file, as far as it is known.
+    /// Size of the weights' file.
     pub weights_bytes: u64,
     /// From the order to here.
     pub load_ms: f64,

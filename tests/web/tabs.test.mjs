@@ -379,6 +379,13 @@ describe("the archive check", () => {
   });
 });
 
+/** In a page: whether its caches hold, or hold nothing, of this origin. */
+const keepsAnyOf = async ([origin, any]) => {
+  const kept = [];
+  for (const name of await caches.keys()) kept.push(...(await (await caches.open(name)).keys()));
+  return kept.some(({ url }) => url.startsWith(`${origin}/`)) === any;
+};
+
 describe("another bot", () => {
   it("opens by its address, keeps what is typed, and is remembered with its size", async () => {
     const site = await secondOrigin({ root: bundle });
@@ -398,13 +405,27 @@ describe("another bot", () => {
     const recent = page.locator(".recent > li");
     assert.equal(await recent.count(), 2);
     assert.match(await recent.first().textContent(), /2\.5 MB.*open now/);
+    await page.waitForFunction(keepsAnyOf, [site.origin, true]);
     await recent.first().getByRole("button", { name: /^Delete/ }).click();
     assert.equal(await recent.count(), 1);
+    await page.waitForFunction(keepsAnyOf, [site.origin, false]);
     assert.equal(await page.evaluate(() => document.activeElement.id), "recent", "the focus is not lost");
     await page.reload();
     await bot.seesStatus(/ready/);
     await quietly(visit);
     site.close();
+  });
+
+  it("that is a GGUF alone is remembered with its size, too", async () => {
+    const visit = await open();
+    const { bot, page } = visit;
+    await bot.tab("Another bot").click();
+    await page.getByLabel("Address of a bot").fill(`${server.origin}/bot/model-q4_0.gguf`);
+    await page.getByRole("button", { name: "Open", exact: true }).first().click();
+    await bot.seesStatus(/ready/);
+    await bot.tab("Another bot").click();
+    assert.match(await page.locator(".recent > li").first().textContent(), /1\.\d MB.*open now/);
+    await quietly(visit);
   });
 
   it("deleted from this device is downloaded again", async () => {

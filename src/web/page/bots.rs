@@ -43,6 +43,14 @@ pub struct Known {
     pub sha256: Option<String>,
 }
 
+/// A bot that is in the list no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forgotten {
+    pub model: String,
+    /// Its weights, where no other bot of the list has the same.
+    pub sha256: Option<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Bots {
@@ -168,19 +176,26 @@ impl Bots {
         &self.known
     }
 
-    /// Puts a bot first; gives the digests of weights that no bot of the list
-    /// has any more.
+    /// Puts a bot first; gives those that the list has no room for any more.
     #[must_use]
-    pub fn remember(&mut self, bot: Known) -> Vec<String> {
+    pub fn remember(&mut self, bot: Known) -> Vec<Forgotten> {
         self.known.retain(|old| old.model != bot.model);
         self.known.insert(0, bot);
         let gone = self.known.split_off(self.known.len().min(MOST));
-        let kept = |sha256: &String| self.known.iter().any(|bot| bot.sha256.as_ref() == Some(sha256));
-        gone.into_iter().filter_map(|bot| bot.sha256).filter(|sha256| !kept(sha256)).collect()
+        gone.into_iter().map(|bot| self.without(bot)).collect()
     }
 
-    pub fn forget(&mut self, model: &str) {
-        self.known.retain(|bot| bot.model != model);
+    /// Takes a bot out.
+    #[must_use]
+    pub fn forget(&mut self, bot: &Known) -> Forgotten {
+        self.known.retain(|known| known.model != bot.model);
+        self.without(bot.clone())
+    }
+
+    /// What nobody needs any more without this bot.
+    fn without(&self, Known { model, sha256, .. }: Known) -> Forgotten {
+        let needed = self.known.iter().any(|bot| bot.sha256 == sha256);
+        Forgotten { model, sha256: sha256.filter(|_| !needed) }
     }
 }
 
@@ -220,6 +235,10 @@ impl Address {
 mod tests {
     use super::*;
 
+    fn forgotten(model: &str) -> Forgotten {
+        Forgotten { model: model.into(), sha256: Some(format!("digest of {model}")) }
+    }
+
     fn known(model: &str) -> Known {
         let sha256 = Some(format!("digest of {model}"));
         Known { model: model.into(), precision: None, name: "Lamp".into(), bytes: 5, sha256 }
@@ -234,7 +253,7 @@ mod tests {
         let models = |bots: &Bots| bots.known().iter().map(|b| b.model.clone()).collect::<Vec<_>>();
         assert_eq!(models(&bots), ["a", "b"]);
         assert_eq!(Bots::parse(&bots.to_json()), bots);
-        bots.forget("a");
+        assert_eq!(bots.forget(&known("a")), forgotten("a"));
         assert_eq!(models(&bots), ["b"]);
         assert_eq!(Bots::parse("nonsense"), Bots::default());
     }
@@ -248,11 +267,12 @@ mod tests {
             assert!(gone.flatten().next().is_none());
         };
         fill(&mut bots, known("first"));
-        assert_eq!(bots.remember(known("one more")), ["digest of first"]);
+        assert_eq!(bots.remember(known("one more")), [forgotten("first")]);
         assert_eq!(bots.known().len(), MOST);
         let mut bots = Bots::default();
         fill(&mut bots, Known { model: "elsewhere".into(), ..known("5") });
-        assert!(bots.remember(known("one more")).is_empty());
+        let without = Forgotten { model: "elsewhere".into(), sha256: None };
+        assert_eq!(bots.remember(known("one more")), [without]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod status;
 
 use super::{
-    bots::{Bots, Known, Place},
+    bots::{Bots, Forgotten, Known, Place},
     draft::Draft,
     history::{Entry, History},
     link::{self, Shared, Verdict},
@@ -258,15 +258,10 @@ impl Page {
         self.start_engine()
     }
 
-    /// Takes a bot from the list of those opened here, and its weights from
-    /// this device.
+    /// Takes a bot from the list of those opened here, and from this device.
     pub fn forget_bot(&mut self, bot: &Known) -> Vec<Effect> {
-        self.bots.forget(&bot.model);
-        let mut effects = vec![Effect::Keep(Shelf::Bots, self.bots.to_json())];
-        if let Some(sha256) = &bot.sha256 {
-            effects.push(self.command(Order::Forget { sha256: sha256.clone() }));
-        }
-        effects
+        let forgotten = self.bots.forget(bot);
+        vec![Effect::Keep(Shelf::Bots, self.bots.to_json()), self.forget(forgotten)]
     }
 
     pub fn forget_draft(&mut self, index: usize) -> Vec<Effect> {
@@ -452,7 +447,7 @@ impl Page {
             let Place { model, precision, .. } = self.place.clone();
             let forgotten = self.bots.remember(Known { model, precision, name, bytes, sha256 });
             effects.push(Effect::Keep(Shelf::Bots, self.bots.to_json()));
-            effects.extend(forgotten.into_iter().map(|sha256| self.command(Order::Forget { sha256 })));
+            effects.extend(forgotten.into_iter().map(|forgotten| self.forget(forgotten)));
         }
         self.engine = Engine::Ready(ready);
         if let Run::Waiting { request, cards } = std::mem::replace(&mut self.run, Run::Idle) {
@@ -567,6 +562,10 @@ impl Page {
             Run::Writing { request, cards, .. } => Run::Waiting { request, cards },
             run => run,
         };
+    }
+
+    fn forget(&mut self, Forgotten { model, sha256 }: Forgotten) -> Effect {
+        self.command(Order::Forget { model, sha256 })
     }
 
     fn command(&mut self, order: Order) -> Effect {

@@ -35,6 +35,8 @@ const KNOWN_PROMPT: [u32; 4] = [0, 40, 7, 11];
 /// The engine, and why it is this one where there was a choice.
 pub struct Chosen {
     pub engine: Engine,
+    /// Of the weights' file.
+    pub bytes: u64,
     pub because: Option<Because>,
     /// Why the weights are not kept on this device; `None` if they are.
     pub not_kept: Option<NotKept>,
@@ -70,14 +72,14 @@ pub async fn load(
         }
         reply.send(News::TriesGpu(false));
     }
-    let Loaded { mut engine, not_kept } =
+    let Loaded { mut engine, bytes, not_kept } =
         download::weights(source, &mut Device::Cpu(level, machine.pool.clone()), &progress).await?;
     machine.assemble().await?;
     if let Some(known) = source.check() {
         progress(Phase::Check, 0, None);
         engine.check(known).await?;
     }
-    Ok(Chosen { engine, because, not_kept })
+    Ok(Chosen { engine, bytes, because, not_kept })
 }
 
 /// The bot on the GPU, if it is to run there.
@@ -111,7 +113,7 @@ async fn on_gpu(
         return Ok(Err(Because::SimdQuicker { gpu_ms, simd_ms }));
     }
     let weights = download::weights(source, &mut Device::Gpu(Some(Box::new(gpu))), &progress).await;
-    let Loaded { mut engine, not_kept } = match gpu_result(weights)? {
+    let Loaded { mut engine, bytes, not_kept } = match gpu_result(weights)? {
         Ok(loaded) => loaded,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -120,7 +122,7 @@ async fn on_gpu(
         return Ok(Err(refusal));
     }
     if forced {
-        return Ok(Ok(Chosen { engine, because: None, not_kept }));
+        return Ok(Ok(Chosen { engine, bytes, because: None, not_kept }));
     }
     let measured = match known {
         Some(measured) => measured,
@@ -133,7 +135,7 @@ async fn on_gpu(
             };
             let Some(simd_ms) = simd_step_ms(engine.config(), request.precision, &machine.pool) else {
                 // What has no room for a layer cannot run them all.
-                return Ok(Ok(Chosen { engine, because: None, not_kept }));
+                return Ok(Ok(Chosen { engine, bytes, because: None, not_kept }));
             };
             let measured = Measured { gpu_ms, simd_ms };
             if let Some(memory) = &remembered {
@@ -147,7 +149,7 @@ async fn on_gpu(
         return Ok(Err(Because::SimdQuicker { gpu_ms, simd_ms }));
     }
     let because = Some(Because::GpuQuicker { gpu_ms, simd_ms });
-    Ok(Ok(Chosen { engine, because, not_kept }))
+    Ok(Ok(Chosen { engine, bytes, because, not_kept }))
 }
 
 /// The GPU's own failures are no reason to stop; others are.

@@ -41,6 +41,8 @@ const MOST_FETCHES: usize = 3;
 /// Weights that are loaded.
 pub struct Loaded {
     pub engine: Engine,
+    /// Of the file.
+    pub bytes: u64,
     /// Why they are not kept on this device; `None` if they are.
     pub not_kept: Option<NotKept>,
 }
@@ -52,8 +54,7 @@ pub async fn weights(
     progress: &impl Fn(Phase, u64, Option<u64>),
 ) -> Result<Loaded, WorkerError> {
     let Some(entry) = source.entry() else {
-        let engine = unchecked(source, device, progress).await?;
-        return Ok(Loaded { engine, not_kept: Some(NotKept::Undescribed) });
+        return unchecked(source, device, progress).await;
     };
     let digester = Digester::new(entry.chunks.len());
     // Held until the file is whole: another tab then finds it here.
@@ -74,7 +75,7 @@ pub async fn weights(
         false => None,
     };
     let engine = intake.loader.finish().map_err(|error| wrong_model(source, error))?;
-    Ok(Loaded { engine, not_kept })
+    Ok(Loaded { engine, bytes: entry.size, not_kept })
 }
 
 /// A GGUF that nothing describes, as it comes.
@@ -82,7 +83,7 @@ async fn unchecked(
     source: &Source,
     device: &mut Device,
     progress: &impl Fn(Phase, u64, Option<u64>),
-) -> Result<Engine, WorkerError> {
+) -> Result<Loaded, WorkerError> {
     let response = get(&source.weights_url, None, RequestCache::Default).await?;
     let headers = response.headers();
     // The body's length is unknown where the transport compresses it.
@@ -99,7 +100,8 @@ async fn unchecked(
         loader.push(&piece.to_vec()).map_err(|error| wrong_model(source, error))?;
         progress(Phase::Download, loaded, total);
     }
-    loader.finish().map_err(|error| wrong_model(source, error))
+    let engine = loader.finish().map_err(|error| wrong_model(source, error))?;
+    Ok(Loaded { engine, bytes: loaded, not_kept: Some(NotKept::Undescribed) })
 }
 
 /// Chunks that earlier visits left here, up to the first that is missing.

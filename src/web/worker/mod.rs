@@ -132,7 +132,7 @@ fn receive(session: &Session, command: Command) {
         Order::Stop { generation, draft } => session.stop(generation, draft, &Reply { id: generation }),
         Order::Count(text) => reply.send(session.count(&text)),
         Order::Measure => reply.send(session.measure()),
-        Order::Forget { sha256 } => spawn_local(storage::forget(sha256)),
+        Order::Forget { model, sha256 } => spawn_local(storage::forget(model, sha256)),
         Order::Ping => reply.send(News::Pong),
     }
 }

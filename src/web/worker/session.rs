@@ -326,7 +326,7 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
     if let Some(info) = source.info() {
         reply.send(News::Bot(info.clone()));
     }
-    let Chosen { engine, because, not_kept } = choose::load(&source, request, &machine, reply).await?;
+    let Chosen { engine, bytes, because, not_kept } = choose::load(&source, request, &machine, reply).await?;
     if source.info().is_none() {
         reply.send(News::Bot(source.info_from_name(engine.name())));
     }
@@ -337,7 +337,7 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
         threads: machine.pool.threads(),
         positions: engine.config().n_positions,
         weights_sha256: source.sha256().map(str::to_owned),
-        weights_bytes: source.bytes().unwrap_or(0),
+        weights_bytes: bytes,
         load_ms: browser::now_ms() - started_ms,
         wasm_bytes: browser::wasm_bytes(),
         memory_bytes: browser::memory_bytes(),

@@ -123,11 +123,6 @@ impl Source {
         self.entry().map(|entry| entry.sha256.as_str())
     }
 
-    /// Size of the weights, as `bot.json` has it.
-    pub fn bytes(&self) -> Option<u64> {
-        self.entry().map(|entry| entry.size)
-    }
-
     /// Size and digests of the weights.
     pub fn entry(&self) -> Option<&FileEntry> {
         self.manifest.as_ref()?.files.get(&self.file)

@@ -14,6 +14,9 @@ pub const DESCRIPTIONS: &str = "huggingtweets-descriptions-1";
 /// Timings of engines, under the weights' address.
 pub const MEASUREMENTS: &str = "huggingtweets-measurements-1";
 
+/// Cards, pictures and descriptions for visits without a network: `www/sw.js` fills it.
+const BOTS: &str = "huggingtweets-bots-1";
+
 /// Names of the caches of weights begin so; the address' digest follows.
 const WEIGHTS: &str = "huggingtweets-weights-2-";
 
@@ -74,6 +77,28 @@ pub async fn forget(sha256: &str) -> Result<(), JsValue> {
         let entries: js_sys::Array = settled(cache.keys().unchecked_into()).await?;
         for entry in entries.iter().filter_map(|entry| entry.dyn_into::<Request>().ok()) {
             if entry.url().starts_with(&prefix(sha256)) {
+                JsFuture::from(cache.delete_with_request(&entry)).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is kept of the bot at this address, but for its weights: of a
+/// folder, what lies directly in it.
+pub async fn forget_address(model: &str) -> Result<(), JsValue> {
+    let model = model.strip_suffix("bot.json").unwrap_or(model);
+    let is_folder = !model.to_ascii_lowercase().ends_with(".gguf");
+    let start = if is_folder { format!("{}/", model.trim_end_matches('/')) } else { model.into() };
+    let is_its = |url: &str| {
+        let rest = url.strip_prefix(&start).map(|rest| rest.split('?').next().unwrap_or_default());
+        rest.is_some_and(|rest| !rest.contains('/'))
+    };
+    for name in [DESCRIPTIONS, MEASUREMENTS, BOTS] {
+        let cache = open(name).await?;
+        let entries: js_sys::Array = settled(cache.keys().unchecked_into()).await?;
+        for entry in entries.iter().filter_map(|entry| entry.dyn_into::<Request>().ok()) {
+            if is_its(&entry.url()) {
                 JsFuture::from(cache.delete_with_request(&entry)).await?;
             }
         }

@@ -207,9 +207,11 @@ pub async fn remember_measurement(key: &str, text: &str) {
     }
 }
 
-/// Removes the weights with this digest, wherever they came from.
-pub async fn forget(sha256: String) {
-    if is_digest(&sha256) {
+/// Removes what is kept of the bot at this address, and the weights with this
+/// digest, wherever they came from.
+pub async fn forget(model: String, sha256: Option<String>) {
+    let _ = cache::forget_address(&model).await;
+    if let Some(sha256) = sha256.filter(|sha256| is_digest(sha256)) {
         let _ = opfs::forget(&sha256).await;
         let _ = cache::forget(&sha256).await;
     }
