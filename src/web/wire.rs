@@ -18,7 +18,8 @@ pub struct Wire {
     _error: Closure<dyn FnMut(Event)>,
 }
 
-/// Starts the engine's script; it waits for [`Wire::open`]'s wishes.
+/// Starts a script as a worker of its own, as a module. The engine's waits for
+/// [`Wire::open`]'s wishes.
 pub fn start(address: &str) -> Result<Worker, JsValue> {
     let options = WorkerOptions::new();
     options.set_type(WorkerType::Module);
@@ -27,8 +28,9 @@ pub fn start(address: &str) -> Result<Worker, JsValue> {
 
 impl Wire {
     /// Tells a worker its wishes, as an address's parameters: which bot's
-    /// engine to start, and how; twice where its script may not have listened. `died` hears what the worker died of, where
-    /// that is known, and may be called more than once.
+    /// engine to start, and how; twice where its script may not have listened.
+    /// `died` hears what the worker died of, where that is known, and may be
+    /// called more than once.
     pub fn open(
         worker: Worker,
         wishes: &str,

@@ -395,14 +395,10 @@ fn PictureButton(card: Card) -> impl IntoView {
         spawn_local(async move {
             let url = helper::ask(helper::PICTURE, &order.to_string()).await.and_then(|blob| blob_url(&blob));
             failed.try_set(url.is_none());
-            if url.is_none() {
-                handle.announce(Word::PictureFailed);
-            }
-            if let Some(url) = url {
-                browser::save(&url, "draft.png");
-                // Some browsers read it after the click.
-                Timeout::new(SAVED_MS, move || _ = web_sys::Url::revoke_object_url(&url)).forget();
-            }
+            let Some(url) = url else { return handle.announce(Word::PictureFailed) };
+            browser::save(&url, "draft.png");
+            // Some browsers read it after the click.
+            Timeout::new(SAVED_MS, move || _ = web_sys::Url::revoke_object_url(&url)).forget();
         });
     };
     let word = move || if failed.get() { Word::PictureFailed } else { Word::SavePicture };

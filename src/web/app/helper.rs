@@ -5,7 +5,9 @@ use gloo::events::EventListener;
 use js_sys::{Function, Promise};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{MessageEvent, Worker, WorkerOptions, WorkerType};
+use web_sys::MessageEvent;
+
+use crate::web::wire;
 
 /// Renders a bot's card.
 pub const READER: &str = "./reader-worker.js";
@@ -15,9 +17,7 @@ pub const PICTURE: &str = "./picture-worker.js";
 
 /// What the worker answers to `message`; `None` where it fails.
 pub async fn ask(script: &str, message: &str) -> Option<JsValue> {
-    let options = WorkerOptions::new();
-    options.set_type(WorkerType::Module);
-    let worker = Worker::new_with_options(script, &options).ok()?;
+    let worker = wire::start(script).ok()?;
     let mut listeners = Vec::new();
     let answered = Promise::new(&mut |resolve: Function, reject: Function| {
         let answer = move |event: &web_sys::Event| {
