@@ -1,7 +1,10 @@
 // Starts the page. A file of its own, because a strict content security
 // policy allows no script inside the HTML.
-import init from "./app.js";
 import { newestBuild, workOffline } from "./offline.js";
+
+// Not waited for by what starts beside it.
+const program = import("./app.js");
+program.catch(() => {});
 
 const { mode } = document.documentElement.dataset;
 
@@ -36,6 +39,7 @@ try {
       // The program tries again, and says why.
     }
   }
+  const { default: init } = await program;
   await init({ module_or_path: new URL("./app_bg.wasm", import.meta.url) });
   if (mode === "page") workOffline();
 } catch (error) {

@@ -4,25 +4,27 @@
 use super::{BackendError, Dtype};
 
 /// Takes the bytes of a (rows, cols) matrix in pieces of any size, and gives them
-/// on row by row.
+/// on in groups of rows.
 #[derive(Debug)]
 pub struct ArrivingRows {
     rows: usize,
     cols: usize,
     dtype: Dtype,
+    /// Rows of a group; the last may have fewer.
+    group: usize,
     /// Rows given on.
     done: usize,
-    /// Bytes of a row that is not complete.
+    /// Bytes of a group that is not complete.
     pending: Vec<u8>,
 }
 
 impl ArrivingRows {
-    pub fn new(rows: usize, cols: usize, dtype: Dtype) -> Self {
-        Self { rows, cols, dtype, done: 0, pending: Vec::new() }
+    pub fn new(rows: usize, cols: usize, dtype: Dtype, group: usize) -> Self {
+        Self { rows, cols, dtype, group, done: 0, pending: Vec::new() }
     }
 
-    /// Takes the next bytes; calls `place` with the index and the bytes of every
-    /// row that they complete.
+    /// Takes the next bytes; calls `place` with the first row and the bytes of every
+    /// group that they complete.
     ///
     /// # Errors
     /// More bytes than the matrix has; none of them is taken then.
@@ -31,26 +33,26 @@ impl ArrivingRows {
         mut bytes: &[u8],
         mut place: impl FnMut(usize, &[u8]),
     ) -> Result<(), BackendError> {
-        let row_bytes = self.dtype.matrix_bytes(1, self.cols);
-        let room = (self.rows - self.done) * row_bytes - self.pending.len();
+        let room = self.dtype.matrix_bytes(self.rows - self.done, self.cols) - self.pending.len();
         if bytes.len() > room {
             return Err(self.wrong_size(bytes.len()));
         }
-        if !self.pending.is_empty() {
-            let (head, rest) = bytes.split_at(bytes.len().min(row_bytes - self.pending.len()));
-            self.pending.extend_from_slice(head);
-            bytes = rest;
-            if self.pending.len() < row_bytes {
-                return Ok(());
+        while !bytes.is_empty() {
+            let rows = self.group.min(self.rows - self.done);
+            let missing = self.dtype.matrix_bytes(rows, self.cols) - self.pending.len();
+            let (now, later) = bytes.split_at(bytes.len().min(missing));
+            bytes = later;
+            if now.len() < missing {
+                self.pending.extend_from_slice(now);
+            } else if self.pending.is_empty() {
+                place(self.done, now);
+                self.done += rows;
+            } else {
+                self.pending.extend_from_slice(now);
+                place(self.done, &self.pending);
+                self.pending.clear();
+                self.done += rows;
             }
-            place(self.done, &std::mem::take(&mut self.pending));
-            self.done += 1;
-        }
-        let whole = bytes.chunks_exact(row_bytes.max(1));
-        self.pending.extend_from_slice(whole.remainder());
-        for row in whole {
-            place(self.done, row);
-            self.done += 1;
         }
         Ok(())
     }

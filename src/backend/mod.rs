@@ -104,6 +104,9 @@ pub trait Backend {
 
     /// Hears of a batch before the operations of its pieces.
     fn begin(&mut self, batch: &Batch);
+    /// Hears how many milliseconds the batch that began last took, where its caller
+    /// has a clock: which way is quickest here is the backend's to learn.
+    fn took(&mut self, _ms: f64) {}
     /// `out[r] = wte[tokens[r]] + wpe[position of r]`, (R, C).
     fn embed(&mut self, wte: &Self::Matrix, wpe: &Self::Matrix, batch: &Batch, out: &mut Self::Rows);
     /// Normalises each row of x (R, C), then gain and bias.

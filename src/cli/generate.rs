@@ -134,14 +134,17 @@ fn write<B: Backend>(
     let mut done = Vec::new();
     let started = Instant::now();
     while let Some(batch) = drafts.next_batch() {
+        let began = Instant::now();
         model.begin(batch)?;
         let outputs = pollster::block_on(model.outputs())?;
+        let ms = began.elapsed().as_secs_f64() * 1e3;
         for event in drafts.accept(outputs, &bot.tokenizer)? {
             if let Event::Done { draft, text, reason, tokens, digest } = event {
                 done.resize(done.len().max(draft + 1), None);
                 done[draft] = Some((text, reason, tokens, digest));
             }
         }
+        model.took(ms);
     }
     Ok((done, started.elapsed().as_secs_f64()))
 }

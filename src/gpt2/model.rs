@@ -140,6 +140,12 @@ impl<B: Backend> Model<B> {
         Ok(&self.outputs)
     }
 
+    /// Takes the milliseconds that the batch begun last took, by the caller's clock:
+    /// the backend may learn from them how it is quickest here.
+    pub fn took(&mut self, ms: f64) {
+        self.backend.took(ms);
+    }
+
     fn check(&self, batch: &Batch) -> Result<(), ForwardError> {
         if batch.tokens.len() != batch.places.len() {
             return Err(ForwardError::Shape { tokens: batch.tokens.len(), places: batch.places.len() });

@@ -7,21 +7,28 @@
 //! activation is one splat shared by every row, and memory is read in order.
 //!
 //! ```text
-//! Q8: block = 8 quads x 8 rows x 4 columns           = 256 bytes
-//! Q4: block = 4 quads x 8 rows x 4 columns, 2 a byte = 128 bytes
+//! block = 8 scales (f32), then quads
+//! Q8: 8 quads x 8 rows x 4 columns           = 256 bytes
+//! Q4: 4 quads x 8 rows x 4 columns, 2 a byte = 128 bytes
 //!     (low nibble: columns 4 q.., high nibble: columns 16 + 4 q..)
 //! ```
+//!
+//! A block's scales stand before it, so that a panel is one stream of memory.
 
 use half::f16;
 
-use super::{panels::Format, quant::BLOCK, scalar};
+use super::{
+    panels::{Format, parts},
+    quant::BLOCK,
+    scalar,
+};
 use crate::backend::{BackendError, Dtype, arriving::ArrivingRows};
 
 /// Rows interleaved in a panel.
 pub const PANEL: usize = 8;
 
-/// Most quads of a panel's block: Q8's.
-const MOST_QUADS: usize = PANEL * BLOCK / 4;
+/// Four bytes of each of a panel's rows.
+type Quads = [[u8; 4]; PANEL];
 
 /// A weight matrix (rows, cols).
 #[derive(Debug)]
@@ -45,9 +52,7 @@ pub struct Panels {
     pub cols: usize,
     pub format: Format,
     /// (panels, blocks, [`Format::block_bytes`]), in the layout above.
-    quants: Vec<u8>,
-    /// (panels, blocks, PANEL)
-    scales: Vec<f32>,
+    blocks: Vec<Quads>,
 }
 
 impl Matrix {
@@ -60,11 +65,11 @@ impl Matrix {
     }
 
     /// The memory that holds the weights, in the order the kernels read it:
-    /// quantised bytes, then floats (scales, or the weights themselves).
+    /// as bytes (quantised, with their scales) or as floats.
     pub fn memory(&self) -> (&[u8], &[f32]) {
         match self {
             Self::Dense(m) => (&[], &m.values),
-            Self::Quantised(m) => (&m.quants, &m.scales),
+            Self::Quantised(m) => (m.bytes(), &[]),
         }
     }
 
@@ -77,11 +82,11 @@ impl Matrix {
                 }
             }
             Self::Quantised(m) => {
-                let (quants, scales) = m.range(n / PANEL..n / PANEL + 1);
-                let blocks = quants.chunks_exact(m.format.block_bytes()).zip(scales.as_chunks::<PANEL>().0);
-                for ((block, scales), out) in blocks.zip(out.as_chunks_mut::<BLOCK>().0) {
+                let blocks = m.range(n / PANEL..n / PANEL + 1).chunks_exact(m.format.block_bytes());
+                for (block, out) in blocks.zip(out.as_chunks_mut::<BLOCK>().0) {
+                    let (scales, quants) = parts(block);
                     for (k, out) in out.iter_mut().enumerate() {
-                        *out += scalar::weight(m.format, block, n % PANEL, k) as f32 * scales[n % PANEL];
+                        *out += scalar::weight(m.format, quants, n % PANEL, k) as f32 * scales[n % PANEL];
                     }
                 }
             }
@@ -95,14 +100,14 @@ impl Panels {
         self.rows.div_ceil(PANEL)
     }
 
-    /// The quants and scales of a range of panels.
-    pub fn range(&self, panels: std::ops::Range<usize>) -> (&[u8], &[f32]) {
-        let blocks = panels.start * self.cols / BLOCK..panels.end * self.cols / BLOCK;
-        let bytes = self.format.block_bytes();
-        (
-            &self.quants[blocks.start * bytes..blocks.end * bytes],
-            &self.scales[blocks.start * PANEL..blocks.end * PANEL],
-        )
+    fn bytes(&self) -> &[u8] {
+        self.blocks.as_flattened().as_flattened()
+    }
+
+    /// A range of panels.
+    pub fn range(&self, panels: std::ops::Range<usize>) -> &[u8] {
+        let bytes = self.cols / BLOCK * self.format.block_bytes();
+        &self.bytes()[panels.start * bytes..panels.end * bytes]
     }
 }
 
@@ -113,8 +118,6 @@ pub struct Packer {
     matrix: Matrix,
     dtype: Dtype,
     arriving: ArrivingRows,
-    /// Rows of a panel that is not full, as the file has them.
-    group: Vec<u8>,
 }
 
 impl Packer {
@@ -129,27 +132,20 @@ impl Packer {
             Some(format) => {
                 let blocks = rows.div_ceil(PANEL).checked_mul(cols / BLOCK).ok_or_else(too_large)?;
                 let bytes = blocks.checked_mul(format.block_bytes()).ok_or_else(too_large)?;
-                let quants = room(bytes).ok_or_else(too_large)?;
-                let scales = room(blocks * PANEL).ok_or_else(too_large)?;
-                Matrix::Quantised(Panels { rows, cols, format, quants, scales })
+                let blocks = room(bytes / size_of::<Quads>()).ok_or_else(too_large)?;
+                Matrix::Quantised(Panels { rows, cols, format, blocks })
             }
         };
-        Ok(Self { matrix, dtype, arriving: ArrivingRows::new(rows, cols, dtype), group: Vec::new() })
+        Ok(Self { matrix, dtype, arriving: ArrivingRows::new(rows, cols, dtype, PANEL) })
     }
 
     /// Takes the next bytes of the tensor.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), BackendError> {
-        let Self { matrix, dtype, arriving, group } = self;
-        arriving.push(bytes, |row, bytes| match matrix {
-            Matrix::Dense(m) if *dtype == Dtype::F16 => m.values.extend(f16s(bytes)),
-            Matrix::Dense(m) => m.values.extend(f32s(bytes)),
-            Matrix::Quantised(m) => {
-                group.extend_from_slice(bytes);
-                if row % PANEL == PANEL - 1 || row + 1 == m.rows {
-                    m.append(group, dtype.matrix_bytes(1, BLOCK));
-                    group.clear();
-                }
-            }
+        let Self { matrix, dtype, arriving } = self;
+        arriving.push(bytes, |_, rows| match matrix {
+            Matrix::Dense(m) if *dtype == Dtype::F16 => m.values.extend(f16s(rows)),
+            Matrix::Dense(m) => m.values.extend(f32s(rows)),
+            Matrix::Quantised(m) => m.append(rows),
         })
     }
 
@@ -161,29 +157,45 @@ impl Packer {
 }
 
 impl Panels {
-    /// Appends the panel of these rows, in blocks of so many bytes: the scale
-    /// (f16), then the weights. Rows that it has not are zeros.
-    fn append(&mut self, rows: &[u8], block_bytes: usize) {
-        let blocks = self.cols / BLOCK;
-        let mut quads = [[0; 4]; MOST_QUADS];
-        let quads = &mut quads[..self.format.block_bytes() / 4];
-        for block in 0..blocks {
-            let mut scales = [0.0; PANEL];
-            let sources =
-                rows.chunks_exact(blocks * block_bytes).map(|row| &row[block * block_bytes..][..block_bytes]);
-            for (r, (source, scale)) in sources.zip(&mut scales).enumerate() {
-                *scale = f16::from_le_bytes([source[0], source[1]]).to_f32();
-                // Both formats: four bytes of a row in each 32 of the panel.
-                for (quads, quad) in
-                    quads.as_chunks_mut::<PANEL>().0.iter_mut().zip(source[2..].as_chunks().0)
-                {
-                    quads[r] = *quad;
-                }
-            }
-            self.quants.extend_from_slice(quads.as_flattened());
-            self.scales.extend_from_slice(&scales);
+    /// Appends the panel of these rows' bytes, at most [`PANEL`] rows; those that it
+    /// has not are zeros.
+    fn append(&mut self, rows: &[u8]) {
+        match self.format {
+            Format::Q8 => self.append_blocks::<{ 2 + BLOCK }>(rows),
+            Format::Q4 => self.append_blocks::<{ 2 + BLOCK / 2 }>(rows),
         }
     }
+
+    /// A block is the scale (f16), then weights: in both formats four bytes of a row
+    /// in each 32 of the panel.
+    fn append_blocks<const BYTES: usize>(&mut self, rows: &[u8]) {
+        let blocks = self.cols / BLOCK;
+        let nothing = [0; BYTES];
+        let mut rows = rows.as_chunks::<BYTES>().0.chunks_exact(blocks.max(1));
+        let rows: [&[[u8; BYTES]]; PANEL] = std::array::from_fn(|_| rows.next().unwrap_or_default());
+        for block in 0..blocks {
+            let sources = rows.map(|row| row.get(block).unwrap_or(&nothing));
+            let scales = sources.map(|source| f16_to_f32(u16::from_le_bytes([source[0], source[1]])));
+            self.blocks.push(scales.map(f32::to_ne_bytes));
+            for quad in 0..(BYTES - 2) / 4 {
+                let at = 2 + quad * 4;
+                self.blocks.push(sources.map(|s| [s[at], s[at + 1], s[at + 2], s[at + 3]]));
+            }
+        }
+    }
+}
+
+/// The f16 with these bits. A file has millions of them, and wasm no instruction:
+/// with its exponent moved up, every finite one is a product (Giesen, "Half to float
+/// done quick", 2012).
+fn f16_to_f32(bits: u16) -> f32 {
+    const TWO_TO_112: f32 = f32::from_bits((127 + 112) << 23);
+    let magnitude = u32::from(bits & 0x7fff);
+    if magnitude >= 0x7c00 {
+        return f16::from_bits(bits).to_f32();
+    }
+    let value = f32::from_bits(magnitude << 13) * TWO_TO_112;
+    f32::from_bits(value.to_bits() | u32::from(bits & 0x8000) << 16)
 }
 
 /// Room for n values, or `None` where there is no memory for them.
@@ -219,7 +231,7 @@ fn f32s(bytes: &[u8]) -> impl Iterator<Item = f32> {
 }
 
 fn f16s(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    bytes.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32())
+    bytes.as_chunks::<2>().0.iter().map(|b| f16_to_f32(u16::from_le_bytes(*b)))
 }
 
 /// Little-endian f32 bytes as values.
@@ -230,4 +242,17 @@ pub fn f32_values(bytes: &[u8]) -> Vec<f32> {
 /// Little-endian f16 bytes as values.
 pub fn f16_values(bytes: &[u8]) -> Vec<f32> {
     f16s(bytes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_f16_is_the_librarys() {
+        for bits in 0..=u16::MAX {
+            let expected = f16::from_bits(bits).to_f32();
+            assert_eq!(f16_to_f32(bits).to_bits(), expected.to_bits(), "{bits:#x}");
+        }
+    }
 }

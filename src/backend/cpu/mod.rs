@@ -8,6 +8,7 @@
 mod attention;
 pub mod math;
 mod matrix;
+mod pace;
 mod panels;
 pub mod pool;
 mod quant;
@@ -26,6 +27,8 @@ use std::future::ready;
 
 use super::{Backend, BackendError, Batch, CacheShape, Dtype, Epilogue, Outputs, Wanted, top::Top};
 use matrix::Dense;
+use pace::Pace;
+use panels::{BESIDE, Kernel};
 use quant::QuantRows;
 use shared::Shared;
 
@@ -66,7 +69,8 @@ pub fn quantised(row: &[f32]) -> Vec<([i8; quant::BLOCK], f32)> {
 /// The processor's backend.
 #[derive(Debug)]
 pub struct Cpu {
-    level: Level,
+    kernel: Kernel,
+    pace: Pace,
     pool: Pool,
     quantised: QuantRows,
     /// Attention's scores, one vector a task.
@@ -77,12 +81,20 @@ pub struct Cpu {
 
 impl Cpu {
     pub fn new(level: Level, pool: Pool) -> Self {
-        Self { level, pool, quantised: QuantRows::default(), scores: Vec::new(), tops: Vec::new() }
+        let kernel = Kernel { level, beside: BESIDE[0] };
+        Self {
+            kernel,
+            pace: Pace::default(),
+            pool,
+            quantised: QuantRows::default(),
+            scores: Vec::new(),
+            tops: Vec::new(),
+        }
     }
 
     /// Which kernels run.
     pub fn level(&self) -> Level {
-        self.level
+        self.kernel.level
     }
 
     /// Threads that compute, this one included.
@@ -131,7 +143,13 @@ impl Backend for Cpu {
             .ok_or_else(|| BackendError::CacheMemory { slots: shape.slots() })
     }
 
-    fn begin(&mut self, _: &Batch) {}
+    fn begin(&mut self, batch: &Batch) {
+        self.kernel.beside = self.pace.begin(batch);
+    }
+
+    fn took(&mut self, ms: f64) {
+        self.pace.took(ms);
+    }
 
     fn embed(&mut self, wte: &Matrix, wpe: &Matrix, batch: &Batch, out: &mut Rows) {
         out.shape(batch.rows(), wte.shape().1);
@@ -159,8 +177,8 @@ impl Backend for Cpu {
             Matrix::Dense(w) => dense(&self.pool, w, bias, x, epilogue, &mut out.values),
             Matrix::Quantised(w) => {
                 self.quantised.fill(&x.values, x.width);
-                let (level, pool, x) = (self.level, &self.pool, &self.quantised);
-                panels::linear(level, pool, w, bias, x, epilogue, &mut out.values);
+                let (kernel, pool, x) = (self.kernel, &self.pool, &self.quantised);
+                panels::linear(kernel, pool, w, bias, x, epilogue, &mut out.values);
             }
         }
     }
@@ -212,12 +230,12 @@ impl Cpu {
         let tasks = panels::tasks(&self.pool, w.panels());
         self.tops.resize_with(self.tops.len().max(tasks * x.rows), Top::default);
         self.tops.iter_mut().for_each(|top| top.restart(k));
-        let (level, quantised) = (self.level, &self.quantised);
+        let (kernel, quantised) = (self.kernel, &self.quantised);
         let tops = Shared::new(&mut self.tops);
         panels::spread(&self.pool, tasks, w.panels(), |task, range| {
             // SAFETY: each task has collectors of its own.
             let tops = unsafe { tops.slice(task * x.rows, x.rows) };
-            panels::multiply(level, w, range, quantised, |row, first, logits| tops[row].take(first, logits));
+            panels::multiply(kernel, w, range, quantised, |row, first, logits| tops[row].take(first, logits));
         });
         for row in 0..x.rows {
             let (first, rest) = self.tops.split_at_mut(x.rows);

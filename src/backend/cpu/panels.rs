@@ -48,14 +48,45 @@ pub enum Format {
     Q4,
 }
 
+/// Bytes of the scales that a panel's block begins with, a float a row.
+pub const SCALES_BYTES: usize = PANEL * size_of::<f32>();
+
 impl Format {
     /// Bytes of one panel's block.
     pub const fn block_bytes(self) -> usize {
+        SCALES_BYTES + self.quant_bytes()
+    }
+
+    /// Bytes of its weights.
+    pub const fn quant_bytes(self) -> usize {
         match self {
             Self::Q8 => PANEL * 32,
             Self::Q4 => PANEL * 16,
         }
     }
+}
+
+/// A panel's block taken apart: the rows' scales, and the weights.
+pub fn parts(block: &[u8]) -> ([f32; PANEL], &[u8]) {
+    let (scales, quants) = block.split_at(SCALES_BYTES);
+    let mut floats = [0.0; PANEL];
+    for (float, bytes) in floats.iter_mut().zip(scales.as_chunks().0) {
+        *float = f32::from_ne_bytes(*bytes);
+    }
+    (floats, quants)
+}
+
+/// Panels that may be multiplied in turn, a block of each, far apart: most
+/// memories give several streams more than one, and some two more than four. All
+/// give the same bits.
+pub const BESIDE: [usize; 2] = [4, 2];
+
+/// Which kernel runs, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernel {
+    pub level: Level,
+    /// One of [`BESIDE`].
+    pub beside: usize,
 }
 
 /// Tasks a thread.
@@ -79,18 +110,18 @@ pub fn spread(pool: &Pool, tasks: usize, parts: usize, f: impl Fn(usize, std::op
 /// Calls `take(row, first output, sums)` with the sums of every row of x and
 /// each panel of the range, in no order; the last panel's sums are cut to what
 /// is there. Panels are outermost: weights are read from memory once for all
-/// rows. They are read in as many places at once as vectors multiply.
+/// rows, in as many places at once as are `beside` each other.
 pub fn multiply(
-    level: Level,
+    Kernel { level, beside }: Kernel,
     w: &Panels,
     panels: std::ops::Range<usize>,
     x: &QuantRows,
     mut take: impl FnMut(usize, usize, &[f32]),
 ) {
-    let mut sums = [[0.0f32; PANEL]; vector::SIDE_BY_SIDE * vector::TILE];
-    let stride = panels.len() / vector::SIDE_BY_SIDE;
-    let rest = panels.start + vector::SIDE_BY_SIDE * stride..panels.end;
-    let together = (panels.start..panels.start + stride).map(|first| (first, vector::SIDE_BY_SIDE));
+    let mut sums = [[0.0f32; PANEL]; BESIDE[0] * vector::TILE];
+    let stride = panels.len() / beside;
+    let rest = panels.start + beside * stride..panels.end;
+    let together = (panels.start..panels.start + stride).map(|first| (first, beside));
     for (first, count) in together.chain(rest.map(|first| (first, 1))) {
         let weights = w.range(first..first + (count - 1) * stride + 1);
         let mut row = 0;
@@ -98,9 +129,7 @@ pub fn multiply(
             let sums = &mut sums[..count * tile.rows];
             let panels = vector::Panels::new(w.format, weights, stride, &tile, sums);
             match level {
-                Level::Scalar => panels.each(|quants, scales, sums| {
-                    scalar::panel(w.format, quants, scales, &tile, sums);
-                }),
+                Level::Scalar => panels.each(|panel, sums| scalar::panel(w.format, panel, &tile, sums)),
                 Level::Simd => vector::panels(panels),
             }
             for (p, sums) in sums.chunks_exact(tile.rows).enumerate() {
@@ -118,7 +147,7 @@ pub fn multiply(
 /// A linear layer: x (R, K) times w (N, K) transposed, with bias (N) and
 /// epilogue, into out (R, N).
 pub fn linear(
-    level: Level,
+    kernel: Kernel,
     pool: &Pool,
     w: &Panels,
     bias: Option<&[f32]>,
@@ -129,7 +158,7 @@ pub fn linear(
     let n = w.rows;
     let out = Shared::new(out);
     spread(pool, tasks(pool, w.panels()), w.panels(), |_, panels| {
-        multiply(level, w, panels, x, |row, first, sums| {
+        multiply(kernel, w, panels, x, |row, first, sums| {
             let bias = bias.map(|bias| &bias[first..first + sums.len()]);
             // SAFETY: a row's outputs of a panel belong to one task.
             let out = unsafe { out.slice(row * n + first, sums.len()) };

@@ -3,25 +3,25 @@
 
 use super::{
     matrix::PANEL,
-    panels::Format,
+    panels::{Format, parts},
     quant::{Q4_ZERO, Tile},
 };
 
-/// One panel of weights (quants: (blocks, [`Format::block_bytes`]), scales:
-/// (blocks, PANEL)) times the rows of a tile; writes sums (rows, PANEL):
+/// One panel of weights (blocks, [`Format::block_bytes`]) times the rows of a tile;
+/// writes sums (rows, PANEL):
 ///
 /// `sum = sum + f32(integer dot) * (weight scale * activation scale)`, block
 /// after block.
-pub fn panel(format: Format, quants: &[u8], scales: &[f32], x: &Tile, sums: &mut [[f32; PANEL]]) {
+pub fn panel(format: Format, panel: &[u8], x: &Tile, sums: &mut [[f32; PANEL]]) {
     for (row, sum) in sums.iter_mut().enumerate() {
         *sum = [0.0; PANEL];
-        let blocks = quants.chunks_exact(format.block_bytes()).zip(scales.as_chunks::<PANEL>().0);
-        for (b, (block, scale)) in blocks.enumerate() {
+        for (b, block) in panel.chunks_exact(format.block_bytes()).enumerate() {
+            let (scale, quants) = parts(block);
             let (x, x_scale) = x.block(row, b);
             for n in 0..PANEL {
                 let mut dot = 0;
                 for (k, &x) in x.iter().enumerate() {
-                    dot += weight(format, block, n, k) * i32::from(x);
+                    dot += weight(format, quants, n, k) * i32::from(x);
                 }
                 sum[n] += dot as f32 * (scale[n] * x_scale);
             }
@@ -29,12 +29,12 @@ pub fn panel(format: Format, quants: &[u8], scales: &[f32], x: &Tile, sums: &mut
     }
 }
 
-/// The integer weight of row n, column k of a panel's block.
-pub fn weight(format: Format, block: &[u8], n: usize, k: usize) -> i32 {
+/// The integer weight of row n, column k of a block's weights.
+pub fn weight(format: Format, quants: &[u8], n: usize, k: usize) -> i32 {
     match format {
-        Format::Q8 => i32::from(block[k / 4 * 32 + n * 4 + k % 4] as i8),
+        Format::Q8 => i32::from(quants[k / 4 * 32 + n * 4 + k % 4] as i8),
         Format::Q4 => {
-            let byte = block[k % 16 / 4 * 32 + n * 4 + k % 4];
+            let byte = quants[k % 16 / 4 * 32 + n * 4 + k % 4];
             i32::from(byte >> (k / 16 * 4) & 15) - Q4_ZERO
         }
     }

@@ -182,7 +182,7 @@ fn a_tensor_of_the_wrong_size_or_shape_is_refused() {
     packer.push(&[0; 60]).unwrap();
     assert!(matches!(packer.push(&[0; 9]), Err(BackendError::MatrixBytes { expected: 68, found: 69, .. })));
     assert!(matches!(packer.finish(), Err(BackendError::MatrixBytes { expected: 68, found: 60, .. })));
-    assert_eq!(Format::Q4.block_bytes(), 128);
+    assert_eq!(Format::Q4.block_bytes(), 32 + 128);
 }
 
 #[test]

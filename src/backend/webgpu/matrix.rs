@@ -125,7 +125,7 @@ impl Packer {
             weights: vec![0; weights],
             scales: vec![0; scales],
         };
-        Ok(Self { arriving: ArrivingRows::new(rows, cols, dtype), panel })
+        Ok(Self { arriving: ArrivingRows::new(rows, cols, dtype, 1), panel })
     }
 
     /// How the matrix will be held.

@@ -27,9 +27,9 @@ use crate::{
 /// Chunks on their way at once, 4 MiB each.
 const IN_FLIGHT: usize = 4;
 
-/// Chunks read ahead from this device and checked, while the first brings the
-/// vocabulary and others are packed.
-const READ_AHEAD: usize = 8;
+/// Chunks read ahead from this device and checked: so many that the digests go on
+/// while the first of them brings the vocabulary.
+const READ_AHEAD: usize = 16;
 
 /// Bytes of a chunk in this program's memory at once: small enough to stay in
 /// a cache until they are packed.

@@ -89,6 +89,14 @@ impl Network {
         }
     }
 
+    /// Takes the milliseconds that the batch computed last took.
+    pub fn took(&mut self, ms: f64) {
+        match self {
+            Self::Cpu(model) => model.took(ms),
+            Self::Gpu(model) => model.took(ms),
+        }
+    }
+
     /// How far logits may be off the author's.
     fn bound(&self) -> f64 {
         match self {

@@ -161,8 +161,11 @@ impl Session {
                 Next::Wait => continue,
                 Next::Done(stats) => return Ok(Some(stats)),
             };
+            let started_ms = browser::now_ms();
             let outputs = forward(&mut network, &batch).await;
+            let ms = browser::now_ms() - started_ms;
             let result = outputs.map(|outputs| self.state.borrow_mut().accept(reply, outputs));
+            network.took(ms);
             self.take_back(network, loads);
             match result.and_then(|accepted| accepted.transpose()) {
                 Ok(Some(())) => {}

@@ -4,16 +4,13 @@
 use crate::backend::cpu::{matrix::PANEL, panels::Format, quant::Tile};
 
 /// Panels of one matrix to be multiplied with one tile, a block of each in
-/// turn: the panels 0, stride, 2 stride and so on of quants and scales, as many
-/// as there are sums for. Far from each other, each is a stream of its own,
-/// whose next lines the processor fetches ahead: together they come from memory
-/// in half the time that one takes.
+/// turn: the panels 0, stride, 2 stride and so on of weights, as many as there are
+/// sums for. Far from each other, each is a stream of its own, whose next lines
+/// the processor fetches ahead.
 pub struct Panels<'a> {
     pub format: Format,
     /// (panels, blocks, [`Format::block_bytes`])
-    pub quants: &'a [u8],
-    /// (panels, blocks, PANEL)
-    pub scales: &'a [f32],
+    pub weights: &'a [u8],
     pub stride: usize,
     pub x: &'a Tile<'a>,
     /// (panels, rows, PANEL)
@@ -25,7 +22,7 @@ impl<'a> Panels<'a> {
     /// Where they do not fit each other.
     pub fn new(
         format: Format,
-        (quants, scales): (&'a [u8], &'a [f32]),
+        weights: &'a [u8],
         stride: usize,
         x: &'a Tile<'a>,
         sums: &'a mut [[f32; PANEL]],
@@ -33,17 +30,15 @@ impl<'a> Panels<'a> {
         let count = sums.len() / x.rows;
         let blocks = (count.saturating_sub(1) * stride + 1) * x.blocks();
         assert!(count > 0 && sums.len() == count * x.rows);
-        assert!(quants.len() >= blocks * format.block_bytes() && scales.len() >= blocks * PANEL);
-        Self { format, quants, scales, stride, x, sums }
+        assert!(weights.len() >= blocks * format.block_bytes());
+        Self { format, weights, stride, x, sums }
     }
 
-    /// Calls f with each panel's quants and scales, and its sums.
-    pub fn each(self, mut f: impl FnMut(&[u8], &[f32], &mut [[f32; PANEL]])) {
-        let blocks = self.x.blocks();
+    /// Calls f with each panel and its sums.
+    pub fn each(self, mut f: impl FnMut(&[u8], &mut [[f32; PANEL]])) {
+        let bytes = self.x.blocks() * self.format.block_bytes();
         for (p, sums) in self.sums.chunks_exact_mut(self.x.rows).enumerate() {
-            let (first, bytes) = (p * self.stride * blocks, self.format.block_bytes());
-            let quants = &self.quants[first * bytes..][..blocks * bytes];
-            f(quants, &self.scales[first * PANEL..][..blocks * PANEL], sums);
+            f(&self.weights[p * self.stride * bytes..][..bytes], sums);
         }
     }
 }

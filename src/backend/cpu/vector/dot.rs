@@ -18,7 +18,7 @@ pub use plain::*;
 #[cfg(target_feature = "relaxed-simd")]
 pub use relaxed::*;
 
-const ZERO: v128 = i32x4(0, 0, 0, 0);
+pub const ZERO: v128 = i32x4(0, 0, 0, 0);
 
 /// Products of weights with activations, in 32-bit sums.
 pub trait Product {
@@ -30,6 +30,13 @@ pub trait Product {
     type Sum: Copy;
     /// How the weights are stored.
     const FORMAT: Format;
+    /// Activation rows whose sums stay in the registers that engines have for them
+    /// on x86-64, fifteen, with what they are made of: [`TILE`] or 2.
+    const ROWS: usize;
+    /// Whether an addition to a sum takes several cycles, which few rows wait for.
+    const WAITS: bool;
+    /// A sum of nothing.
+    const NOTHING: Self::Sum;
     /// Bytes of an activation row's block.
     const ROW: usize;
     /// Bytes from one column quad of a row to the next.
@@ -40,10 +47,23 @@ pub trait Product {
 
     /// What a sum begins with. `offset` has [`Tile::offsets`]' number of the
     /// activation row in every lane.
-    fn start(offset: v128) -> Self::Sum;
+    ///
+    /// # Safety
+    /// `row` must be where the row's block begins.
+    unsafe fn start(offset: v128, row: *const u8) -> Self::Sum;
 
     /// Prepares weights once for all activation rows.
     fn weights(weights: v128) -> Self::Weights;
+
+    /// Prepares weights as they lie in memory.
+    ///
+    /// # Safety
+    /// `from` must be readable for 16 bytes.
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> Self::Weights {
+        // SAFETY: the caller's.
+        Self::weights(unsafe { v128_load(from.cast()) })
+    }
 
     /// A column quad.
     ///
@@ -74,10 +94,10 @@ mod relaxed {
     use std::sync::atomic::{AtomicU8, Ordering};
 
     use super::*;
-    use crate::backend::cpu::vector::planes;
+    use crate::backend::cpu::vector::signs;
 
-    /// Bytes of a packed block, which [`Planes`] alone reads.
-    pub const PACKED: usize = planes::BYTES;
+    /// Bytes of a packed block, which [`signs`] alone reads.
+    pub const PACKED: usize = signs::BYTES;
 
     /// Activation rows that weights are read once for.
     pub const TILE: usize = 6;
@@ -140,14 +160,14 @@ mod relaxed {
         match Reading::get() {
             Reading::Unsigned => "relaxed simd128, unsigned",
             Reading::Signed => "relaxed simd128, signed",
-            Reading::Inexact => "relaxed simd128, planes",
+            Reading::Inexact => "relaxed simd128, signs",
         }
     }
 
     /// Packs a block where the form that runs here needs it.
     pub fn pack(values: &[i8; BLOCK], out: &mut [u8]) {
         if Reading::get() == Reading::Inexact {
-            planes::write(values, out);
+            signs::write(values, out);
         }
     }
 
@@ -156,13 +176,16 @@ mod relaxed {
         match Reading::get() {
             Reading::Unsigned => wasm::run::<Offset>(panels),
             Reading::Signed => wasm::run::<Signed>(panels),
-            Reading::Inexact => wasm::run::<Planes>(panels),
+            Reading::Inexact => wasm::run::<Signs>(panels),
         }
     }
 
     /// Runs panels of 4-bit weights.
     pub fn panels4(panels: Panels) {
-        wasm::run::<Nibbles>(panels);
+        match Reading::get() {
+            Reading::Unsigned | Reading::Signed => wasm::run::<Nibbles>(panels),
+            Reading::Inexact => wasm::run::<ShortNibbles>(panels),
+        }
     }
 
     /// Activations times bytes that the instruction reads rightly.
@@ -173,6 +196,9 @@ mod relaxed {
                 type Quad = v128;
                 type Sum = v128;
                 const FORMAT: Format = Format::$format;
+                const ROWS: usize = TILE;
+                const WAITS: bool = true;
+                const NOTHING: v128 = ZERO;
                 const ROW: usize = BLOCK;
                 const QUAD: usize = 4;
 
@@ -182,7 +208,7 @@ mod relaxed {
                 }
 
                 #[inline(always)]
-                fn start(offset: v128) -> v128 {
+                unsafe fn start(offset: v128, _: *const u8) -> v128 {
                     $start(offset)
                 }
 
@@ -228,14 +254,18 @@ mod relaxed {
     pub struct Nibbles;
     direct!(Nibbles, Q4, |offset| offset, |weights| weights);
 
-    /// Second operand: both planes of the activation, below 128.
-    pub struct Planes;
+    /// Second operand: the activation's magnitude; the weight has its sign. By the
+    /// instruction of half the width, as [`ShortNibbles`].
+    pub struct Signs;
 
-    impl Product for Planes {
+    impl Product for Signs {
         type Weights = v128;
         type Quad = (v128, v128);
-        type Sum = (v128, v128);
+        type Sum = v128;
         const FORMAT: Format = Format::Q8;
+        const ROWS: usize = TILE;
+        const WAITS: bool = false;
+        const NOTHING: v128 = ZERO;
         const ROW: usize = PACKED;
         const QUAD: usize = 4;
 
@@ -245,8 +275,9 @@ mod relaxed {
         }
 
         #[inline(always)]
-        fn start(_: v128) -> (v128, v128) {
-            (ZERO, ZERO)
+        unsafe fn start(_: v128, row: *const u8) -> v128 {
+            // SAFETY: the caller's; the number is the block's end.
+            unsafe { v128_load32_splat(row.add(2 * BLOCK).cast()) }
         }
 
         #[inline(always)]
@@ -256,25 +287,80 @@ mod relaxed {
 
         #[inline(always)]
         unsafe fn quad(x: *const u8) -> (v128, v128) {
-            // SAFETY: the caller's; a quad has four bytes a plane, and the
-            // second plane is 32 bytes further on.
+            // SAFETY: the caller's; a quad has four bytes of each, the signs behind the
+            // block's magnitudes.
             unsafe { (v128_load32_splat(x.cast()), v128_load32_splat(x.add(BLOCK).cast())) }
         }
 
         #[inline(always)]
-        fn add(sum: &mut (v128, v128), weights: v128, (positive, negative): (v128, v128)) {
-            sum.0 = i32x4_relaxed_dot_i8x16_i7x16_add(weights, positive, sum.0);
-            sum.1 = i32x4_relaxed_dot_i8x16_i7x16_add(weights, negative, sum.1);
+        fn add(sum: &mut v128, weights: v128, (magnitude, sign): (v128, v128)) {
+            let pairs = i16x8_relaxed_dot_i8x16_i7x16(v128_xor(weights, sign), magnitude);
+            *sum = i32x4_add(*sum, i32x4_dot_i16x8(pairs, i16x8_splat(1)));
         }
 
         #[inline(always)]
-        fn join(a: (v128, v128), b: (v128, v128)) -> (v128, v128) {
-            (i32x4_add(a.0, b.0), i32x4_add(a.1, b.1))
+        fn join(a: v128, b: v128) -> v128 {
+            i32x4_add(a, b)
         }
 
         #[inline(always)]
-        fn total(sum: (v128, v128)) -> v128 {
-            i32x4_sub(sum.0, sum.1)
+        fn total(sum: v128) -> v128 {
+            sum
+        }
+    }
+
+    /// [`Nibbles`] in 16-bit sums of pairs, by the instruction of half the width
+    /// (`i16x8.relaxed_dot_i8x16_i7x16_s`): where that is what the machine has, the
+    /// wide one widens every product, this a block's sum. A pair is within 2 * 15 * 127,
+    /// the eight of a block with what takes the 8 of the weights out within 2^15.
+    pub struct ShortNibbles;
+
+    impl Product for ShortNibbles {
+        type Weights = v128;
+        type Quad = v128;
+        type Sum = v128;
+        const FORMAT: Format = Format::Q4;
+        const ROWS: usize = TILE;
+        const WAITS: bool = false;
+        const NOTHING: v128 = ZERO;
+        const ROW: usize = BLOCK;
+        const QUAD: usize = 4;
+
+        #[inline(always)]
+        fn rows(x: &Tile) -> *const u8 {
+            x.values.as_ptr().cast()
+        }
+
+        #[inline(always)]
+        unsafe fn start(offset: v128, _: *const u8) -> v128 {
+            // Once a pair.
+            v128_and(offset, i32x4_splat(0xffff))
+        }
+
+        #[inline(always)]
+        fn weights(weights: v128) -> v128 {
+            weights
+        }
+
+        #[inline(always)]
+        unsafe fn quad(x: *const u8) -> v128 {
+            // SAFETY: the caller's; a quad has four bytes.
+            unsafe { v128_load32_splat(x.cast()) }
+        }
+
+        #[inline(always)]
+        fn add(sum: &mut v128, weights: v128, x: v128) {
+            *sum = i16x8_add(*sum, i16x8_relaxed_dot_i8x16_i7x16(x, weights));
+        }
+
+        #[inline(always)]
+        fn join(a: v128, b: v128) -> v128 {
+            i16x8_add(a, b)
+        }
+
+        #[inline(always)]
+        fn total(sum: v128) -> v128 {
+            i32x4_dot_i16x8(sum, i16x8_splat(1))
         }
     }
 }
@@ -282,6 +368,10 @@ mod relaxed {
 #[cfg(not(target_feature = "relaxed-simd"))]
 mod plain {
     use super::*;
+    use crate::backend::cpu::vector::pairs;
+
+    /// Bytes of a packed block.
+    pub const PACKED: usize = pairs::BYTES;
 
     /// Activation rows that weights are read once for.
     pub const TILE: usize = 4;
@@ -289,80 +379,21 @@ mod plain {
     /// Rows of a tile where there are more.
     pub const TILE_OF_MANY: usize = TILE;
 
-    /// Bytes of a packed block: 16 bits a value.
-    pub const PACKED: usize = 2 * BLOCK;
-
     pub fn name() -> &'static str {
         "simd128"
     }
 
     pub fn pack(values: &[i8; BLOCK], out: &mut [u8]) {
-        for (v, out) in values.iter().zip(out.as_chunks_mut::<2>().0) {
-            *out = i16::from(*v).to_le_bytes();
-        }
+        pairs::write(values, out);
     }
 
     /// Runs panels of 8-bit weights.
     pub fn panels8(panels: Panels) {
-        wasm::run::<Pairs<false>>(panels);
+        wasm::run::<pairs::Bytes>(panels);
     }
 
     /// Runs panels of 4-bit weights.
     pub fn panels4(panels: Panels) {
-        wasm::run::<Pairs<true>>(panels);
-    }
-
-    /// Partial sums of columns (0+1, 2+3) of rows 0 and 1, and of rows 2 and 3;
-    /// the pairs meet once a block.
-    pub struct Pairs<const NIBBLES: bool>;
-
-    impl<const NIBBLES: bool> Product for Pairs<NIBBLES> {
-        type Weights = (v128, v128);
-        type Quad = v128;
-        type Sum = (v128, v128);
-        const FORMAT: Format = if NIBBLES { Format::Q4 } else { Format::Q8 };
-        const ROW: usize = PACKED;
-        const QUAD: usize = 8;
-
-        #[inline(always)]
-        fn rows(x: &Tile) -> *const u8 {
-            x.packed.as_ptr()
-        }
-
-        #[inline(always)]
-        fn start(offset: v128) -> (v128, v128) {
-            // Once a pair.
-            let first = if NIBBLES { v128_and(offset, i32x4(-1, 0, -1, 0)) } else { ZERO };
-            (first, first)
-        }
-
-        #[inline(always)]
-        fn weights(weights: v128) -> (v128, v128) {
-            (i16x8_extend_low_i8x16(weights), i16x8_extend_high_i8x16(weights))
-        }
-
-        #[inline(always)]
-        unsafe fn quad(x: *const u8) -> v128 {
-            // SAFETY: the caller's; a quad has four times two bytes.
-            unsafe { v128_load64_splat(x.cast()) }
-        }
-
-        #[inline(always)]
-        fn add(sum: &mut (v128, v128), weights: (v128, v128), x: v128) {
-            sum.0 = i32x4_add(sum.0, i32x4_dot_i16x8(weights.0, x));
-            sum.1 = i32x4_add(sum.1, i32x4_dot_i16x8(weights.1, x));
-        }
-
-        #[inline(always)]
-        fn join(a: (v128, v128), b: (v128, v128)) -> (v128, v128) {
-            (i32x4_add(a.0, b.0), i32x4_add(a.1, b.1))
-        }
-
-        #[inline(always)]
-        fn total(sum: (v128, v128)) -> v128 {
-            let even = i32x4_shuffle::<0, 2, 4, 6>(sum.0, sum.1);
-            let odd = i32x4_shuffle::<1, 3, 5, 7>(sum.0, sum.1);
-            i32x4_add(even, odd)
-        }
+        wasm::run::<pairs::Nibbles>(panels);
     }
 }

@@ -4,7 +4,7 @@
 //! | module | target | instruction |
 //! | --- | --- | --- |
 //! | `wasm` | wasm32 with simd128 | the one that `dot` chooses |
-//! | `x86` | x86-64 | `vpdpbusd` (AVX-VNNI), else `vpmaddubsw` (AVX2), chosen at run time |
+//! | `x86` | x86-64 | `vpdpbusd` (AVX-VNNI or AVX-512's), else `vpmaddubsw` (AVX2), chosen at run time |
 //! | `neon` | aarch64 | `sdot` where the processor has it |
 //! | `portable` | any | loops that compilers vectorise |
 
@@ -30,13 +30,15 @@ mod portable;
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod dot;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128", not(target_feature = "relaxed-simd")))]
+mod pairs;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use wasm as target;
 
 #[cfg(any(target_arch = "x86_64", target_feature = "relaxed-simd"))]
-mod planes;
+mod signs;
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -57,6 +59,3 @@ use portable as target;
 
 pub use arguments::Panels;
 pub use target::{PACKED, TILE, TILE_OF_MANY, instructions, pack, panels};
-
-/// Panels that are multiplied together; see [`Panels`].
-pub const SIDE_BY_SIDE: usize = 4;

@@ -5,7 +5,10 @@
 use core::arch::{aarch64::*, asm};
 
 use super::{Panels, portable};
-use crate::backend::cpu::{matrix::PANEL, panels::Format, quant::BLOCK};
+use crate::backend::cpu::{
+    panels::{Format, SCALES_BYTES},
+    quant::BLOCK,
+};
 
 /// Activation rows whose sums stay in the thirty-two registers.
 pub const TILE: usize = 8;
@@ -49,24 +52,25 @@ fn panels_dotprod(panels: Panels) {
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn tile<Form, const R: usize>(panels: Panels) {
-    let Panels { format, quants, scales, stride, x, sums } = panels;
+    let Panels { format, weights, stride, x, sums } = panels;
     let blocks = x.blocks();
     sums.as_flattened_mut().fill(0.0);
     for b in 0..blocks {
         for (p, sums) in sums.as_chunks_mut::<R>().0.iter_mut().enumerate() {
             let at = p * stride * blocks + b;
-            // SAFETY: the block is in quants, scales and tile, by the contract
-            // of Panels, and a row of sums has eight floats.
+            // SAFETY: the block is in weights and tile, by the contract of Panels,
+            // and a row of sums has eight floats.
             unsafe {
-                let block = quants.as_ptr().add(at * format.block_bytes());
+                let block = weights.as_ptr().add(at * format.block_bytes());
+                let quants = block.add(SCALES_BYTES);
                 let values = x.values.as_ptr().add(b * R * BLOCK);
                 let mut dots = [[vdupq_n_s32(0); 2]; R];
                 match format {
-                    Format::Q8 => block8(block, values, &mut dots),
-                    Format::Q4 => block4(block, values, x.offsets.as_ptr().add(b * R), &mut dots),
+                    Format::Q8 => block8(quants, values, &mut dots),
+                    Format::Q4 => block4(quants, values, x.offsets.as_ptr().add(b * R), &mut dots),
                 }
                 for half in 0..2 {
-                    let scale = vld1q_f32(scales.as_ptr().add(at * PANEL + half * 4));
+                    let scale = vld1q_f32(block.cast::<f32>().add(half * 4));
                     for (i, (sum, dot)) in sums.iter_mut().zip(&dots).enumerate() {
                         let scale = vmulq_n_f32(scale, *x.scales.get_unchecked(b * R + i));
                         let product = vmulq_f32(vcvtq_f32_s32(dot[half]), scale);
@@ -81,15 +85,15 @@ fn tile<Form, const R: usize>(panels: Panels) {
 }
 
 /// # Safety
-/// `block` must hold 256 bytes, `values` R blocks.
+/// `quants` must hold 256 bytes, `values` R blocks.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn block8<const R: usize>(block: *const u8, values: *const i8, dots: &mut [[int32x4_t; 2]; R]) {
+unsafe fn block8<const R: usize>(quants: *const u8, values: *const i8, dots: &mut [[int32x4_t; 2]; R]) {
     for q in 0..BLOCK / 4 {
         // SAFETY: the caller's; q < 8.
         unsafe {
-            let low = vld1q_s8(block.add(q * 32).cast());
-            let high = vld1q_s8(block.add(q * 32 + 16).cast());
+            let low = vld1q_s8(quants.add(q * 32).cast());
+            let high = vld1q_s8(quants.add(q * 32 + 16).cast());
             for (i, dot) in dots.iter_mut().enumerate() {
                 let x = splat(values.add(i * BLOCK + q * 4));
                 dot[0] = sdot(dot[0], low, x);
@@ -100,11 +104,11 @@ unsafe fn block8<const R: usize>(block: *const u8, values: *const i8, dots: &mut
 }
 
 /// # Safety
-/// `block` must hold 128 bytes, `values` R blocks, `offsets` R numbers.
+/// `quants` must hold 128 bytes, `values` R blocks, `offsets` R numbers.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn block4<const R: usize>(
-    block: *const u8,
+    quants: *const u8,
     values: *const i8,
     offsets: *const i32,
     dots: &mut [[int32x4_t; 2]; R],
@@ -117,7 +121,7 @@ unsafe fn block4<const R: usize>(
         for half in 0..2 {
             // SAFETY: the caller's; q < 4.
             unsafe {
-                let bytes = vld1q_u8(block.add(q * 32 + half * 16));
+                let bytes = vld1q_u8(quants.add(q * 32 + half * 16));
                 let low = vreinterpretq_s8_u8(vandq_u8(bytes, vdupq_n_u8(15)));
                 let high = vreinterpretq_s8_u8(vshrq_n_u8::<4>(bytes));
                 for (i, dot) in dots.iter_mut().enumerate() {

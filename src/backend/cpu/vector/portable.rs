@@ -4,7 +4,7 @@
 use super::Panels;
 use crate::backend::cpu::{
     matrix::PANEL,
-    panels::Format,
+    panels::{Format, parts},
     quant::{BLOCK, Tile},
 };
 
@@ -32,17 +32,17 @@ pub fn instructions() -> &'static str {
 /// Each panel as [`crate::backend::cpu::scalar::panel`] multiplies it.
 pub fn panels(panels: Panels) {
     let (format, x) = (panels.format, panels.x);
-    panels.each(|quants, scales, sums| panel(format, quants, scales, x, sums));
+    panels.each(|weights, sums| panel(format, weights, x, sums));
 }
 
-fn panel(format: Format, quants: &[u8], scales: &[f32], x: &Tile, sums: &mut [[f32; PANEL]]) {
+fn panel(format: Format, panel: &[u8], x: &Tile, sums: &mut [[f32; PANEL]]) {
     for (row, sum) in sums.iter_mut().enumerate() {
         *sum = [0.0; PANEL];
-        let blocks = quants.chunks_exact(format.block_bytes()).zip(scales.as_chunks::<PANEL>().0);
-        for (b, (block, scales)) in blocks.enumerate() {
+        for (b, block) in panel.chunks_exact(format.block_bytes()).enumerate() {
+            let (scales, quants) = parts(block);
             let (x, x_scale) = x.block(row, b);
             let x = x.as_chunks::<4>().0;
-            let quads = block.as_chunks::<32>().0.iter();
+            let quads = quants.as_chunks::<32>().0.iter();
             let mut dots = [0i32; PANEL];
             match format {
                 Format::Q8 => {

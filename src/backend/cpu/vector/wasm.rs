@@ -6,10 +6,17 @@ use core::arch::wasm32::*;
 
 pub use super::dot::{PACKED, TILE, TILE_OF_MANY, name as instructions, pack, panels};
 use super::{Panels, dot::Product};
-use crate::backend::cpu::{matrix::PANEL, panels::Format, quant::BLOCK};
+use crate::backend::cpu::{
+    matrix::PANEL,
+    panels::{Format, SCALES_BYTES},
+    quant::{BLOCK, Tile},
+};
 
 /// Column quads of a block.
 const QUADS: usize = BLOCK / 4;
+
+/// Bytes of a step through a block: the panel's rows, four each.
+const STEP: usize = 32;
 
 /// Runs panels with one way to multiply.
 pub fn run<P: Product>(panels: Panels) {
@@ -23,32 +30,66 @@ type Sums<P, const R: usize> = [[<P as Product>::Sum; 2]; R];
 /// R activation rows times some panels.
 #[inline(always)]
 fn tile<P: Product, const R: usize>(panels: Panels) {
-    let Panels { quants, scales, stride, x, sums, .. } = panels;
-    let (rows, blocks) = (P::rows(x), x.blocks());
+    let Panels { weights, stride, x, sums, .. } = panels;
+    let blocks = x.blocks();
+    // A count that the compiler does not know: unrolled, it would finish one sum
+    // after the other, or load all weights first, and run out of registers.
+    let steps = std::hint::black_box(P::FORMAT.quant_bytes() / STEP);
     sums.as_flattened_mut().fill(0.0);
     for b in 0..blocks {
         for (p, sums) in sums.as_chunks_mut::<R>().0.iter_mut().enumerate() {
             let at = p * stride * blocks + b;
-            // SAFETY: the block is in quants, scales and tile, by the contract
-            // of Panels, and a row of sums has eight floats.
+            // SAFETY: the block is in weights and tile, by the contract of Panels; the
+            // rows of all calls together are the tile's.
             unsafe {
-                let block = quants.as_ptr().add(at * P::FORMAT.block_bytes());
-                let offsets = x.offsets.as_ptr().add(b * R);
-                let mut dots: Sums<P, R> =
-                    std::array::from_fn(|i| [P::start(v128_load32_splat(offsets.add(i).cast())); 2]);
-                multiply::<P, R>(block, rows.add(b * R * P::ROW), &mut dots);
-                let scale = scales.as_ptr().add(at * PANEL);
-                let scale = [v128_load(scale.cast()), v128_load(scale.add(4).cast())];
-                let x_scales = x.scales.as_ptr().add(b * R);
-                for (i, (dots, sums)) in dots.iter().zip(sums).enumerate() {
-                    let x_scale = v128_load32_splat(x_scales.add(i).cast());
-                    for half in 0..2 {
-                        let dot = f32x4_convert_i32x4(P::total(dots[half]));
-                        let scale = f32x4_mul(scale[half], x_scale);
-                        let sum = sums.as_mut_ptr().add(half * 4).cast();
-                        v128_store(sum, f32x4_add(v128_load(sum), f32x4_mul(dot, scale)));
-                    }
+                let block = weights.as_ptr().add(at * P::FORMAT.block_bytes());
+                if R <= P::ROWS {
+                    rows::<P, R>(steps, block, x, b * R, sums);
+                    continue;
                 }
+                let (pairs, last) = sums.as_chunks_mut::<2>();
+                for (i, sums) in pairs.iter_mut().enumerate() {
+                    rows::<P, 2>(steps, block, x, b * R + i * 2, sums);
+                }
+                if let [last] = last {
+                    rows::<P, 1>(steps, block, x, b * R + R - 1, std::array::from_mut(last));
+                }
+            }
+        }
+    }
+}
+
+/// Adds what a block is to the sums of R activation rows: their blocks at `at`
+/// of the tile.
+///
+/// # Safety
+/// `steps` must be the format's, `block` hold a block of P's format, and the tile
+/// R rows' blocks from `at` on.
+#[inline(always)]
+unsafe fn rows<P: Product, const R: usize>(
+    steps: usize,
+    block: *const u8,
+    x: &Tile,
+    at: usize,
+    sums: &mut [[f32; PANEL]; R],
+) {
+    // SAFETY: the caller's; a row of sums has eight floats.
+    unsafe {
+        let offsets = x.offsets.as_ptr().add(at);
+        let rows = P::rows(x).add(at * P::ROW);
+        let mut dots: Sums<P, R> = std::array::from_fn(|i| {
+            [P::start(v128_load32_splat(offsets.add(i).cast()), rows.add(i * P::ROW)); 2]
+        });
+        multiply::<P, R>(steps, block.add(SCALES_BYTES), rows, &mut dots);
+        let scale = [v128_load(block.cast()), v128_load(block.add(16).cast())];
+        let x_scales = x.scales.as_ptr().add(at);
+        for (i, (dots, sums)) in dots.iter().zip(sums).enumerate() {
+            let x_scale = v128_load32_splat(x_scales.add(i).cast());
+            for half in 0..2 {
+                let dot = f32x4_convert_i32x4(P::total(dots[half]));
+                let scale = f32x4_mul(scale[half], x_scale);
+                let sum = sums.as_mut_ptr().add(half * 4).cast();
+                v128_store(sum, f32x4_add(v128_load(sum), f32x4_mul(dot, scale)));
             }
         }
     }
@@ -57,36 +98,34 @@ fn tile<P: Product, const R: usize>(panels: Panels) {
 /// Adds a block's products.
 ///
 /// # Safety
-/// `block` must hold a block of P's format, `rows` R rows' blocks.
+/// `steps` must be the format's, `quants` hold a block's weights, `rows` R rows' blocks.
 #[inline(always)]
-unsafe fn multiply<P: Product, const R: usize>(block: *const u8, rows: *const u8, dots: &mut Sums<P, R>) {
-    let step = match P::FORMAT {
-        Format::Q8 => 1,
-        Format::Q4 => 2,
-    };
+unsafe fn multiply<P: Product, const R: usize>(
+    steps: usize,
+    quants: *const u8,
+    rows: *const u8,
+    dots: &mut Sums<P, R>,
+) {
     // SAFETY: the caller's; the steps together are a block.
     unsafe {
-        if R <= 2 {
-            // Few sums wait for each other: every other step has its own.
-            let mut others: Sums<P, R> = [[P::start(i32x4_splat(0)); 2]; R];
-            for at in (0..QUADS / step).step_by(2) {
-                quads::<P, R>(block.add(at * 32), rows.add(at * P::QUAD), dots);
-                quads::<P, R>(block.add((at + 1) * 32), rows.add((at + 1) * P::QUAD), &mut others);
+        if R <= 2 && P::WAITS {
+            // Every other step has a sum of its own.
+            let mut others: Sums<P, R> = [[P::NOTHING; 2]; R];
+            for at in (0..P::FORMAT.quant_bytes() / STEP).step_by(2) {
+                quads::<P, R>(quants.add(at * STEP), rows.add(at * P::QUAD), dots);
+                quads::<P, R>(quants.add((at + 1) * STEP), rows.add((at + 1) * P::QUAD), &mut others);
             }
             for (dots, others) in dots.iter_mut().zip(others) {
                 *dots = [P::join(dots[0], others[0]), P::join(dots[1], others[1])];
             }
             return;
         }
-        // A count that the compiler does not know: unrolled, it would finish
-        // one sum after the other and run out of registers for the rest.
-        let mut steps = std::hint::black_box(QUADS / step);
-        let (mut block, mut rows) = (block, rows);
+        let (mut quants, mut rows, mut left) = (quants, rows, steps);
         loop {
-            quads::<P, R>(block, rows, dots);
-            (block, rows) = (block.add(32), rows.add(P::QUAD));
-            steps -= 1;
-            if steps == 0 {
+            quads::<P, R>(quants, rows, dots);
+            (quants, rows) = (quants.add(STEP), rows.add(P::QUAD));
+            left -= 1;
+            if left == 0 {
                 return;
             }
         }
@@ -101,17 +140,18 @@ unsafe fn multiply<P: Product, const R: usize>(block: *const u8, rows: *const u8
 unsafe fn quads<P: Product, const R: usize>(block: *const u8, rows: *const u8, dots: &mut Sums<P, R>) {
     // SAFETY: the caller's.
     unsafe {
-        let bytes = [v128_load(block.cast()), v128_load(block.add(16).cast())];
         match P::FORMAT {
             Format::Q8 => {
-                let weights = bytes.map(P::weights);
+                let weights: [P::Weights; 2] = std::array::from_fn(|half| P::load(block.add(half * 16)));
                 for (i, dots) in dots.iter_mut().enumerate() {
                     let x = P::quad(rows.add(i * P::ROW));
-                    P::add(&mut dots[0], weights[0], x);
-                    P::add(&mut dots[1], weights[1], x);
+                    for half in 0..2 {
+                        P::add(&mut dots[half], weights[half], x);
+                    }
                 }
             }
             Format::Q4 => {
+                let bytes: [v128; 2] = std::array::from_fn(|half| v128_load(block.add(half * 16).cast()));
                 let low = bytes.map(|bytes| P::weights(v128_and(bytes, u8x16_splat(15))));
                 // Not u8x16_shr: engines mask after it once more.
                 let high = bytes.map(|bytes| P::weights(v128_and(u16x8_shr(bytes, 4), u8x16_splat(15))));

@@ -1,15 +1,18 @@
 //! x86-64: one 32-byte vector holds four columns of the panel's eight rows.
 //!
 //! Both instructions multiply unsigned by signed bytes. 4-bit weights are the
-//! unsigned operand, 8-bit ones the signed. AVX-VNNI adds four products into a
+//! unsigned operand, 8-bit ones the signed. VNNI adds four products into a
 //! lane at once and takes the activation + 128, of which 128 times the weights
 //! are taken out again; AVX2 goes through 16-bit pairs, which must not
-//! saturate, and takes the activation's planes: 2 x 127 x 128 < 2^15.
+//! saturate, and takes the activation's magnitude: 2 x 127 x 128 < 2^15.
 
 use core::arch::x86_64::*;
 
-use super::{Panels, planes, portable};
-use crate::backend::cpu::{matrix::PANEL, panels::Format, quant::BLOCK};
+use super::{Panels, portable, signs};
+use crate::backend::cpu::{
+    panels::{Format, SCALES_BYTES},
+    quant::BLOCK,
+};
 
 /// Activation rows whose sums stay in the sixteen registers.
 pub const TILE: usize = 6;
@@ -18,7 +21,7 @@ pub const TILE: usize = 6;
 pub const TILE_OF_MANY: usize = TILE;
 
 /// Bytes of a packed block: the values, then what 8-bit weights are multiplied with.
-pub const PACKED: usize = BLOCK + planes::BYTES;
+pub const PACKED: usize = BLOCK + signs::BYTES;
 
 /// Packs a block for the instructions that run here.
 pub fn pack(values: &[i8; BLOCK], out: &mut [u8]) {
@@ -26,45 +29,67 @@ pub fn pack(values: &[i8; BLOCK], out: &mut [u8]) {
     for (v, out) in values.iter().zip(plain) {
         *out = *v as u8;
     }
-    if has_vnni() {
-        Vnni::pack(values, operand);
-    } else {
-        Avx2::pack(values, operand);
+    match Instructions::get() {
+        Some(Instructions::AvxVnni | Instructions::Avx512Vnni) => Vnni::<false>::pack(values, operand),
+        Some(Instructions::Avx2) => Avx2::pack(values, operand),
+        None => {}
+    }
+}
+
+/// What this processor has.
+#[derive(Debug, Clone, Copy)]
+enum Instructions {
+    AvxVnni,
+    /// The same in AVX-512's encoding, which is older.
+    Avx512Vnni,
+    Avx2,
+}
+
+impl Instructions {
+    fn get() -> Option<Self> {
+        if !is_x86_feature_detected!("avx2") {
+            return None;
+        }
+        if is_x86_feature_detected!("avxvnni") {
+            return Some(Self::AvxVnni);
+        }
+        let avx512 = is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl");
+        Some(if avx512 { Self::Avx512Vnni } else { Self::Avx2 })
     }
 }
 
 /// The instructions that run.
 pub fn instructions() -> &'static str {
-    if has_vnni() {
-        "AVX-VNNI"
-    } else if is_x86_feature_detected!("avx2") {
-        "AVX2"
-    } else {
-        portable::instructions()
+    match Instructions::get() {
+        Some(Instructions::AvxVnni) => "AVX-VNNI",
+        Some(Instructions::Avx512Vnni) => "AVX-512 VNNI",
+        Some(Instructions::Avx2) => "AVX2",
+        None => portable::instructions(),
     }
-}
-
-fn has_vnni() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni")
 }
 
 /// Each panel as [`crate::backend::cpu::scalar::panel`] multiplies it; at most
 /// [`TILE`] rows.
 pub fn panels(panels: Panels) {
-    if has_vnni() {
-        // SAFETY: the processor has AVX2 and AVX-VNNI.
-        unsafe { panels_vnni(panels) }
-    } else if is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2.
-        unsafe { panels_avx2(panels) }
-    } else {
-        portable::panels(panels);
+    // SAFETY: the processor has the instructions.
+    unsafe {
+        match Instructions::get() {
+            Some(Instructions::AvxVnni) => panels_vnni(panels),
+            Some(Instructions::Avx512Vnni) => panels_avx512(panels),
+            Some(Instructions::Avx2) => panels_avx2(panels),
+            None => portable::panels(panels),
+        }
     }
 }
 
 #[target_feature(enable = "avx2,avxvnni")]
 fn panels_vnni(panels: Panels) {
-    by_rows!(tile::<Vnni>(panels));
+    by_rows!(tile::<Vnni<false>>(panels));
+}
+
+#[target_feature(enable = "avx2,avx512vnni,avx512vl")]
+fn panels_avx512(panels: Panels) {
+    by_rows!(tile::<Vnni<true>>(panels));
 }
 
 #[target_feature(enable = "avx2")]
@@ -72,50 +97,71 @@ fn panels_avx2(panels: Panels) {
     by_rows!(tile::<Avx2>(panels));
 }
 
-/// How a processor multiplies bytes and adds them up in 32 bits.
+/// How a processor multiplies bytes and adds them up: eight sums in 32 bits.
 trait Multiply {
-    /// Sums of 8-bit products for one activation row.
-    type Sum: Copy;
-
     /// What 8-bit weights are multiplied with.
     fn pack(values: &[i8; BLOCK], out: &mut [u8]);
 
-    /// `sum[lane] += unsigned[4 lane + i] * signed[4 lane + i]`, i in 0..4.
+    /// What a sum of 8-bit products begins with.
     ///
     /// # Safety
-    /// The processor must have the implementation's instructions, here and in
-    /// the functions below; unsigned bytes must be below 128 for AVX2.
-    unsafe fn add(sum: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i;
-
-    /// # Safety
-    /// See [`Multiply::add`].
-    unsafe fn zero() -> Self::Sum;
-
-    /// The sum over a block that belongs to the weights alone, one quad more.
-    ///
-    /// # Safety
-    /// See [`Multiply::add`].
-    unsafe fn share(shared: __m256i, weights: __m256i) -> __m256i;
+    /// The processor must have the implementation's instructions, here and in the
+    /// functions below; `operand` is a packed block's second part, here and below.
+    unsafe fn first8(operand: *const u8) -> __m256i;
 
     /// Adds the products of 8-bit weights with column quad q.
     ///
     /// # Safety
-    /// See [`Multiply::add`]; `operand` is a packed block's second part, q < 8.
-    unsafe fn add8(sum: &mut Self::Sum, weights: __m256i, operand: *const u8, q: usize);
+    /// See [`Multiply::first8`]; q < 8.
+    unsafe fn add8(sum: __m256i, weights: __m256i, operand: *const u8, q: usize) -> __m256i;
+
+    /// The sum over a block that belongs to the weights alone, one quad more.
+    ///
+    /// # Safety
+    /// See [`Multiply::first8`].
+    unsafe fn share(shared: __m256i, weights: __m256i) -> __m256i;
+
+    /// What a sum of 4-bit products begins with, of the number in every lane.
+    ///
+    /// # Safety
+    /// See [`Multiply::first8`].
+    unsafe fn first4(offset: __m256i) -> __m256i;
+
+    /// Adds the products of nibbles with a column quad in every lane.
+    ///
+    /// # Safety
+    /// See [`Multiply::first8`].
+    unsafe fn add4(sum: __m256i, nibbles: __m256i, x: __m256i) -> __m256i;
 
     /// The integer dots of eight rows.
     ///
     /// # Safety
-    /// See [`Multiply::add`].
-    unsafe fn total(sum: Self::Sum, shared: __m256i) -> __m256i;
+    /// See [`Multiply::first8`].
+    unsafe fn total4(sum: __m256i) -> __m256i;
 }
 
-struct Vnni;
+/// With AVX-512's encoding, or AVX's.
+struct Vnni<const AVX512: bool>;
 struct Avx2;
 
-impl Multiply for Vnni {
-    type Sum = __m256i;
+impl<const AVX512: bool> Vnni<AVX512> {
+    /// `sum[lane] += unsigned[4 lane + i] * signed[4 lane + i]`, i in 0..4.
+    ///
+    /// # Safety
+    /// See [`Multiply::first8`].
+    #[inline(always)]
+    unsafe fn add(sum: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe {
+            match AVX512 {
+                true => _mm256_dpbusd_epi32(sum, unsigned, signed),
+                false => _mm256_dpbusd_avx_epi32(sum, unsigned, signed),
+            }
+        }
+    }
+}
 
+impl<const AVX512: bool> Multiply for Vnni<AVX512> {
     fn pack(values: &[i8; BLOCK], out: &mut [u8]) {
         for (v, out) in values.iter().zip(out) {
             *out = *v as u8 ^ 128;
@@ -123,15 +169,15 @@ impl Multiply for Vnni {
     }
 
     #[inline(always)]
-    unsafe fn add(sum: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
+    unsafe fn first8(_: *const u8) -> __m256i {
         // SAFETY: the caller's.
-        unsafe { _mm256_dpbusd_avx_epi32(sum, unsigned, signed) }
+        unsafe { _mm256_setzero_si256() }
     }
 
     #[inline(always)]
-    unsafe fn zero() -> __m256i {
+    unsafe fn add8(sum: __m256i, weights: __m256i, operand: *const u8, q: usize) -> __m256i {
         // SAFETY: the caller's.
-        unsafe { _mm256_setzero_si256() }
+        unsafe { Self::add(sum, splat(operand.add(q * 4)), weights) }
     }
 
     #[inline(always)]
@@ -141,39 +187,41 @@ impl Multiply for Vnni {
     }
 
     #[inline(always)]
-    unsafe fn add8(sum: &mut __m256i, weights: __m256i, operand: *const u8, q: usize) {
-        // SAFETY: the caller's.
-        *sum = unsafe { Self::add(*sum, splat(operand.add(q * 4)), weights) };
+    unsafe fn first4(offset: __m256i) -> __m256i {
+        offset
     }
 
     #[inline(always)]
-    unsafe fn total(sum: __m256i, shared: __m256i) -> __m256i {
+    unsafe fn add4(sum: __m256i, nibbles: __m256i, x: __m256i) -> __m256i {
         // SAFETY: the caller's.
-        unsafe { _mm256_sub_epi32(sum, shared) }
+        unsafe { Self::add(sum, nibbles, x) }
+    }
+
+    #[inline(always)]
+    unsafe fn total4(sum: __m256i) -> __m256i {
+        sum
     }
 }
 
 impl Multiply for Avx2 {
-    /// One sum a plane.
-    type Sum = (__m256i, __m256i);
-
     fn pack(values: &[i8; BLOCK], out: &mut [u8]) {
-        planes::write(values, out);
+        signs::write(values, out);
     }
 
     #[inline(always)]
-    unsafe fn add(sum: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
-        // SAFETY: the caller's.
+    unsafe fn first8(operand: *const u8) -> __m256i {
+        // SAFETY: the caller's; the number is the block's end.
+        unsafe { splat(operand.add(2 * BLOCK)) }
+    }
+
+    #[inline(always)]
+    unsafe fn add8(sum: __m256i, weights: __m256i, operand: *const u8, q: usize) -> __m256i {
+        // SAFETY: the caller's; signs are 32 bytes behind their magnitudes.
         unsafe {
-            let pairs = _mm256_maddubs_epi16(unsigned, signed);
+            let weights = _mm256_xor_si256(weights, splat(operand.add(BLOCK + q * 4)));
+            let pairs = _mm256_maddubs_epi16(splat(operand.add(q * 4)), weights);
             _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
         }
-    }
-
-    #[inline(always)]
-    unsafe fn zero() -> Self::Sum {
-        // SAFETY: the caller's.
-        unsafe { (_mm256_setzero_si256(), _mm256_setzero_si256()) }
     }
 
     #[inline(always)]
@@ -181,41 +229,45 @@ impl Multiply for Avx2 {
         shared
     }
 
+    /// Sums of a block's pairs fit into 16 bits: `wasm`'s `ShortNibbles`.
     #[inline(always)]
-    unsafe fn add8(sum: &mut Self::Sum, weights: __m256i, operand: *const u8, q: usize) {
-        // SAFETY: the caller's; the second plane is 32 bytes further on.
-        unsafe {
-            sum.0 = Self::add(sum.0, splat(operand.add(q * 4)), weights);
-            sum.1 = Self::add(sum.1, splat(operand.add(BLOCK + q * 4)), weights);
-        }
+    unsafe fn first4(offset: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_and_si256(offset, _mm256_set1_epi32(0xffff)) }
     }
 
     #[inline(always)]
-    unsafe fn total(sum: Self::Sum, _: __m256i) -> __m256i {
+    unsafe fn add4(sum: __m256i, nibbles: __m256i, x: __m256i) -> __m256i {
         // SAFETY: the caller's.
-        unsafe { _mm256_sub_epi32(sum.0, sum.1) }
+        unsafe { _mm256_add_epi16(sum, _mm256_maddubs_epi16(nibbles, x)) }
+    }
+
+    #[inline(always)]
+    unsafe fn total4(sum: __m256i) -> __m256i {
+        // SAFETY: the caller's.
+        unsafe { _mm256_madd_epi16(sum, _mm256_set1_epi16(1)) }
     }
 }
 
 #[inline(always)]
 fn tile<M: Multiply, const R: usize>(panels: Panels) {
-    let Panels { format, quants, scales, stride, x, sums } = panels;
+    let Panels { format, weights, stride, x, sums } = panels;
     let blocks = x.blocks();
     sums.as_flattened_mut().fill(0.0);
     for b in 0..blocks {
         for (p, sums) in sums.as_chunks_mut::<R>().0.iter_mut().enumerate() {
             let at = p * stride * blocks + b;
-            // SAFETY: the block is in quants, scales and tile, by the contract
-            // of Panels, a row of sums has eight floats, and the caller has the
+            // SAFETY: the block is in weights and tile, by the contract of Panels, a row of sums has eight floats, and the caller has the
             // instructions.
             unsafe {
-                let block = quants.as_ptr().add(at * format.block_bytes());
+                let block = weights.as_ptr().add(at * format.block_bytes());
+                let quants = block.add(SCALES_BYTES);
                 let packed = x.packed.as_ptr().add(b * R * PACKED);
                 let dots = match format {
-                    Format::Q8 => block8::<M, R>(block, packed),
-                    Format::Q4 => block4::<M, R>(block, packed, x.offsets.as_ptr().add(b * R)),
+                    Format::Q8 => block8::<M, R>(quants, packed),
+                    Format::Q4 => block4::<M, R>(quants, packed, x.offsets.as_ptr().add(b * R)),
                 };
-                let scale = _mm256_loadu_ps(scales.as_ptr().add(at * PANEL));
+                let scale = _mm256_loadu_ps(block.cast());
                 for (i, (sum, dot)) in sums.iter_mut().zip(dots).enumerate() {
                     let scale = _mm256_mul_ps(scale, _mm256_set1_ps(*x.scales.get_unchecked(b * R + i)));
                     let product = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), scale);
@@ -230,51 +282,52 @@ fn tile<M: Multiply, const R: usize>(panels: Panels) {
 /// The integer dots of a block of 8-bit weights.
 ///
 /// # Safety
-/// `block` must hold 256 bytes, `packed` R packed blocks; the processor must
+/// `quants` must hold 256 bytes, `packed` R packed blocks; the processor must
 /// have M's instructions.
 #[inline(always)]
-unsafe fn block8<M: Multiply, const R: usize>(block: *const u8, packed: *const u8) -> [__m256i; R] {
+unsafe fn block8<M: Multiply, const R: usize>(quants: *const u8, packed: *const u8) -> [__m256i; R] {
     // SAFETY: the caller's; column quads are 0..8.
     unsafe {
         let mut shared = _mm256_setzero_si256();
-        let mut dots = [M::zero(); R];
+        let operand = |i: usize| packed.add(i * PACKED + BLOCK);
+        let mut dots: [__m256i; R] = core::array::from_fn(|i| M::first8(operand(i)));
         for q in 0..BLOCK / 4 {
-            let weights = _mm256_loadu_si256(block.add(q * 32).cast());
+            let weights = _mm256_loadu_si256(quants.add(q * 32).cast());
             shared = M::share(shared, weights);
             for (i, dot) in dots.iter_mut().enumerate() {
-                M::add8(dot, weights, packed.add(i * PACKED + BLOCK), q);
+                *dot = M::add8(*dot, weights, operand(i), q);
             }
         }
-        dots.map(|dot| M::total(dot, shared))
+        dots.map(|dot| _mm256_sub_epi32(dot, shared))
     }
 }
 
 /// The integer dots of a block of 4-bit weights.
 ///
 /// # Safety
-/// `block` must hold 128 bytes, `packed` R packed blocks, `offsets` R numbers;
+/// `quants` must hold 128 bytes, `packed` R packed blocks, `offsets` R numbers;
 /// the processor must have M's instructions.
 #[inline(always)]
 unsafe fn block4<M: Multiply, const R: usize>(
-    block: *const u8,
+    quants: *const u8,
     packed: *const u8,
     offsets: *const i32,
 ) -> [__m256i; R] {
     // SAFETY: the caller's; column quads are 0..4, and 4 further on.
     unsafe {
         let mask = _mm256_set1_epi8(15);
-        let mut dots: [__m256i; R] = core::array::from_fn(|i| _mm256_set1_epi32(*offsets.add(i)));
+        let mut dots: [__m256i; R] = core::array::from_fn(|i| M::first4(_mm256_set1_epi32(*offsets.add(i))));
         for q in 0..BLOCK / 8 {
-            let bytes = _mm256_loadu_si256(block.add(q * 32).cast());
+            let bytes = _mm256_loadu_si256(quants.add(q * 32).cast());
             let low = _mm256_and_si256(bytes, mask);
             let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), mask);
             for (i, dot) in dots.iter_mut().enumerate() {
                 let at = packed.add(i * PACKED + q * 4);
-                *dot = M::add(*dot, low, splat(at));
-                *dot = M::add(*dot, high, splat(at.add(16)));
+                *dot = M::add4(*dot, low, splat(at));
+                *dot = M::add4(*dot, high, splat(at.add(16)));
             }
         }
-        dots
+        dots.map(|dot| M::total4(dot))
     }
 }
 
@@ -291,11 +344,11 @@ unsafe fn splat(at: *const u8) -> __m256i {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::cpu::{quant::Tile, scalar};
+    use crate::backend::cpu::{matrix::PANEL, quant::Tile, scalar};
 
-    /// On a machine with AVX-VNNI the AVX2 form would otherwise never run.
+    /// A machine with VNNI would otherwise never run the AVX2 form.
     #[test]
-    fn both_instructions_give_the_definitions_sums() {
+    fn all_instructions_give_the_definitions_sums() {
         let byte = |i: usize| (i as u32).wrapping_mul(2_654_435_761).to_le_bytes()[2];
         for rows in 1..=TILE {
             let values: Vec<i8> = (0..rows * 3 * BLOCK).map(|i| (byte(i) as i8).max(-127)).collect();
@@ -311,12 +364,16 @@ mod tests {
                 let x = Tile { rows, values: &values, packed: &packed, scales: &scales, offsets: &offsets };
                 for format in [Format::Q8, Format::Q4] {
                     // Panels 0 and 2 of three, of three blocks each.
-                    let quants: Vec<u8> = (0..9 * format.block_bytes()).map(byte).collect();
-                    let scales: Vec<f32> = (0..9 * PANEL).map(|i| f32::from(byte(i)) * 1e-3).collect();
-                    let of = (&quants[..], &scales[..]);
+                    let mut weights: Vec<u8> = (0..9 * format.block_bytes()).map(byte).collect();
+                    for (b, block) in weights.chunks_exact_mut(format.block_bytes()).enumerate() {
+                        for (i, scale) in block[..SCALES_BYTES].as_chunks_mut().0.iter_mut().enumerate() {
+                            *scale = (f32::from(byte(b * PANEL + i)) * 1e-3).to_ne_bytes();
+                        }
+                    }
+                    let of = &weights[..];
                     let mut expected = vec![[0.0; PANEL]; 2 * rows];
                     Panels::new(format, of, 2, &x, &mut expected)
-                        .each(|quants, scales, sums| scalar::panel(format, quants, scales, &x, sums));
+                        .each(|panel, sums| scalar::panel(format, panel, &x, sums));
                     let mut sums = vec![[0.0; PANEL]; 2 * rows];
                     portable::panels(Panels::new(format, of, 2, &x, &mut sums));
                     assert_eq!(sums, expected, "portable, {format:?}, {rows} rows");
@@ -330,10 +387,15 @@ mod tests {
             } else {
                 eprintln!("skipped: no AVX2");
             }
-            if has_vnni() {
-                check("AVX-VNNI", Vnni::pack, panels_vnni);
+            if is_x86_feature_detected!("avxvnni") {
+                check("AVX-VNNI", Vnni::<false>::pack, panels_vnni);
             } else {
                 eprintln!("skipped: no AVX-VNNI");
+            }
+            if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl") {
+                check("AVX-512 VNNI", Vnni::<true>::pack, panels_avx512);
+            } else {
+                eprintln!("skipped: no AVX-512 VNNI");
             }
         }
     }
