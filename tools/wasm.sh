@@ -76,6 +76,8 @@ module() {
 engine() {
   if [ ${#chosen[@]} != 0 ] && [[ " ${chosen[*]} " != *" $1 "* ]]; then return; fi
   module worker "$engines" "$1" "$2"
+  # A compressed answer does not say how much there is to come.
+  echo "export const wasmBytes = $(($(wc -c <"$engines/$1_bg.wasm")));" >>"$engines/$1.js"
   if [ "$profile-${1#*-}" = wasm-test-single ]; then module kernel_check "$kernels" "${1%-*}" "$2"; fi
 }
 relaxed=$PWD/tools/rustc-relaxed.sh

@@ -1,6 +1,7 @@
 // Loads the engine's worker and watches it: whatever kills it is told to whoever
-// started it. Messages from here: {}, this script listens; null, the engine
-// does; { died: reason }; a string is the engine's own. The first message to here
+// started it. Messages from here: {}, this script listens; { loaded, total }, bytes of
+// the engine that have come; null, the engine listens; { died: reason }; a string is
+// the engine's own. The first message to here
 // is { wishes }, an address's parameters. What this script's own address wishes
 // is prepared before it comes, and is thrown away should it be something else.
 import { chooseBuild, description, fileBytes, threadCount } from "./engine-choice.js";
@@ -23,10 +24,29 @@ self.addEventListener("unhandledrejection", (event) => {
   die(event.reason.message);
 });
 
+/** Between two messages about the engine's bytes. */
+const TELL_MS = 100;
+
+/** Tells how much of the engine has come, where that takes long enough to be seen. */
+async function tell(response, total) {
+  const reader = response.body.getReader();
+  let [loaded, told] = [0, performance.now()];
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    loaded += value.length;
+    if (performance.now() - told < TELL_MS) continue;
+    told = performance.now();
+    self.postMessage({ loaded, total: (await total) ?? null });
+  }
+}
+
 /** Compiles while it downloads; a server that names another type costs that. */
-async function compile(url) {
+async function compile(url, total) {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url.pathname} could not be fetched: the site answered ${response.status}`);
+  // What breaks it off is said by the compilation.
+  tell(response.clone(), total).catch(() => {});
   const streams = response.headers.get("content-type")?.split(";")[0].trim() === "application/wasm";
   if (streams) return WebAssembly.compileStreaming(response);
   return WebAssembly.compile(await response.arrayBuffer());
@@ -80,9 +100,10 @@ async function prepare(wishes) {
       return fileBytes(described, wish.get("file"));
     },
   });
+  const glue = import(glueOf(build.name));
   const [engine, module] = await Promise.all([
-    import(glueOf(build.name)),
-    compile(new URL(`./engine/${build.name}_bg.wasm`, import.meta.url)),
+    glue,
+    compile(new URL(`./engine/${build.name}_bg.wasm`, import.meta.url), glue.then(({ wasmBytes }) => wasmBytes)),
   ]);
   return { ...build, threads: build.memory ? threads : 1, engine, module, described };
 }

@@ -136,6 +136,8 @@ pub enum News {
 /// What a load is busy with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
+    /// The engine's own program over the network.
+    Engine,
     /// Reading `bot.json`.
     Description,
     /// Another tab is bringing the same weights.

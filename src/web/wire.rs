@@ -7,7 +7,7 @@ use std::{cell::RefCell, rc::Rc};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{ErrorEvent, Event, MessageEvent, Worker, WorkerOptions, WorkerType};
 
-use super::protocol::{Command, Report, decode, encode};
+use super::protocol::{Command, News, Phase, Report, decode, encode};
 
 /// Dropping it ends the worker, also one that hangs.
 pub struct Wire {
@@ -40,7 +40,7 @@ impl Wire {
         let first = js_sys::Object::new();
         js_sys::Reflect::set(&first, &"wishes".into(), &wishes.into())?;
         let died = Rc::new(died);
-        let waiting = Rc::new(RefCell::new(Some(Vec::new())));
+        let waiting = Rc::new(RefCell::new(Some(Vec::<Command>::new())));
         let message = {
             let (worker, waiting, died, first) =
                 (worker.clone(), waiting.clone(), died.clone(), first.clone());
@@ -55,10 +55,17 @@ impl Wire {
                     for command in waiting.borrow_mut().take().into_iter().flatten() {
                         let _ = worker.post_message(&encode(&command));
                     }
-                } else if let Some(reason) =
-                    js_sys::Reflect::get(&data, &"died".into()).ok().and_then(|reason| reason.as_string())
-                {
+                } else if let Some(reason) = of(&data, "died").and_then(|reason| reason.as_string()) {
                     died(Some(reason).filter(|reason| !reason.is_empty()));
+                } else if let Some(loaded) = of(&data, "loaded").and_then(|loaded| loaded.as_f64()) {
+                    let total = of(&data, "total").and_then(|total| total.as_f64());
+                    // Who waits for the engine waits with this order.
+                    let first = waiting.borrow().as_ref().and_then(|waiting| Some(waiting.first()?.id));
+                    if let Some(id) = first {
+                        let (loaded_bytes, total_bytes) = (loaded as u64, total.map(|total| total as u64));
+                        let news = News::Progress { phase: Phase::Engine, loaded_bytes, total_bytes };
+                        heard(Report { id, news });
+                    }
                 } else {
                     let _ = worker.post_message(&first);
                 }
@@ -84,6 +91,11 @@ impl Wire {
             None => _ = self.worker.post_message(&encode(&command)),
         }
     }
+}
+
+/// A field of a message.
+fn of(message: &JsValue, name: &str) -> Option<JsValue> {
+    js_sys::Reflect::get(message, &name.into()).ok()
 }
 
 impl Drop for Wire {

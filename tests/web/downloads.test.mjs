@@ -1,6 +1,8 @@
 // Weights on their way and on this device, with everything that goes wrong
 // there: in both browsers, by ranges, over a line that breaks.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { freshContext, look, press, until, write } from "./any-browser.mjs";
 import { askedChunks, CHUNK, flakySite, numbers } from "./flaky-site.mjs";
@@ -37,6 +39,20 @@ const script = (text) => (_, response) => {
   response.end(text);
 };
 
+/** The engine over a slow line. */
+const ENGINES = Object.fromEntries(["relaxed", "plain"].map((build) => {
+  const path = `/engine/${build}-single_bg.wasm`;
+  return [path, async (_, response) => {
+    const bytes = readFileSync(join(dist, path));
+    response.setHeader("Content-Type", "application/wasm");
+    for (const at of range(4)) {
+      response.write(bytes.subarray(Math.floor(bytes.length * at / 4), Math.floor(bytes.length * (at + 1) / 4)));
+      await new Promise((later) => setTimeout(later, 500));
+    }
+    response.end();
+  }];
+}));
+
 const NO_OPFS = `navigator.storage.getDirectory = () => Promise.reject(new DOMException("", "SecurityError"));`;
 const NO_CACHE = `CacheStorage.prototype.open = () => Promise.reject(new DOMException("", "SecurityError"));`;
 const FULL = `FileSystemFileHandle.prototype.createSyncAccessHandle = () => Promise.reject(new DOMException("", "QuotaExceededError"));`;
@@ -66,6 +82,19 @@ for (const name of ["Chromium", "Firefox"]) {
       };
       return { bot, state: bot.state, open, leave, all: range(bot.chunks), context, origin: page.origin };
     }
+
+    it("shows how much of the engine has come", async () => {
+      const { open, leave } = await visit({ pages: ENGINES });
+      const tab = await open();
+      await until(tab, { status: /Downloading the engine/ });
+      const part = await tab.evaluate(() => {
+        const { value, max } = document.querySelector("progress");
+        return value / max;
+      });
+      assert.ok(part > 0.2 && part < 0.8, `${part} of the engine after a quarter to three quarters`);
+      assert.deepEqual((await write(tab)).drafts, expected);
+      await leave();
+    });
 
     it("fetches chunks side by side, each once, and none on the next visit", async () => {
       const { state, open, leave, all } = await visit();

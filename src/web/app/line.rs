@@ -9,7 +9,7 @@ use web_sys::UrlSearchParams;
 use super::browser;
 use crate::web::{
     page::{Word, wish::WorkerWish},
-    protocol::{Command, Order, Report},
+    protocol::{Command, News, Order, Phase, Report},
     wire::{self, Wire},
 };
 
@@ -84,9 +84,12 @@ impl Line {
         let limit = Rc::new(Cell::new(SILENT_PINGS_AT_START));
         let heard = {
             let (silent, limit) = (silent.clone(), limit.clone());
-            move |report| {
+            move |report: Report| {
                 silent.set(0);
-                limit.set(SILENT_PINGS);
+                // Its script speaks before the engine does.
+                if !matches!(report.news, News::Progress { phase: Phase::Engine, .. }) {
+                    limit.set(SILENT_PINGS);
+                }
                 heard(report);
             }
         };

@@ -357,6 +357,7 @@ fn draft(id: u32, event: Event) -> Tell {
 
 fn phase_name(phase: Phase) -> &'static str {
     match phase {
+        Phase::Engine => "engine",
         Phase::Description => "description",
         Phase::Waiting => "waiting",
         Phase::Download => "download",

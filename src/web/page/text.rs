@@ -50,6 +50,7 @@ pub fn status(words: &Words, status: &Status) -> String {
             let size = total_bytes.map(megabytes).unwrap_or_default();
             let percent_text = percent.map(|p| p.to_string()).unwrap_or_default();
             let word = match phase {
+                Phase::Engine => Word::DownloadingEngine,
                 Phase::Description => Word::Starting,
                 Phase::Check => Word::Checking,
                 Phase::Measure => Word::Timing,

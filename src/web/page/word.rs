@@ -110,6 +110,7 @@ words! {
     ClearHistory,
     NotRunning,
     Starting,
+    DownloadingEngine,
     Checking,
     Timing,
     GpuLost,

@@ -121,7 +121,7 @@ impl Page {
     pub fn progress(&self) -> Option<(u64, u64)> {
         match self.engine {
             Engine::Loading {
-                phase: Phase::Download | Phase::Cache,
+                phase: Phase::Engine | Phase::Download | Phase::Cache,
                 loaded_bytes,
                 total_bytes: Some(total),
             } => Some((loaded_bytes, total)),
