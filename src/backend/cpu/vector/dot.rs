@@ -1,6 +1,7 @@
 //! Which simd128 instruction multiplies: relaxed (`i32x4.relaxed_dot_i8x16_i7x16_add_s`,
-//! four products a lane) or plain (`i32x4.dot_i16x8_s`, two a lane). The one
-//! place where the two artefacts differ; all forms give the same integers.
+//! four products a lane, or `i16x8.relaxed_dot_i8x16_i7x16_s`, two) or plain
+//! (`i32x4.dot_i16x8_s`, two a lane). The one place where the two artefacts differ;
+//! all forms give the same integers.
 //!
 //! A vector of weights holds four rows by four columns; a [`Product`] says how
 //! such vectors meet the bytes of activation rows.
@@ -30,8 +31,9 @@ pub trait Product {
     type Sum: Copy;
     /// How the weights are stored.
     const FORMAT: Format;
-    /// Activation rows whose sums stay in the registers that engines have for them
-    /// on x86-64, fifteen, with what they are made of: [`TILE`] or 2.
+    /// Activation rows that are multiplied together: with what they are made of, their
+    /// sums stay in the fifteen registers that engines have for them on x86-64. Of a
+    /// tile with more, two are.
     const ROWS: usize;
     /// Whether an addition to a sum takes several cycles, which few rows wait for.
     const WAITS: bool;
