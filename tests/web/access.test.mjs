@@ -5,10 +5,9 @@ import { after, before, describe, it } from "node:test";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { BotPage } from "./bot-page.mjs";
-import { launch, secondOrigin, serve, slowBundle, smallBundle, visitor } from "./harness.mjs";
+import { AXE_TAGS, launch, secondOrigin, serve, slowBundle, smallBundle, visitor } from "./harness.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
 let server, slow, browser;
 
@@ -28,7 +27,7 @@ after(async () => {
 async function clean(page, state) {
   for (const frame of page.frames().filter((frame) => !frame.url().includes("/engine.html"))) {
     await frame.evaluate(axe);
-    const { violations } = await frame.evaluate((tags) => window.axe.run(document, { runOnly: tags }), TAGS);
+    const { violations } = await frame.evaluate((tags) => window.axe.run(document, { runOnly: tags }), AXE_TAGS);
     const said = violations.map(({ id, help, nodes }) =>
       `${id}: ${help}\n${nodes.map(({ html, failureSummary }) => `  ${html.slice(0, 300)}\n  ${failureSummary}`).join("\n")}`);
     assert.deepEqual(said, [], `${state} (${frame.url()})`);

@@ -165,6 +165,9 @@ export function launch(more = []) {
   });
 }
 
+/** The rules that axe holds pages to. */
+export const AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+
 /** What gives headless Chromium WebGPU on its software adapter. */
 export const WEBGPU = ["--enable-unsafe-webgpu"];
 

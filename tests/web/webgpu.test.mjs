@@ -41,9 +41,10 @@ function site(scripts = "", { bot = bundle, pages = {} } = {}) {
 
 /**
  * Opens the page, has drafts written, and gives the statuses it showed and the drafts.
- * `visitor`: a browser context, to come again; `act(page, until)`: between ready and the wish.
+ * `visitor`: a browser context, to come again; `act(page, until)`: between ready and the wish;
+ * `ask(page)`: what else to find, at the end.
  */
-async function write(origin, query = {}, { visitor = browser, act = () => {} } = {}) {
+async function write(origin, query = {}, { visitor = browser, act = () => {}, ask = () => {} } = {}) {
   const page = await visitor.newPage();
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(String(error)));
@@ -86,7 +87,7 @@ async function write(origin, query = {}, { visitor = browser, act = () => {} } =
     });
     const seen = await until(/tokens\/s/);
     assert.deepEqual(complaints, []);
-    return { ...seen, ready };
+    return { ...seen, ready, asked: await ask(page) };
   } finally {
     await page.close();
   }
@@ -125,6 +126,24 @@ const IMPATIENT = `{
 const POSE = `Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });
   Object.defineProperty(GPUAdapterInfo.prototype, "architecture", { get: () => "pretended" });`;
 
+/** Notes what the GPU was asked for so far, with every step's news. */
+const COUNTS = `{
+  self.steps = [];
+  const made = { submits: 0, groups: 0, buffers: 0 };
+  for (const [type, method, name] of [[GPUQueue, "submit", "submits"], [GPUDevice, "createBindGroup", "groups"], [GPUDevice, "createBuffer", "buffers"]]) {
+    const real = type.prototype[method];
+    type.prototype[method] = function (...given) {
+      made[name] += 1;
+      return real.apply(this, given);
+    };
+  }
+  const { postMessage } = self;
+  self.postMessage = (message, ...rest) => {
+    if (typeof message === "string" && message.includes('"Drafts"')) self.steps.push({ ...made, ended: message.includes('"done"') });
+    return postMessage.call(self, message, ...rest);
+  };
+}`;
+
 /** A kernel that computes another thing. */
 const LIE = `{
   const { createShaderModule } = GPUDevice.prototype;
@@ -155,6 +174,22 @@ describe("the software adapter", () => {
       assert.equal(Math.min(...long), 0, `the page stays responsive: ${long} long tasks`);
     });
   }
+
+  it("is asked once a token, with everything bound before", async () => {
+    const { origin, close } = await site(COUNTS);
+    const ask = (page) => page.workers().find((worker) => worker.url().includes("worker-start")).evaluate("self.steps");
+    const { asked } = await write(origin, { backend: "webgpu" }, { ask });
+    // The start; the first token behind it, which makes what others use; those, until a
+    // draft ends and the batch is another.
+    const [, second, ...others] = asked;
+    const steps = others.slice(0, others.findIndex(({ ended }) => ended));
+    assert.ok(steps.length > 3, `${steps.length} steps`);
+    for (const [i, { submits, groups, buffers }] of steps.entries()) {
+      assert.equal(submits, second.submits + i + 1, "one submit a token");
+      assert.deepEqual({ groups, buffers }, { groups: second.groups, buffers: second.buffers }, "nothing made anew");
+    }
+    close();
+  });
 
   it("writes the command's drafts of 4-bit weights", async () => {
     const [file, query] = ["model-q4_0.gguf", { precision: "q4_0" }];

@@ -11,49 +11,58 @@ const TRIES: usize = 3;
 /// Steps with more rows are held up by arithmetic, whatever the memory does.
 const MOST_ROWS: usize = 8;
 
-/// Compares steps of one number of rows until it knows.
+/// Compares steps of a number of rows until it knows.
 #[derive(Debug, Default)]
 pub struct Pace {
-    /// The time of the batch under way is of use.
-    compares: bool,
-    /// Rows of the steps compared, and how many there were.
-    rows: usize,
+    /// Of steps with 1, 2, 3… rows.
+    trials: [Trial; MOST_ROWS],
+    /// Which of them the batch under way belongs to, where its time is of use.
+    under_way: Option<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Trial {
     steps: usize,
+    /// With each of [`BESIDE`].
     quickest_ms: [Option<f64>; BESIDE.len()],
-    found: Option<usize>,
 }
 
 impl Pace {
     /// Panels side by side in this batch, one of [`BESIDE`].
     pub fn begin(&mut self, batch: &Batch) -> usize {
-        self.compares = false;
-        if let Some(found) = self.found {
-            return found;
-        }
+        let rows = batch.rows().wrapping_sub(1);
+        let trial = self.trials.get(rows);
         // A request's first batch allocates, too.
-        let rows = batch.rows();
-        if batch.start.is_some() || rows > MOST_ROWS {
-            return BESIDE[0];
-        }
-        if rows != self.rows {
-            *self = Self { rows, ..Self::default() };
-        }
-        self.compares = true;
-        BESIDE[self.steps % BESIDE.len()]
+        let counts = batch.start.is_none() && trial.is_some_and(|trial| !trial.is_over());
+        self.under_way = counts.then_some(rows);
+        trial.map_or(BESIDE[0], Trial::beside)
     }
 
     /// Takes the time of the batch that was begun.
     pub fn took(&mut self, ms: f64) {
-        if !std::mem::take(&mut self.compares) {
-            return;
+        if let Some(trial) = self.under_way.take().and_then(|rows| self.trials.get_mut(rows)) {
+            trial.take(ms);
         }
+    }
+}
+
+impl Trial {
+    fn is_over(&self) -> bool {
+        self.steps == TRIES * BESIDE.len()
+    }
+
+    fn beside(&self) -> usize {
+        let timed = BESIDE.into_iter().zip(self.quickest_ms.map(Option::unwrap_or_default));
+        match timed.min_by(|a, b| a.1.total_cmp(&b.1)) {
+            Some((quickest, _)) if self.is_over() => quickest,
+            _ => BESIDE[self.steps % BESIDE.len()],
+        }
+    }
+
+    fn take(&mut self, ms: f64) {
         let quickest = &mut self.quickest_ms[self.steps % BESIDE.len()];
         *quickest = Some(quickest.map_or(ms, |before| before.min(ms)));
         self.steps += 1;
-        if self.steps == TRIES * BESIDE.len() {
-            let timed = BESIDE.into_iter().zip(self.quickest_ms.map(Option::unwrap_or_default));
-            self.found = timed.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(beside, _)| beside);
-        }
     }
 }
 
@@ -61,6 +70,8 @@ impl Pace {
 mod tests {
     use super::*;
     use crate::backend::{CacheShape, Place, Sequence};
+
+    const ENOUGH: usize = TRIES * BESIDE.len();
 
     fn step(rows: usize) -> Batch {
         let places = (0..rows).map(|d| Place { sequence: Sequence::Draft(d), position: 9 }).collect();
@@ -79,27 +90,26 @@ mod tests {
     fn the_quickest_stays_even_where_a_step_was_disturbed() {
         for quick in BESIDE {
             let mut pace = Pace::default();
-            let ms = |beside, i| if beside == quick && i > 1 { 8.0 } else { 10.0 };
-            run(&mut pace, 1, TRIES * BESIDE.len(), ms);
-            for rows in [1, 5, 64] {
-                assert_eq!(pace.begin(&step(rows)), quick);
-            }
+            run(&mut pace, 1, ENOUGH, |beside, i| if beside == quick && i > 1 { 8.0 } else { 10.0 });
+            assert_eq!(pace.begin(&step(1)), quick);
+            // Nothing changes it any more.
+            run(&mut pace, 1, ENOUGH, |beside, _| if beside == quick { 99.0 } else { 1.0 });
+            assert_eq!(pace.begin(&step(1)), quick);
         }
     }
 
     #[test]
     fn only_steps_of_one_size_are_compared() {
         let mut pace = Pace::default();
-        run(&mut pace, 5, 3, |_, _| 20.0);
-        run(&mut pace, 200, 9, |_, _| 1.0);
-        let shape = CacheShape { prompt: 4, drafts: 1, tail: 1 };
-        pace.begin(&Batch::prompt(&[0; 4], vec![3], shape));
-        pace.took(1.0);
-        assert_eq!((pace.found, pace.steps), (None, 3));
-        // A draft has ended: from the beginning.
-        run(&mut pace, 4, TRIES * BESIDE.len() - 1, |beside, _| beside as f64);
-        assert_eq!(pace.found, None);
-        run(&mut pace, 4, 1, |beside, _| beside as f64);
-        assert_eq!(pace.found, BESIDE.into_iter().min());
+        let [few, many] = [BESIDE[1], BESIDE[0]];
+        let faster = |quick: usize| move |beside, _| if beside == quick { 1.0 } else { 2.0 };
+        run(&mut pace, 5, ENOUGH - 1, faster(few));
+        run(&mut pace, 200, ENOUGH, faster(few));
+        let shape = CacheShape { prompt: 5, drafts: 1, tail: 1 };
+        pace.begin(&Batch::prompt(&[0; 5], vec![4], shape));
+        pace.took(0.0);
+        run(&mut pace, 4, ENOUGH, faster(many));
+        run(&mut pace, 5, 1, faster(few));
+        assert_eq!([4, 5, 200].map(|rows| pace.begin(&step(rows))), [many, few, BESIDE[0]]);
     }
 }
