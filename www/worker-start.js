@@ -45,9 +45,8 @@ async function tell(response, total) {
 async function compile(url, total) {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url.pathname} could not be fetched: the site answered ${response.status}`);
-  // In Chromium alone: Firefox was seen not to end the compilation of an answer whose
-  // copy is read. What breaks it off is said by the compilation.
-  if (navigator.userAgentData) tell(response.clone(), total).catch(() => {});
+  // What breaks it off is said by the compilation.
+  tell(response.clone(), total).catch(() => {});
   const streams = response.headers.get("content-type")?.split(";")[0].trim() === "application/wasm";
   if (streams) return WebAssembly.compileStreaming(response);
   return WebAssembly.compile(await response.arrayBuffer());

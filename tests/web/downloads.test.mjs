@@ -83,7 +83,7 @@ for (const name of ["Chromium", "Firefox"]) {
       return { bot, state: bot.state, open, leave, all: range(bot.chunks), context, origin: page.origin };
     }
 
-    it("shows how much of the engine has come", { skip: name === "Firefox" && "it does not count (www/worker-start.js)" }, async () => {
+    it("shows how much of the engine has come", async () => {
       const { open, leave } = await visit({ pages: ENGINES });
       const tab = await open();
       await until(tab, { status: /Downloading the engine/ });
