@@ -1,9 +1,9 @@
 // Loads the engine's worker and watches it: whatever kills it is told to whoever
 // started it. Messages from here: {}, this script listens; { loaded, total }, bytes of
 // the engine that have come; null, the engine listens; { died: reason }; a string is
-// the engine's own. The first message to here
-// is { wishes }, an address's parameters. What this script's own address wishes
-// is prepared before it comes, and is thrown away should it be something else.
+// the engine's own. The first message to here is { wishes }, an address's parameters.
+// What this script's own address wishes is prepared before it comes, and is thrown
+// away should it be something else.
 import { chooseBuild, description, fileBytes, threadCount } from "./engine-choice.js";
 
 /** A thread that has not joined by then is not waited for. */
@@ -28,7 +28,7 @@ self.addEventListener("unhandledrejection", (event) => {
 const TELL_MS = 100;
 
 /** Tells how much of the engine has come, where that takes long enough to be seen. */
-async function tell(response, total) {
+async function tell(response, glue) {
   const reader = response.body.getReader();
   let [loaded, told] = [0, performance.now()];
   for (;;) {
@@ -37,16 +37,16 @@ async function tell(response, total) {
     loaded += value.length;
     if (performance.now() - told < TELL_MS) continue;
     told = performance.now();
-    self.postMessage({ loaded, total: (await total) ?? null });
+    self.postMessage({ loaded, total: (await glue).wasmBytes });
   }
 }
 
 /** Compiles while it downloads; a server that names another type costs that. */
-async function compile(url, total) {
+async function compile(url, glue) {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url.pathname} could not be fetched: the site answered ${response.status}`);
   // What breaks it off is said by the compilation.
-  tell(response.clone(), total).catch(() => {});
+  tell(response.clone(), glue).catch(() => {});
   const streams = response.headers.get("content-type")?.split(";")[0].trim() === "application/wasm";
   if (streams) return WebAssembly.compileStreaming(response);
   return WebAssembly.compile(await response.arrayBuffer());
@@ -103,7 +103,7 @@ async function prepare(wishes) {
   const glue = import(glueOf(build.name));
   const [engine, module] = await Promise.all([
     glue,
-    compile(new URL(`./engine/${build.name}_bg.wasm`, import.meta.url), glue.then(({ wasmBytes }) => wasmBytes)),
+    compile(new URL(`./engine/${build.name}_bg.wasm`, import.meta.url), glue),
   ]);
   return { ...build, threads: build.memory ? threads : 1, engine, module, described };
 }
