@@ -73,7 +73,7 @@ function problem(sentence, english) {
   return [alert];
 }
 
-function outcome(name, { counts, chars, verdict, examples, minutes }) {
+function outcome(name, { counts, unreadable, chars, verdict, examples, minutes }) {
   const table = element("table", "", element("caption", fill(words.CheckResult, { name })));
   const rows = [
     [words.Downloaded, counts.tweets_downloaded],
@@ -81,6 +81,7 @@ function outcome(name, { counts, chars, verdict, examples, minutes }) {
     [words.Short, counts.short_tweets],
     [words.Kept, counts.tweets_kept],
     [words.CheckChars, chars],
+    ...(unreadable > 0 ? [[words.CheckUnreadable, unreadable]] : []),
   ];
   const body = element("tbody");
   for (const [label, count] of rows) {

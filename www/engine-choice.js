@@ -65,7 +65,8 @@ const MOST_DESCRIPTION_BYTES = 16 * MIB;
 export async function description(model) {
   try {
     const url = new URL(model);
-    if (url.pathname.toLowerCase().endsWith(".gguf")) return null;
+    // A GGUF alone; the visitor's own files.
+    if (url.pathname.toLowerCase().endsWith(".gguf") || url.hostname.endsWith(".invalid")) return null;
     url.pathname = `${url.pathname.replace(/bot\.json$/, "").replace(/\/+$/, "")}/bot.json`;
     const asked = fetch(url, { cache: "no-cache", signal: AbortSignal.timeout(5000) });
     const response = await asked.catch(async () => (await caches.open(DESCRIPTIONS)).match(url.href));
@@ -92,11 +93,13 @@ async function textOf(response) {
   }
 }
 
-/** The size of a file as a description has it; null where it is unknown. */
-export function fileBytes(description, file) {
+/** A file as a description has it: { url, size, sha256 }; null where it is unknown. */
+export function fileOf(description, file) {
   try {
-    const { size } = JSON.parse(description.json).files[file];
-    return Number.isSafeInteger(size) && size > 0 ? size : null;
+    const { size, sha256 } = JSON.parse(description.json).files[file];
+    const url = new URL(description.url);
+    url.pathname = url.pathname.replace(/bot\.json$/, file);
+    return Number.isSafeInteger(size) && size > 0 ? { url: url.href, size, sha256 } : null;
   } catch {
     return null;
   }

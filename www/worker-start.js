@@ -4,7 +4,7 @@
 // the engine's own. The first message to here is { wishes }, an address's parameters.
 // What this script's own address wishes is prepared before it comes, and is thrown
 // away should it be something else.
-import { chooseBuild, description, fileBytes, threadCount } from "./engine-choice.js";
+import { chooseBuild, description, fileOf, threadCount } from "./engine-choice.js";
 
 /** A thread that has not joined by then is not waited for. */
 const JOIN_MS = 5000;
@@ -83,38 +83,57 @@ function askForSubgroups() {
 
 const glueOf = (name) => new URL(`./engine/${name}.js`, import.meta.url).href;
 
-/** Chooses the build, and brings it. */
+/**
+ * Starts the engine's helper, with the file that it is to read ahead (a promise); keeps
+ * what it says until the engine listens. Null where there is none: only Chromium's kin,
+ * who alone say what they are in this way, take digests on the thread that asks.
+ */
+function startHelper(file) {
+  if (!navigator.userAgentData) return null;
+  try {
+    const worker = new Worker(new URL("./digest-worker.js", import.meta.url));
+    const said = [];
+    worker.onmessage = ({ data }) => said.push(data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      said.push({ lost: true });
+    };
+    file.then((file) => worker.postMessage({ file }));
+    return { worker, said };
+  } catch {
+    return null;
+  }
+}
+
+/** Chooses the build, and brings it; beside that, the bot's description and what is here of its weights. */
 async function prepare(wishes) {
   const wish = new URLSearchParams(wishes);
   const wished = wish.has("threads") ? Number(wish.get("threads")) : null;
   const threads = threadCount(wished, self.crossOriginIsolated === true, navigator.hardwareConcurrency);
-  // Read once: the engine takes what was read to choose its memory.
-  let described = null;
+  const described = description(wish.get("model"));
+  const file = described.then((described) => fileOf(described, wish.get("file")));
+  const helper = startHelper(file);
   const build = await chooseBuild({
     simd: wish.get("simd"),
     memory: wish.get("memory"),
     threads,
-    bytes: async () => {
-      if (wish.has("bytes")) return Number(wish.get("bytes"));
-      described = await description(wish.get("model"));
-      return fileBytes(described, wish.get("file"));
-    },
+    bytes: async () => (wish.has("bytes") ? Number(wish.get("bytes")) : ((await file)?.size ?? null)),
   });
   const glue = import(glueOf(build.name));
   const [engine, module] = await Promise.all([
     glue,
     compile(new URL(`./engine/${build.name}_bg.wasm`, import.meta.url), glue),
   ]);
-  return { ...build, threads: build.memory ? threads : 1, engine, module, described };
+  return { ...build, threads: build.memory ? threads : 1, engine, module, described, helper };
 }
 
 async function start(wishes, prepared) {
-  const { name, memory, threads, engine, module, described } = await prepared;
+  const { name, memory, threads, engine, module, described, helper } = await prepared;
   await engine.default({ module_or_path: module, memory: memory ?? undefined });
   // The engine opens its pool first; threads join it as they come.
   let assembled;
   const joined = new Promise((settled) => (assembled = settled));
-  engine.start(name, wishes, threads, joined, described?.url, described?.json);
+  engine.start(name, wishes, threads, joined, described, helper?.worker, helper?.said ?? []);
   const job = { glue: glueOf(name), module, memory };
   Promise.all(Array.from({ length: threads - 1 }, () => recruit(job))).then(assembled);
 }
@@ -126,6 +145,7 @@ const ahead = likely ? prepare(likely) : null;
 ahead?.catch(() => {});
 self.onmessage = ({ data: { wishes } }) => {
   self.onmessage = null;
+  if (wishes !== likely) ahead?.then(({ helper }) => helper?.worker.terminate(), () => {});
   const prepared = wishes === likely ? ahead : prepare(wishes);
   start(wishes, prepared).catch((error) => die(error?.message ?? error));
 };

@@ -2,21 +2,24 @@
 //! page's scripts (`www/worker-start.js`, `www/pool-worker.js`) call these.
 
 use huggingtweets::web::worker;
+use js_sys::{Array, Promise};
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
+use web_sys::Worker;
 
-/// Answers the page: see [`worker::start`]. `description_url` and `description`
-/// are a `bot.json` that was already read, and where.
+/// Answers the page: see [`worker::start`]. `helper` is a worker that was started
+/// before, and `said` what it has said.
 #[wasm_bindgen]
 pub fn start(
     build: String,
     wishes: String,
     threads: usize,
-    assembled: js_sys::Promise,
-    description_url: Option<String>,
-    description: Option<String>,
+    assembled: Promise,
+    described: Promise,
+    helper: Option<Worker>,
+    said: Array,
 ) -> Result<(), JsValue> {
-    let described = description_url.zip(description).map(|(url, json)| worker::Description { url, json });
-    worker::start(worker::Start { build, wishes, threads, assembled, described })
+    let helper = helper.map(|helper| (helper, said));
+    worker::start(worker::Start { build, wishes, threads, assembled, described, helper })
 }
 
 /// A pool thread's life: see [`worker::serve`].

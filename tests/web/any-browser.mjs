@@ -42,8 +42,31 @@ export function press(page, text) {
 }
 
 /** Five drafts, once the bot is ready. */
-export async function write(page) {
-  await until(page, { status: /ready/ });
+export async function write(page, timeout) {
+  await until(page, { status: /ready/ }, timeout);
   await press(page, "Generate tweets");
   return until(page, { status: /tokens\/s/ });
+}
+
+/** An engine that starts at all has started by then. */
+const STARTED = 20_000;
+const TRIES = 4;
+
+/**
+ * Opens pages until an engine with threads starts in one and writes. A Firefox that
+ * WebDriver BiDi drives may never return from `new Worker` in a worker (Firefox 153: 5 of
+ * 100 workers that start two each, none of 200 where nobody drives it): it tells the driver
+ * of every worker while that one waits.
+ */
+export async function writeWithThreads(open) {
+  for (let left = TRIES; ; left--) {
+    const page = await open();
+    try {
+      return await write(page, STARTED);
+    } catch (error) {
+      if (left === 1 || !/"Starting the engine"/.test(error.message)) throw error;
+    } finally {
+      await page.close();
+    }
+  }
 }

@@ -253,7 +253,7 @@ for (const name of ["Chromium", "Firefox"]) {
     for (const [what, helper] of [
       ["is missing", (_, response) => response.writeHead(404).end()],
       ["dies with a chunk", script("self.onmessage = () => { throw new Error('gone'); }; self.postMessage(null);")],
-      ["has no digest to offer", script("self.onmessage = ({ data }) => self.postMessage([null, data], [data.buffer]); self.postMessage(null);")],
+      ["has no digest to offer", script("self.onmessage = ({ data }) => self.postMessage(data.buffer ? [null, data] : { end: true }); self.postMessage(null);")],
     ]) {
       it(`checks chunks itself where the worker for digests ${what}`, async () => {
         const { state, open, leave, all } = await visit({ pages: { "/digest-worker.js": helper } });

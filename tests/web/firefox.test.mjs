@@ -27,11 +27,13 @@ after(async () => {
 
 afterEach(() => context?.close());
 
-/** A fresh visitor's page. */
+/** A fresh visitor's page, with one thread: threads.test.mjs has the others. */
 async function open(path = "/?seed=5") {
   context = await freshContext(browser);
   page = await context.newPage();
-  await page.goto(path.startsWith("http") ? path : server.origin + path);
+  const url = new URL(path, server.origin);
+  url.searchParams.set("threads", 1);
+  await page.goto(url.href);
   return page;
 }
 

@@ -289,6 +289,10 @@ describe("the archive check", () => {
     await visit.frame.getByText(/a\.zip: is not a zip archive/).waitFor({ timeout: 60_000 });
     await visit.choose({ name: "few.txt", mimeType: "text/plain", buffer: Buffer.from("three short words\n") });
     await visit.frame.getByText(/Too few posts/).waitFor({ timeout: 60_000 });
+    const records = Buffer.from('{"text": "the lamp is lit tonight"}\n{"text": 7}\n');
+    await visit.choose({ name: "one.jsonl", mimeType: "text/plain", buffer: records });
+    await visit.frame.getByText("What is in one.jsonl").waitFor({ timeout: 60_000 });
+    assert.equal(await visit.frame.locator("tbody tr").last().textContent(), "Could not be read1");
     await quietly(visit);
   });
 

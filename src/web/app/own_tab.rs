@@ -31,13 +31,14 @@ const BUILD: &str = "cargo build --release --locked --bin huggingtweets";
 const RUST: &str = "https://rustup.rs";
 
 /// The sentences that the frame shows.
-const WORDS: [Word; 20] = [
+const WORDS: [Word; 21] = [
     Word::CheckFrame,
     Word::CheckChoose,
     Word::CheckKinds,
     Word::CheckReading,
     Word::CheckResult,
     Word::CheckChars,
+    Word::CheckUnreadable,
     Word::CheckExamples,
     Word::CheckPlenty,
     Word::CheckEnough,

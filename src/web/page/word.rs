@@ -171,6 +171,7 @@ words! {
     CheckReading,
     CheckResult,
     CheckChars,
+    CheckUnreadable,
     CheckExamples,
     CheckPlenty,
     CheckEnough,

@@ -42,6 +42,8 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Check {
     pub counts: AccountCounts,
+    /// Entries that could not be read as posts, and are in no count.
+    pub unreadable: usize,
     /// Unicode code points of the kept posts, joined as for training.
     pub chars: usize,
     pub verdict: Verdict,
@@ -62,6 +64,7 @@ pub fn check(name: &str, file: impl Read + Seek, size_bytes: u64) -> Result<Chec
     let step = (cleaned.kept.len() / EXAMPLES).max(1);
     Ok(Check {
         counts: cleaned.counts(),
+        unreadable: cleaned.unreadable.count,
         chars,
         verdict: verdict(chars),
         examples: cleaned.kept.iter().step_by(step).take(EXAMPLES).cloned().collect(),
@@ -107,6 +110,13 @@ mod tests {
         assert_eq!((result.counts.handle.as_str(), result.examples.len()), ("keeper", EXAMPLES));
         assert_eq!(result.verdict, Verdict::Little);
         assert!(result.minutes >= 1);
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_counted() {
+        let lines = "{\"text\": \"the lamp is lit tonight\"}\n{\"text\": 7}\n".repeat(3);
+        let result = checked("keeper.jsonl", lines.as_bytes()).unwrap();
+        assert_eq!((result.unreadable, result.counts.tweets_downloaded), (3, 3));
     }
 
     #[test]

@@ -73,7 +73,8 @@ pub async fn load(
         reply.send(News::TriesGpu(false));
     }
     let Loaded { mut engine, bytes, not_kept } =
-        download::weights(source, &mut Device::Cpu(level, machine.pool.clone()), &progress).await?;
+        download::weights(source, &mut Device::Cpu(level, machine.pool.clone()), machine.helper(), &progress)
+            .await?;
     machine.assemble().await?;
     if let Some(known) = source.check() {
         progress(Phase::Check, 0, None);
@@ -112,7 +113,8 @@ async fn on_gpu(
     if let Some(Measured { gpu_ms, simd_ms }) = known.filter(|m| !m.gpu_wins()) {
         return Ok(Err(Because::SimdQuicker { gpu_ms, simd_ms }));
     }
-    let weights = download::weights(source, &mut Device::Gpu(Some(Box::new(gpu))), &progress).await;
+    let mut device = Device::Gpu(Some(Box::new(gpu)));
+    let weights = download::weights(source, &mut device, machine.helper(), &progress).await;
     let Loaded { mut engine, bytes, not_kept } = match gpu_result(weights)? {
         Ok(loaded) => loaded,
         Err(refusal) => return Ok(Err(refusal)),

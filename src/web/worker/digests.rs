@@ -1,12 +1,14 @@
 //! SHA-256 of chunks, by the browser. Chromium computes it on the thread that
-//! asks, 8 ms for a chunk, in which the engine could take another one in: so
-//! there a worker beside this one asks (`www/digest-worker.js`), once it has
-//! started. Other browsers have threads of their own for it.
+//! asks, 5 to 8 ms for a chunk, in which the engine could take another one in: so
+//! there a worker beside this one asks (`www/digest-worker.js`). The page's scripts
+//! start it before there is an engine, and until then it reads what this device has
+//! of the bot ([`ReadAhead`]). Other browsers have threads of their own for digests.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
-use futures_channel::oneshot;
-use js_sys::{Array, Uint8Array};
+use futures_channel::{mpsc, oneshot};
+use futures_util::StreamExt;
+use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Event, MessageEvent, SubtleCrypto, Worker, WorkerGlobalScope};
@@ -42,16 +44,64 @@ struct Asked {
     ready: bool,
     /// Who waits, in the order of asking.
     waiting: VecDeque<oneshot::Sender<Answer>>,
+    /// Takes what is read ahead; `None` when nothing more is.
+    ahead: Option<mpsc::UnboundedSender<Answer>>,
 }
 
-/// A digest, and the bytes back. It is `None` where the helper could not take it.
+/// A digest in lower-case hexadecimal digits, and the bytes back. It is `None`
+/// where the helper could not take it.
 type Answer = (Option<String>, Uint8Array);
 
+/// Chunks of a file on this device, in order, which a helper reads until the
+/// first that is missing. Nothing says that they are the right ones but their digests.
+pub struct ReadAhead {
+    worker: Worker,
+    chunks: mpsc::UnboundedReceiver<Answer>,
+}
+
+impl ReadAhead {
+    /// The next chunk, with its digest; `None`: there is no other.
+    pub async fn next(&mut self) -> Option<(String, Uint8Array)> {
+        let (digest, bytes) = within(PATIENCE_MS, self.chunks.next()).await??;
+        Some((digest?, bytes))
+    }
+
+    /// Gives back a chunk's memory, for another one.
+    pub fn give_back(&self, room: Uint8Array) {
+        let _ = post(&self.worker, "room", &room, &Array::of1(&room.buffer()));
+    }
+
+    /// Returns when the file is closed.
+    pub async fn end(mut self) {
+        let _ = post(&self.worker, "stop", &true.into(), &Array::new());
+        while self.next().await.is_some() {}
+    }
+}
+
+/// Sends a message of one field.
+fn post(worker: &Worker, name: &str, value: &JsValue, transfer: &Array) -> Result<(), JsValue> {
+    let message = Object::new();
+    Reflect::set(&message, &name.into(), value)?;
+    worker.post_message_with_transfer(&message, transfer)
+}
+
 impl Digester {
-    /// For a file of so many chunks.
+    /// For a file of so many chunks, of which nothing is read ahead.
     pub fn new(chunks: usize) -> Self {
-        let helper = (chunks > FEW && is_chromium()).then(Helper::start);
-        Self { helper: helper.and_then(Result::ok) }
+        let helper = || Some(Helper::listen(Worker::new(SCRIPT).ok()?, Asked::default()));
+        Self { helper: if chunks > FEW && is_chromium() { helper() } else { None } }
+    }
+
+    /// Takes a helper over that was started with a file to read, and what it has
+    /// said until now.
+    pub fn take_over(worker: Worker, said: &Array) -> (Self, ReadAhead) {
+        let (sender, chunks) = mpsc::unbounded();
+        let mut asked = Asked { ahead: Some(sender), ..Asked::default() };
+        for data in said.iter() {
+            asked.hear(&data);
+        }
+        let helper = Helper::listen(worker.clone(), asked);
+        (Self { helper: Some(helper) }, ReadAhead { worker, chunks })
     }
 
     /// SHA-256 of the bytes in lower-case hexadecimal digits, and the bytes
@@ -87,9 +137,8 @@ impl Digester {
 }
 
 impl Helper {
-    fn start() -> Result<Self, JsValue> {
-        let worker = Worker::new(SCRIPT)?;
-        let asked = Rc::new(RefCell::new(Asked::default()));
+    fn listen(worker: Worker, asked: Asked) -> Self {
+        let asked = Rc::new(RefCell::new(asked));
         let heard = {
             let asked = asked.clone();
             Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
@@ -105,7 +154,7 @@ impl Helper {
         };
         worker.set_onmessage(Some(heard.as_ref().unchecked_ref()));
         worker.set_onerror(Some(lost.as_ref().unchecked_ref()));
-        Ok(Self { worker, asked, _heard: heard, _lost: lost })
+        Self { worker, asked, _heard: heard, _lost: lost }
     }
 
     /// Gives the bytes away for their digest; `None`: they are still here.
@@ -129,21 +178,38 @@ impl Drop for Helper {
 
 impl Asked {
     fn hear(&mut self, data: &JsValue) {
-        let Some(answer) = data.dyn_ref::<Array>() else {
+        if data.is_null() {
             self.ready = true;
-            return;
-        };
-        let digest = answer.get(0);
-        let digest = digest.is_object().then(|| hex(&Uint8Array::new(&digest).to_vec()));
-        if let (Some(sender), Ok(bytes)) = (self.waiting.pop_front(), answer.get(1).dyn_into()) {
-            let _ = sender.send((digest, bytes));
+        } else if let Some(answer) = data.dyn_ref::<Array>() {
+            if let (Some(sender), Some(answer)) = (self.waiting.pop_front(), read(answer)) {
+                let _ = sender.send(answer);
+            }
+        } else if let Some(chunk) = field(data, "chunk").and_then(|chunk| read(chunk.dyn_ref()?)) {
+            // Nobody may want them any more.
+            _ = self.ahead.as_ref().map(|ahead| ahead.unbounded_send(chunk));
+        } else if field(data, "lost").is_some() {
+            *self = Self::default();
+        } else {
+            self.ahead = None;
         }
     }
+}
+
+/// A digest and the bytes.
+fn read(answer: &Array) -> Option<Answer> {
+    let digest = answer.get(0);
+    let digest = digest.is_object().then(|| hex(&Uint8Array::new(&digest).to_vec()));
+    Some((digest, answer.get(1).dyn_into().ok()?))
 }
 
 /// Only Chromium's kin say what they are in this way.
 fn is_chromium() -> bool {
     navigator("userAgentData").is_some()
+}
+
+/// What a message has under a name.
+fn field(message: &JsValue, name: &str) -> Option<JsValue> {
+    Reflect::get(message, &name.into()).ok().filter(|value| !value.is_undefined())
 }
 
 /// On this thread, or wherever the browser does it.

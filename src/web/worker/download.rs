@@ -1,5 +1,6 @@
-//! A bot's weights on their way to the engine: what this device has kept, then
-//! the rest over the network, several chunks at a time. Every chunk is checked
+//! A bot's weights on their way to the engine: what a helper has read ahead of them
+//! on this device, what else is there, then the rest over the network, several
+//! chunks at a time. Every chunk is checked
 //! against `bot.json` before engine or storage sees it, and a bad one is
 //! fetched again alone. Memory holds the chunks in flight and no more.
 
@@ -10,7 +11,7 @@ use web_sys::RequestCache;
 
 use super::{
     chunk::Chunk,
-    digests::Digester,
+    digests::{Digester, ReadAhead},
     engine::{Device, Engine, EngineLoader},
     failure::WorkerError,
     lock,
@@ -47,16 +48,40 @@ pub struct Loaded {
     pub not_kept: Option<NotKept>,
 }
 
-/// Brings the weights in.
+/// Brings the weights in. `helper`: one that was started before, with a file to read.
 pub async fn weights(
     source: &Source,
     device: &mut Device,
+    helper: Option<(Digester, ReadAhead)>,
     progress: &impl Fn(Phase, u64, Option<u64>),
 ) -> Result<Loaded, WorkerError> {
     let Some(entry) = source.entry() else {
         return unchecked(source, device, progress).await;
     };
-    let digester = Digester::new(entry.chunks.len());
+    let (digester, ahead) = match helper {
+        Some((digester, ahead)) => (digester, Some(ahead)),
+        None => (Digester::new(entry.chunks.len()), None),
+    };
+    let loader = EngineLoader::open(device, Some(entry.size)).await?;
+    let mut intake = Intake { source, entry, loader, copy: Vec::new(), index: 0, loaded: 0 };
+    if let Some(ahead) = ahead {
+        read_ahead(&mut intake, ahead, progress).await?;
+    }
+    let not_kept = match intake.index < entry.chunks.len() {
+        true => missing(&mut intake, &digester, progress).await?,
+        false => None,
+    };
+    let engine = intake.loader.finish().map_err(|error| wrong_model(source, error))?;
+    Ok(Loaded { engine, bytes: entry.size, not_kept })
+}
+
+/// Brings chunks that were not read ahead; says why they are not kept, if they are not.
+async fn missing(
+    intake: &mut Intake<'_>,
+    digester: &Digester,
+    progress: &impl Fn(Phase, u64, Option<u64>),
+) -> Result<Option<NotKept>, WorkerError> {
+    let (source, entry) = (intake.source, intake.entry);
     // Held until the file is whole: another tab then finds it here.
     let name = format!("huggingtweets {} {}", source.weights_url, entry.sha256);
     let _lock = lock::hold(&name, || progress(Phase::Waiting, 0, None)).await;
@@ -64,18 +89,12 @@ pub async fn weights(
         true => Shelf::nowhere(),
         false => Shelf::open(&source.weights_url, entry).await,
     };
-    let loader = EngineLoader::open(device, Some(entry.size)).await?;
-    let mut intake = Intake { source, entry, loader, copy: Vec::new(), index: 0, loaded: 0 };
-    from_device(&mut intake, &shelf, &digester, progress).await?;
-    let not_kept = match intake.index < entry.chunks.len() {
-        true => {
-            from_network(&mut intake, &shelf, &digester, progress).await?;
-            shelf.close()
-        }
-        false => None,
-    };
-    let engine = intake.loader.finish().map_err(|error| wrong_model(source, error))?;
-    Ok(Loaded { engine, bytes: entry.size, not_kept })
+    from_device(intake, &shelf, digester, progress).await?;
+    if intake.index == entry.chunks.len() {
+        return Ok(None);
+    }
+    from_network(intake, &shelf, digester, progress).await?;
+    Ok(shelf.close())
 }
 
 /// A GGUF that nothing describes, as it comes.
@@ -104,6 +123,28 @@ async fn unchecked(
     Ok(Loaded { engine, bytes: loaded, not_kept: Some(NotKept::Undescribed) })
 }
 
+/// What a helper has of this file, and has read. It may have been started for another one.
+async fn read_ahead(
+    intake: &mut Intake<'_>,
+    mut ahead: ReadAhead,
+    progress: &impl Fn(Phase, u64, Option<u64>),
+) -> Result<(), WorkerError> {
+    let entry = intake.entry;
+    while let Some(sha256) = entry.chunks.get(intake.index)
+        && let Some((digest, bytes)) = ahead.next().await
+        && digest == *sha256
+    {
+        let chunk = Chunk::whole(bytes);
+        intake.take(&chunk)?;
+        ahead.give_back(chunk.into_room());
+        progress(Phase::Cache, intake.loaded, Some(entry.size));
+    }
+    if intake.index < entry.chunks.len() {
+        ahead.end().await;
+    }
+    Ok(())
+}
+
 /// Chunks that earlier visits left here, up to the first that is missing.
 async fn from_device(
     intake: &mut Intake<'_>,
@@ -112,7 +153,8 @@ async fn from_device(
     progress: &impl Fn(Phase, u64, Option<u64>),
 ) -> Result<(), WorkerError> {
     let entry = intake.entry;
-    let chunks = stream::iter(0..entry.chunks.len()).map(|index| shelf.read(entry, index, digester));
+    let rest = intake.index..entry.chunks.len();
+    let chunks = stream::iter(rest).map(|index| shelf.read(entry, index, digester));
     let chunks = chunks.buffered(READ_AHEAD);
     pin_mut!(chunks);
     while let Some(Some(chunk)) = chunks.next().await {

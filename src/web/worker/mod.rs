@@ -16,15 +16,22 @@ mod source;
 mod storage;
 mod transport;
 
-use std::cell::OnceCell;
+use std::{
+    cell::{Cell, OnceCell},
+    rc::Rc,
+};
 
-use js_sys::Promise;
+use js_sys::{Array, Promise};
 use wasm_bindgen::{JsCast, JsValue, UnwrapThrowExt, closure::Closure};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
+use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, Worker};
 
-pub use self::source::Description;
-use self::{failure::WorkerError, session::Session};
+use self::{
+    digests::{Digester, ReadAhead},
+    failure::WorkerError,
+    session::Session,
+    source::Description,
+};
 use crate::{
     backend::cpu::pool::{self, Pool},
     web::protocol::{Command, Id, News, Order, Phase, Report, decode, encode},
@@ -42,8 +49,10 @@ struct Machine {
     pool: Pool,
     /// Settles when every thread has joined the pool that will.
     assembled: Promise,
-    /// The bot's description, if they read it to choose the build.
-    described: Option<Description>,
+    /// The bot's description, which they asked for: gives `null` where there is none.
+    described: Promise,
+    /// Started by them, for the first load.
+    helper: Rc<Cell<Option<(Digester, ReadAhead)>>>,
 }
 
 impl Machine {
@@ -51,6 +60,16 @@ impl Machine {
     async fn assemble(&self) -> Result<(), WorkerError> {
         JsFuture::from(self.assembled.clone()).await?;
         Ok(())
+    }
+
+    /// The bot's description where it is already on its way.
+    async fn described(&self) -> Option<Description> {
+        Description::from_js(&JsFuture::from(self.described.clone()).await.ok()?)
+    }
+
+    /// A helper that is already there.
+    fn helper(&self) -> Option<(Digester, ReadAhead)> {
+        self.helper.take()
     }
 }
 
@@ -73,14 +92,17 @@ pub struct Start {
     pub threads: usize,
     /// Settles when as many threads as will come have called [`serve`].
     pub assembled: Promise,
-    /// The bot's `bot.json` where it is already here.
-    pub described: Option<Description>,
+    /// The bot's description, `{ url, json }`, where it was asked for; else it gives `null`.
+    pub described: Promise,
+    /// `www/digest-worker.js`, started with a file to read ahead, and what it has said.
+    pub helper: Option<(Worker, Array)>,
 }
 
 /// Opens the pool, and starts answering.
 pub fn start(start: Start) -> Result<(), JsValue> {
     console_error_panic_hook::set_once();
-    let Start { build, wishes, threads, assembled, described } = start;
+    let Start { build, wishes, threads, assembled, described, helper } = start;
+    let helper = helper.map(|(worker, said)| Digester::take_over(worker, &said));
     MACHINE.with(|machine| {
         machine.get_or_init(|| Machine {
             build,
@@ -89,6 +111,7 @@ pub fn start(start: Start) -> Result<(), JsValue> {
             pool: Pool::new(threads),
             assembled,
             described,
+            helper: Rc::new(Cell::new(helper)),
         });
     });
     let session = Session::default();

@@ -325,7 +325,7 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
     let started_ms = browser::now_ms();
     reply.progress(Phase::Description, 0, None);
     let machine = super::machine().ok_or(WorkerError::NotReady)?;
-    let source = Source::resolve(request, machine.described.clone()).await?;
+    let source = Source::resolve(request, machine.described().await).await?;
     if let Some(info) = source.info() {
         reply.send(News::Bot(info.clone()));
     }

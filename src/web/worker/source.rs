@@ -1,5 +1,7 @@
 //! Where a bot's weights are, and what `bot.json` says of them.
 
+use js_sys::Reflect;
+use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{RequestCache, Url};
 
@@ -20,10 +22,17 @@ use crate::{
 const MOST_DESCRIPTION_BYTES: u64 = 16 << 20;
 
 /// A `bot.json` that the page's scripts have already fetched.
-#[derive(Debug, Clone)]
 pub struct Description {
-    pub url: String,
-    pub json: String,
+    url: String,
+    json: String,
+}
+
+impl Description {
+    /// Of `{ url, json }`.
+    pub fn from_js(described: &JsValue) -> Option<Self> {
+        let text = |name: &str| Reflect::get(described, &name.into()).ok()?.as_string();
+        Some(Self { url: text("url")?, json: text("json")? })
+    }
 }
 
 /// A bot's weights, known by their address.
@@ -65,10 +74,11 @@ impl Source {
             url.href()
         };
         let manifest_url = in_folder("bot.json");
-        let manifest = match described.filter(|described| described.url == manifest_url) {
-            Some(described) => Manifest::from_json(described.json.as_bytes())?,
-            None => manifest(&manifest_url).await?,
+        let json = match described.filter(|described| described.url == manifest_url) {
+            Some(described) => described.json.into_bytes(),
+            None => description(&manifest_url).await?,
         };
+        let manifest = Manifest::from_json(&json)?;
         let file = precision.file_name();
         if !manifest.files.contains_key(file) {
             let available = Precision::ALL.into_iter().filter(|p| *p != Precision::F32);
@@ -83,9 +93,8 @@ impl Source {
             return Err(WorkerError::NoSuchPrecision { file: file.into(), available });
         }
         if !is_local {
-            let (url, json) = (manifest_url, manifest.to_json());
             // The weights need not wait for it.
-            spawn_local(async move { remember_description(&url, json.as_bytes()).await });
+            spawn_local(async move { remember_description(&manifest_url, &json).await });
         }
         Ok(Self { weights_url: in_folder(file), file: file.into(), manifest: Some(manifest), is_local })
     }
@@ -129,12 +138,12 @@ impl Source {
     }
 }
 
-async fn manifest(url: &str) -> Result<Manifest, WorkerError> {
+/// The bytes of a `bot.json`.
+async fn description(url: &str) -> Result<Vec<u8>, WorkerError> {
     let response = match get(url, None, RequestCache::NoCache).await {
         Ok(response) => response,
         Err(error @ WorkerError::Unreachable { .. }) => {
-            let kept = remembered_description(url).await.ok_or(error)?;
-            return Ok(Manifest::from_json(&kept)?);
+            return remembered_description(url).await.ok_or(error);
         }
         Err(error) => return Err(error),
     };
@@ -146,5 +155,5 @@ async fn manifest(url: &str) -> Result<Manifest, WorkerError> {
             return Err(WorkerError::TooLong { file: "bot.json".into(), expected: MOST_DESCRIPTION_BYTES });
         }
     }
-    Ok(Manifest::from_json(&json)?)
+    Ok(json)
 }
