@@ -1,9 +1,9 @@
 // Reading and SHA-256 beside the engine, which would otherwise wait for them. To here:
 // bytes, whose [digest, bytes] come back in the order of asking; { file }, whose chunks
-// on this device come as { chunk: [digest, bytes] } before the engine is there to ask;
-// { room }, memory for another of them; { stop }. A digest is null where the browser has
-// none to offer. From here also: null, this script listens; { end }, no chunk comes any
-// more, and the file is closed.
+// on this device come as { chunk: [digest, bytes] } before the engine is there to ask
+// (null: nobody knows which); { room }, memory for another of them; { stop }. A digest is
+// null where the browser has none to offer. From here also: null, this script listens;
+// { end }, no chunk comes any more, and the file is closed.
 
 /** As in src/bundle/manifest.rs. */
 const CHUNK_BYTES = 4 << 20;
@@ -58,7 +58,7 @@ async function readAhead(file) {
       self.postMessage({ chunk: [digest, room] }, [room.buffer]);
     }
   } catch {
-    // Not here, or in use: the engine looks for itself.
+    // Unknown, not here, or in use: the engine looks for itself.
   }
   handle?.close();
   self.postMessage({ end: true });
@@ -68,12 +68,14 @@ let last = Promise.resolve();
 self.onmessage = ({ data }) => {
   if (data instanceof Uint8Array) {
     last = last.then(() => answer(data));
-  } else if (data.file) {
+  } else if ("file" in data) {
     readAhead(data.file);
-  } else {
-    if (data.room) rooms.push(data.room);
+  } else if (data.room) {
+    rooms.push(data.room);
     waiting -= 1;
-    stopped ||= data.stop === true;
+    wake();
+  } else {
+    stopped = true;
     wake();
   }
 };

@@ -115,6 +115,38 @@ for (const name of ["Chromium", "Firefox"]) {
       await leave();
     });
 
+    // Elsewhere digests need no helper.
+    if (name === "Chromium") it("reads what is here before there is an engine", async () => {
+      let lines = "";
+      const worker = (...asked) => scriptAfter("worker-start.js", lines)(...asked);
+      const { state, open, leave, all } = await visit({ pages: { "/worker-start.js": worker } });
+      const tab = await open();
+      assert.deepEqual((await write(tab)).drafts, expected);
+      assert.deepEqual(askedChunks(state.parts), all);
+      state.parts.length = 0;
+      // The helper finds what the engine then could not.
+      lines = NO_OPFS;
+      await tab.reload();
+      assert.deepEqual((await write(tab)).drafts, expected);
+      assert.deepEqual(state.parts, []);
+      await leave();
+    });
+
+    it("hears at once that there is nothing to read ahead", async () => {
+      const { open, leave } = await visit();
+      const tab = await open();
+      const said = await tab.evaluate(async () => {
+        const ends = (file) => new Promise((end) => {
+          const helper = new Worker("./digest-worker.js");
+          helper.onmessage = ({ data }) => data && (helper.terminate(), end(data));
+          helper.postMessage({ file });
+        });
+        return Promise.all([null, { url: "https://example.org/a", sha256: "0".repeat(64), size: 5 }].map(ends));
+      });
+      assert.deepEqual(said, [{ end: true }, { end: true }]);
+      await leave();
+    });
+
     it("reads bot.json once where it chooses the engine by it", async () => {
       const { state, leave, context, origin, bot } = await visit();
       const tab = await context.newPage();
