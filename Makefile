@@ -70,8 +70,8 @@ full-bundle: build-test ## A random GPT-2 of 124M parameters, for the browser te
 lint: setup-native ## Formatting, clippy, and documentation without warnings
 	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --check; else echo "skipped: rustfmt is not installed"; fi
 	@if cargo clippy --version >/dev/null 2>&1; then \
-	cargo clippy --locked --all-targets --features web,reader -- -D warnings; else echo "skipped: clippy is not installed"; fi
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --features web,reader
+	env -u MAKEFLAGS cargo clippy --locked --all-targets --features web,reader -- -D warnings; else echo "skipped: clippy is not installed"; fi
+	env -u MAKEFLAGS RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --features web,reader
 
 fmt: ## Format the Rust code
 	cargo fmt

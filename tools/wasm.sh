@@ -10,6 +10,8 @@
 # else Debian's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Not make's job server: cargo counts its own jobs, and warns of one that it cannot reach.
+unset MAKEFLAGS MFLAGS
 source tools/wasm-toolchain.sh
 
 case ${1:-ship} in
