@@ -289,9 +289,11 @@ describe("the archive check", () => {
     await visit.frame.getByText(/a\.zip: is not a zip archive/).waitFor({ timeout: 60_000 });
     await visit.choose({ name: "few.txt", mimeType: "text/plain", buffer: Buffer.from("three short words\n") });
     await visit.frame.getByText(/Too few posts/).waitFor({ timeout: 60_000 });
-    const records = Buffer.from('{"text": "the lamp is lit tonight"}\n{"text": 7}\n');
-    await visit.choose({ name: "one.jsonl", mimeType: "text/plain", buffer: records });
-    await visit.frame.getByText("What is in one.jsonl").waitFor({ timeout: 60_000 });
+    const to = ["https://www.w3.org/ns/activitystreams#Public"];
+    const post = { type: "Create", object: { type: "Note", to, content: "the lamp is lit" } };
+    const outbox = Buffer.from(JSON.stringify({ orderedItems: [7, post] }));
+    await visit.choose({ name: "outbox.json", mimeType: "application/json", buffer: outbox });
+    await visit.frame.getByText("What is in outbox.json").waitFor({ timeout: 60_000 });
     assert.equal(await visit.frame.locator("tbody tr").last().textContent(), "Could not be read1");
     await quietly(visit);
   });

@@ -114,9 +114,10 @@ mod tests {
 
     #[test]
     fn what_could_not_be_read_is_counted() {
-        let lines = "{\"text\": \"the lamp is lit tonight\"}\n{\"text\": 7}\n".repeat(3);
-        let result = checked("keeper.jsonl", lines.as_bytes()).unwrap();
-        assert_eq!((result.unreadable, result.counts.tweets_downloaded), (3, 3));
+        let outbox = br#"{"orderedItems": [7, {"type": "Create", "object": {"type": "Note",
+            "to": ["https://www.w3.org/ns/activitystreams#Public"], "content": "the lamp is lit"}}]}"#;
+        let result = checked("outbox.json", outbox).unwrap();
+        assert_eq!((result.unreadable, result.counts.tweets_downloaded), (1, 1));
     }
 
     #[test]
