@@ -29,6 +29,10 @@ test: setup-native ## Every test, real browser included
 	$(MAKE) -j2 compile-test-rust dist-test
 	$(MAKE) test-rust test-web
 
+# Cargo counts its own jobs, and warns of a job server that it cannot reach.
+lint setup-wasm compile-test-rust dist-test: export MAKEFLAGS =
+lint setup-wasm compile-test-rust dist-test: export MFLAGS =
+
 build: setup-native setup-wasm ## The command (target/release) and the page (dist)
 	cargo build --release --locked --bin huggingtweets
 	tools/wasm.sh ship
@@ -70,8 +74,8 @@ full-bundle: build-test ## A random GPT-2 of 124M parameters, for the browser te
 lint: setup-native ## Formatting, clippy, and documentation without warnings
 	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --check; else echo "skipped: rustfmt is not installed"; fi
 	@if cargo clippy --version >/dev/null 2>&1; then \
-	env -u MAKEFLAGS cargo clippy --locked --all-targets --features web,reader -- -D warnings; else echo "skipped: clippy is not installed"; fi
-	env -u MAKEFLAGS RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --features web,reader
+	cargo clippy --locked --all-targets --features web,reader -- -D warnings; else echo "skipped: clippy is not installed"; fi
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --features web,reader
 
 fmt: ## Format the Rust code
 	cargo fmt

@@ -3,8 +3,6 @@
 #   tools/cargo-test.sh [--no-run] ARGS...
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Not make's job server: cargo counts its own jobs, and warns of one that it cannot reach.
-unset MAKEFLAGS MFLAGS
 # Where there is a Vulkan, real or software, the GPU's tests must run.
 if compgen -G '/usr/share/vulkan/icd.d/*.json' >/dev/null; then
   export HUGGINGTWEETS_GPU_TESTS=require

@@ -39,7 +39,7 @@ cargo_tool() {
   say "building $name $version (once, some minutes)"
   CARGO_PROFILE_RELEASE_OPT_LEVEL=$level CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
   CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_TARGET_DIR="$cache/tools-target" \
-    env -u MAKEFLAGS cargo install --quiet --force --root "$tools" "$name" --version "$version" "$@"
+    cargo install --quiet --force --root "$tools" "$name" --version "$version" "$@"
   rm -rf "$cache/tools-target"
   touch "$stamp"
 }

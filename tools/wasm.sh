@@ -10,8 +10,6 @@
 # else Debian's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Not make's job server: cargo counts its own jobs, and warns of one that it cannot reach.
-unset MAKEFLAGS MFLAGS
 source tools/wasm-toolchain.sh
 
 case ${1:-ship} in

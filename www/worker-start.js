@@ -145,8 +145,11 @@ const ahead = likely ? prepare(likely) : null;
 ahead?.catch(() => {});
 self.onmessage = ({ data: { wishes } }) => {
   self.onmessage = null;
-  if (wishes !== likely) ahead?.then(({ helper }) => helper?.worker.terminate(), () => {});
-  const prepared = wishes === likely ? ahead : prepare(wishes);
+  let prepared = ahead;
+  if (wishes !== likely) {
+    ahead?.then(({ helper }) => helper?.worker.terminate(), () => {});
+    prepared = prepare(wishes);
+  }
   start(wishes, prepared).catch((error) => die(error?.message ?? error));
 };
 // Firefox loses what is said to a module before it has come.

@@ -55,10 +55,10 @@ impl Wire {
                     for command in waiting.borrow_mut().take().into_iter().flatten() {
                         let _ = worker.post_message(&encode(&command));
                     }
-                } else if let Some(reason) = of(&data, "died").and_then(|reason| reason.as_string()) {
+                } else if let Some(reason) = field(&data, "died").and_then(|reason| reason.as_string()) {
                     died(Some(reason).filter(|reason| !reason.is_empty()));
-                } else if let Some(loaded) = of(&data, "loaded").and_then(|loaded| loaded.as_f64()) {
-                    let total = of(&data, "total").and_then(|total| total.as_f64());
+                } else if let Some(loaded) = field(&data, "loaded").and_then(|loaded| loaded.as_f64()) {
+                    let total = field(&data, "total").and_then(|total| total.as_f64());
                     // Who waits for the engine waits with this order.
                     let first = waiting.borrow().as_ref().and_then(|waiting| Some(waiting.first()?.id));
                     if let Some(id) = first {
@@ -93,9 +93,9 @@ impl Wire {
     }
 }
 
-/// A field of a message.
-fn of(message: &JsValue, name: &str) -> Option<JsValue> {
-    js_sys::Reflect::get(message, &name.into()).ok()
+/// A field of a message; `None` where it has none of that name.
+pub fn field(message: &JsValue, name: &str) -> Option<JsValue> {
+    js_sys::Reflect::get(message, &name.into()).ok().filter(|value| !value.is_undefined())
 }
 
 impl Drop for Wire {

@@ -9,7 +9,10 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::{HtmlIFrameElement, MessageEvent, Window};
 
 use super::handle::Handle;
-use crate::web::page::{Word, preferences::Tab};
+use crate::web::{
+    page::{Word, preferences::Tab},
+    wire::field,
+};
 
 /// What the frame says when it listens, or asks for the readers once more; and
 /// when its height changes.
@@ -102,12 +105,16 @@ fn Check(handle: Handle) -> impl IntoView {
             return;
         };
         let Some(inside) = own_window(event, &frame) else { return };
-        match field(&event.data(), "type").as_string().as_deref() {
+        let data = event.data();
+        match field(&data, "type").and_then(|kind| kind.as_string()).as_deref() {
             Some(READY) => {
                 tell(handle, &inside);
                 spawn_local(async move { give(&inside, readers().await) });
             }
-            Some(HEIGHT) => height.set(field(&event.data(), "height").as_f64().unwrap_or(0.0) as u32),
+            Some(HEIGHT) => {
+                let px = field(&data, "height").and_then(|height| height.as_f64());
+                height.set(px.unwrap_or(0.0) as u32);
+            }
             _ => {}
         }
     });
@@ -139,10 +146,6 @@ fn own_window(event: &MessageEvent, frame: &HtmlIFrameElement) -> Option<Window>
     let inside = frame.content_window()?;
     let source = event.source()?;
     (JsValue::from(source) == JsValue::from(inside.clone())).then_some(inside)
-}
-
-fn field(data: &JsValue, name: &str) -> JsValue {
-    Reflect::get(data, &name.into()).unwrap_or_default()
 }
 
 async fn readers() -> Option<ArrayBuffer> {

@@ -72,9 +72,13 @@ pub async fn load(
         }
         reply.send(News::TriesGpu(false));
     }
-    let Loaded { mut engine, bytes, not_kept } =
-        download::weights(source, &mut Device::Cpu(level, machine.pool.clone()), machine.helper(), &progress)
-            .await?;
+    let Loaded { mut engine, bytes, not_kept } = download::weights(
+        source,
+        &mut Device::Cpu(level, machine.pool.clone()),
+        machine.digester(),
+        &progress,
+    )
+    .await?;
     machine.assemble().await?;
     if let Some(known) = source.check() {
         progress(Phase::Check, 0, None);
@@ -114,7 +118,7 @@ async fn on_gpu(
         return Ok(Err(Because::SimdQuicker { gpu_ms, simd_ms }));
     }
     let mut device = Device::Gpu(Some(Box::new(gpu)));
-    let weights = download::weights(source, &mut device, machine.helper(), &progress).await;
+    let weights = download::weights(source, &mut device, machine.digester(), &progress).await;
     let Loaded { mut engine, bytes, not_kept } = match gpu_result(weights)? {
         Ok(loaded) => loaded,
         Err(refusal) => return Ok(Err(refusal)),

@@ -14,7 +14,10 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{Event, MessageEvent, SubtleCrypto, Worker, WorkerGlobalScope};
 
 use super::browser::{navigator, sleep, within};
-use crate::bundle::digest::{hex, sha256_hex};
+use crate::{
+    bundle::digest::{hex, sha256_hex},
+    web::wire::field,
+};
 
 /// Beside the worker's own script.
 const SCRIPT: &str = "./digest-worker.js";
@@ -29,6 +32,7 @@ const PATIENCE_MS: u32 = 10_000;
 pub struct Digester {
     /// `None` where there is no use for it, or the browser refuses one more worker.
     helper: Option<Helper>,
+    ahead: Option<ReadAhead>,
 }
 
 struct Helper {
@@ -89,19 +93,24 @@ impl Digester {
     /// For a file of so many chunks, of which nothing is read ahead.
     pub fn new(chunks: usize) -> Self {
         let helper = || Some(Helper::listen(Worker::new(SCRIPT).ok()?, Asked::default()));
-        Self { helper: if chunks > FEW && is_chromium() { helper() } else { None } }
+        Self { helper: if chunks > FEW && is_chromium() { helper() } else { None }, ahead: None }
     }
 
     /// Takes a helper over that was started with a file to read, and what it has
     /// said until now.
-    pub fn take_over(worker: Worker, said: &Array) -> (Self, ReadAhead) {
+    pub fn take_over(worker: Worker, said: &Array) -> Self {
         let (sender, chunks) = mpsc::unbounded();
         let mut asked = Asked { ahead: Some(sender), ..Asked::default() };
         for data in said.iter() {
             asked.hear(&data);
         }
         let helper = Helper::listen(worker.clone(), asked);
-        (Self { helper: Some(helper) }, ReadAhead { worker, chunks })
+        Self { helper: Some(helper), ahead: Some(ReadAhead { worker, chunks }) }
+    }
+
+    /// What its helper reads ahead, once.
+    pub fn read_ahead(&mut self) -> Option<ReadAhead> {
+        self.ahead.take()
     }
 
     /// SHA-256 of the bytes in lower-case hexadecimal digits, and the bytes
@@ -205,11 +214,6 @@ fn read(answer: &Array) -> Option<Answer> {
 /// Only Chromium's kin say what they are in this way.
 fn is_chromium() -> bool {
     navigator("userAgentData").is_some()
-}
-
-/// What a message has under a name.
-fn field(message: &JsValue, name: &str) -> Option<JsValue> {
-    Reflect::get(message, &name.into()).ok().filter(|value| !value.is_undefined())
 }
 
 /// On this thread, or wherever the browser does it.

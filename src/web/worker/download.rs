@@ -1,8 +1,8 @@
 //! A bot's weights on their way to the engine: what a helper has read ahead of them
 //! on this device, what else is there, then the rest over the network, several
-//! chunks at a time. Every chunk is checked
-//! against `bot.json` before engine or storage sees it, and a bad one is
-//! fetched again alone. Memory holds the chunks in flight and no more.
+//! chunks at a time. Every chunk is checked against `bot.json` before engine or
+//! storage sees it, and a bad one is fetched again alone. Memory holds the chunks
+//! in flight and no more.
 
 use std::cell::Cell;
 
@@ -48,23 +48,20 @@ pub struct Loaded {
     pub not_kept: Option<NotKept>,
 }
 
-/// Brings the weights in. `helper`: one that was started before, with a file to read.
+/// Brings the weights in. `digester`: one that was started before.
 pub async fn weights(
     source: &Source,
     device: &mut Device,
-    helper: Option<(Digester, ReadAhead)>,
+    digester: Option<Digester>,
     progress: &impl Fn(Phase, u64, Option<u64>),
 ) -> Result<Loaded, WorkerError> {
     let Some(entry) = source.entry() else {
         return unchecked(source, device, progress).await;
     };
-    let (digester, ahead) = match helper {
-        Some((digester, ahead)) => (digester, Some(ahead)),
-        None => (Digester::new(entry.chunks.len()), None),
-    };
+    let mut digester = digester.unwrap_or_else(|| Digester::new(entry.chunks.len()));
     let loader = EngineLoader::open(device, Some(entry.size)).await?;
     let mut intake = Intake { source, entry, loader, copy: Vec::new(), index: 0, loaded: 0 };
-    if let Some(ahead) = ahead {
+    if let Some(ahead) = digester.read_ahead() {
         read_ahead(&mut intake, ahead, progress).await?;
     }
     let not_kept = match intake.index < entry.chunks.len() {

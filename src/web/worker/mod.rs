@@ -26,12 +26,7 @@ use wasm_bindgen::{JsCast, JsValue, UnwrapThrowExt, closure::Closure};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, Worker};
 
-use self::{
-    digests::{Digester, ReadAhead},
-    failure::WorkerError,
-    session::Session,
-    source::Description,
-};
+use self::{digests::Digester, failure::WorkerError, session::Session, source::Description};
 use crate::{
     backend::cpu::pool::{self, Pool},
     web::protocol::{Command, Id, News, Order, Phase, Report, decode, encode},
@@ -52,7 +47,7 @@ struct Machine {
     /// The bot's description, which they asked for: gives `null` where there is none.
     described: Promise,
     /// Started by them, for the first load.
-    helper: Rc<Cell<Option<(Digester, ReadAhead)>>>,
+    digester: Rc<Cell<Option<Digester>>>,
 }
 
 impl Machine {
@@ -67,9 +62,9 @@ impl Machine {
         Description::from_js(&JsFuture::from(self.described.clone()).await.ok()?)
     }
 
-    /// A helper that is already there.
-    fn helper(&self) -> Option<(Digester, ReadAhead)> {
-        self.helper.take()
+    /// What takes digests, where it is already there.
+    fn digester(&self) -> Option<Digester> {
+        self.digester.take()
     }
 }
 
@@ -102,7 +97,7 @@ pub struct Start {
 pub fn start(start: Start) -> Result<(), JsValue> {
     console_error_panic_hook::set_once();
     let Start { build, wishes, threads, assembled, described, helper } = start;
-    let helper = helper.map(|(worker, said)| Digester::take_over(worker, &said));
+    let digester = helper.map(|(worker, said)| Digester::take_over(worker, &said));
     MACHINE.with(|machine| {
         machine.get_or_init(|| Machine {
             build,
@@ -111,7 +106,7 @@ pub fn start(start: Start) -> Result<(), JsValue> {
             pool: Pool::new(threads),
             assembled,
             described,
-            helper: Rc::new(Cell::new(helper)),
+            digester: Rc::new(Cell::new(digester)),
         });
     });
     let session = Session::default();

@@ -1,6 +1,5 @@
 //! Where a bot's weights are, and what `bot.json` says of them.
 
-use js_sys::Reflect;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{RequestCache, Url};
@@ -15,7 +14,7 @@ use crate::{
         Manifest, Precision,
         manifest::{BotInfo, FileEntry, LogitsCheck},
     },
-    web::protocol::LoadRequest,
+    web::{protocol::LoadRequest, wire::field},
 };
 
 /// A description beyond this is none: the demo's has 22 kB.
@@ -30,7 +29,7 @@ pub struct Description {
 impl Description {
     /// Of `{ url, json }`.
     pub fn from_js(described: &JsValue) -> Option<Self> {
-        let text = |name: &str| Reflect::get(described, &name.into()).ok()?.as_string();
+        let text = |name: &str| field(described, name)?.as_string();
         Some(Self { url: text("url")?, json: text("json")? })
     }
 }
