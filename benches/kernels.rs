@@ -142,19 +142,20 @@ fn attention(c: &mut Criterion) {
         let mut out = Rows::default();
         let fill = Batch::prompt(&[0; CONTEXT], Vec::new(), shape);
         let qkv = activations(&mut rng, CONTEXT, 3 * CHANNELS);
-        backend.attention(&qkv, &fill, 0, &mut cache, &mut out);
+        backend.store(&qkv, &fill, 0, &mut cache);
+        backend.attention(&qkv, &fill, 0, &cache, &mut out);
         // The last row of a prompt is what a step at its place would give.
         let place = Place { sequence: Sequence::Prompt, position };
         let one = Batch { tokens: vec![0], places: vec![place], ..Batch::default() };
         let row = qkv.values[position * qkv.width..][..qkv.width].to_vec();
         let row = Rows { rows: 1, width: qkv.width, values: row };
         let whole = out.values[position * CHANNELS..][..CHANNELS].to_vec();
-        backend.attention(&row, &one, 0, &mut cache, &mut out);
+        backend.attention(&row, &one, 0, &cache, &mut out);
         assert!(out.values == whole, "attention at {position} differs from the same row of a prompt");
 
         group.throughput(Throughput::Bytes((2 * (position + 1) * CHANNELS * size_of::<f32>()) as u64));
         group.bench_function(BenchmarkId::from_parameter(position + 1), |b| {
-            b.iter(|| backend.attention(black_box(&row), &one, 0, &mut cache, &mut out));
+            b.iter(|| backend.attention(black_box(&row), &one, 0, &cache, &mut out));
         });
     }
 }

@@ -127,14 +127,16 @@ pub trait Backend {
         epilogue: Epilogue,
         out: &mut Self::Rows,
     );
-    /// Stores the keys and values of qkv (R, 3 C) at the batch's places, then
-    /// causal attention of every row over its sequence, into out (R, C).
+    /// Stores the keys and values of qkv (R, 3 C) at the batch's places.
+    fn store(&mut self, qkv: &Self::Rows, batch: &Batch, layer: usize, cache: &mut Self::Cache);
+    /// Causal attention of every row of qkv (R, 3 C) over its sequence, whose keys and
+    /// values are stored, into out (R, C).
     fn attention(
         &mut self,
         qkv: &Self::Rows,
         batch: &Batch,
         layer: usize,
-        cache: &mut Self::Cache,
+        cache: &Self::Cache,
         out: &mut Self::Rows,
     );
     /// The listed rows of x, in order, behind the first `before` rows of out.

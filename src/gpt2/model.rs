@@ -53,8 +53,8 @@ pub struct Model<B: Backend> {
     normed: B::Rows,
     wide: B::Rows,
     mixed: B::Rows,
-    /// The rows whose logits are wanted.
-    picked: B::Rows,
+    /// Of x and mixed, the rows whose logits are wanted.
+    picked: [B::Rows; 2],
     outputs: Outputs,
 }
 
@@ -77,7 +77,7 @@ pub enum ForwardError {
 impl<B: Backend> Model<B> {
     pub fn new(config: Config, backend: B, parts: Parts<B>) -> Self {
         let rows = || backend.rows();
-        let (x, normed, wide, mixed, picked) = (rows(), rows(), rows(), rows(), rows());
+        let (x, normed, wide, mixed, picked) = (rows(), rows(), rows(), rows(), [rows(), rows()]);
         let outputs = Outputs { vocab: config.vocab_size, ..Outputs::default() };
         Self { config, backend, parts, cache: None, x, normed, wide, mixed, picked, outputs }
     }
@@ -106,6 +106,7 @@ impl<B: Backend> Model<B> {
         self.outputs.clear();
         let mut cache = self.cache.take().ok_or(ForwardError::NoCache)?;
         self.backend.begin(batch);
+        let whole = batch.rows() <= B::ROWS_AT_ONCE && batch.outputs.len() == batch.rows();
         let mut picked = 0;
         for first in (0..batch.rows()).step_by(B::ROWS_AT_ONCE) {
             let last = batch.rows().min(first + B::ROWS_AT_ONCE);
@@ -118,16 +119,33 @@ impl<B: Backend> Model<B> {
                 start: None,
             };
             self.run(&piece, &mut cache);
-            if !piece.outputs.is_empty() {
-                self.backend.select(&self.x, &piece.outputs, picked, &mut self.picked);
+            if !whole && !piece.outputs.is_empty() {
+                for (rows, all) in self.picked.iter_mut().zip([&self.x, &self.mixed]) {
+                    self.backend.select(all, &piece.outputs, picked, rows);
+                }
                 picked += piece.outputs.len();
             }
         }
         self.cache = Some(cache);
-        if picked > 0 {
-            let Self { config, backend, parts, normed, picked, outputs, .. } = self;
-            let (gain, bias) = (&parts.ln_f.gain, &parts.ln_f.bias);
-            backend.layer_norm(picked, gain, bias, config.layer_norm_epsilon, normed);
+        if !batch.outputs.is_empty() {
+            let Self {
+                config,
+                backend,
+                parts,
+                x,
+                normed,
+                wide,
+                mixed,
+                picked: [x_picked, mixed_picked],
+                outputs,
+                ..
+            } = self;
+            let (x, mixed) = if whole { (x, mixed) } else { (x_picked, mixed_picked) };
+            let epsilon = config.layer_norm_epsilon;
+            if let Some(layer) = parts.layers.last() {
+                layer.finish(backend, epsilon, x, mixed, normed, wide);
+            }
+            backend.layer_norm(x, &parts.ln_f.gain, &parts.ln_f.bias, epsilon, normed);
             let head = parts.head.as_ref().unwrap_or(&parts.wte);
             backend.head(head, normed, batch.wanted, outputs);
         }
@@ -161,20 +179,43 @@ impl<B: Backend> Model<B> {
         }
     }
 
+    /// A piece up to the last layer's attention. What comes behind it only rows with
+    /// outputs need; of the others that layer wants keys and values alone.
     fn run(&mut self, batch: &Batch, cache: &mut B::Cache) {
         let Self { config, backend, parts, x, normed, wide, mixed, .. } = self;
         let epsilon = config.layer_norm_epsilon;
         backend.embed(&parts.wte, &parts.wpe, batch, x);
         for (index, layer) in parts.layers.iter().enumerate() {
+            let last = index + 1 == parts.layers.len();
             backend.layer_norm(x, &layer.ln_1.gain, &layer.ln_1.bias, epsilon, normed);
             backend.linear(&layer.c_attn.weight, Some(&layer.c_attn.bias), normed, Epilogue::Store, wide);
-            backend.attention(wide, batch, index, cache, mixed);
-            backend.linear(&layer.attn_proj.weight, Some(&layer.attn_proj.bias), mixed, Epilogue::Add, x);
-
-            backend.layer_norm(x, &layer.ln_2.gain, &layer.ln_2.bias, epsilon, normed);
-            backend.linear(&layer.c_fc.weight, Some(&layer.c_fc.bias), normed, Epilogue::Gelu, wide);
-            backend.linear(&layer.mlp_proj.weight, Some(&layer.mlp_proj.bias), wide, Epilogue::Add, x);
+            backend.store(wide, batch, index, cache);
+            if !last || !batch.outputs.is_empty() {
+                backend.attention(wide, batch, index, cache, mixed);
+            }
+            if !last {
+                layer.finish(backend, epsilon, x, mixed, normed, wide);
+            }
         }
+    }
+}
+
+impl<B: Backend> Layer<B> {
+    /// What comes behind attention: its outputs `mixed` and the block's network, added
+    /// to x.
+    fn finish(
+        &self,
+        backend: &mut B,
+        epsilon: f32,
+        x: &mut B::Rows,
+        mixed: &B::Rows,
+        normed: &mut B::Rows,
+        wide: &mut B::Rows,
+    ) {
+        backend.linear(&self.attn_proj.weight, Some(&self.attn_proj.bias), mixed, Epilogue::Add, x);
+        backend.layer_norm(x, &self.ln_2.gain, &self.ln_2.bias, epsilon, normed);
+        backend.linear(&self.c_fc.weight, Some(&self.c_fc.bias), normed, Epilogue::Gelu, wide);
+        backend.linear(&self.mlp_proj.weight, Some(&self.mlp_proj.bias), wide, Epilogue::Add, x);
     }
 }
 

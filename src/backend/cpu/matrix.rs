@@ -15,6 +15,7 @@
 //!
 //! A block's scales stand before it, so that a panel is one stream of memory.
 
+use bytemuck::{Pod, Zeroable};
 use half::f16;
 
 use super::{
@@ -27,8 +28,11 @@ use crate::backend::{BackendError, Dtype, arriving::ArrivingRows};
 /// Rows interleaved in a panel.
 pub const PANEL: usize = 8;
 
-/// Four bytes of each of a panel's rows.
-type Quads = [[u8; 4]; PANEL];
+/// Bytes as kernels load them: where they begin, so that no load goes across two lines
+/// of the cache.
+#[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C, align(32))]
+pub(super) struct Aligned([u8; 32]);
 
 /// A weight matrix (rows, cols).
 #[derive(Debug)]
@@ -52,7 +56,7 @@ pub struct Panels {
     pub cols: usize,
     pub format: Format,
     /// (panels, blocks, [`Format::block_bytes`]), in the layout above.
-    blocks: Vec<Quads>,
+    blocks: Vec<Aligned>,
 }
 
 impl Matrix {
@@ -101,7 +105,7 @@ impl Panels {
     }
 
     fn bytes(&self) -> &[u8] {
-        self.blocks.as_flattened().as_flattened()
+        bytemuck::cast_slice(&self.blocks)
     }
 
     /// A range of panels.
@@ -132,7 +136,7 @@ impl Packer {
             Some(format) => {
                 let blocks = rows.div_ceil(PANEL).checked_mul(cols / BLOCK).ok_or_else(too_large)?;
                 let bytes = blocks.checked_mul(format.block_bytes()).ok_or_else(too_large)?;
-                let blocks = room(bytes / size_of::<Quads>()).ok_or_else(too_large)?;
+                let blocks = room(bytes / size_of::<Aligned>()).ok_or_else(too_large)?;
                 Matrix::Quantised(Panels { rows, cols, format, blocks })
             }
         };
@@ -176,10 +180,10 @@ impl Panels {
         for block in 0..blocks {
             let sources = rows.map(|row| row.get(block).unwrap_or(&nothing));
             let scales = sources.map(|source| f16_to_f32(u16::from_le_bytes([source[0], source[1]])));
-            self.blocks.push(scales.map(f32::to_ne_bytes));
+            self.blocks.push(bytemuck::cast(scales));
             for quad in 0..(BYTES - 2) / 4 {
                 let at = 2 + quad * 4;
-                self.blocks.push(sources.map(|s| [s[at], s[at + 1], s[at + 2], s[at + 3]]));
+                self.blocks.push(bytemuck::cast(sources.map(|s| [s[at], s[at + 1], s[at + 2], s[at + 3]])));
             }
         }
     }

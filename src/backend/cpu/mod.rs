@@ -59,7 +59,7 @@ impl Rows {
 #[cfg(test)]
 pub fn quantised(row: &[f32]) -> Vec<([i8; quant::BLOCK], f32)> {
     let mut rows = QuantRows::default();
-    rows.fill(row, row.len());
+    rows.fill(row, row.len(), panels::Format::Q8);
     let tile = rows.tiles().next();
     tile.map_or(Vec::new(), |tile| {
         (0..tile.blocks()).map(|b| tile.block(0, b)).map(|(values, scale)| (*values, scale)).collect()
@@ -176,16 +176,19 @@ impl Backend for Cpu {
         match w {
             Matrix::Dense(w) => dense(&self.pool, w, bias, x, epilogue, &mut out.values),
             Matrix::Quantised(w) => {
-                self.quantised.fill(&x.values, x.width);
+                self.quantised.fill(&x.values, x.width, w.format);
                 let (kernel, pool, x) = (self.kernel, &self.pool, &self.quantised);
                 panels::linear(kernel, pool, w, bias, x, epilogue, &mut out.values);
             }
         }
     }
 
-    fn attention(&mut self, qkv: &Rows, batch: &Batch, layer: usize, cache: &mut Cache, out: &mut Rows) {
-        out.shape(qkv.rows, qkv.width / 3);
+    fn store(&mut self, qkv: &Rows, batch: &Batch, layer: usize, cache: &mut Cache) {
         cache.store(layer, batch, &qkv.values);
+    }
+
+    fn attention(&mut self, qkv: &Rows, batch: &Batch, layer: usize, cache: &Cache, out: &mut Rows) {
+        out.shape(qkv.rows, qkv.width / 3);
         cache.attend(&self.pool, layer, batch, &qkv.values, &mut self.scores, &mut out.values);
     }
 
@@ -226,7 +229,7 @@ impl Backend for Cpu {
 impl Cpu {
     /// The k largest logits of each row, collected as panels are multiplied.
     fn largest(&mut self, w: &matrix::Panels, x: &Rows, k: usize, out: &mut Vec<Vec<(u32, f32)>>) {
-        self.quantised.fill(&x.values, x.width);
+        self.quantised.fill(&x.values, x.width, w.format);
         let tasks = panels::tasks(&self.pool, w.panels());
         self.tops.resize_with(self.tops.len().max(tasks * x.rows), Top::default);
         self.tops.iter_mut().for_each(|top| top.restart(k));

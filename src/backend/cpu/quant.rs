@@ -6,7 +6,7 @@
 //! `round(x * (127 / a))`, ties to even, in -127..=127. A block with
 //! `a < TINY`, or with a value that is not finite, is all zero with `d = 0`.
 
-use super::{math::round_to_i32, vector};
+use super::{math::round_to_i32, matrix::Aligned, panels::Format, vector};
 
 /// Values that share a scale; GGUF's Q8_0 and Q4_0 use the same.
 pub const BLOCK: usize = 32;
@@ -21,15 +21,15 @@ pub const Q4_ZERO: i32 = 8;
 ///
 /// Rows that are multiplied together stand together, a *tile*: its first
 /// block of every row, then its second, and so on, so that a kernel walks
-/// through one stretch of memory. R rows make one tile, or tiles of equal size of
-/// at most [`vector::TILE_OF_MANY`] rows; the last may be smaller.
+/// through one stretch of memory. How many, [`vector::tile_rows`] says; the last may have
+/// fewer.
 #[derive(Debug, Default)]
 pub struct QuantRows {
     /// (tile, block, row, BLOCK), each in -127..=127.
     values: Vec<i8>,
-    /// (tile, block, row, [`vector::PACKED`]): the values again, as this
+    /// (tile, block, [`vector::PACKED`] a row): the values again, as this
     /// target's vector kernels multiply them.
-    packed: Vec<u8>,
+    packed: Vec<Aligned>,
     /// (tile, block, row)
     scales: Vec<f32>,
     /// (tile, block, row): -[`Q4_ZERO`] times the block's sum, which takes the
@@ -53,14 +53,14 @@ pub struct Tile<'a> {
 }
 
 impl QuantRows {
-    /// Quantises x (R, width), re-using this value's memory.
-    pub fn fill(&mut self, x: &[f32], width: usize) {
+    /// Quantises x (R, width) for weights of this format, re-using this value's memory.
+    pub fn fill(&mut self, x: &[f32], width: usize, format: Format) {
         self.rows = x.len() / width.max(1);
         self.blocks = width / BLOCK;
-        self.tile = tile_rows(self.rows);
+        self.tile = vector::tile_rows(format, self.rows).max(1);
         let all = self.rows * self.blocks;
         self.values.resize(all * BLOCK, 0);
-        self.packed.resize(all * vector::PACKED, 0);
+        self.packed.resize((all * vector::PACKED).div_ceil(size_of::<Aligned>()), Aligned::default());
         self.scales.resize(all, 0.0);
         self.offsets.resize(all, 0);
         for (row, x) in x.chunks_exact(width.max(1)).enumerate() {
@@ -69,7 +69,16 @@ impl QuantRows {
                 let values = &mut self.values.as_chunks_mut::<BLOCK>().0[at];
                 let (scale, sum) = quantise(x, values);
                 (self.scales[at], self.offsets[at]) = (scale, -Q4_ZERO * sum);
-                vector::pack(values, &mut self.packed[at * vector::PACKED..][..vector::PACKED]);
+            }
+        }
+        let packed: &mut [u8] = bytemuck::cast_slice_mut(&mut self.packed);
+        for first in (0..self.rows).step_by(self.tile) {
+            let rows = self.tile.min(self.rows - first);
+            for block in 0..self.blocks {
+                let at = first * self.blocks + block * rows;
+                let values = &self.values.as_chunks().0[at..][..rows];
+                let packed = &mut packed[at * vector::PACKED..][..rows * vector::PACKED];
+                vector::pack(format, values, packed);
             }
         }
     }
@@ -88,7 +97,7 @@ impl QuantRows {
             Tile {
                 rows,
                 values: &self.values[from * BLOCK..][..n * BLOCK],
-                packed: &self.packed[from * vector::PACKED..][..n * vector::PACKED],
+                packed: &bytemuck::cast_slice(&self.packed)[from * vector::PACKED..][..n * vector::PACKED],
                 scales: &self.scales[from..][..n],
                 offsets: &self.offsets[from..][..n],
             }
@@ -107,13 +116,6 @@ impl Tile<'_> {
         let at = block * self.rows + row;
         (&self.values.as_chunks().0[at], self.scales[at])
     }
-}
-
-/// Rows of a tile of `rows` rows in all: one tile where they fit, else tiles
-/// of equal size.
-fn tile_rows(rows: usize) -> usize {
-    let most = if rows <= vector::TILE { vector::TILE } else { vector::TILE_OF_MANY };
-    rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
 }
 
 /// Quantises one block and returns its scale and the sum of its values.
@@ -142,7 +144,7 @@ mod tests {
         #[test]
         fn error_is_at_most_half_a_step(x in prop::collection::vec(-1e3f32..1e3, 2 * BLOCK)) {
             let mut q = QuantRows::default();
-            q.fill(&x, BLOCK);
+            q.fill(&x, BLOCK, Format::Q8);
             let tile = q.tiles().next().unwrap();
             for (row, x) in x.chunks_exact(BLOCK).take(tile.rows).enumerate() {
                 let (values, d) = tile.block(row, 0);
@@ -156,12 +158,13 @@ mod tests {
         }
 
         #[test]
-        fn tiles_hold_every_row_once(rows in 1usize..40, blocks in 1usize..4) {
+        fn tiles_hold_every_row_once(rows in 1usize..40, blocks in 1usize..4, nibbles: bool) {
+            let format = if nibbles { Format::Q4 } else { Format::Q8 };
             let width = blocks * BLOCK;
             // Each block of a row has a scale of its own.
             let x: Vec<f32> = (0..rows * width).map(|i| (i / BLOCK + 1) as f32).collect();
             let mut q = QuantRows::default();
-            q.fill(&x, width);
+            q.fill(&x, width, format);
             let mut row = 0;
             for tile in q.tiles() {
                 prop_assert!(tile.rows <= vector::TILE && tile.blocks() == blocks);
@@ -181,7 +184,7 @@ mod tests {
         let mut x = vec![0.0f32; 2 * BLOCK];
         x[40] = f32::NAN;
         let mut q = QuantRows::default();
-        q.fill(&x, 2 * BLOCK);
+        q.fill(&x, 2 * BLOCK, Format::Q8);
         assert!(q.tiles().all(|tile| tile.scales.iter().all(|&d| d == 0.0)));
     }
 }

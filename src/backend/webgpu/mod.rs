@@ -361,7 +361,20 @@ impl Backend for Gpu {
         out.tile = quantises.then(|| rows::tile(x.rows));
     }
 
-    fn attention(&mut self, qkv: &Rows, batch: &Batch, layer: usize, _: &mut Cache, out: &mut Rows) {
+    fn store(&mut self, qkv: &Rows, batch: &Batch, layer: usize, _: &mut Cache) {
+        let width = qkv.width / 3;
+        let caches = self.caches.borrow();
+        let (Some(from), Some((keys, values))) = (qkv.buffers(), caches.layers.get(layer)) else { return };
+        self.tape.get_mut().dispatch(
+            &self.device,
+            &variants::store(self.tuning),
+            &[width as u32],
+            &[&from.values, keys, values],
+            (width.div_ceil(self.tuning.lanes as usize), batch.rows()),
+        );
+    }
+
+    fn attention(&mut self, qkv: &Rows, batch: &Batch, layer: usize, _: &Cache, out: &mut Rows) {
         let width = qkv.width / 3;
         self.shape(out, qkv.rows, width, 0);
         let (Some(from), Some(to)) = (qkv.buffers(), out.buffers()) else { return };
@@ -369,13 +382,6 @@ impl Backend for Gpu {
         let (heads, head) = (caches.heads, width / caches.heads.max(1));
         let Some((keys, values)) = caches.layers.get(layer) else { return };
         let tape = self.tape.get_mut();
-        tape.dispatch(
-            &self.device,
-            &variants::store(self.tuning),
-            &[width as u32],
-            &[&from.values, keys, values],
-            (width.div_ceil(self.tuning.lanes as usize), batch.rows()),
-        );
         let quantises = head.is_multiple_of(BLOCK);
         let tile = rows::tile(qkv.rows);
         let words = if quantises { width as u32 / 4 } else { 0 };

@@ -407,11 +407,14 @@ fn attention_is_the_reference() {
             for batch in &batches {
                 let qkv = floats(batch.rows() * 3 * channels, &mut random);
                 let (mut expected, mut out) = (cpu::Rows::default(), Rows::default());
-                cpu.attention(&cpu_rows(batch.rows(), &qkv), batch, 1, &mut cpu_cache, &mut expected);
+                let rows = cpu_rows(batch.rows(), &qkv);
+                cpu.store(&rows, batch, 1, &mut cpu_cache);
+                cpu.attention(&rows, batch, 1, &cpu_cache, &mut expected);
                 gpu.begin(batch);
                 gpu.embed(&table, &table, batch, &mut Rows::default());
                 let from = gpu.upload(batch.rows(), &qkv);
-                gpu.attention(&from, batch, 1, &mut gpu_cache, &mut out);
+                gpu.store(&from, batch, 1, &mut gpu_cache);
+                gpu.attention(&from, batch, 1, &gpu_cache, &mut out);
                 let found = gpu.values(&out);
                 let what = format!("{heads} heads of {width}, {:?}", gpu.abilities());
                 same(&gpu, &found, &expected.values, &what);

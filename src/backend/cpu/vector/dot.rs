@@ -11,7 +11,7 @@ use core::arch::wasm32::*;
 use crate::backend::cpu::{
     panels::Format,
     quant::{BLOCK, Tile},
-    vector::{Panels, wasm},
+    vector::{Panels, equal, wasm},
 };
 
 #[cfg(not(target_feature = "relaxed-simd"))]
@@ -31,6 +31,8 @@ pub trait Product {
     type Sum: Copy;
     /// How the weights are stored.
     const FORMAT: Format;
+    /// Rows of a tile, at most.
+    const MOST: usize;
     /// Activation rows that are multiplied together: with what they are made of, their
     /// sums stay in the fifteen registers that engines have for them on x86-64. Of a
     /// tile with more, two are.
@@ -83,7 +85,7 @@ pub trait Product {
 }
 
 /// Each panel as [`crate::backend::cpu::scalar::panel`] multiplies it, in the
-/// form that runs here; at most [`TILE`] rows.
+/// form that runs here; [`tile_rows`] of them at most.
 pub fn panels(panels: Panels) {
     match panels.format {
         Format::Q8 => panels8(panels),
@@ -96,17 +98,26 @@ mod relaxed {
     use std::sync::atomic::{AtomicU8, Ordering};
 
     use super::*;
-    use crate::backend::cpu::vector::signs;
+    use crate::backend::cpu::vector::{across, signs};
 
-    /// Bytes of a packed block, which [`signs`] alone reads.
+    /// Bytes of a packed block, of which [`Signs`] and [`across`] alone read.
     pub const PACKED: usize = signs::BYTES;
 
     /// Activation rows that weights are read once for.
-    pub const TILE: usize = 6;
+    pub const TILE: usize = across::ROWS;
 
-    /// Rows of a tile where there are more: sums and what they are made of stay
-    /// in the fifteen registers that engines have for them on x86-64.
-    pub const TILE_OF_MANY: usize = 4;
+    /// Rows that are multiplied together as [`wasm`] does.
+    const ROWS: usize = 6;
+
+    /// Rows of a tile of `rows` rows in all.
+    pub fn tile_rows(format: Format, rows: usize) -> usize {
+        match (format, Reading::get()) {
+            (Format::Q8, Reading::Inexact) if rows >= across::ROWS => across::ROWS,
+            _ if rows <= ROWS => rows,
+            // Sums and what they are made of stay in the registers.
+            _ => equal(rows, 4),
+        }
+    }
 
     /// How this machine's instruction reads a byte over 127 in its second
     /// operand. The standard leaves it open between machines, not within one,
@@ -166,10 +177,18 @@ mod relaxed {
         }
     }
 
-    /// Packs a block where the form that runs here needs it.
-    pub fn pack(values: &[i8; BLOCK], out: &mut [u8]) {
-        if Reading::get() == Reading::Inexact {
-            signs::write(values, out);
+    /// Packs a tile's block where the form that runs here needs it.
+    pub fn pack(format: Format, rows: &[[i8; BLOCK]], out: &mut [u8]) {
+        if (format, Reading::get()) != (Format::Q8, Reading::Inexact) {
+            return;
+        }
+        match rows.try_into() {
+            Ok(rows) => across::pack(rows, out),
+            Err(_) => {
+                for (values, out) in rows.iter().zip(out.chunks_exact_mut(PACKED)) {
+                    signs::write(values, out);
+                }
+            }
         }
     }
 
@@ -178,6 +197,7 @@ mod relaxed {
         match Reading::get() {
             Reading::Unsigned => wasm::run::<Offset>(panels),
             Reading::Signed => wasm::run::<Signed>(panels),
+            Reading::Inexact if panels.x.rows == across::ROWS => across::run(panels),
             Reading::Inexact => wasm::run::<Signs>(panels),
         }
     }
@@ -198,7 +218,8 @@ mod relaxed {
                 type Quad = v128;
                 type Sum = v128;
                 const FORMAT: Format = Format::$format;
-                const ROWS: usize = TILE;
+                const MOST: usize = ROWS;
+                const ROWS: usize = ROWS;
                 const WAITS: bool = true;
                 const NOTHING: v128 = ZERO;
                 const ROW: usize = BLOCK;
@@ -265,7 +286,9 @@ mod relaxed {
         type Quad = (v128, v128);
         type Sum = v128;
         const FORMAT: Format = Format::Q8;
-        const ROWS: usize = TILE;
+        // What `across` leaves over.
+        const MOST: usize = across::ROWS - 1;
+        const ROWS: usize = ROWS;
         const WAITS: bool = false;
         const NOTHING: v128 = ZERO;
         const ROW: usize = PACKED;
@@ -322,7 +345,8 @@ mod relaxed {
         type Quad = v128;
         type Sum = v128;
         const FORMAT: Format = Format::Q4;
-        const ROWS: usize = TILE;
+        const MOST: usize = ROWS;
+        const ROWS: usize = ROWS;
         const WAITS: bool = false;
         const NOTHING: v128 = ZERO;
         const ROW: usize = BLOCK;
@@ -378,15 +402,20 @@ mod plain {
     /// Activation rows that weights are read once for.
     pub const TILE: usize = 4;
 
-    /// Rows of a tile where there are more.
-    pub const TILE_OF_MANY: usize = TILE;
+    /// Rows of a tile of `rows` rows in all.
+    pub fn tile_rows(_: Format, rows: usize) -> usize {
+        equal(rows, TILE)
+    }
 
     pub fn name() -> &'static str {
         "simd128"
     }
 
-    pub fn pack(values: &[i8; BLOCK], out: &mut [u8]) {
-        pairs::write(values, out);
+    /// Packs a tile's block, row by row.
+    pub fn pack(_: Format, rows: &[[i8; BLOCK]], out: &mut [u8]) {
+        for (values, out) in rows.iter().zip(out.chunks_exact_mut(PACKED)) {
+            pairs::write(values, out);
+        }
     }
 
     /// Runs panels of 8-bit weights.

@@ -8,16 +8,15 @@
 //! | `neon` | aarch64 | `sdot` where the processor has it |
 //! | `portable` | any | loops that compilers vectorise |
 
-/// Calls a kernel made for as many rows as the panels' tile has: at most
-/// `TILE`, which is in scope where this is used.
+/// Calls a kernel made for as many rows as the panels' tile has: at most `most`.
 #[allow(unused_macros, reason = "the portable form needs none")]
 macro_rules! by_rows {
-    ($kernel:ident::<$form:ty>($panels:ident)) => {
-        by_rows!($kernel::<$form>($panels); 1 2 3 4 5 6 7 8)
+    ($kernel:ident::<$form:ty>($panels:ident), $most:expr) => {
+        by_rows!($kernel::<$form>($panels), $most; 1 2 3 4 5 6 7 8)
     };
-    ($kernel:ident::<$form:ty>($panels:ident); $($rows:literal)*) => {
+    ($kernel:ident::<$form:ty>($panels:ident), $most:expr; $($rows:literal)*) => {
         match $panels.x.rows {
-            $($rows if $rows <= TILE => $kernel::<$form, $rows>($panels),)*
+            $($rows if $rows <= $most => $kernel::<$form, $rows>($panels),)*
             rows => unreachable!("a tile of {rows} rows"),
         }
     };
@@ -28,6 +27,8 @@ mod arguments;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
 
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+mod across;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod dot;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128", not(target_feature = "relaxed-simd")))]
@@ -58,4 +59,10 @@ use neon as target;
 use portable as target;
 
 pub use arguments::Panels;
-pub use target::{PACKED, TILE, TILE_OF_MANY, instructions, pack, panels};
+pub use target::{PACKED, TILE, instructions, pack, panels, tile_rows};
+
+/// Rows of a tile of `rows` rows in all: tiles of equal size of at most `most`.
+#[allow(dead_code, reason = "some forms have a size of their own")]
+fn equal(rows: usize, most: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(most).max(1))
+}

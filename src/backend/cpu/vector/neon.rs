@@ -4,7 +4,7 @@
 
 use core::arch::{aarch64::*, asm};
 
-use super::{Panels, portable};
+use super::{Panels, equal, portable};
 use crate::backend::cpu::{
     panels::{Format, SCALES_BYTES},
     quant::BLOCK,
@@ -13,14 +13,16 @@ use crate::backend::cpu::{
 /// Activation rows whose sums stay in the thirty-two registers.
 pub const TILE: usize = 8;
 
-/// Rows of a tile where there are more.
-pub const TILE_OF_MANY: usize = TILE;
+/// Rows of a tile of `rows` rows in all.
+pub fn tile_rows(_: Format, rows: usize) -> usize {
+    equal(rows, TILE)
+}
 
 /// Nothing is packed: `sdot` takes the values as they are.
 pub const PACKED: usize = 0;
 
 /// See [`PACKED`].
-pub fn pack(_: &[i8; BLOCK], _: &mut [u8]) {}
+pub fn pack(_: Format, _: &[[i8; BLOCK]], _: &mut [u8]) {}
 
 /// The instructions that run.
 pub fn instructions() -> &'static str {
@@ -46,12 +48,12 @@ struct Sdot;
 
 #[target_feature(enable = "neon,dotprod")]
 fn panels_dotprod(panels: Panels) {
-    by_rows!(tile::<Sdot>(panels));
+    by_rows!(multiply::<Sdot>(panels), TILE);
 }
 
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn tile<Form, const R: usize>(panels: Panels) {
+fn multiply<Form, const R: usize>(panels: Panels) {
     let Panels { format, weights, stride, x, sums } = panels;
     let blocks = x.blocks();
     sums.as_flattened_mut().fill(0.0);

@@ -3,7 +3,7 @@
 
 use core::arch::wasm32::*;
 
-use super::dot::{Product, ZERO};
+use super::dot::{Product, TILE, ZERO};
 use crate::backend::cpu::{
     panels::Format,
     quant::{BLOCK, Tile},
@@ -33,6 +33,7 @@ impl<const NIBBLES: bool> Product for Pairs<NIBBLES> {
     type Quad = v128;
     type Sum = (v128, v128);
     const FORMAT: Format = if NIBBLES { Format::Q4 } else { Format::Q8 };
+    const MOST: usize = TILE;
     // Unpacking nibbles twice costs more than sums that are put by.
     const ROWS: usize = if NIBBLES { 4 } else { 2 };
     const WAITS: bool = false;

@@ -1,7 +1,7 @@
 //! Loops over fixed-size arrays, lane = row, that compilers vectorise: what
 //! runs where no better form is written, and what the better ones fall back to.
 
-use super::Panels;
+use super::{Panels, equal};
 use crate::backend::cpu::{
     matrix::PANEL,
     panels::{Format, parts},
@@ -12,9 +12,11 @@ use crate::backend::cpu::{
 #[allow(dead_code, reason = "used where no better form is written")]
 pub const TILE: usize = 4;
 
-/// Rows of a tile where there are more.
+/// Rows of a tile of `rows` rows in all.
 #[allow(dead_code, reason = "used where no better form is written")]
-pub const TILE_OF_MANY: usize = TILE;
+pub fn tile_rows(_: Format, rows: usize) -> usize {
+    equal(rows, TILE)
+}
 
 /// Nothing is packed: the values are read as they are.
 #[allow(dead_code, reason = "used where no better form is written")]
@@ -22,7 +24,7 @@ pub const PACKED: usize = 0;
 
 /// See [`PACKED`].
 #[allow(dead_code, reason = "used where no better form is written")]
-pub fn pack(_: &[i8; BLOCK], _: &mut [u8]) {}
+pub fn pack(_: Format, _: &[[i8; BLOCK]], _: &mut [u8]) {}
 
 /// The instructions that run.
 pub fn instructions() -> &'static str {

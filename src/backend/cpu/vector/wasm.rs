@@ -4,7 +4,7 @@
 
 use core::arch::wasm32::*;
 
-pub use super::dot::{PACKED, TILE, TILE_OF_MANY, name as instructions, pack, panels};
+pub use super::dot::{PACKED, TILE, name as instructions, pack, panels, tile_rows};
 use super::{Panels, dot::Product};
 use crate::backend::cpu::{
     matrix::PANEL,
@@ -20,7 +20,7 @@ const STEP: usize = 32;
 
 /// Runs panels with one way to multiply.
 pub fn run<P: Product>(panels: Panels) {
-    by_rows!(tile::<P>(panels))
+    by_rows!(tile::<P>(panels), P::MOST)
 }
 
 /// A block's sums: of each activation row, the panel's upper and its lower

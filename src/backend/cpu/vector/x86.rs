@@ -8,7 +8,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Panels, portable, signs};
+use super::{Panels, equal, portable, signs};
 use crate::backend::cpu::{
     panels::{Format, SCALES_BYTES},
     quant::BLOCK,
@@ -17,22 +17,26 @@ use crate::backend::cpu::{
 /// Activation rows whose sums stay in the sixteen registers.
 pub const TILE: usize = 6;
 
-/// Rows of a tile where there are more.
-pub const TILE_OF_MANY: usize = TILE;
+/// Rows of a tile of `rows` rows in all.
+pub fn tile_rows(_: Format, rows: usize) -> usize {
+    equal(rows, TILE)
+}
 
 /// Bytes of a packed block: the values, then what 8-bit weights are multiplied with.
 pub const PACKED: usize = BLOCK + signs::BYTES;
 
-/// Packs a block for the instructions that run here.
-pub fn pack(values: &[i8; BLOCK], out: &mut [u8]) {
-    let (plain, operand) = out.split_at_mut(BLOCK);
-    for (v, out) in values.iter().zip(plain) {
-        *out = *v as u8;
-    }
-    match Instructions::get() {
-        Some(Instructions::AvxVnni | Instructions::Avx512Vnni) => Vnni::<false>::pack(values, operand),
-        Some(Instructions::Avx2) => Avx2::pack(values, operand),
-        None => {}
+/// Packs a tile's block, row by row, for the instructions that run here.
+pub fn pack(_: Format, rows: &[[i8; BLOCK]], out: &mut [u8]) {
+    for (values, out) in rows.iter().zip(out.chunks_exact_mut(PACKED)) {
+        let (plain, operand) = out.split_at_mut(BLOCK);
+        for (v, out) in values.iter().zip(plain) {
+            *out = *v as u8;
+        }
+        match Instructions::get() {
+            Some(Instructions::AvxVnni | Instructions::Avx512Vnni) => Vnni::<false>::pack(values, operand),
+            Some(Instructions::Avx2) => Avx2::pack(values, operand),
+            None => {}
+        }
     }
 }
 
@@ -84,17 +88,17 @@ pub fn panels(panels: Panels) {
 
 #[target_feature(enable = "avx2,avxvnni")]
 fn panels_vnni(panels: Panels) {
-    by_rows!(tile::<Vnni<false>>(panels));
+    by_rows!(multiply::<Vnni<false>>(panels), TILE);
 }
 
 #[target_feature(enable = "avx2,avx512vnni,avx512vl")]
 fn panels_avx512(panels: Panels) {
-    by_rows!(tile::<Vnni<true>>(panels));
+    by_rows!(multiply::<Vnni<true>>(panels), TILE);
 }
 
 #[target_feature(enable = "avx2")]
 fn panels_avx2(panels: Panels) {
-    by_rows!(tile::<Avx2>(panels));
+    by_rows!(multiply::<Avx2>(panels), TILE);
 }
 
 /// How a processor multiplies bytes and adds them up: eight sums in 32 bits.
@@ -250,7 +254,7 @@ impl Multiply for Avx2 {
 }
 
 #[inline(always)]
-fn tile<M: Multiply, const R: usize>(panels: Panels) {
+fn multiply<M: Multiply, const R: usize>(panels: Panels) {
     let Panels { format, weights, stride, x, sums } = panels;
     let blocks = x.blocks();
     sums.as_flattened_mut().fill(0.0);

@@ -1,0 +1,144 @@
+//! Eight activation rows at once, a lane of a sum for each: of weights, not of
+//! activations, four columns are spread to every lane. A row costs two operands here
+//! (`signs`), a weight one, and the operand that is spread takes an instruction
+//! more to load; so many rows are multiplied this way.
+
+use core::arch::wasm32::*;
+
+use super::{Panels, signs};
+use crate::backend::cpu::{
+    matrix::PANEL,
+    panels::{Format, SCALES_BYTES},
+    quant::BLOCK,
+};
+
+/// Activation rows of a tile.
+pub const ROWS: usize = 8;
+
+/// Weight rows whose sums stay in the fifteen registers that engines have for them on
+/// x86-64, with what they are made of.
+const OUTPUTS: usize = 4;
+
+/// Bytes of a column quad of the rows: their magnitudes, then their signs.
+const QUAD: usize = 2 * ROWS * 4;
+
+/// Bytes of a packed block: its quads, then what the rows' sums begin with.
+const BYTES: usize = BLOCK / 4 * QUAD + ROWS * 4;
+
+const _: () = assert!(BYTES == ROWS * signs::BYTES);
+
+/// Packs a tile's block.
+pub fn pack(rows: &[[i8; BLOCK]; ROWS], out: &mut [u8]) {
+    let (quads, firsts) = out.split_at_mut(BLOCK / 4 * QUAD);
+    for (row, values) in rows.iter().enumerate() {
+        let mut packed = [0; signs::BYTES];
+        signs::write(values, &mut packed);
+        let (bytes, first) = packed.as_chunks::<4>();
+        debug_assert!(first.is_empty());
+        let (magnitudes, rest) = bytes.split_at(BLOCK / 4);
+        for ((quad, magnitude), sign) in quads.chunks_exact_mut(QUAD).zip(magnitudes).zip(rest) {
+            quad[row * 4..][..4].copy_from_slice(magnitude);
+            quad[QUAD / 2 + row * 4..][..4].copy_from_slice(sign);
+        }
+        firsts[row * 4..][..4].copy_from_slice(&rest[BLOCK / 4]);
+    }
+}
+
+/// Panels of 8-bit weights times a tile of [`ROWS`] rows.
+pub fn run(panels: Panels) {
+    let Panels { weights, stride, x, sums, .. } = panels;
+    assert!(x.rows == ROWS);
+    let blocks = x.blocks();
+    let ones = std::hint::black_box(i16x8_splat(1));
+    sums.as_flattened_mut().fill(0.0);
+    for b in 0..blocks {
+        for (p, sums) in sums.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
+            let at = p * stride * blocks + b;
+            // SAFETY: the block is in weights and tile, by the contract of Panels; a
+            // panel's sums are PANEL times ROWS floats, here the rows of an output
+            // together.
+            unsafe {
+                let block = weights.as_ptr().add(at * Format::Q8.block_bytes());
+                let packed = x.packed.as_ptr().add(b * BYTES);
+                let scales = x.scales.as_ptr().add(b * ROWS).cast();
+                let sums: *mut v128 = sums.as_mut_ptr().cast();
+                for first in (0..PANEL).step_by(OUTPUTS) {
+                    outputs(ones, block.add(first * 4), packed, scales, sums.add(first * 2));
+                }
+            }
+        }
+    }
+    sums.as_chunks_mut::<ROWS>().0.iter_mut().for_each(transpose);
+}
+
+/// Adds a block's products with [`OUTPUTS`] weight rows to their sums.
+///
+/// # Safety
+/// `block` must be where the first one's scale is in a block of weights, `packed` a tile's
+/// block, `scales` readable for its scales, `sums` writable for OUTPUTS times ROWS floats.
+#[inline(always)]
+unsafe fn outputs(ones: v128, block: *const u8, packed: *const u8, scales: *const v128, sums: *mut v128) {
+    // SAFETY: the caller's; the steps together are a block.
+    unsafe {
+        let firsts: *const v128 = packed.add(BLOCK / 4 * QUAD).cast();
+        let mut dots = [[v128_load(firsts), v128_load(firsts.add(1))]; OUTPUTS];
+        // A count that the compiler does not know: see `wasm`.
+        let mut left = std::hint::black_box(BLOCK / 4);
+        let (mut quants, mut quad) = (block.add(SCALES_BYTES), packed.cast::<v128>());
+        loop {
+            let magnitudes = [v128_load(quad), v128_load(quad.add(1))];
+            let signs = [v128_load(quad.add(2)), v128_load(quad.add(3))];
+            for (i, dots) in dots.iter_mut().enumerate() {
+                let weights = v128_load32_splat(quants.add(i * 4).cast());
+                for half in 0..2 {
+                    let pairs =
+                        i16x8_relaxed_dot_i8x16_i7x16(v128_xor(weights, signs[half]), magnitudes[half]);
+                    dots[half] = i32x4_add(dots[half], i32x4_dot_i16x8(pairs, ones));
+                }
+            }
+            (quants, quad) = (quants.add(PANEL * 4), quad.add(QUAD / 16));
+            left -= 1;
+            if left == 0 {
+                break;
+            }
+        }
+        let x_scales = [v128_load(scales), v128_load(scales.add(1))];
+        for (i, dots) in dots.iter().enumerate() {
+            let scale = v128_load32_splat(block.add(i * 4).cast());
+            for half in 0..2 {
+                let dot = f32x4_convert_i32x4(dots[half]);
+                let sum = sums.add(i * 2 + half);
+                let product = f32x4_mul(dot, f32x4_mul(scale, x_scales[half]));
+                v128_store(sum, f32x4_add(v128_load(sum), product));
+            }
+        }
+    }
+}
+
+/// The sums of each output's rows as those of each row's outputs.
+fn transpose(sums: &mut [[f32; PANEL]; ROWS]) {
+    let at: *mut v128 = sums.as_mut_ptr().cast();
+    // SAFETY: eight times eight floats are 16 vectors.
+    unsafe {
+        let quarter = |first: usize| std::array::from_fn(|i| v128_load(at.add(first + 2 * i)));
+        let [a, b, c, d] = [0, 1, 8, 9].map(quarter).map(transposed);
+        for (first, quarter) in [(0, a), (1, c), (8, b), (9, d)] {
+            for (i, row) in quarter.into_iter().enumerate() {
+                v128_store(at.add(first + 2 * i), row);
+            }
+        }
+    }
+}
+
+/// Four times four floats, columns as rows.
+#[inline(always)]
+fn transposed([a, b, c, d]: [v128; 4]) -> [v128; 4] {
+    let (ab, cd) = (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<0, 4, 1, 5>(c, d));
+    let (ab_high, cd_high) = (i32x4_shuffle::<2, 6, 3, 7>(a, b), i32x4_shuffle::<2, 6, 3, 7>(c, d));
+    [
+        i64x2_shuffle::<0, 2>(ab, cd),
+        i64x2_shuffle::<1, 3>(ab, cd),
+        i64x2_shuffle::<0, 2>(ab_high, cd_high),
+        i64x2_shuffle::<1, 3>(ab_high, cd_high),
+    ]
+}
