@@ -79,11 +79,17 @@ pub fn dots(a: &[f32], b: &[f32]) -> [f32; DOTS] {
     folds(&lanes)
 }
 
+/// [`fold`] of each, side by side: no sum runs across a vector.
+///
 /// Not inlined: compilers would make vectors across the sums instead of
 /// along each, and shuffle for every product.
 #[inline(never)]
 fn folds(lanes: &[[f32; LANES]; DOTS]) -> [f32; DOTS] {
-    lanes.map(fold)
+    let halves: [[f32; LANES / 2]; DOTS] = lanes.map(|l| std::array::from_fn(|i| l[i] + l[i + LANES / 2]));
+    // Lane i of every sum.
+    let lane = |i: usize| halves.map(|half| half[i]);
+    let [a, b, c, d] = [lane(0), lane(1), lane(2), lane(3)];
+    std::array::from_fn(|sum| (a[sum] + c[sum]) + (b[sum] + d[sum]))
 }
 
 /// Adding this to |x| < 2^22 rounds x to an integer, ties to even, which then
