@@ -296,6 +296,24 @@ mod tests {
         assert_eq!(whole, last);
     }
 
+    #[test]
+    fn logits_do_not_depend_on_whose_are_wanted() {
+        let config = Config { n_positions: 200, ..config() };
+        let cpu = Cpu::new(Level::Simd, Pool::serial());
+        let mut model = from_weights(&config, &weights(&config), Precision::Q8_0, cpu).unwrap();
+        // Pieces with one, with several and with none of them.
+        let tokens: Vec<u32> = (0..200).map(|i| i * 7 % 300).collect();
+        let shape = CacheShape { prompt: 200, drafts: 0, tail: 0 };
+        let mut of = |outputs: Vec<usize>| {
+            let outputs = model.forward(&Batch::prompt(&tokens, outputs, shape)).unwrap();
+            outputs.logits.chunks_exact(outputs.vocab).map(<[f32]>::to_vec).collect::<Vec<_>>()
+        };
+        let all = of((0..200).collect());
+        for some in [vec![199], vec![3, 60, 130], vec![]] {
+            assert_eq!(of(some.clone()), some.iter().map(|&row| all[row].clone()).collect::<Vec<_>>());
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
