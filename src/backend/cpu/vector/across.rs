@@ -33,14 +33,13 @@ pub fn pack(rows: &[[i8; BLOCK]; ROWS], out: &mut [u8]) {
     for (row, values) in rows.iter().enumerate() {
         let mut packed = [0; signs::BYTES];
         signs::write(values, &mut packed);
-        let (bytes, first) = packed.as_chunks::<4>();
-        debug_assert!(first.is_empty());
-        let (magnitudes, rest) = bytes.split_at(BLOCK / 4);
-        for ((quad, magnitude), sign) in quads.chunks_exact_mut(QUAD).zip(magnitudes).zip(rest) {
+        let (magnitudes, rest) = packed.as_chunks::<4>().0.split_at(BLOCK / 4);
+        let (signs, first) = rest.split_at(BLOCK / 4);
+        for ((quad, magnitude), sign) in quads.chunks_exact_mut(QUAD).zip(magnitudes).zip(signs) {
             quad[row * 4..][..4].copy_from_slice(magnitude);
             quad[QUAD / 2 + row * 4..][..4].copy_from_slice(sign);
         }
-        firsts[row * 4..][..4].copy_from_slice(&rest[BLOCK / 4]);
+        firsts[row * 4..][..4].copy_from_slice(first.as_flattened());
     }
 }
 
