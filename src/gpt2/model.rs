@@ -106,7 +106,8 @@ impl<B: Backend> Model<B> {
         self.outputs.clear();
         let mut cache = self.cache.take().ok_or(ForwardError::NoCache)?;
         self.backend.begin(batch);
-        let whole = batch.rows() <= B::ROWS_AT_ONCE && batch.outputs.len() == batch.rows();
+        // Every row, in one piece: nothing is to be picked.
+        let whole = (1..=B::ROWS_AT_ONCE).contains(&batch.rows()) && batch.outputs.len() == batch.rows();
         let mut picked = 0;
         for first in (0..batch.rows()).step_by(B::ROWS_AT_ONCE) {
             let last = batch.rows().min(first + B::ROWS_AT_ONCE);
@@ -127,7 +128,7 @@ impl<B: Backend> Model<B> {
             }
         }
         self.cache = Some(cache);
-        if !batch.outputs.is_empty() {
+        if whole || picked > 0 {
             let Self {
                 config,
                 backend,

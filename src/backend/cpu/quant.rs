@@ -71,14 +71,13 @@ impl QuantRows {
                 (self.scales[at], self.offsets[at]) = (scale, -Q4_ZERO * sum);
             }
         }
-        let packed: &mut [u8] = bytemuck::cast_slice_mut(&mut self.packed);
         for first in (0..self.rows).step_by(self.tile) {
             let rows = self.tile.min(self.rows - first);
             for block in 0..self.blocks {
-                let at = first * self.blocks + block * rows;
+                let at = self.index(first, block);
                 let values = &self.values.as_chunks().0[at..][..rows];
-                let packed = &mut packed[at * vector::PACKED..][..rows * vector::PACKED];
-                vector::pack(format, values, packed);
+                let packed: &mut [u8] = bytemuck::cast_slice_mut(&mut self.packed);
+                vector::pack(format, values, &mut packed[at * vector::PACKED..][..rows * vector::PACKED]);
             }
         }
     }

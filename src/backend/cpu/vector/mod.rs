@@ -62,7 +62,6 @@ pub use arguments::Panels;
 pub use target::{PACKED, TILE, instructions, pack, panels, tile_rows};
 
 /// Rows of a tile of `rows` rows in all: tiles of equal size of at most `most`.
-#[allow(dead_code, reason = "some forms have a size of their own")]
 fn equal(rows: usize, most: usize) -> usize {
     rows.div_ceil(rows.div_ceil(most).max(1))
 }

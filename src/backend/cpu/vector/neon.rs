@@ -48,12 +48,12 @@ struct Sdot;
 
 #[target_feature(enable = "neon,dotprod")]
 fn panels_dotprod(panels: Panels) {
-    by_rows!(multiply::<Sdot>(panels), TILE);
+    by_rows!(tile::<Sdot>(panels), TILE);
 }
 
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn multiply<Form, const R: usize>(panels: Panels) {
+fn tile<Form, const R: usize>(panels: Panels) {
     let Panels { format, weights, stride, x, sums } = panels;
     let blocks = x.blocks();
     sums.as_flattened_mut().fill(0.0);

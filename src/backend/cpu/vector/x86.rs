@@ -88,17 +88,17 @@ pub fn panels(panels: Panels) {
 
 #[target_feature(enable = "avx2,avxvnni")]
 fn panels_vnni(panels: Panels) {
-    by_rows!(multiply::<Vnni<false>>(panels), TILE);
+    by_rows!(tile::<Vnni<false>>(panels), TILE);
 }
 
 #[target_feature(enable = "avx2,avx512vnni,avx512vl")]
 fn panels_avx512(panels: Panels) {
-    by_rows!(multiply::<Vnni<true>>(panels), TILE);
+    by_rows!(tile::<Vnni<true>>(panels), TILE);
 }
 
 #[target_feature(enable = "avx2")]
 fn panels_avx2(panels: Panels) {
-    by_rows!(multiply::<Avx2>(panels), TILE);
+    by_rows!(tile::<Avx2>(panels), TILE);
 }
 
 /// How a processor multiplies bytes and adds them up: eight sums in 32 bits.
@@ -254,7 +254,7 @@ impl Multiply for Avx2 {
 }
 
 #[inline(always)]
-fn multiply<M: Multiply, const R: usize>(panels: Panels) {
+fn tile<M: Multiply, const R: usize>(panels: Panels) {
     let Panels { format, weights, stride, x, sums } = panels;
     let blocks = x.blocks();
     sums.as_flattened_mut().fill(0.0);
