@@ -100,6 +100,12 @@ fn linear(c: &mut Criterion) {
     }
 }
 
+/// A step of that many rows.
+fn batch(rows: usize) -> Batch {
+    let places = (0..rows).map(|d| Place { sequence: Sequence::Draft(d), position: 9 }).collect();
+    Batch { tokens: vec![0; rows], places, ..Batch::default() }
+}
+
 /// All products of a decode step, each matrix another piece of memory: what a
 /// token costs but for attention and norms.
 fn step(c: &mut Criterion) {
@@ -113,6 +119,7 @@ fn step(c: &mut Criterion) {
         for rows in ROWS {
             let xs: Vec<_> = matrices.iter().map(|w| activations(&mut rng, rows, w.shape().1)).collect();
             let (mut backend, mut out) = (cpu(Level::Simd), Rows::default());
+            backend.begin(&batch(rows));
             group.bench_function(BenchmarkId::new(format, rows), |b| {
                 b.iter(|| {
                     for (w, x) in matrices.iter().zip(&xs) {

@@ -49,10 +49,13 @@ fi
 with_std() { RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort "$@"; }
 maybe_with_std() { if [ -n "$build_std" ]; then with_std "$@"; else "$@"; fi; }
 
-flags='-C target-feature=+simd128 --cfg getrandom_backend="wasm_js"'
+# The kernels' steps in the order in which they are written: in LLVM's own more values
+# are alive at once than browsers have registers for.
+order='-C llvm-args=-pre-RA-sched=source'
+flags="-C target-feature=+simd128 $order --cfg getrandom_backend=\"wasm_js\""
 # Memory that comes from outside: www/engine-choice.js makes it, with at least
 # this size and a maximum of its own.
-shared_flags='-C target-feature=+simd128,+atomics,+bulk-memory,+mutable-globals --cfg getrandom_backend="wasm_js"'
+shared_flags="-C target-feature=+simd128,+atomics,+bulk-memory,+mutable-globals $order --cfg getrandom_backend=\"wasm_js\""
 for argument in --shared-memory --import-memory --initial-memory=16777216 --max-memory=4294967296 \
   --export=__wasm_init_tls --export=__tls_size --export=__tls_align --export=__tls_base; do
   shared_flags+=" -C link-arg=$argument"

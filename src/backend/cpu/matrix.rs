@@ -9,6 +9,7 @@
 //! ```text
 //! block = 8 scales (f32), then quads
 //! Q8: 8 quads x 8 rows x 4 columns           = 256 bytes
+//! U8: the same, 128 above the signed bytes
 //! Q4: 4 quads x 8 rows x 4 columns, 2 a byte = 128 bytes
 //!     (low nibble: columns 4 q.., high nibble: columns 16 + 4 q..)
 //! ```
@@ -21,7 +22,7 @@ use half::f16;
 use super::{
     panels::{Format, parts},
     quant::BLOCK,
-    scalar,
+    scalar, vector,
 };
 use crate::backend::{BackendError, Dtype, arriving::ArrivingRows};
 
@@ -165,14 +166,16 @@ impl Panels {
     /// has not are zeros.
     fn append(&mut self, rows: &[u8]) {
         match self.format {
-            Format::Q8 => self.append_blocks::<{ 2 + BLOCK }>(rows),
-            Format::Q4 => self.append_blocks::<{ 2 + BLOCK / 2 }>(rows),
+            Format::Q8 => self.append_blocks::<{ 2 + BLOCK }>(rows, 0),
+            // The upper bit of a signed byte, flipped, is 128 more.
+            Format::U8 => self.append_blocks::<{ 2 + BLOCK }>(rows, 128),
+            Format::Q4 => self.append_blocks::<{ 2 + BLOCK / 2 }>(rows, 0),
         }
     }
 
-    /// A block is the scale (f16), then weights: in both formats four bytes of a row
-    /// in each 32 of the panel.
-    fn append_blocks<const BYTES: usize>(&mut self, rows: &[u8]) {
+    /// A block is the scale (f16), then weights: in every format four bytes of a row
+    /// in each 32 of the panel, with the bits of `flip` flipped.
+    fn append_blocks<const BYTES: usize>(&mut self, rows: &[u8], flip: u8) {
         let blocks = self.cols / BLOCK;
         let nothing = [0; BYTES];
         let mut rows = rows.as_chunks::<BYTES>().0.chunks_exact(blocks.max(1));
@@ -183,7 +186,8 @@ impl Panels {
             self.blocks.push(bytemuck::cast(scales));
             for quad in 0..(BYTES - 2) / 4 {
                 let at = 2 + quad * 4;
-                self.blocks.push(bytemuck::cast(sources.map(|s| [s[at], s[at + 1], s[at + 2], s[at + 3]])));
+                let quads = sources.map(|s| [s[at], s[at + 1], s[at + 2], s[at + 3]]);
+                self.blocks.push(Aligned(bytemuck::cast::<_, [u8; 32]>(quads).map(|byte| byte ^ flip)));
             }
         }
     }
@@ -224,7 +228,7 @@ impl Dtype {
     fn format(self) -> Option<Format> {
         match self {
             Self::F32 | Self::F16 => None,
-            Self::Q8_0 => Some(Format::Q8),
+            Self::Q8_0 => Some(vector::format8()),
             Self::Q4_0 => Some(Format::Q4),
         }
     }

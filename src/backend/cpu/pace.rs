@@ -1,14 +1,15 @@
 //! How many panels are multiplied in turn, found while drafts are written: what is
 //! quickest is the memory's to say (`benches/README.md`), and no bit depends on it.
 
-use super::panels::BESIDE;
+use super::panels::{BESIDE, MOST_BESIDE};
 use crate::backend::Batch;
 
 /// Steps that are timed with each number; the quickest counts, for others may have
 /// been disturbed.
 const TRIES: usize = 3;
 
-/// Steps with more rows are held up by arithmetic, whatever the memory does.
+/// Steps with more rows are held up by arithmetic, whatever the memory does: what they
+/// load of activations had better serve many panels.
 const MOST_ROWS: usize = 8;
 
 /// Compares steps of a number of rows until it knows.
@@ -28,14 +29,14 @@ struct Trial {
 }
 
 impl Pace {
-    /// Panels side by side in this batch, one of [`BESIDE`].
+    /// Panels in turn in this batch, one of [`BESIDE`].
     pub fn begin(&mut self, batch: &Batch) -> usize {
         let rows = batch.rows().wrapping_sub(1);
         let trial = self.trials.get(rows);
         // A request's first batch allocates, too.
         let counts = batch.start.is_none() && trial.is_some_and(|trial| !trial.is_over());
         self.under_way = counts.then_some(rows);
-        trial.map_or(BESIDE[0], Trial::beside)
+        trial.map_or(MOST_BESIDE, Trial::beside)
     }
 
     /// Takes the time of the batch that was begun.
@@ -110,6 +111,6 @@ mod tests {
         pace.took(0.0);
         run(&mut pace, 4, ENOUGH, faster(many));
         run(&mut pace, 5, 1, faster(few));
-        assert_eq!([4, 5, 200].map(|rows| pace.begin(&step(rows))), [many, few, BESIDE[0]]);
+        assert_eq!([4, 5, 200].map(|rows| pace.begin(&step(rows))), [many, few, MOST_BESIDE]);
     }
 }

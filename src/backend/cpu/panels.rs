@@ -44,6 +44,9 @@ impl Level {
 pub enum Format {
     /// Signed bytes.
     Q8,
+    /// Bytes, 128 above the signed value: for instructions that multiply unsigned bytes by
+    /// signed ones.
+    U8,
     /// Nibbles, 8 above the signed value.
     Q4,
 }
@@ -60,7 +63,7 @@ impl Format {
     /// Bytes of its weights.
     pub const fn quant_bytes(self) -> usize {
         match self {
-            Self::Q8 => PANEL * 32,
+            Self::Q8 | Self::U8 => PANEL * 32,
             Self::Q4 => PANEL * 16,
         }
     }
@@ -78,8 +81,11 @@ pub fn parts(block: &[u8]) -> ([f32; PANEL], &[u8]) {
 
 /// Panels that may be multiplied in turn, a block of each, far apart: most
 /// memories give several streams more than one, and some two more than four. All
-/// give the same bits.
-pub const BESIDE: [usize; 2] = [4, 2];
+/// give the same bits; the first is what a new engine begins with.
+pub const BESIDE: [usize; 3] = [2, 4, 1];
+
+/// The most of them.
+pub const MOST_BESIDE: usize = 4;
 
 /// Which kernel runs, and how.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +124,7 @@ pub fn multiply(
     x: &QuantRows,
     mut take: impl FnMut(usize, usize, &[f32]),
 ) {
-    let mut sums = [[0.0f32; PANEL]; BESIDE[0] * vector::TILE];
+    let mut sums = [[0.0f32; PANEL]; MOST_BESIDE * vector::TILE];
     let stride = panels.len() / beside;
     let rest = panels.start + beside * stride..panels.end;
     let together = (panels.start..panels.start + stride).map(|first| (first, beside));

@@ -17,6 +17,9 @@ pub const TINY: f32 = 1e-30;
 /// 4-bit weights are stored this much above their signed value.
 pub const Q4_ZERO: i32 = 8;
 
+/// 8-bit weights, where they are stored unsigned ([`Format::U8`]).
+pub const U8_ZERO: i32 = 128;
+
 /// Quantised activations (R, K), K a multiple of [`BLOCK`].
 ///
 /// Rows that are multiplied together stand together, a *tile*: its first
@@ -33,7 +36,7 @@ pub struct QuantRows {
     /// (tile, block, row)
     scales: Vec<f32>,
     /// (tile, block, row): -[`Q4_ZERO`] times the block's sum, which takes the
-    /// offset of 4-bit weights out of a product.
+    /// offset of 4-bit weights out of a product; 16 times as much that of unsigned ones.
     offsets: Vec<i32>,
     rows: usize,
     /// K / BLOCK
@@ -157,8 +160,11 @@ mod tests {
         }
 
         #[test]
-        fn tiles_hold_every_row_once(rows in 1usize..40, blocks in 1usize..4, nibbles: bool) {
-            let format = if nibbles { Format::Q4 } else { Format::Q8 };
+        fn tiles_hold_every_row_once(
+            rows in 1usize..40,
+            blocks in 1usize..4,
+            format in prop::sample::select(&[Format::Q8, Format::U8, Format::Q4]),
+        ) {
             let width = blocks * BLOCK;
             // Each block of a row has a scale of its own.
             let x: Vec<f32> = (0..rows * width).map(|i| (i / BLOCK + 1) as f32).collect();

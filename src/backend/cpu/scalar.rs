@@ -4,7 +4,7 @@
 use super::{
     matrix::PANEL,
     panels::{Format, parts},
-    quant::{Q4_ZERO, Tile},
+    quant::{Q4_ZERO, Tile, U8_ZERO},
 };
 
 /// One panel of weights (blocks, [`Format::block_bytes`]) times the rows of a tile;
@@ -33,6 +33,7 @@ pub fn panel(format: Format, panel: &[u8], x: &Tile, sums: &mut [[f32; PANEL]]) 
 pub fn weight(format: Format, quants: &[u8], n: usize, k: usize) -> i32 {
     match format {
         Format::Q8 => i32::from(quants[k / 4 * 32 + n * 4 + k % 4] as i8),
+        Format::U8 => i32::from(quants[k / 4 * 32 + n * 4 + k % 4]) - U8_ZERO,
         Format::Q4 => {
             let byte = quants[k % 16 / 4 * 32 + n * 4 + k % 4];
             i32::from(byte >> (k / 16 * 4) & 15) - Q4_ZERO

@@ -37,10 +37,6 @@ pub trait Product {
     /// sums stay in the fifteen registers that engines have for them on x86-64. Of a
     /// tile with more, two are.
     const ROWS: usize;
-    /// Whether an addition to a sum takes several cycles, which few rows wait for.
-    const WAITS: bool;
-    /// A sum of nothing.
-    const NOTHING: Self::Sum;
     /// Bytes of an activation row's block.
     const ROW: usize;
     /// Bytes from one column quad of a row to the next.
@@ -77,9 +73,6 @@ pub trait Product {
 
     fn add(sum: &mut Self::Sum, weights: Self::Weights, x: Self::Quad);
 
-    /// Two sums of one block as one.
-    fn join(a: Self::Sum, b: Self::Sum) -> Self::Sum;
-
     /// The integer dots of four rows.
     fn total(sum: Self::Sum) -> v128;
 }
@@ -88,7 +81,7 @@ pub trait Product {
 /// form that runs here; [`tile_rows`] of them at most.
 pub fn panels(panels: Panels) {
     match panels.format {
-        Format::Q8 => panels8(panels),
+        Format::Q8 | Format::U8 => panels8(panels),
         Format::Q4 => panels4(panels),
     }
 }
@@ -115,7 +108,8 @@ mod relaxed {
             (Format::Q8, Reading::Inexact) if rows >= across::ROWS => across::ROWS,
             _ if rows <= ROWS => rows,
             // Sums and what they are made of stay in the registers.
-            _ => equal(rows, 4),
+            (Format::Q4, _) | (_, Reading::Inexact) => equal(rows, 4),
+            _ => equal(rows, ROWS),
         }
     }
 
@@ -177,6 +171,14 @@ mod relaxed {
         }
     }
 
+    /// How weights of 8 bits are stored.
+    pub fn format8() -> Format {
+        match Reading::get() {
+            Reading::Unsigned => Format::U8,
+            Reading::Signed | Reading::Inexact => Format::Q8,
+        }
+    }
+
     /// Packs a tile's block where the form that runs here needs it.
     pub fn pack(format: Format, rows: &[[i8; BLOCK]], out: &mut [u8]) {
         if (format, Reading::get()) != (Format::Q8, Reading::Inexact) {
@@ -194,8 +196,9 @@ mod relaxed {
 
     /// Runs panels of 8-bit weights.
     pub fn panels8(panels: Panels) {
+        assert!(panels.format == format8());
         match Reading::get() {
-            Reading::Unsigned => wasm::run::<Offset>(panels),
+            Reading::Unsigned => wasm::run::<Unsigned>(panels),
             Reading::Signed => wasm::run::<Signed>(panels),
             Reading::Inexact if panels.x.rows == across::ROWS => across::run(panels),
             Reading::Inexact => wasm::run::<Signs>(panels),
@@ -212,7 +215,7 @@ mod relaxed {
 
     /// Activations times bytes that the instruction reads rightly.
     macro_rules! direct {
-        ($name:ident, $format:ident, $start:expr, $weights:expr) => {
+        ($name:ident, $format:ident, $start:expr) => {
             impl Product for $name {
                 type Weights = v128;
                 type Quad = v128;
@@ -220,8 +223,6 @@ mod relaxed {
                 const FORMAT: Format = Format::$format;
                 const MOST: usize = ROWS;
                 const ROWS: usize = ROWS;
-                const WAITS: bool = true;
-                const NOTHING: v128 = ZERO;
                 const ROW: usize = BLOCK;
                 const QUAD: usize = 4;
 
@@ -237,7 +238,7 @@ mod relaxed {
 
                 #[inline(always)]
                 fn weights(weights: v128) -> v128 {
-                    $weights(weights)
+                    weights
                 }
 
                 #[inline(always)]
@@ -252,11 +253,6 @@ mod relaxed {
                 }
 
                 #[inline(always)]
-                fn join(a: v128, b: v128) -> v128 {
-                    i32x4_add(a, b)
-                }
-
-                #[inline(always)]
                 fn total(sum: v128) -> v128 {
                     sum
                 }
@@ -264,18 +260,18 @@ mod relaxed {
         };
     }
 
-    /// Second operand: the weight + 128, unsigned. A sum begins with -128 times
-    /// the activations, 16 times what takes the 8 of 4-bit weights out.
-    pub struct Offset;
-    direct!(Offset, Q8, |offset| i32x4_shl(offset, 4), |weights| v128_xor(weights, u8x16_splat(128)));
+    /// Second operand: the weight, unsigned. A sum begins with -128 times the
+    /// activations, 16 times what takes the 8 of 4-bit weights out.
+    pub struct Unsigned;
+    direct!(Unsigned, U8, |offset| i32x4_shl(offset, 4));
 
     /// Second operand: the weight, signed.
     pub struct Signed;
-    direct!(Signed, Q8, |_| ZERO, |weights| weights);
+    direct!(Signed, Q8, |_| ZERO);
 
     /// Second operand: a 4-bit weight as it is stored, 0..=15, 8 too high.
     pub struct Nibbles;
-    direct!(Nibbles, Q4, |offset| offset, |weights| weights);
+    direct!(Nibbles, Q4, |offset| offset);
 
     /// Second operand: the activation's magnitude; the weight has its sign. By the
     /// instruction of half the width, as [`ShortNibbles`].
@@ -289,8 +285,6 @@ mod relaxed {
         // What `across` leaves over.
         const MOST: usize = across::ROWS - 1;
         const ROWS: usize = ROWS;
-        const WAITS: bool = false;
-        const NOTHING: v128 = ZERO;
         const ROW: usize = PACKED;
         const QUAD: usize = 4;
 
@@ -324,11 +318,6 @@ mod relaxed {
         }
 
         #[inline(always)]
-        fn join(a: v128, b: v128) -> v128 {
-            i32x4_add(a, b)
-        }
-
-        #[inline(always)]
         fn total(sum: v128) -> v128 {
             sum
         }
@@ -347,8 +336,6 @@ mod relaxed {
         const FORMAT: Format = Format::Q4;
         const MOST: usize = ROWS;
         const ROWS: usize = ROWS;
-        const WAITS: bool = false;
-        const NOTHING: v128 = ZERO;
         const ROW: usize = BLOCK;
         const QUAD: usize = 4;
 
@@ -380,11 +367,6 @@ mod relaxed {
         }
 
         #[inline(always)]
-        fn join(a: v128, b: v128) -> v128 {
-            i16x8_add(a, b)
-        }
-
-        #[inline(always)]
         fn total(sum: v128) -> v128 {
             i32x4_dot_i16x8(sum, i16x8_splat(1))
         }
@@ -409,6 +391,11 @@ mod plain {
 
     pub fn name() -> &'static str {
         "simd128"
+    }
+
+    /// How weights of 8 bits are stored.
+    pub fn format8() -> Format {
+        Format::Q8
     }
 
     /// Packs a tile's block, row by row.

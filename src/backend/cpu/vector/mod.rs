@@ -22,6 +22,36 @@ macro_rules! by_rows {
     };
 }
 
+/// Does `each` with a block of every panel in turn: `|panel, block|`.
+///
+/// Each of two or four panels has a copy of the instructions: a processor fetches ahead
+/// for the instruction that it saw read in steps, and one that reads here and there in
+/// turn has none.
+#[allow(unused_macros, reason = "the portable form goes from panel to panel")]
+macro_rules! in_turn {
+    ($panels:expr, $blocks:expr, |$p:ident, $b:ident| $each:expr) => {
+        match $panels {
+            2 => in_turn!($blocks, |$p, $b| $each; 0 1),
+            4 => in_turn!($blocks, |$p, $b| $each; 0 1 2 3),
+            panels => {
+                for $b in 0..$blocks {
+                    for $p in 0..panels {
+                        $each
+                    }
+                }
+            }
+        }
+    };
+    ($blocks:expr, |$p:ident, $b:ident| $each:expr; $($panel:literal)*) => {
+        for $b in 0..$blocks {
+            $({
+                let $p = $panel;
+                $each
+            })*
+        }
+    };
+}
+
 mod arguments;
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
@@ -59,7 +89,7 @@ use neon as target;
 use portable as target;
 
 pub use arguments::Panels;
-pub use target::{PACKED, TILE, instructions, pack, panels, tile_rows};
+pub use target::{PACKED, TILE, format8, instructions, pack, panels, tile_rows};
 
 /// Rows of a tile of `rows` rows in all: tiles of equal size of at most `most`.
 fn equal(rows: usize, most: usize) -> usize {

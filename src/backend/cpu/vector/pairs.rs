@@ -36,8 +36,6 @@ impl<const NIBBLES: bool> Product for Pairs<NIBBLES> {
     const MOST: usize = TILE;
     // Unpacking nibbles twice costs more than sums that are put by.
     const ROWS: usize = if NIBBLES { 4 } else { 2 };
-    const WAITS: bool = false;
-    const NOTHING: (v128, v128) = (ZERO, ZERO);
     const ROW: usize = BYTES;
     const QUAD: usize = 8;
 
@@ -75,11 +73,6 @@ impl<const NIBBLES: bool> Product for Pairs<NIBBLES> {
     fn add(sum: &mut (v128, v128), weights: (v128, v128), x: v128) {
         sum.0 = i32x4_add(sum.0, i32x4_dot_i16x8(weights.0, x));
         sum.1 = i32x4_add(sum.1, i32x4_dot_i16x8(weights.1, x));
-    }
-
-    #[inline(always)]
-    fn join(a: (v128, v128), b: (v128, v128)) -> (v128, v128) {
-        (i32x4_add(a.0, b.0), i32x4_add(a.1, b.1))
     }
 
     #[inline(always)]

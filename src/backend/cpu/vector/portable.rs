@@ -18,6 +18,12 @@ pub fn tile_rows(_: Format, rows: usize) -> usize {
     equal(rows, TILE)
 }
 
+/// How weights of 8 bits are stored.
+#[allow(dead_code, reason = "used where no better form is written")]
+pub fn format8() -> Format {
+    Format::Q8
+}
+
 /// Nothing is packed: the values are read as they are.
 #[allow(dead_code, reason = "used where no better form is written")]
 pub const PACKED: usize = 0;
@@ -50,6 +56,11 @@ fn panel(format: Format, panel: &[u8], x: &Tile, sums: &mut [[f32; PANEL]]) {
                 Format::Q8 => {
                     for (quad, x) in quads.zip(x) {
                         accumulate(&mut dots, &quad.map(|w| i16::from(w as i8)), x);
+                    }
+                }
+                Format::U8 => {
+                    for (quad, x) in quads.zip(x) {
+                        accumulate(&mut dots, &quad.map(|w| i16::from(w) - 128), x);
                     }
                 }
                 Format::Q4 => {

@@ -4,7 +4,7 @@
 
 use core::arch::wasm32::*;
 
-pub use super::dot::{PACKED, TILE, name as instructions, pack, panels, tile_rows};
+pub use super::dot::{PACKED, TILE, format8, name as instructions, pack, panels, tile_rows};
 use super::{Panels, dot::Product};
 use crate::backend::cpu::{
     matrix::PANEL,
@@ -36,17 +36,17 @@ fn tile<P: Product, const R: usize>(panels: Panels) {
     // after the other, or load all weights first, and run out of registers.
     let steps = std::hint::black_box(P::FORMAT.quant_bytes() / STEP);
     sums.as_flattened_mut().fill(0.0);
-    for b in 0..blocks {
-        for (p, sums) in sums.as_chunks_mut::<R>().0.iter_mut().enumerate() {
-            let at = p * stride * blocks + b;
-            // SAFETY: the block is in weights and tile, by the contract of Panels; the
-            // rows of all calls together are the tile's.
-            unsafe {
-                let block = weights.as_ptr().add(at * P::FORMAT.block_bytes());
-                if R <= P::ROWS {
-                    rows::<P, R>(steps, block, x, b * R, sums);
-                    continue;
-                }
+    let sums = sums.as_chunks_mut::<R>().0;
+    in_turn!(sums.len(), blocks, |p, b| {
+        let at = p * stride * blocks + b;
+        // SAFETY: the block is in weights and tile, by the contract of Panels; the
+        // rows of all calls together are the tile's.
+        unsafe {
+            let block = weights.as_ptr().add(at * P::FORMAT.block_bytes());
+            let sums = sums.get_unchecked_mut(p);
+            if R <= P::ROWS {
+                rows::<P, R>(steps, block, x, b * R, sums);
+            } else {
                 let (pairs, last) = sums.as_chunks_mut::<2>();
                 for (i, sums) in pairs.iter_mut().enumerate() {
                     rows::<P, 2>(steps, block, x, b * R + i * 2, sums);
@@ -56,7 +56,7 @@ fn tile<P: Product, const R: usize>(panels: Panels) {
                 }
             }
         }
-    }
+    });
 }
 
 /// Adds what a block is to the sums of R activation rows: their blocks at `at`
@@ -108,18 +108,6 @@ unsafe fn multiply<P: Product, const R: usize>(
 ) {
     // SAFETY: the caller's; the steps together are a block.
     unsafe {
-        if R <= 2 && P::WAITS {
-            // Every other step has a sum of its own.
-            let mut others: Sums<P, R> = [[P::NOTHING; 2]; R];
-            for at in (0..P::FORMAT.quant_bytes() / STEP).step_by(2) {
-                quads::<P, R>(quants.add(at * STEP), rows.add(at * P::QUAD), dots);
-                quads::<P, R>(quants.add((at + 1) * STEP), rows.add((at + 1) * P::QUAD), &mut others);
-            }
-            for (dots, others) in dots.iter_mut().zip(others) {
-                *dots = [P::join(dots[0], others[0]), P::join(dots[1], others[1])];
-            }
-            return;
-        }
         let (mut quants, mut rows, mut left) = (quants, rows, steps);
         loop {
             quads::<P, R>(quants, rows, dots);
@@ -141,7 +129,7 @@ unsafe fn quads<P: Product, const R: usize>(block: *const u8, rows: *const u8, d
     // SAFETY: the caller's.
     unsafe {
         match P::FORMAT {
-            Format::Q8 => {
+            Format::Q8 | Format::U8 => {
                 let weights: [P::Weights; 2] = std::array::from_fn(|half| P::load(block.add(half * 16)));
                 for (i, dots) in dots.iter_mut().enumerate() {
                     let x = P::quad(rows.add(i * P::ROW));

@@ -1,41 +1,42 @@
 //! x86-64: one 32-byte vector holds four columns of the panel's eight rows.
 //!
-//! Both instructions multiply unsigned by signed bytes. 4-bit weights are the
-//! unsigned operand, 8-bit ones the signed. VNNI adds four products into a
-//! lane at once and takes the activation + 128, of which 128 times the weights
-//! are taken out again; AVX2 goes through 16-bit pairs, which must not
-//! saturate, and takes the activation's magnitude: 2 x 127 x 128 < 2^15.
+//! Both instructions multiply unsigned by signed bytes. VNNI adds four products into a
+//! lane at once; its unsigned operand is the weight, which is stored so. AVX2 goes through
+//! 16-bit pairs, which must not saturate: its unsigned operand is the activation's magnitude
+//! for 8-bit weights, 2 x 127 x 128 < 2^15, and the weight for 4-bit ones.
 
 use core::arch::x86_64::*;
 
 use super::{Panels, equal, portable, signs};
 use crate::backend::cpu::{
     panels::{Format, SCALES_BYTES},
-    quant::BLOCK,
+    quant::{BLOCK, Tile},
 };
 
 /// Activation rows whose sums stay in the sixteen registers.
-pub const TILE: usize = 6;
+pub const TILE: usize = 8;
 
 /// Rows of a tile of `rows` rows in all.
 pub fn tile_rows(_: Format, rows: usize) -> usize {
     equal(rows, TILE)
 }
 
-/// Bytes of a packed block: the values, then what 8-bit weights are multiplied with.
-pub const PACKED: usize = BLOCK + signs::BYTES;
+/// How weights of 8 bits are stored.
+pub fn format8() -> Format {
+    match Instructions::get() {
+        Some(Instructions::AvxVnni | Instructions::Avx512Vnni) => Format::U8,
+        Some(Instructions::Avx2) | None => Format::Q8,
+    }
+}
+
+/// Bytes of a packed block: what AVX2 multiplies signed bytes with.
+pub const PACKED: usize = signs::BYTES;
 
 /// Packs a tile's block, row by row, for the instructions that run here.
-pub fn pack(_: Format, rows: &[[i8; BLOCK]], out: &mut [u8]) {
-    for (values, out) in rows.iter().zip(out.chunks_exact_mut(PACKED)) {
-        let (plain, operand) = out.split_at_mut(BLOCK);
-        for (v, out) in values.iter().zip(plain) {
-            *out = *v as u8;
-        }
-        match Instructions::get() {
-            Some(Instructions::AvxVnni | Instructions::Avx512Vnni) => Vnni::<false>::pack(values, operand),
-            Some(Instructions::Avx2) => Avx2::pack(values, operand),
-            None => {}
+pub fn pack(format: Format, rows: &[[i8; BLOCK]], out: &mut [u8]) {
+    if format == Format::Q8 {
+        for (values, out) in rows.iter().zip(out.chunks_exact_mut(PACKED)) {
+            signs::write(values, out);
         }
     }
 }
@@ -103,33 +104,33 @@ fn panels_avx2(panels: Panels) {
 
 /// How a processor multiplies bytes and adds them up: eight sums in 32 bits.
 trait Multiply {
-    /// What 8-bit weights are multiplied with.
-    fn pack(values: &[i8; BLOCK], out: &mut [u8]);
+    /// How it wants weights of 8 bits.
+    const FORMAT8: Format;
 
-    /// What a sum of 8-bit products begins with.
+    /// Bytes of an activation row's block, as those weights meet it.
+    const ROW8: usize;
+
+    /// Where a tile's (block, row, [`Multiply::ROW8`]) bytes begin.
+    fn rows8(x: &Tile) -> *const u8;
+
+    /// What a sum of 8-bit products begins with. `offset` is [`Tile::offsets`]' number.
     ///
     /// # Safety
     /// The processor must have the implementation's instructions, here and in the
-    /// functions below; `operand` is a packed block's second part, here and below.
-    unsafe fn first8(operand: *const u8) -> __m256i;
+    /// functions below; `row` is where a row's block begins.
+    unsafe fn first8(offset: i32, row: *const u8) -> __m256i;
 
-    /// Adds the products of 8-bit weights with column quad q.
-    ///
-    /// # Safety
-    /// See [`Multiply::first8`]; q < 8.
-    unsafe fn add8(sum: __m256i, weights: __m256i, operand: *const u8, q: usize) -> __m256i;
-
-    /// The sum over a block that belongs to the weights alone, one quad more.
+    /// Adds the products of 8-bit weights with the column quad at `x` in a row's block.
     ///
     /// # Safety
     /// See [`Multiply::first8`].
-    unsafe fn share(shared: __m256i, weights: __m256i) -> __m256i;
+    unsafe fn add8(sum: __m256i, weights: __m256i, x: *const u8) -> __m256i;
 
-    /// What a sum of 4-bit products begins with, of the number in every lane.
+    /// What a sum of 4-bit products begins with.
     ///
     /// # Safety
     /// See [`Multiply::first8`].
-    unsafe fn first4(offset: __m256i) -> __m256i;
+    unsafe fn first4(offset: i32) -> __m256i;
 
     /// Adds the products of nibbles with a column quad in every lane.
     ///
@@ -166,33 +167,30 @@ impl<const AVX512: bool> Vnni<AVX512> {
 }
 
 impl<const AVX512: bool> Multiply for Vnni<AVX512> {
-    fn pack(values: &[i8; BLOCK], out: &mut [u8]) {
-        for (v, out) in values.iter().zip(out) {
-            *out = *v as u8 ^ 128;
-        }
+    const FORMAT8: Format = Format::U8;
+    const ROW8: usize = BLOCK;
+
+    fn rows8(x: &Tile) -> *const u8 {
+        x.values.as_ptr().cast()
     }
 
+    /// -128 times the activations: 16 times what takes the 8 of 4-bit weights out.
     #[inline(always)]
-    unsafe fn first8(_: *const u8) -> __m256i {
+    unsafe fn first8(offset: i32, _: *const u8) -> __m256i {
         // SAFETY: the caller's.
-        unsafe { _mm256_setzero_si256() }
+        unsafe { _mm256_set1_epi32(16 * offset) }
     }
 
     #[inline(always)]
-    unsafe fn add8(sum: __m256i, weights: __m256i, operand: *const u8, q: usize) -> __m256i {
+    unsafe fn add8(sum: __m256i, weights: __m256i, x: *const u8) -> __m256i {
         // SAFETY: the caller's.
-        unsafe { Self::add(sum, splat(operand.add(q * 4)), weights) }
+        unsafe { Self::add(sum, weights, splat(x)) }
     }
 
     #[inline(always)]
-    unsafe fn share(shared: __m256i, weights: __m256i) -> __m256i {
+    unsafe fn first4(offset: i32) -> __m256i {
         // SAFETY: the caller's.
-        unsafe { Self::add(shared, _mm256_set1_epi8(-128), weights) }
-    }
-
-    #[inline(always)]
-    unsafe fn first4(offset: __m256i) -> __m256i {
-        offset
+        unsafe { _mm256_set1_epi32(offset) }
     }
 
     #[inline(always)]
@@ -208,36 +206,34 @@ impl<const AVX512: bool> Multiply for Vnni<AVX512> {
 }
 
 impl Multiply for Avx2 {
-    fn pack(values: &[i8; BLOCK], out: &mut [u8]) {
-        signs::write(values, out);
+    const FORMAT8: Format = Format::Q8;
+    const ROW8: usize = PACKED;
+
+    fn rows8(x: &Tile) -> *const u8 {
+        x.packed.as_ptr()
     }
 
     #[inline(always)]
-    unsafe fn first8(operand: *const u8) -> __m256i {
+    unsafe fn first8(_: i32, row: *const u8) -> __m256i {
         // SAFETY: the caller's; the number is the block's end.
-        unsafe { splat(operand.add(2 * BLOCK)) }
+        unsafe { splat(row.add(2 * BLOCK)) }
     }
 
     #[inline(always)]
-    unsafe fn add8(sum: __m256i, weights: __m256i, operand: *const u8, q: usize) -> __m256i {
+    unsafe fn add8(sum: __m256i, weights: __m256i, x: *const u8) -> __m256i {
         // SAFETY: the caller's; signs are 32 bytes behind their magnitudes.
         unsafe {
-            let weights = _mm256_xor_si256(weights, splat(operand.add(BLOCK + q * 4)));
-            let pairs = _mm256_maddubs_epi16(splat(operand.add(q * 4)), weights);
+            let weights = _mm256_xor_si256(weights, splat(x.add(BLOCK)));
+            let pairs = _mm256_maddubs_epi16(splat(x), weights);
             _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
         }
     }
 
+    /// Sums of a block's pairs fit into 16 bits: `dot`'s `ShortNibbles`.
     #[inline(always)]
-    unsafe fn share(shared: __m256i, _: __m256i) -> __m256i {
-        shared
-    }
-
-    /// Sums of a block's pairs fit into 16 bits: `wasm`'s `ShortNibbles`.
-    #[inline(always)]
-    unsafe fn first4(offset: __m256i) -> __m256i {
+    unsafe fn first4(offset: i32) -> __m256i {
         // SAFETY: the caller's.
-        unsafe { _mm256_and_si256(offset, _mm256_set1_epi32(0xffff)) }
+        unsafe { _mm256_set1_epi32(offset & 0xffff) }
     }
 
     #[inline(always)]
@@ -253,80 +249,84 @@ impl Multiply for Avx2 {
     }
 }
 
+/// # Panics
+/// If weights of 8 bits are not stored for these instructions.
 #[inline(always)]
 fn tile<M: Multiply, const R: usize>(panels: Panels) {
     let Panels { format, weights, stride, x, sums } = panels;
+    assert!(format == Format::Q4 || format == M::FORMAT8);
     let blocks = x.blocks();
     sums.as_flattened_mut().fill(0.0);
-    for b in 0..blocks {
-        for (p, sums) in sums.as_chunks_mut::<R>().0.iter_mut().enumerate() {
-            let at = p * stride * blocks + b;
-            // SAFETY: the block is in weights and tile, by the contract of Panels, a row of sums has eight floats, and the caller has the
-            // instructions.
-            unsafe {
-                let block = weights.as_ptr().add(at * format.block_bytes());
-                let quants = block.add(SCALES_BYTES);
-                let packed = x.packed.as_ptr().add(b * R * PACKED);
-                let dots = match format {
-                    Format::Q8 => block8::<M, R>(quants, packed),
-                    Format::Q4 => block4::<M, R>(quants, packed, x.offsets.as_ptr().add(b * R)),
-                };
-                let scale = _mm256_loadu_ps(block.cast());
-                for (i, (sum, dot)) in sums.iter_mut().zip(dots).enumerate() {
-                    let scale = _mm256_mul_ps(scale, _mm256_set1_ps(*x.scales.get_unchecked(b * R + i)));
-                    let product = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), scale);
-                    let sum = sum.as_mut_ptr();
-                    _mm256_storeu_ps(sum, _mm256_add_ps(_mm256_loadu_ps(sum), product));
-                }
+    let sums = sums.as_chunks_mut::<R>().0;
+    in_turn!(sums.len(), blocks, |p, b| {
+        let at = p * stride * blocks + b;
+        // SAFETY: the block is in weights and tile, by the contract of Panels, a row of
+        // sums has eight floats, and the caller has the instructions.
+        unsafe {
+            let block = weights.as_ptr().add(at * format.block_bytes());
+            let quants = block.add(SCALES_BYTES);
+            let offsets = x.offsets.as_ptr().add(b * R);
+            let dots = match format {
+                Format::Q4 => block4::<M, R>(quants, x.values.as_ptr().add(b * R * BLOCK).cast(), offsets),
+                _ => block8::<M, R>(quants, M::rows8(x).add(b * R * M::ROW8), offsets),
+            };
+            let scale = _mm256_loadu_ps(block.cast());
+            for (i, (sum, dot)) in sums.get_unchecked_mut(p).iter_mut().zip(dots).enumerate() {
+                let scale = _mm256_mul_ps(scale, _mm256_set1_ps(*x.scales.get_unchecked(b * R + i)));
+                let product = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), scale);
+                let sum = sum.as_mut_ptr();
+                _mm256_storeu_ps(sum, _mm256_add_ps(_mm256_loadu_ps(sum), product));
             }
         }
-    }
+    });
 }
 
 /// The integer dots of a block of 8-bit weights.
 ///
 /// # Safety
-/// `quants` must hold 256 bytes, `packed` R packed blocks; the processor must
-/// have M's instructions.
+/// `quants` must hold 256 bytes, `rows` R rows' blocks, `offsets` R numbers; the
+/// processor must have M's instructions.
 #[inline(always)]
-unsafe fn block8<M: Multiply, const R: usize>(quants: *const u8, packed: *const u8) -> [__m256i; R] {
+unsafe fn block8<M: Multiply, const R: usize>(
+    quants: *const u8,
+    rows: *const u8,
+    offsets: *const i32,
+) -> [__m256i; R] {
     // SAFETY: the caller's; column quads are 0..8.
     unsafe {
-        let mut shared = _mm256_setzero_si256();
-        let operand = |i: usize| packed.add(i * PACKED + BLOCK);
-        let mut dots: [__m256i; R] = core::array::from_fn(|i| M::first8(operand(i)));
+        let row = |i: usize| rows.add(i * M::ROW8);
+        let mut dots: [__m256i; R] = core::array::from_fn(|i| M::first8(*offsets.add(i), row(i)));
         for q in 0..BLOCK / 4 {
             let weights = _mm256_loadu_si256(quants.add(q * 32).cast());
-            shared = M::share(shared, weights);
             for (i, dot) in dots.iter_mut().enumerate() {
-                *dot = M::add8(*dot, weights, operand(i), q);
+                *dot = M::add8(*dot, weights, row(i).add(q * 4));
             }
         }
-        dots.map(|dot| _mm256_sub_epi32(dot, shared))
+        dots
     }
 }
 
 /// The integer dots of a block of 4-bit weights.
 ///
 /// # Safety
-/// `quants` must hold 128 bytes, `packed` R packed blocks, `offsets` R numbers;
+/// `quants` must hold 128 bytes, `rows` R blocks of values, `offsets` R numbers;
 /// the processor must have M's instructions.
 #[inline(always)]
 unsafe fn block4<M: Multiply, const R: usize>(
     quants: *const u8,
-    packed: *const u8,
+    rows: *const u8,
     offsets: *const i32,
 ) -> [__m256i; R] {
     // SAFETY: the caller's; column quads are 0..4, and 4 further on.
     unsafe {
         let mask = _mm256_set1_epi8(15);
-        let mut dots: [__m256i; R] = core::array::from_fn(|i| M::first4(_mm256_set1_epi32(*offsets.add(i))));
+        let mut dots: [__m256i; R] = core::array::from_fn(|i| M::first4(*offsets.add(i)));
         for q in 0..BLOCK / 8 {
             let bytes = _mm256_loadu_si256(quants.add(q * 32).cast());
             let low = _mm256_and_si256(bytes, mask);
             let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), mask);
             for (i, dot) in dots.iter_mut().enumerate() {
-                let at = packed.add(i * PACKED + q * 4);
+                let at = rows.add(i * BLOCK + q * 4);
                 *dot = M::add4(*dot, low, splat(at));
                 *dot = M::add4(*dot, high, splat(at.add(16)));
             }
@@ -348,7 +348,7 @@ unsafe fn splat(at: *const u8) -> __m256i {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::cpu::{matrix::PANEL, quant::Tile, scalar};
+    use crate::backend::cpu::{matrix::PANEL, scalar};
 
     /// A machine with VNNI would otherwise never run the AVX2 form.
     #[test]
@@ -359,14 +359,13 @@ mod tests {
             let scales: Vec<f32> = (0..rows * 3).map(|i| f32::from(byte(i + 5)) * 1e-3).collect();
             let sum = |block: &[i8]| -8 * block.iter().map(|&v| i32::from(v)).sum::<i32>();
             let offsets: Vec<i32> = values.chunks_exact(BLOCK).map(sum).collect();
-            let check = |name: &str, pack: fn(&[i8; BLOCK], &mut [u8]), run: unsafe fn(Panels)| {
-                let mut packed = vec![0; rows * 3 * PACKED];
-                for (values, out) in values.as_chunks().0.iter().zip(packed.chunks_exact_mut(PACKED)) {
-                    out[..BLOCK].copy_from_slice(&values.map(|v| v as u8));
-                    pack(values, &mut out[BLOCK..]);
-                }
-                let x = Tile { rows, values: &values, packed: &packed, scales: &scales, offsets: &offsets };
-                for format in [Format::Q8, Format::Q4] {
+            let mut packed = vec![0; rows * 3 * PACKED];
+            for (values, out) in values.as_chunks().0.iter().zip(packed.chunks_exact_mut(PACKED)) {
+                signs::write(values, out);
+            }
+            let x = Tile { rows, values: &values, packed: &packed, scales: &scales, offsets: &offsets };
+            let check = |name: &str, format8: Format, run: unsafe fn(Panels)| {
+                for format in [format8, Format::Q4] {
                     // Panels 0 and 2 of three, of three blocks each.
                     let mut weights: Vec<u8> = (0..9 * format.block_bytes()).map(byte).collect();
                     for (b, block) in weights.chunks_exact_mut(format.block_bytes()).enumerate() {
@@ -387,17 +386,17 @@ mod tests {
                 }
             };
             if is_x86_feature_detected!("avx2") {
-                check("AVX2", Avx2::pack, panels_avx2);
+                check("AVX2", Format::Q8, panels_avx2);
             } else {
                 eprintln!("skipped: no AVX2");
             }
             if is_x86_feature_detected!("avxvnni") {
-                check("AVX-VNNI", Vnni::<false>::pack, panels_vnni);
+                check("AVX-VNNI", Format::U8, panels_vnni);
             } else {
                 eprintln!("skipped: no AVX-VNNI");
             }
             if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl") {
-                check("AVX-512 VNNI", Vnni::<true>::pack, panels_avx512);
+                check("AVX-512 VNNI", Format::U8, panels_avx512);
             } else {
                 eprintln!("skipped: no AVX-512 VNNI");
             }
