@@ -50,6 +50,7 @@ pub struct QuantRows {
 pub struct Tile<'a> {
     pub rows: usize,
     pub values: &'a [i8],
+    #[allow(dead_code, reason = "not every target packs")]
     pub packed: &'a [u8],
     pub scales: &'a [f32],
     pub offsets: &'a [i32],
