@@ -55,7 +55,7 @@ pub fn run(panels: Panels) {
         let at = p * stride * blocks + b;
         // SAFETY: the block is in weights and tile, by the contract of Panels; a
         // panel's sums are PANEL times ROWS floats, here the rows of an output
-        // together.
+        // together, and `in_turn!` counts panels of them.
         unsafe {
             let block = weights.as_ptr().add(at * Format::Q8.block_bytes());
             let packed = x.packed.as_ptr().add(b * BYTES);

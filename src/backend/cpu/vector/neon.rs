@@ -66,7 +66,7 @@ fn tile<Form, const R: usize>(panels: Panels) {
     in_turn!(sums.len(), blocks, |p, b| {
         let at = p * stride * blocks + b;
         // SAFETY: the block is in weights and tile, by the contract of Panels,
-        // and a row of sums has eight floats.
+        // a row of sums has eight floats, and `in_turn!` counts panels of them.
         unsafe {
             let block = weights.as_ptr().add(at * format.block_bytes());
             let quants = block.add(SCALES_BYTES);

@@ -40,7 +40,7 @@ fn tile<P: Product, const R: usize>(panels: Panels) {
     in_turn!(sums.len(), blocks, |p, b| {
         let at = p * stride * blocks + b;
         // SAFETY: the block is in weights and tile, by the contract of Panels; the
-        // rows of all calls together are the tile's.
+        // rows of all calls together are the tile's; `in_turn!` counts panels of sums.
         unsafe {
             let block = weights.as_ptr().add(at * P::FORMAT.block_bytes());
             let sums = sums.get_unchecked_mut(p);

@@ -261,7 +261,8 @@ fn tile<M: Multiply, const R: usize>(panels: Panels) {
     in_turn!(sums.len(), blocks, |p, b| {
         let at = p * stride * blocks + b;
         // SAFETY: the block is in weights and tile, by the contract of Panels, a row of
-        // sums has eight floats, and the caller has the instructions.
+        // sums has eight floats, `in_turn!` counts panels of them, and the caller has the
+        // instructions.
         unsafe {
             let block = weights.as_ptr().add(at * format.block_bytes());
             let quants = block.add(SCALES_BYTES);
