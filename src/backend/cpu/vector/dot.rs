@@ -80,6 +80,7 @@ pub trait Product {
 /// Each panel as [`crate::backend::cpu::scalar::panel`] multiplies it, in the
 /// form that runs here; [`tile_rows`] of them at most.
 pub fn panels(panels: Panels) {
+    assert!(panels.format == Format::Q4 || panels.format == format8());
     match panels.format {
         Format::Q8 | Format::U8 => panels8(panels),
         Format::Q4 => panels4(panels),
@@ -196,7 +197,6 @@ mod relaxed {
 
     /// Runs panels of 8-bit weights.
     pub fn panels8(panels: Panels) {
-        assert!(panels.format == format8());
         match Reading::get() {
             Reading::Unsigned => wasm::run::<Unsigned>(panels),
             Reading::Signed => wasm::run::<Signed>(panels),
