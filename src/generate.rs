@@ -22,7 +22,7 @@ use crate::{
     bundle::digest::sha256_hex,
     gpt2::Config,
     sample::{Logits, Params, ParamsError, Sampler},
-    tokenizer::{Tokenizer, TokenizerError, clean_up_spaces},
+    tokenizer::{Tokenizer, clean_up_spaces},
 };
 
 /// What to generate.
@@ -138,8 +138,6 @@ pub enum GenerateError {
     Streams { streams: usize, drafts: usize },
     #[error(transparent)]
     Params(#[from] ParamsError),
-    #[error(transparent)]
-    Tokenizer(#[from] TokenizerError),
     #[error(
         "the engine returned logits of {found} rows and {vocab} tokens, {expected} and {vocab_size} expected"
     )]
@@ -187,7 +185,7 @@ impl Drafts {
         }
         let eos = tokenizer.eos_id();
         let mut prompt = vec![eos];
-        prompt.extend(tokenizer.encode_plain(&request.start())?);
+        prompt.extend(tokenizer.encode_plain(&request.start()));
         let max_tokens = request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS).min(config.n_positions);
         if prompt.len() >= max_tokens {
             let tokens = prompt.len() - 1;

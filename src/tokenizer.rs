@@ -4,24 +4,26 @@
 //! `vocab.json` + `merges.txt`, or from a GGUF header; each is validated here
 //! and rebuilt as the one pipeline GPT-2 has, so that foreign settings of a
 //! `tokenizer.json` (truncation, padding, post-processors) have no effect, and
-//! those that would change the ids are refused. The `tokenizers` crate splits
-//! the text and merges it.
+//! those that would change the ids are refused. Splitting ([`split`]) and merging
+//! ([`merges`]) are held against the `tokenizers` crate, which trains vocabularies:
+//! as a reader of them it was a quarter of the engine that a page downloads.
 //!
 //! What a person types is text and nothing else: [`Tokenizer::encode_plain`]
 //! reads `<|endoftext|>` in it as thirteen characters. [`Tokenizer::encode`]
 //! gives such tokens their meaning, as `transformers` does, and is for text
 //! that the program itself joined.
 
+mod merges;
+mod split;
 mod text;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
-use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
+use merges::{Merges, Wrong};
 pub use text::clean_up_spaces;
 
 /// The token that starts and ends every post.
@@ -30,12 +32,9 @@ pub const END_OF_TEXT: &str = "<|endoftext|>";
 /// A validated GPT-2 tokenizer: ids are 0..V without gaps, every merge joins
 /// two known tokens into a third, and [`END_OF_TEXT`] has an id.
 pub struct Tokenizer {
-    /// Splits and merges; knows no special tokens, so it gives every text its plain ids.
-    inner: tokenizers::Tokenizer,
     /// Token strings in id order, in GPT-2's byte alphabet.
     tokens: Vec<String>,
-    /// `"a b"`, most important first.
-    merges: Vec<String>,
+    merges: Merges,
     /// Tokens beside the BPE ones, recognised whole in [`Tokenizer::encode`].
     added: BTreeMap<u32, Added>,
     eos_id: u32,
@@ -87,8 +86,6 @@ pub enum TokenizerError {
     NoEndOfText,
     #[error("the tokenizer names token {id}, beyond its {tokens} tokens")]
     IdRange { id: u32, tokens: usize },
-    #[error("the text could not be tokenized: {0}")]
-    Encode(String),
 }
 
 /// More tokens than any GPT-2 has; bounds what a hostile file can ask for.
@@ -271,29 +268,13 @@ impl Tokenizer {
             .ok_or(TokenizerError::IdRange { id: eos_id, tokens: tokens.len() })?;
         added.insert(eos_id, Added { content: eos.clone(), special: true });
 
-        let mut vocab = Vocab::with_capacity(tokens.len());
-        for (id, token) in tokens.iter().enumerate() {
-            if let Some(first) = vocab.insert(token.clone(), id as u32) {
-                return Err(TokenizerError::Duplicate { token: shorten(token), first, second: id as u32 });
+        let merges = Merges::new(&tokens, &merges).map_err(|wrong| match wrong {
+            Wrong::Duplicate { first, second } => {
+                TokenizerError::Duplicate { token: shorten(&tokens[first as usize]), first, second }
             }
-        }
-        let wrong = |index: usize| TokenizerError::Merge {
-            index,
-            merge: merges.get(index).map_or(String::new(), |m| shorten(m)),
-        };
-        // The crate has room for the longest token, and panics on a longer one.
-        let longest = tokens.iter().map(String::len).max().unwrap_or(0);
-        let pair = |(index, merge): (usize, &String)| {
-            let pair = merge.split_once(' ').filter(|(a, b)| a.len() + b.len() <= longest);
-            pair.map(|(a, b)| (a.to_owned(), b.to_owned())).ok_or_else(|| wrong(index))
-        };
-        let pairs = merges.iter().enumerate().map(pair).collect::<Result<_, _>>()?;
-        let Ok(bpe) = BPE::builder().vocab_and_merges(vocab, pairs).build() else {
-            return Err(wrong(unknown_merge(&tokens, &merges).unwrap_or(0)));
-        };
-        let mut inner = tokenizers::Tokenizer::new(bpe);
-        inner.with_pre_tokenizer(Some(ByteLevel::new(false, true, true)));
-        Ok(Self { inner, tokens, merges, added, eos_id, byte_of: text::byte_alphabet() })
+            Wrong::Merge(index) => TokenizerError::Merge { index, merge: shorten(&merges[index]) },
+        })?;
+        Ok(Self { tokens, merges, added, eos_id, byte_of: text::byte_alphabet() })
     }
 
     /// The `tokenizer.json` of this tokenizer, as `transformers` reads it; no
@@ -343,7 +324,7 @@ impl Tokenizer {
                 "byte_fallback": false,
                 "ignore_merges": false,
                 "vocab": vocab,
-                "merges": self.merges,
+                "merges": self.merges(),
             },
         });
         format!("{file}\n")
@@ -353,7 +334,7 @@ impl Tokenizer {
     pub fn parts(&self) -> Parts {
         Parts {
             tokens: self.tokens.clone(),
-            merges: self.merges.clone(),
+            merges: self.merges(),
             special_ids: self.added.iter().filter(|(_, a)| a.special).map(|(&id, _)| id).collect(),
             eos_id: self.eos_id,
         }
@@ -361,32 +342,30 @@ impl Tokenizer {
 
     /// Ids of a text in which `<|endoftext|>` and other added tokens have
     /// their meaning, as `transformers` encodes it.
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+    pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
         let mut rest = text;
         while let Some((at, id, len)) = self.next_added(rest) {
-            self.encode_into(&rest[..at], &mut ids)?;
+            self.encode_into(&rest[..at], &mut ids);
             ids.push(id);
             rest = &rest[at + len..];
         }
-        self.encode_into(rest, &mut ids)?;
-        Ok(ids)
+        self.encode_into(rest, &mut ids);
+        ids
     }
 
     /// Ids of a text that somebody typed: `<|endoftext|>` in it is spelled
     /// out, so that no prompt can end the draft it starts.
-    pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+    pub fn encode_plain(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
-        self.encode_into(text, &mut ids)?;
-        Ok(ids)
+        self.encode_into(text, &mut ids);
+        ids
     }
 
-    fn encode_into(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
-        if !text.is_empty() {
-            let encoding = self.inner.encode_fast(text, false);
-            ids.extend_from_slice(encoding.map_err(|e| TokenizerError::Encode(e.to_string()))?.get_ids());
+    fn encode_into(&self, text: &str, ids: &mut Vec<u32>) {
+        for piece in split::pieces(text) {
+            self.merges.encode(piece, ids);
         }
-        Ok(())
     }
 
     /// The first added token in `text`, the longest where several start:
@@ -458,8 +437,9 @@ impl Tokenizer {
     }
 
     /// Merges as `"a b"`, most important first.
-    pub fn merges(&self) -> &[String] {
-        &self.merges
+    pub fn merges(&self) -> Vec<String> {
+        let token = |id: u32| &self.tokens[id as usize];
+        self.merges.pairs().map(|(left, right)| format!("{} {}", token(left), token(right))).collect()
     }
 }
 
@@ -469,7 +449,7 @@ impl std::fmt::Debug for Tokenizer {
             f,
             "Tokenizer({} tokens, {} merges, eos {})",
             self.tokens.len(),
-            self.merges.len(),
+            self.merges.pairs().len(),
             self.eos_id
         )
     }
@@ -477,13 +457,6 @@ impl std::fmt::Debug for Tokenizer {
 
 fn kind_of(value: &Value) -> String {
     value.get("type").map_or_else(|| shorten(&value.to_string()), |kind| shorten(&kind.to_string()))
-}
-
-/// The first merge that does not join two tokens into a third.
-fn unknown_merge(tokens: &[String], merges: &[String]) -> Option<usize> {
-    let tokens: HashSet<&str> = tokens.iter().map(String::as_str).collect();
-    let known = |a: &str, b: &str| [a, b, &[a, b].concat()].into_iter().all(|token| tokens.contains(token));
-    merges.iter().position(|merge| merge.split_once(' ').is_none_or(|(a, b)| !known(a, b)))
 }
 
 /// The start of a foreign string, for a one-line message.

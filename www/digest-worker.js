@@ -9,7 +9,7 @@
 const CHUNK_BYTES = 4 << 20;
 
 /** Chunks that wait to be taken. */
-const MOST_AHEAD = 16;
+const MOST_AHEAD = 8;
 
 async function digestOf(bytes) {
   try {

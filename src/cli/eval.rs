@@ -97,7 +97,7 @@ fn measure_all(bot: &BotFolder, posts: &[Vec<u32>]) -> anyhow::Result<Vec<(Preci
 fn as_sequence(bot: &BotFolder, post: &str) -> anyhow::Result<Vec<u32>> {
     let eos = bot.tokenizer.eos_id();
     let mut ids = vec![eos];
-    ids.extend(bot.tokenizer.encode_plain(post)?);
+    ids.extend(bot.tokenizer.encode_plain(post));
     ids.push(eos);
     ids.truncate(bot.config.n_positions);
     Ok(ids)

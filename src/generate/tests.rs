@@ -54,7 +54,7 @@ fn run(
 
 /// A network that wants one token above all.
 fn always(text: &str) -> impl Fn(&[u32], &mut [f32]) {
-    let token = tokenizer().encode_plain(text).unwrap()[0];
+    let token = tokenizer().encode_plain(text)[0];
     move |_, logits| logits[token as usize] = 100.0
 }
 
@@ -161,7 +161,7 @@ fn what_cannot_be_done_is_said_before_any_work() {
     // greatest length is the limit where a greater one would do.
     let start = |tokens: usize| {
         let text = "!?".repeat(20).chars().take(tokens).collect::<String>();
-        assert_eq!(tokenizer.encode_plain(&text).unwrap().len(), tokens);
+        assert_eq!(tokenizer.encode_plain(&text).len(), tokens);
         text
     };
     let with = |tokens, max_tokens| Request { max_tokens, ..request(&start(tokens)) };
@@ -253,7 +253,7 @@ fn what_no_token_can_be_drawn_from_is_an_error() {
     }
     // One token is possible, and it has been.
     let mut only = vec![f32::NEG_INFINITY; vocab];
-    only[tokenizer.encode_plain("I").unwrap()[0] as usize] = 1.0;
+    only[tokenizer.encode_plain("I")[0] as usize] = 1.0;
     let once = Params { no_repeat_ngram: 1, ..Params::default() };
     let error = begin(once).accept(&outputs(&config, only), &tokenizer).unwrap_err();
     assert!(matches!(error, GenerateError::Forbidden { size: 1 }), "{error}");

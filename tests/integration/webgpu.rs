@@ -97,7 +97,7 @@ fn greedy_drafts_are_the_processors_but_for_near_ties() {
         let (mut steps, mut near) = (0, 0);
         for prompt in words.iter().flat_map(|word| ends.map(|end| format!("{word}{end}"))) {
             let mut tokens = vec![both.tokenizer.eos_id()];
-            tokens.extend(both.tokenizer.encode_plain(&prompt).unwrap());
+            tokens.extend(both.tokenizer.encode_plain(&prompt));
             let shape = CacheShape { prompt: tokens.len(), drafts: 1, tail: 12 };
             let mut batch = Batch::prompt(&tokens, vec![tokens.len() - 1], shape);
             for position in tokens.len()..tokens.len() + 12 {

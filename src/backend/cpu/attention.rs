@@ -1,13 +1,15 @@
 //! The key/value cache and causal attention over it.
 
-use super::{math, matrix::room, panels, pool::Pool, shared::Shared};
-use crate::backend::{Batch, CacheShape, Place, Sequence};
+use super::{Cpu, math, matrix::room, panels, pool::Pool, shared::Shared};
+use crate::backend::{Backend, Batch, CacheShape, Place, Sequence};
 
 /// Outputs of a head that are summed together.
 const LANES: usize = 32;
 
-/// What a step needs besides, for its activations and logits: more than any does.
-const STEP_BYTES: usize = 16 << 20;
+/// What a step needs besides for each row and channel: ten floats of activations, the
+/// quantised ones, and something for logits and scores. Asked for and given back, it stays
+/// part of a page's memory, so it is not more than that.
+const STEP_BYTES: usize = 16 * size_of::<f32>();
 
 /// So many zeros; `None` where there is no memory for them.
 fn zeros(n: usize) -> Option<Vec<f32>> {
@@ -35,7 +37,7 @@ impl Cache {
         let floats = heads.saturating_mul(width).saturating_mul(shape.slots());
         let all = || (0..layers).map(|_| zeros(floats)).collect::<Option<Vec<_>>>();
         let cache = Self { shape, heads, width, keys: all()?, values: all()? };
-        room::<u8>(STEP_BYTES)?;
+        room::<u8>(Cpu::ROWS_AT_ONCE * heads * width * STEP_BYTES)?;
         Some(cache)
     }
 

@@ -46,7 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let Line { text } = serde_json::from_str(&line).with_context(|| {
             format!("standard input, line {number}: expected JSON like {{\"text\": \"…\"}}")
         })?;
-        let mut ids = tokenizer.encode(&text)?;
+        let mut ids = tokenizer.encode(&text);
         if let Some(truncation) = &truncation {
             truncation.apply(&mut ids);
         }

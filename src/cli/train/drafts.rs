@@ -26,7 +26,7 @@ pub fn drafts(
         .collect();
     let longest = LONGEST.min(model.config().n_positions);
     let mut start = vec![tokenizer.eos_id()];
-    start.extend(tokenizer.encode_plain(prompt)?);
+    start.extend(tokenizer.encode_plain(prompt));
     start.truncate(longest);
     let mut drafts = vec![start; count];
     let mut ended = vec![false; count];

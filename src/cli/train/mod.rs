@@ -53,7 +53,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let posts = posts::read(&plan)?;
     let Base { config, tokenizer, weights, artifact } = base::open(&plan, &posts.accounts)?;
     let context = plan.learning.context.unwrap_or(DEFAULT_CONTEXT.min(config.n_positions));
-    let (data, dataset) = posts.data(&plan, &tokenizer, context)?;
+    let (data, dataset) = posts.data(&plan, &tokenizer, context);
     // The file keeps the base's own figures: they are the architecture's.
     let mut trained = config.clone();
     if let Some(p) = plan.dropout {

@@ -52,22 +52,17 @@ pub fn read(plan: &Plan) -> anyhow::Result<Posts> {
 impl Posts {
     /// Token ids of the training text and of the held-out posts, and the
     /// text's digest for the record.
-    pub fn data(
-        &self,
-        plan: &Plan,
-        tokenizer: &Tokenizer,
-        context: usize,
-    ) -> anyhow::Result<(Data, Artifact)> {
+    pub fn data(&self, plan: &Plan, tokenizer: &Tokenizer, context: usize) -> (Data, Artifact) {
         let learning = &plan.learning;
         let text = training_text(&self.accounts, learning.epochs, plan.recipe.order(), learning.seed);
         let eos = tokenizer.eos_id();
         let held_out = self
             .held_out
             .iter()
-            .map(|post| Ok(as_sequence(&tokenizer.encode_plain(post)?, eos, context)))
-            .collect::<anyhow::Result<_>>()?;
-        let data = Data { ids: tokenizer.encode(&text)?, held_out, eos };
-        Ok((data, Artifact::of_bytes("training text", text.as_bytes())))
+            .map(|post| as_sequence(&tokenizer.encode_plain(post), eos, context))
+            .collect();
+        let data = Data { ids: tokenizer.encode(&text), held_out, eos };
+        (data, Artifact::of_bytes("training text", text.as_bytes()))
     }
 
     /// For the record.

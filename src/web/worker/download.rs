@@ -30,7 +30,7 @@ const IN_FLIGHT: usize = 4;
 
 /// Chunks read ahead from this device and checked: so many that the digests go on
 /// while the first of them brings the vocabulary.
-const READ_AHEAD: usize = 16;
+const READ_AHEAD: usize = 8;
 
 /// Bytes of a chunk in this program's memory at once: small enough to stay in
 /// a cache until they are packed.

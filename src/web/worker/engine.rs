@@ -10,7 +10,7 @@ use crate::{
         webgpu::{EXACT_BOUND, Gpu},
     },
     bundle::manifest::LogitsCheck,
-    generate::{Drafts, Event, GenerateError, Request, SoFar, one_line},
+    generate::{Drafts, Event, Request, SoFar, one_line},
     gpt2::{Config, ForwardError, LoadError, Loaded, Loader, Model},
     tokenizer::Tokenizer,
 };
@@ -222,9 +222,8 @@ impl Engine {
     }
 
     /// Tokens of a start, the one that begins every post included.
-    pub fn count(&self, start: &str) -> Result<usize, WorkerError> {
-        let tokens = self.tokenizer.encode_plain(&one_line(start)).map_err(GenerateError::from)?;
-        Ok(tokens.len() + 1)
+    pub fn count(&self, start: &str) -> usize {
+        self.tokenizer.encode_plain(&one_line(start)).len() + 1
     }
 
     pub fn begin(&self, request: Request, so_far: &[SoFar]) -> Result<Generation, WorkerError> {

@@ -132,7 +132,7 @@ impl Session {
 
     pub fn count(&self, text: &str) -> News {
         let state = self.state.borrow();
-        let count = state.engine.as_ref().ok_or(WorkerError::NotReady).and_then(|engine| engine.count(text));
+        let count = state.engine.as_ref().ok_or(WorkerError::NotReady).map(|engine| engine.count(text));
         count.map_or_else(|error| News::Failed(error.to_failure()), News::Counted)
     }
 

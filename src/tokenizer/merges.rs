@@ -1,0 +1,178 @@
+//! Byte pair encoding (Sennrich et al. 2016, over bytes as GPT-2 has it): a
+//! piece of text begins as its bytes' tokens, and the neighbours whose merge is the
+//! most important become one, until none are left that merge. Ids only: a page makes
+//! the table while it waits for weights, in a fifth of the time and memory that one
+//! of strings takes.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use hashbrown::HashMap;
+
+use super::text;
+
+/// Merges of a vocabulary; every one of them joins two of its tokens into a third.
+pub(super) struct Merges {
+    /// What each byte begins as. One that the vocabulary does not know is passed over.
+    bytes: [Option<u32>; 256],
+    /// Most important first.
+    list: Vec<Merge>,
+    /// Where two neighbours' merge stands in the list.
+    ranks: HashMap<(u32, u32), u32>,
+}
+
+struct Merge {
+    left: u32,
+    right: u32,
+    joined: u32,
+}
+
+/// What is wrong with a vocabulary or its merges.
+#[derive(Debug)]
+pub(super) enum Wrong {
+    /// Two ids have the same token.
+    Duplicate { first: u32, second: u32 },
+    /// The merge at this place names an unknown token, or joins two into one.
+    Merge(usize),
+}
+
+impl Merges {
+    /// `tokens`: in id order, in the byte alphabet. `merges`: `"a b"`, most
+    /// important first.
+    pub fn new(tokens: &[String], merges: &[String]) -> Result<Self, Wrong> {
+        let mut ids = HashMap::with_capacity(tokens.len());
+        for (id, token) in (0..).zip(tokens) {
+            if let Some(first) = ids.insert(token.as_str(), id) {
+                return Err(Wrong::Duplicate { first, second: id });
+            }
+        }
+        let mut bytes = [None; 256];
+        for (symbol, byte) in text::byte_alphabet() {
+            bytes[usize::from(byte)] = ids.get(symbol.encode_utf8(&mut [0; 4]) as &str).copied();
+        }
+        let mut joined = String::new();
+        let mut list = Vec::with_capacity(merges.len());
+        let mut ranks = HashMap::with_capacity(merges.len());
+        for (rank, merge) in (0..).zip(merges) {
+            let mut find = || {
+                let (left, right) = merge.split_once(' ')?;
+                joined.clear();
+                joined.extend([left, right]);
+                let id = |token| ids.get(token).copied();
+                Some(Merge { left: id(left)?, right: id(right)?, joined: id(&joined)? })
+            };
+            let merge = find().ok_or(Wrong::Merge(rank as usize))?;
+            ranks.insert((merge.left, merge.right), rank);
+            list.push(merge);
+        }
+        Ok(Self { bytes, list, ranks })
+    }
+
+    /// `(left, right)` of each merge, most important first.
+    pub fn pairs(&self) -> impl ExactSizeIterator<Item = (u32, u32)> {
+        self.list.iter().map(|merge| (merge.left, merge.right))
+    }
+
+    /// Appends a piece's ids.
+    pub fn encode(&self, piece: &str, ids: &mut Vec<u32>) {
+        let first = piece.bytes().filter_map(|byte| self.bytes[usize::from(byte)]);
+        let mut symbols: Vec<Symbol> = first.map(|id| Symbol { id, before: NONE, behind: NONE }).collect();
+        for at in 1..symbols.len() {
+            symbols[at].before = at - 1;
+            symbols[at - 1].behind = at;
+        }
+        // The most important first, of several the first in the text.
+        let mut waiting: BinaryHeap<_> =
+            (0..symbols.len()).filter_map(|at| Some(Reverse((self.rank(&symbols, at)?, at)))).collect();
+        while let Some(Reverse((rank, at))) = waiting.pop() {
+            // One of the two may have been merged meanwhile.
+            if self.rank(&symbols, at) != Some(rank) {
+                continue;
+            }
+            let gone = symbols[at].behind;
+            let Symbol { behind, .. } = std::mem::replace(&mut symbols[gone], Symbol::GONE);
+            symbols[at] = Symbol { id: self.list[rank as usize].joined, behind, ..symbols[at] };
+            if let Some(symbol) = symbols.get_mut(behind) {
+                symbol.before = at;
+            }
+            for at in [symbols[at].before, at] {
+                waiting.extend(self.rank(&symbols, at).map(|rank| Reverse((rank, at))));
+            }
+        }
+        ids.extend(symbols.iter().filter(|symbol| symbol.id != Symbol::GONE.id).map(|symbol| symbol.id));
+    }
+
+    /// Where the merge of a symbol with the one behind it stands.
+    fn rank(&self, symbols: &[Symbol], at: usize) -> Option<u32> {
+        let left = symbols.get(at)?;
+        let right = symbols.get(left.behind)?;
+        self.ranks.get(&(left.id, right.id)).copied()
+    }
+}
+
+/// A token under way, and where its neighbours stand.
+#[derive(Clone, Copy)]
+struct Symbol {
+    id: u32,
+    before: usize,
+    behind: usize,
+}
+
+/// No neighbour.
+const NONE: usize = usize::MAX;
+
+impl Symbol {
+    /// Merged into the one before it. No vocabulary has so many tokens.
+    const GONE: Self = Self { id: u32::MAX, before: NONE, behind: NONE };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use tokenizers::{Model, models::bpe::BPE};
+
+    /// Every way to make one token of two others.
+    fn possible(tokens: &BTreeSet<String>) -> Vec<String> {
+        let splits = |token: &String| {
+            let halves: Vec<_> = (1..token.len()).map(|at| token.split_at(at)).collect();
+            let known = halves.into_iter().filter(|(a, b)| tokens.contains(*a) && tokens.contains(*b));
+            known.map(|(a, b)| format!("{a} {b}")).collect::<Vec<_>>()
+        };
+        tokens.iter().flat_map(splits).collect()
+    }
+
+    fn vocabularies() -> impl Strategy<Value = (Vec<String>, Vec<String>)> {
+        proptest::collection::btree_set("[abc]{1,5}", 1..60).prop_flat_map(|mut tokens| {
+            tokens.extend(["a", "b", "c"].map(str::to_owned));
+            // Also orders that no training gives, where a whole comes before its parts.
+            let merges = Just(possible(&tokens)).prop_shuffle();
+            (Just(tokens.into_iter().collect()), merges)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn ids_are_those_of_the_tokenizers_crate((tokens, merges) in vocabularies(), piece in "[abcd]{0,40}") {
+            let ours = Merges::new(&tokens, &merges).unwrap();
+            let vocab = tokens.iter().cloned().zip(0..).collect();
+            let pair = |merge: &String| merge.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned()));
+            let theirs = BPE::builder().vocab_and_merges(vocab, merges.iter().filter_map(pair).collect());
+            let theirs = theirs.build().unwrap().tokenize(&piece).unwrap();
+            let mut ids = Vec::new();
+            ours.encode(&piece, &mut ids);
+            prop_assert_eq!(ids, theirs.into_iter().map(|token| token.id).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_long_piece_takes_no_more_than_its_length() {
+        // 2^20 bytes, merged twenty times over; each merge looking through all of
+        // them would take days.
+        let tokens: Vec<_> = (0..21).map(|n| "a".repeat(1 << n)).collect();
+        let merges: Vec<_> = tokens.iter().take(20).map(|half| format!("{half} {half}")).collect();
+        let mut ids = Vec::new();
+        Merges::new(&tokens, &merges).unwrap().encode(&tokens[20], &mut ids);
+        assert_eq!(ids, [20]);
+    }
+}
