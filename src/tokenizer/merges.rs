@@ -130,7 +130,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
-    use tokenizers::{Model, models::bpe::BPE};
+    use tokenizers::{
+        Model,
+        models::bpe::{BPE, Vocab},
+    };
 
     /// Every way to make one token of two others.
     fn possible(tokens: &BTreeSet<String>) -> Vec<String> {
@@ -155,7 +158,7 @@ mod tests {
         #[test]
         fn ids_are_those_of_the_tokenizers_crate((tokens, merges) in vocabularies(), piece in "[abcd]{0,40}") {
             let ours = Merges::new(&tokens, &merges).unwrap();
-            let vocab = tokens.iter().cloned().zip(0..).collect();
+            let vocab: Vocab = tokens.iter().cloned().zip(0..).collect();
             let pair = |merge: &String| merge.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned()));
             let theirs = BPE::builder().vocab_and_merges(vocab, merges.iter().filter_map(pair).collect());
             let theirs = theirs.build().unwrap().tokenize(&piece).unwrap();

@@ -62,7 +62,7 @@ pub fn quantised(row: &[f32]) -> Vec<([i8; quant::BLOCK], f32)> {
     rows.fill(row, row.len(), panels::Format::Q8);
     let tile = rows.tiles().next();
     tile.map_or(Vec::new(), |tile| {
-        (0..tile.blocks()).map(|b| tile.block(0, b)).map(|(values, scale)| (*values, scale)).collect()
+        (0..tile.blocks).map(|b| tile.block(0, b)).map(|(values, scale)| (*values, scale)).collect()
     })
 }
 
@@ -73,6 +73,8 @@ pub struct Cpu {
     pace: Pace,
     pool: Pool,
     quantised: QuantRows,
+    /// What a linear layer adds to its outputs.
+    added: Vec<f32>,
     /// Attention's scores, one vector a task.
     scores: Vec<Vec<f32>>,
     /// The head's candidates, one collector a task and row.
@@ -87,6 +89,7 @@ impl Cpu {
             pace: Pace::default(),
             pool,
             quantised: QuantRows::default(),
+            added: Vec::new(),
             scores: Vec::new(),
             tops: Vec::new(),
         }
@@ -178,7 +181,7 @@ impl Backend for Cpu {
             Matrix::Quantised(w) => {
                 self.quantised.fill(&x.values, x.width, w.format);
                 let (kernel, pool, x) = (self.kernel, &self.pool, &self.quantised);
-                panels::linear(kernel, pool, w, bias, x, epilogue, &mut out.values);
+                panels::linear(kernel, pool, w, bias, x, epilogue, &mut self.added, &mut out.values);
             }
         }
     }
@@ -261,8 +264,10 @@ fn dense(pool: &Pool, w: &Dense, bias: Option<&[f32]>, x: &Rows, epilogue: Epilo
             let bias = bias.map(|bias| &bias[n..=n]);
             for (r, x) in x.iter().enumerate() {
                 // SAFETY: output n of every row belongs to one task.
-                let out = unsafe { out.slice(r * w.rows + n, 1) };
-                panels::finish(&[math::dot(row, x)], bias, epilogue, out);
+                let out = unsafe { &mut out.slice(r * w.rows + n, 1)[0] };
+                let mut value = [math::dot(row, x)];
+                panels::finish(&mut value, bias, epilogue);
+                *out = if epilogue == Epilogue::Add { *out + value[0] } else { value[0] };
             }
         }
     });

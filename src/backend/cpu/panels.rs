@@ -125,17 +125,18 @@ pub fn multiply(
     mut take: impl FnMut(usize, usize, &[f32]),
 ) {
     let mut sums = [[0.0f32; PANEL]; MOST_BESIDE * vector::TILE];
+    let tiles: Vec<_> = x.tiles().collect();
     let stride = panels.len() / beside;
     let rest = panels.start + beside * stride..panels.end;
     let together = (panels.start..panels.start + stride).map(|first| (first, beside));
     for (first, count) in together.chain(rest.map(|first| (first, 1))) {
         let weights = w.range(first..first + (count - 1) * stride + 1);
         let mut row = 0;
-        for tile in x.tiles() {
+        for tile in &tiles {
             let sums = &mut sums[..count * tile.rows];
-            let panels = vector::Panels::new(w.format, weights, stride, &tile, sums);
+            let panels = vector::Panels::new(w.format, weights, stride, tile, sums);
             match level {
-                Level::Scalar => panels.each(|panel, sums| scalar::panel(w.format, panel, &tile, sums)),
+                Level::Scalar => panels.each(|panel, sums| scalar::panel(w.format, panel, tile, sums)),
                 Level::Simd => vector::panels(panels),
             }
             for (p, sums) in sums.chunks_exact(tile.rows).enumerate() {
@@ -151,7 +152,8 @@ pub fn multiply(
 }
 
 /// A linear layer: x (R, K) times w (N, K) transposed, with bias (N) and
-/// epilogue, into out (R, N).
+/// epilogue, into out (R, N). `added`: memory for what is added to out.
+#[allow(clippy::too_many_arguments, reason = "a layer's, and where and how it is computed")]
 pub fn linear(
     kernel: Kernel,
     pool: &Pool,
@@ -159,48 +161,43 @@ pub fn linear(
     bias: Option<&[f32]>,
     x: &QuantRows,
     epilogue: Epilogue,
+    added: &mut Vec<f32>,
     out: &mut [f32],
 ) {
     let n = w.rows;
-    let out = Shared::new(out);
+    let adds = epilogue == Epilogue::Add;
+    added.resize(if adds { out.len() } else { 0 }, 0.0);
+    let (added, out) = (Shared::new(added), Shared::new(out));
+    let sums = if adds { &added } else { &out };
     spread(pool, tasks(pool, w.panels()), w.panels(), |_, panels| {
-        multiply(kernel, w, panels, x, |row, first, sums| {
-            let bias = bias.map(|bias| &bias[first..first + sums.len()]);
+        let outputs = n.min(panels.start * PANEL)..n.min(panels.end * PANEL);
+        multiply(kernel, w, panels, x, |row, first, panel| {
             // SAFETY: a row's outputs of a panel belong to one task.
-            let out = unsafe { out.slice(row * n + first, sums.len()) };
-            finish(sums, bias, epilogue, out);
+            unsafe { sums.slice(row * n + first, panel.len()) }.copy_from_slice(panel);
         });
+        // From end to end behind all products: a bias comes from memory as weights do,
+        // and is waited for where it is read here and there.
+        let bias = bias.map(|bias| &bias[outputs.clone()]);
+        for row in 0..x.rows() {
+            let at = row * n + outputs.start;
+            // SAFETY: as above.
+            let values = unsafe { sums.slice(at, outputs.len()) };
+            finish(values, bias, epilogue);
+            if adds {
+                // SAFETY: as above, and what is added stands elsewhere.
+                let out = unsafe { out.slice(at, outputs.len()) };
+                out.iter_mut().zip(values).for_each(|(out, value)| *out += *value);
+            }
+        }
     });
 }
 
-/// Bias and epilogue of a few outputs.
-#[inline(always)]
-pub fn finish(sums: &[f32], bias: Option<&[f32]>, epilogue: Epilogue, out: &mut [f32]) {
-    // A whole panel has a constant length, which compilers vectorise.
-    if let (Ok(sums), Ok(out)) = (<&[f32; PANEL]>::try_from(sums), <&mut [f32; PANEL]>::try_from(&mut *out)) {
-        match bias.and_then(|bias| <&[f32; PANEL]>::try_from(bias).ok()) {
-            Some(bias) => apply(std::array::from_fn(|i| sums[i] + bias[i]), epilogue, out),
-            None => apply(*sums, epilogue, out),
-        }
-        return;
+/// Sums become values: bias, and what the epilogue makes of them.
+pub fn finish(sums: &mut [f32], bias: Option<&[f32]>, epilogue: Epilogue) {
+    if let Some(bias) = bias {
+        sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
     }
-    for (i, (sum, out)) in sums.iter().zip(out).enumerate() {
-        let value = bias.map_or(*sum, |bias| sum + bias[i]);
-        let mut one = [*out];
-        apply([value], epilogue, &mut one);
-        *out = one[0];
-    }
-}
-
-#[inline(always)]
-fn apply<const N: usize>(values: [f32; N], epilogue: Epilogue, out: &mut [f32; N]) {
-    match epilogue {
-        Epilogue::Store => *out = values,
-        Epilogue::Gelu => *out = values.map(math::gelu),
-        Epilogue::Add => {
-            for (out, value) in out.iter_mut().zip(values) {
-                *out += value;
-            }
-        }
+    if epilogue == Epilogue::Gelu {
+        sums.iter_mut().for_each(|sum| *sum = math::gelu(*sum));
     }
 }

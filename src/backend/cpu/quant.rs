@@ -49,6 +49,8 @@ pub struct QuantRows {
 #[derive(Debug, Clone, Copy)]
 pub struct Tile<'a> {
     pub rows: usize,
+    /// Of a row.
+    pub blocks: usize,
     pub values: &'a [i8],
     #[allow(dead_code, reason = "not every target packs")]
     pub packed: &'a [u8],
@@ -92,6 +94,10 @@ impl QuantRows {
         first * self.blocks + block * self.tile.min(self.rows - first) + (row - first)
     }
 
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// The tiles, in the order of their rows.
     pub fn tiles(&self) -> impl Iterator<Item = Tile<'_>> {
         (0..self.rows).step_by(self.tile.max(1)).map(|first| {
@@ -99,6 +105,7 @@ impl QuantRows {
             let (from, n) = (first * self.blocks, rows * self.blocks);
             Tile {
                 rows,
+                blocks: self.blocks,
                 values: &self.values[from * BLOCK..][..n * BLOCK],
                 packed: &bytemuck::cast_slice(&self.packed)[from * vector::PACKED..][..n * vector::PACKED],
                 scales: &self.scales[from..][..n],
@@ -109,11 +116,6 @@ impl QuantRows {
 }
 
 impl Tile<'_> {
-    /// Blocks of a row.
-    pub fn blocks(&self) -> usize {
-        self.scales.len() / self.rows.max(1)
-    }
-
     /// One row's block: its values and its scale.
     pub fn block(&self, row: usize, block: usize) -> (&[i8; BLOCK], f32) {
         let at = block * self.rows + row;
@@ -173,7 +175,7 @@ mod tests {
             q.fill(&x, width, format);
             let mut row = 0;
             for tile in q.tiles() {
-                prop_assert!(tile.rows <= vector::TILE && tile.blocks() == blocks);
+                prop_assert!(tile.rows <= vector::TILE && tile.blocks == blocks);
                 for i in 0..tile.rows {
                     for b in 0..blocks {
                         prop_assert_eq!(tile.block(i, b).1, ((row + i) * blocks + b + 1) as f32 / 127.0);

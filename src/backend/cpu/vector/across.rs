@@ -47,7 +47,7 @@ pub fn pack(rows: &[[i8; BLOCK]; ROWS], out: &mut [u8]) {
 pub fn run(panels: Panels) {
     let Panels { weights, stride, x, sums, .. } = panels;
     assert!(x.rows == ROWS);
-    let blocks = x.blocks();
+    let blocks = x.blocks;
     let ones = std::hint::black_box(i16x8_splat(1));
     sums.as_flattened_mut().fill(0.0);
     let sums = sums.as_chunks_mut::<ROWS>().0;

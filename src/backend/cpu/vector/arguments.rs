@@ -28,7 +28,7 @@ impl<'a> Panels<'a> {
         sums: &'a mut [[f32; PANEL]],
     ) -> Self {
         let count = sums.len() / x.rows;
-        let blocks = (count.saturating_sub(1) * stride + 1) * x.blocks();
+        let blocks = (count.saturating_sub(1) * stride + 1) * x.blocks;
         assert!(count > 0 && sums.len() == count * x.rows);
         assert!(weights.len() >= blocks * format.block_bytes());
         Self { format, weights, stride, x, sums }
@@ -36,7 +36,7 @@ impl<'a> Panels<'a> {
 
     /// Calls f with each panel and its sums.
     pub fn each(self, mut f: impl FnMut(&[u8], &mut [[f32; PANEL]])) {
-        let bytes = self.x.blocks() * self.format.block_bytes();
+        let bytes = self.x.blocks * self.format.block_bytes();
         for (p, sums) in self.sums.chunks_exact_mut(self.x.rows).enumerate() {
             f(&self.weights[p * self.stride * bytes..][..bytes], sums);
         }

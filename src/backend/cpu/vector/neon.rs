@@ -60,7 +60,7 @@ fn panels_dotprod(panels: Panels) {
 #[target_feature(enable = "neon,dotprod")]
 fn tile<Form, const R: usize>(panels: Panels) {
     let Panels { format, weights, stride, x, sums } = panels;
-    let blocks = x.blocks();
+    let blocks = x.blocks;
     sums.as_flattened_mut().fill(0.0);
     let sums = sums.as_chunks_mut::<R>().0;
     in_turn!(sums.len(), blocks, |p, b| {

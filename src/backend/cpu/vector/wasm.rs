@@ -31,7 +31,7 @@ type Sums<P, const R: usize> = [[<P as Product>::Sum; 2]; R];
 #[inline(always)]
 fn tile<P: Product, const R: usize>(panels: Panels) {
     let Panels { weights, stride, x, sums, .. } = panels;
-    let blocks = x.blocks();
+    let blocks = x.blocks;
     // A count that the compiler does not know: unrolled, it would finish one sum
     // after the other, or load all weights first, and run out of registers.
     let steps = std::hint::black_box(P::FORMAT.quant_bytes() / STEP);

@@ -255,7 +255,7 @@ impl Multiply for Avx2 {
 fn tile<M: Multiply, const R: usize>(panels: Panels) {
     let Panels { format, weights, stride, x, sums } = panels;
     assert!(format == Format::Q4 || format == M::FORMAT8);
-    let blocks = x.blocks();
+    let blocks = x.blocks;
     sums.as_flattened_mut().fill(0.0);
     let sums = sums.as_chunks_mut::<R>().0;
     in_turn!(sums.len(), blocks, |p, b| {
@@ -364,7 +364,14 @@ mod tests {
             for (values, out) in values.as_chunks().0.iter().zip(packed.chunks_exact_mut(PACKED)) {
                 signs::write(values, out);
             }
-            let x = Tile { rows, values: &values, packed: &packed, scales: &scales, offsets: &offsets };
+            let x = Tile {
+                rows,
+                blocks: 3,
+                values: &values,
+                packed: &packed,
+                scales: &scales,
+                offsets: &offsets,
+            };
             let check = |name: &str, format8: Format, run: unsafe fn(Panels)| {
                 for format in [format8, Format::Q4] {
                     // Panels 0 and 2 of three, of three blocks each.
