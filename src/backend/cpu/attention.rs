@@ -1,6 +1,12 @@
 //! The key/value cache and causal attention over it.
 
-use super::{Cpu, math, matrix::room, panels, pool::Pool, shared::Shared};
+use super::{
+    Cpu, math,
+    matrix::room,
+    panels::{self, Kernel},
+    pool::Pool,
+    shared::Shared,
+};
 use crate::backend::{Backend, Batch, CacheShape, Place, Sequence};
 
 /// Outputs of a head that are summed together.
@@ -58,8 +64,10 @@ impl Cache {
     /// Attention of every row of qkv (R, 3 C) over its own sequence up to its
     /// own position, into out (R, C): softmax(q k / sqrt(C / H)) v. Heads and
     /// their rows are spread over the threads; `scores` is a task's own memory.
+    #[allow(clippy::too_many_arguments, reason = "a layer's, and where and how it is computed")]
     pub fn attend(
         &self,
+        kernel: Kernel,
         pool: &Pool,
         layer: usize,
         batch: &Batch,
@@ -70,7 +78,7 @@ impl Cache {
         let (rows, width) = (batch.rows(), self.width);
         let c = self.heads * width;
         let parts = self.heads * rows;
-        let tasks = panels::tasks(pool, parts);
+        let tasks = kernel.tasks(pool, parts);
         scores.resize_with(scores.len().max(tasks), Vec::new);
         let (scores, out) = (Shared::new(scores), Shared::new(out));
         panels::spread(pool, tasks, parts, |task, parts| {

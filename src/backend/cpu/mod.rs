@@ -28,7 +28,7 @@ use std::future::ready;
 use super::{Backend, BackendError, Batch, CacheShape, Dtype, Epilogue, Outputs, Wanted, top::Top};
 use matrix::Dense;
 use pace::Pace;
-use panels::{BESIDE, Kernel};
+use panels::{Kernel, ORDERS};
 use quant::QuantRows;
 use shared::Shared;
 
@@ -83,7 +83,7 @@ pub struct Cpu {
 
 impl Cpu {
     pub fn new(level: Level, pool: Pool) -> Self {
-        let kernel = Kernel { level, beside: BESIDE[0] };
+        let kernel = Kernel { level, order: ORDERS[0] };
         Self {
             kernel,
             pace: Pace::default(),
@@ -147,7 +147,7 @@ impl Backend for Cpu {
     }
 
     fn begin(&mut self, batch: &Batch) {
-        self.kernel.beside = self.pace.begin(batch);
+        self.kernel.order = self.pace.begin(batch);
     }
 
     fn took(&mut self, ms: f64) {
@@ -177,7 +177,7 @@ impl Backend for Cpu {
         }
         let bias = bias.map(Vec::as_slice);
         match w {
-            Matrix::Dense(w) => dense(&self.pool, w, bias, x, epilogue, &mut out.values),
+            Matrix::Dense(w) => dense(self.kernel, &self.pool, w, bias, x, epilogue, &mut out.values),
             Matrix::Quantised(w) => {
                 self.quantised.fill(&x.values, x.width, w.format);
                 let (kernel, pool, x) = (self.kernel, &self.pool, &self.quantised);
@@ -192,7 +192,8 @@ impl Backend for Cpu {
 
     fn attention(&mut self, qkv: &Rows, batch: &Batch, layer: usize, cache: &Cache, out: &mut Rows) {
         out.shape(qkv.rows, qkv.width / 3);
-        cache.attend(&self.pool, layer, batch, &qkv.values, &mut self.scores, &mut out.values);
+        let (kernel, pool) = (self.kernel, &self.pool);
+        cache.attend(kernel, pool, layer, batch, &qkv.values, &mut self.scores, &mut out.values);
     }
 
     fn select(&mut self, x: &Rows, rows: &[usize], before: usize, out: &mut Rows) {
@@ -233,7 +234,7 @@ impl Cpu {
     /// The k largest logits of each row, collected as panels are multiplied.
     fn largest(&mut self, w: &matrix::Panels, x: &Rows, k: usize, out: &mut Vec<Vec<(u32, f32)>>) {
         self.quantised.fill(&x.values, x.width, w.format);
-        let tasks = panels::tasks(&self.pool, w.panels());
+        let tasks = self.kernel.tasks(&self.pool, w.panels());
         self.tops.resize_with(self.tops.len().max(tasks * x.rows), Top::default);
         self.tops.iter_mut().for_each(|top| top.restart(k));
         let (kernel, quantised) = (self.kernel, &self.quantised);
@@ -256,9 +257,17 @@ impl Cpu {
 /// A linear layer of floats: x (R, K) times w (N, K) transposed, with bias (N)
 /// and epilogue, into out (R, N). Rows of w outermost, so that each is read
 /// from memory once.
-fn dense(pool: &Pool, w: &Dense, bias: Option<&[f32]>, x: &Rows, epilogue: Epilogue, out: &mut [f32]) {
+fn dense(
+    kernel: Kernel,
+    pool: &Pool,
+    w: &Dense,
+    bias: Option<&[f32]>,
+    x: &Rows,
+    epilogue: Epilogue,
+    out: &mut [f32],
+) {
     let out = Shared::new(out);
-    panels::spread(pool, panels::tasks(pool, w.rows), w.rows, |_, range| {
+    panels::spread(pool, kernel.tasks(pool, w.rows), w.rows, |_, range| {
         for n in range {
             let row = &w.values[n * w.cols..][..w.cols];
             let bias = bias.map(|bias| &bias[n..=n]);

@@ -79,32 +79,45 @@ pub fn parts(block: &[u8]) -> ([f32; PANEL], &[u8]) {
     (floats, quants)
 }
 
-/// Panels that may be multiplied in turn, a block of each, far apart: most
-/// memories give several streams more than one, and some two more than four. All
-/// give the same bits; the first is what a new engine begins with.
-pub const BESIDE: [usize; 3] = [2, 4, 1];
+/// In which order weights are read. All give the same bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// Panels that are multiplied in turn, a block of each, far apart: most memories
+    /// give several streams more than one, and some two more than four.
+    pub beside: usize,
+    /// Parts of a matrix for each thread, where there are several: the fewer, the longer
+    /// is what is read without a break; the more, the less a slow thread holds up the rest.
+    pub tasks: usize,
+}
 
-/// The most of them.
-pub const MOST_BESIDE: usize = 4;
+/// Those that are tried, beginning with the first.
+pub const ORDERS: [Order; 4] = [
+    Order { beside: 2, tasks: 1 },
+    Order { beside: 4, tasks: 1 },
+    Order { beside: 1, tasks: 1 },
+    Order { beside: 2, tasks: 4 },
+];
+
+/// The one for what arithmetic holds up, whatever the memory does.
+pub const MANY_ROWS: Order = Order { beside: MOST_BESIDE, tasks: 4 };
+
+/// The most panels in turn.
+const MOST_BESIDE: usize = 4;
 
 /// Which kernel runs, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Kernel {
     pub level: Level,
-    /// One of [`BESIDE`].
-    pub beside: usize,
+    pub order: Order,
 }
 
-/// Tasks a thread.
-const TASKS_PER_THREAD: usize = 4;
-
-/// How many tasks `parts` things make: one a thread and some more, so that a
-/// slow thread does not hold up the rest. Threads may come and go between two
-/// calls.
-pub fn tasks(pool: &Pool, parts: usize) -> usize {
-    match pool.threads() {
-        1 => 1,
-        threads => (threads * TASKS_PER_THREAD).min(parts.max(1)),
+impl Kernel {
+    /// How many tasks `parts` things make. Threads may come and go between two calls.
+    pub fn tasks(self, pool: &Pool, parts: usize) -> usize {
+        match pool.threads() {
+            1 => 1,
+            threads => (threads * self.order.tasks).min(parts.max(1)),
+        }
     }
 }
 
@@ -118,7 +131,7 @@ pub fn spread(pool: &Pool, tasks: usize, parts: usize, f: impl Fn(usize, std::op
 /// is there. Panels are outermost: weights are read from memory once for all
 /// rows, in as many places at once as are `beside` each other.
 pub fn multiply(
-    Kernel { level, beside }: Kernel,
+    Kernel { level, order: Order { beside, .. } }: Kernel,
     w: &Panels,
     panels: std::ops::Range<usize>,
     x: &QuantRows,
@@ -169,7 +182,7 @@ pub fn linear(
     added.resize(if adds { out.len() } else { 0 }, 0.0);
     let (added, out) = (Shared::new(added), Shared::new(out));
     let sums = if adds { &added } else { &out };
-    spread(pool, tasks(pool, w.panels()), w.panels(), |_, panels| {
+    spread(pool, kernel.tasks(pool, w.panels()), w.panels(), |_, panels| {
         let outputs = n.min(panels.start * PANEL)..n.min(panels.end * PANEL);
         multiply(kernel, w, panels, x, |row, first, panel| {
             // SAFETY: a row's outputs of a panel belong to one task.
