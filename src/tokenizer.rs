@@ -4,8 +4,8 @@
 //! `vocab.json` + `merges.txt`, or from a GGUF header; each is validated here
 //! and rebuilt as the one pipeline GPT-2 has, so that foreign settings of a
 //! `tokenizer.json` (truncation, padding, post-processors) have no effect, and
-//! those that would change the ids are refused. Splitting ([`split`]) and merging
-//! ([`merges`]) are held against the `tokenizers` crate, which trains vocabularies:
+//! those that would change the ids are refused. Splitting (`split`) and merging
+//! (`merges`) are held against the `tokenizers` crate, which trains vocabularies:
 //! as a reader of them it was a quarter of the engine that a page downloads.
 //!
 //! What a person types is text and nothing else: [`Tokenizer::encode_plain`]
