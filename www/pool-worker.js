@@ -5,6 +5,7 @@ self.onmessage = async ({ data: { glue, module, memory } }) => {
   try {
     engine = await import(glue);
     await engine.default({ module_or_path: module, memory });
+    engine.join();
   } catch (error) {
     self.postMessage({ failed: String(error?.message ?? error) });
     self.close();

@@ -22,6 +22,12 @@ pub fn start(
     worker::start(worker::Start { build, wishes, threads, assembled, described, helper })
 }
 
+/// Counts a thread of the pool: see [`worker::join`].
+#[wasm_bindgen]
+pub fn join() {
+    worker::join();
+}
+
 /// A pool thread's life: see [`worker::serve`].
 #[wasm_bindgen]
 pub fn serve() {

@@ -85,7 +85,7 @@ pub struct Start {
     pub wishes: String,
     /// Of the pool.
     pub threads: usize,
-    /// Settles when as many threads as will come have called [`serve`].
+    /// Settles when as many threads as will come have called [`join`].
     pub assembled: Promise,
     /// The bot's description, `{ url, json }`, where it was asked for; else it gives `null`.
     pub described: Promise,
@@ -124,7 +124,12 @@ pub fn start(start: Start) -> Result<(), JsValue> {
     page.post_message(&JsValue::NULL)
 }
 
-/// The life of a thread of the pool; it ends with the engine.
+/// Joins the pool as one of its threads.
+pub fn join() {
+    pool::web::join();
+}
+
+/// The life of a thread that has joined; it ends with the engine.
 pub fn serve() {
     pool::web::serve();
 }

@@ -1,6 +1,6 @@
 //! Threads of a browser: workers that run the same module over the same
 //! memory. The page's scripts start them (`www/worker-start.js`), and each
-//! calls [`serve`]. Where memory is not shared none ever comes, and the pool
+//! calls [`join`] and [`serve`]. Where memory is not shared none ever comes, and the pool
 //! is the caller's thread alone.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,11 +25,16 @@ fn crew() -> Option<Arc<Crew>> {
     CREW.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// The whole life of a worker of the pool: joins, and works until the crew is
-/// dismissed.
-pub fn serve() {
+/// Counts the worker that calls it; whoever is told so finds it counted.
+pub fn join() {
     if let Some(crew) = crew() {
         crew.admit();
+    }
+}
+
+/// The whole life of a worker that has joined: works until the crew is dismissed.
+pub fn serve() {
+    if let Some(crew) = crew() {
         crew.serve();
     }
 }
@@ -63,10 +68,15 @@ mod tests {
         };
         crew.run(5, &task);
         assert_eq!((count.load(Ordering::Relaxed), crew.members()), (5, 0));
-        thread::Builder::new().name("lost".into()).spawn(serve).unwrap();
-        while crew.members() == 0 {
-            thread::sleep(Duration::from_millis(1));
-        }
+        let (joined, has_joined) = std::sync::mpsc::channel();
+        let life = move || {
+            join();
+            joined.send(()).unwrap();
+            serve();
+        };
+        thread::Builder::new().name("lost".into()).spawn(life).unwrap();
+        has_joined.recv().unwrap();
+        assert_eq!(crew.members(), 1, "counted before it says that it has joined");
         crew.run(5, &task);
         assert_eq!(count.load(Ordering::Relaxed), 10);
 
