@@ -27,8 +27,9 @@ pub fn run<P: Product>(panels: Panels) {
 /// four rows.
 type Sums<P, const R: usize> = [[<P as Product>::Sum; 2]; R];
 
-/// R activation rows times some panels.
-#[inline(always)]
+/// R activation rows times some panels. A function for each R: browsers make a function
+/// quick as a whole, and while they are at it, it is slow.
+#[inline(never)]
 fn tile<P: Product, const R: usize>(panels: Panels) {
     let Panels { weights, stride, x, sums, .. } = panels;
     let blocks = x.blocks;
