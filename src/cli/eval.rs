@@ -12,6 +12,7 @@ use crate::{
     },
     bundle::{Precision, folder::BotFolder, manifest::PrecisionPerplexity},
     gpt2::Model,
+    train::data::as_sequence,
     tweets,
 };
 
@@ -34,10 +35,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let bot = BotFolder::open(&args.model)?;
     let archive = tweets::open::read(&args.posts)?;
     let cleaned = tweets::Cleaned::from_archive(&archive);
-    let mut posts = Vec::new();
-    for post in cleaned.kept.iter().take(args.limit.unwrap_or(usize::MAX)) {
-        posts.push(as_sequence(&bot, post)?);
-    }
+    let kept = cleaned.kept.iter().take(args.limit.unwrap_or(usize::MAX));
+    let posts: Vec<_> = kept.map(|post| sequence(&bot, post)).collect();
     if posts.is_empty() {
         anyhow::bail!("{} has no post to measure on", args.posts.display());
     }
@@ -71,7 +70,7 @@ pub fn perplexities(bot: &BotFolder, posts: &[&str]) -> anyhow::Result<Vec<Preci
     if posts.is_empty() {
         return Ok(Vec::new());
     }
-    let posts = posts.iter().map(|post| as_sequence(bot, post)).collect::<anyhow::Result<Vec<_>>>()?;
+    let posts: Vec<_> = posts.iter().map(|post| sequence(bot, post)).collect();
     let results = measure_all(bot, &posts)?.into_iter().map(|(precision, result)| PrecisionPerplexity {
         precision: precision.name().into(),
         perplexity: result.perplexity(),
@@ -93,14 +92,9 @@ fn measure_all(bot: &BotFolder, posts: &[Vec<u32>]) -> anyhow::Result<Vec<(Preci
     Ok(results)
 }
 
-/// `<|endoftext|>` post `<|endoftext|>`, cut to the context.
-fn as_sequence(bot: &BotFolder, post: &str) -> anyhow::Result<Vec<u32>> {
-    let eos = bot.tokenizer.eos_id();
-    let mut ids = vec![eos];
-    ids.extend(bot.tokenizer.encode_plain(post));
-    ids.push(eos);
-    ids.truncate(bot.config.n_positions);
-    Ok(ids)
+/// What the bot reads of a post.
+fn sequence(bot: &BotFolder, post: &str) -> Vec<u32> {
+    as_sequence(&bot.tokenizer.encode_plain(post), bot.tokenizer.eos_id(), bot.config.n_positions)
 }
 
 /// Summed negative log-likelihood.

@@ -8,7 +8,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use hashbrown::HashMap;
 
-use super::text;
+use super::{TokenizerError, shorten, text};
 
 /// Merges of a vocabulary; every one of them joins two of its tokens into a third.
 pub(super) struct Merges {
@@ -26,29 +26,21 @@ struct Merge {
     joined: u32,
 }
 
-/// What is wrong with a vocabulary or its merges.
-#[derive(Debug)]
-pub(super) enum Wrong {
-    /// Two ids have the same token.
-    Duplicate { first: u32, second: u32 },
-    /// The merge at this place names an unknown token, or joins two into one.
-    Merge(usize),
-}
-
 impl Merges {
     /// `tokens`: in id order, in the byte alphabet. `merges`: `"a b"`, most
     /// important first.
-    pub fn new(tokens: &[String], merges: &[String]) -> Result<Self, Wrong> {
+    ///
+    /// # Errors
+    /// [`TokenizerError::Duplicate`], [`TokenizerError::Merge`].
+    pub fn new(tokens: &[String], merges: &[String]) -> Result<Self, TokenizerError> {
         let mut ids = HashMap::with_capacity(tokens.len());
         for (id, token) in (0..).zip(tokens) {
             if let Some(first) = ids.insert(token.as_str(), id) {
-                return Err(Wrong::Duplicate { first, second: id });
+                return Err(TokenizerError::Duplicate { token: shorten(token), first, second: id });
             }
         }
-        let mut bytes = [None; 256];
-        for (symbol, byte) in text::byte_alphabet() {
-            bytes[usize::from(byte)] = ids.get(symbol.encode_utf8(&mut [0; 4]) as &str).copied();
-        }
+        let id_of = |symbol: char| ids.get(symbol.encode_utf8(&mut [0; 4]) as &str).copied();
+        let bytes = text::byte_alphabet().map(id_of);
         let mut joined = String::new();
         let mut list = Vec::with_capacity(merges.len());
         let mut ranks = HashMap::with_capacity(merges.len());
@@ -60,7 +52,8 @@ impl Merges {
                 let id = |token| ids.get(token).copied();
                 Some(Merge { left: id(left)?, right: id(right)?, joined: id(&joined)? })
             };
-            let merge = find().ok_or(Wrong::Merge(rank as usize))?;
+            let wrong = || TokenizerError::Merge { index: rank as usize, merge: shorten(merge) };
+            let merge = find().ok_or_else(wrong)?;
             ranks.insert((merge.left, merge.right), rank);
             list.push(merge);
         }
@@ -89,7 +82,8 @@ impl Merges {
                 continue;
             }
             let gone = symbols[at].behind;
-            let Symbol { behind, .. } = std::mem::replace(&mut symbols[gone], Symbol::GONE);
+            // Nothing merges with a symbol that has none behind it.
+            let behind = std::mem::replace(&mut symbols[gone].behind, NONE);
             symbols[at] = Symbol { id: self.list[rank as usize].joined, behind, ..symbols[at] };
             if let Some(symbol) = symbols.get_mut(behind) {
                 symbol.before = at;
@@ -98,7 +92,9 @@ impl Merges {
                 waiting.extend(self.rank(&symbols, at).map(|rank| Reverse((rank, at))));
             }
         }
-        ids.extend(symbols.iter().filter(|symbol| symbol.id != Symbol::GONE.id).map(|symbol| symbol.id));
+        // A merge stays where its left half stood, so the first symbol is always there.
+        let left = std::iter::successors(symbols.first(), |symbol| symbols.get(symbol.behind));
+        ids.extend(left.map(|symbol| symbol.id));
     }
 
     /// Where the merge of a symbol with the one behind it stands.
@@ -119,11 +115,6 @@ struct Symbol {
 
 /// No neighbour.
 const NONE: usize = usize::MAX;
-
-impl Symbol {
-    /// Merged into the one before it. No vocabulary has so many tokens.
-    const GONE: Self = Self { id: u32::MAX, before: NONE, behind: NONE };
-}
 
 #[cfg(test)]
 mod tests {

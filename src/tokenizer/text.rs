@@ -1,7 +1,5 @@
 //! GPT-2's alphabet for bytes, and what is done to text beside the BPE.
 
-use std::collections::HashMap;
-
 /// Takes back the spaces that old tokenizers put before punctuation and
 /// contractions, in the order in which `transformers` does.
 pub fn clean_up_spaces(text: &str) -> String {
@@ -22,14 +20,12 @@ pub fn clean_up_spaces(text: &str) -> String {
 
 /// GPT-2's alphabet for bytes: printable Latin-1 stands for itself, every
 /// other byte for a character from U+0100 on, in ascending order.
-pub(super) fn byte_alphabet() -> HashMap<char, u8> {
+pub(super) fn byte_alphabet() -> [char; 256] {
     let mut others = 0x100..;
-    (0..=255u8)
-        .map(|byte| match byte {
-            b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => (char::from(byte), byte),
-            _ => (others.next().and_then(char::from_u32).unwrap_or_default(), byte),
-        })
-        .collect()
+    std::array::from_fn(|byte| match byte as u8 {
+        byte @ (b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF) => char::from(byte),
+        _ => others.next().and_then(char::from_u32).unwrap_or_default(),
+    })
 }
 
 /// Bytes to text, each invalid sequence as U+FFFD; only a character that is

@@ -40,10 +40,11 @@ pub struct Cache {
 impl Cache {
     /// `None`: there is no memory for it, or none besides.
     pub fn new(layers: usize, heads: usize, width: usize, shape: CacheShape) -> Option<Self> {
-        let floats = heads.saturating_mul(width).saturating_mul(shape.slots());
+        let channels = heads.saturating_mul(width);
+        let floats = channels.saturating_mul(shape.slots());
         let all = || (0..layers).map(|_| zeros(floats)).collect::<Option<Vec<_>>>();
         let cache = Self { shape, heads, width, keys: all()?, values: all()? };
-        room::<u8>(Cpu::ROWS_AT_ONCE * heads * width * STEP_BYTES)?;
+        room::<u8>(channels.saturating_mul(Cpu::ROWS_AT_ONCE * STEP_BYTES))?;
         Some(cache)
     }
 

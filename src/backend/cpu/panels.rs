@@ -179,7 +179,9 @@ pub fn linear(
 ) {
     let n = w.rows;
     let adds = epilogue == Epilogue::Add;
-    added.resize(if adds { out.len() } else { 0 }, 0.0);
+    if adds {
+        added.resize(out.len(), 0.0);
+    }
     let (added, out) = (Shared::new(added), Shared::new(out));
     let sums = if adds { &added } else { &out };
     spread(pool, kernel.tasks(pool, w.panels()), w.panels(), |_, panels| {
