@@ -9,7 +9,17 @@
 //! scales:  (panels, blocks, 32 rows) f16           as GGUF has them
 //! ```
 //!
-//! A matrix takes as many bytes as in the file. What is larger than a binding
+//! For quads (`kernels/quads.wgsl`) a panel has four rows, in groups of eight panels:
+//!
+//! ```text
+//! weights: (panels, blocks, 2 or 1, 4 rows, 16 bytes)
+//! scales:  (panels, blocks, 4 rows) f32
+//! ```
+//!
+//! Word s of the 16 bytes of row r is then the file's word s ^ (r % 4), and a word's fields
+//! but the uppermost are biased: bytes by 128, nibbles by 8, as they are in GGUF.
+//!
+//! A matrix takes as many bytes as in the file (for quads, two more for each scale). What is larger than a binding
 //! may be is cut into pieces of whole panels.
 
 use half::f16;
@@ -64,6 +74,7 @@ pub struct Packer {
 struct UnderWay {
     matrix: Matrix,
     dtype: Dtype,
+    quads: bool,
     weights: Vec<u8>,
     scales: Vec<u8>,
 }
@@ -77,13 +88,14 @@ impl Format {
         }
     }
 
-    /// Bytes of a panel's weights and scales.
-    fn panel_bytes(self, cols: usize) -> Option<(usize, usize)> {
+    /// Bytes of the weights and scales of [`PANEL`] rows.
+    fn panel_bytes(self, cols: usize, quads: bool) -> Option<(usize, usize)> {
         let cells = cols.checked_mul(PANEL)?;
+        let scales = cells / BLOCK * if quads { 4 } else { 2 };
         Some(match self {
             Self::Dense => (cells.checked_mul(4)?, 0),
-            Self::Q8 => (cells, cells / BLOCK * 2),
-            Self::Q4 => (cells / 2, cells / BLOCK * 2),
+            Self::Q8 => (cells, scales),
+            Self::Q4 => (cells / 2, scales),
         })
     }
 }
@@ -96,13 +108,20 @@ impl Matrix {
 }
 
 impl Packer {
-    pub fn new(device: &Device, rows: usize, cols: usize, dtype: Dtype) -> Result<Self, BackendError> {
+    /// `quads`: in the layout for them.
+    pub fn new(
+        device: &Device,
+        rows: usize,
+        cols: usize,
+        dtype: Dtype,
+        quads: bool,
+    ) -> Result<Self, BackendError> {
         let format = Format::of(dtype);
         if format != Format::Dense && !cols.is_multiple_of(BLOCK) {
             return Err(BackendError::Columns { cols });
         }
         let too_large = || BackendError::Memory { rows, cols };
-        let (weights, scales) = format.panel_bytes(cols).ok_or_else(too_large)?;
+        let (weights, scales) = format.panel_bytes(cols, quads).ok_or_else(too_large)?;
         let panels = usize::try_from(device.most_binding_bytes).unwrap_or(usize::MAX) / weights.max(1);
         if panels == 0 || rows.checked_mul(cols).is_none() {
             return Err(too_large());
@@ -122,6 +141,7 @@ impl Packer {
         let panel = UnderWay {
             matrix: Matrix { rows, cols, format, pieces },
             dtype,
+            quads,
             weights: vec![0; weights],
             scales: vec![0; scales],
         };
@@ -159,6 +179,7 @@ impl UnderWay {
                     *out = f16::from_le_bytes(*half).to_f32().to_le_bytes();
                 }
             }
+            Dtype::Q8_0 | Dtype::Q4_0 if self.quads => self.place_in_quads(row, bytes),
             Dtype::Q8_0 | Dtype::Q4_0 => {
                 let vectors = if self.dtype == Dtype::Q8_0 { 2 } else { 1 };
                 let sources = bytes.chunks_exact(self.dtype.matrix_bytes(1, BLOCK));
@@ -175,6 +196,35 @@ impl UnderWay {
         }
         if row + 1 == PANEL || index + 1 == self.matrix.rows {
             self.send(device, index);
+        }
+    }
+
+    /// Puts the quantised bytes of a row in its panel of four.
+    fn place_in_quads(&mut self, row: usize, bytes: &[u8]) {
+        let (vectors, bias) = match self.dtype {
+            Dtype::Q8_0 => (2, 0x0080_8080),
+            _ => (1, 0x8000_0000),
+        };
+        let blocks = self.matrix.cols / BLOCK;
+        let (panel, member) = (row / 4, row % 4);
+        for (block, source) in bytes.chunks_exact(self.dtype.matrix_bytes(1, BLOCK)).enumerate() {
+            let (scale, values) = source.split_at(2);
+            let at = panel * blocks + block;
+            let scale = f16::from_le_bytes([scale[0], scale[1]]).to_f32();
+            self.scales[(at * 4 + member) * 4..][..4].copy_from_slice(&scale.to_le_bytes());
+            for (vector, values) in values.chunks_exact(16).enumerate() {
+                let out = &mut self.weights[((at * vectors + vector) * 4 + member) * 16..][..16];
+                for (s, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                    let from = (s ^ member) * 4;
+                    let word = u32::from_le_bytes([
+                        values[from],
+                        values[from + 1],
+                        values[from + 2],
+                        values[from + 3],
+                    ]);
+                    *out = (word ^ bias).to_le_bytes();
+                }
+            }
         }
     }
 

@@ -70,7 +70,7 @@ impl Gpu {
     /// Opens the platform's preferred GPU.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let device = Device::open(options).await?;
-        let tuning = if device.adapter.software { Tuning::SOFTWARE } else { Tuning::HARDWARE };
+        let tuning = Tuning::of(device.adapter.software, device.abilities.subgroups);
         let nothing = device.buffer("nothing", 16, wgpu::BufferUsages::STORAGE);
         let gpu = Self {
             tape: RefCell::new(Tape::new(&device)),
@@ -136,8 +136,8 @@ impl Gpu {
         }
     }
 
-    /// Compiles the products with weights of a format.
-    fn prepare_linear(&self, format: Format) {
+    /// Compiles the products with weights of a format, in rows of so many blocks.
+    fn prepare_linear(&self, format: Format, blocks: u32) {
         let tape = self.tape.borrow();
         tape.prepare(&self.device, &variants::embed(format, self.tuning));
         if format == Format::Dense {
@@ -146,11 +146,18 @@ impl Gpu {
         for (tile, tiles) in [(1, 1), (4, 1), (4, 2), (4, 4)] {
             for epilogue in [Epilogue::Store, Epilogue::Gelu, Epilogue::Add] {
                 let quantise = epilogue == Epilogue::Gelu;
-                let linear = Linear { format, tile, tiles, bias: true, epilogue, quantise };
+                let linear = Linear { format, blocks, tile, tiles, bias: true, epilogue, quantise };
                 tape.prepare(&self.device, &linear.variant(self.tuning));
             }
-            let head =
-                Linear { format, tile, tiles, bias: false, epilogue: Epilogue::Store, quantise: false };
+            let head = Linear {
+                format,
+                blocks,
+                tile,
+                tiles,
+                bias: false,
+                epilogue: Epilogue::Store,
+                quantise: false,
+            };
             tape.prepare(&self.device, &head.variant(self.tuning));
         }
     }
@@ -206,9 +213,11 @@ impl Gpu {
             return;
         }
         let tile = self.quantised(x);
-        let tiles = if tile == 1 { 1 } else { variants::tiles(x.rows) };
+        let tiles = if tile == 1 { 1 } else { variants::tiles(self.tuning, x.rows) };
+        let blocks = (w.cols / BLOCK) as u32;
         let linear = Linear {
             format: w.format,
+            blocks,
             tile,
             tiles,
             bias: bias.is_some(),
@@ -216,9 +225,9 @@ impl Gpu {
             quantise: quantised.is_some(),
         };
         let variant = linear.variant(self.tuning);
-        let outputs = matrix::PANEL * self.tuning.panels as usize;
+        let outputs = variants::outputs(self.tuning);
         for piece in &w.pieces {
-            let shape = [w.rows as u32, (w.cols / BLOCK) as u32, piece.first as u32, piece.count as u32];
+            let shape = [w.rows as u32, blocks, piece.first as u32, piece.count as u32];
             let mut buffers =
                 vec![&piece.weights, &piece.scales, &from.words, &from.scales, bias_buffer, out];
             if let Some((words, scales)) = quantised {
@@ -254,9 +263,9 @@ impl Backend for Gpu {
     type Cache = Cache;
 
     fn packer(&self, rows: usize, cols: usize, dtype: Dtype) -> Result<Packer, BackendError> {
-        let packer = Packer::new(&self.device, rows, cols, dtype)?;
+        let packer = Packer::new(&self.device, rows, cols, dtype, self.tuning.quads)?;
         if self.eager {
-            self.prepare_linear(packer.format());
+            self.prepare_linear(packer.format(), (cols / BLOCK) as u32);
         }
         Ok(packer)
     }
@@ -339,9 +348,13 @@ impl Backend for Gpu {
         let quantises = x.width.is_multiple_of(BLOCK);
         let tile = rows::tile(x.rows);
         let words = if quantises { x.width as u32 / 4 } else { 0 };
+        let variant = match self.tuning.quads && quantises {
+            true => variants::norm_quads(x.width),
+            false => variants::norm(self.tuning),
+        };
         self.tape.get_mut().dispatch(
             &self.device,
-            &variants::norm(self.tuning),
+            &variant,
             &[x.width as u32, words, tile, epsilon.to_bits()],
             &[&from.values, &gain.0, &bias.0, &to.values, &to.words, &to.scales],
             (x.rows, 1),
@@ -386,9 +399,13 @@ impl Backend for Gpu {
         let tile = rows::tile(qkv.rows);
         let words = if quantises { width as u32 / 4 } else { 0 };
         let scale = 1.0 / (head as f32).sqrt();
+        let variant = match self.tuning.quads && quantises {
+            true => variants::attention_quads(caches.visible(), width, head),
+            false => variants::attention(caches.visible()),
+        };
         tape.dispatch(
             &self.device,
-            &variants::attention(caches.visible()),
+            &variant,
             &[width as u32, head as u32, words, tile, scale.to_bits()],
             &[&from.values, keys, values, &to.values, &to.words, &to.scales],
             (heads, batch.rows()),
@@ -415,7 +432,7 @@ impl Backend for Gpu {
         out.vocab = w.rows;
         // Products store whole tiles.
         let tile = rows::tile(x.rows) as usize;
-        let room = x.rows.next_multiple_of(tile * variants::tiles(x.rows) as usize) * w.rows;
+        let room = x.rows.next_multiple_of(tile * variants::tiles(self.tuning, x.rows) as usize) * w.rows;
         let logits = match self.logits.take().filter(|(_, values)| *values >= room) {
             Some(logits) => logits,
             None => {

@@ -28,8 +28,9 @@ pub fn gpus() -> Vec<Gpu> {
         match pollster::block_on(Gpu::open(Options { abilities, eager: false, ..Options::default() })) {
             Ok(gpu) if found.iter().any(|other| other.abilities() == gpu.abilities()) => {}
             Ok(mut gpu) => {
-                // Both tunings are run, whatever the adapter.
-                gpu.tuning = if found.len().is_multiple_of(2) { Tuning::HARDWARE } else { Tuning::SOFTWARE };
+                // Every tuning is run, whatever the adapter.
+                let software = !(found.len() / 2).is_multiple_of(2);
+                gpu.tuning = Tuning::of(software, gpu.abilities().subgroups);
                 found.push(gpu);
             }
             Err(error) => {
@@ -124,7 +125,12 @@ fn same(gpu: &Gpu, found: &[f32], expected: &[f32], what: &str) {
 fn every_variant_is_valid_wgsl() {
     let mut variants =
         vec![variants::dense(), variants::attention(0), variants::attention(variants::MOST_VISIBLE)];
-    for tuning in [Tuning::HARDWARE, Tuning::SOFTWARE] {
+    variants.extend([variants::norm_quads(96), variants::norm_quads(768)]);
+    for (width, head) in [(96, 32), (768, 64), (256, 128)] {
+        variants.push(variants::attention_quads(0, width, head));
+        variants.push(variants::attention_quads(variants::MOST_VISIBLE, width, head));
+    }
+    for tuning in [Tuning::HARDWARE, Tuning::SOFTWARE, Tuning::QUADS] {
         variants.extend([
             variants::norm(tuning),
             variants::pack(tuning),
@@ -139,7 +145,7 @@ fn every_variant_is_valid_wgsl() {
                 for epilogue in [Epilogue::Store, Epilogue::Gelu, Epilogue::Add] {
                     for bias in [true, false] {
                         let quantise = epilogue == Epilogue::Gelu;
-                        let linear = Linear { format, tile, tiles, bias, epilogue, quantise };
+                        let linear = Linear { format, blocks: 24, tile, tiles, bias, epilogue, quantise };
                         variants.push(linear.variant(tuning));
                     }
                 }
@@ -148,7 +154,8 @@ fn every_variant_is_valid_wgsl() {
     }
     variants.extend(top::variants());
     for variant in &variants {
-        for abilities in every_ability() {
+        let abilities = every_ability().filter(|a| a.subgroups || !variant.name.ends_with("quads"));
+        for abilities in abilities {
             let enables = if abilities.f16 { "enable f16;\n" } else { "" };
             let source = variant.wgsl(abilities, enables).unwrap();
             let module = naga::front::wgsl::parse_str(&source)
@@ -161,7 +168,9 @@ fn every_variant_is_valid_wgsl() {
             let mut validator = Validator::new(ValidationFlags::all(), allowed);
             if abilities.subgroups {
                 validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
-                validator.subgroup_operations(SubgroupOperationSet::BASIC | SubgroupOperationSet::ARITHMETIC);
+                let quads = SubgroupOperationSet::QUAD_FRAGMENT_COMPUTE;
+                let operations = SubgroupOperationSet::BASIC | SubgroupOperationSet::ARITHMETIC | quads;
+                validator.subgroup_operations(operations);
             }
             validator.validate(&module).unwrap_or_else(|e| panic!("{variant:?}\n{e:?}"));
             // WebGPU's defaults: 8 storage buffers, 256 invocations, 16 KiB of workgroup memory.

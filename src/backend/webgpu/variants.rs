@@ -5,7 +5,7 @@ use super::{
         Binding::{Piece, Read, Shape, Write},
         Variant,
     },
-    matrix::Format,
+    matrix::{Format, PANEL},
 };
 use crate::backend::Epilogue;
 
@@ -19,13 +19,27 @@ pub struct Tuning {
     pub slices: u32,
     /// Panels of outputs that share a read of the activations.
     pub panels: u32,
+    /// Four invocations exchange what they have read (quads.wgsl), and weights are laid
+    /// out for them.
+    pub quads: bool,
 }
 
 impl Tuning {
     /// Many invocations hide the memory's latency.
-    pub const HARDWARE: Self = Self { lanes: 256, slices: 8, panels: 1 };
+    pub const HARDWARE: Self = Self { lanes: 256, slices: 8, panels: 1, quads: false };
     /// A processor that plays a GPU pays for every invocation and barrier.
-    pub const SOFTWARE: Self = Self { lanes: 64, slices: 1, panels: 2 };
+    pub const SOFTWARE: Self = Self { lanes: 64, slices: 1, panels: 2, quads: false };
+    /// The same where it has subgroups.
+    pub const QUADS: Self = Self { quads: true, ..Self::SOFTWARE };
+
+    /// For an adapter.
+    pub fn of(software: bool, subgroups: bool) -> Self {
+        match (software, subgroups) {
+            (false, _) => Self::HARDWARE,
+            (true, false) => Self::SOFTWARE,
+            (true, true) => Self::QUADS,
+        }
+    }
 }
 
 fn variant(
@@ -43,6 +57,7 @@ pub fn embed(format: Format, tuning: Tuning) -> Variant {
     };
     let definitions = [
         ("LANES", tuning.lanes),
+        ("QUADS", tuning.quads.into()),
         ("DENSE", (format == Format::Dense).into()),
         ("Q4", (format == Format::Q4).into()),
     ];
@@ -51,6 +66,12 @@ pub fn embed(format: Format, tuning: Tuning) -> Variant {
 
 pub fn norm(tuning: Tuning) -> Variant {
     variant("norm", &[Shape, Read, Read, Read, Write, Write, Write], &[("LANES", tuning.lanes)])
+}
+
+/// [`norm`] for quads: rows of `width`, a multiple of 32.
+pub fn norm_quads(width: usize) -> Variant {
+    let bindings = &[Shape, Read, Read, Read, Write, Write, Write];
+    variant("norm_quads", bindings, &[("WIDTH", width as u32)])
 }
 
 pub fn pack(tuning: Tuning) -> Variant {
@@ -72,6 +93,8 @@ pub fn dense() -> Variant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Linear {
     pub format: Format,
+    /// Blocks of a row of weights.
+    pub blocks: u32,
     pub tile: u32,
     pub tiles: u32,
     pub bias: bool,
@@ -83,13 +106,15 @@ impl Linear {
     pub fn variant(self, tuning: Tuning) -> Variant {
         // Their sums share workgroup memory.
         let slices = if self.tiles > 2 { tuning.slices.min(4) } else { tuning.slices };
-        let definitions = [
+        let own = match tuning.quads {
+            // A kernel of its own for each length of a row.
+            true => [("BLOCKS", self.blocks), ("LANES", QUAD_LANES), ("SLICED", 0)],
+            false => [("TILES", self.tiles), ("SLICES", slices), ("SLICED", (slices > 1).into())],
+        };
+        let shared = [
             ("Q4", (self.format == Format::Q4).into()),
             ("WIDE", (self.tile > 1).into()),
             ("TILE", self.tile),
-            ("TILES", self.tiles),
-            ("SLICES", slices),
-            ("SLICED", (slices > 1).into()),
             ("PANELS", tuning.panels),
             ("BIAS", self.bias.into()),
             ("GELU", (self.epilogue == Epilogue::Gelu).into()),
@@ -100,13 +125,26 @@ impl Linear {
             true => &[Shape, Read, Read, Read, Read, Read, Write, Write, Write],
             false => &[Shape, Read, Read, Read, Read, Read, Write],
         };
-        variant("linear", bindings, &definitions)
+        let name = if tuning.quads { "linear_quads" } else { "linear" };
+        variant(name, bindings, &[&own[..], &shared].concat())
+    }
+}
+
+/// Invocations of a workgroup of quads that multiplies.
+const QUAD_LANES: u32 = 16;
+
+/// Outputs that a workgroup of a product computes.
+pub fn outputs(tuning: Tuning) -> usize {
+    match tuning.quads {
+        true => QUAD_LANES as usize / 4 * 32,
+        false => PANEL * tuning.panels as usize,
     }
 }
 
 /// Tiles that share a read of the weights, for so many rows.
-pub fn tiles(rows: usize) -> u32 {
+pub fn tiles(tuning: Tuning, rows: usize) -> u32 {
     match rows {
+        _ if tuning.quads => 1,
         0..=4 => 1,
         5..=8 => 2,
         _ => 4,
@@ -130,6 +168,14 @@ pub fn attention(visible: usize) -> Variant {
     // GPT-2's own context is one of few, so that it is compiled once.
     let visible = if visible <= 1024 { 1024 } else { MOST_VISIBLE as u32 };
     variant("attention", bindings, &[("LANES", ATTENTION_LANES), ("VISIBLE", visible)])
+}
+
+/// [`attention`] for quads: heads of `head` channels, a multiple of 32.
+pub fn attention_quads(visible: usize, width: usize, head: usize) -> Variant {
+    let Variant { bindings, mut definitions, .. } = attention(visible);
+    let (width, head) = (width as u32, head as u32);
+    definitions.extend([("WIDTH", width), ("HEAD", head), ("EIGHTHS", head / 8), ("HEAD_BLOCKS", head / 32)]);
+    Variant { name: "attention_quads", bindings, definitions }
 }
 
 pub fn select(tuning: Tuning) -> Variant {

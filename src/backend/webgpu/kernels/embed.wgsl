@@ -2,7 +2,9 @@
 // A table in pieces is added piece by piece: rows that are elsewhere are left.
 #include piece
 #if !DENSE
+#if !QUADS
 #include weights
+#end
 #end
 
 struct Shape {
@@ -30,6 +32,29 @@ fn value(row: u32, column: u32) -> f32 {
   return weights[row * shape.width + column];
 }
 #else
+#if QUADS
+// As matrix.rs has it for quads.
+@group(0) @binding(4) var<storage, read> weights: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read> scales: array<f32>;
+
+fn value(row: u32, column: u32) -> f32 {
+  let block = row / 4u * (shape.width / 32u) + column / 32u;
+  let half = column % 32u / 16u;
+  let byte = column % 4u * 8u;
+#if Q4
+  let vector = weights[block * 4u + row % 4u];
+#else
+  let vector = weights[(block * 2u + half) * 4u + row % 4u];
+#end
+  let word = vector[(column % 16u / 4u) ^ (row % 4u)];
+#if Q4
+  let value = i32(((word ^ 0x80000000u) >> (byte + half * 4u)) & 15u) - 8;
+#else
+  let value = i32((word ^ 0x808080u) << (24u - byte)) >> 24u;
+#end
+  return f32(value) * scales[block * 4u + row % 4u];
+}
+#else
 // As weights.wgsl has it.
 @group(0) @binding(4) var<storage, read> weights: array<vec4<u32>>;
 #if F16
@@ -44,6 +69,7 @@ fn value(row: u32, column: u32) -> f32 {
   let byte = i32(word << (24u - column % 4u * 8u)) >> 24u;
   return f32(byte) * weight_scale(block, row % 32u);
 }
+#end
 #end
 
 @compute @workgroup_size(LANES)

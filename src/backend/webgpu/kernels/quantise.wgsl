@@ -80,6 +80,11 @@ fn scale_of(largest: u32) -> f32 {
   return over_127(largest);
 }
 
+// A value's byte, in a word's lowest; `inverse` is 127 / largest.
+fn byte_of(v: f32, inverse: f32) -> u32 {
+  return u32(i32(round(v * inverse))) & 255u;
+}
+
 // Four values of a block as the bytes of a word, the first one lowest.
 fn packed_bytes(v: vec4<f32>, largest: u32) -> u32 {
   if (is_zero_block(largest)) {
