@@ -67,6 +67,11 @@ export function wideBundle() {
   return randomBundle("wide", { layers: 1, channels: 64, heads: 2, "vocab-size": 9600, context: 256 });
 }
 
+/** A bot whose widths are no powers of two: a division by one of those is exact however it is done. */
+export function oddBundle() {
+  return randomBundle("odd", { layers: 2, channels: 96, heads: 3, "vocab-size": 1000, context: 256 });
+}
+
 /** A bot whose weights are several chunks of 4 MiB. */
 export function chunkedBundle() {
   return randomBundle("chunked", { layers: 5, channels: 512, heads: 8, "vocab-size": 2000, context: 256 });

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import {
-  botPages, commandDrafts, dist, launch, noServiceWorker, scriptAfter, secondOrigin, smallBundle, WEBGPU, wideBundle,
+  botPages, commandDrafts, dist, launch, noServiceWorker, oddBundle, scriptAfter, secondOrigin, smallBundle, WEBGPU, wideBundle,
 } from "./harness.mjs";
 
 const PROMPT = "My dream is";
@@ -152,12 +152,60 @@ const LIE = `{
   };
 }`;
 
+/** What a device may lack. */
+const LACKS = [
+  ["all that it has", ""],
+  ["no subgroups", "{ const { has } = GPUSupportedFeatures.prototype; GPUSupportedFeatures.prototype.has = function (f) { return f !== 'subgroups' && has.call(this, f); }; }"],
+  ["no packed dot product", "{ const { keys } = WGSLLanguageFeatures.prototype; WGSLLanguageFeatures.prototype.keys = function () { return [...keys.call(this)].filter((f) => f !== 'packed_4x8_integer_dot_product').values(); }; }"],
+];
+
+/** A page of the origin has a worker load its bot, and gives what it loaded it on and the logits behind some tokens. */
+async function logits(origin, backend, precision, tokens) {
+  const page = await browser.newPage();
+  try {
+    await page.goto(`${origin}/check.html`);
+    return await page.evaluate(({ origin, backend, precision, tokens }) => new Promise((settle, fail) => {
+      const worker = new Worker("/worker-start.js", { type: "module" });
+      const order = (id, order) => worker.postMessage(JSON.stringify({ id, order }));
+      let on;
+      worker.onerror = ({ message }) => fail(new Error(message));
+      worker.onmessage = ({ data }) => {
+        const news = typeof data === "string" ? JSON.parse(data).news : null;
+        // Without words the script says that it listens, and then the engine.
+        if (!news) order(1, { Load: { model: `${origin}/bot/`, precision, backend } });
+        if (news?.Failed) fail(new Error(news.Failed.message));
+        if (news?.Ready) order(2, { Logits: tokens });
+        on ??= news?.Ready?.backend;
+        if (news?.Logits) settle({ on, logits: news.Logits });
+      };
+      worker.postMessage({ wishes: "backend=" + (backend === "WebGpu" ? "webgpu" : "simd") });
+    }), { origin, backend, precision, tokens });
+  } finally {
+    await page.close();
+  }
+}
+
 describe("the software adapter", () => {
-  for (const [what, script] of [
-    ["all that it has", ""],
-    ["no subgroups", "{ const { has } = GPUSupportedFeatures.prototype; GPUSupportedFeatures.prototype.has = function (f) { return f !== 'subgroups' && has.call(this, f); }; }"],
-    ["no packed dot product", "{ const { keys } = WGSLLanguageFeatures.prototype; WGSLLanguageFeatures.prototype.keys = function () { return [...keys.call(this)].filter((f) => f !== 'packed_4x8_integer_dot_product').values(); }; }"],
-  ]) {
+  for (const [what, script] of LACKS.slice(0, 2)) {
+    it(`gives the processor's logits bit for bit, with ${what}`, async () => {
+      const bot = await oddBundle();
+      const weights = (_, response) => response.end(readFileSync(join(bot, "model-q4_0.gguf")));
+      // One script serves workers of both kinds, and of both precisions.
+      const { origin, close } = await site([script, script, script, script], { bot, pages: { "/bot/model-q4_0.gguf": weights } });
+      for (const precision of ["q8_0", "q4_0"]) {
+        // A tile of rows, and what begins another.
+        const tokens = [0, 17, 999, 4, 256, 31, 77];
+        const expected = await logits(origin, "Simd", precision, tokens);
+        const found = await logits(origin, "WebGpu", precision, tokens);
+        assert.deepEqual([expected.on, found.on], ["simd", "webgpu"]);
+        assert.deepEqual(found.logits, expected.logits);
+        assert.equal(found.logits.length, 1000);
+      }
+      close();
+    });
+  }
+
+  for (const [what, script] of LACKS) {
     it(`writes the command's drafts where it is asked for, with ${what}`, async () => {
       // The adapter computes on every core: a task of the page may wait for one, and
       // takes no longer for it. What the page itself takes shows in the best of three.
