@@ -105,6 +105,28 @@ export function fileOf(description, file) {
   }
 }
 
+/** Bytes as lower-case hexadecimal digits. */
+const hex = (bytes) => Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/**
+ * A file where src/web/worker/storage/opfs.rs keeps it, if it is sealed: more stands there
+ * than its own bytes. As `{ open, sha256 }`, a function that opens it for reading; else null.
+ */
+export async function keptFile(file) {
+  try {
+    const address = hex(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(file.url)));
+    let folder = await navigator.storage.getDirectory();
+    for (const name of ["huggingtweets-weights", address]) folder = await folder.getDirectoryHandle(name);
+    const handle = await folder.getFileHandle(file.sha256);
+    if ((await handle.getFile()).size <= file.size) return null;
+    // Where a browser knows this mode, other tabs may read it meanwhile.
+    return { open: () => handle.createSyncAccessHandle({ mode: "read-only" }), sha256: file.sha256 };
+  } catch {
+    // Unknown, or not here: the engine looks for itself.
+    return null;
+  }
+}
+
 /**
  * The build and its memory. `simd`: relaxed, plain or null; `memory`: shared,
  * single or null; `threads`: how many there may be; `bytes`: a function that

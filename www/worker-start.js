@@ -4,7 +4,7 @@
 // the engine's own. The first message to here is { wishes }, an address's parameters.
 // What this script's own address wishes is prepared before it comes, and is thrown
 // away should it be something else.
-import { chooseBuild, description, fileOf, threadCount } from "./engine-choice.js";
+import { chooseBuild, description, fileOf, keptFile, threadCount } from "./engine-choice.js";
 
 /** A thread that has not joined by then is not waited for. */
 const JOIN_MS = 5000;
@@ -83,28 +83,6 @@ function askForSubgroups() {
 
 const glueOf = (name) => new URL(`./engine/${name}.js`, import.meta.url).href;
 
-/**
- * Starts the engine's helper, with the file that it is to read ahead (a promise); keeps
- * what it says until the engine listens. Null where there is none: only Chromium's kin,
- * who alone say what they are in this way, take digests on the thread that asks.
- */
-function startHelper(file) {
-  if (!navigator.userAgentData) return null;
-  try {
-    const worker = new Worker(new URL("./digest-worker.js", import.meta.url));
-    const said = [];
-    worker.onmessage = ({ data }) => said.push(data);
-    worker.onerror = (event) => {
-      event.preventDefault();
-      said.push({ lost: true });
-    };
-    file.then((file) => worker.postMessage({ file }));
-    return { worker, said };
-  } catch {
-    return null;
-  }
-}
-
 /** Chooses the build, and brings it; beside that, the bot's description and what is here of its weights. */
 async function prepare(wishes) {
   const wish = new URLSearchParams(wishes);
@@ -112,7 +90,7 @@ async function prepare(wishes) {
   const threads = threadCount(wished, self.crossOriginIsolated === true, navigator.hardwareConcurrency);
   const described = description(wish.get("model"));
   const file = described.then((described) => fileOf(described, wish.get("file")));
-  const helper = startHelper(file);
+  const kept = file.then(keptFile);
   const build = await chooseBuild({
     simd: wish.get("simd"),
     memory: wish.get("memory"),
@@ -124,16 +102,16 @@ async function prepare(wishes) {
     glue,
     compile(new URL(`./engine/${build.name}_bg.wasm`, import.meta.url), glue),
   ]);
-  return { ...build, threads: build.memory ? threads : 1, engine, module, described, helper };
+  return { ...build, threads: build.memory ? threads : 1, engine, module, described, kept };
 }
 
 async function start(wishes, prepared) {
-  const { name, memory, threads, engine, module, described, helper } = await prepared;
+  const { name, memory, threads, engine, module, described, kept } = await prepared;
   await engine.default({ module_or_path: module, memory: memory ?? undefined });
   // The engine opens its pool first; threads join it as they come.
   let assembled;
   const joined = new Promise((settled) => (assembled = settled));
-  engine.start(name, wishes, threads, joined, described, helper?.worker, helper?.said ?? []);
+  engine.start(name, wishes, threads, joined, described, kept);
   const job = { glue: glueOf(name), module, memory };
   Promise.all(Array.from({ length: threads - 1 }, () => recruit(job))).then(assembled);
 }
@@ -145,12 +123,7 @@ const ahead = likely ? prepare(likely) : null;
 ahead?.catch(() => {});
 self.onmessage = ({ data: { wishes } }) => {
   self.onmessage = null;
-  let prepared = ahead;
-  if (wishes !== likely) {
-    ahead?.then(({ helper }) => helper?.worker.terminate(), () => {});
-    prepared = prepare(wishes);
-  }
-  start(wishes, prepared).catch((error) => die(error?.message ?? error));
+  start(wishes, wishes === likely ? ahead : prepare(wishes)).catch((error) => die(error?.message ?? error));
 };
 // Firefox loses what is said to a module before it has come.
 self.postMessage({});

@@ -2,12 +2,10 @@
 //! page's scripts (`www/worker-start.js`, `www/pool-worker.js`) call these.
 
 use huggingtweets::web::worker;
-use js_sys::{Array, Promise};
+use js_sys::Promise;
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
-use web_sys::Worker;
 
-/// Answers the page: see [`worker::start`]. `helper` is a worker that was started
-/// before, and `said` what it has said.
+/// Answers the page: see [`worker::start`].
 #[wasm_bindgen]
 pub fn start(
     build: String,
@@ -15,11 +13,9 @@ pub fn start(
     threads: usize,
     assembled: Promise,
     described: Promise,
-    helper: Option<Worker>,
-    said: Array,
+    kept: Promise,
 ) -> Result<(), JsValue> {
-    let helper = helper.map(|helper| (helper, said));
-    worker::start(worker::Start { build, wishes, threads, assembled, described, helper })
+    worker::start(worker::Start { build, wishes, threads, assembled, described, kept })
 }
 
 /// Counts a thread of the pool: see [`worker::join`].

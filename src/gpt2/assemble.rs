@@ -44,6 +44,11 @@ impl<B: Backend> Assembly<B> {
         Self { config, backend, matrices: HashMap::new(), vectors: HashMap::new(), arriving: None }
     }
 
+    /// Drops what has come.
+    pub fn into_backend(self) -> B {
+        self.backend
+    }
+
     /// Takes a whole matrix (rows = outputs, cols) in `dtype`.
     pub fn matrix(
         &mut self,

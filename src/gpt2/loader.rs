@@ -83,6 +83,11 @@ impl<B: Backend> Loader<B> {
         self.take_body(bytes)
     }
 
+    /// Gives up, and gives back what was to compute.
+    pub fn into_backend(self) -> Option<B> {
+        self.backend.or_else(|| self.body.map(|body| body.assembly.into_backend()))
+    }
+
     /// The model, once the whole file has been pushed.
     pub fn finish(self) -> Result<Loaded<B>, LoadError> {
         let Some(body) = self.body else {

@@ -115,36 +115,74 @@ for (const name of ["Chromium", "Firefox"]) {
       await leave();
     });
 
-    // Elsewhere digests need no helper.
-    if (name === "Chromium") it("reads what is here before there is an engine", async () => {
-      let lines = "";
-      const worker = (...asked) => scriptAfter("worker-start.js", lines)(...asked);
-      const { state, open, leave, all } = await visit({ pages: { "/worker-start.js": worker } });
-      const tab = await open();
-      assert.deepEqual((await write(tab)).drafts, expected);
-      assert.deepEqual(askedChunks(state.parts), all);
-      state.parts.length = 0;
-      // The helper finds what the engine then could not.
-      lines = NO_OPFS;
-      await tab.reload();
-      assert.deepEqual((await write(tab)).drafts, expected);
-      assert.deepEqual(state.parts, []);
-      await leave();
-    });
+    describe("a file that was found right", () => {
+      /** Tells the site of every chunk whose digest is taken; no helper takes any. */
+      const TELLS = `
+        const { digest } = SubtleCrypto.prototype;
+        SubtleCrypto.prototype.digest = function (name, bytes) {
+          if (bytes.byteLength > 1 << 16) fetch("/digest-taken");
+          return digest.call(this, name, bytes);
+        };`;
+      const NO_HELPER = { "/digest-worker.js": (_, response) => response.writeHead(404).end() };
 
-    it("hears at once that there is nothing to read ahead", async () => {
-      const { open, leave } = await visit();
-      const tab = await open();
-      const said = await tab.evaluate(async () => {
-        const ends = (file) => new Promise((end) => {
-          const helper = new Worker("./digest-worker.js");
-          helper.onmessage = ({ data }) => data && (helper.terminate(), end(data));
-          helper.postMessage({ file });
-        });
-        return Promise.all([null, { url: "https://example.org/a", sha256: "0".repeat(64), size: 5 }].map(ends));
+      /** Changes the file on this device: `change(bytes, size)`, of which `size` are the bot's own. */
+      const spoil = (tab, size, change) =>
+        tab.evaluate(async ({ size, change }) => {
+          const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("huggingtweets-weights");
+          for await (const address of folder.values()) {
+            for await (const file of address.values()) {
+              const bytes = new Uint8Array(await (await file.getFile()).arrayBuffer());
+              const stream = await file.createWritable();
+              await stream.write(new Function("bytes", "size", change)(bytes, size));
+              await stream.close();
+            }
+          }
+        }, { size, change: `return ${change}` });
+
+      const spoilt = [
+        ["cut short", "bytes.subarray(0, bytes.length - 8)"],
+        ["lost", "bytes.subarray(0, size)"],
+        ["another", "(bytes[size + 40] ^= 1, bytes)"],
+        ["of another kind", "(bytes[size] ^= 1, bytes)"],
+      ];
+
+      it("is read without digests, and with them where its seal is no more", async () => {
+        let taken = 0;
+        const pages = { ...NO_HELPER, "/digest-taken": (_, response) => (taken++, response.end()) };
+        const { state, open, leave, all, bot } = await visit({ lines: TELLS, pages });
+        const tab = await open();
+        const again = async () => {
+          taken = 0;
+          state.parts.length = 0;
+          await tab.reload();
+          assert.deepEqual((await write(tab)).drafts, expected);
+          assert.deepEqual(state.parts, [], "the weights came from this device");
+          return taken;
+        };
+        assert.deepEqual((await write(tab)).drafts, expected);
+        assert.equal(taken, all.length);
+        assert.equal(await again(), 0);
+        for (const [what, change] of spoilt) {
+          await spoil(tab, bot.size, change);
+          assert.equal(await again(), all.length, what);
+          assert.equal(await again(), 0, `${what}: sealed again`);
+        }
+        await leave();
       });
-      assert.deepEqual(said, [{ end: true }, { end: true }]);
-      await leave();
+
+      it("is no longer than it was: a byte more or less is no seal", async () => {
+        const { state, open, leave, bot } = await visit();
+        const tab = await open();
+        assert.deepEqual((await write(tab)).drafts, expected);
+        state.parts.length = 0;
+        for (const change of ["bytes.subarray(0, size - 1)", "new Uint8Array([...bytes.subarray(-100), ...bytes])"]) {
+          await spoil(tab, bot.size, change);
+          await tab.reload();
+          assert.deepEqual((await write(tab)).drafts, expected);
+        }
+        assert.ok(state.parts.length > 0, "what was wrong came again");
+        await leave();
+      });
     });
 
     it("reads bot.json once where it chooses the engine by it", async () => {

@@ -75,7 +75,7 @@ pub async fn load(
     let Loaded { mut engine, bytes, not_kept } = download::weights(
         source,
         &mut Device::Cpu(level, machine.pool.clone()),
-        machine.digester(),
+        &machine.kept().await,
         &progress,
     )
     .await?;
@@ -118,7 +118,7 @@ async fn on_gpu(
         return Ok(Err(Because::SimdQuicker { gpu_ms, simd_ms }));
     }
     let mut device = Device::Gpu(Some(Box::new(gpu)));
-    let weights = download::weights(source, &mut device, machine.digester(), &progress).await;
+    let weights = download::weights(source, &mut device, &machine.kept().await, &progress).await;
     let Loaded { mut engine, bytes, not_kept } = match gpu_result(weights)? {
         Ok(loaded) => loaded,
         Err(refusal) => return Ok(Err(refusal)),

@@ -1,23 +1,18 @@
 //! SHA-256 of chunks, by the browser. Chromium computes it on the thread that
 //! asks, 5 to 8 ms for a chunk, in which the engine could take another one in: so
-//! there a worker beside this one asks (`www/digest-worker.js`). The page's scripts
-//! start it before there is an engine, and until then it reads what this device has
-//! of the bot ([`ReadAhead`]). Other browsers have threads of their own for digests.
+//! there a worker beside this one asks (`www/digest-worker.js`). Other browsers have
+//! threads of their own for digests.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
-use futures_channel::{mpsc, oneshot};
-use futures_util::StreamExt;
-use js_sys::{Array, Object, Reflect, Uint8Array};
+use futures_channel::oneshot;
+use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Event, MessageEvent, SubtleCrypto, Worker, WorkerGlobalScope};
 
 use super::browser::{navigator, sleep, within};
-use crate::{
-    bundle::digest::{hex, sha256_hex},
-    web::wire::field,
-};
+use crate::bundle::digest::{hex, sha256_hex};
 
 /// Beside the worker's own script.
 const SCRIPT: &str = "./digest-worker.js";
@@ -32,7 +27,6 @@ const PATIENCE_MS: u32 = 10_000;
 pub struct Digester {
     /// `None` where there is no use for it, or the browser refuses one more worker.
     helper: Option<Helper>,
-    ahead: Option<ReadAhead>,
 }
 
 struct Helper {
@@ -48,69 +42,17 @@ struct Asked {
     ready: bool,
     /// Who waits, in the order of asking.
     waiting: VecDeque<oneshot::Sender<Answer>>,
-    /// Takes what is read ahead; `None` when nothing more is.
-    ahead: Option<mpsc::UnboundedSender<Answer>>,
 }
 
 /// A digest in lower-case hexadecimal digits, and the bytes back. It is `None`
 /// where the helper could not take it.
 type Answer = (Option<String>, Uint8Array);
 
-/// Chunks of a file on this device, in order, which a helper reads until the
-/// first that is missing. Nothing says that they are the right ones but their digests.
-pub struct ReadAhead {
-    worker: Worker,
-    chunks: mpsc::UnboundedReceiver<Answer>,
-}
-
-impl ReadAhead {
-    /// The next chunk, with its digest; `None`: there is no other.
-    pub async fn next(&mut self) -> Option<(String, Uint8Array)> {
-        let (digest, bytes) = within(PATIENCE_MS, self.chunks.next()).await??;
-        Some((digest?, bytes))
-    }
-
-    /// Gives back a chunk's memory, for another one.
-    pub fn give_back(&self, room: Uint8Array) {
-        let _ = post(&self.worker, "room", &room, &Array::of1(&room.buffer()));
-    }
-
-    /// Returns when the file is closed.
-    pub async fn end(mut self) {
-        let _ = post(&self.worker, "stop", &true.into(), &Array::new());
-        while self.next().await.is_some() {}
-    }
-}
-
-/// Sends a message of one field.
-fn post(worker: &Worker, name: &str, value: &JsValue, transfer: &Array) -> Result<(), JsValue> {
-    let message = Object::new();
-    Reflect::set(&message, &name.into(), value)?;
-    worker.post_message_with_transfer(&message, transfer)
-}
-
 impl Digester {
-    /// For a file of so many chunks, of which nothing is read ahead.
+    /// For a file of so many chunks.
     pub fn new(chunks: usize) -> Self {
-        let helper = || Some(Helper::listen(Worker::new(SCRIPT).ok()?, Asked::default()));
-        Self { helper: if chunks > FEW && is_chromium() { helper() } else { None }, ahead: None }
-    }
-
-    /// Takes a helper over that was started with a file to read, and what it has
-    /// said until now.
-    pub fn take_over(worker: Worker, said: &Array) -> Self {
-        let (sender, chunks) = mpsc::unbounded();
-        let mut asked = Asked { ahead: Some(sender), ..Asked::default() };
-        for data in said.iter() {
-            asked.hear(&data);
-        }
-        let helper = Helper::listen(worker.clone(), asked);
-        Self { helper: Some(helper), ahead: Some(ReadAhead { worker, chunks }) }
-    }
-
-    /// What its helper reads ahead, once.
-    pub fn read_ahead(&mut self) -> Option<ReadAhead> {
-        self.ahead.take()
+        let helper = || Some(Helper::listen(Worker::new(SCRIPT).ok()?));
+        Self { helper: if chunks > FEW && is_chromium() { helper() } else { None } }
     }
 
     /// SHA-256 of the bytes in lower-case hexadecimal digits, and the bytes
@@ -146,8 +88,8 @@ impl Digester {
 }
 
 impl Helper {
-    fn listen(worker: Worker, asked: Asked) -> Self {
-        let asked = Rc::new(RefCell::new(asked));
+    fn listen(worker: Worker) -> Self {
+        let asked = Rc::new(RefCell::new(Asked::default()));
         let heard = {
             let asked = asked.clone();
             Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
@@ -189,17 +131,10 @@ impl Asked {
     fn hear(&mut self, data: &JsValue) {
         if data.is_null() {
             self.ready = true;
-        } else if let Some(answer) = data.dyn_ref::<Array>() {
-            if let (Some(sender), Some(answer)) = (self.waiting.pop_front(), read(answer)) {
-                let _ = sender.send(answer);
-            }
-        } else if let Some(chunk) = field(data, "chunk").and_then(|chunk| read(chunk.dyn_ref()?)) {
-            // Nobody may want them any more.
-            _ = self.ahead.as_ref().map(|ahead| ahead.unbounded_send(chunk));
-        } else if field(data, "lost").is_some() {
-            *self = Self::default();
-        } else {
-            self.ahead = None;
+        } else if let Some(answer) = data.dyn_ref::<Array>()
+            && let (Some(sender), Some(answer)) = (self.waiting.pop_front(), read(answer))
+        {
+            let _ = sender.send(answer);
         }
     }
 }

@@ -1,22 +1,26 @@
-//! A bot's weights on their way to the engine: what a helper has read ahead of them
-//! on this device, what else is there, then the rest over the network, several
-//! chunks at a time. Every chunk is checked against `bot.json` before engine or
-//! storage sees it, and a bad one is fetched again alone. Memory holds the chunks
-//! in flight and no more.
+//! A bot's weights on their way to the engine: a file that this device has and found right
+//! ([`seal`](super::storage::seal)); else chunks of it that are there, then the rest over the
+//! network, several at a time. Every one of those is checked against `bot.json` before
+//! engine or storage sees it, and a bad one is fetched again alone. Memory holds the
+//! chunks in flight and no more.
 
 use std::cell::Cell;
 
 use futures_util::{StreamExt, pin_mut, stream};
+use wasm_bindgen::JsValue;
 use web_sys::RequestCache;
 
 use super::{
     chunk::Chunk,
-    digests::{Digester, ReadAhead},
+    digests::Digester,
     engine::{Device, Engine, EngineLoader},
     failure::WorkerError,
     lock,
     source::Source,
-    storage::{Shelf, chunk_bytes},
+    storage::{
+        Shelf, chunk_bytes,
+        seal::{SealedFile, Sealing},
+    },
     transport::{Pieces, Reader, Remote, get},
 };
 use crate::{
@@ -48,49 +52,50 @@ pub struct Loaded {
     pub not_kept: Option<NotKept>,
 }
 
-/// Brings the weights in. `digester`: one that was started before.
+/// Brings the weights in. `kept`: a file on this device, of whichever bot, for
+/// [`SealedFile::open`].
 pub async fn weights(
     source: &Source,
     device: &mut Device,
-    digester: Option<Digester>,
+    kept: &JsValue,
     progress: &impl Fn(Phase, u64, Option<u64>),
 ) -> Result<Loaded, WorkerError> {
     let Some(entry) = source.entry() else {
         return unchecked(source, device, progress).await;
     };
-    let mut digester = digester.unwrap_or_else(|| Digester::new(entry.chunks.len()));
-    let loader = EngineLoader::open(device, Some(entry.size)).await?;
-    let mut intake = Intake { source, entry, loader, copy: Vec::new(), index: 0, loaded: 0 };
-    if let Some(ahead) = digester.read_ahead() {
-        read_ahead(&mut intake, ahead, progress).await?;
+    let mut intake = Intake::open(source, entry, device).await?;
+    let mut whole = false;
+    if let Some((file, seals)) = SealedFile::open(kept, entry).await {
+        whole = from_sealed(&mut intake, &file, &seals, progress);
+        if !whole {
+            intake.loader.give_back(device);
+            intake = Intake::open(source, entry, device).await?;
+        }
     }
-    let not_kept = match intake.index < entry.chunks.len() {
-        true => missing(&mut intake, &digester, progress).await?,
-        false => None,
-    };
+    let not_kept = if whole { None } else { checked(&mut intake, progress).await? };
     let engine = intake.loader.finish().map_err(|error| wrong_model(source, error))?;
     Ok(Loaded { engine, bytes: entry.size, not_kept })
 }
 
-/// Brings chunks that were not read ahead; says why they are not kept, if they are not.
-async fn missing(
+/// Brings chunks that are checked one by one; says why they are not kept, if they are not.
+async fn checked(
     intake: &mut Intake<'_>,
-    digester: &Digester,
     progress: &impl Fn(Phase, u64, Option<u64>),
 ) -> Result<Option<NotKept>, WorkerError> {
     let (source, entry) = (intake.source, intake.entry);
     // Held until the file is whole: another tab then finds it here.
     let name = format!("huggingtweets {} {}", source.weights_url, entry.sha256);
     let _lock = lock::hold(&name, || progress(Phase::Waiting, 0, None)).await;
+    let digester = Digester::new(entry.chunks.len());
     let shelf = match source.is_local {
         true => Shelf::nowhere(),
         false => Shelf::open(&source.weights_url, entry).await,
     };
-    from_device(intake, &shelf, digester, progress).await?;
-    if intake.index == entry.chunks.len() {
-        return Ok(None);
+    from_device(intake, &shelf, &digester, progress).await?;
+    if intake.index < entry.chunks.len() {
+        from_network(intake, &shelf, &digester, progress).await?;
     }
-    from_network(intake, &shelf, digester, progress).await?;
+    shelf.seal(entry, intake.sealing.seals());
     Ok(shelf.close())
 }
 
@@ -120,26 +125,26 @@ async fn unchecked(
     Ok(Loaded { engine, bytes: loaded, not_kept: Some(NotKept::Undescribed) })
 }
 
-/// What a helper has of this file, and has read. It may have been started for another one.
-async fn read_ahead(
+/// The whole file, as quickly as it can be read; whether it is what it was when it was sealed.
+fn from_sealed(
     intake: &mut Intake<'_>,
-    mut ahead: ReadAhead,
+    file: &SealedFile,
+    seals: &[u128],
     progress: &impl Fn(Phase, u64, Option<u64>),
-) -> Result<(), WorkerError> {
+) -> bool {
     let entry = intake.entry;
-    while let Some(sha256) = entry.chunks.get(intake.index)
-        && let Some((digest, bytes)) = ahead.next().await
-        && digest == *sha256
-    {
-        let chunk = Chunk::whole(bytes);
-        intake.take(&chunk)?;
-        ahead.give_back(chunk.into_room());
+    for (index, seal) in seals.iter().enumerate() {
+        let read =
+            |start, piece: &mut [u8]| file.read(index as u64 * CHUNK_BYTES as u64 + u64::from(start), piece);
+        // What is wrong with it is found by those who take digests.
+        if intake.take_by(chunk_bytes(entry, index) as u32, read).is_err()
+            || intake.sealing.seals().last() != Some(seal)
+        {
+            return false;
+        }
         progress(Phase::Cache, intake.loaded, Some(entry.size));
     }
-    if intake.index < entry.chunks.len() {
-        ahead.end().await;
-    }
-    Ok(())
+    true
 }
 
 /// Chunks that earlier visits left here, up to the first that is missing.
@@ -256,27 +261,50 @@ impl<P: Fn(Phase, u64, Option<u64>)> Arriving<'_, P> {
     }
 }
 
-/// Checked chunks in order, on their way into the engine's layout.
+/// Chunks in order, on their way into the engine's layout.
 struct Intake<'a> {
     source: &'a Source,
     entry: &'a FileEntry,
     loader: EngineLoader,
     /// A piece of the chunk, in this program's memory.
     copy: Vec<u8>,
+    sealing: Sealing,
     /// Chunks taken, and their bytes.
     index: usize,
     loaded: u64,
 }
 
-impl Intake<'_> {
+impl<'a> Intake<'a> {
+    async fn open(
+        source: &'a Source,
+        entry: &'a FileEntry,
+        device: &mut Device,
+    ) -> Result<Self, WorkerError> {
+        let loader = EngineLoader::open(device, Some(entry.size)).await?;
+        Ok(Self { source, entry, loader, copy: Vec::new(), sealing: Sealing::default(), index: 0, loaded: 0 })
+    }
+
+    /// Takes a chunk that was checked.
     fn take(&mut self, chunk: &Chunk) -> Result<(), WorkerError> {
-        let (bytes, length) = (chunk.bytes(), chunk.filled() as u32);
+        let bytes = chunk.bytes();
+        self.take_by(chunk.filled() as u32, |start, piece| {
+            bytes.subarray(start, start + piece.len() as u32).copy_to(piece);
+            true
+        })
+    }
+
+    /// Takes a chunk of `length` bytes, whose pieces `read` puts where they are asked for; it
+    /// gives `false` where it cannot.
+    fn take_by(&mut self, length: u32, read: impl Fn(u32, &mut [u8]) -> bool) -> Result<(), WorkerError> {
         for start in (0..length).step_by(PIECE_BYTES as usize) {
-            let piece = bytes.subarray(start, length.min(start + PIECE_BYTES));
-            self.copy.resize(piece.length() as usize, 0);
-            piece.copy_to(&mut self.copy);
+            self.copy.resize((length - start).min(PIECE_BYTES) as usize, 0);
+            if !read(start, &mut self.copy) {
+                return Err(WorkerError::Interrupted { loaded: self.loaded + u64::from(start) });
+            }
+            self.sealing.take(&self.copy);
             self.loader.push(&self.copy).map_err(|error| wrong_model(self.source, error))?;
         }
+        self.sealing.end_chunk();
         self.index += 1;
         self.loaded += u64::from(length);
         Ok(())

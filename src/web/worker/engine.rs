@@ -54,6 +54,13 @@ impl EngineLoader {
         }
     }
 
+    /// Gives up; the device may take another file.
+    pub fn give_back(self, device: &mut Device) {
+        if let Self::Gpu(loader) = self {
+            *device = Device::Gpu(loader.into_backend().map(Box::new));
+        }
+    }
+
     pub fn finish(self) -> Result<Engine, LoadError> {
         Ok(match self {
             Self::Cpu(loader) => Engine::new(loader.finish()?, Network::Cpu),

@@ -16,17 +16,14 @@ mod source;
 mod storage;
 mod transport;
 
-use std::{
-    cell::{Cell, OnceCell},
-    rc::Rc,
-};
+use std::cell::OnceCell;
 
-use js_sys::{Array, Promise};
+use js_sys::Promise;
 use wasm_bindgen::{JsCast, JsValue, UnwrapThrowExt, closure::Closure};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, Worker};
+use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 
-use self::{digests::Digester, failure::WorkerError, session::Session, source::Description};
+use self::{failure::WorkerError, session::Session, source::Description};
 use crate::{
     backend::cpu::pool::{self, Pool},
     web::protocol::{Command, Id, News, Order, Phase, Report, decode, encode},
@@ -46,8 +43,8 @@ struct Machine {
     assembled: Promise,
     /// The bot's description, which they asked for: gives `null` where there is none.
     described: Promise,
-    /// Started by them, for the first load.
-    digester: Rc<Cell<Option<Digester>>>,
+    /// What they found of its weights: gives `null` where that is nothing.
+    kept: Promise,
 }
 
 impl Machine {
@@ -62,9 +59,9 @@ impl Machine {
         Description::from_js(&JsFuture::from(self.described.clone()).await.ok()?)
     }
 
-    /// What takes digests, where it is already there.
-    fn digester(&self) -> Option<Digester> {
-        self.digester.take()
+    /// What this device has of the bot's weights, for [`storage::seal::SealedFile::open`].
+    async fn kept(&self) -> JsValue {
+        JsFuture::from(self.kept.clone()).await.unwrap_or(JsValue::NULL)
     }
 }
 
@@ -89,15 +86,15 @@ pub struct Start {
     pub assembled: Promise,
     /// The bot's description, `{ url, json }`, where it was asked for; else it gives `null`.
     pub described: Promise,
-    /// `www/digest-worker.js`, started with a file to read ahead, and what it has said.
-    pub helper: Option<(Worker, Array)>,
+    /// Gives the weights' file where this device has it and found it right, as
+    /// `{ open, sha256 }`; else `null`.
+    pub kept: Promise,
 }
 
 /// Opens the pool, and starts answering.
 pub fn start(start: Start) -> Result<(), JsValue> {
     console_error_panic_hook::set_once();
-    let Start { build, wishes, threads, assembled, described, helper } = start;
-    let digester = helper.map(|(worker, said)| Digester::take_over(worker, &said));
+    let Start { build, wishes, threads, assembled, described, kept } = start;
     MACHINE.with(|machine| {
         machine.get_or_init(|| Machine {
             build,
@@ -106,7 +103,7 @@ pub fn start(start: Start) -> Result<(), JsValue> {
             pool: Pool::new(threads),
             assembled,
             described,
-            digester: Rc::new(Cell::new(digester)),
+            kept,
         });
     });
     let session = Session::default();

@@ -1,11 +1,13 @@
 //! Weights that stay on this device, chunk by chunk: in the origin's private
 //! file system, else in the Cache API, else nowhere. A chunk is written when
-//! its digest was found right and believed only when it is found right again,
-//! so that nothing wrong, torn or half-written is ever used. Nothing here is
-//! fatal: what is not kept comes over the network.
+//! its digest was found right and believed only when it is found right again
+//! ([`seal`]: or still is what it was when it was found right), so that nothing wrong,
+//! torn or half-written is ever used. Nothing here is fatal: what is not kept comes over
+//! the network.
 
 mod cache;
 mod opfs;
+pub mod seal;
 
 use std::cell::RefCell;
 
@@ -124,6 +126,17 @@ impl Shelf {
             self.place.replace(Place::Nowhere);
             // A part that can never be whole only takes room.
             place.remove().await;
+        }
+    }
+
+    /// Takes note of what the file's chunks are, now that all of them were found right.
+    pub fn seal(&self, entry: &FileEntry, seals: &[u128]) {
+        if let Place::Opfs(file) = &*self.place.borrow()
+            && seals.len() == entry.chunks.len()
+        {
+            let bytes = Uint8Array::from(&seal::to_bytes(seals)[..]);
+            // Without it, digests are taken again.
+            let _ = file.write(entry.size, &bytes);
         }
     }
 

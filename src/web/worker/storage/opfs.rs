@@ -26,8 +26,8 @@ pub struct OpfsFile {
 }
 
 impl OpfsFile {
-    /// Opens or makes the file, `size` bytes long; fails with a quota's error
-    /// where there is no room for it.
+    /// Opens or makes the file, `size` bytes long and with no seal; fails with a quota's
+    /// error where there is no room for it.
     pub async fn open(name: &Name, size: u64) -> Result<Self, JsValue> {
         let storage = scope()?.navigator().storage();
         if storage.is_undefined() {
@@ -99,7 +99,7 @@ async fn access(file: &FileSystemFileHandle) -> Result<FileSystemSyncAccessHandl
     settled(file.create_sync_access_handle()).await
 }
 
-fn place(at: u64) -> FileSystemReadWriteOptions {
+pub(super) fn place(at: u64) -> FileSystemReadWriteOptions {
     let options = FileSystemReadWriteOptions::new();
     options.set_at(at as f64);
     options
