@@ -7,7 +7,7 @@ import { after, before, describe, it } from "node:test";
 import { freshContext, look, press, until, write } from "./any-browser.mjs";
 import { askedChunks, CHUNK, flakySite, numbers } from "./flaky-site.mjs";
 import {
-  chunkedBundle, commandDrafts, dist, launch, launchFirefox, noServiceWorker, scriptAfter, secondOrigin,
+  chunkedBundle, commandDrafts, dist, launch, launchFirefox, noServiceWorker, scriptAfter, secondOrigin, spoilKept,
 } from "./harness.mjs";
 
 const QUERY = { prompt: "My dream is", seed: "21", threads: "1" };
@@ -125,27 +125,6 @@ for (const name of ["Chromium", "Firefox"]) {
         };`;
       const NO_HELPER = { "/digest-worker.js": (_, response) => response.writeHead(404).end() };
 
-      /** Changes the file on this device: `change(bytes, size)`, of which `size` are the bot's own. */
-      const spoil = (tab, size, change) =>
-        tab.evaluate(async ({ size, change }) => {
-          const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("huggingtweets-weights");
-          for await (const address of folder.values()) {
-            for await (const file of address.values()) {
-              const bytes = new Uint8Array(await (await file.getFile()).arrayBuffer());
-              const stream = await file.createWritable();
-              await stream.write(new Function("bytes", "size", change)(bytes, size));
-              await stream.close();
-            }
-          }
-        }, { size, change: `return ${change}` });
-
-      const spoilt = [
-        ["cut short", "bytes.subarray(0, bytes.length - 8)"],
-        ["lost", "bytes.subarray(0, size)"],
-        ["another", "(bytes[size + 40] ^= 1, bytes)"],
-        ["of another kind", "(bytes[size] ^= 1, bytes)"],
-      ];
-
       it("is read without digests, and with them where its seal is no more", async () => {
         let taken = 0;
         const pages = { ...NO_HELPER, "/digest-taken": (_, response) => (taken++, response.end()) };
@@ -160,10 +139,16 @@ for (const name of ["Chromium", "Firefox"]) {
           return taken;
         };
         assert.deepEqual((await write(tab)).drafts, expected);
-        assert.equal(taken, all.length);
+        assert.ok(taken >= all.length, `${taken} digests of ${all.length} chunks`);
         assert.equal(await again(), 0);
-        for (const [what, change] of spoilt) {
-          await spoil(tab, bot.size, change);
+        const seal = 16 + 16 * all.length;
+        for (const [what, change] of [
+          ["cut short", { end: bot.size + seal - 8 }],
+          ["lost", { end: bot.size }],
+          ["another chunk's", { flip: bot.size + 40 }],
+          ["of another kind", { flip: bot.size }],
+        ]) {
+          await spoilKept(tab, change);
           assert.equal(await again(), all.length, what);
           assert.equal(await again(), 0, `${what}: sealed again`);
         }
@@ -175,8 +160,8 @@ for (const name of ["Chromium", "Firefox"]) {
         const tab = await open();
         assert.deepEqual((await write(tab)).drafts, expected);
         state.parts.length = 0;
-        for (const change of ["bytes.subarray(0, size - 1)", "new Uint8Array([...bytes.subarray(-100), ...bytes])"]) {
-          await spoil(tab, bot.size, change);
+        for (const change of [{ end: bot.size - 1 }, { before: 100 }]) {
+          await spoilKept(tab, change);
           await tab.reload();
           assert.deepEqual((await write(tab)).drafts, expected);
         }
@@ -287,17 +272,7 @@ for (const name of ["Chromium", "Firefox"]) {
       const next = await open();
       await until(next, { status: /ready/ });
       assert.deepEqual(state.parts, []);
-      await next.evaluate(async (at) => {
-        const root = await navigator.storage.getDirectory();
-        const folder = await root.getDirectoryHandle("huggingtweets-weights");
-        for await (const address of folder.values()) {
-          for await (const file of address.values()) {
-            const stream = await file.createWritable({ keepExistingData: true });
-            await stream.write({ type: "write", position: at, data: new Uint8Array([1, 2, 3, 4, 5]) });
-            await stream.close();
-          }
-        }
-      }, CHUNK + 99);
+      await spoilKept(next, { flip: CHUNK + 99 });
       await next.reload();
       assert.deepEqual((await write(next)).drafts, expected);
       assert.deepEqual(askedChunks(state.parts), [1]);

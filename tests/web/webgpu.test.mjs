@@ -6,7 +6,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import {
-  botPages, commandDrafts, dist, launch, noServiceWorker, oddBundle, scriptAfter, secondOrigin, smallBundle, WEBGPU, wideBundle,
+  botPages, commandDrafts, dist, launch, noServiceWorker, oddBundle, scriptAfter, secondOrigin, smallBundle, spoilKept,
+  WEBGPU, wideBundle,
 } from "./harness.mjs";
 
 const PROMPT = "My dream is";
@@ -246,6 +247,20 @@ describe("the software adapter", () => {
     const { status, drafts } = await write(origin, { backend: "webgpu", ...query });
     assert.match(status, /^WebGPU, [\d.]+ tokens\/s/);
     assert.deepEqual(drafts, await commandDrafts(bundle, { prompt: PROMPT, seed: SEED, ...query }));
+    close();
+  });
+
+  it("takes weights again that the device has changed, and stays", async () => {
+    const { origin, requests, close } = await site();
+    const visitor = await browser.newContext();
+    const asked = () => requests.filter((path) => path.endsWith(".gguf")).length;
+    await write(origin, { backend: "webgpu" }, { visitor, ask: (page) => spoilKept(page, { flip: 1 << 21 }) });
+    const before = asked();
+    const { status, drafts } = await write(origin, { backend: "webgpu" }, { visitor });
+    assert.match(status, /^WebGPU, [\d.]+ tokens\/s/);
+    assert.deepEqual(drafts, expected);
+    assert.equal(asked(), before + 1, "the file is one chunk, and came again");
+    await visitor.close();
     close();
   });
 
