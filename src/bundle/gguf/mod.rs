@@ -2,7 +2,7 @@
 //! llama.cpp's converter writes them and its family of programs loads them.
 //!
 //! `walk` bounds a header from an unknown source before anything of it is
-//! believed; [`Header`] reads it; [`write()`] makes such a file.
+//! believed; [`Header`] reads what it found; [`write()`] makes such a file.
 //!
 //! Layout: magic, version, counts, metadata (key, type, value), tensor
 //! directory (name, dimensions, type, offset), padding, tensor data. Matrices
@@ -11,6 +11,7 @@
 //! `token_embd.weight` where it is missing.
 
 mod read;
+mod value;
 mod walk;
 mod write;
 
@@ -104,8 +105,6 @@ pub enum GgufError {
     Tokenizer(#[from] TokenizerError),
     #[error("tensor `{name}`: {source}")]
     Quantize { name: String, source: QuantizeError },
-    #[error("the header could not be read: {0}")]
-    Candle(#[from] candle_core::Error),
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }

@@ -1,11 +1,9 @@
 //! A GGUF header as GPT-2: its configuration, its tokenizer, and where each
 //! tensor lies in the file.
 
-use std::{collections::HashMap, io};
+use std::collections::HashMap;
 
-use candle_core::quantized::gguf_file::{Content, Value};
-
-use super::{Dtype, GgufError, key, token_type, walk};
+use super::{Dtype, GgufError, key, token_type, value::Value, walk};
 use crate::{
     gpt2::{Config, names},
     tokenizer::{Parts, Tokenizer, TokenizerError},
@@ -70,7 +68,7 @@ impl Header {
         let lines: HashMap<&str, &walk::TensorLine> =
             walked.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
         for line in &walked.tensors {
-            // Candle refuses the whole file for such a type, without a name.
+            // Of a tensor that is none of GPT-2's, too: where it ends is not known.
             if walk::dtype_of(line.ggml_type).is_none() && line.name != "output.weight" {
                 return Err(GgufError::Dtype {
                     name: line.name.clone(),
@@ -78,7 +76,7 @@ impl Header {
                 });
             }
         }
-        let mut metadata = Metadata(Content::read(&mut io::Cursor::new(bytes))?.metadata);
+        let metadata = Metadata(walked.metadata);
         let config =
             metadata.config(lines.get("token_embd.weight").and_then(|t| t.dimensions.get(1).copied()))?;
         let tokenizer = metadata.tokenizer(&config)?;
@@ -92,7 +90,7 @@ impl Header {
             .collect::<Result<Vec<_>, GgufError>>()?;
         Ok(Parsed::Header(Box::new(Self {
             config,
-            name: metadata.0.get(key::NAME).and_then(|v| v.to_string().ok()).cloned(),
+            name: metadata.0.get(key::NAME).and_then(|v| v.string()),
             tokenizer,
             data_offset: walked.data_offset,
             tensors,
@@ -149,20 +147,21 @@ fn entry(
 }
 
 /// The header's values by key.
-struct Metadata(HashMap<String, Value>);
+struct Metadata<'a>(HashMap<&'a str, Value<'a>>);
 
-impl Metadata {
+impl Metadata<'_> {
     fn config(&self, embedding_rows: Option<u64>) -> Result<Config, GgufError> {
         let architecture = self.string(key::ARCHITECTURE)?;
         if architecture != "gpt2" {
             return Err(GgufError::Value {
                 key: key::ARCHITECTURE,
-                found: format!("`{}`", shorten(architecture)),
+                found: format!("`{}`", shorten(&architecture)),
                 expected: "`gpt2`",
             });
         }
         let n_embd = self.dimension(key::EMBEDDING_LENGTH)?;
-        let tokens = self.array(key::TOKENS)?.len();
+        let tokens = self.get(key::TOKENS)?;
+        let tokens = tokens.len().ok_or_else(|| wrong_type(key::TOKENS, tokens, "an array"))?;
         let config = Config {
             // Without the embedding the tokens tell what is missing.
             vocab_size: embedding_rows.map_or(tokens, |rows| usize::try_from(rows).unwrap_or(usize::MAX)),
@@ -192,12 +191,12 @@ impl Metadata {
         Ok(config)
     }
 
-    fn tokenizer(&mut self, config: &Config) -> Result<Parts, GgufError> {
+    fn tokenizer(&self, config: &Config) -> Result<Parts, GgufError> {
         let model = self.string(key::TOKENIZER_MODEL)?;
         if model != "gpt2" {
             return Err(GgufError::Value {
                 key: key::TOKENIZER_MODEL,
-                found: format!("`{}`", shorten(model)),
+                found: format!("`{}`", shorten(&model)),
                 expected: "`gpt2`",
             });
         }
@@ -206,7 +205,10 @@ impl Metadata {
             return Err(GgufError::Vocabulary { tokens: tokens.len(), vocab_size: config.vocab_size });
         }
         let mut types = match self.0.contains_key(key::TOKEN_TYPE) {
-            true => self.array(key::TOKEN_TYPE)?.iter().map(integer).collect(),
+            true => {
+                let types = self.get(key::TOKEN_TYPE)?;
+                types.integers().ok_or_else(|| wrong_type(key::TOKEN_TYPE, types, "an array"))?
+            }
             false => vec![Some(token_type::NORMAL); tokens.len()],
         };
         if types.len() != tokens.len() {
@@ -226,7 +228,7 @@ impl Metadata {
             .or_else(|| self.0.get(key::BOS_ID))
             .ok_or(GgufError::MissingKey { key: key::EOS_ID })?;
         let eos_id =
-            integer(eos_id).and_then(|id| u32::try_from(id).ok()).filter(|&id| (id as usize) < tokens.len());
+            eos_id.integer().and_then(|id| u32::try_from(id).ok()).filter(|&id| (id as usize) < tokens.len());
         let special_ids =
             types.iter().zip(0..).filter(|(t, _)| **t == Some(token_type::CONTROL)).map(|(_, id)| id);
         Ok(Parts {
@@ -241,74 +243,44 @@ impl Metadata {
         })
     }
 
-    fn get(&self, key: &'static str) -> Result<&Value, GgufError> {
-        self.0.get(key).ok_or(GgufError::MissingKey { key })
+    fn get(&self, key: &'static str) -> Result<Value<'_>, GgufError> {
+        self.0.get(key).copied().ok_or(GgufError::MissingKey { key })
     }
 
-    fn string(&self, key: &'static str) -> Result<&str, GgufError> {
-        match self.get(key)? {
-            Value::String(text) => Ok(text),
-            other => Err(wrong_type(key, other, "a string")),
-        }
+    fn string(&self, key: &'static str) -> Result<String, GgufError> {
+        let value = self.get(key)?;
+        value.string().ok_or_else(|| wrong_type(key, value, "a string"))
     }
 
-    fn array(&self, key: &'static str) -> Result<&[Value], GgufError> {
-        match self.get(key)? {
-            Value::Array(values) => Ok(values),
-            other => Err(wrong_type(key, other, "an array")),
-        }
-    }
-
-    /// Taken out: they are many.
-    fn strings(&mut self, key: &'static str) -> Result<Vec<String>, GgufError> {
-        let values = match self.0.remove(key) {
-            Some(Value::Array(values)) => values,
-            Some(other) => return Err(wrong_type(key, &other, "an array")),
-            None => return Err(GgufError::MissingKey { key }),
-        };
-        let values = values.into_iter().map(|value| match value {
-            Value::String(text) => Ok(text),
-            other => Err(wrong_type(key, &other, "an array of strings")),
-        });
-        values.collect()
+    fn strings(&self, key: &'static str) -> Result<Vec<String>, GgufError> {
+        let value = self.get(key)?;
+        value.strings().ok_or_else(|| wrong_type(key, value, "an array of strings"))
     }
 
     fn dimension(&self, key: &'static str) -> Result<usize, GgufError> {
         let value = self.get(key)?;
-        integer(value)
+        value
+            .integer()
             .and_then(|n| usize::try_from(n).ok())
             .ok_or_else(|| wrong_type(key, value, "a whole number"))
     }
 
     fn epsilon(&self) -> Result<f32, GgufError> {
-        match self.get(key::LAYER_NORM_EPSILON)? {
-            Value::F32(x) if (0.0..1.0).contains(x) => Ok(*x),
-            Value::F32(x) => Err(GgufError::Value {
+        let value = self.get(key::LAYER_NORM_EPSILON)?;
+        match value.f32() {
+            Some(x) if (0.0..1.0).contains(&x) => Ok(x),
+            Some(x) => Err(GgufError::Value {
                 key: key::LAYER_NORM_EPSILON,
                 found: x.to_string(),
                 expected: "at least 0 and under 1",
             }),
-            other => Err(wrong_type(key::LAYER_NORM_EPSILON, other, "a 32-bit float")),
+            None => Err(wrong_type(key::LAYER_NORM_EPSILON, value, "a 32-bit float")),
         }
     }
 }
 
-fn integer(value: &Value) -> Option<i64> {
-    match value {
-        Value::U8(n) => Some((*n).into()),
-        Value::I8(n) => Some((*n).into()),
-        Value::U16(n) => Some((*n).into()),
-        Value::I16(n) => Some((*n).into()),
-        Value::U32(n) => Some((*n).into()),
-        Value::I32(n) => Some((*n).into()),
-        Value::U64(n) => i64::try_from(*n).ok(),
-        Value::I64(n) => Some(*n),
-        _ => None,
-    }
-}
-
-fn wrong_type(key: &'static str, found: &Value, expected: &'static str) -> GgufError {
-    GgufError::Value { key, found: format!("of type {:?}", found.value_type()), expected }
+fn wrong_type(key: &'static str, found: Value, expected: &'static str) -> GgufError {
+    GgufError::Value { key, found: format!("of type {}", found.type_name()), expected }
 }
 
 fn shorten(text: &str) -> String {

@@ -5,9 +5,15 @@
 //! header is complete, that its counts and strings are sane, and that every
 //! tensor lies inside the file, in a place of its own.
 
-use std::{collections::HashSet, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
-use super::{ALIGNMENT, GgufError, MAGIC, MAX_HEADER_BYTES, key};
+use super::{
+    ALIGNMENT, GgufError, MAGIC, MAX_HEADER_BYTES, key,
+    value::{Value, scalar_bytes},
+};
 use crate::bundle::quantize::Dtype;
 
 /// Far above any GPT-2's 12 tensors a layer, far below what costs memory.
@@ -15,7 +21,7 @@ const MAX_TENSORS: u64 = 1 << 16;
 const MAX_METADATA: u64 = 1 << 12;
 const MAX_NAME_BYTES: u64 = 1 << 10;
 const MAX_DIMENSIONS: u64 = 4;
-/// Elements of all arrays together. A reader makes a value of 32 bytes of each,
+/// Elements of all arrays together. A reader makes a value of up to 32 bytes of each,
 /// whatever its size in the file; GPT-2's vocabulary needs 150,000.
 const MAX_ELEMENTS: u64 = 1 << 22;
 /// Arrays within arrays: no key of a `gpt2` file has any.
@@ -35,7 +41,8 @@ pub struct TensorLine {
 
 /// What the walk found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Walked {
+pub struct Walked<'a> {
+    pub metadata: HashMap<&'a str, Value<'a>>,
     pub tensors: Vec<TensorLine>,
     /// Where the tensor data begins in the file.
     pub data_offset: u64,
@@ -61,7 +68,7 @@ impl From<GgufError> for Stop {
 
 /// Walks over the header in `bytes`, the beginning of a file of `file_size`
 /// bytes (if that is known).
-pub fn walk(bytes: &[u8], file_size: Option<u64>) -> Result<Result<Walked, Short>, GgufError> {
+pub fn walk(bytes: &[u8], file_size: Option<u64>) -> Result<Result<Walked<'_>, Short>, GgufError> {
     let mut cursor = Cursor { bytes, at: 0, file_size, elements: 0 };
     match cursor.header() {
         Ok(walked) => Ok(Ok(walked)),
@@ -121,7 +128,7 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    fn header(&mut self) -> Result<Walked, Stop> {
+    fn header(&mut self) -> Result<Walked<'a>, Stop> {
         let magic: [u8; 4] = self.array()?;
         if &magic != MAGIC {
             return Err(GgufError::Magic { found: magic }.into());
@@ -134,10 +141,11 @@ impl<'a> Cursor<'a> {
         let metadata_count = self.bounded("the number of metadata entries", MAX_METADATA)?;
 
         let mut alignment = ALIGNMENT;
-        let mut keys = HashSet::new();
+        let mut metadata = HashMap::new();
         for _ in 0..metadata_count {
             let name = self.name("metadata key")?;
             let value_type = self.u32()?;
+            let start = self.at;
             if name == key::ALIGNMENT {
                 if value_type != 4 {
                     return Err(invalid(format!("`{name}`"), format!("value type {value_type}, expected 4")));
@@ -149,7 +157,7 @@ impl<'a> Cursor<'a> {
             } else {
                 self.skip_value(name, value_type, 0)?;
             }
-            if !keys.insert(name) {
+            if metadata.insert(name, Value::new(value_type, &self.bytes[start..self.at])).is_some() {
                 return Err(GgufError::Duplicate { what: "the key", name: name.into() }.into());
             }
         }
@@ -190,7 +198,7 @@ impl<'a> Cursor<'a> {
                 return Err(invalid(what, format!("it begins inside tensor `{}`", first.name)));
             }
         }
-        Ok(Walked { tensors, data_offset })
+        Ok(Walked { metadata, tensors, data_offset })
     }
 
     /// The tensor's bytes, which must be countable and inside the file; `None` for
@@ -324,17 +332,6 @@ impl<'a> Cursor<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// Bytes of a value of fixed size, by GGUF's number of its type.
-fn scalar_bytes(value_type: u32) -> Option<u64> {
-    match value_type {
-        0 | 1 | 7 => Some(1),
-        2 | 3 => Some(2),
-        4..=6 => Some(4),
-        10..=12 => Some(8),
-        _ => None,
     }
 }
 

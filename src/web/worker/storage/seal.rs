@@ -1,7 +1,8 @@
 //! What stands behind a kept file's bytes once all of them were found right: checksums of
-//! its chunks, as they were then. They cost a tenth of SHA-256, and tell as well
-//! whether the device has changed a byte since. A file without them, or that differs
-//! from them, is believed by `bot.json` alone.
+//! its chunks, as they were then. They cost a fraction of SHA-256, and show what the
+//! device has changed since, or lost. (Who writes into a site's own storage on purpose
+//! could write another page there, too: no digest would help.) A file without them, or
+//! that differs from them, is believed by `bot.json` alone.
 
 use js_sys::{Function, Promise};
 use wasm_bindgen::{JsCast, JsValue};
@@ -65,7 +66,8 @@ impl SealedFile {
         let opened: Promise = open.call0(&JsValue::UNDEFINED).ok()?.dyn_into().ok()?;
         let file = Self(settled(opened).await.ok()?);
         let mut bytes = vec![0; MAGIC.len() + 16 * entry.chunks.len()];
-        let is_whole = file.0.get_size().ok()? == (entry.size + bytes.len() as u64) as f64;
+        let size = entry.size.checked_add(bytes.len() as u64)?;
+        let is_whole = file.0.get_size().ok()? == size as f64;
         let seals = (is_whole && file.read(entry.size, &mut bytes)).then(|| from_bytes(&bytes))??;
         Some((file, seals))
     }

@@ -1,0 +1,112 @@
+//! A metadata value where it stands in the header's bytes: of a vocabulary's hundred
+//! thousand strings each is made once, by whoever wants it.
+
+/// A value of a header that was walked over: its bytes are complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Value<'a> {
+    /// GGUF's number of the type.
+    kind: u32,
+    bytes: &'a [u8],
+}
+
+const F32: u32 = 6;
+const STRING: u32 = 8;
+const ARRAY: u32 = 9;
+
+/// Bytes of a value of fixed size, by GGUF's number of its type.
+pub fn scalar_bytes(kind: u32) -> Option<u64> {
+    match kind {
+        0 | 1 | 7 => Some(1),
+        2 | 3 => Some(2),
+        4..=6 => Some(4),
+        10..=12 => Some(8),
+        _ => None,
+    }
+}
+
+impl<'a> Value<'a> {
+    pub fn new(kind: u32, bytes: &'a [u8]) -> Self {
+        Self { kind, bytes }
+    }
+
+    /// For messages.
+    pub fn type_name(self) -> &'static str {
+        const NAMES: [&str; 13] =
+            ["U8", "I8", "U16", "I16", "U32", "I32", "F32", "Bool", "String", "Array", "U64", "I64", "F64"];
+        NAMES.get(self.kind as usize).copied().unwrap_or("unknown")
+    }
+
+    /// A whole number.
+    pub fn integer(self) -> Option<i64> {
+        let bytes = self.bytes;
+        Some(match self.kind {
+            0 => u8::from_le_bytes(fixed(bytes)?).into(),
+            1 => i8::from_le_bytes(fixed(bytes)?).into(),
+            2 => u16::from_le_bytes(fixed(bytes)?).into(),
+            3 => i16::from_le_bytes(fixed(bytes)?).into(),
+            4 => u32::from_le_bytes(fixed(bytes)?).into(),
+            5 => i32::from_le_bytes(fixed(bytes)?).into(),
+            10 => u64::from_le_bytes(fixed(bytes)?).try_into().ok()?,
+            11 => i64::from_le_bytes(fixed(bytes)?),
+            _ => return None,
+        })
+    }
+
+    pub fn f32(self) -> Option<f32> {
+        (self.kind == F32).then(|| fixed(self.bytes).map(f32::from_le_bytes))?
+    }
+
+    pub fn string(self) -> Option<String> {
+        (self.kind == STRING).then(|| split_string(self.bytes).map(|(text, _)| text))?
+    }
+
+    /// Elements of an array.
+    pub fn len(self) -> Option<usize> {
+        self.array().map(|(_, count, _)| count)
+    }
+
+    /// An array's elements; those that are no whole numbers are `None`.
+    pub fn integers(self) -> Option<Vec<Option<i64>>> {
+        let (kind, count, bytes) = self.array()?;
+        Some(match scalar_bytes(kind) {
+            Some(size) => {
+                bytes.chunks_exact(size as usize).map(|bytes| Value { kind, bytes }.integer()).collect()
+            }
+            None => vec![None; count],
+        })
+    }
+
+    /// An array of strings.
+    pub fn strings(self) -> Option<Vec<String>> {
+        let (kind, count, mut rest) = self.array()?;
+        if kind != STRING {
+            return None;
+        }
+        let mut strings = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (text, after) = split_string(rest)?;
+            strings.push(text);
+            rest = after;
+        }
+        Some(strings)
+    }
+
+    /// Type, number and bytes of an array's elements.
+    fn array(self) -> Option<(u32, usize, &'a [u8])> {
+        let (kind, rest) = self.bytes.split_first_chunk().filter(|_| self.kind == ARRAY)?;
+        let (count, rest) = rest.split_first_chunk()?;
+        Some((u32::from_le_bytes(*kind), usize::try_from(u64::from_le_bytes(*count)).ok()?, rest))
+    }
+}
+
+fn fixed<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+    bytes.try_into().ok()
+}
+
+/// A string, and what follows it. Some writers end one with a zero, and not every one is UTF-8.
+fn split_string(bytes: &[u8]) -> Option<(String, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let (text, after) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    let end = text.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    Some((String::from_utf8_lossy(&text[..end]).into_owned(), after))
+}
