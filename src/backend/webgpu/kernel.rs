@@ -25,6 +25,7 @@ pub fn file(name: &str) -> Option<&'static str> {
         "order" => include_str!("kernels/order.wgsl"),
         "pack" => include_str!("kernels/pack.wgsl"),
         "piece" => include_str!("kernels/piece.wgsl"),
+        "product" => include_str!("kernels/product.wgsl"),
         "quads" => include_str!("kernels/quads.wgsl"),
         "quantise" => include_str!("kernels/quantise.wgsl"),
         "reduce" => include_str!("kernels/reduce.wgsl"),

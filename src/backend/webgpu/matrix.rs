@@ -214,15 +214,9 @@ impl UnderWay {
             self.scales[(at * 4 + member) * 4..][..4].copy_from_slice(&scale.to_le_bytes());
             for (vector, values) in values.chunks_exact(16).enumerate() {
                 let out = &mut self.weights[((at * vectors + vector) * 4 + member) * 16..][..16];
+                let words = values.as_chunks::<4>().0;
                 for (s, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-                    let from = (s ^ member) * 4;
-                    let word = u32::from_le_bytes([
-                        values[from],
-                        values[from + 1],
-                        values[from + 2],
-                        values[from + 3],
-                    ]);
-                    *out = (word ^ bias).to_le_bytes();
+                    *out = (u32::from_le_bytes(words[s ^ member]) ^ bias).to_le_bytes();
                 }
             }
         }

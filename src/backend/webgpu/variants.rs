@@ -70,8 +70,7 @@ pub fn norm(tuning: Tuning) -> Variant {
 
 /// [`norm`] for quads: rows of `width`, a multiple of 32.
 pub fn norm_quads(width: usize) -> Variant {
-    let bindings = &[Shape, Read, Read, Read, Write, Write, Write];
-    variant("norm_quads", bindings, &[("WIDTH", width as u32)])
+    Variant { name: "norm_quads", definitions: vec![("WIDTH", width as u32)], ..norm(Tuning::QUADS) }
 }
 
 pub fn pack(tuning: Tuning) -> Variant {
@@ -106,10 +105,10 @@ impl Linear {
     pub fn variant(self, tuning: Tuning) -> Variant {
         // Their sums share workgroup memory.
         let slices = if self.tiles > 2 { tuning.slices.min(4) } else { tuning.slices };
-        let own = match tuning.quads {
+        let own: &[_] = match tuning.quads {
             // A kernel of its own for each length of a row.
-            true => [("BLOCKS", self.blocks), ("LANES", QUAD_LANES), ("SLICED", 0)],
-            false => [("TILES", self.tiles), ("SLICES", slices), ("SLICED", (slices > 1).into())],
+            true => &[("BLOCKS", self.blocks), ("LANES", QUAD_LANES)],
+            false => &[("TILES", self.tiles), ("SLICES", slices), ("SLICED", (slices > 1).into())],
         };
         let shared = [
             ("Q4", (self.format == Format::Q4).into()),
@@ -126,7 +125,7 @@ impl Linear {
             false => &[Shape, Read, Read, Read, Read, Read, Write],
         };
         let name = if tuning.quads { "linear_quads" } else { "linear" };
-        variant(name, bindings, &[&own[..], &shared].concat())
+        variant(name, bindings, &[own, &shared].concat())
     }
 }
 
@@ -172,10 +171,11 @@ pub fn attention(visible: usize) -> Variant {
 
 /// [`attention`] for quads: heads of `head` channels, a multiple of 32.
 pub fn attention_quads(visible: usize, width: usize, head: usize) -> Variant {
-    let Variant { bindings, mut definitions, .. } = attention(visible);
+    let mut variant = Variant { name: "attention_quads", ..attention(visible) };
     let (width, head) = (width as u32, head as u32);
-    definitions.extend([("WIDTH", width), ("HEAD", head), ("EIGHTHS", head / 8), ("HEAD_BLOCKS", head / 32)]);
-    Variant { name: "attention_quads", bindings, definitions }
+    let sizes = [("WIDTH", width), ("HEAD", head), ("EIGHTHS", head / 8), ("HEAD_BLOCKS", head / 32)];
+    variant.definitions.extend(sizes);
+    variant
 }
 
 pub fn select(tuning: Tuning) -> Variant {

@@ -18,13 +18,13 @@ use super::{
     lock,
     source::Source,
     storage::{
-        Shelf, chunk_bytes,
+        Shelf, chunk_bytes, chunk_start,
         seal::{SealedFile, Sealing},
     },
     transport::{Pieces, Reader, Remote, get},
 };
 use crate::{
-    bundle::manifest::{CHUNK_BYTES, FileEntry},
+    bundle::manifest::FileEntry,
     gpt2::LoadError,
     web::protocol::{NotKept, Phase},
 };
@@ -134,8 +134,7 @@ fn from_sealed(
 ) -> bool {
     let entry = intake.entry;
     for (index, seal) in seals.iter().enumerate() {
-        let read =
-            |start, piece: &mut [u8]| file.read(index as u64 * CHUNK_BYTES as u64 + u64::from(start), piece);
+        let read = |start, piece: &mut [u8]| file.read(chunk_start(index) + u64::from(start), piece);
         // What is wrong with it is found by those who take digests.
         if intake.take_by(chunk_bytes(entry, index) as u32, read).is_err()
             || intake.sealing.seals().last() != Some(seal)
@@ -179,7 +178,7 @@ async fn from_network(
     let remote = Remote::new(&source.weights_url, &source.file, entry.size, RequestCache::NoStore);
     let arriving = Arriving { entry, shelf, digester, loaded: Cell::new(intake.loaded), progress };
     arriving.tell();
-    let start = first as u64 * CHUNK_BYTES as u64;
+    let start = chunk_start(first);
     let mut reader = Reader::new(&remote, start, start + chunk_bytes(entry, first) as u64);
     reader.open().await?;
     if !remote.has_ranges() {
@@ -225,7 +224,7 @@ impl<P: Fn(Phase, u64, Option<u64>)> Arriving<'_, P> {
                     self.count(chunk.filled());
                     return Ok(chunk);
                 }
-                let start = index as u64 * CHUNK_BYTES as u64;
+                let start = chunk_start(index);
                 Reader::new(remote, start, start + chunk_bytes(self.entry, index) as u64)
             }
         };
@@ -234,7 +233,7 @@ impl<P: Fn(Phase, u64, Option<u64>)> Arriving<'_, P> {
 
     /// Reads a chunk until its digest is right, and keeps it.
     async fn fill(&self, reader: &mut Reader<'_>, index: usize) -> Result<Chunk, WorkerError> {
-        let start = index as u64 * CHUNK_BYTES as u64;
+        let start = chunk_start(index);
         let expected = self.entry.chunks.get(index).map(String::as_str).unwrap_or_default();
         let mut chunk = Chunk::new(chunk_bytes(self.entry, index));
         for _ in 0..MOST_FETCHES {

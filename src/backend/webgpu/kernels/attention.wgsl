@@ -88,15 +88,13 @@ fn main(
   let place_of_row = places[piece.first + row];
   let prefix = place_of_row.prefix;
   let start = place_of_row.start;
-  // Behind the prefix stand the draft's own slots.
-  let visible = prefix + select(0u, place_of_row.slot + 1u - start, start <= place_of_row.slot);
+  let visible = visible_slots(place_of_row);
   let column = group.x * shape.head;
   let query = row * 3u * shape.width + column;
   let to = row * shape.width + column;
   var highest = -HUGE;
   for (var j = lane; j < visible; j += LANES) {
-    let slot = select(start + j - prefix, j, j < prefix);
-    scores[j] = dot_product(query, slot * shape.width + column) * shape.scale;
+    scores[j] = dot_product(query, visible_slot(place_of_row, j) * shape.width + column) * shape.scale;
     highest = max(highest, scores[j]);
   }
   highest = reduce_largest(highest, at);

@@ -39,10 +39,7 @@ const HUGE: f32 = 3.4028234e38;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) member: u32) {
   let row = group.y;
   let place_of_row = places[piece.first + row];
-  let prefix = place_of_row.prefix;
-  let start = place_of_row.start;
-  // Behind the prefix stand the draft's own slots.
-  let visible = prefix + select(0u, place_of_row.slot + 1u - start, start <= place_of_row.slot);
+  let visible = visible_slots(place_of_row);
   let first_column = group.x * HEAD + member;
   let query = &qkv[row];
 #for e to EIGHTHS
@@ -58,7 +55,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var score$s: f32;
     {
       let j = min(g * 4u + $su, visible - 1u);
-      let key = &keys[select(start + j - prefix, j, j < prefix)];
+      let key = &keys[visible_slot(place_of_row, j)];
       var low = 0.0;
       var high = 0.0;
 #for e to EIGHTHS
@@ -68,7 +65,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       score$s = quad_fold(low, high) * shape.scale;
     }
 #end
-    let score = select(select(score0, score1, member == 1u), select(score2, score3, member == 3u), member >= 2u);
+    let score = vec4<f32>(score0, score1, score2, score3)[member];
     scores[g] = score;
     largest = max(largest, score);
   }
@@ -96,7 +93,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     {
       let share = quadBroadcast(own, $su);
       let j = min(g * 4u + $su, visible - 1u);
-      let value = &values[select(start + j - prefix, j, j < prefix)];
+      let value = &values[visible_slot(place_of_row, j)];
 #for e to EIGHTHS
       low_out$e += share * (*value)[first_column + $eu * 8u];
       high_out$e += share * (*value)[first_column + $eu * 8u + 4u];

@@ -7,34 +7,15 @@
 // all rows of x, a word of x once for all panels. The integer sum of a block is
 // exact, and blocks are added up in the processor's order: one after the other, by
 // the slice that has the row (SLICED), or by the only slice.
+#include product
 #include weights
-#if GELU
-#include gelu
-#end
-
-struct Shape {
-  // N, of the whole matrix.
-  outputs: u32,
-  // K / 32
-  blocks: u32,
-  // This piece of the matrix: its first output, and how many.
-  first: u32,
-  count: u32,
-}
 
 #if WIDE
-// TILE = 4
-alias Words = vec4<u32>;
 alias Ints = vec4<i32>;
-alias Floats = vec4<f32>;
 #else
-// TILE = 1
-alias Words = u32;
 alias Ints = i32;
-alias Floats = f32;
 #end
 
-@group(0) @binding(0) var<uniform> shape: Shape;
 // As weights.wgsl has it.
 @group(0) @binding(1) var<storage, read> weights: array<vec4<u32>>;
 #if F16
@@ -46,16 +27,8 @@ alias Floats = f32;
 @group(0) @binding(3) var<storage, read> x: array<Words>;
 // (tiles, K / 32, TILE)
 @group(0) @binding(4) var<storage, read> x_scales: array<Floats>;
-// (N)
-@group(0) @binding(5) var<storage, read> bias: array<f32>;
-// (R, N)
-@group(0) @binding(6) var<storage, read_write> out: array<f32>;
-#if QUANTISE
-#include quantise
-// out again, quantised
-@group(0) @binding(7) var<storage, read_write> out_words: array<u32>;
-@group(0) @binding(8) var<storage, read_write> out_scales: array<f32>;
 
+#if QUANTISE
 var<workgroup> block: array<f32, 32u * TILE>;
 #end
 
@@ -107,27 +80,6 @@ fn of_row(v: Floats, row: u32) -> f32 {
   return v;
 }
 #end
-
-// Stores output n of the piece for a row; returns it.
-fn finish(sum: f32, row: u32, n: u32) -> f32 {
-  if (n >= shape.count) {
-    return 0.0;
-  }
-  let at = row * shape.outputs + shape.first + n;
-#if BIAS
-  var value = sum + bias[shape.first + n];
-#else
-  var value = sum;
-#end
-#if GELU
-  value = gelu(value);
-#end
-#if ADD
-  value += out[at];
-#end
-  out[at] = value;
-  return value;
-}
 
 @compute @workgroup_size(32, SLICES)
 fn main(

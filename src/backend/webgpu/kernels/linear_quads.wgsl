@@ -6,30 +6,8 @@
 // reads two words, and has the others by exchange: its own word first, then that of its
 // neighbour across, down, and diagonally. So a row's words stand in that order
 // (matrix.rs).
+#include product
 #include quads
-#if GELU
-#include gelu
-#end
-
-struct Shape {
-  // N, of the whole matrix.
-  outputs: u32,
-  // K / 32: BLOCKS
-  blocks: u32,
-  // This piece of the matrix: its first output, and how many.
-  first: u32,
-  count: u32,
-}
-
-#if WIDE
-// TILE = 4
-alias Words = vec4<u32>;
-alias Floats = vec4<f32>;
-#else
-// TILE = 1
-alias Words = u32;
-alias Floats = f32;
-#end
 
 #if Q4
 const VECTORS: u32 = 1u;
@@ -37,7 +15,6 @@ const VECTORS: u32 = 1u;
 const VECTORS: u32 = 2u;
 #end
 
-@group(0) @binding(0) var<uniform> shape: Shape;
 // (N / 4, BLOCKS, VECTORS, 4) vectors
 @group(0) @binding(1) var<storage, read> weights: array<array<vec4<u32>, BLOCKS * VECTORS * 4u>>;
 // (N / 4, BLOCKS, 4)
@@ -46,15 +23,6 @@ const VECTORS: u32 = 2u;
 @group(0) @binding(3) var<storage, read> x: array<array<Words, BLOCKS * 8u>>;
 // (tiles, BLOCKS, TILE)
 @group(0) @binding(4) var<storage, read> x_scales: array<array<Floats, BLOCKS>>;
-// (N)
-@group(0) @binding(5) var<storage, read> bias: array<f32>;
-// (R, N)
-@group(0) @binding(6) var<storage, read_write> out: array<f32>;
-#if QUANTISE
-// out again, quantised
-@group(0) @binding(7) var<storage, read_write> out_words: array<u32>;
-@group(0) @binding(8) var<storage, read_write> out_scales: array<f32>;
-#end
 
 // A field of a word, masked, is taken for an integer as it stands: its value times
 // 2^(where it begins). x is divided by the same power of two. All fields but
@@ -86,27 +54,6 @@ fn fields(word: u32, mask: vec4<u32>) -> vec4<f32> {
 fn bytes(word: u32, place: vec4<f32>) -> vec4<f32> {
   let upper = vec4<u32>(word * 0x1000000u, word * 0x10000u, word * 0x100u, word) & vec4<u32>(0xff000000u);
   return vec4<f32>(vec4<i32>(upper)) * place;
-}
-
-// Stores output n of the piece for a row; returns it.
-fn finish(sum: f32, row: u32, n: u32) -> f32 {
-  if (n >= shape.count) {
-    return 0.0;
-  }
-  let at = row * shape.outputs + shape.first + n;
-#if BIAS
-  var value = sum + bias[shape.first + n];
-#else
-  var value = sum;
-#end
-#if GELU
-  value = gelu(value);
-#end
-#if ADD
-  value += out[at];
-#end
-  out[at] = value;
-  return value;
 }
 
 @compute @workgroup_size(LANES)

@@ -16,3 +16,13 @@ struct Place {
   // The first-th + i-th place's `pick` is the i-th row with outputs.
   pick: u32,
 }
+
+// Slots that it sees.
+fn visible_slots(at: Place) -> u32 {
+  return at.prefix + select(0u, at.slot + 1u - at.start, at.start <= at.slot);
+}
+
+// The j-th of them: behind the prefix stand the draft's own.
+fn visible_slot(at: Place, j: u32) -> u32 {
+  return select(at.start + j - at.prefix, j, j < at.prefix);
+}

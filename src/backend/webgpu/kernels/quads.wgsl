@@ -47,15 +47,15 @@ fn quad_quantised(v: array<f32, 8>, member: u32) -> QuadBlock {
   let is_zero = is_zero_block(largest);
   let inverse = of_127(largest);
   // Where its bytes stand in a word.
-  let place = select(select(0x1u, 0x100u, member == 1u), select(0x10000u, 0x1000000u, member == 3u), member >= 2u);
+  let place = vec4<u32>(0x1u, 0x100u, 0x10000u, 0x1000000u)[member];
 #for i in 0 1 2 3 4 5 6 7
   let byte$i = select(byte_of(v[$i], inverse), 0u, is_zero) * place;
   let pair$i = byte$i | quadSwapX(byte$i);
   let word$i = pair$i | quadSwapY(pair$i);
 #end
   return QuadBlock(
-    select(select(word0, word1, member == 1u), select(word2, word3, member == 3u), member >= 2u),
-    select(select(word4, word5, member == 1u), select(word6, word7, member == 3u), member >= 2u),
+    vec4<u32>(word0, word1, word2, word3)[member],
+    vec4<u32>(word4, word5, word6, word7)[member],
     scale_of(largest),
   );
 }

@@ -89,7 +89,7 @@ impl Shelf {
             let bytes = match &place {
                 Place::Opfs(file) => {
                     let room = self.room(chunk_bytes(entry, index));
-                    file.read(start(index), &room).then_some(room)
+                    file.read(chunk_start(index), &room).then_some(room)
                 }
                 Place::Cache(file) => file.read(index).await,
                 Place::Nowhere => None,
@@ -116,7 +116,7 @@ impl Shelf {
     pub async fn write(&self, index: usize, chunk: &Chunk) {
         let place = self.place.borrow().clone();
         let written = match &place {
-            Place::Opfs(file) => file.write(start(index), &chunk.bytes()),
+            Place::Opfs(file) => file.write(chunk_start(index), &chunk.bytes()),
             Place::Cache(file) => file.write(index, &chunk.bytes()).await,
             Place::Nowhere => return,
         };
@@ -166,13 +166,13 @@ impl Place {
 }
 
 /// Where a chunk begins in its file.
-fn start(index: usize) -> u64 {
+pub fn chunk_start(index: usize) -> u64 {
     index as u64 * CHUNK_BYTES as u64
 }
 
 /// Bytes of a chunk: the last one is shorter.
 pub fn chunk_bytes(entry: &FileEntry, index: usize) -> usize {
-    entry.size.saturating_sub(start(index)).min(CHUNK_BYTES as u64) as usize
+    entry.size.saturating_sub(chunk_start(index)).min(CHUNK_BYTES as u64) as usize
 }
 
 /// The browsers' name for an error of having no room.
