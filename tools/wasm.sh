@@ -50,8 +50,10 @@ with_std() { RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort "$@"; }
 maybe_with_std() { if [ -n "$build_std" ]; then with_std "$@"; else "$@"; fi; }
 
 # The kernels' steps in the order in which they are written: in LLVM's own more values
-# are alive at once than browsers have registers for.
-order='-C llvm-args=-pre-RA-sched=source'
+# are alive at once than browsers have registers for. And pointers as they are written:
+# what LLVM makes of a loop's (strength reduction) no longer says that an offset does not
+# wrap, and what could be part of a load becomes an addition before it.
+order='-C llvm-args=-pre-RA-sched=source -C llvm-args=-disable-lsr'
 flags="-C target-feature=+simd128 $order --cfg getrandom_backend=\"wasm_js\""
 # Memory that comes from outside: www/engine-choice.js makes it, with at least
 # this size and a maximum of its own.

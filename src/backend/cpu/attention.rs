@@ -6,11 +6,15 @@ use super::{
     panels::{self, Kernel},
     pool::Pool,
     shared::Shared,
+    touch::touch,
 };
 use crate::backend::{Backend, Batch, CacheShape, Place, Sequence};
 
 /// Outputs of a head that are summed together.
 const LANES: usize = 32;
+
+/// For so few rows keys and values come from memory; more rows find a head's in a cache.
+const FEW_ROWS: usize = 8;
 
 /// What a step needs besides for each row and channel: ten floats of activations, the
 /// quantised ones, and something for logits and scores. Asked for and given back, it stays
@@ -86,14 +90,37 @@ impl Cache {
             // SAFETY: each task has a place of its own in scores, and each row
             // and head is in one task.
             let scores = unsafe { &mut scores.slice(task, 1)[0] };
+            let first = parts.start;
             for part in parts {
                 let (head, row) = (part / rows, part % rows);
+                if rows <= FEW_ROWS && (row == 0 || part == first) {
+                    self.touch(layer, batch, head);
+                }
                 let query = &qkv[row * 3 * c + head * width..][..width];
                 // SAFETY: as above.
                 let out = unsafe { out.slice(row * c + head * width, width) };
                 self.head(layer, batch.places[row], head, query, scores, out);
             }
         });
+    }
+
+    /// A head's keys and values that the batch's rows see, the prompt's once.
+    fn touch(&self, layer: usize, batch: &Batch, head: usize) {
+        for (row, &place) in batch.places.iter().enumerate() {
+            let [prompt, own] = self.visible(place);
+            let prompt = if row == 0 { prompt } else { 0..0 };
+            for of in [&self.keys, &self.values].map(|of| self.of_head(&of[layer], head)) {
+                for slots in [prompt.clone(), own.clone()] {
+                    touch(&of[slots.start * self.width..slots.end * self.width]);
+                }
+            }
+        }
+    }
+
+    /// What is a head's of a layer's keys or values (H, slots, width): (slots, width).
+    fn of_head<'a>(&self, all: &'a [f32], head: usize) -> &'a [f32] {
+        let floats = self.shape.slots() * self.width;
+        &all[head * floats..][..floats]
     }
 
     /// One head of one row: query and out (C / H).
@@ -108,8 +135,7 @@ impl Cache {
     ) {
         let width = self.width;
         let scale = 1.0 / (width as f32).sqrt();
-        let whole = head * self.shape.slots() * width..(head + 1) * self.shape.slots() * width;
-        let (keys, values) = (&self.keys[layer][whole.clone()], &self.values[layer][whole]);
+        let [keys, values] = [&self.keys, &self.values].map(|of| self.of_head(&of[layer], head));
         let visible = self.visible(place).map(|slots| slots.start * width..slots.end * width);
         scores.clear();
         for slots in &visible {

@@ -5,10 +5,12 @@
 //! of lanes folded in a fixed order. Plain Rust float operations are IEEE
 //! operations in the order written, vectorised or not.
 
+use std::hint::black_box;
+
 /// Lanes of every sum: element i is added to lane `i % LANES`.
 pub const LANES: usize = 8;
 
-/// Largest relative error of [`exp`] inside its range, in units of f32 epsilon.
+/// Largest relative error of [`Exp::of`] inside its range, in units of f32 epsilon.
 pub const EXP_MAX_ERROR_EPSILON: f64 = 1.5;
 
 /// Folds lanes: `((l0+l4)+(l2+l6)) + ((l1+l5)+(l3+l7))`.
@@ -102,39 +104,82 @@ pub fn round_to_i32(x: f32) -> i32 {
     (x + ROUND_MAGIC).to_bits() as i32 - ROUND_MAGIC.to_bits() as i32
 }
 
-/// e^x for x clamped to [-87, 88]; see [`EXP_MAX_ERROR_EPSILON`].
+/// What [`Exp::of`] and [`Gelu::of`] calculate with, as values.
 ///
-/// Range reduction by multiples of ln 2 in two parts (Cody and Waite), then
-/// the Taylor polynomial of degree 7 on |r| <= ln(2)/2.
-#[inline(always)]
-pub fn exp(x: f32) -> f32 {
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    let x = if x < -87.0 { -87.0 } else { x };
-    let x = if x > 88.0 { 88.0 } else { x };
-    let shifted = x * std::f32::consts::LOG2_E + ROUND_MAGIC;
-    let n = shifted - ROUND_MAGIC;
-    let r = (x - n * LN2_HIGH) - n * LN2_LOW;
-    let mut p = 1.0 / 5040.0;
-    p = p * r + 1.0 / 720.0;
-    p = p * r + 1.0 / 120.0;
-    p = p * r + 1.0 / 24.0;
-    p = p * r + 1.0 / 6.0;
-    p = p * r + 0.5;
-    let p = (p * r) * r + r;
-    let power = (shifted.to_bits().wrapping_sub(ROUND_MAGIC.to_bits()).wrapping_add(127)) << 23;
-    let scale = f32::from_bits(power);
-    p * scale + scale
+/// Browsers make a constant anew wherever it is used, three instructions for a vector: most
+/// of a GELU's. What the compiler does not know ([`black_box`]) they load, an operand.
+#[derive(Debug, Clone, Copy)]
+struct Exp {
+    least: f32,
+    most: f32,
+    log2_e: f32,
+    round: f32,
+    ln2_high: f32,
+    ln2_low: f32,
+    /// 1/7! and so on to 1/2!
+    taylor: [f32; 6],
+    /// 1.0 as bits.
+    one: u32,
 }
 
-/// GPT-2's GELU: `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`, computed
-/// as `x e / (e + 1)` with `e = exp(2 u)`, which has no cancellation.
-#[inline(always)]
-pub fn gelu(x: f32) -> f32 {
-    const TWO_SQRT_2_OVER_PI: f32 = 1.595_769;
-    let u = TWO_SQRT_2_OVER_PI * (x + 0.044715 * x * x * x);
-    let e = exp(u);
-    x * (e / (e + 1.0))
+const EXP: Exp = Exp {
+    least: -87.0,
+    most: 88.0,
+    log2_e: std::f32::consts::LOG2_E,
+    round: ROUND_MAGIC,
+    ln2_high: 0.693_359_4,
+    ln2_low: -2.121_944_4e-4,
+    taylor: [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5],
+    one: 1.0f32.to_bits(),
+};
+
+impl Exp {
+    /// e^x for x clamped to [-87, 88]; see [`EXP_MAX_ERROR_EPSILON`].
+    ///
+    /// Range reduction by multiples of ln 2 in two parts (Cody and Waite), then
+    /// the Taylor polynomial of degree 7 on |r| <= ln(2)/2.
+    #[inline(always)]
+    fn of(&self, x: f32) -> f32 {
+        let x = if x < self.least { self.least } else { x };
+        let x = if x > self.most { self.most } else { x };
+        let shifted = x * self.log2_e + self.round;
+        let n = shifted - self.round;
+        let r = (x - n * self.ln2_high) - n * self.ln2_low;
+        let [p, rest @ ..] = self.taylor;
+        let p = rest.into_iter().fold(p, |p, next| p * r + next);
+        let p = (p * r) * r + r;
+        // The integer's low bits become an exponent; what else they hold is shifted out.
+        let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(self.one));
+        p * scale + scale
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Gelu {
+    twice_root: f32,
+    cubic: f32,
+    one: f32,
+    exp: Exp,
+}
+
+/// 2 sqrt(2 / pi) first.
+const GELU: Gelu = Gelu { twice_root: 1.595_769, cubic: 0.044715, one: 1.0, exp: EXP };
+
+impl Gelu {
+    /// `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`, computed as `x e / (e + 1)` with
+    /// `e = exp(2 u)`, which has no cancellation.
+    #[inline(always)]
+    fn of(&self, x: f32) -> f32 {
+        let u = self.twice_root * (x + self.cubic * x * x * x);
+        let e = self.exp.of(u);
+        x * (e / (e + self.one))
+    }
+}
+
+/// GPT-2's GELU of every x.
+pub fn gelu(x: &mut [f32]) {
+    let gelu = black_box(GELU);
+    x.iter_mut().for_each(|x| *x = gelu.of(*x));
 }
 
 /// One row of layer norm: x and out (C).
@@ -163,9 +208,9 @@ pub fn max(x: &[f32]) -> f32 {
 
 /// Turns scores into `exp(score - max)` and returns their sum; the caller divides.
 pub fn softmax_unnormalised(scores: &mut [f32]) -> f32 {
-    let max = max(scores);
+    let (exp, max) = (black_box(EXP), max(scores));
     for score in scores.iter_mut() {
-        *score = exp(*score - max);
+        *score = exp.of(*score - max);
     }
     sum(scores)
 }
@@ -180,11 +225,11 @@ mod tests {
         for i in -860_000..=870_000 {
             let x = i as f32 * 1e-4;
             let expected = f64::from(x).exp();
-            worst = worst.max(((f64::from(exp(x)) - expected) / expected).abs());
+            worst = worst.max(((f64::from(EXP.of(x)) - expected) / expected).abs());
         }
         assert!(worst / f64::from(f32::EPSILON) < EXP_MAX_ERROR_EPSILON, "{worst:e}");
-        assert_eq!(exp(0.0), 1.0);
-        assert!(exp(-1e9) < 1e-37 && exp(1e9).is_finite());
+        assert_eq!(EXP.of(0.0), 1.0);
+        assert!(EXP.of(-1e9) < 1e-37 && EXP.of(1e9).is_finite());
     }
 
     #[test]
@@ -193,7 +238,7 @@ mod tests {
             let x = f64::from(i) * 0.01;
             let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
             let expected = 0.5 * x * (1.0 + inner.tanh());
-            assert!((f64::from(gelu(x as f32)) - expected).abs() < 1e-6 * (1.0 + x.abs()), "{x}");
+            assert!((f64::from(GELU.of(x as f32)) - expected).abs() < 1e-6 * (1.0 + x.abs()), "{x}");
         }
     }
 

@@ -16,6 +16,7 @@ mod scalar;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod touch;
 mod vector;
 
 pub use attention::Cache;

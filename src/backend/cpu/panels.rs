@@ -8,7 +8,8 @@ use super::{
     quant::QuantRows,
     scalar,
     shared::Shared,
-    vector,
+    touch::touch,
+    vector::{self, Places},
 };
 use crate::backend::Epilogue;
 
@@ -126,6 +127,11 @@ pub fn spread(pool: &Pool, tasks: usize, parts: usize, f: impl Fn(usize, std::op
     pool.run(tasks, &|task| f(task, task * parts / tasks..(task + 1) * parts / tasks));
 }
 
+/// Sums of panels and rows that are held before they are taken.
+const HELD: usize = 128;
+
+const _: () = assert!(HELD >= MOST_BESIDE * vector::TILE);
+
 /// Calls `take(row, first output, sums)` with the sums of every row of x and
 /// each panel of the range, in no order; the last panel's sums are cut to what
 /// is there. Panels are outermost: weights are read from memory once for all
@@ -137,29 +143,35 @@ pub fn multiply(
     x: &QuantRows,
     mut take: impl FnMut(usize, usize, &[f32]),
 ) {
-    let mut sums = [[0.0f32; PANEL]; MOST_BESIDE * vector::TILE];
+    let mut sums = [[0.0f32; PANEL]; HELD];
     let tiles: Vec<_> = x.tiles().collect();
     let stride = panels.len() / beside;
     let rest = panels.start + beside * stride..panels.end;
-    let together = (panels.start..panels.start + stride).map(|first| (first, beside));
-    for (first, count) in together.chain(rest.map(|first| (first, 1))) {
-        let weights = w.range(first..first + (count - 1) * stride + 1);
-        let mut row = 0;
-        for tile in &tiles {
-            let sums = &mut sums[..count * tile.rows];
-            let panels = vector::Panels::new(w.format, weights, stride, tile, sums);
-            match level {
-                Level::Scalar => panels.each(|panel, sums| scalar::panel(w.format, panel, tile, sums)),
-                Level::Simd => vector::panels(panels),
-            }
-            for (p, sums) in sums.chunks_exact(tile.rows).enumerate() {
-                let first = (first + p * stride) * PANEL;
-                let outputs = PANEL.min(w.rows - first);
-                for (i, sum) in sums.iter().enumerate() {
-                    take(row + i, first, &sum[..outputs]);
+    for (panels, beside) in [(panels.start..panels.start + stride, beside), (rest, 1)] {
+        // Several tiles find a panel in a cache only while it is one of few.
+        let most = if let [tile] = &tiles[..] { HELD / (beside * tile.rows) } else { 1 };
+        for first in panels.clone().step_by(most) {
+            let groups = most.min(panels.end - first);
+            let places = Places { beside, stride, groups };
+            let weights = w.range(first..first + (beside - 1) * stride + groups);
+            let mut row = 0;
+            for tile in &tiles {
+                let panels = vector::Panels::new(w.format, weights, places, tile, &mut sums);
+                match level {
+                    Level::Scalar => panels.each(|panel, sums| scalar::panel(w.format, panel, tile, sums)),
+                    Level::Simd => vector::panels(panels),
                 }
+                let mut sums = sums.iter();
+                for panel in first..first + groups {
+                    for first in (0..beside).map(|p| (panel + p * stride) * PANEL) {
+                        let outputs = PANEL.min(w.rows - first);
+                        for (i, sum) in sums.by_ref().take(tile.rows).enumerate() {
+                            take(row + i, first, &sum[..outputs]);
+                        }
+                    }
+                }
+                row += tile.rows;
             }
-            row += tile.rows;
         }
     }
 }
@@ -188,7 +200,12 @@ pub fn linear(
         let outputs = n.min(panels.start * PANEL)..n.min(panels.end * PANEL);
         multiply(kernel, w, panels, x, |row, first, panel| {
             // SAFETY: a row's outputs of a panel belong to one task.
-            unsafe { sums.slice(row * n + first, panel.len()) }.copy_from_slice(panel);
+            let sums = unsafe { sums.slice(row * n + first, panel.len()) };
+            // Of a length that is known: two moves, where a call would be.
+            match (<&mut [f32; PANEL]>::try_from(&mut *sums), <&[f32; PANEL]>::try_from(panel)) {
+                (Ok(sums), Ok(panel)) => *sums = *panel,
+                _ => sums.copy_from_slice(panel),
+            }
         });
         // From end to end behind all products: a bias comes from memory as weights do,
         // and is waited for where it is read here and there.
@@ -210,9 +227,10 @@ pub fn linear(
 /// Sums become values: bias, and what the epilogue makes of them.
 pub fn finish(sums: &mut [f32], bias: Option<&[f32]>, epilogue: Epilogue) {
     if let Some(bias) = bias {
+        touch(bias);
         sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
     }
     if epilogue == Epilogue::Gelu {
-        sums.iter_mut().for_each(|sum| *sum = math::gelu(*sum));
+        math::gelu(sums);
     }
 }

@@ -3,42 +3,63 @@
 
 use crate::backend::cpu::{matrix::PANEL, panels::Format, quant::Tile};
 
-/// Panels of one matrix to be multiplied with one tile, a block of each in
-/// turn: the panels 0, stride, 2 stride and so on of weights, as many as there are
-/// sums for. Far from each other, each is a stream of its own, whose next lines
-/// the processor fetches ahead.
+/// Which panels of a matrix, from the first in weights on.
+#[derive(Debug, Clone, Copy)]
+pub struct Places {
+    /// Panels that are multiplied in turn, a block of each.
+    pub beside: usize,
+    /// From one of these to the next. Far from each other, each is a stream of its own,
+    /// whose next lines the processor fetches ahead.
+    pub stride: usize,
+    /// After such panels the ones behind them, and so on: so many in all, one after the other.
+    pub groups: usize,
+}
+
+/// Panels of one matrix to be multiplied with one tile.
 pub struct Panels<'a> {
     pub format: Format,
     /// (panels, blocks, [`Format::block_bytes`])
     pub weights: &'a [u8],
-    pub stride: usize,
+    pub places: Places,
     pub x: &'a Tile<'a>,
-    /// (panels, rows, PANEL)
+    /// (groups, beside, rows, PANEL)
     pub sums: &'a mut [[f32; PANEL]],
 }
 
 impl<'a> Panels<'a> {
     /// # Panics
-    /// Where they do not fit each other.
+    /// Where they do not fit each other; of sums the first are taken.
     pub fn new(
         format: Format,
         weights: &'a [u8],
-        stride: usize,
+        places: Places,
         x: &'a Tile<'a>,
         sums: &'a mut [[f32; PANEL]],
     ) -> Self {
-        let count = sums.len() / x.rows;
-        let blocks = (count.saturating_sub(1) * stride + 1) * x.blocks;
-        assert!(count > 0 && sums.len() == count * x.rows);
-        assert!(weights.len() >= blocks * format.block_bytes());
-        Self { format, weights, stride, x, sums }
+        let Places { beside, stride, groups } = places;
+        let sums = &mut sums[..groups * beside * x.rows];
+        assert!(!sums.is_empty());
+        let panels = (beside - 1) * stride + groups;
+        assert!(weights.len() >= panels * x.blocks * format.block_bytes());
+        Self { format, weights, places, x, sums }
+    }
+
+    /// Group after group: where its first panel begins, and its sums (beside, rows, PANEL).
+    #[inline(always)]
+    pub fn groups(self) -> impl Iterator<Item = (&'a [u8], &'a mut [[f32; PANEL]])> {
+        let bytes = self.x.blocks * self.format.block_bytes();
+        let sums = self.sums.chunks_exact_mut(self.places.beside * self.x.rows);
+        sums.enumerate().map(move |(group, sums)| (&self.weights[group * bytes..], sums))
     }
 
     /// Calls f with each panel and its sums.
     pub fn each(self, mut f: impl FnMut(&[u8], &mut [[f32; PANEL]])) {
         let bytes = self.x.blocks * self.format.block_bytes();
-        for (p, sums) in self.sums.chunks_exact_mut(self.x.rows).enumerate() {
-            f(&self.weights[p * self.stride * bytes..][..bytes], sums);
+        let (stride, rows) = (self.places.stride, self.x.rows);
+        for (weights, sums) in self.groups() {
+            for (p, sums) in sums.chunks_exact_mut(rows).enumerate() {
+                f(&weights[p * stride * bytes..][..bytes], sums);
+            }
         }
     }
 }

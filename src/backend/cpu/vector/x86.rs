@@ -253,33 +253,37 @@ impl Multiply for Avx2 {
 /// If weights of 8 bits are not stored for these instructions.
 #[inline(always)]
 fn tile<M: Multiply, const R: usize>(panels: Panels) {
-    let Panels { format, weights, stride, x, sums } = panels;
+    let Panels { format, x, places, .. } = panels;
     assert!(format == Format::Q4 || format == M::FORMAT8);
     let blocks = x.blocks;
-    sums.as_flattened_mut().fill(0.0);
-    let sums = sums.as_chunks_mut::<R>().0;
-    in_turn!(sums.len(), blocks, |p, b| {
-        let at = p * stride * blocks + b;
-        // SAFETY: the block is in weights and tile, by the contract of Panels, a row of
-        // sums has eight floats, `in_turn!` counts panels of them, and the caller has the
-        // instructions.
-        unsafe {
-            let block = weights.as_ptr().add(at * format.block_bytes());
-            let quants = block.add(SCALES_BYTES);
-            let offsets = x.offsets.as_ptr().add(b * R);
-            let dots = match format {
-                Format::Q4 => block4::<M, R>(quants, x.values.as_ptr().add(b * R * BLOCK).cast(), offsets),
-                _ => block8::<M, R>(quants, M::rows8(x).add(b * R * M::ROW8), offsets),
-            };
-            let scale = _mm256_loadu_ps(block.cast());
-            for (i, (sum, dot)) in sums.get_unchecked_mut(p).iter_mut().zip(dots).enumerate() {
-                let scale = _mm256_mul_ps(scale, _mm256_set1_ps(*x.scales.get_unchecked(b * R + i)));
-                let product = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), scale);
-                let sum = sum.as_mut_ptr();
-                _mm256_storeu_ps(sum, _mm256_add_ps(_mm256_loadu_ps(sum), product));
+    panels.sums.as_flattened_mut().fill(0.0);
+    for (weights, sums) in panels.groups() {
+        let sums = sums.as_chunks_mut::<R>().0;
+        in_turn!(sums.len(), blocks, |p, b| {
+            let at = p * places.stride * blocks + b;
+            // SAFETY: the block is in weights and tile, by the contract of Panels, a row of
+            // sums has eight floats, `in_turn!` counts panels of them, and the caller has the
+            // instructions.
+            unsafe {
+                let block = weights.as_ptr().add(at * format.block_bytes());
+                let quants = block.add(SCALES_BYTES);
+                let offsets = x.offsets.as_ptr().add(b * R);
+                let dots = match format {
+                    Format::Q4 => {
+                        block4::<M, R>(quants, x.values.as_ptr().add(b * R * BLOCK).cast(), offsets)
+                    }
+                    _ => block8::<M, R>(quants, M::rows8(x).add(b * R * M::ROW8), offsets),
+                };
+                let scale = _mm256_loadu_ps(block.cast());
+                for (i, (sum, dot)) in sums.get_unchecked_mut(p).iter_mut().zip(dots).enumerate() {
+                    let scale = _mm256_mul_ps(scale, _mm256_set1_ps(*x.scales.get_unchecked(b * R + i)));
+                    let product = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), scale);
+                    let sum = sum.as_mut_ptr();
+                    _mm256_storeu_ps(sum, _mm256_add_ps(_mm256_loadu_ps(sum), product));
+                }
             }
-        }
-    });
+        });
+    }
 }
 
 /// The integer dots of a block of 8-bit weights.
@@ -349,7 +353,7 @@ unsafe fn splat(at: *const u8) -> __m256i {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::cpu::{matrix::PANEL, scalar};
+    use crate::backend::cpu::{matrix::PANEL, scalar, vector::Places};
 
     /// A machine with VNNI would otherwise never run the AVX2 form.
     #[test]
@@ -374,22 +378,23 @@ mod tests {
             };
             let check = |name: &str, format8: Format, run: unsafe fn(Panels)| {
                 for format in [format8, Format::Q4] {
-                    // Panels 0 and 2 of three, of three blocks each.
-                    let mut weights: Vec<u8> = (0..9 * format.block_bytes()).map(byte).collect();
+                    // Panels 0 and 2 of four, then 1 and 3, of three blocks each.
+                    let mut weights: Vec<u8> = (0..12 * format.block_bytes()).map(byte).collect();
                     for (b, block) in weights.chunks_exact_mut(format.block_bytes()).enumerate() {
                         for (i, scale) in block[..SCALES_BYTES].as_chunks_mut().0.iter_mut().enumerate() {
                             *scale = (f32::from(byte(b * PANEL + i)) * 1e-3).to_ne_bytes();
                         }
                     }
                     let of = &weights[..];
-                    let mut expected = vec![[0.0; PANEL]; 2 * rows];
-                    Panels::new(format, of, 2, &x, &mut expected)
+                    let places = Places { beside: 2, stride: 2, groups: 2 };
+                    let mut expected = vec![[0.0; PANEL]; 4 * rows];
+                    Panels::new(format, of, places, &x, &mut expected)
                         .each(|panel, sums| scalar::panel(format, panel, &x, sums));
-                    let mut sums = vec![[0.0; PANEL]; 2 * rows];
-                    portable::panels(Panels::new(format, of, 2, &x, &mut sums));
+                    let mut sums = vec![[0.0; PANEL]; 4 * rows];
+                    portable::panels(Panels::new(format, of, places, &x, &mut sums));
                     assert_eq!(sums, expected, "portable, {format:?}, {rows} rows");
                     // SAFETY: called only where the processor has the instructions.
-                    unsafe { run(Panels::new(format, of, 2, &x, &mut sums)) };
+                    unsafe { run(Panels::new(format, of, places, &x, &mut sums)) };
                     assert_eq!(sums, expected, "{name}, {format:?}, {rows} rows");
                 }
             };
