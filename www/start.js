@@ -1,12 +1,12 @@
 // Starts the page. A file of its own, because a strict content security
 // policy allows no script inside the HTML.
-import { newestBuild, workOffline } from "./offline.js";
-
-// Not waited for by what starts beside it.
-const program = import("./app.js");
-program.catch(() => {});
 
 const { mode } = document.documentElement.dataset;
+
+// Not waited for by what starts beside them; the other pages have no service worker.
+const program = import("./app.js");
+const offline = mode === "page" ? import("./offline.js") : null;
+for (const coming of [program, offline]) coming?.catch(() => {});
 
 /** With fewer cores the page comes first: the engine would hold it up. */
 const CORES_FOR_BOTH = 4;
@@ -31,7 +31,7 @@ function startWorker() {
 }
 
 try {
-  if (mode === "page") await newestBuild();
+  if (offline) await (await offline).newestBuild();
   if (mode !== "page" || navigator.hardwareConcurrency >= CORES_FOR_BOTH) {
     try {
       window.startedWorker = startWorker();
@@ -41,7 +41,7 @@ try {
   }
   const { default: init } = await program;
   await init({ module_or_path: new URL("./app_bg.wasm", import.meta.url) });
-  if (mode === "page") workOffline();
+  if (offline) (await offline).workOffline();
 } catch (error) {
   const opening = document.querySelector("#placeholder .opening, #bench");
   if (opening) {

@@ -1,7 +1,8 @@
 // Loads the engine's worker and watches it: whatever kills it is told to whoever
 // started it. Messages from here: {}, this script listens; { loaded, total }, bytes of
 // the engine that have come; null, the engine listens; { died: reason }; a string is
-// the engine's own. The first message to here is { wishes }, an address's parameters.
+// the engine's own. The first message to here is { wishes }, an address's parameters;
+// orders may follow once this script listens, and are kept for the engine.
 // What this script's own address wishes is prepared before it comes, and is thrown
 // away should it be something else.
 import { chooseBuild, description, fileOf, keptFile, threadCount } from "./engine-choice.js";
@@ -105,13 +106,15 @@ async function prepare(wishes) {
   return { ...build, threads: build.memory ? threads : 1, engine, module, described, kept };
 }
 
-async function start(wishes, prepared) {
+/** `orders`: what came before the engine listened. */
+async function start(wishes, prepared, orders) {
   const { name, memory, threads, engine, module, described, kept } = await prepared;
   await engine.default({ module_or_path: module, memory: memory ?? undefined });
   // The engine opens its pool first; threads join it as they come.
   let assembled;
   const joined = new Promise((settled) => (assembled = settled));
   engine.start(name, wishes, threads, joined, described, kept);
+  for (const data of orders) self.dispatchEvent(new MessageEvent("message", { data }));
   const job = { glue: glueOf(name), module, memory };
   Promise.all(Array.from({ length: threads - 1 }, () => recruit(job))).then(assembled);
 }
@@ -122,8 +125,9 @@ const ahead = likely ? prepare(likely) : null;
 // Whether it fails matters to those who wish for it.
 ahead?.catch(() => {});
 self.onmessage = ({ data: { wishes } }) => {
-  self.onmessage = null;
-  start(wishes, wishes === likely ? ahead : prepare(wishes)).catch((error) => die(error?.message ?? error));
+  const orders = [];
+  self.onmessage = ({ data }) => orders.push(data);
+  start(wishes, wishes === likely ? ahead : prepare(wishes), orders).catch((error) => die(error?.message ?? error));
 };
 // Firefox loses what is said to a module before it has come.
 self.postMessage({});

@@ -2,18 +2,32 @@
 //! reports come in, and its death is heard of. `www/worker-start.js` is the
 //! other end until the engine is there, [`crate::web::worker`] from then on.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{ErrorEvent, Event, MessageEvent, Worker, WorkerOptions, WorkerType};
 
-use super::protocol::{Command, News, Phase, Report, decode, encode};
+use super::protocol::{Command, Id, News, Phase, Report, decode, encode};
+
+/// Whom news of the engine's own way here is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Engine {
+    /// No order has been given.
+    Unasked,
+    /// Who gave the first order waits for it.
+    Awaited(Id),
+    Here,
+}
 
 /// Dropping it ends the worker, also one that hangs.
 pub struct Wire {
     worker: Worker,
-    /// Orders from before the engine listened; `None` since it does.
+    /// Orders from before the worker's script listened; `None` since it does.
     waiting: Rc<RefCell<Option<Vec<Command>>>>,
+    engine: Rc<Cell<Engine>>,
     _message: Closure<dyn FnMut(MessageEvent)>,
     _error: Closure<dyn FnMut(Event)>,
 }
@@ -41,9 +55,15 @@ impl Wire {
         js_sys::Reflect::set(&first, &"wishes".into(), &wishes.into())?;
         let died = Rc::new(died);
         let waiting = Rc::new(RefCell::new(Some(Vec::<Command>::new())));
+        let engine = Rc::new(Cell::new(Engine::Unasked));
         let message = {
-            let (worker, waiting, died, first) =
-                (worker.clone(), waiting.clone(), died.clone(), first.clone());
+            let (worker, waiting, engine) = (worker.clone(), waiting.clone(), engine.clone());
+            let (died, first) = (died.clone(), first.clone());
+            let send_waiting = move |worker: &Worker| {
+                for command in waiting.borrow_mut().take().into_iter().flatten() {
+                    let _ = worker.post_message(&encode(&command));
+                }
+            };
             Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
                 let data = event.data();
                 if data.is_string() {
@@ -52,22 +72,20 @@ impl Wire {
                         Err(error) => died(Some(error.to_string())),
                     }
                 } else if data.is_null() {
-                    for command in waiting.borrow_mut().take().into_iter().flatten() {
-                        let _ = worker.post_message(&encode(&command));
-                    }
+                    engine.set(Engine::Here);
+                    send_waiting(&worker);
                 } else if let Some(reason) = field(&data, "died").and_then(|reason| reason.as_string()) {
                     died(Some(reason).filter(|reason| !reason.is_empty()));
                 } else if let Some(loaded) = field(&data, "loaded").and_then(|loaded| loaded.as_f64()) {
                     let total = field(&data, "total").and_then(|total| total.as_f64());
-                    // Who waits for the engine waits with this order.
-                    let first = waiting.borrow().as_ref().and_then(|waiting| Some(waiting.first()?.id));
-                    if let Some(id) = first {
+                    if let Engine::Awaited(id) = engine.get() {
                         let (loaded_bytes, total_bytes) = (loaded as u64, total.map(|total| total as u64));
                         let news = News::Progress { phase: Phase::Engine, loaded_bytes, total_bytes };
                         heard(Report { id, news });
                     }
                 } else {
                     let _ = worker.post_message(&first);
+                    send_waiting(&worker);
                 }
             })
         };
@@ -80,11 +98,14 @@ impl Wire {
         worker.set_onmessage(Some(message.as_ref().unchecked_ref()));
         worker.set_onerror(Some(error.as_ref().unchecked_ref()));
         worker.post_message(&first)?;
-        Ok(Self { worker, waiting, _message: message, _error: error })
+        Ok(Self { worker, waiting, engine, _message: message, _error: error })
     }
 
-    /// Gives an order, at the latest when the engine listens.
+    /// Gives an order: once the worker's script listens, which keeps it for the engine.
     pub fn send(&self, command: Command) {
+        if self.engine.get() == Engine::Unasked {
+            self.engine.set(Engine::Awaited(command.id));
+        }
         match &mut *self.waiting.borrow_mut() {
             Some(waiting) => waiting.push(command),
             // A worker that is gone is heard of in another way.
