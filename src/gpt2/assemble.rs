@@ -44,6 +44,10 @@ impl<B: Backend> Assembly<B> {
         Self { config, backend, matrices: HashMap::new(), vectors: HashMap::new(), arriving: None }
     }
 
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
     /// Drops what has come.
     pub fn into_backend(self) -> B {
         self.backend

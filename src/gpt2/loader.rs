@@ -83,6 +83,14 @@ impl<B: Backend> Loader<B> {
         self.take_body(bytes)
     }
 
+    /// What computes, and how the first layer's matrices are stored, once the header is there.
+    pub fn layers(&self) -> Option<(&B, Dtype)> {
+        let body = self.body.as_ref()?;
+        let mut tensors = body.header.tensors.iter();
+        let matrix = tensors.find(|t| t.name.starts_with("h.0.") && !names::is_vector(&t.name))?;
+        Some((body.assembly.backend(), backend_dtype(matrix.dtype)))
+    }
+
     /// Gives up, and gives back what was to compute.
     pub fn into_backend(self) -> Option<B> {
         self.backend.or_else(|| self.body.map(|body| body.assembly.into_backend()))

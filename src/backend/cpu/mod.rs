@@ -18,6 +18,7 @@ mod shared;
 mod tests;
 mod touch;
 mod vector;
+mod warm_up;
 
 pub use attention::Cache;
 pub use matrix::{Matrix, Packer, f16_values, f32_values};

@@ -304,6 +304,11 @@ impl<'a> Intake<'a> {
             self.loader.push(&self.copy).map_err(|error| wrong_model(self.source, error))?;
         }
         self.sealing.end_chunk();
+        if self.index == 0 {
+            // While the others come: for the known prompt, and for one draft.
+            let known = self.source.check().map_or(1, |known| known.prompt_ids.len());
+            self.loader.warm_up(&[known, 1]);
+        }
         self.index += 1;
         self.loaded += u64::from(length);
         Ok(())

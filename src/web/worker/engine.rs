@@ -54,6 +54,16 @@ impl EngineLoader {
         }
     }
 
+    /// Has the kernels for steps of so many rows be quick by the time they are needed,
+    /// where what they multiply is known already.
+    pub fn warm_up(&self, rows: &[usize]) {
+        // A GPU's are compiled when it is opened.
+        let Self::Cpu(loader) = self else { return };
+        if let Some((cpu, dtype)) = loader.layers() {
+            rows.iter().for_each(|&rows| cpu.warm_up(dtype, rows));
+        }
+    }
+
     /// Gives up; the device may take another file.
     pub fn give_back(self, device: &mut Device) {
         if let Self::Gpu(loader) = self {
