@@ -89,7 +89,7 @@ use neon as target;
 use portable as target;
 
 pub use arguments::{Panels, Places};
-pub use target::{PACKED, TILE, format8, instructions, pack, panels, tile_rows};
+pub use target::{PACKED, TILE, format8, instructions, interleaved, pack, panels, tile_rows};
 
 /// Rows of a tile of `rows` rows in all: tiles of equal size of at most `most`.
 fn equal(rows: usize, most: usize) -> usize {

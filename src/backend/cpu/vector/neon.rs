@@ -4,6 +4,7 @@
 
 use core::arch::{aarch64::*, asm};
 
+pub use super::portable::interleaved;
 use super::{Panels, equal, portable};
 use crate::backend::cpu::{
     panels::{Format, SCALES_BYTES},

@@ -32,6 +32,16 @@ pub const PACKED: usize = 0;
 #[allow(dead_code, reason = "used where no better form is written")]
 pub fn pack(_: Format, _: &[[i8; BLOCK]], _: &mut [u8]) {}
 
+/// Sixteen bytes of each of a panel's rows, four of every row in turn, with the bits of
+/// `flip` flipped.
+#[allow(dead_code, reason = "used where no better form is written")]
+pub fn interleaved(rows: [&[u8; 16]; PANEL], flip: u8) -> [[u8; 4 * PANEL]; 4] {
+    std::array::from_fn(|quad| {
+        let quads = rows.map(|row| row.as_chunks::<4>().0[quad]);
+        std::array::from_fn(|i| quads[i / 4][i % 4] ^ flip)
+    })
+}
+
 /// The instructions that run.
 pub fn instructions() -> &'static str {
     "portable"

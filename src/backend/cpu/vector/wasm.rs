@@ -18,6 +18,30 @@ const QUADS: usize = BLOCK / 4;
 /// Bytes of a step through a block: the panel's rows, four each.
 const STEP: usize = 32;
 
+/// Sixteen bytes of each of a panel's rows, four of every row in turn, with the bits of
+/// `flip` flipped.
+pub fn interleaved(rows: [&[u8; 16]; PANEL], flip: u8) -> [[u8; 4 * PANEL]; 4] {
+    // SAFETY: a row has sixteen bytes.
+    let rows = rows.map(|row| v128_xor(unsafe { v128_load(row.as_ptr().cast()) }, u8x16_splat(flip)));
+    let (upper, lower) = rows.split_at(PANEL / 2);
+    let [upper, lower] = [upper, lower].map(transposed);
+    // SAFETY: both are as many bytes, of any value.
+    std::array::from_fn(|i| unsafe { std::mem::transmute::<[v128; 2], _>([upper[i], lower[i]]) })
+}
+
+/// Four rows of four words each become columns.
+fn transposed(rows: &[v128]) -> [v128; 4] {
+    let &[a, b, c, d] = rows else { unreachable!("half a panel") };
+    let [ab, cd] = [i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<0, 4, 1, 5>(c, d)];
+    let [ab2, cd2] = [i32x4_shuffle::<2, 6, 3, 7>(a, b), i32x4_shuffle::<2, 6, 3, 7>(c, d)];
+    [
+        i64x2_shuffle::<0, 2>(ab, cd),
+        i64x2_shuffle::<1, 3>(ab, cd),
+        i64x2_shuffle::<0, 2>(ab2, cd2),
+        i64x2_shuffle::<1, 3>(ab2, cd2),
+    ]
+}
+
 /// Runs panels with one way to multiply.
 pub fn run<P: Product>(panels: Panels) {
     by_rows!(tile::<P>(panels), P::MOST)

@@ -7,6 +7,7 @@
 
 use core::arch::x86_64::*;
 
+pub use super::portable::interleaved;
 use super::{Panels, equal, portable, signs};
 use crate::backend::cpu::{
     panels::{Format, SCALES_BYTES},
