@@ -210,6 +210,7 @@ pub fn linear(
         // From end to end behind all products: a bias comes from memory as weights do,
         // and is waited for where it is read here and there.
         let bias = bias.map(|bias| &bias[outputs.clone()]);
+        touch(bias.unwrap_or_default());
         for row in 0..x.rows() {
             let at = row * n + outputs.start;
             // SAFETY: as above.
@@ -227,7 +228,6 @@ pub fn linear(
 /// Sums become values: bias, and what the epilogue makes of them.
 pub fn finish(sums: &mut [f32], bias: Option<&[f32]>, epilogue: Epilogue) {
     if let Some(bias) = bias {
-        touch(bias);
         sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
     }
     if epilogue == Epilogue::Gelu {

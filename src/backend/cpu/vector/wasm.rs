@@ -22,16 +22,16 @@ const STEP: usize = 32;
 /// `flip` flipped.
 pub fn interleaved(rows: [&[u8; 16]; PANEL], flip: u8) -> [[u8; 4 * PANEL]; 4] {
     // SAFETY: a row has sixteen bytes.
-    let rows = rows.map(|row| v128_xor(unsafe { v128_load(row.as_ptr().cast()) }, u8x16_splat(flip)));
-    let (upper, lower) = rows.split_at(PANEL / 2);
-    let [upper, lower] = [upper, lower].map(transposed);
+    let row = |row: &[u8; 16]| v128_xor(unsafe { v128_load(row.as_ptr().cast()) }, u8x16_splat(flip));
+    let [a, b, c, d, e, f, g, h] = rows.map(row);
+    let [upper, lower] = [transposed([a, b, c, d]), transposed([e, f, g, h])];
     // SAFETY: both are as many bytes, of any value.
     std::array::from_fn(|i| unsafe { std::mem::transmute::<[v128; 2], _>([upper[i], lower[i]]) })
 }
 
 /// Four rows of four words each become columns.
-fn transposed(rows: &[v128]) -> [v128; 4] {
-    let &[a, b, c, d] = rows else { unreachable!("half a panel") };
+#[inline(always)]
+fn transposed([a, b, c, d]: [v128; 4]) -> [v128; 4] {
     let [ab, cd] = [i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<0, 4, 1, 5>(c, d)];
     let [ab2, cd2] = [i32x4_shuffle::<2, 6, 3, 7>(a, b), i32x4_shuffle::<2, 6, 3, 7>(c, d)];
     [
