@@ -44,31 +44,23 @@ pub fn pack(rows: &[[i8; BLOCK]; ROWS], out: &mut [u8]) {
 }
 
 /// Panels of 8-bit weights times a tile of [`ROWS`] rows.
-pub fn run(panels: Panels) {
-    let (x, stride) = (panels.x, panels.places.stride);
+pub fn run(mut panels: Panels) {
+    let x = panels.x;
     assert!(x.rows == ROWS);
-    let blocks = x.blocks;
     let ones = std::hint::black_box(i16x8_splat(1));
-    panels.sums.as_flattened_mut().fill(0.0);
-    for (weights, sums) in panels.groups() {
-        let sums = sums.as_chunks_mut::<ROWS>().0;
-        in_turn!(sums.len(), blocks, |p, b| {
-            let at = p * stride * blocks + b;
-            // SAFETY: the block is in weights and tile, by the contract of Panels; a
-            // panel's sums are PANEL times ROWS floats, here the rows of an output
-            // together, and `in_turn!` counts panels of them.
-            unsafe {
-                let block = weights.as_ptr().add(at * Format::Q8.block_bytes());
-                let packed = x.packed.as_ptr().add(b * BYTES);
-                let scales = x.scales.as_ptr().add(b * ROWS).cast();
-                let sums: *mut v128 = sums.get_unchecked_mut(p).as_mut_ptr().cast();
-                for first in (0..PANEL).step_by(OUTPUTS) {
-                    outputs(ones, block.add(first * 4), packed, scales, sums.add(first * 2));
-                }
+    in_turn!(panels, Format::Q8, ROWS, |block, b, sums| {
+        // SAFETY: the tile has as many blocks; a panel's sums are PANEL times ROWS floats,
+        // here the rows of an output together.
+        unsafe {
+            let packed = x.packed.as_ptr().add(b * BYTES);
+            let scales = x.scales.as_ptr().add(b * ROWS).cast();
+            let sums: *mut v128 = sums.as_mut_ptr().cast();
+            for first in (0..PANEL).step_by(OUTPUTS) {
+                outputs(ones, block.add(first * 4), packed, scales, sums.add(first * 2));
             }
-        });
-        sums.iter_mut().for_each(transpose);
-    }
+        }
+    });
+    panels.sums.as_chunks_mut().0.iter_mut().for_each(transpose);
 }
 
 /// Adds a block's products with [`OUTPUTS`] weight rows to their sums.

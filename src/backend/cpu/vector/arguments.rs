@@ -46,14 +46,14 @@ impl<'a> Panels<'a> {
 
     /// Group after group: where its first panel begins, and its sums (beside, rows, PANEL).
     #[inline(always)]
-    pub fn groups(self) -> impl Iterator<Item = (&'a [u8], &'a mut [[f32; PANEL]])> {
-        let bytes = self.x.blocks * self.format.block_bytes();
+    pub fn groups(&mut self) -> impl Iterator<Item = (&'a [u8], &mut [[f32; PANEL]])> {
+        let (weights, bytes) = (self.weights, self.x.blocks * self.format.block_bytes());
         let sums = self.sums.chunks_exact_mut(self.places.beside * self.x.rows);
-        sums.enumerate().map(move |(group, sums)| (&self.weights[group * bytes..], sums))
+        sums.enumerate().map(move |(group, sums)| (&weights[group * bytes..], sums))
     }
 
     /// Calls f with each panel and its sums.
-    pub fn each(self, mut f: impl FnMut(&[u8], &mut [[f32; PANEL]])) {
+    pub fn each(mut self, mut f: impl FnMut(&[u8], &mut [[f32; PANEL]])) {
         let bytes = self.x.blocks * self.format.block_bytes();
         let (stride, rows) = (self.places.stride, self.x.rows);
         for (weights, sums) in self.groups() {

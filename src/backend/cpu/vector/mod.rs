@@ -22,34 +22,51 @@ macro_rules! by_rows {
     };
 }
 
-/// Does `each` with a block of every panel in turn: `|panel, block|`.
+/// Sets the sums to zero, and does `each` with a block of every panel in turn: where the
+/// block begins, which of its panel it is, and the panel's sums, `rows` of them. `format`
+/// is the panels'.
 ///
 /// Each of two or four panels has a copy of the instructions: a processor fetches ahead
 /// for the instruction that it saw read in steps, and one that reads here and there in
 /// turn has none.
 #[allow(unused_macros, reason = "the portable form goes from panel to panel")]
 macro_rules! in_turn {
-    ($panels:expr, $blocks:expr, |$p:ident, $b:ident| $each:expr) => {
-        match $panels {
-            2 => in_turn!($blocks, |$p, $b| $each; 0 1),
-            4 => in_turn!($blocks, |$p, $b| $each; 0 1 2 3),
-            panels => {
-                for $b in 0..$blocks {
-                    for $p in 0..panels {
-                        $each
+    ($panels:ident, $format:expr, $rows:expr, |$block:ident, $b:ident, $sums:ident| $each:expr) => {
+        let (blocks, stride) = ($panels.x.blocks, $panels.places.stride);
+        $panels.sums.as_flattened_mut().fill(0.0);
+        for (weights, all) in $panels.groups() {
+            let all = all.as_chunks_mut::<{ $rows }>().0;
+            match all.len() {
+                2 => in_turn!([weights, all, stride, blocks, $format], |$block, $b, $sums| $each; 0 1),
+                4 => in_turn!([weights, all, stride, blocks, $format], |$block, $b, $sums| $each; 0 1 2 3),
+                panels => {
+                    for $b in 0..blocks {
+                        for p in 0..panels {
+                            in_turn!([weights, all, stride, blocks, $format], |$block, $b, $sums| $each, p);
+                        }
                     }
                 }
             }
         }
     };
-    ($blocks:expr, |$p:ident, $b:ident| $each:expr; $($panel:literal)*) => {
+    (
+        [$weights:ident, $all:ident, $stride:ident, $blocks:ident, $format:expr],
+        |$block:ident, $b:ident, $sums:ident| $each:expr; $($panel:literal)*
+    ) => {
         for $b in 0..$blocks {
-            $({
-                let $p = $panel;
-                $each
-            })*
+            $(in_turn!([$weights, $all, $stride, $blocks, $format], |$block, $b, $sums| $each, $panel);)*
         }
     };
+    (
+        [$weights:ident, $all:ident, $stride:ident, $blocks:ident, $format:expr],
+        |$block:ident, $b:ident, $sums:ident| $each:expr, $panel:expr
+    ) => {{
+        let at = ($panel * $stride * $blocks + $b) * $format.block_bytes();
+        // SAFETY: the block is in weights, by the contract of Panels, and a group has
+        // sums for each of its panels.
+        let ($block, $sums) = unsafe { ($weights.as_ptr().add(at), $all.get_unchecked_mut($panel)) };
+        $each
+    }};
 }
 
 mod arguments;

@@ -59,41 +59,32 @@ fn panels_dotprod(panels: Panels) {
 
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn tile<Form, const R: usize>(panels: Panels) {
-    let Panels { format, x, places, .. } = panels;
-    let blocks = x.blocks;
-    panels.sums.as_flattened_mut().fill(0.0);
-    for (weights, sums) in panels.groups() {
-        let sums = sums.as_chunks_mut::<R>().0;
-        in_turn!(sums.len(), blocks, |p, b| {
-            let at = p * places.stride * blocks + b;
-            // SAFETY: the block is in weights and tile, by the contract of Panels,
-            // a row of sums has eight floats, and `in_turn!` counts panels of them.
-            unsafe {
-                let block = weights.as_ptr().add(at * format.block_bytes());
-                let quants = block.add(SCALES_BYTES);
-                let values = x.values.as_ptr().add(b * R * BLOCK);
-                let mut dots = [[vdupq_n_s32(0); 2]; R];
-                match format {
-                    // With what makes unsigned bytes signed, if there were any: not here.
-                    Format::Q8 => block8(quants, values, &mut dots),
-                    Format::U8 => unreachable!("weights that are not stored so here"),
-                    Format::Q4 => block4(quants, values, x.offsets.as_ptr().add(b * R), &mut dots),
-                }
-                let sums = sums.get_unchecked_mut(p);
-                for half in 0..2 {
-                    let scale = vld1q_f32(block.cast::<f32>().add(half * 4));
-                    for (i, (sum, dot)) in sums.iter_mut().zip(&dots).enumerate() {
-                        let scale = vmulq_n_f32(scale, *x.scales.get_unchecked(b * R + i));
-                        let product = vmulq_f32(vcvtq_f32_s32(dot[half]), scale);
-                        let sum = sum.as_mut_ptr().add(half * 4);
-                        // Not vmlaq: one rounding a step is the definition.
-                        vst1q_f32(sum, vaddq_f32(vld1q_f32(sum), product));
-                    }
+fn tile<Form, const R: usize>(mut panels: Panels) {
+    let Panels { format, x, .. } = panels;
+    in_turn!(panels, format, R, |block, b, sums| {
+        // SAFETY: the tile has as many blocks, and a row of sums eight floats.
+        unsafe {
+            let quants = block.add(SCALES_BYTES);
+            let values = x.values.as_ptr().add(b * R * BLOCK);
+            let mut dots = [[vdupq_n_s32(0); 2]; R];
+            match format {
+                // With what makes unsigned bytes signed, if there were any: not here.
+                Format::Q8 => block8(quants, values, &mut dots),
+                Format::U8 => unreachable!("weights that are not stored so here"),
+                Format::Q4 => block4(quants, values, x.offsets.as_ptr().add(b * R), &mut dots),
+            }
+            for half in 0..2 {
+                let scale = vld1q_f32(block.cast::<f32>().add(half * 4));
+                for (i, (sum, dot)) in sums.iter_mut().zip(&dots).enumerate() {
+                    let scale = vmulq_n_f32(scale, *x.scales.get_unchecked(b * R + i));
+                    let product = vmulq_f32(vcvtq_f32_s32(dot[half]), scale);
+                    let sum = sum.as_mut_ptr().add(half * 4);
+                    // Not vmlaq: one rounding a step is the definition.
+                    vst1q_f32(sum, vaddq_f32(vld1q_f32(sum), product));
                 }
             }
-        });
-    }
+        }
+    });
 }
 
 /// # Safety

@@ -54,36 +54,28 @@ type Sums<P, const R: usize> = [[<P as Product>::Sum; 2]; R];
 /// R activation rows times some panels. A function for each R: browsers make a function
 /// quick as a whole, and while they are at it, it is slow.
 #[inline(never)]
-fn tile<P: Product, const R: usize>(panels: Panels) {
-    let (x, stride) = (panels.x, panels.places.stride);
-    let blocks = x.blocks;
+fn tile<P: Product, const R: usize>(mut panels: Panels) {
+    let x = panels.x;
     // A count that the compiler does not know: unrolled, it would finish one sum
     // after the other, or load all weights first, and run out of registers.
     let steps = std::hint::black_box(P::FORMAT.quant_bytes() / STEP);
-    panels.sums.as_flattened_mut().fill(0.0);
-    for (weights, sums) in panels.groups() {
-        let sums = sums.as_chunks_mut::<R>().0;
-        in_turn!(sums.len(), blocks, |p, b| {
-            let at = p * stride * blocks + b;
-            // SAFETY: the block is in weights and tile, by the contract of Panels; the
-            // rows of all calls together are the tile's; `in_turn!` counts panels of sums.
-            unsafe {
-                let block = weights.as_ptr().add(at * P::FORMAT.block_bytes());
-                let sums = sums.get_unchecked_mut(p);
-                if R <= P::ROWS {
-                    rows::<P, R>(steps, block, x, b * R, sums);
-                } else {
-                    let (pairs, last) = sums.as_chunks_mut::<2>();
-                    for (i, sums) in pairs.iter_mut().enumerate() {
-                        rows::<P, 2>(steps, block, x, b * R + i * 2, sums);
-                    }
-                    if let [last] = last {
-                        rows::<P, 1>(steps, block, x, b * R + R - 1, std::array::from_mut(last));
-                    }
+    in_turn!(panels, P::FORMAT, R, |block, b, sums| {
+        // SAFETY: it is a block of the format, and the rows of all calls together are the
+        // tile's.
+        unsafe {
+            if R <= P::ROWS {
+                rows::<P, R>(steps, block, x, b * R, sums);
+            } else {
+                let (pairs, last) = sums.as_chunks_mut::<2>();
+                for (i, sums) in pairs.iter_mut().enumerate() {
+                    rows::<P, 2>(steps, block, x, b * R + i * 2, sums);
+                }
+                if let [last] = last {
+                    rows::<P, 1>(steps, block, x, b * R + R - 1, std::array::from_mut(last));
                 }
             }
-        });
-    }
+        }
+    });
 }
 
 /// Adds what a block is to the sums of R activation rows: their blocks at `at`

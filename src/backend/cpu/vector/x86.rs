@@ -253,38 +253,28 @@ impl Multiply for Avx2 {
 /// # Panics
 /// If weights of 8 bits are not stored for these instructions.
 #[inline(always)]
-fn tile<M: Multiply, const R: usize>(panels: Panels) {
-    let Panels { format, x, places, .. } = panels;
+fn tile<M: Multiply, const R: usize>(mut panels: Panels) {
+    let Panels { format, x, .. } = panels;
     assert!(format == Format::Q4 || format == M::FORMAT8);
-    let blocks = x.blocks;
-    panels.sums.as_flattened_mut().fill(0.0);
-    for (weights, sums) in panels.groups() {
-        let sums = sums.as_chunks_mut::<R>().0;
-        in_turn!(sums.len(), blocks, |p, b| {
-            let at = p * places.stride * blocks + b;
-            // SAFETY: the block is in weights and tile, by the contract of Panels, a row of
-            // sums has eight floats, `in_turn!` counts panels of them, and the caller has the
-            // instructions.
-            unsafe {
-                let block = weights.as_ptr().add(at * format.block_bytes());
-                let quants = block.add(SCALES_BYTES);
-                let offsets = x.offsets.as_ptr().add(b * R);
-                let dots = match format {
-                    Format::Q4 => {
-                        block4::<M, R>(quants, x.values.as_ptr().add(b * R * BLOCK).cast(), offsets)
-                    }
-                    _ => block8::<M, R>(quants, M::rows8(x).add(b * R * M::ROW8), offsets),
-                };
-                let scale = _mm256_loadu_ps(block.cast());
-                for (i, (sum, dot)) in sums.get_unchecked_mut(p).iter_mut().zip(dots).enumerate() {
-                    let scale = _mm256_mul_ps(scale, _mm256_set1_ps(*x.scales.get_unchecked(b * R + i)));
-                    let product = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), scale);
-                    let sum = sum.as_mut_ptr();
-                    _mm256_storeu_ps(sum, _mm256_add_ps(_mm256_loadu_ps(sum), product));
-                }
+    in_turn!(panels, format, R, |block, b, sums| {
+        // SAFETY: the tile has as many blocks, a row of sums eight floats, and the caller
+        // the instructions.
+        unsafe {
+            let quants = block.add(SCALES_BYTES);
+            let offsets = x.offsets.as_ptr().add(b * R);
+            let dots = match format {
+                Format::Q4 => block4::<M, R>(quants, x.values.as_ptr().add(b * R * BLOCK).cast(), offsets),
+                _ => block8::<M, R>(quants, M::rows8(x).add(b * R * M::ROW8), offsets),
+            };
+            let scale = _mm256_loadu_ps(block.cast());
+            for (i, (sum, dot)) in sums.iter_mut().zip(dots).enumerate() {
+                let scale = _mm256_mul_ps(scale, _mm256_set1_ps(*x.scales.get_unchecked(b * R + i)));
+                let product = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), scale);
+                let sum = sum.as_mut_ptr();
+                _mm256_storeu_ps(sum, _mm256_add_ps(_mm256_loadu_ps(sum), product));
             }
-        });
-    }
+        }
+    });
 }
 
 /// The integer dots of a block of 8-bit weights.
