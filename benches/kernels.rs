@@ -7,10 +7,13 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use half::f16;
-use huggingtweets::backend::{
-    Backend, Batch, CacheShape, Dtype, Epilogue, Place, Sequence,
-    cpu::{Cpu, Level, Matrix, Packer, Pool, Rows},
-    stream,
+use huggingtweets::{
+    backend::{
+        Backend, Batch, CacheShape, Epilogue, Place, Sequence,
+        cpu::{Cpu, Level, Matrix, Packer, Pool, Rows},
+        stream,
+    },
+    dtype::Dtype,
 };
 use rand_chacha::{
     ChaCha8Rng,

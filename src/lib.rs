@@ -18,6 +18,7 @@
 
 pub mod backend;
 pub mod bundle;
+pub mod dtype;
 pub mod generate;
 pub mod gpt2;
 pub mod sample;

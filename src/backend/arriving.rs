@@ -1,7 +1,8 @@
 //! A matrix' bytes as they arrive, cut into its rows: what every backend's packer
 //! stands on.
 
-use super::{BackendError, Dtype};
+use super::BackendError;
+use crate::dtype::Dtype;
 
 /// Takes the bytes of a (rows, cols) matrix in pieces of any size, and gives them
 /// on in groups of rows.

@@ -15,20 +15,9 @@ pub mod webgpu;
 
 use thiserror::Error;
 
-pub use batch::{Batch, CacheShape, Outputs, Place, Row, Sequence, Wanted};
+use crate::dtype::Dtype;
 
-/// How a tensor's bytes are encoded, in GGUF's terms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dtype {
-    /// Little-endian f32.
-    F32,
-    /// Little-endian IEEE half floats.
-    F16,
-    /// Blocks of 32: an f16 scale, then 32 signed bytes.
-    Q8_0,
-    /// Blocks of 32: an f16 scale, then 16 bytes of nibbles (low: columns 0-15).
-    Q4_0,
-}
+pub use batch::{Batch, CacheShape, Outputs, Place, Row, Sequence, Wanted};
 
 /// What a backend cannot take, or cannot do any more.
 #[derive(Debug, Error)]

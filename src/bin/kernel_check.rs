@@ -2,18 +2,18 @@
 //! for the browser tests alone (`tests/web/kernels.test.mjs`): natively
 //! `backend/cpu/tests.rs` does the same with other instructions.
 
-use huggingtweets::backend::{
-    Backend, Dtype, Epilogue, Outputs, Wanted,
-    cpu::{Cpu, Level, Packer, Pool, Rows},
+use huggingtweets::{
+    backend::{
+        Backend, Epilogue, Outputs, Wanted,
+        cpu::{Cpu, Level, Packer, Pool, Rows},
+    },
+    dtype::{BLOCK, Dtype},
 };
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
 use wasm_bindgen::{UnwrapThrowExt, prelude::wasm_bindgen};
-
-/// Columns of a block.
-const BLOCK: usize = 32;
 
 /// The instructions that [`check`] tries here.
 #[wasm_bindgen]

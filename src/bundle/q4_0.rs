@@ -8,7 +8,7 @@
 
 use half::f16;
 
-use super::quantize::BLOCK_LEN;
+use crate::dtype::BLOCK;
 
 /// What the block's value of largest magnitude is divided by, one scale each.
 /// -8 is the usual one; positive ones put it on the short side of the codes.
@@ -18,19 +18,19 @@ const DIVISORS: [f32; 16] =
 /// Stores whole blocks of 32 values: an f16 scale, then 16 bytes of nibbles.
 /// What is left over is dropped; the caller checks the length.
 pub fn quantize(values: &[f32]) -> Vec<u8> {
-    let (blocks, _) = values.as_chunks::<BLOCK_LEN>();
-    let mut bytes = Vec::with_capacity(blocks.len() * (2 + BLOCK_LEN / 2));
+    let (blocks, _) = values.as_chunks::<BLOCK>();
+    let mut bytes = Vec::with_capacity(blocks.len() * (2 + BLOCK / 2));
     for block in blocks {
         let scale = scale(block);
         let codes = codes(block, scale.to_f32());
         bytes.extend(scale.to_le_bytes());
-        bytes.extend((0..BLOCK_LEN / 2).map(|i| codes[i] | codes[i + BLOCK_LEN / 2] << 4));
+        bytes.extend((0..BLOCK / 2).map(|i| codes[i] | codes[i + BLOCK / 2] << 4));
     }
     bytes
 }
 
 /// The scale under which the block's squared error is smallest, of those tried.
-fn scale(block: &[f32; BLOCK_LEN]) -> f16 {
+fn scale(block: &[f32; BLOCK]) -> f16 {
     let largest = block.iter().copied().fold(0.0f32, |m, x| if x.abs() > m.abs() { x } else { m });
     let mut best = (f32::INFINITY, f16::ZERO);
     for divisor in DIVISORS {
@@ -49,7 +49,7 @@ fn scale(block: &[f32; BLOCK_LEN]) -> f16 {
 }
 
 /// The scale that fits these codes best, by least squares.
-fn fitted(block: &[f32; BLOCK_LEN], codes: &[u8; BLOCK_LEN]) -> f16 {
+fn fitted(block: &[f32; BLOCK], codes: &[u8; BLOCK]) -> f16 {
     let (mut xq, mut qq) = (0.0f32, 0.0f32);
     for (x, code) in block.iter().zip(codes) {
         let q = f32::from(*code) - 8.0;
@@ -59,13 +59,13 @@ fn fitted(block: &[f32; BLOCK_LEN], codes: &[u8; BLOCK_LEN]) -> f16 {
     f16::from_f32(if qq > 0.0 { xq / qq } else { 0.0 })
 }
 
-fn squared_error(block: &[f32; BLOCK_LEN], codes: &[u8; BLOCK_LEN], scale: f32) -> f32 {
+fn squared_error(block: &[f32; BLOCK], codes: &[u8; BLOCK], scale: f32) -> f32 {
     let errors = block.iter().zip(codes).map(|(x, code)| x - (f32::from(*code) - 8.0) * scale);
     errors.map(|e| e * e).sum()
 }
 
 /// The nearest codes, 0..=15.
-fn codes(block: &[f32; BLOCK_LEN], scale: f32) -> [u8; BLOCK_LEN] {
+fn codes(block: &[f32; BLOCK], scale: f32) -> [u8; BLOCK] {
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
     // Rust's casts saturate; ties go up, as the usual quantiser's.
     block.map(|x| ((x * inverse + 8.5) as u8).min(15))
@@ -74,7 +74,7 @@ fn codes(block: &[f32; BLOCK_LEN], scale: f32) -> [u8; BLOCK_LEN] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::quantize::{Dtype, dequantize_rows};
+    use crate::{bundle::quantize::dequantize_rows, dtype::Dtype};
     use proptest::prelude::*;
 
     fn error(values: &[f32], read: &[f32]) -> f64 {
@@ -95,7 +95,7 @@ mod tests {
         fn no_block_is_further_than_under_the_usual_scale(
             values in proptest::collection::vec(-1.0f32..1.0, 32),
         ) {
-            let block: [f32; BLOCK_LEN] = values[..].try_into().unwrap();
+            let block: [f32; BLOCK] = values[..].try_into().unwrap();
             let largest = values.iter().copied().fold(0.0f32, |m, x| if x.abs() > m.abs() { x } else { m });
             let usual = f16::from_f32(largest / -8.0).to_f32();
             let plain: Vec<f32> = codes(&block, usual).map(|c| (f32::from(c) - 8.0) * usual).into();

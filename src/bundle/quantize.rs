@@ -11,11 +11,10 @@ use candle_core::{
 };
 use half::f16;
 
-use super::q4_0;
 use thiserror::Error;
 
-/// Values in a block of `Q8_0` and of `Q4_0`.
-pub const BLOCK_LEN: usize = 32;
+use super::q4_0;
+use crate::dtype::{BLOCK, Dtype};
 
 /// Largest error of a `Q8_0` value, in units of its block's scale: half a step.
 pub const Q8_0_MAX_ERROR_IN_SCALES: f32 = 0.5;
@@ -35,22 +34,10 @@ pub const F16_ABSOLUTE_ROUNDING: f32 = 1.0 / (1 << 25) as f32;
 /// The largest f16. No weight of a usable network comes near it.
 pub const MAX_MAGNITUDE: f32 = 65504.0;
 
-/// How a tensor's values are stored in a GGUF file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Dtype {
-    F32,
-    F16,
-    /// 32 signed bytes and an f16 scale, 34 bytes.
-    Q8_0,
-    /// 32 nibbles and an f16 scale, 18 bytes; value `i` in the low half of
-    /// byte `i`, value `i + 16` in its high half, 8 added to each.
-    Q4_0,
-}
-
 /// Why values could not be stored or read.
 #[derive(Debug, Error)]
 pub enum QuantizeError {
-    #[error("{found} values are no whole number of {dtype} blocks ({BLOCK_LEN} each)")]
+    #[error("{found} values are no whole number of {dtype} blocks ({BLOCK} each)")]
     Values { dtype: Dtype, found: usize },
     #[error("{found} bytes are no whole number of {dtype} blocks ({expected} each)")]
     Bytes { dtype: Dtype, found: usize, expected: usize },
@@ -58,55 +45,6 @@ pub enum QuantizeError {
     NotFinite { index: usize, found: f32 },
     #[error("quantisation failed: {0}")]
     Candle(#[from] candle_core::Error),
-}
-
-impl Dtype {
-    /// Every type this program reads.
-    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Q8_0, Self::Q4_0];
-
-    /// `f32`, `f16`, `q8_0` or `q4_0`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Q8_0 => "q8_0",
-            Self::Q4_0 => "q4_0",
-        }
-    }
-
-    /// Values in a block; a row must be a whole number of blocks.
-    pub fn block_len(self) -> usize {
-        match self {
-            Self::F32 | Self::F16 => 1,
-            Self::Q8_0 | Self::Q4_0 => BLOCK_LEN,
-        }
-    }
-
-    /// Bytes of a block.
-    pub fn block_bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
-            Self::Q8_0 => 2 + BLOCK_LEN,
-            Self::Q4_0 => 2 + BLOCK_LEN / 2,
-        }
-    }
-
-    /// Bytes of `values` values, if that is a whole number of blocks and fits.
-    pub fn size_bytes(self, values: u64) -> Option<u64> {
-        let block = self.block_len() as u64;
-        if values.is_multiple_of(block) {
-            (values / block).checked_mul(self.block_bytes() as u64)
-        } else {
-            None
-        }
-    }
-}
-
-impl std::fmt::Display for Dtype {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 /// Stores values, row-major with rows of whole blocks, little-endian.
@@ -229,7 +167,7 @@ mod tests {
             let values: Vec<f32> = values.iter().map(|x| x * 2f32.powi(exponent)).collect();
             for dtype in Dtype::ALL {
                 let read = dequantize_rows(&quantize_rows(&values, dtype).unwrap(), dtype).unwrap();
-                for (block, read) in values.chunks(BLOCK_LEN).zip(read.chunks(BLOCK_LEN)) {
+                for (block, read) in values.chunks(BLOCK).zip(read.chunks(BLOCK)) {
                     let largest = block.iter().fold(0f32, |m, x| m.max(x.abs()));
                     let bound = error_bound(dtype, largest);
                     for (x, y) in block.iter().zip(read) {

@@ -10,7 +10,10 @@ use super::{
     model::{Layer, Linear, Norm, Parts},
     names,
 };
-use crate::backend::{Backend, BackendError, Dtype};
+use crate::{
+    backend::{Backend, BackendError},
+    dtype::Dtype,
+};
 
 /// Why tensors make no model.
 #[derive(Debug, Error)]

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{AssembleError, Assembly, Config, Model, loader::backend_dtype, names};
+use super::{AssembleError, Assembly, Config, Model, names};
 use crate::{
     backend::Backend,
     bundle::{
@@ -36,7 +36,7 @@ pub fn from_weights<B: Backend>(
             continue;
         }
         let (dtype, bytes) = gguf::stored(&tensor, weight, precision, &WriteOptions::default())?;
-        assembly.matrix(&tensor.name, tensor.gguf_shape(), backend_dtype(dtype), &bytes)?;
+        assembly.matrix(&tensor.name, tensor.gguf_shape(), dtype, &bytes)?;
     }
     Ok(assembly.finish()?)
 }

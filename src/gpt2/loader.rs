@@ -6,13 +6,11 @@ use thiserror::Error;
 use super::{AssembleError, Assembly, Config, Model, names};
 use crate::{
     backend::{
-        Backend, Dtype,
+        Backend,
         cpu::{f16_values, f32_values},
     },
-    bundle::{
-        gguf::{GgufError, Header, Parsed, TensorEntry},
-        quantize,
-    },
+    bundle::gguf::{GgufError, Header, Parsed, TensorEntry},
+    dtype::Dtype,
     tokenizer::{Tokenizer, TokenizerError},
 };
 
@@ -88,7 +86,7 @@ impl<B: Backend> Loader<B> {
         let body = self.body.as_ref()?;
         let mut tensors = body.header.tensors.iter();
         let matrix = tensors.find(|t| t.name.starts_with("h.0.") && !names::is_vector(&t.name))?;
-        Some((body.assembly.backend(), backend_dtype(matrix.dtype)))
+        Some((body.assembly.backend(), matrix.dtype))
     }
 
     /// Gives up, and gives back what was to compute.
@@ -154,7 +152,7 @@ impl<B: Backend> Loader<B> {
             let is_vector = names::is_vector(&entry.name);
             if here == entry.offset && !is_vector {
                 let shape = (entry.rows, entry.cols);
-                body.assembly.begin(&entry.name, shape, backend_dtype(entry.dtype))?;
+                body.assembly.begin(&entry.name, shape, entry.dtype)?;
             }
             let (now, later) = rest.split_at(end.saturating_sub(here).min(rest.len() as u64) as usize);
             match is_vector {
@@ -167,7 +165,7 @@ impl<B: Backend> Loader<B> {
             }
             match is_vector {
                 true => {
-                    let f16 = entry.dtype == quantize::Dtype::F16;
+                    let f16 = entry.dtype == Dtype::F16;
                     let bytes = std::mem::take(&mut self.pending);
                     let values = if f16 { f16_values(&bytes) } else { f32_values(&bytes) };
                     body.assembly.vector(&entry.name, values)?;
@@ -178,16 +176,6 @@ impl<B: Backend> Loader<B> {
         }
         self.position += bytes.len() as u64;
         Ok(())
-    }
-}
-
-/// The same encoding in the backend's terms; the two layers do not know each other.
-pub(super) fn backend_dtype(stored: quantize::Dtype) -> Dtype {
-    match stored {
-        quantize::Dtype::F32 => Dtype::F32,
-        quantize::Dtype::F16 => Dtype::F16,
-        quantize::Dtype::Q8_0 => Dtype::Q8_0,
-        quantize::Dtype::Q4_0 => Dtype::Q4_0,
     }
 }
 

@@ -1,7 +1,7 @@
 // What the browser tests stand on: the real server, a second origin, real
 // Chromium, bots to load, and a list of whatever a page complained about.
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { createReadStream, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { dirname, extname, join, resolve } from "node:path";
@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { chromium } from "playwright-core";
 import puppeteer from "puppeteer-core";
+import { serveWith } from "./command.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const repository = resolve(here, "../..");
@@ -78,21 +79,7 @@ export function chunkedBundle() {
 }
 
 /** The real server with a bot, on a free port. */
-export async function serve(model) {
-  const args = ["serve", "--assets", dist, "--port", "0", "--model", model];
-  const server = spawn(bin, args, { stdio: ["ignore", "pipe", "inherit"] });
-  const origin = await new Promise((found, failed) => {
-    let said = "";
-    server.stdout.on("data", (text) => {
-      said += text;
-      const address = /http:\/\/[^\s/]+/.exec(said);
-      if (address) found(address[0]);
-    });
-    server.once("error", (error) => failed(new Error(`${bin} could not be started: ${error.message}`)));
-    server.once("exit", (code) => failed(new Error(`serve ended with ${code}: ${said}`)));
-  });
-  return { origin, close: () => server.kill("SIGTERM") };
-}
+export const serve = (model) => serveWith(bin, dist, model);
 
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".json": "application/json", ".svg": "image/svg+xml", ".wasm": "application/wasm" };
 

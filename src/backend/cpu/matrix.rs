@@ -23,7 +23,10 @@ use super::{
     quant::BLOCK,
     scalar, vector,
 };
-use crate::backend::{BackendError, Dtype, arriving::ArrivingRows};
+use crate::{
+    backend::{BackendError, arriving::ArrivingRows},
+    dtype::Dtype,
+};
 
 /// Rows interleaved in a panel.
 pub const PANEL: usize = 8;
@@ -215,16 +218,6 @@ pub(super) fn room<T>(n: usize) -> Option<Vec<T>> {
 }
 
 impl Dtype {
-    /// Bytes of a (rows, cols) matrix.
-    pub fn matrix_bytes(self, rows: usize, cols: usize) -> usize {
-        match self {
-            Self::F32 => rows * cols * 4,
-            Self::F16 => rows * cols * 2,
-            Self::Q8_0 => rows * (cols / BLOCK) * (2 + BLOCK),
-            Self::Q4_0 => rows * (cols / BLOCK) * (2 + BLOCK / 2),
-        }
-    }
-
     /// How a panel holds it; `None`: as floats.
     fn format(self) -> Option<Format> {
         match self {

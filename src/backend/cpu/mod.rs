@@ -27,7 +27,8 @@ pub use pool::Pool;
 
 use std::future::ready;
 
-use super::{Backend, BackendError, Batch, CacheShape, Dtype, Epilogue, Outputs, Wanted, top::Top};
+use super::{Backend, BackendError, Batch, CacheShape, Epilogue, Outputs, Wanted, top::Top};
+use crate::dtype::Dtype;
 use matrix::Dense;
 use pace::Pace;
 use panels::{Kernel, ORDERS};

@@ -8,8 +8,8 @@
 
 use super::{math::round_to_i32, matrix::Aligned, panels::Format, vector};
 
-/// Values that share a scale; GGUF's Q8_0 and Q4_0 use the same.
-pub const BLOCK: usize = 32;
+/// Activations share a scale where the weights that they meet share one.
+pub use crate::dtype::BLOCK;
 
 /// Below this a block counts as zero, so that 127 / a stays finite.
 pub const TINY: f32 = 1e-30;

@@ -9,7 +9,7 @@ use super::{
     panels::{self, Level},
     quant::{BLOCK, QuantRows},
 };
-use crate::backend::{Backend, Dtype};
+use crate::{backend::Backend, dtype::Dtype};
 
 /// A small matrix, (outputs, inputs): its panels go through the kernels in one call.
 const SHAPE: (usize, usize) = (16 * PANEL, 24 * BLOCK);

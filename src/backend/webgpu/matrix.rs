@@ -25,13 +25,13 @@
 use half::f16;
 
 use super::device::Device;
-use crate::backend::{BackendError, Dtype, arriving::ArrivingRows};
+use crate::{
+    backend::{BackendError, arriving::ArrivingRows},
+    dtype::{BLOCK, Dtype},
+};
 
 /// Rows of a panel.
 pub const PANEL: usize = 32;
-
-/// Columns that share a scale.
-pub const BLOCK: usize = 32;
 
 /// How the GPU holds weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -28,7 +28,8 @@ pub use device::{Abilities, Adapter, Health, OpenError, Options};
 pub use matrix::{Matrix, Packer};
 pub use rows::Rows;
 
-use super::{Backend, BackendError, Batch, CacheShape, Dtype, Epilogue, Outputs, Wanted};
+use super::{Backend, BackendError, Batch, CacheShape, Epilogue, Outputs, Wanted};
+use crate::dtype::{BLOCK, Dtype};
 
 /// How far a GPU's logits may be off the processor's ([`super::relative_error`])
 /// where it rounds as it is told.
@@ -39,7 +40,7 @@ pub const EXACT_BOUND: f64 = 1e-3;
 /// other side, one step of 127, which the layers above carry on.
 pub const FUSED_BOUND: f64 = 2e-2;
 use device::Device;
-use matrix::{BLOCK, Format};
+use matrix::Format;
 use read::Reader;
 use tape::Tape;
 use top::Selection;

@@ -1,6 +1,7 @@
 //! Activations on the GPU: as floats, and quantised where a kernel made that too.
 
-use super::{device::Device, matrix::BLOCK};
+use super::device::Device;
+use crate::dtype::BLOCK;
 
 /// Rows that memory is taken for at least, and a multiple of what kernels
 /// compute together.

@@ -18,9 +18,8 @@ mod write;
 use thiserror::Error;
 
 use super::quantize::QuantizeError;
-use crate::{gpt2::ConfigError, tokenizer::TokenizerError};
+use crate::{dtype::Dtype, gpt2::ConfigError, tokenizer::TokenizerError};
 
-pub use super::quantize::Dtype;
 pub use read::{Header, Parsed, TensorEntry};
 pub use write::{WriteOptions, expect_tensor, stored, write};
 

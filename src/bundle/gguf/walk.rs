@@ -14,7 +14,7 @@ use super::{
     ALIGNMENT, GgufError, MAGIC, MAX_HEADER_BYTES, key,
     value::{Value, scalar_bytes},
 };
-use crate::bundle::quantize::Dtype;
+use crate::dtype::Dtype;
 
 /// Far above any GPT-2's 12 tensors a layer, far below what costs memory.
 const MAX_TENSORS: u64 = 1 << 16;

@@ -3,11 +3,12 @@
 
 use crate::{
     backend::{
-        Backend, BackendError, Batch, CacheShape, Dtype, Epilogue, Place, Sequence, Wanted,
+        Backend, BackendError, Batch, CacheShape, Epilogue, Place, Sequence, Wanted,
         cpu::{Cpu, Level, Pool},
         webgpu::{Adapter, Gpu, Options},
     },
     bundle::{Precision, manifest::LogitsCheck},
+    dtype::Dtype,
     gpt2::Config,
     web::protocol::{BackendChoice, Because, LoadRequest, News, NotKept, Phase},
 };

@@ -1,12 +1,12 @@
 // What both benchmarks stand on: a browser with a profile of its own (so that
 // files are cached as on a second visit), the real server, a plain server that
 // isolates its pages, and the words of a report.
-import { spawn } from "node:child_process";
 import { createReadStream, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { cpus, tmpdir } from "node:os";
 import { extname, join } from "node:path";
+import { serveWith } from "../command.mjs";
 
 const MINUTES = 60_000;
 const FLAGS = [
@@ -57,22 +57,7 @@ async function browserOf(context, page) {
 }
 
 /** The real server with our page and a bot. */
-export async function serveBot(model) {
-  const binary = setting("HUGGINGTWEETS_BIN");
-  const args = ["serve", "--assets", setting("HUGGINGTWEETS_DIST"), "--port", "0", "--model", model];
-  const server = spawn(binary, args, { stdio: ["ignore", "pipe", "inherit"] });
-  const origin = await new Promise((found, failed) => {
-    let said = "";
-    server.stdout.on("data", (text) => {
-      said += text;
-      const address = /http:\/\/[^\s/]+/.exec(said);
-      if (address) found(address[0]);
-    });
-    server.once("error", (error) => failed(new Error(`${binary} could not be started: ${error.message}`)));
-    server.once("exit", (code) => failed(new Error(`serve ended with ${code}: ${said}`)));
-  });
-  return { origin, close: () => server.kill("SIGTERM") };
-}
+export const serveBot = (model) => serveWith(setting("HUGGINGTWEETS_BIN"), setting("HUGGINGTWEETS_DIST"), model);
 
 const TYPES = {
   ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript",
