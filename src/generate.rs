@@ -157,6 +157,14 @@ struct Draft {
     end: Option<EndReason>,
 }
 
+/// A draft that waits for logits.
+#[derive(Clone, Copy)]
+struct Live {
+    draft: usize,
+    /// Which of the batch's outputs they are: the prompt's are every draft's.
+    output: usize,
+}
+
 /// Drafts on their way from one prompt.
 pub struct Drafts {
     request: Request,
@@ -167,8 +175,7 @@ pub struct Drafts {
     eos: u32,
     drafts: Vec<Draft>,
     batch: Option<Batch>,
-    /// The draft behind each output of `batch`.
-    live: Vec<usize>,
+    live: Vec<Live>,
     sampler: Sampler,
 }
 
@@ -216,7 +223,7 @@ impl Drafts {
                 wanted: wanted(&request.sampling, config.vocab_size),
                 ..Batch::prompt(&prompt, vec![prompt.len() - 1], shape)
             }),
-            live: (0..request.drafts).collect(),
+            live: (0..request.drafts).map(|draft| Live { draft, output: 0 }).collect(),
             sampler: Sampler::default(),
             request,
         })
@@ -284,21 +291,20 @@ impl Drafts {
     /// draft, and plans the next batch.
     pub fn accept(&mut self, outputs: &Outputs, tokenizer: &Tokenizer) -> Result<Vec<Event>, GenerateError> {
         let Some(batch) = self.batch.take() else { return Ok(Vec::new()) };
-        // The prompt's logits are every draft's.
-        let shared = batch.outputs.len() == 1;
         let (found, expected) = (outputs.rows(), batch.outputs.len());
         if found != expected || outputs.vocab != self.vocab_size {
             let (vocab, vocab_size) = (outputs.vocab, self.vocab_size);
             return Err(GenerateError::Logits { found, expected, vocab, vocab_size });
         }
         let mut events = Vec::new();
-        for (output, index) in std::mem::take(&mut self.live).into_iter().enumerate() {
+        for live in std::mem::take(&mut self.live) {
+            let index = live.draft;
             let draft = &mut self.drafts[index];
             if draft.end.is_some() {
                 continue;
             }
-            // A batch lists an output for each live draft.
-            let Some(row) = outputs.row(if shared { 0 } else { output }) else { continue };
+            // None is beyond those that the batch lists.
+            let Some(row) = outputs.row(live.output) else { continue };
             let logits = match row {
                 Row::All(logits) => Logits::All(logits),
                 Row::Top(top) => Logits::Top(top),
@@ -320,7 +326,7 @@ impl Drafts {
             };
             events.extend(draft.take(index, token, self.eos, self.limit, self.shape.prompt, tokenizer));
             if draft.end.is_none() {
-                self.live.push(index);
+                self.live.push(live);
             }
         }
         self.plan();
@@ -338,7 +344,7 @@ impl Drafts {
         if self.drafts.iter().all(|d| d.end.is_some()) {
             self.batch = None;
         } else if self.batch.as_ref().is_some_and(|b| b.start.is_none()) {
-            self.live.retain(|&index| self.drafts[index].end.is_none());
+            self.live.retain(|live| self.drafts[live.draft].end.is_none());
             self.plan();
         }
         events
@@ -350,12 +356,13 @@ impl Drafts {
             self.batch = None;
             return;
         }
-        let newest = |&index: &usize| {
-            let tokens = &self.drafts[index].tokens;
-            let place = Place { sequence: Sequence::Draft(index), position: tokens.len() - 1 };
+        let newest = |(output, live): (usize, &mut Live)| {
+            live.output = output;
+            let tokens = &self.drafts[live.draft].tokens;
+            let place = Place { sequence: Sequence::Draft(live.draft), position: tokens.len() - 1 };
             (tokens.last().copied().unwrap_or(self.eos), place)
         };
-        let (tokens, places): (Vec<_>, Vec<_>) = self.live.iter().map(newest).unzip();
+        let (tokens, places): (Vec<_>, Vec<_>) = self.live.iter_mut().enumerate().map(newest).unzip();
         self.batch = Some(Batch {
             outputs: (0..tokens.len()).collect(),
             wanted: wanted(&self.request.sampling, self.vocab_size),
@@ -370,29 +377,27 @@ impl Drafts {
     /// The first batch of drafts that have tokens already: the prompt, then
     /// each draft's own.
     fn plan_again(&mut self) {
-        self.live.retain(|&index| self.drafts[index].end.is_none());
+        self.live.retain(|live| self.drafts[live.draft].end.is_none());
         let Some(batch) = self.batch.as_mut().filter(|_| !self.live.is_empty()) else {
             self.batch = None;
             return;
         };
         let prompt = self.shape.prompt;
-        let begun = |index: usize| self.drafts[index].tokens.len() > prompt;
-        if !self.live.iter().any(|&index| begun(index)) {
-            return;
+        // The prompt's logits stand first where a draft waits for them: outputs ascend.
+        if self.live.iter().all(|live| self.drafts[live.draft].tokens.len() > prompt) {
+            batch.outputs.clear();
         }
-        // Outputs ascend: drafts that wait for the prompt's logits come first.
-        self.live.sort_by_key(|&index| begun(index));
-        batch.outputs.clear();
-        for &index in &self.live {
-            if !begun(index) {
-                batch.outputs.push(prompt - 1);
-                continue;
-            }
-            for (position, &token) in self.drafts[index].tokens.iter().enumerate().skip(prompt) {
+        for live in &mut self.live {
+            let own = self.drafts[live.draft].tokens.iter().enumerate().skip(prompt);
+            let before = batch.rows();
+            for (position, &token) in own {
                 batch.tokens.push(token);
-                batch.places.push(Place { sequence: Sequence::Draft(index), position });
+                batch.places.push(Place { sequence: Sequence::Draft(live.draft), position });
             }
-            batch.outputs.push(batch.tokens.len() - 1);
+            if batch.rows() > before {
+                live.output = batch.outputs.len();
+                batch.outputs.push(batch.rows() - 1);
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! One step of the network: which tokens, where they stand, and which logits
 //! are wanted.
 
+use std::ops::Range;
+
 /// What the cache must hold: one prompt, shared by all drafts, and a tail for
 /// each draft. Allocated once a request; it never grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +21,18 @@ impl CacheShape {
         self.drafts.saturating_mul(self.tail).saturating_add(self.prompt)
     }
 
-    /// The slot of a place.
+    /// Whether it has a slot for a place.
+    pub fn has(&self, place: Place) -> bool {
+        match place.sequence {
+            Sequence::Prompt => place.position < self.prompt,
+            Sequence::Draft(draft) => {
+                draft < self.drafts
+                    && place.position.checked_sub(self.prompt).is_some_and(|at| at < self.tail)
+            }
+        }
+    }
+
+    /// The slot of a place that it has.
     pub fn slot(&self, place: Place) -> usize {
         match place.sequence {
             Sequence::Prompt => place.position,
@@ -62,7 +75,7 @@ pub struct Batch {
     pub tokens: Vec<u32>,
     /// (R)
     pub places: Vec<Place>,
-    /// Rows whose logits are wanted, ascending.
+    /// Rows whose logits are wanted, each once, ascending.
     pub outputs: Vec<usize>,
     /// How many of each row's logits are wanted.
     pub wanted: Wanted,
@@ -87,6 +100,18 @@ impl Batch {
     /// R.
     pub fn rows(&self) -> usize {
         self.tokens.len()
+    }
+
+    /// Some of the rows, with their outputs; of a batch that has begun.
+    pub fn piece(&self, rows: Range<usize>) -> Self {
+        let outputs = self.outputs.iter().filter(|row| rows.contains(row)).map(|row| row - rows.start);
+        Self {
+            outputs: outputs.collect(),
+            tokens: self.tokens[rows.clone()].to_vec(),
+            places: self.places[rows].to_vec(),
+            wanted: self.wanted,
+            start: None,
+        }
     }
 }
 

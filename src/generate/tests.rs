@@ -1,6 +1,10 @@
 //! Drafts over a network of a few made-up logits.
 
 use super::*;
+use crate::{
+    backend::cpu::{Cpu, Level, Pool},
+    gpt2::{Loaded, Loader},
+};
 
 fn tokenizer() -> Tokenizer {
     Tokenizer::from_json(include_bytes!("../../tests/fixtures/tiny-gpt2/tokenizer.json")).unwrap()
@@ -220,7 +224,7 @@ fn drafts_that_lost_their_engine_go_on_as_if_they_had_not() {
             .collect();
         let mut resumed = Drafts::resume(&tokenizer, &config, request.clone(), &so_far).unwrap();
         if let Some(batch) = resumed.next_batch().filter(|_| lost_after > 0) {
-            let own: usize = resumed.live.iter().map(|&i| resumed.drawn(i).len()).sum();
+            let own: usize = resumed.live.iter().map(|live| resumed.drawn(live.draft).len()).sum();
             assert_eq!(batch.rows(), resumed.prompt_tokens() + own);
             assert_eq!((batch.outputs.len(), batch.start), (resumed.live.len(), Some(resumed.shape)));
         }
@@ -234,6 +238,39 @@ fn drafts_that_lost_their_engine_go_on_as_if_they_had_not() {
         Drafts::resume(&tokenizer, &config, request, &wrong),
         Err(GenerateError::SoFar { token: u32::MAX, .. })
     ));
+}
+
+#[test]
+fn drafts_that_wait_and_drafts_that_have_begun_go_on_together() {
+    let mut loader = Loader::new(Cpu::new(Level::Simd, Pool::serial()), None);
+    loader.push(include_bytes!("../../model-card/demo/model-q8_0.gguf")).unwrap();
+    let Loaded { mut model, tokenizer, config, .. } = loader.finish().unwrap();
+    let request = Request { drafts: 3, max_tokens: Some(12), seed: 5, ..request("I") };
+    let mut write = |mut drafts: Drafts, steps: usize| {
+        for _ in 0..steps {
+            let Some(batch) = drafts.next_batch() else { break };
+            drafts.accept(model.forward(batch).unwrap(), &tokenizer).unwrap();
+        }
+        drafts
+    };
+    let new = || Drafts::new(&tokenizer, &config, request.clone()).unwrap();
+    let (begun, whole) = (write(new(), 1), write(new(), 99));
+    assert_eq!(begun.prompt_tokens(), 2);
+    // As many rows as drafts, and more; each draft in turn has not begun.
+    for (waiting, begun_tokens) in [(&[0, 1][..], 1), (&[0, 2], 1), (&[1], 1), (&[2], 4), (&[1, 2], 7)] {
+        let so_far = |index| match waiting.contains(&index) {
+            true => SoFar::default(),
+            false => {
+                let drawn = whole.drawn(index);
+                SoFar { tokens: drawn[..begun_tokens.min(drawn.len())].to_vec(), ended: false }
+            }
+        };
+        let so_far: Vec<_> = (0..3).map(so_far).collect();
+        let resumed = write(Drafts::resume(&tokenizer, &config, request.clone(), &so_far).unwrap(), 99);
+        for draft in 0..3 {
+            assert_eq!(resumed.tokens(draft), whole.tokens(draft), "{waiting:?} {begun_tokens}");
+        }
+    }
 }
 
 #[test]

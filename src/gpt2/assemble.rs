@@ -32,6 +32,8 @@ pub struct Assembly<B: Backend> {
     backend: B,
     matrices: HashMap<String, B::Matrix>,
     vectors: HashMap<String, B::Vector>,
+    /// How long each vector must be.
+    lengths: HashMap<String, usize>,
     /// The matrix whose bytes are arriving.
     arriving: Option<(String, B::Packer)>,
 }
@@ -44,7 +46,9 @@ impl AssembleError {
 
 impl<B: Backend> Assembly<B> {
     pub fn new(config: Config, backend: B) -> Self {
-        Self { config, backend, matrices: HashMap::new(), vectors: HashMap::new(), arriving: None }
+        let vectors = names::tensors(&config).into_iter().filter(|t| t.role == names::Role::Vector);
+        let lengths = vectors.map(|t| (t.name, t.shape.iter().product())).collect();
+        Self { config, backend, matrices: HashMap::new(), vectors: HashMap::new(), lengths, arriving: None }
     }
 
     pub fn backend(&self) -> &B {
@@ -102,8 +106,7 @@ impl<B: Backend> Assembly<B> {
 
     /// Takes a vector.
     pub fn vector(&mut self, name: &str, values: Vec<f32>) -> Result<(), AssembleError> {
-        let expected = names::tensors(&self.config).into_iter().find(|t| t.name == name);
-        if let Some(expected) = expected.map(|t| t.shape.iter().product())
+        if let Some(&expected) = self.lengths.get(name)
             && expected != values.len()
         {
             return Err(AssembleError::Vector { name: name.into(), found: values.len(), expected });
@@ -129,11 +132,10 @@ impl<B: Backend> Assembly<B> {
             })
             .collect::<Result<_, AssembleError>>()?;
         let parts = Parts {
-            wte: self.take_matrix("wte.weight")?,
+            wte: self.take_matrix(names::TOKEN_EMBEDDING)?,
             wpe: self.take_matrix("wpe.weight")?,
             layers,
             ln_f: self.norm("ln_f")?,
-            head: self.matrices.remove("lm_head.weight"),
         };
         Ok(Model::new(self.config, self.backend, parts))
     }

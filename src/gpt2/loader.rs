@@ -1,6 +1,7 @@
 //! A GGUF becomes a model while its bytes arrive: each row goes straight to
 //! its place in the engine's layout, and no second copy is ever held.
 
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::{AssembleError, Assembly, Config, Model, names};
@@ -25,6 +26,8 @@ pub enum LoadError {
     Assemble(#[from] AssembleError),
     #[error("the model file ends after {found} bytes, {expected} expected")]
     Truncated { found: u64, expected: u64 },
+    #[error("`output.weight` differs from `token_embd.weight`; only tied heads are supported")]
+    UntiedHead,
 }
 
 /// Everything a GGUF holds.
@@ -59,6 +62,15 @@ struct Body<B: Backend> {
     tensors: Vec<TensorEntry>,
     assembly: Assembly<B>,
     next_tensor: usize,
+    /// Where the file has a head of its own, besides the embedding that serves as one.
+    tie: Option<Tie>,
+}
+
+/// Digests of the token embedding and of the head: they must be the same.
+#[derive(Default)]
+struct Tie {
+    embedding: Sha256,
+    head: Sha256,
 }
 
 impl<B: Backend> Loader<B> {
@@ -107,6 +119,9 @@ impl<B: Backend> Loader<B> {
         if body.next_tensor < body.tensors.len() {
             return Err(LoadError::Truncated { found: self.position, expected: body.header.file_bytes() });
         }
+        if body.tie.is_some_and(|tie| tie.embedding.finalize() != tie.head.finalize()) {
+            return Err(LoadError::UntiedHead);
+        }
         let model = body.assembly.finish()?;
         Ok(Loaded { model, tokenizer: body.tokenizer, config: body.header.config, name: body.header.name })
     }
@@ -125,10 +140,11 @@ impl<B: Backend> Loader<B> {
             Parsed::Header(mut header) => {
                 let Some(backend) = self.backend.take() else { return Ok(false) };
                 let assembly = Assembly::new(header.config.clone(), backend);
-                let mut tensors = header.tensors.clone();
+                let mut tensors: Vec<_> = header.tensors.iter().chain(&header.head).cloned().collect();
+                let tie = header.head.is_some().then(Tie::default);
                 tensors.sort_by_key(|t| t.offset);
                 let tokenizer = header.take_tokenizer()?;
-                self.body = Some(Body { header: *header, tokenizer, tensors, assembly, next_tensor: 0 });
+                self.body = Some(Body { header: *header, tokenizer, tensors, assembly, next_tensor: 0, tie });
                 Ok(true)
             }
         }
@@ -150,14 +166,21 @@ impl<B: Backend> Loader<B> {
                 continue;
             }
             let is_vector = names::is_vector(&entry.name);
-            if here == entry.offset && !is_vector {
+            let is_head = entry.name == names::HEAD;
+            if here == entry.offset && !is_vector && !is_head {
                 let shape = (entry.rows, entry.cols);
                 body.assembly.begin(&entry.name, shape, entry.dtype)?;
             }
             let (now, later) = rest.split_at(end.saturating_sub(here).min(rest.len() as u64) as usize);
-            match is_vector {
-                true => self.pending.extend_from_slice(now),
-                false => body.assembly.push(now)?,
+            match (is_vector, &mut body.tie) {
+                (true, _) => self.pending.extend_from_slice(now),
+                (false, Some(tie)) if is_head => tie.head.update(now),
+                (false, tie) => {
+                    if let Some(tie) = tie.as_mut().filter(|_| entry.name == names::TOKEN_EMBEDDING) {
+                        tie.embedding.update(now);
+                    }
+                    body.assembly.push(now)?;
+                }
             }
             rest = later;
             if here + (now.len() as u64) < end {
@@ -194,7 +217,12 @@ mod tests {
         },
         gpt2::from_weights,
     };
+    use candle_core::{
+        Device,
+        quantized::{QStorage, QTensor, gguf_file},
+    };
     use proptest::prelude::*;
+    use std::io::Cursor;
 
     fn config() -> Config {
         Config {
@@ -273,6 +301,41 @@ mod tests {
             let mut loader = Loader::new(Cpu::new(Level::Simd, Pool::serial()), None);
             loader.push(&bytes[..length]).unwrap();
             assert!(matches!(loader.finish(), Err(LoadError::Truncated { .. })), "{length}");
+        }
+    }
+
+    /// The file again, with a head of its own that has one bit more or less in a byte.
+    fn with_head(file: &[u8], flipped: Option<usize>) -> Vec<u8> {
+        let mut reader = Cursor::new(file);
+        let content = gguf_file::Content::read(&mut reader).unwrap();
+        let mut tensors: Vec<(String, QTensor)> = content
+            .tensor_infos
+            .keys()
+            .map(|name| (name.clone(), content.tensor(&mut reader, name, &Device::Cpu).unwrap()))
+            .collect();
+        let wte = content.tensor(&mut reader, "token_embd.weight", &Device::Cpu).unwrap();
+        let mut bytes = wte.data().unwrap().into_owned();
+        flipped.into_iter().for_each(|at| bytes[at] ^= 1);
+        let storage = QStorage::from_data(bytes.into(), &Device::Cpu, wte.dtype()).unwrap();
+        tensors.push(("output.weight".into(), QTensor::new(storage, wte.shape()).unwrap()));
+        let metadata: Vec<_> = content.metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
+        let tensors: Vec<_> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let mut out = Cursor::new(Vec::new());
+        gguf_file::write(&mut out, &metadata, &tensors).unwrap();
+        out.into_inner()
+    }
+
+    #[test]
+    fn a_head_of_its_own_must_be_the_embedding() {
+        let load = |bytes: &[u8]| {
+            let mut loader = Loader::new(Cpu::new(Level::Simd, Pool::serial()), Some(bytes.len() as u64));
+            bytes.chunks(999).for_each(|piece| loader.push(piece).unwrap());
+            loader.finish().map(|mut loaded| logits(&mut loaded.model))
+        };
+        let file = file(Precision::Q8_0);
+        assert_eq!(load(&with_head(&file, None)).unwrap(), load(&file).unwrap());
+        for byte in [0, 5000] {
+            assert!(matches!(load(&with_head(&file, Some(byte))), Err(LoadError::UntiedHead)));
         }
     }
 

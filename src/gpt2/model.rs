@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::Config;
-use crate::backend::{Backend, BackendError, Batch, Epilogue, Outputs, cpu::Cpu};
+use crate::backend::{Backend, BackendError, Batch, CacheShape, Epilogue, Outputs, Place, cpu::Cpu};
 
 /// A linear layer: weight (out, in) and bias (out).
 pub struct Linear<B: Backend> {
@@ -33,14 +33,12 @@ pub struct Layer<B: Backend> {
 
 /// Every weight, in the backend's layout.
 pub struct Parts<B: Backend> {
-    /// (V, C)
+    /// (V, C); the head, too: it is tied.
     pub wte: B::Matrix,
     /// (positions, C)
     pub wpe: B::Matrix,
     pub layers: Vec<Layer<B>>,
     pub ln_f: Norm<B>,
-    /// (V, C) where a file has a head of its own; `None`: tied to `wte`.
-    pub head: Option<B::Matrix>,
 }
 
 /// GPT-2 ready to run: weights, cache and scratch.
@@ -48,7 +46,8 @@ pub struct Model<B: Backend> {
     config: Config,
     backend: B,
     parts: Parts<B>,
-    cache: Option<B::Cache>,
+    /// With what it has room for.
+    cache: Option<(CacheShape, B::Cache)>,
     x: B::Rows,
     normed: B::Rows,
     wide: B::Rows,
@@ -56,6 +55,23 @@ pub struct Model<B: Backend> {
     /// Of x and mixed, the rows whose logits are wanted.
     picked: [B::Rows; 2],
     outputs: Outputs,
+}
+
+/// A batch on its way through the network. Dropped before its end, it takes the cache
+/// with it: half of a batch is in that.
+pub struct Pass<'a, B: Backend> {
+    batch: &'a Batch,
+    shape: CacheShape,
+    cache: B::Cache,
+    /// The rows from `first` on that go through the layers together; none: the next are to be taken.
+    piece: Batch,
+    first: usize,
+    /// The layer that comes next.
+    layer: usize,
+    /// Outputs of the pieces that are through.
+    picked: usize,
+    /// Every row, in one piece: nothing is to be picked.
+    whole: bool,
 }
 
 /// A batch the network cannot run (a mistake of the caller), or an engine that
@@ -70,6 +86,10 @@ pub enum ForwardError {
     NoCache,
     #[error("the batch has {tokens} tokens and {places} places")]
     Shape { tokens: usize, places: usize },
+    #[error("{place:?} is not in a cache of {shape:?}")]
+    Place { place: Place, shape: CacheShape },
+    #[error("the outputs {outputs:?} are not rows of {rows} in ascending order")]
+    Outputs { outputs: Vec<usize>, rows: usize },
     #[error(transparent)]
     Backend(#[from] BackendError),
 }
@@ -95,62 +115,83 @@ impl<B: Backend> Model<B> {
     }
 
     /// Begins a batch; [`Model::outputs`] waits for its logits.
+    ///
+    /// # Errors
+    /// The batch does not fit the network or its cache, or there is no memory for the
+    /// cache that it starts.
     pub fn begin(&mut self, batch: &Batch) -> Result<(), ForwardError> {
-        self.check(batch)?;
-        if let Some(shape) = batch.start {
+        let mut pass = self.enter(batch)?;
+        while self.advance(&mut pass) {}
+        self.leave(pass);
+        Ok(())
+    }
+
+    /// Begins a batch that is computed layer by layer, with other things between:
+    /// [`Model::advance`] until it says no, then [`Model::leave`].
+    ///
+    /// # Errors
+    /// As [`Model::begin`].
+    pub fn enter<'a>(&mut self, batch: &'a Batch) -> Result<Pass<'a, B>, ForwardError> {
+        let kept = self.cache.as_ref().map(|(shape, _)| *shape);
+        let shape = batch.start.or(kept).ok_or(ForwardError::NoCache)?;
+        self.check(batch, shape)?;
+        if batch.start.is_some() {
             // The old cache goes first: two at once would double the peak.
             self.cache = None;
             let Config { n_layer, n_head, n_embd, .. } = self.config;
-            self.cache = Some(self.backend.cache(n_layer, n_head, n_embd, shape)?);
+            self.cache = Some((shape, self.backend.cache(n_layer, n_head, n_embd, shape)?));
         }
         self.outputs.clear();
-        let mut cache = self.cache.take().ok_or(ForwardError::NoCache)?;
+        let (_, cache) = self.cache.take().ok_or(ForwardError::NoCache)?;
         self.backend.begin(batch);
-        // Every row, in one piece: nothing is to be picked.
-        let whole = (1..=B::ROWS_AT_ONCE).contains(&batch.rows()) && batch.outputs.len() == batch.rows();
-        let mut picked = 0;
-        for first in (0..batch.rows()).step_by(B::ROWS_AT_ONCE) {
-            let last = batch.rows().min(first + B::ROWS_AT_ONCE);
-            let outputs = batch.outputs.iter().filter(|r| (first..last).contains(*r)).map(|r| r - first);
-            let piece = Batch {
-                tokens: batch.tokens[first..last].to_vec(),
-                places: batch.places[first..last].to_vec(),
-                outputs: outputs.collect(),
-                wanted: batch.wanted,
-                start: None,
-            };
-            self.run(&piece, &mut cache);
-            if !whole && !piece.outputs.is_empty() {
-                for (rows, all) in self.picked.iter_mut().zip([&self.x, &self.mixed]) {
-                    self.backend.select(all, &piece.outputs, picked, rows);
-                }
-                picked += piece.outputs.len();
+        let rows = batch.rows();
+        let whole = (1..=B::ROWS_AT_ONCE).contains(&rows) && batch.outputs.len() == rows;
+        Ok(Pass { batch, shape, cache, piece: Batch::default(), first: 0, layer: 0, picked: 0, whole })
+    }
+
+    /// Runs the next layer of a piece; says whether there is more.
+    pub fn advance(&mut self, pass: &mut Pass<B>) -> bool {
+        let rows = pass.batch.rows();
+        if pass.piece.rows() == 0 {
+            if pass.first == rows {
+                return false;
             }
+            pass.piece = pass.batch.piece(pass.first..rows.min(pass.first + B::ROWS_AT_ONCE));
+            self.backend.embed(&self.parts.wte, &self.parts.wpe, &pass.piece, &mut self.x);
         }
-        self.cache = Some(cache);
-        if whole || picked > 0 {
-            let Self {
-                config,
-                backend,
-                parts,
-                x,
-                normed,
-                wide,
-                mixed,
-                picked: [x_picked, mixed_picked],
-                outputs,
-                ..
-            } = self;
-            let (x, mixed) = if whole { (x, mixed) } else { (x_picked, mixed_picked) };
-            let epsilon = config.layer_norm_epsilon;
-            if let Some(layer) = parts.layers.last() {
-                layer.finish(backend, epsilon, x, mixed, normed, wide);
+        self.layer(pass.layer, &pass.piece, &mut pass.cache);
+        pass.layer += 1;
+        if pass.layer < self.parts.layers.len() {
+            return true;
+        }
+        if !pass.whole && !pass.piece.outputs.is_empty() {
+            for (rows, all) in self.picked.iter_mut().zip([&self.x, &self.mixed]) {
+                self.backend.select(all, &pass.piece.outputs, pass.picked, rows);
             }
-            backend.layer_norm(x, &parts.ln_f.gain, &parts.ln_f.bias, epsilon, normed);
-            let head = parts.head.as_ref().unwrap_or(&parts.wte);
-            backend.head(head, normed, batch.wanted, outputs);
+            pass.picked += pass.piece.outputs.len();
         }
-        Ok(())
+        pass.first += pass.piece.rows();
+        pass.piece = Batch::default();
+        pass.layer = 0;
+        pass.first < rows
+    }
+
+    /// Ends a batch that is through the layers: what comes behind the last attention,
+    /// and the head.
+    pub fn leave(&mut self, pass: Pass<B>) {
+        self.cache = Some((pass.shape, pass.cache));
+        if !pass.whole && pass.picked == 0 {
+            return;
+        }
+        let Self { config, backend, parts, x, normed, wide, mixed, picked, outputs, .. } = self;
+        let [x_picked, mixed_picked] = picked;
+        let (x, mixed) = if pass.whole { (x, mixed) } else { (x_picked, mixed_picked) };
+        let epsilon = config.layer_norm_epsilon;
+        if let Some(layer) = parts.layers.last() {
+            layer.finish(backend, epsilon, x, mixed, normed, wide);
+        }
+        backend.layer_norm(x, &parts.ln_f.gain, &parts.ln_f.bias, epsilon, normed);
+        backend.head(&parts.wte, normed, pass.batch.wanted, outputs);
     }
 
     /// The logits of the batch that was begun last, once they are there.
@@ -165,38 +206,43 @@ impl<B: Backend> Model<B> {
         self.backend.took(ms);
     }
 
-    fn check(&self, batch: &Batch) -> Result<(), ForwardError> {
-        if batch.tokens.len() != batch.places.len() {
-            return Err(ForwardError::Shape { tokens: batch.tokens.len(), places: batch.places.len() });
+    fn check(&self, batch: &Batch, shape: CacheShape) -> Result<(), ForwardError> {
+        let Config { vocab_size: vocab, n_positions: positions, .. } = self.config;
+        let rows = batch.rows();
+        if rows != batch.places.len() {
+            return Err(ForwardError::Shape { tokens: rows, places: batch.places.len() });
         }
-        if let Some(&token) = batch.tokens.iter().find(|&&t| t as usize >= self.config.vocab_size) {
-            return Err(ForwardError::Token { token, vocab: self.config.vocab_size });
+        if let Some(&token) = batch.tokens.iter().find(|&&token| token as usize >= vocab) {
+            return Err(ForwardError::Token { token, vocab });
         }
-        match batch.places.iter().find(|p| p.position >= self.config.n_positions) {
-            Some(place) => {
-                Err(ForwardError::Position { position: place.position, positions: self.config.n_positions })
-            }
-            None => Ok(()),
+        if let Some(&place) = batch.places.iter().find(|place| place.position >= positions) {
+            return Err(ForwardError::Position { position: place.position, positions });
         }
+        if let Some(&place) = batch.places.iter().find(|place| !shape.has(**place)) {
+            return Err(ForwardError::Place { place, shape });
+        }
+        let outputs = &batch.outputs;
+        if !outputs.is_sorted_by(|a, b| a < b) || outputs.last().is_some_and(|&last| last >= rows) {
+            return Err(ForwardError::Outputs { outputs: outputs.clone(), rows });
+        }
+        Ok(())
     }
 
-    /// A piece up to the last layer's attention. What comes behind it only rows with
-    /// outputs need; of the others that layer wants keys and values alone.
-    fn run(&mut self, batch: &Batch, cache: &mut B::Cache) {
+    /// One layer of a piece; the last up to its attention. What comes behind that only
+    /// rows with outputs need; of the others that layer wants keys and values alone.
+    fn layer(&mut self, index: usize, batch: &Batch, cache: &mut B::Cache) {
         let Self { config, backend, parts, x, normed, wide, mixed, .. } = self;
         let epsilon = config.layer_norm_epsilon;
-        backend.embed(&parts.wte, &parts.wpe, batch, x);
-        for (index, layer) in parts.layers.iter().enumerate() {
-            let last = index + 1 == parts.layers.len();
-            backend.layer_norm(x, &layer.ln_1.gain, &layer.ln_1.bias, epsilon, normed);
-            backend.linear(&layer.c_attn.weight, Some(&layer.c_attn.bias), normed, Epilogue::Store, wide);
-            backend.store(wide, batch, index, cache);
-            if !last || !batch.outputs.is_empty() {
-                backend.attention(wide, batch, index, cache, mixed);
-            }
-            if !last {
-                layer.finish(backend, epsilon, x, mixed, normed, wide);
-            }
+        let Some(layer) = parts.layers.get(index) else { return };
+        let last = index + 1 == parts.layers.len();
+        backend.layer_norm(x, &layer.ln_1.gain, &layer.ln_1.bias, epsilon, normed);
+        backend.linear(&layer.c_attn.weight, Some(&layer.c_attn.bias), normed, Epilogue::Store, wide);
+        backend.store(wide, batch, index, cache);
+        if !last || !batch.outputs.is_empty() {
+            backend.attention(wide, batch, index, cache, mixed);
+        }
+        if !last {
+            layer.finish(backend, epsilon, x, mixed, normed, wide);
         }
     }
 }

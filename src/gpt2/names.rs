@@ -57,7 +57,7 @@ pub fn tensors(config: &Config) -> Vec<Tensor> {
         role,
     };
     let mut all = vec![
-        tensor("wte.weight".into(), "token_embd.weight".into(), &[config.vocab_size, c], TokenEmbedding),
+        tensor(TOKEN_EMBEDDING.into(), "token_embd.weight".into(), &[config.vocab_size, c], TokenEmbedding),
         tensor(
             "wpe.weight".into(),
             "position_embd.weight".into(),
@@ -89,6 +89,12 @@ pub fn tensors(config: &Config) -> Vec<Tensor> {
     all
 }
 
+/// A checkpoint's name for the token embedding.
+pub const TOKEN_EMBEDDING: &str = "wte.weight";
+
+/// A checkpoint's name for a head of its own; GPT-2's is tied to `wte.weight`.
+pub const HEAD: &str = "lm_head.weight";
+
 /// Whether a checkpoint name is a layer norm's part or a bias: one dimension.
 pub fn is_vector(name: &str) -> bool {
     name.ends_with(".bias") || name.contains("ln_")
@@ -97,5 +103,5 @@ pub fn is_vector(name: &str) -> bool {
 /// Whether a name found in a checkpoint is a buffer or a tied copy to pass over
 /// (`attn.bias`, `attn.masked_bias`, `lm_head.weight`); `name` may be prefixed.
 pub fn is_ignored(name: &str) -> bool {
-    name == "lm_head.weight" || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
+    name == HEAD || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
 }

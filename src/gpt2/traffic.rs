@@ -2,10 +2,7 @@
 //! two say how near a step is to the limit of the machine.
 
 use super::Model;
-use crate::backend::{
-    cpu::{Cpu, Matrix},
-    stream,
-};
+use crate::backend::{cpu::Cpu, stream};
 
 impl Model<Cpu> {
     /// Bytes of weights that every step reads: all of them but the embeddings,
@@ -34,8 +31,7 @@ impl Model<Cpu> {
             let vectors = norms.chain(linears.map(|l| &l.bias)).map(|v| (&[][..], v.as_slice()));
             linears.map(|l| l.weight.memory()).into_iter().chain(vectors)
         });
-        let head: &Matrix = parts.head.as_ref().unwrap_or(&parts.wte);
         let last = [&parts.ln_f.gain, &parts.ln_f.bias].map(|v| (&[][..], v.as_slice()));
-        layers.chain(last).chain([head.memory()])
+        layers.chain(last).chain([parts.wte.memory()])
     }
 }

@@ -32,9 +32,11 @@ pub struct Header {
     pub tokenizer: Parts,
     /// Where the tensor data begins in the file.
     pub data_offset: u64,
-    /// In the order of [`names::tensors`]. An `output.weight` is passed over:
-    /// GPT-2's head is tied to `wte.weight`.
+    /// In the order of [`names::tensors`].
     pub tensors: Vec<TensorEntry>,
+    /// An `output.weight` that can be compared with `wte.weight`, to which GPT-2's head is
+    /// tied. In another type or shape it is passed over: quantisers write one so.
+    pub head: Option<TensorEntry>,
 }
 
 /// Where one tensor lies in the file.
@@ -88,12 +90,19 @@ impl Header {
                 entry(tensor, line, walked.data_offset)
             })
             .collect::<Result<Vec<_>, GgufError>>()?;
+        let head = lines.get("output.weight").copied().and_then(|line| {
+            let tied = names::tensors(&config).into_iter().find(|t| t.role == names::Role::TokenEmbedding)?;
+            let head = names::Tensor { name: names::HEAD.into(), gguf_name: line.name.clone(), ..tied };
+            entry(head, Some(line), walked.data_offset).ok()
+        });
+        let head = head.filter(|head| tensors.first().is_some_and(|wte| wte.dtype == head.dtype));
         Ok(Parsed::Header(Box::new(Self {
             config,
             name: metadata.0.get(key::NAME).and_then(|v| v.string()),
             tokenizer,
             data_offset: walked.data_offset,
             tensors,
+            head,
         })))
     }
 
@@ -104,7 +113,12 @@ impl Header {
 
     /// The end of the last tensor: the least a whole file has.
     pub fn file_bytes(&self) -> u64 {
-        self.tensors.iter().map(|t| t.offset + t.size_bytes).max().unwrap_or(self.data_offset)
+        self.tensors
+            .iter()
+            .chain(&self.head)
+            .map(|t| t.offset + t.size_bytes)
+            .max()
+            .unwrap_or(self.data_offset)
     }
 }
 

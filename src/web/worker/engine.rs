@@ -106,6 +106,24 @@ impl Network {
         }
     }
 
+    /// The same, where `go_on` is asked between layers on the processor, which does nothing
+    /// else meanwhile: a long start takes it seconds. `None`: it was told not to go on.
+    pub async fn forward_in_turns(
+        &mut self,
+        batch: &Batch,
+        mut go_on: impl AsyncFnMut() -> bool,
+    ) -> Result<Option<&Outputs>, ForwardError> {
+        let Self::Cpu(model) = self else { return self.forward(batch).await.map(Some) };
+        let mut pass = model.enter(batch)?;
+        while model.advance(&mut pass) {
+            if !go_on().await {
+                return Ok(None);
+            }
+        }
+        model.leave(pass);
+        Ok(Some(model.outputs().await?))
+    }
+
     /// Takes the milliseconds that the batch computed last took.
     pub fn took(&mut self, ms: f64) {
         match self {
@@ -275,6 +293,11 @@ impl Generation {
     /// What the network must compute next.
     pub fn next_batch(&self) -> Option<&Batch> {
         self.drafts.next_batch()
+    }
+
+    /// Whether the batch under way computes the start: drafts that end leave it as it is.
+    pub fn is_starting(&self) -> bool {
+        self.next_batch().is_some_and(|batch| batch.start.is_some())
     }
 
     pub fn stop(&mut self, draft: Option<usize>) -> Vec<Event> {

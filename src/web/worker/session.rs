@@ -22,6 +22,11 @@ use crate::{
 const READ_BYTES_AT_LEAST: u64 = 64 << 20;
 const READ_SAMPLES: usize = 8;
 
+/// Longer than this the processor computes without hearing orders at a layer's end only: a
+/// sign of life, and an order to stop, wait for no more than a layer of
+/// [`ROWS_AT_ONCE`](crate::backend::Backend::ROWS_AT_ONCE) tokens.
+const UNHEARD_MS: f64 = 50.0;
+
 /// A long prompt may take the GPU longer than one token before it counts as hung.
 const PATIENCE_A_ROW_MS: u32 = 200;
 
@@ -89,8 +94,8 @@ impl Session {
         let result = async {
             let mut network = self.lend()?.ok_or(WorkerError::NotReady)?;
             let loads = self.state.borrow().loads;
-            let outputs = forward(&mut network, &logits_behind(&prompt)).await;
-            let logits = outputs.map(|outputs| outputs.logits.clone());
+            let outputs = forward(&mut network, &logits_behind(&prompt), async || true).await;
+            let logits = outputs.map(|outputs| outputs.map(|o| o.logits.clone()).unwrap_or_default());
             self.take_back(network, loads);
             // JSON has no other numbers.
             match logits? {
@@ -123,8 +128,8 @@ impl Session {
         let mut state = self.state.borrow_mut();
         if let Some(running) = state.running.as_mut().filter(|r| r.id == generation) {
             running.stops.push(draft);
-            // A batch that is being computed must not change.
-            if !running.stepping {
+            // A step that is being computed must not change.
+            if !running.stepping || running.generation.is_starting() {
                 running.stop(reply);
             }
         }
@@ -154,6 +159,7 @@ impl Session {
         loop {
             // Orders that wait are heard before the step they would change.
             turns.next().await?;
+            let mut heard_ms = browser::now_ms();
             let Some(step) = self.state.borrow_mut().next_step(reply.id)? else { return Ok(None) };
             let (mut network, batch, loads) = match step {
                 Next::Step { network, batch, loads } => (network, batch, loads),
@@ -161,10 +167,22 @@ impl Session {
                 Next::Wait => continue,
                 Next::Done(stats) => return Ok(Some(stats)),
             };
+            let go_on = async || {
+                if browser::now_ms() - heard_ms < UNHEARD_MS {
+                    return true;
+                }
+                let _ = turns.next().await;
+                heard_ms = browser::now_ms();
+                self.state.borrow().waits(reply.id)
+            };
             let started_ms = browser::now_ms();
-            let outputs = forward(&mut network, &batch).await;
+            let outputs = forward(&mut network, &batch, go_on).await;
             let ms = browser::now_ms() - started_ms;
-            let result = outputs.map(|outputs| self.state.borrow_mut().accept(reply, outputs));
+            let result = outputs.map(|outputs| match outputs {
+                Some(outputs) => self.state.borrow_mut().accept(reply, outputs),
+                // Stopped, or replaced: the next turn says which.
+                None => Some(Ok(())),
+            });
             network.took(ms);
             self.take_back(network, loads);
             match result.and_then(|accepted| accepted.transpose()) {
@@ -179,8 +197,13 @@ impl Session {
     }
 }
 
-/// Runs a batch; a GPU that hangs has failed.
-async fn forward<'a>(network: &'a mut Network, batch: &Batch) -> Result<&'a Outputs, WorkerError> {
+/// Runs a batch; a GPU that hangs has failed. `None`: `go_on`, asked between a processor's
+/// layers, said no.
+async fn forward<'a>(
+    network: &'a mut Network,
+    batch: &Batch,
+    go_on: impl AsyncFnMut() -> bool,
+) -> Result<Option<&'a Outputs>, WorkerError> {
     let patience = match network {
         // Nothing else runs meanwhile, and no clock is needed.
         Network::Cpu(_) => None,
@@ -188,7 +211,7 @@ async fn forward<'a>(network: &'a mut Network, batch: &Batch) -> Result<&'a Outp
             Some(choose::PATIENCE_MS.saturating_add(PATIENCE_A_ROW_MS.saturating_mul(batch.rows() as u32)))
         }
     };
-    let work = async { Ok(network.forward(batch).await?) };
+    let work = async { Ok(network.forward_in_turns(batch, go_on).await?) };
     match patience {
         Some(ms) => choose::patiently(ms, work).await,
         None => work.await,
@@ -256,6 +279,12 @@ impl State {
         }
         run.stop(reply);
         Some(Ok(()))
+    }
+
+    /// Whether a generation still waits for logits.
+    fn waits(&self, id: Id) -> bool {
+        let running = self.running.as_ref().filter(|r| r.id == id);
+        running.is_some_and(|r| r.generation.next_batch().is_some())
     }
 
     fn end(&mut self, id: Id) {
