@@ -51,8 +51,8 @@ pub enum Epilogue {
 /// The operations of GPT-2's forward pass. They may be carried out at once or
 /// recorded; their results are there after [`Backend::collect`].
 ///
-/// Shapes are checked by the caller ([`crate::gpt2::Model`] is the only one);
-/// an implementation may rely on them.
+/// Shapes, places and outputs are checked by the caller ([`crate::gpt2::Model`]); an
+/// implementation may rely on them.
 pub trait Backend {
     /// Rows computed together; a longer batch is run in pieces, so that the
     /// activations' memory stays bounded.
@@ -70,10 +70,20 @@ pub trait Backend {
     type Cache;
 
     /// Begins a matrix (rows, cols) in `dtype`.
+    ///
+    /// # Errors
+    /// It is quantised and cols no multiple of [`BLOCK`](crate::dtype::BLOCK), or there is no
+    /// memory for it.
     fn packer(&self, rows: usize, cols: usize, dtype: Dtype) -> Result<Self::Packer, BackendError>;
-    /// Takes the next bytes of a matrix.
+    /// Takes the next bytes of a matrix, in pieces of any size.
+    ///
+    /// # Errors
+    /// They are more than it has.
     fn pack(&self, packer: &mut Self::Packer, bytes: &[u8]) -> Result<(), BackendError>;
     /// The matrix, once all its bytes are there.
+    ///
+    /// # Errors
+    /// Some are missing.
     fn matrix(&self, packer: Self::Packer) -> Result<Self::Matrix, BackendError>;
     /// Takes a vector.
     fn vector(&self, values: Vec<f32>) -> Self::Vector;
@@ -134,6 +144,9 @@ pub trait Backend {
     /// wanted, into out: some now, some by [`Backend::collect`].
     fn head(&mut self, w: &Self::Matrix, x: &Self::Rows, wanted: Wanted, out: &mut Outputs);
     /// Waits for what was recorded, and fills out.
+    ///
+    /// # Errors
+    /// The device has failed.
     fn collect(&mut self, out: &mut Outputs) -> impl Future<Output = Result<(), BackendError>>;
 }
 

@@ -7,7 +7,7 @@ use thiserror::Error;
 ///
 /// A value of this type has been validated: every dimension is at least 1,
 /// `n_embd` is a multiple of `n_head`, and the sizes are small enough that
-/// no product of two of them overflows.
+/// no product of two of them overflows 64 bits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// V: rows of the token embedding.

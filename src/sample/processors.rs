@@ -83,8 +83,10 @@ impl Sampler {
         candidates.sort_unstable_by(order);
         candidates.retain(|c| c.1 > f32::NEG_INFINITY);
         if !greedy {
+            // The differences, so that the least temperature makes no two of them infinite.
+            let largest = candidates.first().map_or(0.0, |c| c.1);
             for candidate in candidates.iter_mut() {
-                candidate.1 /= params.temperature;
+                candidate.1 = (candidate.1 - largest) / params.temperature;
             }
         }
         self.normalise();
@@ -175,8 +177,9 @@ fn penalise_repetition(candidates: &mut [(u32, f32)], history: &[u32], penalty: 
     seen.sort_unstable();
     seen.dedup();
     for id in seen {
-        if let Some((_, logit)) = candidates.get_mut(id as usize) {
-            *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
+        if let Some((_, logit)) = candidates.get_mut(id as usize).filter(|(_, logit)| logit.is_finite()) {
+            let penalised = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
+            *logit = penalised.clamp(f32::MIN, f32::MAX);
         }
     }
 }
@@ -274,6 +277,19 @@ mod tests {
                 let drawn = Sampler::default().sample(logits, &[], &Params::NEUTRAL, Some(0), coin);
                 assert_eq!(drawn, Some(2));
             }
+        }
+    }
+
+    #[test]
+    fn settings_near_nothing_draw_the_likeliest() {
+        let logits = Logits::All(&[-40.0, -41.0, -39.5, -60.0]);
+        let cold = Params { temperature: 1e-38, ..Params::NEUTRAL };
+        let unlike = Params { repetition_penalty: 1e-39, ..Params::NEUTRAL };
+        for coin in [0.0, 0.4, 0.999] {
+            let draw = |logits, params| Sampler::default().sample(logits, &[1], params, None, coin);
+            assert_eq!(draw(logits, &cold), Some(2));
+            assert_eq!(draw(logits, &unlike), Some(1));
+            assert_eq!(draw(Logits::All(&[3.0, 2.0, 9.0]), &unlike), Some(1));
         }
     }
 

@@ -37,7 +37,7 @@ pub enum Order {
         so_far: Vec<SoFar>,
     },
     /// End one draft, or all, of the generation with this id; takes effect
-    /// within one token. Answered under the generation's own id.
+    /// within one token, and while the start is computed within one layer. Answered under the generation's own id.
     Stop { generation: Id, draft: Option<usize> },
     /// How many tokens a start has. Answered by `Counted` or `Failed`.
     Count(String),

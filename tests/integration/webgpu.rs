@@ -146,6 +146,28 @@ fn drafts_together_and_long_prompts_are_the_processors() {
 }
 
 #[test]
+fn batches_of_several_pieces_are_the_processors() {
+    let Some(mut both) = Both::load("model-q8_0.gguf") else { return };
+    // What drafts had when their engine was lost, with the start: three pieces, then nine.
+    for (drafts, tail) in [(20, 30), (80, 27)] {
+        let shape = CacheShape { prompt: 40, drafts, tail };
+        let mut batch = Batch::prompt(&(0..40).map(|i| i * 19 % 2000).collect::<Vec<_>>(), vec![39], shape);
+        for draft in 0..drafts {
+            for at in 0..tail {
+                batch.tokens.push(((draft * 31 + at * 7) % 2000) as u32);
+                batch.places.push(Place { sequence: Sequence::Draft(draft), position: 40 + at });
+            }
+            // Some pieces have one, some several.
+            if draft % 3 != 1 {
+                batch.outputs.push(batch.rows() - 1);
+            }
+        }
+        both.logits(&batch);
+    }
+    assert!(both.is_near(), "{}", both.worst);
+}
+
+#[test]
 fn a_token_takes_few_dispatches() {
     let Some(mut both) = Both::load("model-q8_0.gguf") else { return };
     let layers = both.gpu.config().n_layer;

@@ -195,6 +195,15 @@ for (const name of ["Chromium", "Firefox"]) {
       await leave();
     });
 
+    it("takes up a line again that has long brought nothing", async () => {
+      const { state, open, leave } = await visit();
+      state.fault = ({ start, count }) => (start === 0 && count === 0 ? { wait: new Promise(() => {}) } : {});
+      const tab = await open();
+      assert.deepEqual((await write(tab)).drafts, expected);
+      assert.ok(state.parts.some(({ start }) => start === 1000), "what had come was kept");
+      await leave();
+    });
+
     it("fetches a chunk with a flipped bit again, alone", async () => {
       const { state, open, leave, all } = await visit();
       state.fault = ({ start, count, bytes }) => {

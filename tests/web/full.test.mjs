@@ -50,6 +50,14 @@ describe("GPT-2 124M", { skip: !there }, () => {
     await bot.generateButton.waitFor({ timeout: 10_000 });
     assert.ok(Date.now() - pressed < 5000, "Stop takes effect within a token");
 
+    const start = "The light of the sea is all that I want to see. ".repeat(60).trim();
+    await bot.set("Greatest length", 1000);
+    await bot.type(start);
+    await bot.generate();
+    await bot.stop();
+    await bot.generateButton.waitFor({ timeout: 10_000 });
+    assert.ok((await bot.drafts()).every((text) => start.startsWith(text)), "Stop is heard within a start");
+
     const weights = [];
     const isWeights = (url) => new URL(url).pathname.endsWith(".gguf");
     visit.context.on("request", (request) => isWeights(request.url()) && weights.push(request.url()));

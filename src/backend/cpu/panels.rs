@@ -41,9 +41,10 @@ impl Level {
 }
 
 /// How a panel's bytes hold its weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// Signed bytes.
+    #[default]
     Q8,
     /// Bytes, 128 above the signed value: for instructions that multiply unsigned bytes by
     /// signed ones.

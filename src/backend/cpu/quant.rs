@@ -43,6 +43,8 @@ pub struct QuantRows {
     blocks: usize,
     /// Rows of a whole tile.
     tile: usize,
+    /// Of the weights that they are packed for.
+    format: Format,
 }
 
 /// The rows of one tile: (block, row) slices of [`QuantRows`].
@@ -56,6 +58,8 @@ pub struct Tile<'a> {
     pub packed: &'a [u8],
     pub scales: &'a [f32],
     pub offsets: &'a [i32],
+    /// Of the weights that they are packed for.
+    pub format: Format,
 }
 
 impl QuantRows {
@@ -64,6 +68,7 @@ impl QuantRows {
         self.rows = x.len() / width.max(1);
         self.blocks = width / BLOCK;
         self.tile = vector::tile_rows(format, self.rows).max(1);
+        self.format = format;
         let all = self.rows * self.blocks;
         self.values.resize(all * BLOCK, 0);
         self.packed.resize((all * vector::PACKED).div_ceil(size_of::<Aligned>()), Aligned::default());
@@ -110,6 +115,7 @@ impl QuantRows {
                 packed: &bytemuck::cast_slice(&self.packed)[from * vector::PACKED..][..n * vector::PACKED],
                 scales: &self.scales[from..][..n],
                 offsets: &self.offsets[from..][..n],
+                format: self.format,
             }
         })
     }

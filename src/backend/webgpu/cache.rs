@@ -20,20 +20,31 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Makes room for a request; true if memory was taken anew.
-    pub fn reserve(&mut self, device: &Device, layers: usize, channels: usize, shape: CacheShape) -> bool {
+    /// Makes room for a request; calls `forget` where memory is to be taken anew, before the
+    /// old is given back: none may be held besides.
+    pub fn reserve(
+        &mut self,
+        device: &Device,
+        layers: usize,
+        channels: usize,
+        shape: CacheShape,
+        forget: impl FnOnce(),
+    ) {
         self.shape = Some(shape);
         let values = shape.slots().saturating_mul(channels);
         if self.layers.len() == layers && self.room >= values {
-            return false;
+            return;
         }
+        forget();
         // The old ones go first: two at once would double the peak.
-        self.layers.clear();
+        for (keys, values) in self.layers.drain(..) {
+            keys.destroy();
+            values.destroy();
+        }
         let most = usize::try_from(device.most_binding_bytes / 4).unwrap_or(usize::MAX);
         self.room = values.max(values.checked_next_power_of_two().unwrap_or(values).min(most));
         let buffer = |label| device.buffer(label, 4 * self.room as u64, wgpu::BufferUsages::STORAGE);
         self.layers = (0..layers).map(|_| (buffer("keys"), buffer("values"))).collect();
-        true
     }
 
     /// Most slots that a row of the request sees.

@@ -201,6 +201,14 @@ impl Device {
     }
 }
 
+/// A browser keeps what is not destroyed until it collects garbage: a bot's weights, beside
+/// those that the processor takes in.
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.destroy();
+    }
+}
+
 fn sentence(error: &wgpu::Error) -> String {
     match error {
         wgpu::Error::OutOfMemory { .. } => "the GPU ran out of memory".into(),

@@ -19,7 +19,8 @@
 //! Word s of the 16 bytes of row r is then the file's word s ^ (r % 4), and a word's fields
 //! but the uppermost are biased: bytes by 128, nibbles by 8, as they are in GGUF.
 //!
-//! A matrix takes as many bytes as in the file (for quads, two more for each scale). What is larger than a binding
+//! A quantised matrix takes as many bytes as in the file (for quads, two more for each
+//! scale), any other four a value. What is larger than a binding
 //! may be is cut into pieces of whole panels.
 
 use half::f16;
@@ -97,6 +98,14 @@ impl Format {
             Self::Q8 => (cells, scales),
             Self::Q4 => (cells / 2, scales),
         })
+    }
+}
+
+/// A browser keeps what is not destroyed until it collects garbage.
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.weights.destroy();
+        self.scales.destroy();
     }
 }
 

@@ -254,7 +254,7 @@ const MOST_GROUPS: usize = 65535;
 pub struct Vector(wgpu::Buffer);
 
 impl Backend for Gpu {
-    /// A prompt is one piece, and so are as many drafts as can be made at once.
+    /// As many as drafts that can be made at once.
     const ROWS_AT_ONCE: usize = 256;
 
     type Matrix = Matrix;
@@ -304,9 +304,7 @@ impl Backend for Gpu {
     ) -> Result<Cache, BackendError> {
         let mut caches = self.caches.borrow_mut();
         caches.heads = heads;
-        if caches.reserve(&self.device, layers, channels, shape) {
-            self.tape.borrow_mut().forget();
-        }
+        caches.reserve(&self.device, layers, channels, shape, || self.tape.borrow_mut().forget());
         let (visible, most) = (caches.visible(), variants::MOST_VISIBLE);
         if visible > most {
             self.device

@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use futures_util::{StreamExt, pin_mut, stream};
 use wasm_bindgen::JsValue;
-use web_sys::RequestCache;
+use web_sys::{RequestCache, ResponseType};
 
 use super::{
     chunk::Chunk,
@@ -63,13 +63,13 @@ pub async fn weights(
     let Some(entry) = source.entry() else {
         return unchecked(source, device, progress).await;
     };
-    let mut intake = Intake::open(source, entry, device).await?;
+    let mut intake = Intake::open(source, entry, device)?;
     let mut whole = false;
     if let Some((file, seals)) = SealedFile::open(kept, entry).await {
         whole = from_sealed(&mut intake, &file, &seals, progress);
         if !whole {
             intake.loader.give_back(device);
-            intake = Intake::open(source, entry, device).await?;
+            intake = Intake::open(source, entry, device)?;
         }
     }
     let not_kept = if whole { None } else { checked(&mut intake, progress).await? };
@@ -112,17 +112,21 @@ async fn unchecked(
         Some(encoding) if encoding != "identity" => None,
         _ => headers.get("content-length").and_then(|length| length.parse().ok()),
     };
-    let mut loader = EngineLoader::open(device, total).await?;
+    // Another origin's encoding is hidden, its length is not.
+    let certain = total.filter(|_| response.type_() == ResponseType::Basic);
+    let mut loader = EngineLoader::open(device, total, certain)?;
     let mut pieces = Pieces::of(&response)?;
     let mut loaded = 0;
     progress(Phase::Download, 0, total);
     while let Some(piece) = pieces.next().await.map_err(|_| WorkerError::Interrupted { loaded })? {
         loaded += u64::from(piece.length());
         loader.push(&piece.to_vec()).map_err(|error| wrong_model(source, error))?;
-        progress(Phase::Download, loaded, total);
+        progress(Phase::Download, loaded, total.filter(|&total| loaded <= total));
     }
     let engine = loader.finish().map_err(|error| wrong_model(source, error))?;
-    Ok(Loaded { engine, bytes: loaded, not_kept: Some(NotKept::Undescribed) })
+    // The visitor's own file need not be.
+    let not_kept = (!source.is_local).then_some(NotKept::Undescribed);
+    Ok(Loaded { engine, bytes: loaded, not_kept })
 }
 
 /// The whole file, as quickly as it can be read; whether it is what it was when it was sealed.
@@ -274,12 +278,8 @@ struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    async fn open(
-        source: &'a Source,
-        entry: &'a FileEntry,
-        device: &mut Device,
-    ) -> Result<Self, WorkerError> {
-        let loader = EngineLoader::open(device, Some(entry.size)).await?;
+    fn open(source: &'a Source, entry: &'a FileEntry, device: &mut Device) -> Result<Self, WorkerError> {
+        let loader = EngineLoader::open(device, Some(entry.size), Some(entry.size))?;
         Ok(Self { source, entry, loader, copy: Vec::new(), sealing: Sealing::default(), index: 0, loaded: 0 })
     }
 

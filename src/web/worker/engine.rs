@@ -33,10 +33,16 @@ pub enum EngineLoader {
 }
 
 impl EngineLoader {
-    pub async fn open(device: &mut Device, file_bytes: Option<u64>) -> Result<Self, WorkerError> {
+    /// `expected`: bytes that will come, by what the network says; `file_bytes`: the file's
+    /// length where it is certain.
+    pub fn open(
+        device: &mut Device,
+        expected: Option<u64>,
+        file_bytes: Option<u64>,
+    ) -> Result<Self, WorkerError> {
         Ok(match device {
             Device::Cpu(level, pool) => {
-                grow(file_bytes);
+                grow(expected);
                 Self::Cpu(Box::new(Loader::new(Cpu::new(*level, pool.clone()), file_bytes)))
             }
             Device::Gpu(opened) => {
@@ -331,7 +337,7 @@ mod tests {
         let gpu = pollster::block_on(Gpu::open(Options::default())).ok();
         let gpu = gpu.map(|gpu| Device::Gpu(Some(Box::new(gpu))));
         for mut device in [Device::Cpu(Level::Simd, Pool::serial())].into_iter().chain(gpu) {
-            let mut loader = pollster::block_on(EngineLoader::open(&mut device, None)).unwrap();
+            let mut loader = EngineLoader::open(&mut device, None, None).unwrap();
             loader.push(bytes).unwrap();
             let mut engine = loader.finish().unwrap();
             pollster::block_on(engine.check(known)).unwrap();

@@ -9,11 +9,20 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStreamDefaultReader, RequestCache};
 
-use super::{browser::sleep, chunk::Chunk, failure::WorkerError, storage::swallow};
+use super::{
+    browser::{sleep, within},
+    chunk::Chunk,
+    failure::WorkerError,
+    storage::swallow,
+};
 
 /// Waits before a connection is tried again that brought nothing, in
 /// milliseconds; after the last one the visitor is asked.
 const PAUSES_MS: [u32; 3] = [250, 1000, 4000];
+
+/// A connection that brings nothing for so many milliseconds has broken: a network that a
+/// device has left does not say so.
+const STALL_MS: u32 = 20_000;
 
 /// A file's address and what is promised of it.
 pub struct Remote<'a> {
@@ -209,7 +218,10 @@ pub async fn get(url: &str, range: Option<&str>, cache: RequestCache) -> Result<
     if let Some(range) = range {
         request = request.header("Range", range);
     }
-    let response = request.send().await.map_err(|_| WorkerError::Unreachable { url: url.into() })?;
+    let response = match within(STALL_MS, request.send()).await {
+        Some(Ok(response)) => response,
+        _ => return Err(WorkerError::Unreachable { url: url.into() }),
+    };
     match response.ok() {
         true => Ok(response),
         false => Err(WorkerError::Status { url: url.into(), status: response.status() }),
@@ -229,7 +241,8 @@ impl Pieces {
 
     /// The next bytes; `None` at the end; an error where the line breaks.
     pub async fn next(&mut self) -> Result<Option<Uint8Array>, JsValue> {
-        let result = JsFuture::from(self.reader.read()).await?;
+        let read = within(STALL_MS, JsFuture::from(self.reader.read()));
+        let result = read.await.ok_or(JsValue::UNDEFINED)??;
         if Reflect::get(&result, &"done".into())?.is_truthy() {
             return Ok(None);
         }

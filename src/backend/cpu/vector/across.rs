@@ -5,7 +5,7 @@
 
 use core::arch::wasm32::*;
 
-use super::{Panels, signs};
+use super::{Panels, signs, wasm::transposed};
 use crate::backend::cpu::{
     matrix::PANEL,
     panels::{Format, SCALES_BYTES},
@@ -120,17 +120,4 @@ fn transpose(sums: &mut [[f32; PANEL]; ROWS]) {
             }
         }
     }
-}
-
-/// Four times four floats, columns as rows.
-#[inline(always)]
-fn transposed([a, b, c, d]: [v128; 4]) -> [v128; 4] {
-    let (ab, cd) = (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<0, 4, 1, 5>(c, d));
-    let (ab_high, cd_high) = (i32x4_shuffle::<2, 6, 3, 7>(a, b), i32x4_shuffle::<2, 6, 3, 7>(c, d));
-    [
-        i64x2_shuffle::<0, 2>(ab, cd),
-        i64x2_shuffle::<1, 3>(ab, cd),
-        i64x2_shuffle::<0, 2>(ab_high, cd_high),
-        i64x2_shuffle::<1, 3>(ab_high, cd_high),
-    ]
 }

@@ -1,7 +1,12 @@
 //! What a vector kernel is given, held against each other once: its loads
 //! check nothing.
 
-use crate::backend::cpu::{matrix::PANEL, panels::Format, quant::Tile};
+use super::PACKED;
+use crate::backend::cpu::{
+    matrix::PANEL,
+    panels::Format,
+    quant::{BLOCK, Tile},
+};
 
 /// Which panels of a matrix, from the first in weights on.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +46,9 @@ impl<'a> Panels<'a> {
         assert!(!sums.is_empty());
         let panels = (beside - 1) * stride + groups;
         assert!(weights.len() >= panels * x.blocks * format.block_bytes());
+        let n = x.rows * x.blocks;
+        assert!(x.format == format && x.scales.len() == n && x.offsets.len() == n);
+        assert!(x.values.len() == n * BLOCK && x.packed.len() == n * PACKED);
         Self { format, weights, places, x, sums }
     }
 

@@ -31,7 +31,7 @@ pub fn interleaved(rows: [&[u8; 16]; PANEL], flip: u8) -> [[u8; 4 * PANEL]; 4] {
 
 /// Four rows of four words each become columns.
 #[inline(always)]
-fn transposed([a, b, c, d]: [v128; 4]) -> [v128; 4] {
+pub fn transposed([a, b, c, d]: [v128; 4]) -> [v128; 4] {
     let [ab, cd] = [i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<0, 4, 1, 5>(c, d)];
     let [ab2, cd2] = [i32x4_shuffle::<2, 6, 3, 7>(a, b), i32x4_shuffle::<2, 6, 3, 7>(c, d)];
     [

@@ -359,16 +359,18 @@ mod tests {
             for (values, out) in values.as_chunks().0.iter().zip(packed.chunks_exact_mut(PACKED)) {
                 signs::write(values, out);
             }
-            let x = Tile {
+            let tile = |format| Tile {
                 rows,
                 blocks: 3,
                 values: &values,
                 packed: &packed,
                 scales: &scales,
                 offsets: &offsets,
+                format,
             };
             let check = |name: &str, format8: Format, run: unsafe fn(Panels)| {
                 for format in [format8, Format::Q4] {
+                    let x = tile(format);
                     // Panels 0 and 2 of four, then 1 and 3, of three blocks each.
                     let mut weights: Vec<u8> = (0..12 * format.block_bytes()).map(byte).collect();
                     for (b, block) in weights.chunks_exact_mut(format.block_bytes()).enumerate() {

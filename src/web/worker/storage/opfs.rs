@@ -16,7 +16,7 @@ const FOLDER: &str = "huggingtweets-weights";
 
 /// Between two tries to open a file that is in use, and how many.
 const TRY_MS: u32 = 100;
-const MOST_TRIES: usize = 10;
+const MOST_TRIES: usize = 300;
 
 #[derive(Clone)]
 pub struct OpfsFile {
@@ -88,7 +88,8 @@ impl OpfsFile {
     }
 }
 
-/// A worker that was just ended may hold the file for a moment more.
+/// A worker that was just ended may hold the file for a moment more; and in browsers that
+/// cannot open a file to read it alone, another tab does while it takes in its bot.
 async fn access(file: &FileSystemFileHandle) -> Result<FileSystemSyncAccessHandle, JsValue> {
     for _ in 0..MOST_TRIES {
         match settled(file.create_sync_access_handle()).await {
