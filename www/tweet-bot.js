@@ -80,7 +80,6 @@
      * those. `prompt`, `drafts` and `seed` default to the text box and the attributes.
      */
     generate({ prompt, drafts, seed } = {}) {
-      if (this.#run) return this.#run.promise;
       if (!this.isConnected) return Promise.reject(new Error("<tweet-bot> is not on a page"));
       this.#want();
       const start = this.#part("start");
@@ -92,6 +91,7 @@
       // Whoever called listens to the events instead, if to anything.
       run.promise.catch(() => {});
       this.#run = run;
+      if (this.#run) return this.#run.promise;
       this.#problem = null;
       this.#again = null;
       this.#speed = null;
@@ -177,6 +177,7 @@
 
     #leave() {
       this.#link?.leave();
+      this.#link?.check();
       this.#link = null;
       this.#state = { tell: "idle" };
       this.#speed = null;
