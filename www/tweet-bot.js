@@ -36,6 +36,15 @@
   //= tweet-bot/look.js
   //= tweet-bot/engine.js
 
+  /** An address is relative to the page it is written on; what is none, the engine names. */
+  function whole(address) {
+    try {
+      return new URL(address, document.baseURI).href;
+    } catch {
+      return address;
+    }
+  }
+
   /** What is in a live region and stays is not written, for it would be spoken again. */
   function say(element, text) {
     if (element.textContent !== text) element.textContent = text;
@@ -82,6 +91,7 @@
     generate({ prompt, drafts, seed } = {}) {
       if (!this.isConnected) return Promise.reject(new Error("<tweet-bot> is not on a page"));
       this.#want();
+      if (this.#run) return this.#run.promise;
       const start = this.#part("start");
       if (prompt !== undefined) start.value = prompt;
       const asked = Number(drafts ?? this.getAttribute("drafts") ?? DRAFTS);
@@ -91,7 +101,6 @@
       // Whoever called listens to the events instead, if to anything.
       run.promise.catch(() => {});
       this.#run = run;
-      if (this.#run) return this.#run.promise;
       this.#problem = null;
       this.#again = null;
       this.#speed = null;
@@ -141,7 +150,7 @@
         this[name] = value;
       }
       this.#root = this.attachShadow({ mode: "open" });
-      this.#root.innerHTML = BODY;
+      this.#root.append(makeBody());
       // A page's policy may forbid styles inside the HTML.
       const sheet = new CSSStyleSheet();
       sheet.replaceSync(STYLE);
@@ -168,6 +177,7 @@
     /** The engine is wanted: now, if it was not before. */
     #want() {
       this.#seen.disconnect();
+      this.#link?.check();
       if (this.#link) return;
       this.#link = Engine.connect(this.#address("engine.html"), (tell) => this.#hear(tell));
       this.#link.ask({ ask: "load" });
@@ -177,7 +187,6 @@
 
     #leave() {
       this.#link?.leave();
-      this.#link?.check();
       this.#link = null;
       this.#state = { tell: "idle" };
       this.#speed = null;
@@ -282,9 +291,7 @@
         const value = this.getAttribute(name);
         // Only a start may be empty.
         if (name === "host" || (name === "prompt" ? value === null : !value)) continue;
-        // An address is relative to the page it is written on; what is none, the engine names.
-        const isAddress = name === "model" && URL.canParse(value, document.baseURI);
-        address.searchParams.set(name, isAddress ? new URL(value, document.baseURI).href : value);
+        address.searchParams.set(name, name === "model" ? whole(value) : value);
       }
       return address.href;
     }
@@ -298,8 +305,7 @@
       list.hidden = this.#texts.length === 0;
       list.replaceChildren(
         ...this.#texts.map((text, index) => {
-          const item = document.createElement("li");
-          item.innerHTML = DRAFT;
+          const item = make("li", {}, makeDraft());
           item.querySelector(".text").textContent = text;
           item.querySelector(".copy").addEventListener("click", () => this.#copy(index));
           return item;

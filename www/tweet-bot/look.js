@@ -1,18 +1,27 @@
 // How the widget looks, and what it is made of; part of www/tweet-bot.js.
 
+/**
+ * A colour in a light scheme and in a dark one: light-dark() where browsers have it (2024).
+ * Else one of --light and --dark is empty, and the other not there, which gives its colour.
+ */
+const shade = CSS.supports("color", "light-dark(red, red)")
+  ? (light, dark) => `light-dark(${light}, ${dark})`
+  : (light, dark) => `var(--light, ${light}) var(--dark, ${dark})`;
+
 const STYLE = `
   :host { display: block; max-width: var(--tweet-bot-max-width, 40rem); color-scheme: light dark;
-    --accent: var(--tweet-bot-accent, light-dark(#0b62b8, #7cc0ff));
-    --on-accent: var(--tweet-bot-on-accent, light-dark(#fff, #0b1117));
-    --ground: var(--tweet-bot-background, light-dark(#fff, #12181f));
-    --ink: var(--tweet-bot-color, light-dark(#14181d, #e8edf2));
-    --faint: var(--tweet-bot-muted, light-dark(#4c5966, #a5b1bd));
-    --line: var(--tweet-bot-border, light-dark(#d4dbe2, #2d3843));
-    --alarm: light-dark(#b3261e, #ffb4ab);
-    --round: var(--tweet-bot-radius, 16px); }
+    --accent: var(--tweet-bot-accent, ${shade("#0b62b8", "#7cc0ff")});
+    --on-accent: var(--tweet-bot-on-accent, ${shade("#fff", "#0b1117")});
+    --ground: var(--tweet-bot-background, ${shade("#fff", "#12181f")});
+    --ink: var(--tweet-bot-color, ${shade("#14181d", "#e8edf2")});
+    --faint: var(--tweet-bot-muted, ${shade("#4c5966", "#a5b1bd")});
+    --line: var(--tweet-bot-border, ${shade("#d4dbe2", "#2d3843")});
+    --alarm: ${shade("#b3261e", "#ffb4ab")};
+    --round: var(--tweet-bot-radius, 16px); --light: initial; --dark: ; }
+  @media (prefers-color-scheme: dark) { :host { --light: ; --dark: initial; } }
   :host([hidden]), [hidden] { display: none !important; }
-  :host([theme="light"]) { color-scheme: light; }
-  :host([theme="dark"]) { color-scheme: dark; }
+  :host([theme="light"]) { color-scheme: light; --light: initial; --dark: ; }
+  :host([theme="dark"]) { color-scheme: dark; --light: ; --dark: initial; }
   * { box-sizing: border-box; margin: 0; }
   section { background: var(--ground); color: var(--ink); border: 1px solid var(--line); border-radius: var(--round);
     padding: 1rem; font: 1rem/1.45 var(--tweet-bot-font, system-ui, sans-serif); overflow-wrap: anywhere; }
@@ -41,29 +50,41 @@ const STYLE = `
   .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 `;
 
-const BODY = `
-  <section part="card">
-    <header part="header">
-      <span class="avatar" part="avatar" aria-hidden="true">🤖</span>
-      <div><p><strong class="name" part="name" role="heading" aria-level="2" dir="auto"></strong><span class="chip" part="label"></span></p>
-      <p class="handles" part="handles" hidden></p><p class="notice" part="notice" lang="" dir="auto" hidden></p></div>
-    </header>
-    <form part="composer">
-      <label part="start-label"><span></span><textarea part="start" rows="2" dir="auto" maxlength="2000"></textarea></label>
-      <button part="button generate" type="submit" class="generate"></button>
-      <button part="button stop" type="button" class="stop" hidden></button>
-    </form>
-    <p class="status" part="status" role="status"></p>
-    <progress part="progress" max="1" hidden></progress>
-    <div class="alarm" part="error" role="alert"><p></p><p lang="en"></p></div>
-    <button part="button retry" type="button" class="retry quiet" hidden></button>
-    <ol part="drafts" role="list" hidden></ol>
-    <div class="spoken" aria-live="polite"></div>
-    <p class="colophon" part="colophon"><a target="_blank" rel="noopener"></a></p>
-  </section>`;
+/** An element with attributes and children: no HTML, which a page's policy may forbid (Trusted Types). */
+function make(name, attributes, ...children) {
+  const element = document.createElement(name);
+  for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
+  element.append(...children);
+  return element;
+}
 
-const DRAFT = `
-  <article part="draft">
-    <p class="text" part="draft-text" data-testid="draft-text" dir="auto"></p>
-    <div class="foot"><span class="note" part="note"></span><button type="button" part="button copy" class="copy quiet" hidden></button></div>
-  </article>`;
+const makeBody = () =>
+  make("section", { part: "card" },
+    make("header", { part: "header" },
+      make("span", { class: "avatar", part: "avatar", "aria-hidden": "true" }, "🤖"),
+      make("div", {},
+        make("p", {},
+          make("strong", { class: "name", part: "name", role: "heading", "aria-level": "2", dir: "auto" }),
+          make("span", { class: "chip", part: "label" })),
+        make("p", { class: "handles", part: "handles", hidden: "" }),
+        make("p", { class: "notice", part: "notice", lang: "", dir: "auto", hidden: "" }))),
+    make("form", { part: "composer" },
+      make("label", { part: "start-label" },
+        make("span", {}),
+        make("textarea", { part: "start", rows: "2", dir: "auto", maxlength: "2000" })),
+      make("button", { part: "button generate", type: "submit", class: "generate" }),
+      make("button", { part: "button stop", type: "button", class: "stop", hidden: "" })),
+    make("p", { class: "status", part: "status", role: "status" }),
+    make("progress", { part: "progress", max: "1", hidden: "" }),
+    make("div", { class: "alarm", part: "error", role: "alert" }, make("p", {}), make("p", { lang: "en" })),
+    make("button", { part: "button retry", type: "button", class: "retry quiet", hidden: "" }),
+    make("ol", { part: "drafts", role: "list", hidden: "" }),
+    make("div", { class: "spoken", "aria-live": "polite" }),
+    make("p", { class: "colophon", part: "colophon" }, make("a", { target: "_blank", rel: "noopener" })));
+
+const makeDraft = () =>
+  make("article", { part: "draft" },
+    make("p", { class: "text", part: "draft-text", "data-testid": "draft-text", dir: "auto" }),
+    make("div", { class: "foot" },
+      make("span", { class: "note", part: "note" }),
+      make("button", { type: "button", part: "button copy", class: "copy quiet", hidden: "" })));
