@@ -254,7 +254,7 @@
         const spoken = document.createElement("span");
         spoken.lang = shown.lang;
         spoken.textContent = shown.textContent;
-        this.#speak(`${article.ariaLabel}: `, spoken);
+        this.#speak(`${article.getAttribute("aria-label")}: `, spoken);
       }
       this.#tell("draft", { index, text: this.#texts[index], done });
     }
@@ -317,7 +317,7 @@
 
     #labelDrafts() {
       this.#root.querySelectorAll("article").forEach((article, index) => {
-        article.ariaLabel = `${this.#words.draft} ${index + 1}`;
+        article.setAttribute("aria-label", `${this.#words.draft} ${index + 1}`);
         article.querySelector(".text").lang = this.#bot?.language ?? "";
         article.querySelector(".note").textContent = this.#words.note;
         this.#labelCopy(article, "copy");
@@ -327,7 +327,7 @@
     #labelCopy(article, word) {
       const button = article.querySelector(".copy");
       button.textContent = this.#words[word];
-      button.ariaLabel = `${this.#words[word]}, ${article.ariaLabel}`;
+      button.setAttribute("aria-label", `${this.#words[word]}, ${article.getAttribute("aria-label")}`);
     }
 
     /** What cannot be copied is marked, for a keystroke to copy it. */

@@ -33,7 +33,7 @@ before(async () => {
     "/isolated": `<script>{ const later = setTimeout; window.setTimeout = (task, ms) => later(task, ms < 60_000 ? ms : 300); }</script>
       <tweet-bot ${bot} host="/mute"></tweet-bot>`,
     "/shown": `<style>iframe { display: block; width: 50px; height: 50px }</style>${element}`,
-    "/old": `<script>delete URL.canParse; CSS.supports = () => false;</script>
+    "/old": `<script>delete URL.canParse; delete Element.prototype.ariaLabel; CSS.supports = () => false;</script>
       <tweet-bot lazy theme="dark" model="bot/" seed="${SEED}"></tweet-bot><tweet-bot lazy theme="light"></tweet-bot><tweet-bot lazy></tweet-bot>`,
   };
   const page = (path) => (_, response) => {
@@ -177,7 +177,7 @@ for (const name of ["Chromium", "Firefox"]) {
       await leave();
     });
 
-    it("has its colours and its addresses in a browser of early 2023", async () => {
+    it("has its colours, names and addresses in a browser of early 2023", async () => {
       const { page, leave } = await open("/old");
       const seen = await page.evaluate(() =>
         [...document.querySelectorAll("tweet-bot")].map((bot) => {
@@ -188,11 +188,13 @@ for (const name of ["Chromium", "Firefox"]) {
       const [dark, light] = [["rgb(18, 24, 31)", "rgb(232, 237, 242)"], ["rgb(255, 255, 255)", "rgb(20, 24, 29)"]];
       const system = (await page.evaluate(() => matchMedia("(prefers-color-scheme: dark)").matches)) ? dark : light;
       assert.deepEqual(seen, [dark, light, system]);
-      const model = await page.evaluate(() => {
-        const { href } = document.querySelector("tweet-bot").shadowRoot.querySelector("[part=colophon] a");
-        return new URL(href).searchParams.get("model");
+      const [model, draft] = await page.evaluate(() => {
+        const bot = document.querySelector("tweet-bot");
+        const { href } = bot.shadowRoot.querySelector("[part=colophon] a");
+        bot.generate();
+        return [new URL(href).searchParams.get("model"), bot.shadowRoot.querySelector("article").getAttribute("aria-label")];
       });
-      assert.equal(model, `${blog.origin}/bot/`);
+      assert.deepEqual([model, draft], [`${blog.origin}/bot/`, "Draft 1"]);
       await leave();
     });
   });
