@@ -117,7 +117,12 @@ rm -rf "$dist/bot"
 if [ -e model-card/demo/bot.json ]; then
   cp -r model-card/demo "$dist/bot"
 fi
-# A classic script is read in the encoding of a stranger's page.
+# The widget is one script, so that a page needs one tag: its parts are put where it names
+# them. A classic script is read in the encoding of a stranger's page.
+for part in www/tweet-bot/*.js; do
+  sed -i -e "\|^  //= ${part#www/}\$|{r $part" -e 'd}' "$dist/tweet-bot.js"
+done
+if grep '^  //= ' "$dist/tweet-bot.js"; then echo "wasm: www/tweet-bot.js names a part that is not there" >&2; exit 1; fi
 perl -CSD -i -pe 's/([^\x00-\x7F])/sprintf "\\u{%X}", ord $1/ge' "$dist/tweet-bot.js"
 tools/stamp.sh "$dist"
 # Where some engines were left as they were, the next whole build makes all.

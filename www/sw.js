@@ -8,9 +8,12 @@ importScripts("./build.js");
 
 const PREFIX = "huggingtweets-page-";
 const CACHE = `${PREFIX}${BUILD.id}`;
-/** Descriptions and pictures of bots, as they were last seen. */
+/** Descriptions, cards and pictures of bots, as they were last seen. */
 const BOTS = "huggingtweets-bots-1";
-const BOT_FILES = /\/(bot\.json|README\.md|[\w-]+\.png)$/;
+/** As src/card names them. */
+const BOT_FILES = /\/(bot\.json|README\.md|(predictions|pipeline|validation)\.png)$/;
+/** As src/web/worker/source.rs: a longer description is none. */
+const MOST_BOT_FILE_BYTES = 16 << 20;
 const SCOPE = self.registration.scope;
 
 /** The same as in www/engine-choice.js, which a classic script cannot import. */
@@ -84,19 +87,36 @@ async function ofBuild(file) {
   const kept = await cache.match(key);
   if (kept) return kept;
   const response = await download(file);
-  await cache.put(key, response.clone());
+  // Where there is no room, the page runs all the same.
+  await cache.put(key, response.clone()).catch(() => {});
   return response;
 }
 
-/** From the network, and without one as it was last seen. */
-async function fresh(request) {
+/** Keeps a bot's file, unless its line breaks or it is longer than such files are. */
+async function keepBotFile(address, response) {
+  let bytes = 0;
+  const counted = new TransformStream({
+    transform(piece, controller) {
+      bytes += piece.length;
+      if (bytes > MOST_BOT_FILE_BYTES) throw new RangeError(`${address} is longer than ${MOST_BOT_FILE_BYTES} bytes`);
+      controller.enqueue(piece);
+    },
+  });
   const cache = await caches.open(BOTS);
+  await cache.put(address, new Response(response.body.pipeThrough(counted), response));
+}
+
+/** From the network, and without one as it was last seen. */
+async function fresh(event) {
+  const { request } = event;
   try {
     const response = await fetch(request);
-    if (response.ok && response.type !== "opaque") await cache.put(request.url, response.clone()).catch(() => {});
+    const fits = !(Number(response.headers.get("content-length")) > MOST_BOT_FILE_BYTES);
+    // Whoever asked does not wait for it: a body may be slow, or never end.
+    if (response.ok && response.body && fits) event.waitUntil(keepBotFile(request.url, response.clone()).catch(() => {}));
     return response;
   } catch (error) {
-    const kept = await cache.match(request.url);
+    const kept = await (await caches.open(BOTS)).match(request.url);
     if (kept) return kept;
     throw error;
   }
@@ -115,7 +135,7 @@ self.addEventListener("fetch", (event) => {
   const file = fileOf(request.url);
   const { pathname } = new URL(request.url);
   if (file !== null) event.respondWith(ofBuild(file));
-  else if (BOT_FILES.test(pathname)) event.respondWith(fresh(request));
+  else if (BOT_FILES.test(pathname)) event.respondWith(fresh(event));
 });
 
 /** Whether one page is all there is; one that was just closed is listed for a moment more. */

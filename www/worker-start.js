@@ -1,8 +1,9 @@
 // Loads the engine's worker and watches it: whatever kills it is told to whoever
 // started it. Messages from here: {}, this script listens; { loaded, total }, bytes of
-// the engine that have come; null, the engine listens; { died: reason }; a string is
-// the engine's own. The first message to here is { wishes }, an address's parameters;
-// orders may follow once this script listens, and are kept for the engine.
+// the engine that have come; null, the engine listens; { died: reason, fetching }, where
+// `fetching` says that a part of the engine did not come; a string is the engine's own.
+// The first message to here is { wishes }, an address's parameters; orders may follow
+// once this script listens, and are kept for the engine.
 // What this script's own address wishes is prepared before it comes, and is thrown
 // away should it be something else.
 import { chooseBuild, description, fileOf, keptFile, threadCount } from "./engine-choice.js";
@@ -10,8 +11,14 @@ import { chooseBuild, description, fileOf, keptFile, threadCount } from "./engin
 /** A thread that has not joined by then is not waited for. */
 const JOIN_MS = 5000;
 
-function die(reason) {
-  self.postMessage({ died: String(reason ?? "") });
+/** Between two tries to fetch a part of the engine: a few, as its weights have. */
+const PAUSES_MS = [250, 1000];
+
+/** A part of the engine did not come. */
+class Missing extends Error {}
+
+function die(reason, fetching = false) {
+  self.postMessage({ died: String(reason ?? ""), fetching });
   self.close();
 }
 
@@ -42,10 +49,25 @@ async function tell(response, glue) {
   }
 }
 
+/** What `bring` gives, at one of a few tries; it is told how many have failed. */
+async function persist(url, bring) {
+  for (let failed = 0; ; failed++) {
+    try {
+      return await bring(failed);
+    } catch (error) {
+      // Anything else came, and is no engine or too much for this device. Firefox aborts
+      // the compilation of what breaks off.
+      if (!(error instanceof TypeError || error instanceof Missing || error?.name === "AbortError")) throw error;
+      if (failed === PAUSES_MS.length) throw new Missing(`${url.pathname} could not be fetched: ${error.message}`);
+      await new Promise((later) => setTimeout(later, PAUSES_MS[failed]));
+    }
+  }
+}
+
 /** Compiles while it downloads; a server that names another type costs that. */
 async function compile(url, glue) {
   const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url.pathname} could not be fetched: the site answered ${response.status}`);
+  if (!response.ok) throw new Missing(`the site answered ${response.status}`);
   // What breaks it off is said by the compilation.
   tell(response.clone(), glue).catch(() => {});
   const streams = response.headers.get("content-type")?.split(";")[0].trim() === "application/wasm";
@@ -82,7 +104,12 @@ function askForSubgroups() {
   };
 }
 
-const glueOf = (name) => new URL(`./engine/${name}.js`, import.meta.url).href;
+const part = (file) => new URL(`./engine/${file}`, import.meta.url);
+
+/** A script that once failed is not fetched again under the same address. */
+function bringGlue(url) {
+  return persist(url, (failed) => import(failed ? `${url.href}?try=${failed + 1}` : url.href));
+}
 
 /** Chooses the build, and brings it; beside that, the bot's description and what is here of its weights. */
 async function prepare(wishes) {
@@ -98,11 +125,9 @@ async function prepare(wishes) {
     threads,
     bytes: async () => (wish.has("bytes") ? Number(wish.get("bytes")) : ((await file)?.size ?? null)),
   });
-  const glue = import(glueOf(build.name));
-  const [engine, module] = await Promise.all([
-    glue,
-    compile(new URL(`./engine/${build.name}_bg.wasm`, import.meta.url), glue),
-  ]);
+  const wasm = part(`${build.name}_bg.wasm`);
+  const glue = bringGlue(part(`${build.name}.js`));
+  const [engine, module] = await Promise.all([glue, persist(wasm, () => compile(wasm, glue))]);
   return { ...build, threads: build.memory ? threads : 1, engine, module, described, kept };
 }
 
@@ -115,7 +140,7 @@ async function start(wishes, prepared, orders) {
   const joined = new Promise((settled) => (assembled = settled));
   engine.start(name, wishes, threads, joined, described, kept);
   for (const data of orders) self.dispatchEvent(new MessageEvent("message", { data }));
-  const job = { glue: glueOf(name), module, memory };
+  const job = { glue: part(`${name}.js`).href, module, memory };
   Promise.all(Array.from({ length: threads - 1 }, () => recruit(job))).then(assembled);
 }
 
@@ -127,7 +152,8 @@ ahead?.catch(() => {});
 self.onmessage = ({ data: { wishes } }) => {
   const orders = [];
   self.onmessage = ({ data }) => orders.push(data);
-  start(wishes, wishes === likely ? ahead : prepare(wishes), orders).catch((error) => die(error?.message ?? error));
+  const started = start(wishes, wishes === likely ? ahead : prepare(wishes), orders);
+  started.catch((error) => die(error?.message ?? error, error instanceof Missing));
 };
 // Firefox loses what is said to a module before it has come.
 self.postMessage({});

@@ -42,7 +42,7 @@ before(async () => {
   browsers.Chromium = await launch();
   browsers.Firefox = await launchFirefox();
   const policy =
-    `default-src 'none'; script-src ${server.origin} 'unsafe-inline'; frame-src ${server.origin}; img-src data:; style-src 'none'`;
+    `default-src 'none'; script-src ${server.origin} 'unsafe-inline'; frame-src ${server.origin}; img-src data:; style-src 'none'; require-trusted-types-for 'script'; trusted-types 'none'`;
   const page = (path) => (_, response) => {
     response.setHeader("Content-Type", "text/html; charset=utf-8");
     if (path === "/strict") response.setHeader("Content-Security-Policy", policy);

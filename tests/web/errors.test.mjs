@@ -142,6 +142,49 @@ describe("a worker that dies", () => {
     await visit.leave();
   });
 
+  for (const part of ["js", "wasm"]) {
+    it(`never, where a line broke while the engine's ${part} came, and another try is as good as any`, async () => {
+      const visit = await visitor(browser, [server.origin]);
+      let broken = 2;
+      await visit.context.route(new RegExp(`/engine/[\\w-]+\\.${part}(\\?|$)`), (route) =>
+        broken-- > 0 ? route.abort() : route.continue(),
+      );
+      await visit.page.goto(server.origin);
+      const bot = new BotPage(visit.page);
+      await bot.seesStatus(/ready/);
+      assert.equal((await bot.alert.textContent()).trim(), "");
+      await visit.leave();
+    });
+  }
+
+  it("and says whether that was for want of a part of the engine", async () => {
+    const visit = await visitor(browser, [server.origin]);
+    let answer;
+    await visit.context.route("**/engine/*.wasm", (route) => answer(route));
+    await visit.page.goto(`${server.origin}/engine.html`);
+    const died = () =>
+      visit.page.evaluate(
+        () =>
+          new Promise((go) => {
+            const worker = new Worker("./worker-start.js", { type: "module" });
+            worker.onmessage = ({ data }) => {
+              if (data?.died !== undefined) go(data);
+            };
+            worker.postMessage({ wishes: "simd=plain&memory=single" });
+          }),
+      );
+    answer = (route) => route.fulfill({ status: 503 });
+    assert.deepEqual(await died(), {
+      died: "/engine/plain-single_bg.wasm could not be fetched: the site answered 503",
+      fetching: true,
+    });
+    answer = (route) => route.fulfill({ contentType: "application/wasm", body: "no engine" });
+    const { died: reason, fetching } = await died();
+    assert.match(reason, /WebAssembly/);
+    assert.equal(fetching, false);
+    await visit.leave();
+  });
+
   it("without a word", async () => {
     const { bot, leave, page } = await open({});
     await bot.seesStatus(/ready/);

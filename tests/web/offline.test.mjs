@@ -30,11 +30,11 @@ after(async () => {
 });
 
 /** The page's folder on a plain host, whose files a test may change. */
-async function host(name) {
+async function host(name, pages) {
   const root = join(folder, `${name}-${Math.random().toString(36).slice(2)}`);
   cpSync(dist, root, { recursive: true });
   for (const file of ["bot.json", "model-q8_0.gguf"]) cpSync(join(bundle, file), join(root, "bot", file));
-  return { root, ...(await secondOrigin({ root })) };
+  return { root, ...(await secondOrigin({ root, pages })) };
 }
 
 /** A newer build in the same place. */
@@ -80,6 +80,46 @@ for (const name of ["Chromium", "Firefox"]) {
       assert.deepEqual(drafts, expected);
       assert.match(status, /^SIMD, 2 threads,/);
       assert.equal(await tab.evaluate(() => crossOriginIsolated), true);
+      await context.close();
+    });
+
+    it("waits for no bot's file to end, and keeps those that a bot has, of a fair size", async () => {
+      const long = Buffer.alloc((16 << 20) + 1, " ");
+      const there = await host("bots", {
+        "/a/bot.json": (_, response) => response.write("{"),
+        "/b/bot.json": "{}",
+        "/b/predictions.png": "a picture",
+        "/b/holiday.png": "another picture",
+        "/c/README.md": (_, response) => response.end(long),
+        "/d/README.md": (_, response) => response.setHeader("Content-Length", long.length).end(long),
+      });
+      const context = await freshContext(browsers[name]);
+      const tab = await context.newPage();
+      await tab.goto(there.origin);
+      await until(tab, { status: /ready/ });
+      await installed(tab);
+      await tab.reload();
+      await until(tab, { status: /ready/ });
+      const begun = await tab.evaluate(async () => {
+        const late = new Promise((go) => setTimeout(go, 10_000, "nothing"));
+        const first = fetch("a/bot.json").then((response) => response.body.getReader().read());
+        const begun = await Promise.race([first.then(({ value }) => new TextDecoder().decode(value)), late]);
+        for (const file of ["b/predictions.png", "b/holiday.png", "c/README.md", "d/README.md", "b/bot.json"]) {
+          await fetch(file).then((response) => response.arrayBuffer());
+        }
+        return begun;
+      });
+      assert.equal(begun, "{");
+      const kept = () =>
+        tab.evaluate(async () => {
+          const requests = await (await caches.open("huggingtweets-bots-1")).keys();
+          return requests.map(({ url }) => new URL(url).pathname).filter((path) => !path.startsWith("/bot/")).sort();
+        });
+      const ends = Date.now() + 10_000;
+      while ((await kept()).length < 2 && Date.now() < ends) await new Promise((later) => setTimeout(later, 50));
+      assert.deepEqual(await kept(), ["/b/bot.json", "/b/predictions.png"]);
+      there.close();
+      assert.equal(await tab.evaluate(() => fetch("b/bot.json").then((response) => response.text())), "{}");
       await context.close();
     });
 

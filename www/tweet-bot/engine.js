@@ -1,0 +1,132 @@
+// The engine of a page's widgets, in a hidden document; part of www/tweet-bot.js.
+
+const OPEN = "huggingtweets:open";
+const HERE = "huggingtweets:here";
+const FAILED = "huggingtweets:failed ";
+/** From the load of the engine's document to its first word. */
+const SILENT_MS = 60_000;
+/** To its load: a forbidden document never loads in Firefox, and a slow line is no failure. */
+const UNLOADED_MS = 180_000;
+/** An element that only moves in its page keeps its engine. */
+const LINGER_MS = 2000;
+
+/** One engine; elements speak to it over ports. */
+class Engine {
+  static #all = new Map();
+
+  #address;
+  #frame = document.createElement("iframe");
+  /** The frame's; once the page has moved or removed that, it has another or none. */
+  #window;
+  /** The origin of the engine's document, once that listens: its address may lead to another. */
+  #here = null;
+  #links = new Set();
+  #patience;
+  #moves = new MutationObserver(() => this.#check());
+
+  /** A line to the engine at an address; `heard` is called with what it tells. */
+  static connect(address, heard) {
+    Engine.#all.get(address)?.#check();
+    let engine = Engine.#all.get(address);
+    if (!engine) Engine.#all.set(address, (engine = new Engine(address)));
+    return engine.#connect(heard);
+  }
+
+  constructor(address) {
+    this.#address = address;
+    const frame = this.#frame;
+    frame.hidden = true;
+    // A page's own style may show what is hidden.
+    frame.style.display = "none";
+    frame.title = "huggingtweets";
+    frame.allow = "cross-origin-isolated";
+    frame.src = address;
+    frame.addEventListener("load", () => this.#expect(SILENT_MS));
+    this.#expect(UNLOADED_MS);
+    window.addEventListener("message", this);
+    document.addEventListener("securitypolicyviolation", this);
+    // Beside the body, which some pages replace as their visitors go from one to the next.
+    document.documentElement.append(frame);
+    this.#window = frame.contentWindow;
+    this.#moves.observe(document.documentElement, { childList: true });
+  }
+
+  handleEvent(event) {
+    if (event.type === "message") this.#hear(event);
+    else this.#hearPolicy(event);
+  }
+
+  #hear({ source, data, origin }) {
+    if (source !== this.#frame.contentWindow || typeof data !== "string") return;
+    if (data === HERE) {
+      // The ports went to the document before.
+      if (this.#here) return this.#fail("it was loaded anew, and what it wrote is lost; Retry begins again");
+      this.#here = origin;
+      for (const link of this.#links) this.#open(link);
+    } else if (data.startsWith(FAILED)) {
+      this.#fail(data.slice(FAILED.length));
+    }
+  }
+
+  #hearPolicy({ disposition, effectiveDirective, blockedURI }) {
+    const { origin } = new URL(this.#address);
+    const ours = effectiveDirective === "frame-src" && `${blockedURI}/`.startsWith(`${origin}/`);
+    if (!ours || disposition !== "enforce" || this.#here) return;
+    this.#fail(`this page's Content-Security-Policy forbids it; frame-src must allow ${origin}`);
+  }
+
+  #expect(ms) {
+    clearTimeout(this.#patience);
+    const reason =
+      `no answer in ${ms / 1000} s; perhaps this page forbids it, by its Content-Security-Policy (frame-src) ` +
+      "or its Cross-Origin-Embedder-Policy, which the engine's site must then send too";
+    this.#patience = setTimeout(() => this.#here || this.#fail(reason), ms);
+  }
+
+  /** Fails where the page has removed the frame, or moved it, which loads it anew. */
+  #check() {
+    if (this.#frame.contentWindow !== this.#window) this.#fail("this page removed it, or moved it; Retry begins again");
+  }
+
+  #connect(heard) {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = ({ data }) => heard(JSON.parse(data));
+    const link = {
+      heard,
+      port: port2,
+      ask: (ask) => port1.postMessage(JSON.stringify(ask)),
+      check: () => this.#check(),
+      leave: () => {
+        link.ask({ ask: "leave" });
+        port1.onmessage = null;
+        this.#links.delete(link);
+        setTimeout(() => this.#links.size || this.#end(), LINGER_MS);
+      },
+    };
+    this.#links.add(link);
+    if (this.#here) this.#open(link);
+    return link;
+  }
+
+  #open(link) {
+    this.#frame.contentWindow.postMessage(OPEN, this.#here, [link.port]);
+  }
+
+  #fail(reason) {
+    const links = [...this.#links];
+    // First, so that whoever is told can begin again.
+    this.#end();
+    const message = `${this.#address.split("?")[0]}: ${reason}`;
+    for (const { heard } of links) heard({ tell: "failed", id: null, message, retryable: true, gone: true });
+  }
+
+  #end() {
+    this.#links.clear();
+    if (Engine.#all.get(this.#address) === this) Engine.#all.delete(this.#address);
+    clearTimeout(this.#patience);
+    this.#moves.disconnect();
+    document.removeEventListener("securitypolicyviolation", this);
+    window.removeEventListener("message", this);
+    this.#frame.remove();
+  }
+}
