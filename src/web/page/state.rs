@@ -2,6 +2,7 @@
 //! and returns the effects that must leave the system; the views only show it.
 
 mod status;
+mod writing;
 
 use super::{
     bots::{Bots, Forgotten, Known, Place},
@@ -13,11 +14,12 @@ use super::{
     share, starts,
 };
 use crate::web::protocol::{
-    BackendChoice, BotInfo, Command, EndReason, Event, Failure, FailureKind, Id, LoadRequest, News, Order,
-    Phase, Precision, Ready, Report, Request, SoFar, Stats,
+    BackendChoice, BotInfo, Command, Failure, FailureKind, Id, LoadRequest, News, Order, Phase, Precision,
+    Ready, Report, Request, Stats,
 };
 
 pub use status::{Alert, Doing, Problem, Status, Why};
+use writing::streams;
 
 /// Drafts on the page, always.
 pub const DRAFTS: usize = 5;
@@ -203,38 +205,6 @@ impl Page {
         }
     }
 
-    /// Ends the draft on one card, or all.
-    pub fn stop(&mut self, card: Option<usize>) -> Vec<Effect> {
-        match &mut self.run {
-            Run::Idle => Vec::new(),
-            Run::Waiting { request, cards } => {
-                let back = |wanted: &usize| card.is_none_or(|card| card == *wanted);
-                for card in cards.iter().filter(|card| back(card)) {
-                    self.drafts[*card] = self.before[*card].clone();
-                }
-                cards.retain(|card| !back(card));
-                request.drafts = cards.len();
-                request.streams = streams(cards);
-                if cards.is_empty() {
-                    self.run = Run::Idle;
-                    self.expected = None;
-                }
-                Vec::new()
-            }
-            Run::Writing { id, cards, .. } => {
-                let draft = match card {
-                    None => None,
-                    Some(card) => match cards.iter().position(|c| *c == card) {
-                        Some(draft) => Some(draft),
-                        None => return Vec::new(),
-                    },
-                };
-                let order = Order::Stop { generation: *id, draft };
-                vec![self.command(order)]
-            }
-        }
-    }
-
     /// Tries again after a failure; a wish for drafts is kept.
     pub fn retry(&mut self) -> Vec<Effect> {
         match self.engine {
@@ -311,8 +281,10 @@ impl Page {
                 }
                 News::Failed(failure) if failure.kind == FailureKind::Request => {
                     self.problem = Some(Problem::Refused(failure.message));
-                    self.drafts = self.before.clone();
+                    // Another engine may have written a part of them.
+                    let effects = self.give_up(&(0..DRAFTS).collect::<Vec<_>>());
                     self.rest();
+                    return effects;
                 }
                 News::Failed(failure) => return self.fail(failure),
                 News::Bot(_)
@@ -456,89 +428,6 @@ impl Page {
         effects
     }
 
-    /// Has drafts written, from what an engine before this one left of them.
-    fn write(&mut self, request: Request, cards: Vec<usize>) -> Vec<Effect> {
-        let on_gpu = matches!(&self.engine, Engine::Ready(ready) if ready.backend == "webgpu");
-        for card in &cards {
-            self.drafts[*card].on_gpu |= on_gpu;
-        }
-        let drafts = cards.iter().map(|card| &self.drafts[*card]);
-        let so_far: Vec<_> =
-            drafts.map(|draft| SoFar { tokens: draft.tokens.clone(), ended: !draft.writing }).collect();
-        let command = self.command(Order::Generate { request: request.clone(), so_far });
-        self.run = Run::Writing { id: self.next_id - 1, request, cards };
-        vec![command]
-    }
-
-    /// Takes the tokens that a step drew.
-    fn draw(&mut self, drawn: &[(usize, u32)]) {
-        let Run::Writing { cards, .. } = &self.run else { return };
-        for (draft, token) in drawn {
-            let card = cards.get(*draft).and_then(|card| self.drafts.get_mut(*card));
-            if let Some(card) = card {
-                card.tokens.push(*token);
-            }
-        }
-    }
-
-    /// Takes what happened to a draft; gives the card that was finished.
-    fn draft(&mut self, event: Event) -> Option<usize> {
-        let Run::Writing { cards, .. } = &self.run else { return None };
-        let (Event::Text { draft, .. } | Event::Done { draft, .. }) = &event;
-        let card = *cards.get(*draft)?;
-        let target = self.drafts.get_mut(card).filter(|draft| draft.writing)?;
-        match event {
-            Event::Text { text, .. } => {
-                target.text = text;
-                None
-            }
-            Event::Done { text, reason, digest, .. } => {
-                // Stopped before its first token: the start is all there is.
-                if !text.is_empty() {
-                    target.text = text;
-                }
-                target.writing = false;
-                target.end = Some(reason);
-                target.digest = Some(digest);
-                Some(card)
-            }
-        }
-    }
-
-    /// Finished drafts are spoken, kept, and compared with the one promised.
-    fn remember(&mut self, cards: &[usize]) -> Vec<Effect> {
-        for &card in cards {
-            let draft = &self.drafts[card];
-            let (text, stopped) = (draft.text.clone(), draft.end == Some(EndReason::Stopped));
-            if let (Some(expected), Some(digest)) = (&self.expected, &draft.digest)
-                && expected.draft == card
-            {
-                if !stopped {
-                    self.verdict = Some((card, expected.verdict(self.weights_sha256(), digest)));
-                }
-                self.expected = None;
-            }
-            self.spoken.push((card, text.clone()));
-            if !stopped || text != self.drafts[card].start {
-                let bot = self.bot.as_ref().map_or(String::new(), |bot| bot.name.clone());
-                self.history.add(Entry { text, bot, link: self.link(card).unwrap_or_default() });
-            }
-        }
-        match cards.is_empty() {
-            true => Vec::new(),
-            false => vec![Effect::Keep(Shelf::History, self.history.to_json())],
-        }
-    }
-
-    /// The generation is over.
-    fn rest(&mut self) {
-        self.run = Run::Idle;
-        self.expected = None;
-        for draft in &mut self.drafts {
-            draft.writing = false;
-        }
-    }
-
     /// The engine is gone. Drafts under way are wished for again; where it was
     /// the GPU's, the processor goes on with them at once.
     fn fail(&mut self, failure: Failure) -> Vec<Effect> {
@@ -556,14 +445,6 @@ impl Page {
         Vec::new()
     }
 
-    /// Drafts under way wait for the next engine, with what they have.
-    fn wait_again(&mut self) {
-        self.run = match std::mem::replace(&mut self.run, Run::Idle) {
-            Run::Writing { request, cards, .. } => Run::Waiting { request, cards },
-            run => run,
-        };
-    }
-
     fn forget(&mut self, Forgotten { model, sha256 }: Forgotten) -> Effect {
         self.command(Order::Forget { model, sha256 })
     }
@@ -576,9 +457,3 @@ impl Page {
 }
 
 const LOADING: Engine = Engine::Loading { phase: Phase::Description, loaded_bytes: 0, total_bytes: None };
-
-/// The coin streams of drafts on these cards: a card's own number, so that a
-/// draft is the same with others and alone.
-fn streams(cards: &[usize]) -> Vec<u64> {
-    cards.iter().map(|card| *card as u64).collect()
-}

@@ -1,0 +1,90 @@
+//! Bots that are opened one after the other, and what stays on the device.
+
+use super::*;
+
+#[test]
+fn another_bot_takes_the_place_and_what_is_typed_stays() {
+    let mut visit = Visit::begin();
+    visit.written();
+    visit.page.type_start("typed");
+    visit.effects = visit.page.open_bot(Place::url("https://b.example/bot/".into()));
+    assert!(
+        matches!(&visit.effects[0], Effect::StartWorker(place) if place.model == "https://b.example/bot/")
+    );
+    assert_eq!((visit.page.start.as_str(), visit.texts()), ("typed", vec![""; 5]));
+    visit.written();
+    assert!(visit.page.link(0).unwrap().contains("model=https%3A%2F%2Fb.example%2Fbot%2F"));
+    let known: Vec<_> = visit.page.bots.known().iter().map(|bot| bot.model.as_str()).collect();
+    assert_eq!(known, ["https://b.example/bot/", "https://example.org/bot/"]);
+    let bot = visit.page.bots.known()[1].clone();
+    visit.effects = visit.page.forget_bot(&bot);
+    assert!(matches!(
+        &visit.effects[..],
+        [Effect::Keep(Shelf::Bots, _), Effect::Send(Command { order: Order::Forget { .. }, .. })]
+    ));
+}
+
+#[test]
+fn the_visitors_own_files_are_neither_remembered_nor_linked() {
+    let files = BTreeMap::from([("a.gguf".to_owned(), "blob:x".to_owned())]);
+    let mut visit = Visit::begin();
+    let place =
+        Place { model: "https://local.invalid/a.gguf".into(), files, bytes: Some(3), ..Place::default() };
+    visit.effects = visit.page.open_bot(place);
+    assert!(
+        matches!(&visit.effects[1], Effect::Send(Command { order: Order::Load(load), .. }) if load.files["a.gguf"] == "blob:x")
+    );
+    visit.written();
+    assert_eq!(visit.page.link(0), None);
+    assert!(visit.page.bots.known().is_empty());
+}
+
+#[test]
+fn another_tab_does_not_lose_what_this_one_keeps() {
+    let mut visit = Visit::begin();
+    visit.written();
+    let kept = visit.page.history.to_json();
+    let mut other = Visit::begin();
+    other.page.keep_in_step(History::parse(&kept), Bots::default());
+    other.written();
+    assert_eq!(other.page.history.entries().len(), visit.page.history.entries().len());
+    other.generate().finish(|card| format!("My dream is another, {card}."));
+    assert_eq!(other.page.history.entries().len(), 2 * DRAFTS);
+}
+
+#[test]
+fn a_bundle_is_opened_with_the_weights_that_it_has() {
+    let mut visit = Visit::begin();
+    let place = Place { precision: Some(Precision::Q4_0), ..Place::url("https://b.example/bot/".into()) };
+    visit.effects = visit.page.open_bot(place.clone());
+    assert!(
+        matches!(&visit.effects[1], Effect::Send(Command { order: Order::Load(load), .. }) if load.precision == Precision::Q4_0)
+    );
+    visit.written();
+    assert!(visit.page.link(0).unwrap().contains("precision=q4_0"));
+    assert_eq!(visit.page.bots.known()[0].place(), place);
+    visit.page.open_bot(Place::url("https://c.example/bot/".into()));
+    assert_eq!(visit.page.precision(), Precision::Q8_0, "the next bot's weights are the page's choice again");
+}
+
+#[test]
+fn weights_of_a_bot_that_falls_out_of_the_list_leave_the_device() {
+    let mut visit = Visit::begin();
+    let mut bots = 0;
+    let forgotten = loop {
+        visit.effects = visit.page.open_bot(Place::url(format!("https://b.example/{bots}/")));
+        let id = visit.last_id();
+        let weights_sha256 = Some(format!("digest {bots}"));
+        visit.effects.clear();
+        visit.hear(id, News::Ready(Ready { weights_sha256, ..ready() }));
+        bots += 1;
+        match &visit.effects[..] {
+            [Effect::Keep(Shelf::Bots, _)] => assert!(bots < 100, "the list has an end"),
+            [Effect::Keep(..), Effect::Send(Command { order: Order::Forget { sha256, .. }, .. })] => {
+                break sha256.clone();
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(forgotten.as_deref(), Some("digest 0"));
+}
