@@ -230,6 +230,11 @@ fn FinishedButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView 
         browser::focus(AGAIN[index]);
     };
     let copied_text = Signal::derive(move || draft.with(|d| d.text.clone()));
+    let mark = move || {
+        if let Some(element) = text_element.get_untracked() {
+            browser::select_text(&element);
+        }
+    };
     let pin_word = move || if pinned.get() { Word::Unpin } else { Word::Pin };
     view! {
         <button
@@ -253,7 +258,7 @@ fn FinishedButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView 
             {icon("pin")}
         </button>
         <span class="group">
-            <CopyButton card copied=copied_text word=Word::Copy text_element />
+            <CopyButton card copied=copied_text word=Word::Copy mark />
             <a
                 class="button"
                 target="_blank"
@@ -263,7 +268,7 @@ fn FinishedButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView 
             >
                 {handle.say(Word::Post)}
             </a>
-            <MoreButtons card text_element />
+            <MoreButtons card />
         </span>
     }
 }
@@ -276,13 +281,27 @@ const MORE: [&str; DRAFTS] = ["more-0", "more-1", "more-2", "more-3", "more-4"];
 
 /// Other networks, the link, the picture.
 #[component]
-fn MoreButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView {
+fn MoreButtons(card: Card) -> impl IntoView {
     let Card { handle, card: index, .. } = card;
     let link = Memo::new(move |_| handle.page.with(|page| page.link(index)));
     let has_link = Memo::new(move |_| link.with(Option::is_some));
     let address = Signal::derive(move || {
         link.get().map(|search| browser::absolute(&format!("./{search}"))).unwrap_or_default()
     });
+    // Where the browser does not copy, the link is there to be copied by hand.
+    let by_hand = RwSignal::new(false);
+    let field = NodeRef::<html::Input>::new();
+    let mark = move || {
+        by_hand.try_set(true);
+        spawn_local(async move {
+            // The field is made first.
+            leptos::task::tick().await;
+            if let Some(field) = field.try_get_untracked().flatten() {
+                let _ = field.focus();
+                field.select();
+            }
+        });
+    };
     let others = Network::ALL.into_iter().filter(|network| *network != Network::X).map(|network| {
         let said = move || handle.words.with(|words| words.fill(Word::PostOn, &[("network", network.name())]));
         view! {
@@ -332,7 +351,16 @@ fn MoreButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView {
                     when=move || has_link.get()
                     fallback=move || view! { <p class="hint">{handle.say(Word::NoLink)}</p> }
                 >
-                    <CopyButton card copied=address word=Word::CopyLink text_element />
+                    <CopyButton card copied=address word=Word::CopyLink mark />
+                    <Show when=move || by_hand.get()>
+                        <input
+                            type="text"
+                            readonly
+                            node_ref=field
+                            aria-label=handle.say(Word::CopyRefused)
+                            prop:value=address
+                        />
+                    </Show>
                     <p class="hint">{link_note}</p>
                 </Show>
                 <PictureButton card />
@@ -342,19 +370,20 @@ fn MoreButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView {
     }
 }
 
+/// Copies; `mark` shows what to copy by hand, where the browser does not allow it.
 #[component]
 fn CopyButton(
     card: Card,
     copied: Signal<String>,
     word: Word,
-    text_element: NodeRef<html::P>,
+    mark: impl Fn() + Copy + 'static,
 ) -> impl IntoView {
     let answer = RwSignal::new(None::<Word>);
     let copy = move |_| {
         spawn_local(async move {
             let done = browser::copy(&copied.get_untracked()).await;
-            if !done && let Some(element) = text_element.get_untracked() {
-                browser::select_text(&element);
+            if !done {
+                mark();
             }
             let word = if done { Word::Copied } else { Word::CopyRefused };
             answer.try_set(Some(word));
