@@ -9,13 +9,10 @@ use std::{
 use leptos::prelude::{document, window};
 use serde::Serialize;
 
-use super::{
-    browser,
-    line::{Line, Loss},
-};
+use super::{browser, line::Line};
 use crate::web::{
     page::{
-        Word,
+        loss::Loss,
         query::Query,
         starts,
         state::{Alert, Problem},
@@ -76,13 +73,10 @@ pub fn start() {
         let bench = bench.clone();
         move |report| bench.hear(report)
     };
-    let lost = |loss: Loss| {
-        let sentence = Words::english()[loss.word()].to_owned();
-        fail(&loss.with_detail(sentence));
-    };
+    let lost = |loss: Loss| fail(&loss.failure(&Words::english()).message);
     match Line::open(&wish, heard, lost) {
         Some(line) => *bench.line.borrow_mut() = Some(line),
-        None => return fail(&Words::english()[Word::Crashed]),
+        None => return lost(Loss::Died(None)),
     }
     bench.send(Order::Load(LoadRequest {
         model: bench.model.clone(),

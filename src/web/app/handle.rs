@@ -9,6 +9,7 @@ use crate::web::page::{
     Word,
     bots::{Bots, Place},
     history::History,
+    loss::Loss,
     preferences::{Tab, Theme},
     query::Query,
     state::{self, Page, Shelf},
@@ -133,14 +134,10 @@ impl Handle {
         self.line.set_value(None);
         self.wish.update_value(|wish| *wish = wish.clone().with_place(place));
         let heard = move |report| self.act(|page| page.hear(report));
-        let lost = move |loss: super::line::Loss| {
-            let sentence = self.said(loss.word());
-            self.act(|page| page.crash(loss.with_detail(sentence)));
-        };
+        let lost = move |loss| self.act(|page| page.crash(loss));
         let line = self.wish.with_value(|wish| Line::open(wish, heard, lost));
         if line.is_none() {
-            let sentence = self.said(Word::Crashed);
-            self.act(|page| page.crash(sentence));
+            self.act(|page| page.crash(Loss::Died(None)));
         }
         self.line.set_value(line);
     }

@@ -10,12 +10,12 @@ use web_sys::{MessageEvent, MessagePort};
 
 use super::{
     browser,
-    line::{Line, Loss, random_u64},
+    line::{Line, random_u64},
 };
 use crate::web::{
     page::{
-        Word,
         desk::{Ask, Desk, Effect, Visitor},
+        loss::Loss,
         query::Query,
         wish::WorkerWish,
         words::Words,
@@ -128,16 +128,14 @@ impl Room {
                 heard.clone().run(effects);
             },
             move |loss: Loss| {
-                let sentence = Words::english()[loss.word()].to_owned();
-                let sentence = loss.with_detail(sentence);
-                let effects = lost.desk.borrow_mut().crash(sentence);
+                let effects = lost.desk.borrow_mut().crash(&loss);
                 lost.clone().run(effects);
             },
         );
         let started = line.is_some();
         *self.line.borrow_mut() = line;
         if !started {
-            let effects = self.desk.borrow_mut().crash(Words::english()[Word::Crashed].to_owned());
+            let effects = self.desk.borrow_mut().crash(&Loss::Died(None));
             self.run(effects);
         }
     }

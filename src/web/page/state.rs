@@ -9,6 +9,7 @@ use super::{
     draft::Draft,
     history::{Entry, History},
     link::{self, Shared, Verdict},
+    loss::Loss,
     query::Query,
     settings::{BadSetting, Setting, Settings},
     share, starts,
@@ -46,9 +47,15 @@ pub enum Shelf {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Engine {
-    Loading { phase: Phase, loaded_bytes: u64, total_bytes: Option<u64> },
+    Loading {
+        phase: Phase,
+        loaded_bytes: u64,
+        total_bytes: Option<u64>,
+    },
     Ready(Ready),
     Failed(Failure),
+    /// Its worker is gone.
+    Lost(Loss),
 }
 
 /// What the visitor asked for, and on which card each draft of it stands.
@@ -208,8 +215,8 @@ impl Page {
     /// Tries again after a failure; a wish for drafts is kept.
     pub fn retry(&mut self) -> Vec<Effect> {
         match self.engine {
-            Engine::Failed(_) => self.start_engine(),
-            _ => Vec::new(),
+            Engine::Failed(_) | Engine::Lost(_) => self.start_engine(),
+            Engine::Loading { .. } | Engine::Ready(_) => Vec::new(),
         }
     }
 
@@ -301,8 +308,8 @@ impl Page {
     }
 
     /// The worker is gone.
-    pub fn crash(&mut self, message: String) -> Vec<Effect> {
-        self.fail(Failure { kind: FailureKind::Crash, message, retryable: true })
+    pub fn crash(&mut self, loss: Loss) -> Vec<Effect> {
+        self.end_engine(loss.kind(), Engine::Lost(loss))
     }
 
     /// Which engine is wished for.
@@ -390,7 +397,7 @@ impl Page {
                 self.run = Run::Waiting { request, cards };
                 Vec::new()
             }
-            Engine::Failed(_) => {
+            Engine::Failed(_) | Engine::Lost(_) => {
                 self.run = Run::Waiting { request, cards };
                 self.start_engine()
             }
@@ -428,20 +435,24 @@ impl Page {
         effects
     }
 
+    fn fail(&mut self, failure: Failure) -> Vec<Effect> {
+        self.end_engine(failure.kind, Engine::Failed(failure))
+    }
+
     /// The engine is gone. Drafts under way are wished for again; where it was
     /// the GPU's, the processor goes on with them at once.
-    fn fail(&mut self, failure: Failure) -> Vec<Effect> {
+    fn end_engine(&mut self, kind: FailureKind, end: Engine) -> Vec<Effect> {
         self.wait_again();
         let on_gpu = match &self.engine {
             Engine::Ready(ready) => ready.backend == BackendChoice::WebGpu.name(),
             _ => self.tries_gpu || self.backend == BackendChoice::WebGpu,
         };
-        if failure.spares_processor(on_gpu) {
+        if kind.spares_processor(on_gpu) {
             self.backend = BackendChoice::Simd;
             self.gpu_lost = true;
             return self.start_engine();
         }
-        self.engine = Engine::Failed(failure);
+        self.engine = end;
         Vec::new()
     }
 

@@ -174,10 +174,12 @@ pub fn alert(words: &Words, alert: &Alert) -> Said {
                 FailureKind::Model => Word::FailedModel,
                 FailureKind::Gpu => Word::GpuFailed,
                 FailureKind::Request => Word::FailedRequest,
-                // The page's own sentence, for a worker that is gone.
-                FailureKind::Crash => return ours(failure.message.clone()),
+                FailureKind::Crash => Word::Crashed,
             };
             theirs(word, &failure.message)
+        }
+        Alert::Lost(loss) => {
+            Said { heading: Some(words[loss.word()].to_owned()), english: loss.detail().map(Into::into) }
         }
     }
 }
@@ -206,6 +208,7 @@ pub fn hub_problem(words: &Words, repository: &str, problem: &HubProblem) -> Str
 #[cfg(test)]
 mod tests {
     use super::super::{
+        loss::Loss,
         query::BadParameter,
         settings::{BadSetting, Setting},
     };
@@ -256,6 +259,20 @@ mod tests {
         let mut german = Words::english();
         german.language = Language::German;
         assert!(alert(&german, &Alert::Engine(failure)).heading.is_some());
+        let refused = Failure { kind: FailureKind::Crash, message: "No.".into(), retryable: true };
+        let said = alert(&german, &Alert::Engine(refused));
+        assert_eq!(said.heading.as_deref(), Some(&german[Word::Crashed]));
+        assert_eq!(said.english.as_deref(), Some("No."));
+    }
+
+    #[test]
+    fn a_lost_worker_is_said_by_the_page_and_its_last_words_are_english() {
+        let words = Words::english();
+        let said = alert(&words, &Alert::Lost(Loss::Died(Some("unreachable".into()))));
+        let heading = Some(words[Word::Crashed].to_owned());
+        assert_eq!(said, Said { heading, english: Some("unreachable".into()) });
+        let silent = alert(&words, &Alert::Lost(Loss::Silent));
+        assert_eq!(silent, Said { heading: Some(words[Word::Silent].into()), english: None });
     }
 
     #[test]

@@ -146,6 +146,7 @@ words! {
     FailedRequest,
     Crashed,
     Silent,
+    EngineUnfetched,
     BadParameter,
     BadSetting,
     AllPinned,

@@ -1,13 +1,17 @@
 //! Engines that are lost or exchanged while drafts are under way.
 
-use super::{super::draft::Draft, *};
+use super::{
+    super::{draft::Draft, loss::Loss},
+    *,
+};
 
 #[test]
 fn a_crash_while_writing_is_said_and_the_same_drafts_come_again() {
     let mut visit = Visit::begin();
     visit.ready().generate();
-    visit.page.crash("Gone.".into());
-    assert!(matches!(visit.page.alert(), Some((Alert::Engine(f), true)) if f.message == "Gone."));
+    visit.page.crash(Loss::Died(Some("Gone.".into())));
+    let lost = Loss::Died(Some("Gone.".into()));
+    assert_eq!(visit.page.alert(), Some((Alert::Lost(lost), true)));
     visit.effects = visit.page.retry();
     visit.ready();
     assert_eq!(visit.request().seed, 7);
@@ -16,7 +20,7 @@ fn a_crash_while_writing_is_said_and_the_same_drafts_come_again() {
 #[test]
 fn a_lost_gpu_costs_a_line_and_no_text() {
     let gpu = || Failure { kind: FailureKind::Gpu, message: "The GPU was lost.".into(), retryable: true };
-    let crash = |visit: &mut Visit| visit.effects = visit.page.crash("Gone.".into());
+    let crash = |visit: &mut Visit| visit.effects = visit.page.crash(Loss::Died(Some("Gone.".into())));
     let lost = |visit: &mut Visit| {
         let id = visit.last_id();
         visit.effects = visit.page.hear(Report { id, news: News::Failed(gpu()) });
@@ -71,17 +75,17 @@ fn a_worker_that_dies_at_the_gpu_spares_the_processor_once() {
     let mut visit = Visit::begin();
     let id = visit.last_id();
     visit.generate().hear(id, News::TriesGpu(true));
-    visit.effects = visit.page.crash("Trapped.".into());
+    visit.effects = visit.page.crash(Loss::Died(Some("Trapped.".into())));
     assert_eq!((load_of(&visit.effects), visit.page.alert()), (BackendChoice::Simd, None));
     assert!(matches!(visit.page.status(), Status::Loading { gpu_lost: true, waits: true, .. }));
-    visit.effects = visit.page.crash("Trapped.".into());
+    visit.effects = visit.page.crash(Loss::Died(Some("Trapped.".into())));
     assert!(visit.effects.is_empty() && visit.page.alert().is_some(), "once");
 
     // One that has left the GPU dies of something else.
     let mut visit = Visit::begin();
     let id = visit.last_id();
     visit.hear(id, News::TriesGpu(true)).hear(id, News::TriesGpu(false));
-    visit.effects = visit.page.crash("Trapped.".into());
+    visit.effects = visit.page.crash(Loss::Died(Some("Trapped.".into())));
     assert!(visit.effects.is_empty() && visit.page.alert().is_some());
     visit.effects = visit.page.retry();
     assert_eq!(load_of(&visit.effects), BackendChoice::Auto);
@@ -146,7 +150,7 @@ const STOPPED: [&str; DRAFTS] = [
 
 #[test]
 fn stop_without_an_engine_takes_no_text_away() {
-    let crash = |visit: &mut Visit| visit.page.crash("Gone.".into());
+    let crash = |visit: &mut Visit| visit.page.crash(Loss::Died(Some("Gone.".into())));
     let change = |visit: &mut Visit| visit.page.choose_backend(BackendChoice::Scalar);
     for lose in [&crash as &dyn Fn(&mut Visit) -> Vec<Effect>, &change] {
         let mut visit = under_way();
@@ -189,4 +193,14 @@ fn a_refusal_by_the_next_engine_takes_no_text_away() {
     let failure = Failure { kind: FailureKind::Request, message: "No memory.".into(), retryable: false };
     visit.hear(id, News::Failed(failure));
     assert_eq!((visit.page.busy(), visit.texts()), (false, STOPPED.to_vec()));
+}
+
+#[test]
+fn an_engine_that_did_not_come_is_no_fault_of_the_gpu() {
+    let mut visit = Visit::with(&Query { backend: BackendChoice::WebGpu, ..Query::default() });
+    let unfetched = Loss::Unfetched(Some("Failed to fetch".into()));
+    assert!(visit.page.crash(unfetched.clone()).is_empty());
+    assert_eq!(visit.page.alert(), Some((Alert::Lost(unfetched), true)));
+    assert!(matches!(visit.page.retry()[0], Effect::StartWorker(_)));
+    assert_eq!(visit.page.backend(), BackendChoice::WebGpu);
 }
