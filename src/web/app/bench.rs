@@ -11,15 +11,7 @@ use serde::Serialize;
 
 use super::{browser, line::Line};
 use crate::web::{
-    page::{
-        loss::Loss,
-        query::Query,
-        starts,
-        state::{Alert, Problem},
-        text,
-        wish::WorkerWish,
-        words::Words,
-    },
+    page::{loss::Loss, query::Query, starts, text, wish::WorkerWish, words::Words},
     protocol::{Command, LoadRequest, News, Order, Ready, Report, Request, Stats, Traffic},
 };
 
@@ -56,8 +48,7 @@ struct BenchRun {
 pub fn start() {
     let query = browser::query();
     if let Some(problem) = &query.problem {
-        let said = text::alert(&Words::english(), &Alert::Problem(Problem::Parameter(problem.clone())));
-        return fail(&said.heading.unwrap_or_default());
+        return fail(&text::bad_parameter(&Words::english(), problem));
     }
     show("Loading the bot");
     let model = browser::model_url(query.model.as_deref());

@@ -17,6 +17,7 @@ use crate::web::{
         desk::{Ask, Desk, Effect, Visitor},
         loss::Loss,
         query::Query,
+        text,
         wish::WorkerWish,
         words::Words,
     },
@@ -63,6 +64,10 @@ struct Port {
 
 impl Room {
     fn new(query: &Query) -> Self {
+        // An attribute of the element that cannot be read: its author looks here.
+        if let Some(problem) = &query.problem {
+            leptos::logging::warn!("{}", text::bad_parameter(&Words::english(), problem));
+        }
         let model = browser::model_url(query.model.as_deref());
         let wish = WorkerWish::new(query, model.clone());
         let load = LoadRequest {

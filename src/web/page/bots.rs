@@ -1,6 +1,6 @@
-//! Bots that were opened on this device, and what a visitor pastes to open
-//! another one.
+//! Where bots are, and those that were opened on this device.
 
+pub mod address;
 pub mod card;
 
 use std::collections::BTreeMap;
@@ -55,14 +55,6 @@ pub struct Forgotten {
 #[serde(transparent)]
 pub struct Bots {
     known: Vec<Known>,
-}
-
-/// What was pasted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    Url(String),
-    /// A repository on the Hugging Face Hub, `owner/name`.
-    Hub(String),
 }
 
 /// Files that are no bot.
@@ -199,38 +191,6 @@ impl Bots {
     }
 }
 
-impl Address {
-    /// Reads what was pasted; `None` where it is neither a web address nor a
-    /// repository's name.
-    pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let hub = ["https://huggingface.co/", "https://hf.co/", "huggingface.co/", "hf.co/"];
-        if let Some(path) = hub.iter().find_map(|prefix| text.strip_prefix(prefix)) {
-            // A file or a folder of a repository is an address like any other.
-            if path.contains("/resolve/") {
-                return Some(Self::Url(text.into()));
-            }
-            let path = path.split(['?', '#']).next().unwrap_or_default();
-            let mut parts = path.split('/').filter(|part| !part.is_empty());
-            return Self::repository(parts.next()?, parts.next()?);
-        }
-        if text.starts_with("https://") || text.starts_with("http://") {
-            let host = text.split_once("://")?.1;
-            return (!host.is_empty() && !host.contains(char::is_whitespace)).then(|| Self::Url(text.into()));
-        }
-        let (owner, name) = text.split_once('/')?;
-        Self::repository(owner, name.trim_end_matches('/'))
-    }
-
-    fn repository(owner: &str, name: &str) -> Option<Self> {
-        let good = |part: &str| {
-            let begins = part.starts_with(|c: char| c.is_ascii_alphanumeric());
-            begins && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-        };
-        (good(owner) && good(name)).then(|| Self::Hub(format!("{owner}/{name}")))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,27 +239,6 @@ mod tests {
     fn a_list_of_an_older_page_is_read() {
         let bots = Bots::parse(r#"[{"model":"a","name":"Lamp","bytes":5,"sha256":null}]"#);
         assert_eq!(bots.known()[0].place(), Place::url("a".into()));
-    }
-
-    #[test]
-    fn an_address_or_a_repository_is_known() {
-        let hub = |name: &str| Some(Address::Hub(name.into()));
-        let url = |text: &str| Some(Address::Url(text.into()));
-        for (text, expected) in [
-            (" huggingtweets/bot-1 ", hub("huggingtweets/bot-1")),
-            ("https://huggingface.co/a/b.c/tree/main?x", hub("a/b.c")),
-            ("hf.co/a/b", hub("a/b")),
-            ("https://huggingface.co/a/b/resolve/main/", url("https://huggingface.co/a/b/resolve/main/")),
-            ("https://example.org/bot/", url("https://example.org/bot/")),
-            ("a bot", None),
-            ("../etc", None),
-            ("javascript:alert(1)/x", None),
-            ("https://", None),
-            ("https://huggingface.co/only", None),
-            ("", None),
-        ] {
-            assert_eq!(Address::parse(text), expected, "{text}");
-        }
     }
 
     fn of_files(names: &[&str]) -> Result<Place, NoModel> {

@@ -1,8 +1,10 @@
 //! Typed things as sentences.
 
 use super::{
+    bots::address::NoAddress,
     hub::HubProblem,
     link::Verdict,
+    query::BadParameter,
     state::{Alert, Doing, Problem, Status, Why},
     word::Word,
     words::{Language, Words},
@@ -151,10 +153,7 @@ pub fn alert(words: &Words, alert: &Alert) -> Said {
         english: Some(sentence.to_owned()),
     };
     match alert {
-        Alert::Problem(Problem::Parameter(bad)) => {
-            let values = [("name", bad.name.as_str()), ("value", &bad.value), ("expected", bad.expected)];
-            ours(words.fill(Word::BadParameter, &values))
-        }
+        Alert::Problem(Problem::Parameter(bad)) => ours(bad_parameter(words, bad)),
         Alert::Problem(Problem::Setting(bad)) => {
             let field = bad.setting.field();
             let values = [
@@ -184,6 +183,11 @@ pub fn alert(words: &Words, alert: &Alert) -> Said {
     }
 }
 
+pub fn bad_parameter(words: &Words, bad: &BadParameter) -> String {
+    let values = [("name", bad.name.as_str()), ("value", &bad.value), ("expected", bad.expected)];
+    words.fill(Word::BadParameter, &values)
+}
+
 /// Whether the draft on a card is the one that a link promised.
 pub fn verdict(words: &Words, (card, verdict): (usize, Verdict)) -> String {
     let word = match verdict {
@@ -194,6 +198,16 @@ pub fn verdict(words: &Words, (card, verdict): (usize, Verdict)) -> String {
         Verdict::Unknown => Word::SharedUnknown,
     };
     words.fill(word, &[("n", &(card + 1).to_string())])
+}
+
+/// What was pasted is no bot's address.
+pub fn no_address(words: &Words, text: &str, reason: NoAddress) -> String {
+    let word = match reason {
+        NoAddress::Unreadable => Word::BadAddress,
+        NoAddress::Insecure => Word::InsecureAddress,
+        NoAddress::NoModel => Word::HubNoModel,
+    };
+    words.fill(word, &[("text", text)])
 }
 
 pub fn hub_problem(words: &Words, repository: &str, problem: &HubProblem) -> String {
@@ -209,7 +223,6 @@ pub fn hub_problem(words: &Words, repository: &str, problem: &HubProblem) -> Str
 mod tests {
     use super::super::{
         loss::Loss,
-        query::BadParameter,
         settings::{BadSetting, Setting},
     };
     use super::*;

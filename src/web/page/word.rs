@@ -193,6 +193,8 @@ words! {
     Open,
     Looking,
     BadAddress,
+    InsecureAddress,
+    HubNoModel,
     HubMissing,
     HubUnreachable,
     HubNoGguf,
