@@ -5,6 +5,7 @@
 //! Nothing here imports the network's arithmetic.
 
 pub mod digest;
+pub mod face;
 pub mod gguf;
 pub mod manifest;
 pub mod precision;

@@ -10,20 +10,23 @@ use super::{
     browser,
     composer::seed,
     handle::Handle,
-    header::{Avatars, faces, handles, label},
+    header::{Avatars, handles, label},
     helper,
 };
-use crate::web::{
-    page::{
-        Word,
-        draft::Draft,
-        share::{self, Network},
-        starts,
-        state::DRAFTS,
-        text,
-        weight::{MOST, weight},
+use crate::{
+    bundle::face::faces,
+    web::{
+        page::{
+            Word,
+            draft::Draft,
+            share::{self, Network},
+            starts,
+            state::DRAFTS,
+            text,
+            weight::{MOST, weight},
+        },
+        protocol::BotInfo,
     },
-    protocol::BotInfo,
 };
 
 /// How long a button says what it did.
@@ -415,7 +418,7 @@ fn PictureButton(card: Card) -> impl IntoView {
             "handles": handles(&bot),
             "label": handle.said(label(&bot)),
             "note": handle.said(Word::AiNote),
-            "faces": faces(&bot),
+            "faces": faces(&bot).into_iter().map(|face| (face.initials, face.hue)).collect::<Vec<_>>(),
             "start": start,
             "added": added,
             "dark": browser::is_dark(),
