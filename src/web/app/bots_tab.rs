@@ -152,7 +152,7 @@ fn FromFiles(handle: Handle, said: RwSignal<String>) -> impl IntoView {
 
 #[component]
 fn Recent(handle: Handle, said: RwSignal<String>) -> impl IntoView {
-    let known = Memo::new(move |_| handle.page.with(|page| page.bots.known().to_vec()));
+    let known = Memo::new(move |_| handle.page.with(|page| page.bots.known().cloned().collect::<Vec<_>>()));
     let empty = Memo::new(move |_| known.with(Vec::is_empty));
     view! {
         <h2 id="recent" tabindex="-1">{handle.say(Word::RecentBots)}</h2>

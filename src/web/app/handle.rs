@@ -93,7 +93,8 @@ impl Handle {
 
     /// Opens another bot, and shows where it writes.
     pub fn open_bot(self, place: Place) {
-        browser::show_search(&place.search());
+        let wished = self.page.with_untracked(Page::wished_precision);
+        browser::show_search(&place.search(wished));
         self.act(|page| page.open_bot(place));
         self.tab.set(Tab::Write);
         browser::focus("tab-write");

@@ -237,8 +237,8 @@ impl Page {
 
     /// Takes a bot from the list of those opened here, and from this device.
     pub fn forget_bot(&mut self, bot: &Known) -> Vec<Effect> {
-        let forgotten = self.bots.forget(bot);
-        vec![Effect::Keep(Shelf::Bots, self.bots.to_json()), self.forget(forgotten)]
+        self.bots.forget(bot);
+        self.keep_bots()
     }
 
     pub fn forget_draft(&mut self, index: usize) -> Vec<Effect> {
@@ -419,16 +419,20 @@ impl Page {
     }
 
     fn ready(&mut self, ready: Ready) -> Vec<Effect> {
-        let mut effects = Vec::new();
         if !self.place.is_local() {
-            let name = self.bot.as_ref().map_or(String::new(), |bot| bot.name.clone());
-            let (bytes, sha256) = (ready.weights_bytes, ready.weights_sha256.clone());
-            let Place { model, precision, .. } = self.place.clone();
-            let forgotten = self.bots.remember(Known { model, precision, name, bytes, sha256 });
-            effects.push(Effect::Keep(Shelf::Bots, self.bots.to_json()));
-            effects.extend(forgotten.into_iter().map(|forgotten| self.forget(forgotten)));
+            self.bots.remember(Known {
+                model: self.place.model.clone(),
+                // A file alone has no other weights.
+                precision: self.place.folder().map(|_| self.precision()),
+                name: self.bot.as_ref().map_or(String::new(), |bot| bot.name.clone()),
+                bytes: ready.weights_bytes,
+                sha256: ready.weights_sha256.clone(),
+                others: Vec::new(),
+                deleted: false,
+            });
         }
         self.engine = Engine::Ready(ready);
+        let mut effects = self.keep_bots();
         if let Run::Waiting { request, cards } = std::mem::replace(&mut self.run, Run::Idle) {
             effects.extend(self.write(request, cards));
         }
@@ -456,8 +460,24 @@ impl Page {
         Vec::new()
     }
 
-    fn forget(&mut self, Forgotten { model, sha256 }: Forgotten) -> Effect {
-        self.command(Order::Forget { model, sha256 })
+    /// Keeps the list, and has removed what was deleted from it: by a worker that is
+    /// there, and brings no weights meanwhile. Else that waits for one, on the list.
+    fn keep_bots(&mut self) -> Vec<Effect> {
+        let gone = match self.engine {
+            Engine::Ready(_) | Engine::Failed(_) => self.bots.take_deleted(),
+            Engine::Loading { .. } | Engine::Lost(_) => Vec::new(),
+        };
+        let mut effects = vec![Effect::Keep(Shelf::Bots, self.bots.to_json())];
+        for Forgotten { model, sha256 } in gone {
+            let mut digests = sha256.into_iter();
+            // What is kept by the address goes with the first.
+            let first = Order::Forget { model: model.clone(), sha256: digests.next() };
+            effects.push(self.command(first));
+            for digest in digests {
+                effects.push(self.command(Order::Forget { model: model.clone(), sha256: Some(digest) }));
+            }
+        }
+        effects
     }
 
     fn command(&mut self, order: Order) -> Effect {

@@ -1,6 +1,6 @@
 //! Bots that are opened one after the other, and what stays on the device.
 
-use super::*;
+use super::{super::loss::Loss, *};
 
 #[test]
 fn another_bot_takes_the_place_and_what_is_typed_stays() {
@@ -14,9 +14,9 @@ fn another_bot_takes_the_place_and_what_is_typed_stays() {
     assert_eq!((visit.page.start.as_str(), visit.texts()), ("typed", vec![""; 5]));
     visit.written();
     assert!(visit.page.link(0).unwrap().contains("model=https%3A%2F%2Fb.example%2Fbot%2F"));
-    let known: Vec<_> = visit.page.bots.known().iter().map(|bot| bot.model.as_str()).collect();
+    let known: Vec<_> = visit.page.bots.known().map(|bot| bot.model.as_str()).collect();
     assert_eq!(known, ["https://b.example/bot/", "https://example.org/bot/"]);
-    let bot = visit.page.bots.known()[1].clone();
+    let bot = visit.page.bots.known().nth(1).unwrap().clone();
     visit.effects = visit.page.forget_bot(&bot);
     assert!(matches!(
         &visit.effects[..],
@@ -36,7 +36,7 @@ fn the_visitors_own_files_are_neither_remembered_nor_linked() {
     );
     visit.written();
     assert_eq!(visit.page.link(0), None);
-    assert!(visit.page.bots.known().is_empty());
+    assert_eq!(visit.page.bots.known().count(), 0);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_bundle_is_opened_with_the_weights_that_it_has() {
     );
     visit.written();
     assert!(visit.page.link(0).unwrap().contains("precision=q4_0"));
-    assert_eq!(visit.page.bots.known()[0].place(), place);
+    assert_eq!(visit.page.bots.known().next().unwrap().place(), place);
     visit.page.open_bot(Place::url("https://c.example/bot/".into()));
     assert_eq!(visit.page.precision(), Precision::Q8_0, "the next bot's weights are the page's choice again");
 }
@@ -87,4 +87,64 @@ fn weights_of_a_bot_that_falls_out_of_the_list_leave_the_device() {
         }
     };
     assert_eq!(forgotten.as_deref(), Some("digest 0"));
+}
+
+/// The digests of weights that a worker is to remove.
+fn forgotten<'a>(effects: &'a [Effect]) -> Vec<&'a str> {
+    let digest = |effect: &'a Effect| match effect {
+        Effect::Send(Command { order: Order::Forget { sha256, .. }, .. }) => sha256.as_deref(),
+        _ => None,
+    };
+    effects.iter().filter_map(digest).collect()
+}
+
+#[test]
+fn all_weights_of_a_deleted_bot_leave_the_device() {
+    let mut visit = Visit::begin();
+    visit.ready();
+    let place = Place { precision: Some(Precision::Q4_0), ..visit.page.place().clone() };
+    visit.effects = visit.page.open_bot(place);
+    let id = visit.last_id();
+    visit.hear(id, News::Ready(Ready { weights_sha256: Some("cd".repeat(32)), ..ready() }));
+    let bot = visit.page.bots.known().next().unwrap().clone();
+    visit.effects = visit.page.forget_bot(&bot);
+    assert_eq!(forgotten(&visit.effects), ["cd".repeat(32), "ab".repeat(32)]);
+}
+
+#[test]
+fn what_is_deleted_without_a_worker_waits_for_one() {
+    let mut visit = Visit::begin();
+    visit.ready();
+    let bot = visit.page.bots.known().next().unwrap().clone();
+    visit.effects = visit.page.open_bot(Place::url("https://b.example/bot/".into()));
+    let id = visit.last_id();
+    visit.hear(id, News::Ready(Ready { weights_sha256: Some("cd".repeat(32)), ..ready() }));
+    visit.page.crash(Loss::Died(None));
+    visit.effects = visit.page.forget_bot(&bot);
+    let [Effect::Keep(Shelf::Bots, kept)] = &visit.effects[..] else { panic!("{:?}", visit.effects) };
+    assert_eq!(visit.page.bots.known().count(), 1, "it is gone from the list at once");
+    let kept = Bots::parse(kept);
+    visit.effects = visit.page.retry();
+    visit.ready();
+    assert_eq!(forgotten(&visit.effects), ["ab".repeat(32)]);
+    assert_eq!(visit.page.bots.take_deleted(), [], "once");
+    // Also on the next visit, if this one ends before.
+    let model = "https://b.example/bot/".to_owned();
+    let (page, effects) = Page::open(&Query::default(), model, History::default(), kept);
+    let mut next = Visit { page, effects };
+    let id = next.last_id();
+    next.hear(id, News::Ready(Ready { weights_sha256: Some("cd".repeat(32)), ..ready() }));
+    assert_eq!(forgotten(&next.effects), ["ab".repeat(32)]);
+}
+
+#[test]
+fn the_weights_that_were_loaded_are_remembered() {
+    let mut visit = Visit::with(&Query { precision: Precision::Q4_0, ..Query::default() });
+    visit.ready();
+    visit.effects = visit.page.open_bot(Place::url("https://b.example/bot/".into()));
+    visit.ready();
+    visit.effects = visit.page.open_bot(Place::url("https://c.example/x.gguf".into()));
+    visit.ready();
+    let precisions: Vec<_> = visit.page.bots.known().map(|bot| bot.precision).collect();
+    assert_eq!(precisions, [None, Some(Precision::Q4_0), Some(Precision::Q4_0)]);
 }
