@@ -189,7 +189,7 @@ fn RecentBot(handle: Handle, bot: Known, said: RwSignal<String>) -> impl IntoVie
     };
     let forget = move |_| {
         let bot = to_forget.clone();
-        handle.act(|page| page.forget_bot(&bot));
+        handle.act_on_kept(|page| page.forget_bot(&bot));
         browser::focus("recent");
     };
     view! {

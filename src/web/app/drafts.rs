@@ -202,7 +202,7 @@ fn Again(card: Card, writing: Memo<bool>) -> impl IntoView {
     let busy = Memo::new(move |_| handle.page.with(|page| page.busy()));
     let press = move |event: MouseEvent| match writing.get_untracked() {
         true if event.detail() > 1 => {}
-        true => handle.act(|page| page.stop(Some(index))),
+        true => handle.act_on_kept(|page| page.stop(Some(index))),
         false => handle.act(|page| page.regenerate(index, seed())),
     };
     let end = handle.say(Word::End);

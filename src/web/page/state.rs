@@ -15,8 +15,8 @@ use super::{
     share, starts,
 };
 use crate::web::protocol::{
-    BackendChoice, BotInfo, Command, Failure, FailureKind, Id, LoadRequest, News, Order, Phase, Precision,
-    Ready, Report, Request, Stats,
+    BackendChoice, BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, News, Order, Phase,
+    Precision, Ready, Report, Request, Stats,
 };
 
 pub use status::{Alert, Doing, Problem, Status, Why};
@@ -241,8 +241,8 @@ impl Page {
         self.keep_bots()
     }
 
-    pub fn forget_draft(&mut self, index: usize) -> Vec<Effect> {
-        self.history.remove(index);
+    pub fn forget_draft(&mut self, entry: &Entry) -> Vec<Effect> {
+        self.history.remove(entry);
         vec![Effect::Keep(Shelf::History, self.history.to_json())]
     }
 
@@ -254,6 +254,15 @@ impl Page {
     /// Takes over what another tab has kept: the next thing kept here must not undo it.
     pub fn keep_in_step(&mut self, history: History, bots: Bots) {
         (self.history, self.bots) = (history, bots);
+    }
+
+    /// Whether a report may change what this device keeps.
+    pub fn may_keep(report: &Report) -> bool {
+        match &report.news {
+            News::Ready(_) | News::Failed(_) => true,
+            News::Drafts { events, .. } => events.iter().any(|event| matches!(event, Event::Done { .. })),
+            _ => false,
+        }
     }
 
     /// Takes a report of the worker.

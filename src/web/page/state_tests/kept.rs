@@ -148,3 +148,35 @@ fn the_weights_that_were_loaded_are_remembered() {
     let precisions: Vec<_> = visit.page.bots.known().map(|bot| bot.precision).collect();
     assert_eq!(precisions, [None, Some(Precision::Q4_0), Some(Precision::Q4_0)]);
 }
+
+#[test]
+fn a_draft_is_deleted_wherever_it_stands_meanwhile() {
+    let mut visit = Visit::begin();
+    visit.written();
+    let entry = visit.page.history.entries()[1].clone();
+    let mut other = Visit::begin();
+    other.page.keep_in_step(visit.page.history.clone(), Bots::default());
+    other.ready().generate().finish(|card| format!("My dream is another, {card}."));
+    visit.page.keep_in_step(other.page.history.clone(), Bots::default());
+    visit.page.forget_draft(&entry);
+    assert_eq!(visit.page.history.entries().len(), 2 * DRAFTS - 1);
+    assert!(visit.page.history.entries().iter().all(|left| left.text != entry.text));
+}
+
+#[test]
+fn every_report_that_changes_what_is_kept_is_known_beforehand() {
+    let mut visit = Visit::begin();
+    let load = visit.last_id();
+    let half = || events(vec![Event::Text { draft: 0, text: "My dream is half".into() }]);
+    let whole = || events(vec![done(0, "My dream is whole.")]);
+    visit.generate();
+    let mut write = 0;
+    for (id, news) in [(load, News::Ready(ready())), (0, half()), (0, whole()), (0, News::Done(stats()))] {
+        let report = Report { id: if id == 0 { write } else { id }, news };
+        let may = Page::may_keep(&report);
+        let effects = visit.page.hear(report);
+        assert_eq!(effects.iter().any(|effect| matches!(effect, Effect::Keep(..))), may, "{effects:?}");
+        visit.effects.extend(effects);
+        write = visit.last_id();
+    }
+}
