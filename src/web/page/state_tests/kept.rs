@@ -117,15 +117,17 @@ fn what_is_deleted_without_a_worker_waits_for_one() {
     visit.ready();
     let bot = visit.page.bots.known().next().unwrap().clone();
     visit.effects = visit.page.open_bot(Place::url("https://b.example/bot/".into()));
+    let ready = || News::Ready(Ready { weights_sha256: Some("cd".repeat(32)), ..ready() });
     let id = visit.last_id();
-    visit.hear(id, News::Ready(Ready { weights_sha256: Some("cd".repeat(32)), ..ready() }));
+    visit.hear(id, ready());
     visit.page.crash(Loss::Died(None));
     visit.effects = visit.page.forget_bot(&bot);
     let [Effect::Keep(Shelf::Bots, kept)] = &visit.effects[..] else { panic!("{:?}", visit.effects) };
     assert_eq!(visit.page.bots.known().count(), 1, "it is gone from the list at once");
     let kept = Bots::parse(kept);
     visit.effects = visit.page.retry();
-    visit.ready();
+    let id = visit.last_id();
+    visit.hear(id, ready());
     assert_eq!(forgotten(&visit.effects), ["ab".repeat(32)]);
     assert_eq!(visit.page.bots.take_deleted(), [], "once");
     // Also on the next visit, if this one ends before.
@@ -133,7 +135,7 @@ fn what_is_deleted_without_a_worker_waits_for_one() {
     let (page, effects) = Page::open(&Query::default(), model, History::default(), kept);
     let mut next = Visit { page, effects };
     let id = next.last_id();
-    next.hear(id, News::Ready(Ready { weights_sha256: Some("cd".repeat(32)), ..ready() }));
+    next.hear(id, ready());
     assert_eq!(forgotten(&next.effects), ["ab".repeat(32)]);
 }
 
