@@ -1,10 +1,12 @@
 //! The bot on disk and on the wire.
 //!
 //! [`manifest`] is `bot.json`; [`gguf`] the quantised weights; [`digest`] the
-//! checks on both. `folder` (native) opens and writes the Hugging Face layout.
-//! Nothing here imports the network's arithmetic.
+//! checks on both; [`face`] what is drawn of the accounts. `folder` (native)
+//! opens and writes the Hugging Face layout. Nothing here imports the network's
+//! arithmetic.
 
 pub mod digest;
+pub mod face;
 pub mod gguf;
 pub mod manifest;
 pub mod precision;

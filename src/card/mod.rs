@@ -18,9 +18,12 @@ mod segment;
 mod svg;
 mod typeset;
 
-use crate::bundle::manifest::{BotInfo, Provenance};
 pub use crate::bundle::manifest::{
     CardExtras, Memorisation, PrecisionPerplexity, Recipe, Sample, VerbatimShare,
+};
+use crate::bundle::{
+    face::faces,
+    manifest::{BotInfo, Provenance},
 };
 
 /// The files that [`write()`] writes for every bot.
@@ -37,9 +40,6 @@ const PIPELINE: &str = include_str!("../../model-card/pipeline.svg");
 
 /// Rows of the validation table.
 const MAX_VALIDATION_ROWS: usize = 12;
-
-/// Avatars on the card and the picture, as many as the original shows.
-const MAX_AVATARS: usize = 3;
 
 /// Why no card was written.
 #[derive(Debug, Error)]
@@ -147,7 +147,7 @@ pub fn render(info: &BotInfo, extras: &CardExtras) -> Result<String, CardError> 
         },
         faces => faces(info).iter().map(|face| context! {
             initials => face.initials,
-            colour => Value::from_safe_string(face.colour.clone()),
+            colour => Value::from_safe_string(format!("hsl({}, 62%, 46%)", face.hue)),
         }).collect::<Vec<_>>(),
         name => display_name(info),
         label => plain_label(info),
@@ -192,34 +192,6 @@ pub fn render(info: &BotInfo, extras: &CardExtras) -> Result<String, CardError> 
     Ok(text)
 }
 
-/// An account as a circle with letters.
-pub(crate) struct Face {
-    pub initials: String,
-    /// A CSS colour.
-    pub colour: String,
-    /// Degrees around the colour wheel.
-    pub hue: u32,
-}
-
-/// Up to [`MAX_AVATARS`] accounts.
-pub(crate) fn faces(info: &BotInfo) -> Vec<Face> {
-    let name_of = |handle: &String| {
-        let account = info.accounts.iter().find(|account| &account.handle == handle);
-        match account {
-            Some(account) if !account.name.trim().is_empty() => account.name.clone(),
-            _ if info.handles.len() == 1 && !info.name.trim().is_empty() => info.name.clone(),
-            _ => handle.clone(),
-        }
-    };
-    let handles = info.handles.iter().take(MAX_AVATARS);
-    handles
-        .map(|handle| {
-            let hue = hue(handle);
-            Face { initials: initials(&name_of(handle)), colour: format!("hsl({hue}, 62%, 46%)"), hue }
-        })
-        .collect()
-}
-
 /// The display name, or the handles where there is none.
 pub(crate) fn display_name(info: &BotInfo) -> String {
     let name = escape::plain(&info.name);
@@ -238,24 +210,6 @@ pub(crate) fn plain_label(info: &BotInfo) -> String {
 /// A handle without `@`, in one line.
 pub(crate) fn bare_handle(handle: &str) -> String {
     escape::plain(handle).trim_start_matches('@').to_string()
-}
-
-/// First letters of the first and the last word that have letters, upper case.
-fn initials(name: &str) -> String {
-    let name = escape::plain(name);
-    let mut letters =
-        name.split([' ', '_', '-', '.']).filter_map(|word| word.chars().find(|c| c.is_alphanumeric()));
-    let first = letters.next();
-    let last = letters.next_back();
-    let text: String = first.into_iter().chain(last).flat_map(char::to_uppercase).take(3).collect();
-    if text.is_empty() { "?".into() } else { text }
-}
-
-/// A hue that stays with the handle (FNV-1a), away from the muddy yellows.
-fn hue(handle: &str) -> u32 {
-    let hash =
-        handle.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    (140 + hash % 230) % 360
 }
 
 /// The start and the completion that the picture shows; an empty completion

@@ -7,10 +7,13 @@ use resvg::usvg;
 use thiserror::Error;
 
 use super::{
-    Face, bare_handle, display_name, escape, faces, plain_label, svg,
+    bare_handle, display_name, escape, plain_label, svg,
     typeset::{self, Block, Run, Style},
 };
-use crate::bundle::manifest::BotInfo;
+use crate::bundle::{
+    face::{Face, faces},
+    manifest::BotInfo,
+};
 
 /// Pixels.
 pub const WIDTH: u32 = 1200;
@@ -109,7 +112,7 @@ fn draw_faces(out: &mut String, faces: &[Face]) -> f32 {
     const STEP: f32 = 62.0;
     let centre = |i: usize| LEFT + RADIUS + STEP * i as f32;
     // The first lies on top.
-    for (i, Face { initials, hue, .. }) in faces.iter().enumerate().rev() {
+    for (i, Face { initials, hue }) in faces.iter().enumerate().rev() {
         let (x, size) = (centre(i), if initials.chars().count() > 2 { 30 } else { 38 });
         *out += &format!(
             r##"<linearGradient id="face{i}" x1="0" y1="0" x2="1" y2="1"><stop offset="0" stop-color="hsl({hue}, 74%, 60%)"/><stop offset="1" stop-color="hsl({hue}, 68%, 38%)"/></linearGradient>

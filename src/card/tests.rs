@@ -217,7 +217,7 @@ fn of_many_accounts_three_have_a_face_and_all_a_column() {
     }
     info.accounts[4].filtered_out = 17;
     let card = render(&info, &extras).unwrap();
-    assert_eq!(card.matches("border-radius: 50%").count(), MAX_AVATARS);
+    assert_eq!(card.matches("border-radius: 50%").count(), crate::bundle::face::MOST_FACES);
     let row = |label: &str| card.lines().find(|line| line.starts_with(label)).unwrap().matches('|').count();
     assert_eq!((row("| Posts"), row("| Tweets kept"), row("| Filtered out")), (7, 7, 7));
     assert!(card.contains("| 0 | 0 | 0 | 0 | 17 |"), "{card}");
@@ -332,14 +332,6 @@ fn the_picture_shows_the_first_draft_that_says_something() {
     extras.samples[0].drafts[0] = "My dream is".into();
     assert_eq!(shown_draft(&extras), ("My dream is".into(), "n't *yours*, gull. #skerry".into()));
     assert_eq!(shown_draft(&CardExtras::default()), ("My dream is".into(), String::new()));
-}
-
-#[test]
-fn initials_are_letters_of_the_name() {
-    assert_eq!(initials("Maren Holm"), "MH");
-    assert_eq!(initials("the_fog"), "TF");
-    assert_eq!(initials("灯台守"), "灯");
-    assert_eq!(initials("***"), "?");
 }
 
 #[test]

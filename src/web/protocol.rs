@@ -238,16 +238,9 @@ pub struct Failure {
     pub retryable: bool,
 }
 
-impl Failure {
-    /// Whether the processor can go on where the engine `on_gpu` failed so.
-    pub fn spares_processor(&self, on_gpu: bool) -> bool {
-        on_gpu && matches!(self.kind, FailureKind::Gpu | FailureKind::Crash)
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureKind {
-    /// The bot could not be fetched.
+    /// The bot, or the engine, could not be fetched.
     Network,
     /// What was fetched is not what `bot.json` promises.
     Damaged,
@@ -259,6 +252,13 @@ pub enum FailureKind {
     Crash,
     /// The GPU is gone, or of no use any more; a processor can go on.
     Gpu,
+}
+
+impl FailureKind {
+    /// Whether the processor can go on where the engine `on_gpu` failed so.
+    pub fn spares_processor(self, on_gpu: bool) -> bool {
+        on_gpu && matches!(self, Self::Gpu | Self::Crash)
+    }
 }
 
 /// What the readers need to render a bot's card.

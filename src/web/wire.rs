@@ -22,6 +22,14 @@ enum Engine {
     Here,
 }
 
+/// The end of a worker.
+pub struct Death {
+    /// What it died of, where that is known.
+    pub reason: Option<String>,
+    /// Its program did not come.
+    pub fetching: bool,
+}
+
 /// Dropping it ends the worker, also one that hangs.
 pub struct Wire {
     worker: Worker,
@@ -43,13 +51,12 @@ pub fn start(address: &str) -> Result<Worker, JsValue> {
 impl Wire {
     /// Tells a worker its wishes, as an address's parameters: which bot's
     /// engine to start, and how; twice where its script may not have listened.
-    /// `died` hears what the worker died of, where that is known, and may be
-    /// called more than once.
+    /// `died` may be called more than once.
     pub fn open(
         worker: Worker,
         wishes: &str,
         heard: impl Fn(Report) + 'static,
-        died: impl Fn(Option<String>) + 'static,
+        died: impl Fn(Death) + 'static,
     ) -> Result<Self, JsValue> {
         let first = js_sys::Object::new();
         js_sys::Reflect::set(&first, &"wishes".into(), &wishes.into())?;
@@ -69,13 +76,14 @@ impl Wire {
                 if data.is_string() {
                     match decode(&data) {
                         Ok(report) => heard(report),
-                        Err(error) => died(Some(error.to_string())),
+                        Err(error) => died(Death { reason: Some(error.to_string()), fetching: false }),
                     }
                 } else if data.is_null() {
                     engine.set(Engine::Here);
                     send_waiting(&worker);
                 } else if let Some(reason) = field(&data, "died").and_then(|reason| reason.as_string()) {
-                    died(Some(reason).filter(|reason| !reason.is_empty()));
+                    let fetching = field(&data, "fetching").is_some_and(|fetching| fetching.is_truthy());
+                    died(Death { reason: Some(reason).filter(|reason| !reason.is_empty()), fetching });
                 } else if let Some(loaded) = field(&data, "loaded").and_then(|loaded| loaded.as_f64()) {
                     let total = field(&data, "total").and_then(|total| total.as_f64());
                     if let Engine::Awaited(id) = engine.get() {
@@ -92,8 +100,9 @@ impl Wire {
         let error = Closure::<dyn FnMut(Event)>::new(move |event: Event| {
             event.prevent_default();
             // A script that could not be fetched gives an event without words.
-            let reason = event.dyn_ref::<ErrorEvent>().map(ErrorEvent::message);
-            died(reason.filter(|reason| !reason.is_empty()));
+            let error = event.dyn_ref::<ErrorEvent>();
+            let reason = error.map(ErrorEvent::message).filter(|reason| !reason.is_empty());
+            died(Death { reason, fetching: error.is_none() });
         });
         worker.set_onmessage(Some(message.as_ref().unchecked_ref()));
         worker.set_onerror(Some(error.as_ref().unchecked_ref()));

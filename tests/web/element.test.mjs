@@ -65,6 +65,7 @@ before(async () => {
       </style>
       <tweet-bot ${bot} theme="dark" lang="ja"></tweet-bot>`,
     "/strict": `<tweet-bot ${bot}></tweet-bot>`,
+    "/typo": `<tweet-bot ${bot} precision="q4"></tweet-bot>`,
     "/foreign": `<tweet-bot lazy model="/foreign/" lang="de" drafts="1"></tweet-bot>`,
     "/broken": `<tweet-bot model="/broken/" prompt="I never"></tweet-bot>`,
     "/no-engine": `<tweet-bot ${bot} host="/broken" lang="de"></tweet-bot>`,
@@ -191,6 +192,16 @@ for (const name of ["Chromium", "Firefox"]) {
         assert.deepEqual(said.sort(), drafts.map((text, index) => `Draft ${index + 1}: ${text}`));
       }
       await leave();
+    });
+
+    // Firefox's driver tells nothing of a frame's console.
+    if (name === "Chromium") it("warns its author of an attribute that cannot be read", async () => {
+      const context = await freshContext(browsers[name]);
+      const page = await context.newPage();
+      const warned = page.waitForEvent("console", (message) => message.type() === "warning" && /precision/.test(message.text()));
+      await page.goto(`${blog.origin}/typo`);
+      assert.equal((await warned).text(), "The address says precision=q4; precision can be: q8_0, q4_0.");
+      await context.close();
     });
 
     it("copies a draft, says whether it could, and goes back", async () => {

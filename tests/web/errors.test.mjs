@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { BotPage } from "./bot-page.mjs";
-import { launch, secondOrigin, serve, smallBundle, spoiledBot, visitor } from "./harness.mjs";
+import { launch, secondOrigin, serve, slowBundle, smallBundle, spoiledBot, visitor } from "./harness.mjs";
 
 let bundle, server, browser;
 
@@ -129,6 +129,58 @@ describe("a worker that dies", () => {
     await leave();
   });
 
+  it("while it writes, and Stop takes nothing away that is written", async () => {
+    const slow = await serve(await slowBundle());
+    const visit = await visitor(browser, [slow.origin]);
+    const { page } = visit;
+    await page.goto(`${slow.origin}/?backend=scalar&seed=5`);
+    const bot = new BotPage(page);
+    await bot.generate();
+    await bot.streams("My dream is");
+    const worker = page.workers().find((worker) => worker.url().includes("worker-start"));
+    await worker.evaluate(() => setTimeout(() => { throw new Error("for the test"); }));
+    await bot.seesAlert(/The engine stopped working/);
+    const begun = await bot.drafts();
+    assert.ok(begun.some((draft) => draft.length > "My dream is".length), begun.join("\n"));
+    await bot.endDraft(1);
+    await bot.stop();
+    await bot.generateButton.waitFor();
+    assert.deepEqual(await bot.drafts(), begun);
+    await bot.draftButton("Regenerate", 1).waitFor();
+    await page.getByText("Drafts of this device").click();
+    assert.ok((await page.locator(".remembered").count()) > 0, "what was stopped is remembered, too");
+    await visit.leave();
+    slow.close();
+  });
+
+  it("for its script is not to be had", async () => {
+    const visit = await visitor(browser, [server.origin]);
+    let broken = true;
+    await visit.context.route("**/worker-start.js*", (route) => (broken ? route.abort() : route.continue()));
+    await visit.page.goto(server.origin);
+    const bot = new BotPage(visit.page);
+    await bot.type("typed before it failed");
+    await bot.seesAlert(/The engine could not be fetched: is the network there/);
+    broken = false;
+    await retryWorks(bot);
+    await visit.leave();
+  });
+
+  it("says so in the visitor's language, and its last words are marked as English", async () => {
+    const visit = await visitor(browser, [server.origin], { locale: "de" });
+    const { page } = visit;
+    await page.goto(server.origin);
+    await page.getByRole("status").filter({ hasText: "bereit" }).waitFor({ timeout: 60_000 });
+    const worker = page.workers().find((worker) => worker.url().includes("worker-start"));
+    await worker.evaluate(() => setTimeout(() => { throw new Error("for the test"); }));
+    const alert = page.getByRole("alert").filter({ hasText: "Die Engine ist ausgefallen" });
+    await alert.waitFor();
+    assert.match(await alert.locator("[lang=en]").textContent(), /for the test/);
+    await page.getByLabel("Sprache").selectOption("fr");
+    await page.getByRole("alert").filter({ hasText: "Le moteur s’est arrêté" }).waitFor();
+    await visit.leave();
+  });
+
   it("before it starts", async () => {
     const visit = await visitor(browser, [server.origin]);
     let broken = true;
@@ -136,7 +188,7 @@ describe("a worker that dies", () => {
     await visit.page.goto(server.origin);
     const bot = new BotPage(visit.page);
     await bot.type("typed before it failed");
-    await bot.seesAlert(/The engine stopped working/);
+    await bot.seesAlert(/The engine could not be fetched: is the network there/);
     broken = false;
     await retryWorks(bot);
     await visit.leave();

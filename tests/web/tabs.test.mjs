@@ -8,7 +8,7 @@ import { Readable } from "node:stream";
 import { createDeflateRaw } from "node:zlib";
 import { BotPage } from "./bot-page.mjs";
 import {
-  botPages, dist, huggingtweets, launch, launchFirefox, noServiceWorker, out, quietly, secondOrigin, serve, smallBundle, visitor,
+  botPages, dist, huggingtweets, launch, launchFirefox, noServiceWorker, oddBundle, out, quietly, secondOrigin, serve, smallBundle, visitor,
 } from "./harness.mjs";
 
 let bundle, server, browser;
@@ -131,6 +131,11 @@ describe("the card", () => {
     if (manifest.provenance.first_loss) assert.match(await panel.textContent(), /Loss in training/);
     const picture = panel.locator("img").first();
     assert.ok(await picture.evaluate((image) => image.decode().then(() => image.naturalWidth > 0)));
+    const faces = await page.locator(".bot .avatar").evaluateAll((avatars) =>
+      avatars.map((avatar) => [avatar.style.getPropertyValue("--hue").trim(), avatar.textContent]));
+    const readme = readFileSync(join(bundle, "README.md"), "utf8");
+    const circles = [...readme.matchAll(/background: hsl\((\d+), [^>]*>([^<]+)<\/div>/g)].map(([, hue, letters]) => [hue, letters]);
+    assert.deepEqual(faces, circles, "the bot has the same faces on its page and its card");
     await quietly(visit);
   });
 
@@ -450,6 +455,64 @@ describe("another bot", () => {
     await quietly(visit);
   });
 
+  it("deleted from this device takes all its weights along, also where the engine has died", async () => {
+    const { files } = JSON.parse(readFileSync(join(bundle, "bot.json")));
+    const digests = ["model-q8_0.gguf", "model-q4_0.gguf"].map((file) => files[file].sha256);
+    const keeps = async ([digests, expected]) => {
+      const kept = [];
+      const root = await navigator.storage.getDirectory();
+      const folders = await root.getDirectoryHandle("huggingtweets-weights").catch(() => null);
+      for await (const folder of folders?.values() ?? []) for await (const file of folder.keys()) kept.push(file);
+      return digests.every((digest) => kept.includes(digest) === expected);
+    };
+    const site = await secondOrigin({ root: await oddBundle() });
+    const visit = await open("/", [site.origin]);
+    const { bot, page } = visit;
+    await page.goto(`${server.origin}/?precision=q4_0`);
+    await bot.seesStatus(/ready/);
+    await page.waitForFunction(keeps, [digests, true]);
+    const worker = page.workers().find((worker) => worker.url().includes("worker-start"));
+    await worker.evaluate(() => setTimeout(() => { throw new Error("for the test"); }));
+    await bot.seesAlert(/The engine stopped working/);
+    await bot.tab("Another bot").click();
+    const recent = page.locator(".recent > li");
+    assert.equal(await recent.count(), 1);
+    await recent.first().getByRole("button", { name: /^Delete/ }).click();
+    await page.getByText("None yet.").waitFor();
+    assert.ok(await page.evaluate(keeps, [digests, true]), "nobody is there to remove them");
+    // The next engine does, also that of the next visit.
+    await page.goto(`${server.origin}/?model=${site.origin}/`);
+    await bot.seesStatus(/ready/);
+    await page.waitForFunction(keeps, [digests, false]);
+    await bot.tab("Another bot").click();
+    assert.equal(await recent.count(), 1);
+    await visit.leave();
+    site.close();
+  });
+
+  it("is opened with the weights that the page wishes for, and so it is after a reload", async () => {
+    const site = await secondOrigin({ root: bundle });
+    const visit = await open("/?precision=q4_0", [site.origin]);
+    const { bot, page } = visit;
+    await bot.tab("Another bot").click();
+    await page.getByLabel("Address of a bot").fill(`${site.origin}/`);
+    await page.getByLabel("Address of a bot").press("Enter");
+    await bot.seesStatus(/ready/);
+    assert.equal(new URL(page.url()).searchParams.get("precision"), "q4_0");
+    await page.reload();
+    await bot.seesStatus(/ready/);
+    // From the list, whatever the page wishes for then.
+    await page.goto(server.origin);
+    await bot.seesStatus(/ready/);
+    await bot.tab("Another bot").click();
+    await page.locator(".recent > li").filter({ hasText: site.origin }).getByRole("button", { name: /^Open/ }).click();
+    await bot.seesStatus(/ready/);
+    assert.ok(site.requests.includes("/model-q4_0.gguf"));
+    assert.ok(!site.requests.includes("/model-q8_0.gguf"), site.requests.join("\n"));
+    await quietly(visit);
+    site.close();
+  });
+
   it("is found on the Hub, or the sentence says what to do", async () => {
     const visit = await open("/", ["https://huggingface.co"]);
     const { bot, page, context } = visit;
@@ -481,6 +544,10 @@ describe("another bot", () => {
     await page.getByText("a/none is not on the Hub, or not public.").waitFor();
     await ask("not a bot");
     await page.getByText(/neither a web address nor owner\/name/).waitFor();
+    await ask("https://huggingface.co/spaces/u/bot");
+    await page.getByText(/is a Space or a data set of the Hub/).waitFor();
+    await ask("http://example.org/bot/");
+    await page.getByText(/addresses of other sites must begin with https/).waitFor();
     const weights = [];
     context.on("request", (request) => {
       const { pathname } = new URL(request.url());
@@ -493,6 +560,11 @@ describe("another bot", () => {
     await bot.seesStatus(/ready/);
     const folder = "/resolve/main/model-";
     assert.deepEqual([...new Set(weights)], [`/a/small${folder}q4_0.gguf`, `/a/bundle${folder}q8_0.gguf`]);
+    // The page that shows a file stands for that file, not for its repository.
+    await bot.tab("Another bot").click();
+    await ask("https://huggingface.co/a/bundle/blob/main/model-q4_0.gguf");
+    await bot.seesStatus(/ready/);
+    assert.ok(weights.includes(`/a/bundle${folder}q4_0.gguf`), weights.join("\n"));
     await bot.generate();
     assert.equal((await bot.finishes()).length, 5);
     await visit.leave();

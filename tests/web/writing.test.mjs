@@ -166,6 +166,31 @@ describe("a link", () => {
     await quietly(visit);
   });
 
+  it("that the browser does not copy is there to be copied by hand; a draft is marked", async () => {
+    const visit = await visitor(browser, [server.origin]);
+    const { page } = visit;
+    // As at an address that is not secure.
+    await page.addInitScript(() => Object.defineProperty(Navigator.prototype, "clipboard", { get: () => undefined }));
+    await page.goto(`${server.origin}/?seed=9`);
+    const bot = new BotPage(page);
+    await bot.generate();
+    const drafts = await bot.finishes();
+    await bot.draftButton("Copy", 2).click();
+    await page.getByTestId("announced").getByText("Copy the marked text").waitFor();
+    assert.equal((await page.evaluate(() => String(getSelection()))).trim(), drafts[1].trim());
+    await bot.more(2);
+    await bot.draftButton("Copy link", 2).click();
+    const field = page.getByRole("textbox", { name: "Copy the marked text" });
+    await field.waitFor();
+    const marked = () => {
+      const { readOnly, value, selectionStart, selectionEnd } = document.activeElement;
+      return readOnly === true && selectionStart === 0 && selectionEnd === value.length;
+    };
+    await page.waitForFunction(marked);
+    assert.equal(new URL(await field.inputValue()).searchParams.get("draft"), "2");
+    await quietly(visit);
+  });
+
   it("that was changed, or leads to another bot, is said", async () => {
     const visit = await written("/?seed=9", { permissions });
     const link = new URL(await linkOf(visit, 1));
@@ -241,6 +266,29 @@ describe("this device", () => {
     await page.getByText("No drafts yet.").waitFor();
     await page.reload();
     assert.equal(await page.evaluate(() => localStorage.getItem("huggingtweets.history")), "[]");
+    await quietly(visit);
+  });
+
+  it("keeps what another tab has kept, whether or not this one has heard of it", async () => {
+    const visit = await written("/?seed=5");
+    const { bot, page } = visit;
+    // No event tells a page of its own storage, nor one that the browser keeps whole.
+    await page.evaluate(() => {
+      const elsewhere = { text: "kept by another tab", bot: "Lamp", link: "" };
+      const kept = JSON.parse(localStorage.getItem("huggingtweets.history"));
+      localStorage.setItem("huggingtweets.history", JSON.stringify([elsewhere, ...kept]));
+    });
+    await bot.draftButton("Regenerate", 2).click();
+    await bot.generateButton.waitFor();
+    await bot.seesStatus(/tokens\/s/);
+    await page.getByText("Drafts of this device").click();
+    await page.getByText("kept by another tab").waitFor();
+    assert.equal(await page.locator(".remembered").count(), 7);
+    await page.evaluate(() => {
+      localStorage.setItem("huggingtweets.history", "[]");
+      dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+    });
+    await page.getByText("No drafts yet.").waitFor();
     await quietly(visit);
   });
 
@@ -345,6 +393,23 @@ describe("presets and starts", () => {
     await page.getByText("Settings of your own.").waitFor();
     await page.getByRole("button", { name: "Reset to the original's settings" }).click();
     assert.ok(await page.getByRole("radio", { name: "Classic" }).isChecked());
+    await quietly(visit);
+  });
+
+  it("may be set with a decimal comma, the only one that phones have in most languages", async () => {
+    const visit = await open("/?seed=5", { permissions: ["clipboard-read", "clipboard-write"] });
+    const { bot, page } = visit;
+    await bot.seesStatus(/ready/);
+    await bot.openSettings();
+    await bot.set("Surprise", "0,7");
+    await bot.generate();
+    await bot.finishes();
+    assert.equal(await page.getByLabel("Surprise", { exact: true }).inputValue(), "0,7");
+    await bot.more(1);
+    await bot.draftButton("Copy link", 1).click();
+    await page.getByTestId("announced").getByText("Copied").waitFor();
+    const link = new URL(await page.evaluate(() => navigator.clipboard.readText()));
+    assert.equal(link.searchParams.get("temperature"), "0.7");
     await quietly(visit);
   });
 

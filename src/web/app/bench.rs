@@ -9,20 +9,9 @@ use std::{
 use leptos::prelude::{document, window};
 use serde::Serialize;
 
-use super::{
-    browser,
-    line::{Line, Loss},
-};
+use super::{browser, line::Line};
 use crate::web::{
-    page::{
-        Word,
-        query::Query,
-        starts,
-        state::{Alert, Problem},
-        text,
-        wish::WorkerWish,
-        words::Words,
-    },
+    page::{loss::Loss, query::Query, starts, text, wish::WorkerWish, words::Words},
     protocol::{Command, LoadRequest, News, Order, Ready, Report, Request, Stats, Traffic},
 };
 
@@ -59,8 +48,7 @@ struct BenchRun {
 pub fn start() {
     let query = browser::query();
     if let Some(problem) = &query.problem {
-        let said = text::alert(&Words::english(), &Alert::Problem(Problem::Parameter(problem.clone())));
-        return fail(&said.heading.unwrap_or_default());
+        return fail(&text::bad_parameter(&Words::english(), problem));
     }
     show("Loading the bot");
     let model = browser::model_url(query.model.as_deref());
@@ -76,13 +64,10 @@ pub fn start() {
         let bench = bench.clone();
         move |report| bench.hear(report)
     };
-    let lost = |loss: Loss| {
-        let sentence = Words::english()[loss.word()].to_owned();
-        fail(&loss.with_detail(sentence));
-    };
+    let lost = |loss: Loss| fail(&loss.failure(&Words::english()).message);
     match Line::open(&wish, heard, lost) {
         Some(line) => *bench.line.borrow_mut() = Some(line),
-        None => return fail(&Words::english()[Word::Crashed]),
+        None => return lost(Loss::Died(None)),
     }
     bench.send(Order::Load(LoadRequest {
         model: bench.model.clone(),

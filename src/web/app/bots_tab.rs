@@ -8,7 +8,7 @@ use web_sys::DragEvent;
 use super::{browser, files, handle::Handle};
 use crate::web::page::{
     Word,
-    bots::{Address, Known, NoModel, Place},
+    bots::{Known, NoModel, Place, address::Address},
     hub::{self, Question},
     text,
 };
@@ -36,13 +36,15 @@ fn AddressForm(handle: Handle, said: RwSignal<String>) -> impl IntoView {
     let open = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         let Some(text) = input.get_untracked().map(|input| input.value()) else { return };
-        match Address::parse(&text) {
-            None => said.set(handle.words.with_untracked(|w| w.fill(Word::BadAddress, &[("text", &text)]))),
-            Some(Address::Url(url)) => {
+        match Address::parse(&text, &browser::absolute("/")) {
+            Err(reason) => {
+                said.set(handle.words.with_untracked(|words| text::no_address(words, &text, reason)));
+            }
+            Ok(Address::Url(url)) => {
                 said.set(String::new());
                 handle.open_bot(Place::url(url));
             }
-            Some(Address::Hub(repository)) => {
+            Ok(Address::Hub(repository)) => {
                 let open = handle.page.with_untracked(|page| page.place().clone());
                 let question = Question { repository, open };
                 asked.set(Some(question.clone()));
@@ -150,7 +152,7 @@ fn FromFiles(handle: Handle, said: RwSignal<String>) -> impl IntoView {
 
 #[component]
 fn Recent(handle: Handle, said: RwSignal<String>) -> impl IntoView {
-    let known = Memo::new(move |_| handle.page.with(|page| page.bots.known().to_vec()));
+    let known = Memo::new(move |_| handle.page.with(|page| page.bots.known().cloned().collect::<Vec<_>>()));
     let empty = Memo::new(move |_| known.with(Vec::is_empty));
     view! {
         <h2 id="recent" tabindex="-1">{handle.say(Word::RecentBots)}</h2>
@@ -187,7 +189,7 @@ fn RecentBot(handle: Handle, bot: Known, said: RwSignal<String>) -> impl IntoVie
     };
     let forget = move |_| {
         let bot = to_forget.clone();
-        handle.act(|page| page.forget_bot(&bot));
+        handle.act_on_kept(|page| page.forget_bot(&bot));
         browser::focus("recent");
     };
     view! {

@@ -7,7 +7,7 @@ use leptos::prelude::{document, window};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    Element, HtmlAnchorElement, HtmlElement, KeyboardEvent, Storage, Url, UrlSearchParams, Worker,
+    Element, Event, HtmlAnchorElement, HtmlElement, KeyboardEvent, Storage, Url, UrlSearchParams, Worker,
 };
 
 use crate::web::page::{
@@ -106,16 +106,21 @@ pub fn kept(name: &str) -> String {
     storage().and_then(|storage| storage.get_item(name).ok().flatten()).unwrap_or_default()
 }
 
-/// Keeps a text; a full or forbidden storage costs that, and nothing else.
-pub fn keep(name: &str, text: &str) {
-    if let Some(storage) = storage() {
-        let _ = storage.set_item(name, text);
-    }
+/// Keeps a text; false where storage is full or forbidden, which costs that, and nothing else.
+pub fn keep(name: &str, text: &str) -> bool {
+    storage().is_some_and(|storage| storage.set_item(name, text).is_ok())
 }
 
-/// Calls when another tab of this site has kept something; as long as the page is there.
-pub fn when_kept_elsewhere(call: impl Fn() + 'static) {
+/// Calls when another tab of this site has kept something, and when the page comes
+/// back from where the browser kept it whole; as long as the page is there.
+pub fn when_kept_elsewhere(call: impl Fn() + Copy + 'static) {
     EventListener::new(&window(), "storage", move |_| call()).forget();
+    let shown = move |event: &Event| {
+        if Reflect::get(event, &"persisted".into()).is_ok_and(|persisted| persisted.is_truthy()) {
+            call();
+        }
+    };
+    EventListener::new(&window(), "pageshow", shown).forget();
 }
 
 fn storage() -> Option<Storage> {

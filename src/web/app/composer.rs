@@ -57,7 +57,7 @@ fn MainButton(handle: Handle) -> impl IntoView {
         false => handle.act(|page| page.generate(seed())),
         // The second click of a double click on Generate is no wish to stop.
         true if event.detail() > 1 => {}
-        true => handle.act(|page| page.stop(None)),
+        true => handle.act_on_kept(|page| page.stop(None)),
     };
     let (generate, stop) = (handle.say(Word::Generate), handle.say(Word::Stop));
     view! {

@@ -10,20 +10,23 @@ use super::{
     browser,
     composer::seed,
     handle::Handle,
-    header::{Avatars, faces, handles, label},
+    header::{Avatars, handles, label},
     helper,
 };
-use crate::web::{
-    page::{
-        Word,
-        draft::Draft,
-        share::{self, Network},
-        starts,
-        state::DRAFTS,
-        text,
-        weight::{MOST, weight},
+use crate::{
+    bundle::face::faces,
+    web::{
+        page::{
+            Word,
+            draft::Draft,
+            share::{self, Network},
+            starts,
+            state::DRAFTS,
+            text,
+            weight::{MOST, weight},
+        },
+        protocol::BotInfo,
     },
-    protocol::BotInfo,
 };
 
 /// How long a button says what it did.
@@ -199,7 +202,7 @@ fn Again(card: Card, writing: Memo<bool>) -> impl IntoView {
     let busy = Memo::new(move |_| handle.page.with(|page| page.busy()));
     let press = move |event: MouseEvent| match writing.get_untracked() {
         true if event.detail() > 1 => {}
-        true => handle.act(|page| page.stop(Some(index))),
+        true => handle.act_on_kept(|page| page.stop(Some(index))),
         false => handle.act(|page| page.regenerate(index, seed())),
     };
     let end = handle.say(Word::End);
@@ -230,6 +233,11 @@ fn FinishedButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView 
         browser::focus(AGAIN[index]);
     };
     let copied_text = Signal::derive(move || draft.with(|d| d.text.clone()));
+    let mark = move || {
+        if let Some(element) = text_element.get_untracked() {
+            browser::select_text(&element);
+        }
+    };
     let pin_word = move || if pinned.get() { Word::Unpin } else { Word::Pin };
     view! {
         <button
@@ -253,7 +261,7 @@ fn FinishedButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView 
             {icon("pin")}
         </button>
         <span class="group">
-            <CopyButton card copied=copied_text word=Word::Copy text_element />
+            <CopyButton card copied=copied_text word=Word::Copy mark />
             <a
                 class="button"
                 target="_blank"
@@ -263,7 +271,7 @@ fn FinishedButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView 
             >
                 {handle.say(Word::Post)}
             </a>
-            <MoreButtons card text_element />
+            <MoreButtons card />
         </span>
     }
 }
@@ -276,13 +284,27 @@ const MORE: [&str; DRAFTS] = ["more-0", "more-1", "more-2", "more-3", "more-4"];
 
 /// Other networks, the link, the picture.
 #[component]
-fn MoreButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView {
+fn MoreButtons(card: Card) -> impl IntoView {
     let Card { handle, card: index, .. } = card;
     let link = Memo::new(move |_| handle.page.with(|page| page.link(index)));
     let has_link = Memo::new(move |_| link.with(Option::is_some));
     let address = Signal::derive(move || {
         link.get().map(|search| browser::absolute(&format!("./{search}"))).unwrap_or_default()
     });
+    // Where the browser does not copy, the link is there to be copied by hand.
+    let by_hand = RwSignal::new(false);
+    let field = NodeRef::<html::Input>::new();
+    let mark = move || {
+        by_hand.try_set(true);
+        spawn_local(async move {
+            // The field is made first.
+            leptos::task::tick().await;
+            if let Some(field) = field.try_get_untracked().flatten() {
+                let _ = field.focus();
+                field.select();
+            }
+        });
+    };
     let others = Network::ALL.into_iter().filter(|network| *network != Network::X).map(|network| {
         let said = move || handle.words.with(|words| words.fill(Word::PostOn, &[("network", network.name())]));
         view! {
@@ -332,7 +354,16 @@ fn MoreButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView {
                     when=move || has_link.get()
                     fallback=move || view! { <p class="hint">{handle.say(Word::NoLink)}</p> }
                 >
-                    <CopyButton card copied=address word=Word::CopyLink text_element />
+                    <CopyButton card copied=address word=Word::CopyLink mark />
+                    <Show when=move || by_hand.get()>
+                        <input
+                            type="text"
+                            readonly
+                            node_ref=field
+                            aria-label=handle.say(Word::CopyRefused)
+                            prop:value=address
+                        />
+                    </Show>
                     <p class="hint">{link_note}</p>
                 </Show>
                 <PictureButton card />
@@ -342,19 +373,20 @@ fn MoreButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView {
     }
 }
 
+/// Copies; `mark` shows what to copy by hand, where the browser does not allow it.
 #[component]
 fn CopyButton(
     card: Card,
     copied: Signal<String>,
     word: Word,
-    text_element: NodeRef<html::P>,
+    mark: impl Fn() + Copy + 'static,
 ) -> impl IntoView {
     let answer = RwSignal::new(None::<Word>);
     let copy = move |_| {
         spawn_local(async move {
             let done = browser::copy(&copied.get_untracked()).await;
-            if !done && let Some(element) = text_element.get_untracked() {
-                browser::select_text(&element);
+            if !done {
+                mark();
             }
             let word = if done { Word::Copied } else { Word::CopyRefused };
             answer.try_set(Some(word));
@@ -386,7 +418,7 @@ fn PictureButton(card: Card) -> impl IntoView {
             "handles": handles(&bot),
             "label": handle.said(label(&bot)),
             "note": handle.said(Word::AiNote),
-            "faces": faces(&bot),
+            "faces": faces(&bot).into_iter().map(|face| (face.initials, face.hue)).collect::<Vec<_>>(),
             "start": start,
             "added": added,
             "dark": browser::is_dark(),

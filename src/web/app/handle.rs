@@ -5,15 +5,19 @@ use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
 use super::{browser, line::Line};
-use crate::web::page::{
-    Word,
-    bots::{Bots, Place},
-    history::History,
-    preferences::{Tab, Theme},
-    query::Query,
-    state::{self, Page, Shelf},
-    wish::WorkerWish,
-    words::{Language, Words},
+use crate::web::{
+    page::{
+        Word,
+        bots::{Bots, Place},
+        history::History,
+        loss::Loss,
+        preferences::{Tab, Theme},
+        query::Query,
+        state::{self, Page, Shelf},
+        wish::WorkerWish,
+        words::{Language, Words},
+    },
+    protocol::Report,
 };
 
 /// A live region that is emptied is heard again when it is filled a moment later.
@@ -31,6 +35,8 @@ pub struct Handle {
     line: StoredValue<Option<Line>, LocalStorage>,
     /// What each worker of this page is told.
     wish: StoredValue<WorkerWish>,
+    /// This device took whatever it was to keep.
+    all_kept: StoredValue<bool>,
 }
 
 impl Handle {
@@ -49,11 +55,9 @@ impl Handle {
             announced: RwSignal::default(),
             line: StoredValue::new_local(None),
             wish: StoredValue::new(wish),
+            all_kept: StoredValue::new(true),
         };
-        browser::when_kept_elsewhere(move || {
-            let (history, bots) = (browser::kept(browser::HISTORY), browser::kept(browser::BOTS));
-            handle.change(|page| page.keep_in_step(History::parse(&history), Bots::parse(&bots)));
-        });
+        browser::when_kept_elsewhere(move || handle.keep_in_step());
         (handle, move || handle.run(effects))
     }
 
@@ -61,6 +65,22 @@ impl Handle {
     pub fn act(self, verb: impl FnOnce(&mut Page) -> Vec<state::Effect>) {
         if let Some(effects) = self.page.try_update(verb) {
             self.run(effects);
+        }
+    }
+
+    /// Runs a verb that changes what this device keeps: what other tabs have kept
+    /// stays, whether or not this one has heard of it.
+    pub fn act_on_kept(self, verb: impl FnOnce(&mut Page) -> Vec<state::Effect>) {
+        self.keep_in_step();
+        self.act(verb);
+    }
+
+    /// Takes over what this device keeps.
+    fn keep_in_step(self) {
+        // What it could not keep is nowhere but here.
+        if self.all_kept.get_value() {
+            let (history, bots) = (browser::kept(browser::HISTORY), browser::kept(browser::BOTS));
+            self.change(|page| page.keep_in_step(History::parse(&history), Bots::parse(&bots)));
         }
     }
 
@@ -92,7 +112,8 @@ impl Handle {
 
     /// Opens another bot, and shows where it writes.
     pub fn open_bot(self, place: Place) {
-        browser::show_search(&place.search());
+        let wished = self.page.with_untracked(Page::wished_precision);
+        browser::show_search(&place.search(wished));
         self.act(|page| page.open_bot(place));
         self.tab.set(Tab::Write);
         browser::focus("tab-write");
@@ -122,8 +143,15 @@ impl Handle {
                         line.send(command);
                     }
                 }),
-                state::Effect::Keep(Shelf::History, json) => browser::keep(browser::HISTORY, &json),
-                state::Effect::Keep(Shelf::Bots, json) => browser::keep(browser::BOTS, &json),
+                state::Effect::Keep(shelf, json) => {
+                    let name = match shelf {
+                        Shelf::History => browser::HISTORY,
+                        Shelf::Bots => browser::BOTS,
+                    };
+                    if !browser::keep(name, &json) {
+                        self.all_kept.set_value(false);
+                    }
+                }
             }
         }
     }
@@ -132,15 +160,14 @@ impl Handle {
         // The old one goes first: two engines would double the memory.
         self.line.set_value(None);
         self.wish.update_value(|wish| *wish = wish.clone().with_place(place));
-        let heard = move |report| self.act(|page| page.hear(report));
-        let lost = move |loss: super::line::Loss| {
-            let sentence = self.said(loss.word());
-            self.act(|page| page.crash(loss.with_detail(sentence)));
+        let heard = move |report: Report| match Page::may_keep(&report) {
+            true => self.act_on_kept(|page| page.hear(report)),
+            false => self.act(|page| page.hear(report)),
         };
+        let lost = move |loss| self.act(|page| page.crash(loss));
         let line = self.wish.with_value(|wish| Line::open(wish, heard, lost));
         if line.is_none() {
-            let sentence = self.said(Word::Crashed);
-            self.act(|page| page.crash(sentence));
+            self.act(|page| page.crash(Loss::Died(None)));
         }
         self.line.set_value(line);
     }

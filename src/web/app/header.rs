@@ -3,16 +3,16 @@
 use leptos::prelude::*;
 
 use super::handle::Handle;
-use crate::web::{
-    page::{
-        Word, text,
-        words::{Language, Words},
+use crate::{
+    bundle::face::{Face, faces},
+    web::{
+        page::{
+            Word, text,
+            words::{Language, Words},
+        },
+        protocol::{AccountCounts, BotInfo},
     },
-    protocol::{AccountCounts, BotInfo},
 };
-
-/// Faces shown for a bot of several accounts.
-const MOST_AVATARS: usize = 3;
 
 #[component]
 pub fn BotHeader(handle: Handle) -> impl IntoView {
@@ -22,9 +22,10 @@ pub fn BotHeader(handle: Handle) -> impl IntoView {
         let known = bot.is_some();
         let bot = bot.unwrap_or_else(|| BotInfo { name: handle.say(Word::ABot)(), ..BotInfo::default() });
         let name = bot.name.clone();
+        let hue = faces(&bot).first().map_or(0, |face| face.hue);
         view! {
             <section class="bot" aria-label=bot.name.clone() aria-busy=(!known).to_string()>
-                <div class="banner" style:--hue=hue(bot.handles.first().unwrap_or(&bot.name)).to_string()></div>
+                <div class="banner" style:--hue=hue.to_string()></div>
                 <Avatars bot=bot.clone() />
                 <div class="bot-words">
                     <div class="bot-line">
@@ -40,24 +41,13 @@ pub fn BotHeader(handle: Handle) -> impl IntoView {
     }
 }
 
-/// One to three round avatars, drawn from the handles: bots carry no pictures.
+/// One to three round avatars.
 #[component]
 pub fn Avatars(bot: BotInfo) -> impl IntoView {
-    let faces = faces(&bot).into_iter().map(|(initial, hue)| {
-        view! { <span class="avatar" style:--hue=hue.to_string()>{initial}</span> }
+    let faces = faces(&bot).into_iter().map(|Face { initials, hue }| {
+        view! { <span class="avatar" style:--hue=hue.to_string()>{initials}</span> }
     });
     view! { <span class="avatars" aria-hidden="true">{faces.collect_view()}</span> }
-}
-
-/// Initial and colour, in degrees, of each face.
-pub fn faces(bot: &BotInfo) -> Vec<(String, u32)> {
-    let names = if bot.handles.is_empty() { vec![bot.name.clone()] } else { bot.handles.clone() };
-    let face = |(index, handle): (usize, String)| {
-        let name = bot.accounts.get(index).map_or(bot.name.as_str(), |account| &account.name);
-        let initial = name.chars().find(|c| c.is_alphanumeric()).unwrap_or('?');
-        (initial.to_uppercase().collect(), hue(&handle))
-    };
-    names.into_iter().take(MOST_AVATARS).enumerate().map(face).collect()
 }
 
 /// One figure of an account.
@@ -105,10 +95,4 @@ pub fn label(bot: &BotInfo) -> Word {
 pub fn handles(bot: &BotInfo) -> String {
     let handles: Vec<_> = bot.handles.iter().map(|handle| format!("@{handle}")).collect();
     handles.join(" · ")
-}
-
-/// A colour of the handle's own, in degrees.
-fn hue(handle: &str) -> u32 {
-    handle.bytes().fold(2_166_136_261u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619))
-        % 360
 }

@@ -9,10 +9,8 @@ use crate::web::page::{Word, history::Entry};
 pub fn HistoryList(handle: Handle) -> impl IntoView {
     let entries = Memo::new(move |_| handle.page.with(|page| page.history.entries().to_vec()));
     let empty = Memo::new(move |_| entries.with(Vec::is_empty));
-    let rows = move || {
-        let entries = entries.get().into_iter().enumerate();
-        entries.map(|(index, entry)| view! { <Remembered handle index entry /> }).collect_view()
-    };
+    let rows =
+        move || entries.get().into_iter().map(|entry| view! { <Remembered handle entry /> }).collect_view();
     let clear = move |_| {
         handle.act(|page| page.clear_history());
         browser::focus("history");
@@ -33,9 +31,10 @@ pub fn HistoryList(handle: Handle) -> impl IntoView {
 }
 
 #[component]
-fn Remembered(handle: Handle, index: usize, entry: Entry) -> impl IntoView {
+fn Remembered(handle: Handle, entry: Entry) -> impl IntoView {
+    let this = entry.clone();
     let forget = move |_| {
-        handle.act(|page| page.forget_draft(index));
+        handle.act_on_kept(|page| page.forget_draft(&this));
         browser::focus("history");
     };
     let about = move |word: Word, text: String| {

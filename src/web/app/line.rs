@@ -8,9 +8,9 @@ use web_sys::UrlSearchParams;
 
 use super::browser;
 use crate::web::{
-    page::{Word, wish::WorkerWish},
+    page::{loss::Loss, wish::WorkerWish},
     protocol::{Command, News, Order, Phase, Report},
-    wire::{self, Wire},
+    wire::{self, Death, Wire},
 };
 
 /// Loads the worker's wasm and reports what goes wrong.
@@ -25,31 +25,6 @@ const SILENT_PINGS: u32 = 10;
 
 /// The same for a worker that has not said a word yet: its wasm is on the way.
 const SILENT_PINGS_AT_START: u32 = 45;
-
-/// How a worker was lost.
-pub enum Loss {
-    /// It died, and may have said of what.
-    Died(Option<String>),
-    /// It does not answer.
-    Silent,
-}
-
-impl Loss {
-    pub fn word(&self) -> Word {
-        match self {
-            Self::Died(_) => Word::Crashed,
-            Self::Silent => Word::Silent,
-        }
-    }
-
-    /// The sentence with the worker's last words.
-    pub fn with_detail(self, sentence: String) -> String {
-        match self {
-            Self::Died(Some(detail)) => format!("{sentence} {detail}"),
-            _ => sentence,
-        }
-    }
-}
 
 /// A worker of its own; dropping the line ends it.
 pub struct Line {
@@ -95,7 +70,10 @@ impl Line {
         };
         let died = {
             let (alive, lost) = (alive.clone(), lost.clone());
-            move |reason| lost(&alive, Loss::Died(reason))
+            move |Death { reason, fetching }: Death| {
+                let loss = if fetching { Loss::Unfetched(reason) } else { Loss::Died(reason) };
+                lost(&alive, loss);
+            }
         };
         let wire = Rc::new(Wire::open(worker, &wishes, heard, died).ok()?);
         let watchdog = Interval::new(PING_MS, {

@@ -10,13 +10,14 @@ use web_sys::{MessageEvent, MessagePort};
 
 use super::{
     browser,
-    line::{Line, Loss, random_u64},
+    line::{Line, random_u64},
 };
 use crate::web::{
     page::{
-        Word,
         desk::{Ask, Desk, Effect, Visitor},
+        loss::Loss,
         query::Query,
+        text,
         wish::WorkerWish,
         words::Words,
     },
@@ -63,6 +64,10 @@ struct Port {
 
 impl Room {
     fn new(query: &Query) -> Self {
+        // An attribute of the element that cannot be read: its author looks here.
+        if let Some(problem) = &query.problem {
+            leptos::logging::warn!("{}", text::bad_parameter(&Words::english(), problem));
+        }
         let model = browser::model_url(query.model.as_deref());
         let wish = WorkerWish::new(query, model.clone());
         let load = LoadRequest {
@@ -128,16 +133,14 @@ impl Room {
                 heard.clone().run(effects);
             },
             move |loss: Loss| {
-                let sentence = Words::english()[loss.word()].to_owned();
-                let sentence = loss.with_detail(sentence);
-                let effects = lost.desk.borrow_mut().crash(sentence);
+                let effects = lost.desk.borrow_mut().crash(&loss);
                 lost.clone().run(effects);
             },
         );
         let started = line.is_some();
         *self.line.borrow_mut() = line;
         if !started {
-            let effects = self.desk.borrow_mut().crash(Words::english()[Word::Crashed].to_owned());
+            let effects = self.desk.borrow_mut().crash(&Loss::Died(None));
             self.run(effects);
         }
     }

@@ -1,6 +1,6 @@
-//! Bots that were opened on this device, and what a visitor pastes to open
-//! another one.
+//! Where bots are, and those that were opened on this device.
 
+pub mod address;
 pub mod card;
 
 use std::collections::BTreeMap;
@@ -12,6 +12,9 @@ use crate::web::protocol::Precision;
 
 /// Bots remembered; the oldest go.
 const MOST: usize = 12;
+
+/// Digests remembered of one bot's weights.
+const MOST_WEIGHTS: usize = 16;
 
 /// Stands in for the address of files that the visitor gave: a name that no
 /// network has (RFC 6761).
@@ -41,28 +44,26 @@ pub struct Known {
     /// Size of its weights.
     pub bytes: u64,
     pub sha256: Option<String>,
+    /// Digests of other weights of it that were opened, and may be kept here.
+    #[serde(default)]
+    pub others: Vec<String>,
+    /// It is in the list no more, but what this device keeps of it is not removed yet.
+    #[serde(default)]
+    pub deleted: bool,
 }
 
 /// A bot that is in the list no longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forgotten {
     pub model: String,
-    /// Its weights, where no other bot of the list has the same.
-    pub sha256: Option<String>,
+    /// Its weights that no other bot of the list has, too.
+    pub sha256: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Bots {
     known: Vec<Known>,
-}
-
-/// What was pasted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    Url(String),
-    /// A repository on the Hugging Face Hub, `owner/name`.
-    Hub(String),
 }
 
 /// Files that are no bot.
@@ -112,13 +113,17 @@ impl Place {
         !self.files.is_empty()
     }
 
-    /// The search part of the page's address for it; none for the visitor's own files.
-    pub fn search(&self) -> String {
+    /// The search part of the page's address for it, on a page that wishes for such
+    /// weights; none for the visitor's own files.
+    pub fn search(&self, wished: Precision) -> String {
         if self.is_local() {
             return String::new();
         }
-        let precision = self.precision.map(|precision| ("precision", precision.to_string()));
-        let parameters: Vec<_> = [("model", self.model.clone())].into_iter().chain(precision).collect();
+        let mut parameters = vec![("model", self.model.clone())];
+        let precision = self.precision.unwrap_or(wished);
+        if precision != Precision::Q8_0 {
+            parameters.push(("precision", precision.to_string()));
+        }
         share::search(&parameters)
     }
 
@@ -157,13 +162,18 @@ impl Known {
     pub fn place(&self) -> Place {
         Place { precision: self.precision, ..Place::url(self.model.clone()) }
     }
+
+    /// Digests of all weights of it that may be kept here, the last opened first.
+    fn digests(&self) -> impl Iterator<Item = &String> {
+        self.sha256.iter().chain(&self.others)
+    }
 }
 
 impl Bots {
     /// What was kept; a text that is none counts as nothing.
     pub fn parse(json: &str) -> Self {
         let mut bots: Self = serde_json::from_str(json).unwrap_or_default();
-        bots.known.truncate(MOST);
+        bots.known.truncate(2 * MOST);
         bots
     }
 
@@ -172,62 +182,47 @@ impl Bots {
     }
 
     /// The last opened first.
-    pub fn known(&self) -> &[Known] {
-        &self.known
+    pub fn known(&self) -> impl Iterator<Item = &Known> {
+        self.known.iter().filter(|bot| !bot.deleted)
     }
 
-    /// Puts a bot first; gives those that the list has no room for any more.
-    #[must_use]
-    pub fn remember(&mut self, bot: Known) -> Vec<Forgotten> {
+    /// Puts a bot first; those that the list has no room for are deleted.
+    pub fn remember(&mut self, mut bot: Known) {
+        // Its other weights are here as well.
+        let old = self.known.iter().filter(|old| old.model == bot.model).flat_map(Known::digests);
+        let others: Vec<_> = old.filter(|digest| Some(*digest) != bot.sha256.as_ref()).cloned().collect();
+        bot.others.extend(others);
+        bot.others.truncate(MOST_WEIGHTS);
         self.known.retain(|old| old.model != bot.model);
         self.known.insert(0, bot);
-        let gone = self.known.split_off(self.known.len().min(MOST));
-        gone.into_iter().map(|bot| self.without(bot)).collect()
+        for old in self.known.iter_mut().filter(|bot| !bot.deleted).skip(MOST) {
+            old.deleted = true;
+        }
     }
 
-    /// Takes a bot out.
+    /// Deletes a bot from the list; [`Bots::take_deleted`] gives what is to be removed.
+    pub fn forget(&mut self, bot: &Known) {
+        if !self.known.iter().any(|known| known.model == bot.model) {
+            self.known.push(bot.clone());
+        }
+        for known in self.known.iter_mut().filter(|known| known.model == bot.model) {
+            known.deleted = true;
+        }
+    }
+
+    /// What is to be removed from this device, once.
     #[must_use]
-    pub fn forget(&mut self, bot: &Known) -> Forgotten {
-        self.known.retain(|known| known.model != bot.model);
-        self.without(bot.clone())
-    }
-
-    /// What nobody needs any more without this bot.
-    fn without(&self, Known { model, sha256, .. }: Known) -> Forgotten {
-        let needed = self.known.iter().any(|bot| bot.sha256 == sha256);
-        Forgotten { model, sha256: sha256.filter(|_| !needed) }
-    }
-}
-
-impl Address {
-    /// Reads what was pasted; `None` where it is neither a web address nor a
-    /// repository's name.
-    pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let hub = ["https://huggingface.co/", "https://hf.co/", "huggingface.co/", "hf.co/"];
-        if let Some(path) = hub.iter().find_map(|prefix| text.strip_prefix(prefix)) {
-            // A file or a folder of a repository is an address like any other.
-            if path.contains("/resolve/") {
-                return Some(Self::Url(text.into()));
-            }
-            let path = path.split(['?', '#']).next().unwrap_or_default();
-            let mut parts = path.split('/').filter(|part| !part.is_empty());
-            return Self::repository(parts.next()?, parts.next()?);
-        }
-        if text.starts_with("https://") || text.starts_with("http://") {
-            let host = text.split_once("://")?.1;
-            return (!host.is_empty() && !host.contains(char::is_whitespace)).then(|| Self::Url(text.into()));
-        }
-        let (owner, name) = text.split_once('/')?;
-        Self::repository(owner, name.trim_end_matches('/'))
-    }
-
-    fn repository(owner: &str, name: &str) -> Option<Self> {
-        let good = |part: &str| {
-            let begins = part.starts_with(|c: char| c.is_ascii_alphanumeric());
-            begins && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    pub fn take_deleted(&mut self) -> Vec<Forgotten> {
+        let (deleted, known) = std::mem::take(&mut self.known).into_iter().partition(|bot| bot.deleted);
+        self.known = known;
+        let deleted: Vec<Known> = deleted;
+        let needed =
+            |digest: &String| self.known.iter().flat_map(Known::digests).any(|other| other == digest);
+        let forgotten = |bot: Known| Forgotten {
+            sha256: bot.digests().filter(|digest| !needed(digest)).cloned().collect(),
+            model: bot.model,
         };
-        (good(owner) && good(name)).then(|| Self::Hub(format!("{owner}/{name}")))
+        deleted.into_iter().map(forgotten).collect()
     }
 }
 
@@ -236,70 +231,90 @@ mod tests {
     use super::*;
 
     fn forgotten(model: &str) -> Forgotten {
-        Forgotten { model: model.into(), sha256: Some(format!("digest of {model}")) }
+        Forgotten { model: model.into(), sha256: vec![format!("digest of {model}")] }
     }
 
     fn known(model: &str) -> Known {
         let sha256 = Some(format!("digest of {model}"));
-        Known { model: model.into(), precision: None, name: "Lamp".into(), bytes: 5, sha256 }
+        let (others, deleted) = (Vec::new(), false);
+        Known { model: model.into(), precision: None, name: "Lamp".into(), bytes: 5, sha256, others, deleted }
     }
 
     #[test]
     fn the_last_opened_stands_first() {
         let mut bots = Bots::default();
         for model in ["a", "b", "a"] {
-            assert!(bots.remember(known(model)).is_empty());
+            bots.remember(known(model));
         }
-        let models = |bots: &Bots| bots.known().iter().map(|b| b.model.clone()).collect::<Vec<_>>();
+        let models = |bots: &Bots| bots.known().map(|bot| bot.model.clone()).collect::<Vec<_>>();
         assert_eq!(models(&bots), ["a", "b"]);
-        assert_eq!(Bots::parse(&bots.to_json()), bots);
-        assert_eq!(bots.forget(&known("a")), forgotten("a"));
+        assert_eq!(bots.take_deleted(), []);
+        bots.forget(&known("a"));
         assert_eq!(models(&bots), ["b"]);
+        // Whoever closes the page before it was removed finds that again.
+        let mut again = Bots::parse(&bots.to_json());
+        assert_eq!(again, bots);
+        assert_eq!(again.take_deleted(), [forgotten("a")]);
+        assert_eq!(again.take_deleted(), []);
         assert_eq!(Bots::parse("nonsense"), Bots::default());
     }
 
     #[test]
-    fn what_falls_out_is_told_unless_another_has_the_same_weights() {
+    fn all_weights_of_a_bot_are_deleted_with_it() {
+        let other = |digest: &str| Known { sha256: Some(digest.into()), ..known("a") };
+        let mut bots = Bots::default();
+        for digest in ["eight", "four", "eight", "four"] {
+            bots.remember(other(digest));
+        }
+        assert_eq!(bots.known().count(), 1);
+        bots.forget(&other("four"));
+        let sha256 = vec!["four".to_owned(), "eight".to_owned()];
+        assert_eq!(bots.clone().take_deleted(), [Forgotten { model: "a".into(), sha256 }]);
+        // One that is opened again meanwhile stays, and nothing of it is lost sight of.
+        bots.remember(other("eight"));
+        assert_eq!(bots.take_deleted(), []);
+        assert_eq!(bots.known().next().unwrap().others, ["four"]);
+        // Weights that another bot has, too, stay.
+        bots.remember(Known { sha256: Some("four".into()), ..known("b") });
+        bots.forget(&other("eight"));
+        let sha256 = vec!["eight".to_owned()];
+        assert_eq!(bots.take_deleted(), [Forgotten { model: "a".into(), sha256 }]);
+    }
+
+    #[test]
+    fn what_falls_out_is_deleted_unless_another_has_the_same_weights() {
         let mut bots = Bots::default();
         let fill = |bots: &mut Bots, first: Known| {
             let rest = (1..MOST).map(|n| known(&n.to_string()));
-            let gone = std::iter::once(first).chain(rest).map(|bot| bots.remember(bot));
-            assert!(gone.flatten().next().is_none());
+            std::iter::once(first).chain(rest).for_each(|bot| bots.remember(bot));
+            assert_eq!(bots.take_deleted(), []);
         };
         fill(&mut bots, known("first"));
-        assert_eq!(bots.remember(known("one more")), [forgotten("first")]);
-        assert_eq!(bots.known().len(), MOST);
+        bots.remember(known("one more"));
+        assert_eq!(bots.known().count(), MOST);
+        assert_eq!(bots.take_deleted(), [forgotten("first")]);
         let mut bots = Bots::default();
         fill(&mut bots, Known { model: "elsewhere".into(), ..known("5") });
-        let without = Forgotten { model: "elsewhere".into(), sha256: None };
-        assert_eq!(bots.remember(known("one more")), [without]);
+        bots.remember(known("one more"));
+        let without = Forgotten { model: "elsewhere".into(), sha256: Vec::new() };
+        assert_eq!(bots.take_deleted(), [without]);
+    }
+
+    #[test]
+    fn the_address_names_weights_that_are_not_the_usual() {
+        let place = Place::url("https://a.example/".into());
+        let plain = "?model=https%3A%2F%2Fa.example%2F";
+        assert_eq!(place.search(Precision::Q8_0), plain);
+        assert_eq!(place.search(Precision::Q4_0), format!("{plain}&precision=q4_0"));
+        let own = |precision| Place { precision: Some(precision), ..place.clone() };
+        assert_eq!(own(Precision::Q8_0).search(Precision::Q4_0), plain);
+        assert_eq!(own(Precision::Q4_0).search(Precision::Q8_0), format!("{plain}&precision=q4_0"));
     }
 
     #[test]
     fn a_list_of_an_older_page_is_read() {
         let bots = Bots::parse(r#"[{"model":"a","name":"Lamp","bytes":5,"sha256":null}]"#);
-        assert_eq!(bots.known()[0].place(), Place::url("a".into()));
-    }
-
-    #[test]
-    fn an_address_or_a_repository_is_known() {
-        let hub = |name: &str| Some(Address::Hub(name.into()));
-        let url = |text: &str| Some(Address::Url(text.into()));
-        for (text, expected) in [
-            (" huggingtweets/bot-1 ", hub("huggingtweets/bot-1")),
-            ("https://huggingface.co/a/b.c/tree/main?x", hub("a/b.c")),
-            ("hf.co/a/b", hub("a/b")),
-            ("https://huggingface.co/a/b/resolve/main/", url("https://huggingface.co/a/b/resolve/main/")),
-            ("https://example.org/bot/", url("https://example.org/bot/")),
-            ("a bot", None),
-            ("../etc", None),
-            ("javascript:alert(1)/x", None),
-            ("https://", None),
-            ("https://huggingface.co/only", None),
-            ("", None),
-        ] {
-            assert_eq!(Address::parse(text), expected, "{text}");
-        }
+        assert_eq!(bots.known().next().unwrap().place(), Place::url("a".into()));
     }
 
     fn of_files(names: &[&str]) -> Result<Place, NoModel> {

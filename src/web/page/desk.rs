@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::starts;
+use super::{loss::Loss, starts, words::Words};
 use crate::web::protocol::{
     BackendChoice, BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, News, NotKept, Order,
     Phase, Report, Request, SoFar,
@@ -267,8 +267,8 @@ impl Desk {
     }
 
     /// The worker is gone.
-    pub fn crash(&mut self, message: String) -> Vec<Effect> {
-        self.fail(Failure { kind: FailureKind::Crash, message, retryable: true })
+    pub fn crash(&mut self, loss: &Loss) -> Vec<Effect> {
+        self.fail(loss.failure(&Words::english()))
     }
 
     fn start(&mut self) -> Vec<Effect> {
@@ -318,7 +318,7 @@ impl Desk {
             Engine::Ready(Tell::Ready { backend, .. }) => backend == BackendChoice::WebGpu.name(),
             _ => self.tries_gpu || self.load.backend == BackendChoice::WebGpu,
         };
-        if failure.spares_processor(on_gpu) {
+        if failure.kind.spares_processor(on_gpu) {
             self.load.backend = BackendChoice::Simd;
             if let Some((_, job)) = self.running.take() {
                 self.waiting.push_front(job);
@@ -482,13 +482,18 @@ mod tests {
         let mut desk = desk();
         desk.arrive(1);
         desk.hear_widget(1, generate(1), 0);
-        let effects = desk.crash("It stopped.".into());
+        let effects = desk.crash(&Loss::Died(None));
         assert!(matches!(told(&effects, 1)[..], [Tell::Failed { id: None, retryable: true, .. }]));
         assert!(
             matches!(desk.arrive(2)[..], [Effect::Tell(2, Tell::Failed { .. })]),
             "also to who comes later"
         );
         assert!(desk.hear_widget(2, Ask::Retry, 0).contains(&Effect::StartWorker));
+        let effects = desk.crash(&Loss::Unfetched(Some("Failed to fetch".into())));
+        let told = told(&effects, 2);
+        assert!(
+            matches!(&told[..], [Tell::Failed { message, retryable: true, .. }] if message.contains("engine could not be fetched"))
+        );
     }
 
     #[test]
@@ -497,10 +502,10 @@ mod tests {
         desk.arrive(1);
         let load = orders(&desk.hear_widget(1, generate(1), 0))[0].id;
         desk.hear(Report { id: load, news: News::TriesGpu(true) });
-        let again = orders(&desk.crash("It stopped.".into())).remove(0);
+        let again = orders(&desk.crash(&Loss::Died(None))).remove(0);
         assert!(matches!(&again.order, Order::Load(load) if load.backend == BackendChoice::Simd));
         assert_eq!(orders(&desk.hear(Report { id: again.id, news: ready() })).len(), 1, "the wish is kept");
-        let effects = desk.crash("It stopped.".into());
+        let effects = desk.crash(&Loss::Died(None));
         assert!(matches!(told(&effects, 1)[..], [Tell::Failed { id: None, .. }]));
     }
 

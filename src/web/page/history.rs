@@ -15,6 +15,13 @@ pub struct Entry {
     pub link: String,
 }
 
+impl Entry {
+    /// The same text of the same bot, however it was come by.
+    fn is_same(&self, other: &Self) -> bool {
+        self.text == other.text && self.bot == other.bot
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct History {
@@ -39,15 +46,13 @@ impl History {
 
     /// Puts a draft in front; one already there moves.
     pub fn add(&mut self, entry: Entry) {
-        self.entries.retain(|old| old.text != entry.text || old.bot != entry.bot);
+        self.remove(&entry);
         self.entries.insert(0, entry);
         self.entries.truncate(MOST);
     }
 
-    pub fn remove(&mut self, index: usize) {
-        if index < self.entries.len() {
-            self.entries.remove(index);
-        }
+    pub fn remove(&mut self, entry: &Entry) {
+        self.entries.retain(|old| !old.is_same(entry));
     }
 
     pub fn clear(&mut self) {
@@ -75,8 +80,8 @@ mod tests {
         }
         assert_eq!(texts(&history), ["a", "b"]);
         assert_eq!(History::parse(&history.to_json()), history);
-        history.remove(0);
-        history.remove(7);
+        history.remove(&entry("a"));
+        history.remove(&entry("nowhere"));
         assert_eq!(texts(&history), ["b"]);
         history.clear();
         assert!(history.entries().is_empty());

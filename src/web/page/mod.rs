@@ -8,6 +8,7 @@ pub mod draft;
 pub mod history;
 pub mod hub;
 pub mod link;
+pub mod loss;
 pub mod preferences;
 pub mod query;
 pub mod settings;

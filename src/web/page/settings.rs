@@ -262,7 +262,8 @@ impl Settings {
         if text.is_empty() {
             return Ok(default);
         }
-        text.parse().map_err(|_| BadSetting { setting, found: text.to_owned() })
+        // In most languages it is a comma, and a phone's keyboard has no other.
+        text.replace(',', ".").parse().map_err(|_| BadSetting { setting, found: text.to_owned() })
     }
 }
 
@@ -303,6 +304,23 @@ mod tests {
         settings.set(Setting::TopK, "");
         settings.set(Setting::TopP, "1.5");
         assert_eq!(settings.request("", 5, 0).unwrap_err().setting, Setting::TopP);
+    }
+
+    #[test]
+    fn a_decimal_comma_is_read_and_stays_on_this_page() {
+        let mut settings = Settings::default();
+        settings.set(Setting::Temperature, "0,7");
+        settings.set(Setting::TopP, " ,9 ");
+        let request = settings.request("", 5, 0).unwrap();
+        assert_eq!((request.sampling.temperature, request.sampling.top_p), (0.7, 0.9));
+        assert_eq!(settings.text(Setting::Temperature), "0,7", "as it was typed");
+        assert_eq!(Settings::of(&request).text(Setting::Temperature), "0.7", "what links are made of");
+        settings.set(Setting::Temperature, "0,7,5");
+        let bad = BadSetting { setting: Setting::Temperature, found: "0,7,5".into() };
+        assert_eq!(settings.request("", 5, 0).unwrap_err(), bad);
+        settings.set(Setting::Temperature, "");
+        settings.set(Setting::TopK, "1,000");
+        assert_eq!(settings.request("", 5, 0).unwrap_err().setting, Setting::TopK);
     }
 
     #[test]

@@ -2,22 +2,25 @@
 //! and returns the effects that must leave the system; the views only show it.
 
 mod status;
+mod writing;
 
 use super::{
     bots::{Bots, Forgotten, Known, Place},
     draft::Draft,
     history::{Entry, History},
     link::{self, Shared, Verdict},
+    loss::Loss,
     query::Query,
     settings::{BadSetting, Setting, Settings},
     share, starts,
 };
 use crate::web::protocol::{
-    BackendChoice, BotInfo, Command, EndReason, Event, Failure, FailureKind, Id, LoadRequest, News, Order,
-    Phase, Precision, Ready, Report, Request, SoFar, Stats,
+    BackendChoice, BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, News, Order, Phase,
+    Precision, Ready, Report, Request, Stats,
 };
 
 pub use status::{Alert, Doing, Problem, Status, Why};
+use writing::streams;
 
 /// Drafts on the page, always.
 pub const DRAFTS: usize = 5;
@@ -44,9 +47,15 @@ pub enum Shelf {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Engine {
-    Loading { phase: Phase, loaded_bytes: u64, total_bytes: Option<u64> },
+    Loading {
+        phase: Phase,
+        loaded_bytes: u64,
+        total_bytes: Option<u64>,
+    },
     Ready(Ready),
     Failed(Failure),
+    /// Its worker is gone.
+    Lost(Loss),
 }
 
 /// What the visitor asked for, and on which card each draft of it stands.
@@ -203,43 +212,11 @@ impl Page {
         }
     }
 
-    /// Ends the draft on one card, or all.
-    pub fn stop(&mut self, card: Option<usize>) -> Vec<Effect> {
-        match &mut self.run {
-            Run::Idle => Vec::new(),
-            Run::Waiting { request, cards } => {
-                let back = |wanted: &usize| card.is_none_or(|card| card == *wanted);
-                for card in cards.iter().filter(|card| back(card)) {
-                    self.drafts[*card] = self.before[*card].clone();
-                }
-                cards.retain(|card| !back(card));
-                request.drafts = cards.len();
-                request.streams = streams(cards);
-                if cards.is_empty() {
-                    self.run = Run::Idle;
-                    self.expected = None;
-                }
-                Vec::new()
-            }
-            Run::Writing { id, cards, .. } => {
-                let draft = match card {
-                    None => None,
-                    Some(card) => match cards.iter().position(|c| *c == card) {
-                        Some(draft) => Some(draft),
-                        None => return Vec::new(),
-                    },
-                };
-                let order = Order::Stop { generation: *id, draft };
-                vec![self.command(order)]
-            }
-        }
-    }
-
     /// Tries again after a failure; a wish for drafts is kept.
     pub fn retry(&mut self) -> Vec<Effect> {
         match self.engine {
-            Engine::Failed(_) => self.start_engine(),
-            _ => Vec::new(),
+            Engine::Failed(_) | Engine::Lost(_) => self.start_engine(),
+            Engine::Loading { .. } | Engine::Ready(_) => Vec::new(),
         }
     }
 
@@ -260,12 +237,12 @@ impl Page {
 
     /// Takes a bot from the list of those opened here, and from this device.
     pub fn forget_bot(&mut self, bot: &Known) -> Vec<Effect> {
-        let forgotten = self.bots.forget(bot);
-        vec![Effect::Keep(Shelf::Bots, self.bots.to_json()), self.forget(forgotten)]
+        self.bots.forget(bot);
+        self.keep_bots()
     }
 
-    pub fn forget_draft(&mut self, index: usize) -> Vec<Effect> {
-        self.history.remove(index);
+    pub fn forget_draft(&mut self, entry: &Entry) -> Vec<Effect> {
+        self.history.remove(entry);
         vec![Effect::Keep(Shelf::History, self.history.to_json())]
     }
 
@@ -277,6 +254,15 @@ impl Page {
     /// Takes over what another tab has kept: the next thing kept here must not undo it.
     pub fn keep_in_step(&mut self, history: History, bots: Bots) {
         (self.history, self.bots) = (history, bots);
+    }
+
+    /// Whether a report may change what this device keeps.
+    pub fn may_keep(report: &Report) -> bool {
+        match &report.news {
+            News::Ready(_) | News::Failed(_) => true,
+            News::Drafts { events, .. } => events.iter().any(|event| matches!(event, Event::Done { .. })),
+            _ => false,
+        }
     }
 
     /// Takes a report of the worker.
@@ -311,8 +297,10 @@ impl Page {
                 }
                 News::Failed(failure) if failure.kind == FailureKind::Request => {
                     self.problem = Some(Problem::Refused(failure.message));
-                    self.drafts = self.before.clone();
+                    // Another engine may have written a part of them.
+                    let effects = self.give_up(&(0..DRAFTS).collect::<Vec<_>>());
                     self.rest();
+                    return effects;
                 }
                 News::Failed(failure) => return self.fail(failure),
                 News::Bot(_)
@@ -329,8 +317,8 @@ impl Page {
     }
 
     /// The worker is gone.
-    pub fn crash(&mut self, message: String) -> Vec<Effect> {
-        self.fail(Failure { kind: FailureKind::Crash, message, retryable: true })
+    pub fn crash(&mut self, loss: Loss) -> Vec<Effect> {
+        self.end_engine(loss.kind(), Engine::Lost(loss))
     }
 
     /// Which engine is wished for.
@@ -418,7 +406,7 @@ impl Page {
                 self.run = Run::Waiting { request, cards };
                 Vec::new()
             }
-            Engine::Failed(_) => {
+            Engine::Failed(_) | Engine::Lost(_) => {
                 self.run = Run::Waiting { request, cards };
                 self.start_engine()
             }
@@ -440,132 +428,65 @@ impl Page {
     }
 
     fn ready(&mut self, ready: Ready) -> Vec<Effect> {
-        let mut effects = Vec::new();
         if !self.place.is_local() {
-            let name = self.bot.as_ref().map_or(String::new(), |bot| bot.name.clone());
-            let (bytes, sha256) = (ready.weights_bytes, ready.weights_sha256.clone());
-            let Place { model, precision, .. } = self.place.clone();
-            let forgotten = self.bots.remember(Known { model, precision, name, bytes, sha256 });
-            effects.push(Effect::Keep(Shelf::Bots, self.bots.to_json()));
-            effects.extend(forgotten.into_iter().map(|forgotten| self.forget(forgotten)));
+            self.bots.remember(Known {
+                model: self.place.model.clone(),
+                // A file alone has no other weights.
+                precision: self.place.folder().map(|_| self.precision()),
+                name: self.bot.as_ref().map_or(String::new(), |bot| bot.name.clone()),
+                bytes: ready.weights_bytes,
+                sha256: ready.weights_sha256.clone(),
+                others: Vec::new(),
+                deleted: false,
+            });
         }
         self.engine = Engine::Ready(ready);
+        let mut effects = self.keep_bots();
         if let Run::Waiting { request, cards } = std::mem::replace(&mut self.run, Run::Idle) {
             effects.extend(self.write(request, cards));
         }
         effects
     }
 
-    /// Has drafts written, from what an engine before this one left of them.
-    fn write(&mut self, request: Request, cards: Vec<usize>) -> Vec<Effect> {
-        let on_gpu = matches!(&self.engine, Engine::Ready(ready) if ready.backend == "webgpu");
-        for card in &cards {
-            self.drafts[*card].on_gpu |= on_gpu;
-        }
-        let drafts = cards.iter().map(|card| &self.drafts[*card]);
-        let so_far: Vec<_> =
-            drafts.map(|draft| SoFar { tokens: draft.tokens.clone(), ended: !draft.writing }).collect();
-        let command = self.command(Order::Generate { request: request.clone(), so_far });
-        self.run = Run::Writing { id: self.next_id - 1, request, cards };
-        vec![command]
-    }
-
-    /// Takes the tokens that a step drew.
-    fn draw(&mut self, drawn: &[(usize, u32)]) {
-        let Run::Writing { cards, .. } = &self.run else { return };
-        for (draft, token) in drawn {
-            let card = cards.get(*draft).and_then(|card| self.drafts.get_mut(*card));
-            if let Some(card) = card {
-                card.tokens.push(*token);
-            }
-        }
-    }
-
-    /// Takes what happened to a draft; gives the card that was finished.
-    fn draft(&mut self, event: Event) -> Option<usize> {
-        let Run::Writing { cards, .. } = &self.run else { return None };
-        let (Event::Text { draft, .. } | Event::Done { draft, .. }) = &event;
-        let card = *cards.get(*draft)?;
-        let target = self.drafts.get_mut(card).filter(|draft| draft.writing)?;
-        match event {
-            Event::Text { text, .. } => {
-                target.text = text;
-                None
-            }
-            Event::Done { text, reason, digest, .. } => {
-                // Stopped before its first token: the start is all there is.
-                if !text.is_empty() {
-                    target.text = text;
-                }
-                target.writing = false;
-                target.end = Some(reason);
-                target.digest = Some(digest);
-                Some(card)
-            }
-        }
-    }
-
-    /// Finished drafts are spoken, kept, and compared with the one promised.
-    fn remember(&mut self, cards: &[usize]) -> Vec<Effect> {
-        for &card in cards {
-            let draft = &self.drafts[card];
-            let (text, stopped) = (draft.text.clone(), draft.end == Some(EndReason::Stopped));
-            if let (Some(expected), Some(digest)) = (&self.expected, &draft.digest)
-                && expected.draft == card
-            {
-                if !stopped {
-                    self.verdict = Some((card, expected.verdict(self.weights_sha256(), digest)));
-                }
-                self.expected = None;
-            }
-            self.spoken.push((card, text.clone()));
-            if !stopped || text != self.drafts[card].start {
-                let bot = self.bot.as_ref().map_or(String::new(), |bot| bot.name.clone());
-                self.history.add(Entry { text, bot, link: self.link(card).unwrap_or_default() });
-            }
-        }
-        match cards.is_empty() {
-            true => Vec::new(),
-            false => vec![Effect::Keep(Shelf::History, self.history.to_json())],
-        }
-    }
-
-    /// The generation is over.
-    fn rest(&mut self) {
-        self.run = Run::Idle;
-        self.expected = None;
-        for draft in &mut self.drafts {
-            draft.writing = false;
-        }
+    fn fail(&mut self, failure: Failure) -> Vec<Effect> {
+        self.end_engine(failure.kind, Engine::Failed(failure))
     }
 
     /// The engine is gone. Drafts under way are wished for again; where it was
     /// the GPU's, the processor goes on with them at once.
-    fn fail(&mut self, failure: Failure) -> Vec<Effect> {
+    fn end_engine(&mut self, kind: FailureKind, end: Engine) -> Vec<Effect> {
         self.wait_again();
         let on_gpu = match &self.engine {
             Engine::Ready(ready) => ready.backend == BackendChoice::WebGpu.name(),
             _ => self.tries_gpu || self.backend == BackendChoice::WebGpu,
         };
-        if failure.spares_processor(on_gpu) {
+        if kind.spares_processor(on_gpu) {
             self.backend = BackendChoice::Simd;
             self.gpu_lost = true;
             return self.start_engine();
         }
-        self.engine = Engine::Failed(failure);
+        self.engine = end;
         Vec::new()
     }
 
-    /// Drafts under way wait for the next engine, with what they have.
-    fn wait_again(&mut self) {
-        self.run = match std::mem::replace(&mut self.run, Run::Idle) {
-            Run::Writing { request, cards, .. } => Run::Waiting { request, cards },
-            run => run,
+    /// Keeps the list, and has removed what was deleted from it: by a worker that is
+    /// there, and brings no weights meanwhile. Else that waits for one, on the list.
+    fn keep_bots(&mut self) -> Vec<Effect> {
+        let gone = match self.engine {
+            Engine::Ready(_) | Engine::Failed(_) => self.bots.take_deleted(),
+            Engine::Loading { .. } | Engine::Lost(_) => Vec::new(),
         };
-    }
-
-    fn forget(&mut self, Forgotten { model, sha256 }: Forgotten) -> Effect {
-        self.command(Order::Forget { model, sha256 })
+        let mut effects = vec![Effect::Keep(Shelf::Bots, self.bots.to_json())];
+        for Forgotten { model, sha256 } in gone {
+            let mut digests = sha256.into_iter();
+            // What is kept by the address goes with the first.
+            let first = Order::Forget { model: model.clone(), sha256: digests.next() };
+            effects.push(self.command(first));
+            for digest in digests {
+                effects.push(self.command(Order::Forget { model: model.clone(), sha256: Some(digest) }));
+            }
+        }
+        effects
     }
 
     fn command(&mut self, order: Order) -> Effect {
@@ -576,9 +497,3 @@ impl Page {
 }
 
 const LOADING: Engine = Engine::Loading { phase: Phase::Description, loaded_bytes: 0, total_bytes: None };
-
-/// The coin streams of drafts on these cards: a card's own number, so that a
-/// draft is the same with others and alone.
-fn streams(cards: &[usize]) -> Vec<u64> {
-    cards.iter().map(|card| *card as u64).collect()
-}

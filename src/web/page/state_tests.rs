@@ -1,5 +1,8 @@
 //! The page's verbs, without a browser.
 
+mod engines;
+mod kept;
+
 use std::collections::BTreeMap;
 
 use super::{
@@ -208,17 +211,6 @@ fn a_failed_load_keeps_what_was_typed_and_asked_and_retry_resumes() {
 }
 
 #[test]
-fn a_crash_while_writing_is_said_and_the_same_drafts_come_again() {
-    let mut visit = Visit::begin();
-    visit.ready().generate();
-    visit.page.crash("Gone.".into());
-    assert!(matches!(visit.page.alert(), Some((Alert::Engine(f), true)) if f.message == "Gone."));
-    visit.effects = visit.page.retry();
-    visit.ready();
-    assert_eq!(visit.request().seed, 7);
-}
-
-#[test]
 fn a_refused_request_is_a_sentence_and_the_engine_stays() {
     let mut visit = Visit::begin();
     visit.ready().generate();
@@ -351,140 +343,6 @@ fn a_link_writes_its_draft_at_once_and_says_whether_it_is_the_same() {
 }
 
 #[test]
-fn another_bot_takes_the_place_and_what_is_typed_stays() {
-    let mut visit = Visit::begin();
-    visit.written();
-    visit.page.type_start("typed");
-    visit.effects = visit.page.open_bot(Place::url("https://b.example/bot/".into()));
-    assert!(
-        matches!(&visit.effects[0], Effect::StartWorker(place) if place.model == "https://b.example/bot/")
-    );
-    assert_eq!((visit.page.start.as_str(), visit.texts()), ("typed", vec![""; 5]));
-    visit.written();
-    assert!(visit.page.link(0).unwrap().contains("model=https%3A%2F%2Fb.example%2Fbot%2F"));
-    let known: Vec<_> = visit.page.bots.known().iter().map(|bot| bot.model.as_str()).collect();
-    assert_eq!(known, ["https://b.example/bot/", "https://example.org/bot/"]);
-    let bot = visit.page.bots.known()[1].clone();
-    visit.effects = visit.page.forget_bot(&bot);
-    assert!(matches!(
-        &visit.effects[..],
-        [Effect::Keep(Shelf::Bots, _), Effect::Send(Command { order: Order::Forget { .. }, .. })]
-    ));
-}
-
-#[test]
-fn the_visitors_own_files_are_neither_remembered_nor_linked() {
-    let files = BTreeMap::from([("a.gguf".to_owned(), "blob:x".to_owned())]);
-    let mut visit = Visit::begin();
-    let place =
-        Place { model: "https://local.invalid/a.gguf".into(), files, bytes: Some(3), ..Place::default() };
-    visit.effects = visit.page.open_bot(place);
-    assert!(
-        matches!(&visit.effects[1], Effect::Send(Command { order: Order::Load(load), .. }) if load.files["a.gguf"] == "blob:x")
-    );
-    visit.written();
-    assert_eq!(visit.page.link(0), None);
-    assert!(visit.page.bots.known().is_empty());
-}
-
-#[test]
-fn a_lost_gpu_costs_a_line_and_no_text() {
-    let gpu = || Failure { kind: FailureKind::Gpu, message: "The GPU was lost.".into(), retryable: true };
-    let crash = |visit: &mut Visit| visit.effects = visit.page.crash("Gone.".into());
-    let lost = |visit: &mut Visit| {
-        let id = visit.last_id();
-        visit.effects = visit.page.hear(Report { id, news: News::Failed(gpu()) });
-    };
-    for lose in [&crash as &dyn Fn(&mut Visit), &lost] {
-        let mut visit = Visit::begin();
-        let id = visit.last_id();
-        let because = Because::GpuQuicker { gpu_ms: 1.0, simd_ms: 2.0 };
-        let on_gpu = Ready { backend: "webgpu".into(), because: Some(because.clone()), ..ready() };
-        visit.hear(id, News::Ready(on_gpu));
-        assert!(
-            matches!(visit.page.status(), Status::Engine { because: Some(Why::Chosen(why)), .. } if why == because)
-        );
-        visit.generate();
-        let id = visit.last_id();
-        let text = "My dream is to".to_owned();
-        let events = vec![Event::Text { draft: 1, text: text.clone() }, done(2, "My dream is over.")];
-        visit.hear(id, News::Drafts { events, drawn: (0..DRAFTS).map(|d| (d, 40 + d as u32)).collect() });
-        lose(&mut visit);
-        assert_eq!(visit.page.alert(), None);
-        assert!(matches!(visit.page.status(), Status::Loading { gpu_lost: true, .. }));
-        assert_eq!(visit.page.drafts[1].text, text);
-        let [
-            Effect::StartWorker(_),
-            Effect::Send(Command { order: Order::Load(LoadRequest { backend, .. }), .. }),
-        ] = &visit.effects[..]
-        else {
-            panic!("{:?}", visit.effects)
-        };
-        assert_eq!(*backend, BackendChoice::Simd);
-        visit.ready();
-        let last = visit.effects.last().unwrap();
-        let Effect::Send(Command { order: Order::Generate { request, so_far }, .. }) = last else {
-            panic!("{last:?}")
-        };
-        assert_eq!(request.seed, 7);
-        let expected: Vec<_> =
-            (0..DRAFTS).map(|d| SoFar { tokens: vec![40 + d as u32], ended: d == 2 }).collect();
-        assert_eq!(so_far, &expected);
-        assert!(
-            matches!(visit.page.status(), Status::Engine { because: Some(Why::GpuLost), backend, .. } if backend == "simd")
-        );
-    }
-}
-
-#[test]
-fn a_worker_that_dies_at_the_gpu_spares_the_processor_once() {
-    let load_of = |effects: &[Effect]| match effects {
-        [Effect::StartWorker(_), Effect::Send(Command { order: Order::Load(load), .. })] => load.backend,
-        other => panic!("{other:?}"),
-    };
-    let mut visit = Visit::begin();
-    let id = visit.last_id();
-    visit.generate().hear(id, News::TriesGpu(true));
-    visit.effects = visit.page.crash("Trapped.".into());
-    assert_eq!((load_of(&visit.effects), visit.page.alert()), (BackendChoice::Simd, None));
-    assert!(matches!(visit.page.status(), Status::Loading { gpu_lost: true, waits: true, .. }));
-    visit.effects = visit.page.crash("Trapped.".into());
-    assert!(visit.effects.is_empty() && visit.page.alert().is_some(), "once");
-
-    // One that has left the GPU dies of something else.
-    let mut visit = Visit::begin();
-    let id = visit.last_id();
-    visit.hear(id, News::TriesGpu(true)).hear(id, News::TriesGpu(false));
-    visit.effects = visit.page.crash("Trapped.".into());
-    assert!(visit.effects.is_empty() && visit.page.alert().is_some());
-    visit.effects = visit.page.retry();
-    assert_eq!(load_of(&visit.effects), BackendChoice::Auto);
-}
-
-#[test]
-fn another_engine_goes_on_with_the_drafts() {
-    let mut visit = Visit::begin();
-    visit.ready().generate();
-    visit.effects = visit.page.choose_backend(BackendChoice::WebGpu);
-    assert!(matches!(visit.effects[0], Effect::StartWorker(_)));
-    assert!(visit.page.busy());
-    visit.ready();
-    assert_eq!(visit.request().seed, 7);
-    assert!(visit.page.choose_backend(BackendChoice::WebGpu).is_empty());
-}
-
-#[test]
-fn a_promised_draft_is_the_processors() {
-    let shared = Shared { draft: 2, ..Shared::default() };
-    let wished = |backend| {
-        let query = Query { seed: Some(7), shared: Some(shared.clone()), backend, ..Query::default() };
-        Visit::with(&query).page.backend()
-    };
-    assert_eq!(wished(BackendChoice::Auto), BackendChoice::Simd);
-    assert_eq!(wished(BackendChoice::WebGpu), BackendChoice::WebGpu);
-}
-
-#[test]
 fn a_link_with_a_setting_that_is_none_is_said_and_promises_nothing() {
     let shared = Shared { draft: 2, digest: Some("aa".into()), ..Shared::default() };
     let query = Query {
@@ -504,67 +362,4 @@ fn a_link_with_a_setting_that_is_none_is_said_and_promises_nothing() {
     assert!(!visit.page.busy());
     visit.written();
     assert_eq!(visit.page.verdict, None);
-}
-
-#[test]
-fn what_a_gpu_had_a_part_in_is_marked() {
-    let mut visit = Visit::begin();
-    let id = visit.last_id();
-    visit.hear(id, News::Ready(Ready { backend: "webgpu".into(), ..ready() }));
-    visit.generate().finish(|card| format!("My dream is number {card}."));
-    assert!(visit.page.drafts.iter().all(|draft| draft.on_gpu));
-    assert!(visit.page.link(1).is_some_and(|link| link.contains("-webgpu&")));
-    visit.effects = visit.page.choose_backend(BackendChoice::Simd);
-    visit.written();
-    assert!(visit.page.drafts.iter().all(|draft| !draft.on_gpu));
-}
-
-#[test]
-fn another_tab_does_not_lose_what_this_one_keeps() {
-    let mut visit = Visit::begin();
-    visit.written();
-    let kept = visit.page.history.to_json();
-    let mut other = Visit::begin();
-    other.page.keep_in_step(History::parse(&kept), Bots::default());
-    other.written();
-    assert_eq!(other.page.history.entries().len(), visit.page.history.entries().len());
-    other.generate().finish(|card| format!("My dream is another, {card}."));
-    assert_eq!(other.page.history.entries().len(), 2 * DRAFTS);
-}
-
-#[test]
-fn a_bundle_is_opened_with_the_weights_that_it_has() {
-    let mut visit = Visit::begin();
-    let place = Place { precision: Some(Precision::Q4_0), ..Place::url("https://b.example/bot/".into()) };
-    visit.effects = visit.page.open_bot(place.clone());
-    assert!(
-        matches!(&visit.effects[1], Effect::Send(Command { order: Order::Load(load), .. }) if load.precision == Precision::Q4_0)
-    );
-    visit.written();
-    assert!(visit.page.link(0).unwrap().contains("precision=q4_0"));
-    assert_eq!(visit.page.bots.known()[0].place(), place);
-    visit.page.open_bot(Place::url("https://c.example/bot/".into()));
-    assert_eq!(visit.page.precision(), Precision::Q8_0, "the next bot's weights are the page's choice again");
-}
-
-#[test]
-fn weights_of_a_bot_that_falls_out_of_the_list_leave_the_device() {
-    let mut visit = Visit::begin();
-    let mut bots = 0;
-    let forgotten = loop {
-        visit.effects = visit.page.open_bot(Place::url(format!("https://b.example/{bots}/")));
-        let id = visit.last_id();
-        let weights_sha256 = Some(format!("digest {bots}"));
-        visit.effects.clear();
-        visit.hear(id, News::Ready(Ready { weights_sha256, ..ready() }));
-        bots += 1;
-        match &visit.effects[..] {
-            [Effect::Keep(Shelf::Bots, _)] => assert!(bots < 100, "the list has an end"),
-            [Effect::Keep(..), Effect::Send(Command { order: Order::Forget { sha256, .. }, .. })] => {
-                break sha256.clone();
-            }
-            other => panic!("{other:?}"),
-        }
-    };
-    assert_eq!(forgotten.as_deref(), Some("digest 0"));
 }

@@ -1,8 +1,10 @@
 //! Typed things as sentences.
 
 use super::{
+    bots::address::NoAddress,
     hub::HubProblem,
     link::Verdict,
+    query::BadParameter,
     state::{Alert, Doing, Problem, Status, Why},
     word::Word,
     words::{Language, Words},
@@ -151,10 +153,7 @@ pub fn alert(words: &Words, alert: &Alert) -> Said {
         english: Some(sentence.to_owned()),
     };
     match alert {
-        Alert::Problem(Problem::Parameter(bad)) => {
-            let values = [("name", bad.name.as_str()), ("value", &bad.value), ("expected", bad.expected)];
-            ours(words.fill(Word::BadParameter, &values))
-        }
+        Alert::Problem(Problem::Parameter(bad)) => ours(bad_parameter(words, bad)),
         Alert::Problem(Problem::Setting(bad)) => {
             let field = bad.setting.field();
             let values = [
@@ -174,12 +173,19 @@ pub fn alert(words: &Words, alert: &Alert) -> Said {
                 FailureKind::Model => Word::FailedModel,
                 FailureKind::Gpu => Word::GpuFailed,
                 FailureKind::Request => Word::FailedRequest,
-                // The page's own sentence, for a worker that is gone.
-                FailureKind::Crash => return ours(failure.message.clone()),
+                FailureKind::Crash => Word::Crashed,
             };
             theirs(word, &failure.message)
         }
+        Alert::Lost(loss) => {
+            Said { heading: Some(words[loss.word()].to_owned()), english: loss.detail().map(Into::into) }
+        }
     }
+}
+
+pub fn bad_parameter(words: &Words, bad: &BadParameter) -> String {
+    let values = [("name", bad.name.as_str()), ("value", &bad.value), ("expected", bad.expected)];
+    words.fill(Word::BadParameter, &values)
 }
 
 /// Whether the draft on a card is the one that a link promised.
@@ -194,6 +200,16 @@ pub fn verdict(words: &Words, (card, verdict): (usize, Verdict)) -> String {
     words.fill(word, &[("n", &(card + 1).to_string())])
 }
 
+/// What was pasted is no bot's address.
+pub fn no_address(words: &Words, text: &str, reason: NoAddress) -> String {
+    let word = match reason {
+        NoAddress::Unreadable => Word::BadAddress,
+        NoAddress::Insecure => Word::InsecureAddress,
+        NoAddress::NoModel => Word::HubNoModel,
+    };
+    words.fill(word, &[("text", text)])
+}
+
 pub fn hub_problem(words: &Words, repository: &str, problem: &HubProblem) -> String {
     let word = match problem {
         HubProblem::Missing => Word::HubMissing,
@@ -206,7 +222,7 @@ pub fn hub_problem(words: &Words, repository: &str, problem: &HubProblem) -> Str
 #[cfg(test)]
 mod tests {
     use super::super::{
-        query::BadParameter,
+        loss::Loss,
         settings::{BadSetting, Setting},
     };
     use super::*;
@@ -256,6 +272,20 @@ mod tests {
         let mut german = Words::english();
         german.language = Language::German;
         assert!(alert(&german, &Alert::Engine(failure)).heading.is_some());
+        let refused = Failure { kind: FailureKind::Crash, message: "No.".into(), retryable: true };
+        let said = alert(&german, &Alert::Engine(refused));
+        assert_eq!(said.heading.as_deref(), Some(&german[Word::Crashed]));
+        assert_eq!(said.english.as_deref(), Some("No."));
+    }
+
+    #[test]
+    fn a_lost_worker_is_said_by_the_page_and_its_last_words_are_english() {
+        let words = Words::english();
+        let said = alert(&words, &Alert::Lost(Loss::Died(Some("unreachable".into()))));
+        let heading = Some(words[Word::Crashed].to_owned());
+        assert_eq!(said, Said { heading, english: Some("unreachable".into()) });
+        let silent = alert(&words, &Alert::Lost(Loss::Silent));
+        assert_eq!(silent, Said { heading: Some(words[Word::Silent].into()), english: None });
     }
 
     #[test]

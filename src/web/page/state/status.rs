@@ -3,6 +3,7 @@
 use super::{Engine, Page, Run};
 use crate::web::{
     page::{
+        loss::Loss,
         query::BadParameter,
         settings::{BadSetting, Setting},
     },
@@ -27,6 +28,7 @@ pub enum Problem {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Alert {
     Engine(Failure),
+    Lost(Loss),
     Problem(Problem),
 }
 
@@ -77,6 +79,7 @@ impl Page {
     pub fn alert(&self) -> Option<(Alert, bool)> {
         match (&self.engine, &self.problem) {
             (Engine::Failed(failure), _) => Some((Alert::Engine(failure.clone()), failure.retryable)),
+            (Engine::Lost(loss), _) => Some((Alert::Lost(loss.clone()), true)),
             (_, Some(problem)) => Some((Alert::Problem(problem.clone()), false)),
             _ => None,
         }
@@ -90,7 +93,7 @@ impl Page {
     /// The status line: it changes when a phase ends, not with each byte or token.
     pub fn status(&self) -> Status {
         match &self.engine {
-            Engine::Failed(_) => Status::NotRunning,
+            Engine::Failed(_) | Engine::Lost(_) => Status::NotRunning,
             Engine::Loading { phase, loaded_bytes, total_bytes } => Status::Loading {
                 phase: *phase,
                 total_bytes: *total_bytes,

@@ -1,0 +1,68 @@
+//! How a worker can be lost, and what is said of it.
+
+use super::{word::Word, words::Words};
+use crate::web::protocol::{Failure, FailureKind};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// It died, and may have said of what.
+    Died(Option<String>),
+    /// Its program could not be fetched.
+    Unfetched(Option<String>),
+    /// It does not answer.
+    Silent,
+}
+
+impl Loss {
+    pub fn word(&self) -> Word {
+        match self {
+            Self::Died(_) => Word::Crashed,
+            Self::Unfetched(_) => Word::EngineUnfetched,
+            Self::Silent => Word::Silent,
+        }
+    }
+
+    /// Its last words: the engine's English, or the browser's.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Died(detail) | Self::Unfetched(detail) => detail.as_deref(),
+            Self::Silent => None,
+        }
+    }
+
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Unfetched(_) => FailureKind::Network,
+            Self::Died(_) | Self::Silent => FailureKind::Crash,
+        }
+    }
+
+    /// The same for those who hear of failures alone.
+    pub fn failure(&self, words: &Words) -> Failure {
+        let sentence = &words[self.word()];
+        let message = match self.detail() {
+            Some(detail) => format!("{sentence} {detail}"),
+            None => sentence.to_owned(),
+        };
+        Failure { kind: self.kind(), message, retryable: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_did_not_come_is_not_one_that_stopped() {
+        let said = |loss: Loss| loss.failure(&Words::english());
+        let unfetched = said(Loss::Unfetched(Some("Failed to fetch".into())));
+        assert_eq!(
+            (unfetched.kind, unfetched.message.as_str()),
+            (FailureKind::Network, "The engine could not be fetched: is the network there? Failed to fetch")
+        );
+        assert!(unfetched.retryable);
+        let died = said(Loss::Died(None));
+        assert_eq!(died.kind, FailureKind::Crash);
+        assert!(died.message.contains("stopped working"), "{}", died.message);
+    }
+}

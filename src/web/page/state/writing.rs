@@ -1,0 +1,152 @@
+//! Drafts on their cards while an engine writes them, or they wait for one.
+
+use super::{Effect, Engine, Entry, Page, Run, Shelf};
+use crate::web::protocol::{EndReason, Event, Order, Request, SoFar};
+
+impl Page {
+    /// Ends the draft on one card, or all.
+    pub fn stop(&mut self, card: Option<usize>) -> Vec<Effect> {
+        match &self.run {
+            Run::Idle => Vec::new(),
+            Run::Waiting { request, cards } => {
+                let (ended, rest): (Vec<_>, Vec<_>) =
+                    cards.iter().partition(|wanted| card.is_none_or(|card| card == **wanted));
+                let request = Request { drafts: rest.len(), streams: streams(&rest), ..request.clone() };
+                let effects = self.give_up(&ended);
+                // What is whole needs no engine.
+                match rest.iter().any(|card| self.drafts[*card].writing) {
+                    true => self.run = Run::Waiting { request, cards: rest },
+                    false => self.rest(),
+                }
+                effects
+            }
+            Run::Writing { id, cards, .. } => {
+                let draft = match card {
+                    None => None,
+                    Some(card) => match cards.iter().position(|c| *c == card) {
+                        Some(draft) => Some(draft),
+                        None => return Vec::new(),
+                    },
+                };
+                let order = Order::Stop { generation: *id, draft };
+                vec![self.command(order)]
+            }
+        }
+    }
+
+    /// Has drafts written, from what an engine before this one left of them.
+    pub(super) fn write(&mut self, request: Request, cards: Vec<usize>) -> Vec<Effect> {
+        let on_gpu = matches!(&self.engine, Engine::Ready(ready) if ready.backend == "webgpu");
+        for card in &cards {
+            self.drafts[*card].on_gpu |= on_gpu;
+        }
+        let drafts = cards.iter().map(|card| &self.drafts[*card]);
+        let so_far: Vec<_> =
+            drafts.map(|draft| SoFar { tokens: draft.tokens.clone(), ended: !draft.writing }).collect();
+        let command = self.command(Order::Generate { request: request.clone(), so_far });
+        self.run = Run::Writing { id: self.next_id - 1, request, cards };
+        vec![command]
+    }
+
+    /// Takes the tokens that a step drew.
+    pub(super) fn draw(&mut self, drawn: &[(usize, u32)]) {
+        let Run::Writing { cards, .. } = &self.run else { return };
+        for (draft, token) in drawn {
+            let card = cards.get(*draft).and_then(|card| self.drafts.get_mut(*card));
+            if let Some(card) = card {
+                card.tokens.push(*token);
+            }
+        }
+    }
+
+    /// Takes what happened to a draft; gives the card that was finished.
+    pub(super) fn draft(&mut self, event: Event) -> Option<usize> {
+        let Run::Writing { cards, .. } = &self.run else { return None };
+        let (Event::Text { draft, .. } | Event::Done { draft, .. }) = &event;
+        let card = *cards.get(*draft)?;
+        let target = self.drafts.get_mut(card).filter(|draft| draft.writing)?;
+        match event {
+            Event::Text { text, .. } => {
+                target.text = text;
+                None
+            }
+            Event::Done { text, reason, digest, .. } => {
+                // Stopped before its first token: the start is all there is.
+                if !text.is_empty() {
+                    target.text = text;
+                }
+                target.writing = false;
+                target.end = Some(reason);
+                target.digest = Some(digest);
+                Some(card)
+            }
+        }
+    }
+
+    /// Finished drafts are spoken, kept, and compared with the one promised.
+    pub(super) fn remember(&mut self, cards: &[usize]) -> Vec<Effect> {
+        for &card in cards {
+            let draft = &self.drafts[card];
+            let (text, stopped) = (draft.text.clone(), draft.end == Some(EndReason::Stopped));
+            if let (Some(expected), Some(digest)) = (&self.expected, &draft.digest)
+                && expected.draft == card
+            {
+                if !stopped {
+                    self.verdict = Some((card, expected.verdict(self.weights_sha256(), digest)));
+                }
+                self.expected = None;
+            }
+            self.spoken.push((card, text.clone()));
+            if !stopped || text != self.drafts[card].start {
+                let bot = self.bot.as_ref().map_or(String::new(), |bot| bot.name.clone());
+                self.history.add(Entry { text, bot, link: self.link(card).unwrap_or_default() });
+            }
+        }
+        match cards.is_empty() {
+            true => Vec::new(),
+            false => vec![Effect::Keep(Shelf::History, self.history.to_json())],
+        }
+    }
+
+    /// Nobody writes on at these cards: what has a beginning is a stopped draft, and
+    /// in the place of one that has none stands what was there before the wish.
+    pub(super) fn give_up(&mut self, cards: &[usize]) -> Vec<Effect> {
+        let mut stopped = Vec::new();
+        for &card in cards {
+            let draft = &mut self.drafts[card];
+            if !draft.writing {
+                continue;
+            }
+            if draft.tokens.is_empty() {
+                *draft = self.before[card].clone();
+            } else {
+                (draft.writing, draft.end) = (false, Some(EndReason::Stopped));
+                stopped.push(card);
+            }
+        }
+        self.remember(&stopped)
+    }
+
+    /// The generation is over.
+    pub(super) fn rest(&mut self) {
+        self.run = Run::Idle;
+        self.expected = None;
+        for draft in &mut self.drafts {
+            draft.writing = false;
+        }
+    }
+
+    /// Drafts under way wait for the next engine, with what they have.
+    pub(super) fn wait_again(&mut self) {
+        self.run = match std::mem::replace(&mut self.run, Run::Idle) {
+            Run::Writing { request, cards, .. } => Run::Waiting { request, cards },
+            run => run,
+        };
+    }
+}
+
+/// The coin streams of drafts on these cards: a card's own number, so that a
+/// draft is the same with others and alone.
+pub(super) fn streams(cards: &[usize]) -> Vec<u64> {
+    cards.iter().map(|card| *card as u64).collect()
+}
