@@ -59,7 +59,7 @@ struct Together {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let accounts = read_filtered(&args.archives, &args.filter.filter()?)?;
     if let Some(warning) = warnings(&accounts) {
-        eprintln!("warning: {warning}");
+        say!("warning: {warning}");
     }
     if let Some(out) = &args.out {
         write_kept(out, &accounts).with_context(|| format!("{} could not be written", out.display()))?;
@@ -97,7 +97,7 @@ pub fn read_filtered(archives: &[PathBuf], filter: &Filter) -> anyhow::Result<Ve
         if let Unreadable { count: count @ 1.., first } = &cleaned.unreadable {
             let entries =
                 if *count == 1 { "entry that is no post is" } else { "entries that are no posts are" };
-            eprintln!("warning: {}: {count} {entries} left out ({first})", path.display());
+            say!("warning: {}: {count} {entries} left out ({first})", path.display());
         }
         if cleaned.kept.is_empty() {
             let filtered = match cleaned.filtered_out.describe() {
@@ -113,7 +113,7 @@ pub fn read_filtered(archives: &[PathBuf], filter: &Filter) -> anyhow::Result<Ve
             );
         }
         if accounts.iter().any(|other: &Cleaned| other.handle.eq_ignore_ascii_case(&cleaned.handle)) {
-            eprintln!("note: {}: @{} again, so its posts are taken together", path.display(), cleaned.handle);
+            say!("note: {}: @{} again, so its posts are taken together", path.display(), cleaned.handle);
         }
         accounts.push(cleaned);
     }

@@ -135,7 +135,8 @@ const RULES: &[(&str, &[&str])] = &[
 ];
 
 /// The shared core runs in a browser: no files, no clock, no page.
-const CORE: &[&str] = &["backend", "dtype.rs", "gpt2", "sample", "generate.rs", "tokenizer.rs", "bundle", "tweets"];
+const CORE: &[&str] =
+    &["backend", "dtype.rs", "gpt2", "sample", "generate.rs", "tokenizer.rs", "bundle", "tweets"];
 const CORE_MUST_NOT: &[&str] = &["std::fs", "std::time", "std::thread", "web_sys", "leptos", "println!"];
 /// Native files and folders (by how they begin) inside the core's folders: gated by `feature = "native"`,
 /// and the native twin of the pool.

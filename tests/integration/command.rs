@@ -1,10 +1,10 @@
 //! The command's contract: names, exit codes, what goes to which stream.
 
-use std::fs;
+use std::{fs, process::Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{arg, failure, fixture, json, run, shared, stdout};
+use crate::support::{arg, failure, fixture, huggingtweets, json, run, shared, stdout};
 
 #[test]
 fn help_names_every_command() {
@@ -151,4 +151,20 @@ fn a_prompt_without_room_is_refused_before_any_work() {
     let long = "word ".repeat(200);
     let (code, message) = failure(&["generate", "--model", arg(&model), "--prompt", &long], "");
     assert!(code == 1 && message.contains("401 tokens long") && message.contains("room for 62"), "{message}");
+}
+
+#[test]
+fn a_reader_that_ends_early_is_no_error() {
+    let model = fixture("tiny-gpt2");
+    let folder = tempfile::tempdir().unwrap();
+    let posts = folder.path().join("few.txt");
+    fs::write(&posts, "one whole post here\nanother whole post here\n").unwrap();
+    for args in [&["generate", "--model", arg(&model), "-n", "3"][..], &["eval", arg(&model), arg(&posts)]] {
+        let mut command = huggingtweets();
+        let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && message.is_empty(), "{args:?}: {message}");
+    }
 }

@@ -159,7 +159,7 @@ fn told_to_stop_it_saves_says_how_to_go_on_and_does() {
     let expected = unbroken(home.path(), &posts);
     let out = home.path().join("stopped");
     let mut words = train(&posts, &out);
-    for (name, steps) in [("TERM", 11), ("INT", 32)] {
+    for (name, steps) in [("TERM", 11), ("HUP", 21), ("INT", 32)] {
         let mut child = start(&words);
         assert!(wait_for(&mut child, &out, steps));
         signal(&child, name);
@@ -265,6 +265,29 @@ fn a_second_ctrl_c_ends_it_at_once() {
     assert!(lines.any(|line| line.unwrap().contains("stops at once")));
     signal(&child, "INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+/// `train … 2>&1 | head -1`, and then the terminal is closed.
+#[test]
+fn a_run_that_nobody_reads_goes_on_and_saves_when_told_to_stop() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    let expected = unbroken(home.path(), &posts);
+    let out = home.path().join("unread");
+    let mut child = start(&train(&posts, &out));
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    drop(lines);
+    assert!(wait_for(&mut child, &out, 20), "it ended with its reader");
+    // A shell and the system say so, each once.
+    signal(&child, "HUP");
+    signal(&child, "HUP");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(run_folder(&out).join("checkpoint.safetensors").exists() && !out.exists());
+    let mut child = start(&resume(&out));
+    drop(child.stderr.take());
+    assert!(child.wait().unwrap().success());
+    assert!(result(&out) == expected);
 }
 
 /// Files of this process's children may have so many blocks of 512 bytes, as if

@@ -81,7 +81,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let store = Store::new(&plan.run, described.identity());
     let mut run = Run::begin(&model, &data, &settings, &store)?;
     let recorder = if plan.resume {
-        eprintln!("going on after step {}", run.progress().step);
+        say!("going on after step {}", run.progress().step);
         RunRecorder::reopen(&plan.run, run.progress().step)?
     } else {
         let recorder = RunRecorder::create(&plan.run, &run_config)?;
@@ -103,7 +103,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     drop(run);
     say_what_it_came_to(&progress, ending);
     let draft = drafts::drafts(&model, &tokenizer, "", 1, FIRST_DRAFT_SEED)?;
-    eprintln!("A first draft: {}", draft.concat());
+    say!("A first draft: {}", draft.concat());
     // Without an evaluation, no drafts are in the record yet.
     let last_samples = match progress.evaluations.is_empty() {
         true => watch::samples(&model, &tokenizer, settings.seed)?,
@@ -139,16 +139,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     recorder.finish(&summary(&progress, ending, written))?;
     store.clear();
     folder::forget(&plan.run);
-    eprintln!("Wrote {}; the run's record is {}", plan.out.display(), plan.run.display());
+    say!("Wrote {}; the run's record is {}", plan.out.display(), plan.run.display());
     if let Some(bytes) = memory::peak_bytes() {
-        eprintln!("peak memory {:.2} GB", bytes as f64 / 1e9);
+        say!("peak memory {:.2} GB", bytes as f64 / 1e9);
     }
     if plan.json {
         let peak = memory::peak_bytes();
-        println!(
+        answer!(
             "{}",
             json!({ "out": plan.out, "run": plan.run, "bot": info, "card": extras, "peak_memory_bytes": peak })
-        );
+        )?;
     }
     Ok(())
 }
@@ -186,7 +186,7 @@ fn say_what_begins(run: &Described) {
         "cpu" => String::new(),
         device => format!(", on {device}, {} products", run.model.products()),
     };
-    eprintln!(
+    say!(
         "{} parameters, {} tokens, blocks of {context}, batch {batch}{accumulated}{measured}{dropped}{on}",
         run.model.parameters(),
         run.data.ids.len(),
@@ -195,10 +195,10 @@ fn say_what_begins(run: &Described) {
 
 fn say_what_it_came_to(progress: &Progress, ending: Ending) {
     let (first, last) = progress.first_and_final_loss();
-    eprintln!("{} steps in {:.0} s, loss {first:.3} -> {last:.3}", progress.step, progress.seconds);
+    say!("{} steps in {:.0} s, loss {first:.3} -> {last:.3}", progress.step, progress.seconds);
     if let Some(best) = progress.best() {
         let early = if ending == Ending::Early { "ended early; " } else { "" };
-        eprintln!(
+        say!(
             "{early}the weights of step {} are kept: held-out loss {:.4}, perplexity {:.2}",
             best.step,
             best.loss,
@@ -209,7 +209,7 @@ fn say_what_it_came_to(progress: &Progress, ending: Ending) {
 
 fn say_what_it_repeats(found: &Memorisation) {
     let Memorisation { drafts, memorised, words, longest_words } = found;
-    eprintln!(
+    say!(
         "memorisation: {memorised} of {drafts} drafts share more than {words} words in a row with a training post (longest: {longest_words})"
     );
 }

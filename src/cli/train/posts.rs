@@ -35,13 +35,13 @@ pub fn read(plan: &Plan) -> anyhow::Result<Posts> {
     }
     let archives = plan.archives.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
     if let Some(warning) = check_size(&posts.accounts).with_context(|| archives)? {
-        eprintln!("warning: {warning}");
+        say!("warning: {warning}");
     }
     if plan.held_out > 0.0 {
         match dataset::hold_out(&mut posts.accounts, plan.held_out, plan.learning.seed) {
             Ok(held_out) => posts.held_out = held_out,
             Err(too_few) => {
-                eprintln!("note: {too_few}");
+                say!("note: {too_few}");
                 posts.too_few = Some(too_few.to_string());
             }
         }
