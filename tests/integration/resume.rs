@@ -205,6 +205,56 @@ fn refused_with(out: &Path, posts: &Path, options: &[&str], expected: &str) {
     }
 }
 
+#[test]
+fn a_run_under_way_is_left_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    let expected = unbroken(home.path(), &posts);
+    let out = home.path().join("busy");
+    let words = train(&posts, &out);
+    let mut child = start(&words);
+    assert!(wait_for(&mut child, &out, 1));
+    signal(&child, "STOP");
+    let forced = [words.clone(), vec!["--force".to_owned()]].concat();
+    for second in [&words, &forced, &resume(&out)] {
+        let (code, message) = failure(&strs(second), "");
+        assert!(code == 1 && message.contains("a run is under way in"), "{message}");
+    }
+    signal(&child, "CONT");
+    assert!(child.wait().unwrap().success());
+    assert!(result(&out) == expected);
+}
+
+#[test]
+fn without_a_checkpoint_another_run_is_refused_too() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    let expected = unbroken(home.path(), &posts);
+    let out = home.path().join("early");
+    let late = vec!["--save-every".to_owned(), "1000".to_owned()];
+    let mut child = start(&[train(&posts, &out), late].concat());
+    assert!(wait_for(&mut child, &out, 2));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!run_folder(&out).join("checkpoint.safetensors").exists());
+    let config = fs::read(run_folder(&out).join("config.json")).unwrap();
+    for (option, value, expected) in [("--lr", "2e-3", "--lr was 0.001"), ("--seed", "4", "--seed was 3")] {
+        let mut words = resume(&out);
+        words.extend([option.to_owned(), value.to_owned()]);
+        let (code, message) = failure(&strs(&words), "");
+        assert!(code == 1 && message.contains(expected), "{message}");
+    }
+    assert!(fs::read(run_folder(&out).join("config.json")).unwrap() == config);
+    stdout(&strs(&resume(&out)), "");
+    assert!(result(&out) == expected);
+    // Now there is nothing to go on from, and its record stays.
+    let summary = fs::read(run_folder(&out).join("summary.json")).unwrap();
+    let whole = [train(&posts, &home.path().join("other")), resume(&out)[1..].to_vec()].concat();
+    let (code, message) = failure(&strs(&whole), "");
+    assert!(code == 1 && message.contains("ended already"), "{message}");
+    assert!(fs::read(run_folder(&out).join("summary.json")).unwrap() == summary);
+}
+
 /// The command that a message tells, as words: what stands in its last backticks.
 fn told(message: &str) -> Vec<String> {
     let command = message.rsplit('`').nth(1).unwrap_or_else(|| panic!("no command in {message}"));

@@ -47,12 +47,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     // Now, for the run may need the room.
     staging::sweep(&plan.out);
     folder::check(&plan)?;
-    let interrupted = watch::on_interrupt()?;
 
     let device = device::open(&plan.learning.device)?;
     let posts = posts::read(&plan)?;
     let Base { config, tokenizer, weights, artifact } = base::open(&plan, &posts.accounts)?;
     let context = plan.learning.context.unwrap_or(DEFAULT_CONTEXT.min(config.n_positions));
+    if context > config.n_positions {
+        return Err(TrainError::Context { context, positions: config.n_positions }.into());
+    }
     let (data, dataset) = posts.data(&plan, &tokenizer, context);
     // The file keeps the base's own figures: they are the architecture's.
     let mut trained = config.clone();
@@ -75,19 +77,28 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     say_what_begins(&described);
 
     let run_config = described.run_config()?;
+    // Until the process ends. What was there may have changed since it was first looked at.
+    let _hold = folder::hold(&plan.run)?;
+    folder::check_contents(&plan)?;
+    let store = Store::new(&plan.run, described.identity());
     if !plan.resume {
         folder::clear(&plan)?;
     }
-    let store = Store::new(&plan.run, described.identity());
     let mut run = Run::begin(&model, &data, &settings, &store)?;
     let recorder = if plan.resume {
         say!("going on after step {}", run.progress().step);
-        RunRecorder::reopen(&plan.run, run.progress().step)?
+        RunRecorder::reopen_as(&plan.run, run.progress().step, |begun| {
+            begun.command = run_config.command;
+            begun.hyper_parameters = run_config.hyper_parameters;
+        })?
     } else {
         let recorder = RunRecorder::create(&plan.run, &run_config)?;
         folder::remember(&plan.run, &words)?;
+        store.begin()?;
         recorder
     };
+    // Before the first step there is nothing to save: Ctrl-C ends it as ever.
+    let interrupted = watch::on_interrupt()?;
     let mut watcher = Watcher::new(recorder, &tokenizer, settings.seed, interrupted.clone());
     let ending = run.train(&mut watcher);
     let mut recorder = watcher.into_recorder();
@@ -163,6 +174,7 @@ fn settings(plan: &Plan, data: &Data, context: usize) -> anyhow::Result<Settings
         context,
         seed: learning.seed,
         loss_over: plan.loss_over,
+        shuffle_blocks: plan.recipe.shuffles_blocks(),
         evaluate_every: 0,
         patience: plan.patience,
         save_every: 0,
