@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{arg, failure, huggingtweets, stdout};
+use crate::support::{arg, failure, fixture, huggingtweets, stdout};
 
 /// Posts of our own with enough in them to hold some out.
 fn posts(folder: &Path) -> PathBuf {
@@ -255,6 +255,30 @@ fn without_a_checkpoint_another_run_is_refused_too() {
     assert!(fs::read(run_folder(&out).join("summary.json")).unwrap() == summary);
 }
 
+#[test]
+fn what_else_lies_beside_a_base_may_change() {
+    let home = tempfile::tempdir().unwrap();
+    let (posts, base) = (posts(home.path()), home.path().join("base"));
+    fs::create_dir(&base).unwrap();
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        fs::copy(fixture("tiny-gpt2").join(name), base.join(name)).unwrap();
+    }
+    let out = home.path().join("bot");
+    let mut words = train(&posts, &out);
+    words.extend(["--base".to_owned(), arg(&base).to_owned()]);
+    let mut child = start(&words);
+    assert!(wait_for(&mut child, &out, 3));
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    fs::write(base.join("notes.txt"), "seen").unwrap();
+    let config = fs::read_to_string(base.join("config.json")).unwrap();
+    fs::write(base.join("config.json"), format!("{config}\n")).unwrap();
+    let (code, message) = failure(&strs(&resume(&out)), "");
+    assert!(code == 1 && message.contains("the base was"), "{message}");
+    fs::write(base.join("config.json"), config).unwrap();
+    stdout(&strs(&resume(&out)), "");
+}
+
 /// The command that a message tells, as words: what stands in its last backticks.
 fn told(message: &str) -> Vec<String> {
     let command = message.rsplit('`').nth(1).unwrap_or_else(|| panic!("no command in {message}"));
@@ -338,6 +362,26 @@ fn a_run_that_nobody_reads_goes_on_and_saves_when_told_to_stop() {
     drop(child.stderr.take());
     assert!(child.wait().unwrap().success());
     assert!(result(&out) == expected);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn under_nohup_a_closed_terminal_ends_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    let out = home.path().join("bot");
+    let program = env!("CARGO_BIN_EXE_huggingtweets");
+    let script = format!("trap '' HUP; exec \"{program}\" \"$@\"");
+    let mut child = Command::new("sh")
+        .args(["-c", &script, "sh"])
+        .args(train(&posts, &out))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    assert!(wait_for(&mut child, &out, 3));
+    signal(&child, "HUP");
+    assert!(child.wait().unwrap().success());
+    assert!(out.join("bot.json").exists());
 }
 
 /// Files of this process's children may have so many blocks of 512 bytes, as if

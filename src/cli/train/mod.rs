@@ -5,6 +5,7 @@ mod base;
 mod describe;
 mod drafts;
 mod folder;
+mod nohup;
 mod posts;
 mod watch;
 mod write;

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::drafts::drafts;
+use super::{drafts::drafts, nohup};
 use crate::{
     cli::{finish::EXAMPLE_PROMPT, say::on_the_side},
     record::{self, RunRecorder, SampleDraft, StepMetrics},
@@ -35,7 +35,7 @@ pub fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&flag);
     let mut said = false;
-    ctrlc::set_handler(move || {
+    let on_signal = move || {
         if set.swap(true, Ordering::Relaxed) {
             if said {
                 std::process::exit(INTERRUPTED);
@@ -45,8 +45,8 @@ pub fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
                 "stopping once this step is done and saved; Ctrl-C again stops at once"
             ));
         }
-    })
-    .context("cannot listen for Ctrl-C")?;
+    };
+    nohup::heeded(|| ctrlc::set_handler(on_signal)).context("cannot listen for Ctrl-C")?;
     Ok(flag)
 }
 
