@@ -10,7 +10,7 @@ use huggingtweets::{
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::support::{arg, failure, json, stdout};
+use crate::support::{arg, failure, fixture, json, stdout};
 
 const SEPARATOR: &str = "<|endoftext|>";
 
@@ -107,6 +107,7 @@ fn the_text_and_the_settings_are_the_documents() {
         ("held_out_share", json!(0.0)),
         ("drop_duplicates", json!(false)),
         ("interleave_accounts", json!(false)),
+        ("shuffle_blocks", json!(true)),
         ("loss_over", json!("all")),
         ("precision", json!("f32")),
     ] {
@@ -194,6 +195,35 @@ fn several_archives_make_one_bot() {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_ne!(run_config(&out)["lineage"]["dataset"]["sha256"], json!(digest));
+}
+
+#[test]
+fn another_base_and_smaller_numbers_are_said() {
+    let home = tempfile::tempdir().unwrap();
+    let path = archive(home.path(), "ann", 200);
+    let (base, out) = (fixture("tiny-gpt2"), home.path().join("bot"));
+    let words =
+        ["train", arg(&path), "--out", arg(&out), "--recipe", "classic", "--json", "--max-steps", "2"];
+    let more = ["--base", arg(&base), "--dtype", "f16"];
+    let (code, message) = failure(&[&words[..], &more, &["--context", "100000"]].concat(), "");
+    assert!(code == 1 && message.contains("--context 100000 is beyond the base's"), "{message}");
+    assert!(!out.with_extension("run").exists());
+    let report = json(&[&words[..], &more].concat(), "");
+    let said = report["card"]["recipe"]["differences"].to_string();
+    for part in ["began from tiny-gpt2, not from GPT-2", "16-bit floats", "Blocks of 64 tokens"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn an_account_is_not_helped_by_a_larger_one() {
+    let home = tempfile::tempdir().unwrap();
+    let (zoe, ann) = (archive(home.path(), "zoe", 60), archive(home.path(), "ann", 200));
+    let archives = [arg(&zoe), arg(&ann)];
+    let (code, message) =
+        failure(&train(&archives, &home.path().join("classic"), &["--recipe", "classic"]), "");
+    assert!(code == 1 && message.contains("kept posts of @zoe ("), "{message}");
+    stdout(&train(&archives, &home.path().join("modern"), &[]), "");
 }
 
 #[test]

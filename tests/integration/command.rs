@@ -146,6 +146,28 @@ fn json_output_is_json_alone() {
 }
 
 #[test]
+fn an_archive_given_twice_counts_once_and_is_never_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let posts = folder.path().join("keeper.jsonl");
+    let text: String =
+        (0..3).map(|i| format!("{}\n", json!({ "id": i, "text": format!("post number {i}") }))).collect();
+    fs::write(&posts, &text).unwrap();
+    let output = run(&["import", arg(&posts), arg(&posts), "--json"], "");
+    let counts: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&counts["tweets_downloaded"], &counts["tweets_kept"]), (&json!(3), &json!(3)));
+    let note = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(note.contains("3 posts of @keeper are in more than one archive"), "{note}");
+    for more in [&[][..], &["--force"]] {
+        let (code, message) = failure(&[&["import", arg(&posts), "--out", arg(&posts)], more].concat(), "");
+        assert!(code == 1 && message.contains("which is read"), "{message}");
+    }
+    assert_eq!(fs::read_to_string(&posts).unwrap(), text);
+    // Standard output by its name is a stream like any other.
+    let kept = stdout(&["import", arg(&posts), "--out", "/dev/stdout", "--json"], "");
+    assert!(kept.starts_with("{\"text\":\"post number 0\"}\n"), "{kept}");
+}
+
+#[test]
 fn a_prompt_without_room_is_refused_before_any_work() {
     let model = fixture("tiny-gpt2");
     let long = "word ".repeat(200);
