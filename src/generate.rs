@@ -114,8 +114,7 @@ pub struct SoFar {
     pub ended: bool,
 }
 
-/// The longest draft by default, prompt included: the original's.
-pub const DEFAULT_MAX_TOKENS: usize = 160;
+pub use crate::bundle::manifest::DEFAULT_MAX_TOKENS;
 
 /// More drafts than this at once is a mistake, not a wish.
 pub const MAX_DRAFTS: usize = 256;

@@ -16,16 +16,18 @@ use super::{
     checkpoint::{self, CheckpointDtype, CheckpointError},
     digest::{self, DigestError},
     gguf::{self, GgufError},
-    manifest::{BotInfo, CardExtras, FORMAT_VERSION, LogitsCheck, ManifestError},
+    manifest::{BotInfo, CardExtras, DEFAULT_MAX_TOKENS, FORMAT_VERSION, LogitsCheck, ManifestError},
 };
 use crate::{
     gpt2::{Config, ConfigError},
     tokenizer::{Tokenizer, TokenizerError},
 };
 
-/// Tokens of prompt and draft together that a bot makes by default, where it
-/// has as many positions.
-pub const DEFAULT_MAX_TOKENS: usize = 160;
+const CONFIG: &str = "config.json";
+const TOKENIZER: &str = "tokenizer.json";
+/// What older folders have in its place.
+const VOCABULARY: &str = "vocab.json";
+const MERGES: &str = "merges.txt";
 
 /// No `bot.json`, `config.json`, `tokenizer.json`, `vocab.json` or `merges.txt`
 /// is larger.
@@ -90,9 +92,9 @@ impl BotFolder {
         if !path.is_dir() {
             return Err(BundleError::NoFolder(path.into()));
         }
-        let file = path.join("config.json");
+        let file = path.join(CONFIG);
         let missing = |missing| BundleError::MissingFile { folder: path.into(), missing };
-        let bytes = read_text(&file)?.ok_or_else(|| missing("config.json"))?;
+        let bytes = read_text(&file)?.ok_or_else(|| missing(CONFIG))?;
         let config = Config::from_json(&bytes).map_err(|source| BundleError::Config { file, source })?;
 
         let tokenizer =
@@ -127,6 +129,20 @@ impl BotFolder {
     /// `pytorch_model.bin`.
     pub fn weights(&self) -> Result<Weights, BundleError> {
         Ok(checkpoint::read(&self.path, &self.config)?)
+    }
+
+    /// The files that configuration, tokenizer and weights are read from; whatever else
+    /// lies in the folder decides nothing of the network.
+    pub fn files_read(&self) -> Result<Vec<String>, BundleError> {
+        let tokenizer = match self.path.join(TOKENIZER).is_file() {
+            true => &[TOKENIZER][..],
+            false => &[VOCABULARY, MERGES],
+        };
+        let mut files: Vec<String> = tokenizer.iter().map(|&name| name.to_owned()).collect();
+        files.push(CONFIG.to_owned());
+        files.extend(checkpoint::file_names(&self.path)?);
+        files.sort();
+        Ok(files)
     }
 
     /// The file of this precision, if the folder has it.
@@ -187,13 +203,13 @@ pub fn folder_name(path: &Path) -> String {
 }
 
 fn read_tokenizer(folder: &Path) -> Result<Option<Tokenizer>, BundleError> {
-    let file = folder.join("tokenizer.json");
+    let file = folder.join(TOKENIZER);
     if let Some(bytes) = read_text(&file)? {
         let tokenizer = Tokenizer::from_json(&bytes);
         return tokenizer.map(Some).map_err(|source| BundleError::Tokenizer { file, source });
     }
-    let file = folder.join("vocab.json");
-    let merges = folder.join("merges.txt");
+    let file = folder.join(VOCABULARY);
+    let merges = folder.join(MERGES);
     let (Some(vocab), Some(merge_bytes)) = (read_text(&file)?, read_text(&merges)?) else {
         return Ok(None);
     };
@@ -233,8 +249,8 @@ pub fn write_bundle(staging: &Path, parts: &BundleParts) -> Result<(), BundleErr
     // The type to compute in; newer programs would take the stored one, and
     // f16 on a processor is slow and rounds differently.
     config_json["dtype"] = json!("float32");
-    write_json(&staging.join("config.json"), &config_json)?;
-    write_file(&staging.join("tokenizer.json"), tokenizer.to_json().as_bytes())?;
+    write_json(&staging.join(CONFIG), &config_json)?;
+    write_file(&staging.join(TOKENIZER), tokenizer.to_json().as_bytes())?;
     write_json(&staging.join("tokenizer_config.json"), &tokenizer_config(config, tokenizer))?;
     write_json(&staging.join("generation_config.json"), &generation_config(config))?;
     let checkpoint = staging.join(Precision::F32.file_name());

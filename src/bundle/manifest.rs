@@ -8,6 +8,10 @@ use thiserror::Error;
 /// The version this program writes, and the newest it reads.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// Tokens of prompt and draft together that a bot makes by default, where it has as
+/// many positions: the original's.
+pub const DEFAULT_MAX_TOKENS: usize = 160;
+
 /// Bytes of a file that one entry of [`FileEntry::chunks`] covers.
 pub const CHUNK_BYTES: usize = 4 << 20;
 
@@ -33,7 +37,8 @@ pub struct Manifest {
 pub struct BotInfo {
     /// Display names joined by ` & `, in input order.
     pub name: String,
-    /// Account handles without `@`, in input order; never empty.
+    /// Account handles without the leading `@`, in input order; never empty. Mastodon's are
+    /// `user@server`.
     pub handles: Vec<String>,
     /// One row an account, in the order of `handles`.
     #[serde(default)]

@@ -15,6 +15,8 @@ use std::{
 use tempfile::TempDir;
 use thiserror::Error;
 
+use super::Manifest;
+
 /// Why an output folder cannot be made.
 #[derive(Debug, Error)]
 pub enum StagingError {
@@ -23,14 +25,21 @@ pub enum StagingError {
     #[error("{} is no name for a folder to write: choose another --out", out.display())]
     NoName { out: PathBuf },
     #[error(
-        "{} does not look like a bot's folder (config.json and no folders within), so --force does not replace it: choose another --out",
+        "{} is no bot's folder (it has no bot.json that can be read), so --force does not replace it: choose another --out",
         out.display()
     )]
     NotABot { out: PathBuf },
+    #[error(
+        "{} holds `{name}`, which is no part of the bot, so --force does not replace it: move that away, or choose another --out",
+        out.display()
+    )]
+    Foreign { out: PathBuf, name: String },
     #[error("{} could not be written: {source}", out.display())]
     Io { out: PathBuf, source: io::Error },
 }
 
+/// What lists a bot's files.
+const BOT: &str = "bot.json";
 /// The file in a folder aside whose lock says that its process lives.
 const LOCK: &str = "lock";
 
@@ -73,9 +82,10 @@ fn prefix(name: &str) -> String {
 /// Deletes what killed processes left aside of `out`. What cannot be deleted takes
 /// room and does no harm.
 pub fn sweep(out: &Path) {
+    let out = resolved(out);
     let Some(name) = out.file_name() else { return };
     let prefix = prefix(&name.to_string_lossy());
-    for entry in fs::read_dir(parent(out)).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(parent(&out)).into_iter().flatten().flatten() {
         let left = entry.path();
         if !entry.file_name().to_string_lossy().starts_with(&prefix) {
             continue;
@@ -97,6 +107,16 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
+/// Where a link leads, so that its target is replaced and not the link; any other path
+/// as it is.
+fn resolved(path: &Path) -> PathBuf {
+    match fs::read_link(path) {
+        // One that leads nowhere yet has no canonical path.
+        Ok(target) => path.canonicalize().unwrap_or_else(|_| parent(path).join(target)),
+        Err(_) => path.to_path_buf(),
+    }
+}
+
 /// An output folder under way, beside its final place and on the same disk.
 /// Dropped without [`Staging::commit`], it leaves nothing behind.
 #[derive(Debug)]
@@ -108,14 +128,14 @@ pub struct Staging {
 }
 
 impl Staging {
-    /// Begins a folder that will be `out`. Its parents are made as needed, and what
+    /// Begins a folder that will be `out`, or what that is a link to. Its parents are made as needed, and what
     /// killed processes left of it goes; an existing `out` is an error unless `force`
     /// is set and it is a bot's folder, or empty.
     ///
     /// # Errors
     /// Those of [`check_target`], [`StagingError::NoName`], and what the disk refuses.
     pub fn create(out: &Path, force: bool) -> Result<Self, StagingError> {
-        let out = out.to_path_buf();
+        let out = resolved(out);
         let Some(name) = out.file_name() else {
             return Err(StagingError::NoName { out });
         };
@@ -235,7 +255,7 @@ impl Patch {
         let entries = fs::read_dir(&self.copy).map_err(error)?;
         let names: io::Result<Vec<OsString>> = entries.map(|entry| entry.map(|e| e.file_name())).collect();
         let mut names = names.map_err(error)?;
-        names.sort_by_key(|name| name == "bot.json");
+        names.sort_by_key(|name| name == BOT);
         for name in names.into_iter().filter(|name| !self.shared.contains(name)) {
             fs::rename(self.copy.join(&name), self.folder.join(&name)).map_err(error)?;
         }
@@ -275,27 +295,41 @@ pub fn sync_folder(_folder: &Path) -> io::Result<()> {
 }
 
 /// Whether a folder may be put at `out`. `--force --out ~` must not delete a
-/// home, nor a checkout its history: a bot's folder has only files in it.
+/// home, nor a checkout its history, nor an archive that lies in a bot's folder: what is
+/// replaced is files that `bot.json` lists, and nothing else.
 ///
 /// # Errors
-/// [`StagingError::Exists`] without `force`, [`StagingError::NotABot`] with it.
+/// [`StagingError::Exists`] without `force`; with it [`StagingError::NotABot`], and
+/// [`StagingError::Foreign`] where a bot's folder holds something else, too.
 pub fn check_target(out: &Path, force: bool) -> Result<(), StagingError> {
-    if !exists(out) {
+    let out = resolved(out);
+    if !exists(&out) {
         return Ok(());
     }
     if !force {
-        return Err(StagingError::Exists { out: out.to_path_buf() });
+        return Err(StagingError::Exists { out });
     }
-    let not_a_bot = || StagingError::NotABot { out: out.to_path_buf() };
-    let mut empty = true;
-    for entry in fs::read_dir(out).map_err(|_| not_a_bot())? {
-        let is_folder = entry.and_then(|e| e.file_type()).map_or(true, |kind| kind.is_dir());
-        if is_folder {
-            return Err(not_a_bot());
-        }
-        empty = false;
+    let names: Option<BTreeSet<String>> = fs::read_dir(&out).ok().and_then(|entries| {
+        entries.map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect()
+    });
+    let Some(mut names) = names else {
+        return Err(StagingError::NotABot { out });
+    };
+    if names.is_empty() {
+        return Ok(());
     }
-    if empty || out.join("config.json").is_file() { Ok(()) } else { Err(not_a_bot()) }
+    let manifest = fs::read(out.join(BOT)).ok().and_then(|json| Manifest::from_json(&json).ok());
+    let Some(manifest) = manifest else {
+        return Err(StagingError::NotABot { out });
+    };
+    names.retain(|name| {
+        let is_file = fs::symlink_metadata(out.join(name)).is_ok_and(|found| !found.is_dir());
+        !(is_file && (name == BOT || manifest.files.contains_key(name)))
+    });
+    match names.pop_first() {
+        Some(name) => Err(StagingError::Foreign { out, name }),
+        None => Ok(()),
+    }
 }
 
 /// Also true of a link that leads nowhere.
@@ -305,7 +339,20 @@ fn exists(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeMap;
+
+    use super::{
+        super::{folder, manifest::BotInfo},
+        *,
+    };
+
+    /// A bot's folder with these files, as far as its description goes.
+    fn bot(path: &Path, files: &[&str]) {
+        fs::create_dir_all(path).unwrap();
+        files.iter().for_each(|name| fs::write(path.join(name), "old").unwrap());
+        let info = BotInfo { handles: vec!["a".into()], ..BotInfo::default() };
+        folder::finish(path, info, BTreeMap::new(), None).unwrap();
+    }
 
     fn entries(path: &Path) -> Vec<String> {
         let mut names: Vec<_> = fs::read_dir(path)
@@ -360,14 +407,13 @@ mod tests {
     fn an_existing_folder_is_kept_unless_forced() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("bot");
-        fs::create_dir(&out).unwrap();
-        fs::write(out.join("config.json"), "old").unwrap();
+        bot(&out, &["config.json"]);
         let error = Staging::create(&out, false).unwrap_err();
         assert!(error.to_string().contains("--force"), "{error}");
 
         let staging = Staging::create(&out, true).unwrap();
         fs::write(staging.path().join("new"), "").unwrap();
-        assert_eq!(entries(&out), ["config.json"]);
+        assert_eq!(entries(&out), ["bot.json", "config.json"]);
         staging.commit().unwrap();
         assert_eq!(entries(&out), ["new"]);
         assert_eq!(entries(dir.path()), ["bot"]);
@@ -387,9 +433,49 @@ mod tests {
         for out in [home.clone(), home.join("letter.txt")] {
             assert!(matches!(Staging::create(&out, true), Err(StagingError::NotABot { .. })));
         }
+        // Of another program: nothing says which of its files are the bot's.
         fs::write(home.join("config.json"), "{}").unwrap();
-        fs::create_dir(home.join(".git")).unwrap();
         assert!(matches!(Staging::create(&home, true), Err(StagingError::NotABot { .. })));
+    }
+
+    #[test]
+    fn force_does_not_delete_what_somebody_put_beside_a_bot() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("bot");
+        bot(&out, &["config.json"]);
+        check_target(&out, true).unwrap();
+        for (foreign, is_folder) in [("archive.zip", false), (".git", true)] {
+            let path = out.join(foreign);
+            if is_folder {
+                fs::create_dir(&path).unwrap()
+            } else {
+                fs::write(&path, "").unwrap()
+            }
+            let error = Staging::create(&out, true).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{foreign}`")) && error.contains("another --out"), "{error}");
+            if is_folder { fs::remove_dir(&path).unwrap() } else { fs::remove_file(&path).unwrap() }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_link_leads_to_is_replaced_and_the_link_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("disk/bot"), dir.path().join("bot"));
+        bot(&target, &["config.json"]);
+        std::os::unix::fs::symlink("disk/bot", &link).unwrap();
+        // Once it leads to a bot, and once nowhere.
+        for _ in 0..2 {
+            let staging = Staging::create(&link, true).unwrap();
+            fs::write(staging.path().join("new"), "").unwrap();
+            staging.commit().unwrap();
+            assert!(link.is_symlink());
+            assert_eq!(
+                (entries(&target), entries(&dir.path().join("disk"))),
+                (vec!["new".into()], vec!["bot".into()])
+            );
+            fs::remove_dir_all(&target).unwrap();
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub fn open_bot(dir: &Path) -> anyhow::Result<Bot> {
     let json = match fs::read(&path) {
         Ok(json) => json,
         Err(error) if error.kind() == io::ErrorKind::NotFound && dir.join("config.json").is_file() => {
-            eprintln!(
+            say!(
                 "{dir} has no bot.json: making a bot of it (`huggingtweets convert {dir} --out BOT` keeps one)",
                 dir = dir.display()
             );

@@ -52,7 +52,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         given = merge(measure::measure(&bot, &args.measure)?, given);
     }
     let files = update(&args.dir, given)?;
-    println!("Wrote {} in {}", files.join(", "), args.dir.display());
+    answer!("Wrote {} in {}", files.join(", "), args.dir.display())?;
     Ok(())
 }
 
@@ -135,7 +135,7 @@ fn or_known<T>(given: Vec<T>, known: Vec<T>) -> Vec<T> {
 pub fn write(dir: &Path, info: &BotInfo, extras: &CardExtras) -> anyhow::Result<()> {
     let written = card::write(dir, info, extras)?;
     if let Some(warning) = written.warning() {
-        eprintln!("warning: {warning}");
+        say!("warning: {warning}");
     }
     Ok(())
 }

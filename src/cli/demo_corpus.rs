@@ -85,14 +85,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             zip.len() / 1_000_000 + 1
         )
     })?;
-    println!(
+    answer!(
         "{}: {} posts ({} kept, {} retweets, {} short)",
         args.out.display(),
         corpus.posts.len(),
         corpus.kept,
         corpus.retweets,
         corpus.short,
-    );
+    )?;
     Ok(())
 }
 

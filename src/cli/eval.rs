@@ -52,13 +52,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 })
             })
             .collect();
-        println!("{}", json!({ "posts": posts.len(), "tokens": results[0].1.tokens, "results": list }));
+        answer!("{}", json!({ "posts": posts.len(), "tokens": results[0].1.tokens, "results": list }))?;
     } else {
-        println!("{} posts, {} tokens", posts.len(), results[0].1.tokens);
-        println!("{:<10} {:>12} {:>10}", "precision", "perplexity", "change");
+        answer!("{} posts, {} tokens", posts.len(), results[0].1.tokens)?;
+        answer!("{:<10} {:>12} {:>10}", "precision", "perplexity", "change")?;
         for (precision, r) in &results {
             let change = 100.0 * (r.perplexity() / base - 1.0);
-            println!("{:<10} {:>12.4} {:>+9.3}%", precision.name(), r.perplexity(), change);
+            answer!("{:<10} {:>12.4} {:>+9.3}%", precision.name(), r.perplexity(), change)?;
         }
     }
     Ok(())

@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn no_option_is_no_filter() {
         let args = parse(&[]).unwrap();
-        assert!(args.filter().unwrap().is_off() && args.words().is_empty());
+        assert!(args.filter().unwrap() == Filter::default() && args.words().is_empty());
     }
 
     #[test]

@@ -13,8 +13,7 @@ use crate::{
     generate::{Drafts, Event, Request},
 };
 
-/// What the original's card and page suggest.
-pub const EXAMPLE_PROMPT: &str = "My dream is";
+pub use crate::card::DEFAULT_START as EXAMPLE_PROMPT;
 
 /// Completes a folder that [`folder::write_bundle`] has filled: drafts are added
 /// to what the card is to show.

@@ -107,16 +107,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             })
             .collect();
         let tokens_per_s = drafts.drawn_tokens() as f64 / seconds.max(1e-9);
-        println!(
+        answer!(
             "{}",
             json!({
                 "prompt": args.prompt, "seed": args.seed, "precision": args.precision.name(),
                 "backend": args.backend, "adapter": adapter, "threads": threads, "drafts": list, "tokens_per_s": tokens_per_s,
             })
-        );
+        )?;
     } else {
         for (_, (text, ..)) in finished {
-            println!("{text}");
+            answer!("{text}")?;
         }
     }
     Ok(())

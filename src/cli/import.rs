@@ -11,24 +11,30 @@ use serde::Serialize;
 use super::filter_args::FilterArgs;
 use crate::bundle::manifest::{AccountCounts, BotInfo};
 use crate::card::escape;
-use crate::tweets::{self, Cleaned, Filter, FilteredOut, Unreadable, counts::merged};
+use crate::tweets::{
+    self, Archive, Cleaned, Filter, FilteredOut, Unreadable,
+    merge::{Merged, merged},
+};
 
 /// How many kept posts the JSON shows, for a look at what was read.
 const FIRST_KEPT: usize = 3;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// X archives (.zip or folder), or lists of posts (.txt, .csv, .jsonl)
+    /// X, Mastodon and Bluesky archives, .txt (a post a line), .csv (column text or full_text), .jsonl ({"text"})
     #[arg(required = true, value_name = "ARCHIVE")]
     archives: Vec<PathBuf>,
-    #[command(flatten)]
-    filter: FilterArgs,
     /// Print the counts as JSON
     #[arg(long)]
     json: bool,
     /// Write the kept posts to this file, one JSON object {"text"} a line
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Replace an existing --out
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 /// What `--json` prints for an archive, and within `accounts` for each of several.
@@ -57,9 +63,12 @@ struct Together {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
+    if let Some(out) = &args.out {
+        check_out(out, &args.archives, args.force)?;
+    }
     let accounts = read_filtered(&args.archives, &args.filter.filter()?)?;
     if let Some(warning) = warnings(&accounts) {
-        eprintln!("warning: {warning}");
+        say!("warning: {warning}");
     }
     if let Some(out) = &args.out {
         write_kept(out, &accounts).with_context(|| format!("{} could not be written", out.display()))?;
@@ -84,40 +93,74 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(stdout.flush()?)
 }
 
-/// Reads and cleans every archive; one of which nothing is kept is an error.
+/// Reads and cleans every account; one of which nothing is kept is an error.
 pub fn read_all(archives: &[PathBuf]) -> anyhow::Result<Vec<Cleaned>> {
     read_filtered(archives, &Filter::default())
 }
 
 /// The same with the posts alone that the filter lets through.
 pub fn read_filtered(archives: &[PathBuf], filter: &Filter) -> anyhow::Result<Vec<Cleaned>> {
-    let mut accounts = Vec::with_capacity(archives.len());
+    let mut read = Vec::with_capacity(archives.len());
     for path in archives {
-        let cleaned = Cleaned::filtered(&tweets::open::read(path)?, filter);
-        if let Unreadable { count: count @ 1.., first } = &cleaned.unreadable {
+        let archive = tweets::open::read(path)?;
+        if let Unreadable { count: count @ 1.., first } = &archive.unreadable {
             let entries =
                 if *count == 1 { "entry that is no post is" } else { "entries that are no posts are" };
-            eprintln!("warning: {}: {count} {entries} left out ({first})", path.display());
+            say!("warning: {}: {count} {entries} left out ({first})", path.display());
         }
-        if cleaned.kept.is_empty() {
-            let filtered = match cleaned.filtered_out.describe() {
-                reasons if reasons.is_empty() => reasons,
-                reasons => format!("; filtered out: {reasons}; loosen the filters"),
-            };
-            bail!(
-                "{}: no post is left to train on ({} read: {} retweets, {} short{filtered})",
-                path.display(),
-                cleaned.tweets_downloaded,
-                cleaned.retweets,
-                cleaned.short_tweets
-            );
+        if read.iter().any(|other: &Archive| other.handle.eq_ignore_ascii_case(&archive.handle)) {
+            say!("note: {}: @{} again, so its posts are taken together", path.display(), archive.handle);
         }
-        if accounts.iter().any(|other: &Cleaned| other.handle.eq_ignore_ascii_case(&cleaned.handle)) {
-            eprintln!("note: {}: @{} again, so its posts are taken together", path.display(), cleaned.handle);
-        }
-        accounts.push(cleaned);
+        read.push(archive);
     }
-    Ok(merged(accounts))
+    // Before they go into one: an archive of which nothing is kept may be a mistake.
+    let empty: Vec<Option<String>> = read.iter().map(|archive| why_empty(archive, filter)).collect();
+    merged(read).into_iter().map(|account| cleaned(&account, archives, &empty, filter)).collect()
+}
+
+/// What an account is trained on.
+fn cleaned(
+    account: &Merged,
+    archives: &[PathBuf],
+    empty: &[Option<String>],
+    filter: &Filter,
+) -> anyhow::Result<Cleaned> {
+    let sources: Vec<_> = account.sources.iter().map(|&at| (archives[at].display(), &empty[at])).collect();
+    if let Some(why) = why_empty(&account.archive, filter) {
+        let paths: Vec<String> = sources.iter().map(|(path, _)| path.to_string()).collect();
+        bail!("{}: no post is left to train on ({why})", paths.join(", "));
+    }
+    for (path, why) in sources {
+        if let Some(why) = why {
+            say!("note: {path}: no post of it is left to train on ({why})");
+        }
+    }
+    match account.repeated {
+        0 => {}
+        1 => {
+            say!("note: 1 post of @{} is in more than one archive, and is taken once", account.archive.handle)
+        }
+        n => say!(
+            "note: {n} posts of @{} are in more than one archive, and are taken once",
+            account.archive.handle
+        ),
+    }
+    Ok(Cleaned::filtered(&account.archive, filter))
+}
+
+/// What became of an archive's posts where none is kept.
+fn why_empty(archive: &Archive, filter: &Filter) -> Option<String> {
+    let cleaned = Cleaned::filtered(archive, filter);
+    let filtered = match cleaned.filtered_out.describe() {
+        reasons if reasons.is_empty() => reasons,
+        reasons => format!("; filtered out: {reasons}; loosen the filters"),
+    };
+    cleaned.kept.is_empty().then(|| {
+        format!(
+            "{} read: {} retweets, {} short{filtered}",
+            cleaned.tweets_downloaded, cleaned.retweets, cleaned.short_tweets
+        )
+    })
 }
 
 /// The size rule is an error for `train` alone.
@@ -191,6 +234,27 @@ fn write_table(out: &mut impl Write, accounts: &[Cleaned]) -> io::Result<()> {
     for account in accounts.iter().filter(|a| a.filtered_out.total() > 0) {
         let handle = escape::plain(&account.handle);
         writeln!(out, "Filtered out of @{handle}: {}", account.filtered_out.describe())?;
+    }
+    Ok(())
+}
+
+/// Refuses to write over an archive that is read, and without `force` over any file.
+fn check_out(out: &Path, archives: &[PathBuf], force: bool) -> anyhow::Result<()> {
+    let shown = out.display();
+    // A device, a pipe or a folder keeps what it is; of a file that standard output goes to,
+    // `/dev/stdout` is a name.
+    let is_file = fs::metadata(out).is_ok_and(|found| found.is_file());
+    if !is_file || out.starts_with("/dev") {
+        return Ok(());
+    }
+    let whole = fs::canonicalize(out).with_context(|| shown.to_string())?;
+    // In an unpacked archive every file is somebody's.
+    let of_input = |path: &PathBuf| fs::canonicalize(path).is_ok_and(|input| whole.starts_with(input));
+    if let Some(input) = archives.iter().find(|path| of_input(path)) {
+        bail!("--out {shown} would be written over {}, which is read: choose another file", input.display());
+    }
+    if !force {
+        bail!("--out {shown} exists already: choose another file, or replace it with --force");
     }
     Ok(())
 }
@@ -303,6 +367,34 @@ Characters kept               5
     }
 
     #[test]
+    fn an_archive_is_never_written_over_and_a_file_only_when_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let (posts, other) = (dir.path().join("a.txt"), dir.path().join("b.jsonl"));
+        let folder = dir.path().join("unpacked");
+        fs::create_dir(&folder).unwrap();
+        for path in [&posts, &other, &folder.join("tweets.js")] {
+            fs::write(path, "what was here").unwrap();
+        }
+        let check = |out: &Path, force| {
+            let checked = check_out(out, &[posts.clone(), folder.clone()], force);
+            checked.map_err(|error| error.to_string())
+        };
+        for force in [false, true] {
+            for out in [posts.clone(), dir.path().join("unpacked/../a.txt"), folder.join("tweets.js")] {
+                let error = check(&out, force).unwrap_err();
+                assert!(error.contains("which is read"), "{error}");
+            }
+        }
+        let error = check(&other, false).unwrap_err();
+        assert!(error.contains("exists already") && error.contains("--force"), "{error}");
+        check(&other, true).unwrap();
+        for out in [dir.path().join("new.jsonl"), folder.join("new.jsonl"), "/dev/stdout".into(), "-".into()]
+        {
+            check(&out, false).unwrap();
+        }
+    }
+
+    #[test]
     fn an_out_that_cannot_be_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         assert!(write_kept(dir.path(), &[]).is_err());
@@ -363,6 +455,16 @@ Characters kept               5
         let accounts = read_all(&paths).unwrap();
         assert_eq!(accounts.len(), 1);
         assert_eq!((accounts[0].handle.as_str(), accounts[0].kept.len()), ("lamp", 2));
+        // One of the two may come to nothing.
+        fs::write(&paths[1], "hi\n").unwrap();
+        let accounts = read_all(&paths).unwrap();
+        assert_eq!(
+            (accounts[0].tweets_downloaded, accounts[0].short_tweets, accounts[0].kept.len()),
+            (2, 1, 1)
+        );
+        fs::write(&paths[0], "ho\n").unwrap();
+        let error = read_all(&paths).unwrap_err().to_string();
+        assert!(error.contains("lamp.txt, ") && error.contains("(2 read: 0 retweets, 2 short)"), "{error}");
     }
 
     #[test]

@@ -1,9 +1,15 @@
 //! The command line: arguments validated into plain structs, then one file a
 //! subcommand. `main` is one flat match.
 
+// They panic where a pipe's reader has ended: `say!` and `answer!` do not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+#[macro_use]
+mod say;
 
 mod assets;
 mod bench;
@@ -107,7 +113,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("huggingtweets: {}", one_line(&error));
+            say!("huggingtweets: {}", one_line(&error));
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }
     }

@@ -73,10 +73,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             Progress::Committing => bar.set_message("committing"),
         });
     bar.finish_and_clear();
-    println!("{}", address?);
+    answer!("{}", address?)?;
     let linked = manifest.card.as_ref().and_then(|card| card.repository.as_deref());
     if linked != Some(repo.as_str()) {
-        eprintln!(
+        say!(
             "The card does not name this repository yet: `huggingtweets card {} --repository {repo}`, then push again.",
             args.dir.display()
         );

@@ -50,6 +50,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         finish::finish_with(&changed, manifest.info, manifest.card.unwrap_or_default())?;
     }
     patch.commit()?;
-    eprintln!("{}", args.folder.join(args.to.file_name()).display());
+    say!("{}", args.folder.join(args.to.file_name()).display());
     Ok(())
 }

@@ -84,7 +84,7 @@ fn search(dir: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Run>) {
     if Run::is_at(dir) {
         match Run::open(dir) {
             Ok(run) => drop(found.insert(dir.canonicalize().unwrap_or_else(|_| dir.into()), run)),
-            Err(error) => eprintln!("warning: {error}"),
+            Err(error) => say!("warning: {error}"),
         }
         return;
     }

@@ -51,7 +51,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     check_out(&args.out, args.force)?;
     write(&assets, &bot, &args.out, page.as_deref(), args.space)?;
     let place = if args.space { "push it to a static Space" } else { "put it on any static host" };
-    println!("Wrote {}: {place}", args.out.display());
+    answer!("Wrote {}: {place}", args.out.display())?;
     Ok(())
 }
 

@@ -1,11 +1,6 @@
 //! `config.json`: everything that decided a run, and where it came from.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs::File, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -142,19 +137,12 @@ impl Artifact {
         Self { name: name.into(), sha256: Some(entry.sha256.clone()), size_bytes: Some(entry.size) }
     }
 
-    /// A file; or a folder with all files below it, as [`Artifact::of_files`]. Links
-    /// that lead nowhere are passed over.
+    /// A file.
     ///
     /// # Errors
-    /// [`RecordError::Io`] where something cannot be read.
-    pub fn of_path(path: &Path) -> Result<Self, RecordError> {
-        if !path.is_dir() {
-            return Ok(Self::of_entry(&folder_name(path), &entry_of(path)?));
-        }
-        let mut files = Vec::new();
-        files_below(path, &mut PathBuf::new(), &mut files).map_err(RecordError::io(path))?;
-        files.sort();
-        Self::of_files(path, &files)
+    /// [`RecordError::Io`] where it cannot be read.
+    pub fn of_file(path: &Path) -> Result<Self, RecordError> {
+        Ok(Self::of_entry(&folder_name(path), &entry_of(path)?))
     }
 
     /// Some files of a folder, by their paths within. The digest is that of their
@@ -175,25 +163,6 @@ impl Artifact {
 
 fn entry_of(path: &Path) -> Result<FileEntry, RecordError> {
     File::open(path).and_then(|file| digest(io::BufReader::new(file))).map_err(RecordError::io(path))
-}
-
-/// Paths within `root`, with `/`.
-fn files_below(root: &Path, within: &mut PathBuf, files: &mut Vec<String>) -> io::Result<()> {
-    for entry in fs::read_dir(root.join(&within))? {
-        within.push(entry?.file_name());
-        // Not the entry's own type: the Hub's cache is made of links.
-        match fs::metadata(root.join(&within)) {
-            Ok(meta) if meta.is_dir() => files_below(root, within, files)?,
-            Ok(meta) if meta.is_file() => {
-                let parts: Vec<_> = within.iter().map(|part| part.to_string_lossy()).collect();
-                files.push(parts.join("/"));
-            }
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        within.pop();
-    }
-    Ok(())
 }
 
 /// Digits of [`RunConfig::id`].

@@ -90,6 +90,13 @@ pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordErro
     Ok(values)
 }
 
+const ASIDE: &str = ".huggingtweets-";
+
+/// Whether a kill of [`replace`] left a file of that name.
+pub fn is_aside(name: &str) -> bool {
+    name.starts_with(ASIDE)
+}
+
 /// Puts a small file in place at once: whoever looks sees the old one or all of
 /// the new one.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
@@ -97,7 +104,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
     let write = || {
         // Our own `create_new`: a plain file's permissions, not a secret's.
         let mut aside = tempfile::Builder::new()
-            .prefix(".huggingtweets-")
+            .prefix(ASIDE)
             .suffix(".part")
             .make_in(folder, |aside| File::create_new(aside))?;
         aside.write_all(bytes)?;

@@ -13,6 +13,7 @@
 //! | `events.out.tfevents.…` | the figures for TensorBoard |
 //! | `wandb/offline-run-…/` | the run for `wandb sync` |
 //! | `report.html` | one page with all of it |
+//! | `lock` | nothing; who writes the run holds its lock |
 //!
 //! The first four are the record; the others are made from them and can be made
 //! again. Each line is written whole and at once, so a killed run has every
@@ -35,7 +36,7 @@ pub use config::{Artifact, DatasetCounts, Lineage, RunConfig, Versions};
 pub use machine::Machine;
 pub use metrics::{Evaluation, MetricsLine, StepMetrics};
 pub use recorder::RunRecorder;
-pub use run::Run;
+pub use run::{LOCK, Run};
 pub use samples::{SampleDraft, SampleSet};
 pub use summary::{Memorisation, Stopped, Summary};
 

@@ -11,7 +11,7 @@ use super::{
     config::RUN_FORMAT,
     files::{self, LineFile},
     report,
-    run::{CONFIG, METRICS, SAMPLES, SUMMARY},
+    run::{CONFIG, LOCK, METRICS, SAMPLES, SUMMARY},
     tensorboard::EventFile,
     wandb::OfflineRun,
 };
@@ -31,15 +31,17 @@ pub struct RunRecorder {
 }
 
 impl RunRecorder {
-    /// Begins a run in a folder that is new or empty; its parents are made.
+    /// Begins a run in a folder that is new, or empty but for a [`LOCK`]; its parents are made.
     /// `format_version` and `started_unix_s`, where 0, are filled in.
     ///
     /// # Errors
     /// [`RecordError::Exists`] where the folder holds something already.
     pub fn create(dir: &Path, config: &RunConfig) -> Result<Self, RecordError> {
         fs::create_dir_all(dir).map_err(RecordError::io(dir))?;
-        if fs::read_dir(dir).map_err(RecordError::io(dir))?.next().is_some() {
-            return Err(RecordError::Exists { dir: dir.into() });
+        for entry in fs::read_dir(dir).map_err(RecordError::io(dir))? {
+            if entry.map_err(RecordError::io(dir))?.file_name() != LOCK {
+                return Err(RecordError::Exists { dir: dir.into() });
+            }
         }
         let mut config = RunConfig { format_version: RUN_FORMAT, ..config.clone() };
         if config.started_unix_s == 0 {
@@ -58,7 +60,20 @@ impl RunRecorder {
     /// # Errors
     /// [`RecordError::NotARun`] where the folder holds none.
     pub fn reopen(dir: &Path, step: usize) -> Result<Self, RecordError> {
+        Self::reopen_as(dir, step, |_| {})
+    }
+
+    /// The same with settings that have changed: how long it goes on, for example.
+    ///
+    /// # Errors
+    /// As [`RunRecorder::reopen`].
+    pub fn reopen_as(
+        dir: &Path,
+        step: usize,
+        change: impl FnOnce(&mut RunConfig),
+    ) -> Result<Self, RecordError> {
         let mut run = Run::open(dir)?;
+        change(&mut run.config);
         run.metrics.retain(|line| line.step <= step);
         run.samples.retain(|set| set.step <= step);
         match fs::remove_file(dir.join(SUMMARY)) {
@@ -95,11 +110,6 @@ impl RunRecorder {
         };
         recorder.write_report()?;
         Ok(recorder)
-    }
-
-    /// The run's folder.
-    pub fn dir(&self) -> &Path {
-        &self.dir
     }
 
     /// What `config.json` holds.

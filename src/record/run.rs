@@ -7,12 +7,17 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::{MetricsLine, RecordError, RunConfig, SampleSet, Stopped, Summary, config::RUN_FORMAT, files};
+use super::{
+    MetricsLine, RecordError, RunConfig, SampleSet, Stopped, Summary, config::RUN_FORMAT, files, report,
+    tensorboard, wandb,
+};
 
 pub(super) const CONFIG: &str = "config.json";
 pub(super) const METRICS: &str = "metrics.jsonl";
 pub(super) const SAMPLES: &str = "samples.jsonl";
 pub(super) const SUMMARY: &str = "summary.json";
+/// Locked by the process that writes the run, as long as it lives.
+pub const LOCK: &str = "lock";
 
 /// A run under way, ended or killed.
 #[derive(Debug, Clone)]
@@ -93,6 +98,13 @@ impl Run {
         let mut rates: Vec<f64> = self.metrics.iter().filter_map(|line| line.tokens_per_s).collect();
         rates.sort_by(f64::total_cmp);
         rates.get(rates.len() / 2).copied()
+    }
+
+    /// Whether a file or folder of that name is a record's own.
+    pub fn is_part(name: &str) -> bool {
+        [CONFIG, METRICS, SAMPLES, SUMMARY, LOCK, report::REPORT, wandb::FOLDER].contains(&name)
+            || name.starts_with(tensorboard::NAME)
+            || files::is_aside(name)
     }
 
     /// Whether the folder has a run's `config.json`, without reading the rest.

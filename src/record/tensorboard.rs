@@ -17,7 +17,7 @@ use prost::Message;
 use super::{MetricsLine, RecordError, SampleSet};
 
 /// How every event file's name begins; TensorBoard knows them by it.
-const NAME: &str = "events.out.tfevents.";
+pub(super) const NAME: &str = "events.out.tfevents.";
 /// Who wrote it, where TensorBoard's own writer puts the machine's name.
 const WRITER: &str = "huggingtweets";
 /// TensorFlow's number of `DT_STRING`.

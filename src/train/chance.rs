@@ -25,6 +25,15 @@ pub fn stream(seed: u64, purpose: Purpose) -> ChaCha8Rng {
     rng
 }
 
+/// Puts the values into an order that the generator draws (Fisher and Yates): each is as
+/// likely, but for a part in 2^64.
+pub fn shuffle<T>(values: &mut [T], rng: &mut impl RngCore) {
+    for last in (1..values.len()).rev() {
+        let drawn = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
+        values.swap(last, drawn as usize);
+    }
+}
+
 /// A standard normal number (Box and Muller).
 pub fn normal(rng: &mut impl RngCore) -> f32 {
     let unit = |bits: u64| ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
@@ -168,6 +177,21 @@ mod tests {
             let share = pairs(right, down);
             assert!((share - 0.25).abs() < 0.0073, "{right} {down}: {share}");
         }
+    }
+
+    #[test]
+    fn a_shuffle_keeps_every_value_and_draws_every_place() {
+        let mut rng = stream(4, Purpose::Blocks);
+        let mut firsts = [0; 5];
+        for _ in 0..5000 {
+            let mut values = [0, 1, 2, 3, 4];
+            shuffle(&mut values, &mut rng);
+            firsts[values[0]] += 1;
+            values.sort_unstable();
+            assert_eq!(values, [0, 1, 2, 3, 4]);
+        }
+        assert!(firsts.iter().all(|&n| (850..1150).contains(&n)), "{firsts:?}");
+        shuffle::<u8>(&mut [], &mut rng);
     }
 
     #[test]

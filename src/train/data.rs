@@ -7,7 +7,8 @@ use super::TrainError;
 /// What a run learns from and is measured on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Data {
-    /// The training text, all epochs, in the order in which it is seen.
+    /// The training text, all epochs. Its blocks are seen in its order, or in one that the
+    /// run's seed draws.
     pub ids: Vec<u32>,
     /// Held-out posts, each with `<|endoftext|>` before and after, no longer
     /// than a block. Empty: nothing is evaluated.
@@ -18,7 +19,7 @@ pub struct Data {
 
 impl Data {
     /// SHA-256 of ids and held-out posts, lower-case hex: two runs with one
-    /// digest see the same tokens in the same order.
+    /// digest see the same tokens, with one seed in the same order.
     pub fn digest(&self) -> String {
         let mut hasher = Sha256::new();
         for sequence in std::iter::once(&self.ids).chain(&self.held_out) {

@@ -1,7 +1,7 @@
 //! How far a run is: all that its loop needs beside weights and moments to go
 //! on as if it had not stopped. Random choices need no state of their own, for
 //! each is a function of the seed and the step; the order of the data is the
-//! text's.
+//! text's, or the seed's.
 
 use serde::{Deserialize, Serialize};
 

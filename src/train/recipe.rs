@@ -56,6 +56,14 @@ pub const DIFFERENCES: &[Difference] = &[
         classic: "in each epoch one account follows the other",
     },
     Difference {
+        modern: "the least of 6,000 characters is asked of all accounts together, and a smaller account is repeated up to the largest with what stands between posts counted in",
+        classic: "it is asked of each account, and posts alone are counted",
+    },
+    Difference {
+        modern: "blocks of tokens are taken in the order of the text, so that each epoch is over before the next begins",
+        classic: "blocks are drawn from the whole text in random order",
+    },
+    Difference {
         modern: "posts can be chosen by date, language, length, and whether they are replies",
         classic: "all posts that are no retweets and not short are used",
     },
@@ -107,6 +115,12 @@ impl Recipe {
             Self::Classic => Order::ByAccount,
             Self::Modern => Order::Interleaved,
         }
+    }
+
+    /// Whether blocks are taken in an order of their own: the original's trainer draws them,
+    /// wherever in the epochs' text they stand.
+    pub fn shuffles_blocks(self) -> bool {
+        self == Self::Classic
     }
 
     /// The dropout to train with; `None`: the base's own.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     TrainError, WatchError,
+    chance::{self, Purpose, stream},
     checkpoint::Store,
     data::{self, Data},
     evaluate::held_out_loss,
@@ -28,10 +29,12 @@ pub struct Settings {
     pub accumulate: usize,
     /// Tokens a block.
     pub context: usize,
-    /// Decides dropout (and, before the loop, shuffles and initial weights).
+    /// Decides dropout and the blocks' order (and, before the loop, shuffles and initial weights).
     pub seed: u64,
     /// Which tokens are learnt.
     pub loss_over: LossOver,
+    /// Take the blocks in an order drawn by the seed, not in the text's.
+    pub shuffle_blocks: bool,
     /// Steps between two evaluations on the held-out posts.
     pub evaluate_every: usize,
     /// Evaluations in a row that may be no better than the best before training ends.
@@ -45,7 +48,7 @@ pub struct Settings {
 impl Settings {
     /// Blocks that one step learns from.
     pub fn blocks_a_step(&self) -> usize {
-        self.batch.max(1) * self.accumulate.max(1)
+        self.batch.max(1).saturating_mul(self.accumulate.max(1))
     }
 }
 
@@ -140,10 +143,15 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// [`TrainError::Interrupted`] when asked to stop, with a checkpoint of that
-    /// very step on disk; any other with the last good one intact.
+    /// very step on disk (of none before the first); any other with the last good one
+    /// intact.
     pub fn train(&mut self, watch: &mut impl Watch) -> Result<Ending, TrainError> {
         self.since = Instant::now();
-        let blocks = data::blocks(&self.data.ids, self.settings.context)?;
+        let mut blocks = data::blocks(&self.data.ids, self.settings.context)?;
+        if self.settings.shuffle_blocks {
+            // All at once, so that a resumed run draws the same.
+            chance::shuffle(&mut blocks, &mut stream(self.settings.seed, Purpose::Blocks));
+        }
         let steps = data::steps(blocks.len(), self.settings.blocks_a_step());
         let last = self.settings.max_steps.map_or(steps, |most| most.min(steps));
         let ending = loop {
@@ -209,7 +217,7 @@ impl<'a> Run<'a> {
     /// in `self.gradients`.
     fn learn(&mut self, blocks: &[&[u32]]) -> Result<f32, TrainError> {
         let (settings, seed) = (self.settings, self.settings.seed);
-        let first = self.progress.step as u64 * settings.accumulate as u64;
+        let first = (self.progress.step as u64).wrapping_mul(settings.accumulate as u64);
         let batches: Vec<_> = blocks
             .chunks(settings.batch.max(1))
             .map(|batch| labelled(batch, settings, self.data.eos))
@@ -242,8 +250,8 @@ impl<'a> Run<'a> {
     }
 
     /// Measures the weights, and keeps them aside if they are the best and more may
-    /// come: a run that [`Settings::max_steps`] ends can be gone on with. False where
-    /// it was told to stop before the end.
+    /// come: a run that [`Settings::max_steps`] ended, and whose bot was not written, can be
+    /// gone on with. False where it was told to stop before the end.
     fn evaluate(&mut self, steps: usize, watch: &mut impl Watch) -> Result<bool, TrainError> {
         let step = self.progress.step;
         let Some(loss) = held_out_loss(self.model, &self.data.held_out, || watch.asked_to_stop())? else {
@@ -277,7 +285,10 @@ impl<'a> Run<'a> {
     }
 
     fn interrupted(&mut self, steps: usize, watch: &mut impl Watch) -> Result<TrainError, TrainError> {
-        self.save(watch)?;
+        // Before the first step there is nothing to lose.
+        if self.progress.step > 0 {
+            self.save(watch)?;
+        }
         Ok(TrainError::Interrupted { step: self.progress.step, steps })
     }
 }
@@ -341,6 +352,7 @@ mod tests {
             context: CONTEXT,
             seed: 5,
             loss_over: LossOver::All,
+            shuffle_blocks: false,
             evaluate_every: 4,
             patience: 100,
             save_every: 3,
@@ -411,8 +423,8 @@ mod tests {
 
     #[test]
     fn a_broken_run_ends_bit_for_bit_where_an_unbroken_one_does() {
-        for accumulate in [1, 3] {
-            let settings = Settings { accumulate, ..settings() };
+        for (accumulate, shuffle_blocks) in [(1, false), (3, false), (1, true)] {
+            let settings = Settings { accumulate, shuffle_blocks, ..settings() };
             let (weights, progress, ending) = broken_at(&[], &settings);
             assert_eq!(ending, Ending::Completed);
             let breaks: &[&[usize]] = &[&[0], &[1, 2, 3, 4], &[4, 5]];
@@ -514,6 +526,43 @@ mod tests {
         assert!(not_finite && error.to_string().contains("lower --lr"), "{error}");
         assert_eq!(run.saved(), Some(3));
         assert!(std::fs::read(&checkpoint).unwrap() == before);
+    }
+
+    #[test]
+    fn shuffled_blocks_are_the_same_ones_in_another_order() {
+        let losses = |shuffle_blocks, seed| {
+            let settings = Settings { learning_rate: 1e-12, batch: 1, shuffle_blocks, seed, ..settings() };
+            let (folder, model, data) = (tempfile::tempdir().unwrap(), model(0.0), data());
+            let store = store(folder.path());
+            let mut run = Run::begin(&model, &data, &settings, &store).unwrap();
+            run.train(&mut Until::default()).unwrap();
+            // As good as no learning: each block's loss is its own.
+            run.progress().losses.iter().map(|loss| (loss * 1e4) as u32).collect::<Vec<_>>()
+        };
+        let (text, drawn, other) = (losses(false, 1), losses(true, 1), losses(true, 2));
+        assert!(text != drawn && drawn != other);
+        assert_eq!(drawn, losses(true, 1));
+        let sorted = |mut losses: Vec<u32>| {
+            losses.sort_unstable();
+            losses
+        };
+        assert_eq!(sorted(text), sorted(drawn));
+    }
+
+    #[test]
+    fn more_blocks_a_step_than_can_be_counted_are_all_of_them() {
+        let settings = Settings { batch: usize::MAX, accumulate: 1 << 40, ..settings() };
+        assert_eq!(data::steps(40, settings.blocks_a_step()), 1);
+    }
+
+    #[test]
+    fn told_to_stop_before_its_first_step_it_saves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, model, data, settings) = (store(folder.path()), model(0.0), data(), settings());
+        let mut run = Run::begin(&model, &data, &settings, &store).unwrap();
+        let mut watch = Until { until: Some(0), ..Until::default() };
+        assert!(matches!(run.train(&mut watch), Err(TrainError::Interrupted { step: 0, .. })));
+        assert_eq!((run.saved(), std::fs::read_dir(folder.path()).unwrap().count()), (None, 0));
     }
 
     #[test]

@@ -72,9 +72,10 @@ pub fn files_read(tree: &dyn FileTree) -> Vec<String> {
     }
 }
 
-/// The handle that a file's name stands for: `archive` of `archive.tar.gz`.
+/// The handle that a file's name stands for: `archive` of `archive.tar.gz`, and `.posts` of
+/// `.posts`.
 pub fn stem(name: &str) -> &str {
-    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| if stem.is_empty() { name } else { stem });
     stem.strip_suffix(".tar").unwrap_or(stem)
 }
 

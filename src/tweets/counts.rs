@@ -30,19 +30,6 @@ pub struct Cleaned {
     pub kept: Vec<String>,
 }
 
-/// Accounts of one handle as one, where the first of them stands: an archive and a
-/// later one, or one that was given twice.
-pub fn merged(accounts: Vec<Cleaned>) -> Vec<Cleaned> {
-    let mut all: Vec<Cleaned> = Vec::with_capacity(accounts.len());
-    for account in accounts {
-        match all.iter_mut().find(|other| other.handle.eq_ignore_ascii_case(&account.handle)) {
-            Some(same) => same.take(account),
-            None => all.push(account),
-        }
-    }
-    all
-}
-
 impl Cleaned {
     /// Sets retweets aside, then cleans and drops the short posts.
     pub fn from_archive(archive: &Archive) -> Self {
@@ -81,23 +68,6 @@ impl Cleaned {
         }
         cleaned.language = language::of_most(kept_langs);
         cleaned
-    }
-
-    /// Takes another account's posts as this one's.
-    fn take(&mut self, other: Self) {
-        self.tweets_downloaded += other.tweets_downloaded;
-        self.retweets += other.retweets;
-        self.short_tweets += other.short_tweets;
-        self.filtered_out = [self.filtered_out, other.filtered_out].into_iter().sum();
-        self.duplicates += other.duplicates;
-        if self.unreadable.count == 0 {
-            self.unreadable.first = other.unreadable.first;
-        }
-        self.unreadable.count += other.unreadable.count;
-        if self.language != other.language && !other.kept.is_empty() {
-            self.language = None;
-        }
-        self.kept.extend(other.kept);
     }
 
     /// Unicode code points of the kept posts joined by [`SEPARATOR`].
@@ -153,29 +123,6 @@ mod tests {
         assert_eq!(cleaned.kept_chars_joined(), 21 + 13 + 5);
         assert_eq!(AccountCounts::from(&cleaned).tweets_kept, 2);
         assert_eq!(Cleaned::default().kept_chars_joined(), 0);
-    }
-
-    #[test]
-    fn accounts_of_one_handle_are_one() {
-        let account = |handle: &str, kept: &str, language: &str| Cleaned {
-            handle: handle.to_owned(),
-            name: format!("The {handle}"),
-            tweets_downloaded: 3,
-            retweets: 2,
-            language: Some(language.to_owned()),
-            kept: vec![kept.to_owned()],
-            ..Cleaned::default()
-        };
-        let accounts =
-            vec![account("ann", "one", "en"), account("bob", "two", "en"), account("Ann", "three", "de")];
-        let all = merged(accounts);
-        assert_eq!(all.iter().map(|a| a.handle.as_str()).collect::<Vec<_>>(), ["ann", "bob"]);
-        assert_eq!((all[0].name.as_str(), all[0].tweets_downloaded, all[0].retweets), ("The ann", 6, 4));
-        assert_eq!(
-            (all[0].kept.as_slice(), all[0].language.clone()),
-            (&["one".to_owned(), "three".to_owned()][..], None)
-        );
-        assert_eq!(all[1], account("bob", "two", "en"));
     }
 
     #[test]

@@ -5,19 +5,21 @@
 //! longer one.
 
 use super::error::{Place, ReadError, utf8};
-use super::post::{Archive, Post};
+use super::post::{Archive, Post, Unreadable};
 use super::reply;
 
 /// Reads a CSV file's bytes. `label` is the file in error messages, `stem` the
 /// account's handle and name.
 ///
+/// A row with another number of fields than the header is left out and counted.
+///
 /// # Errors
-/// Not UTF-8, no text column (the found ones are listed), a row with another
-/// number of fields than the header.
+/// Not UTF-8, no text column (the found ones are listed), no row that is a post where
+/// there is one that is not.
 pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
     let place = || Place::file(label);
     let text = utf8(bytes, place)?;
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
     let header = reader.headers().map_err(|error| csv_error(place(), &error))?.clone();
     let column = |names: &[&str]| {
         names.iter().find_map(|name| header.iter().position(|found| found.trim().eq_ignore_ascii_case(name)))
@@ -35,8 +37,16 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
     let answered: Vec<usize> =
         (0..header.len()).filter(|&at| header.get(at).is_some_and(reply::is_field)).collect();
     let mut posts = Vec::new();
+    let (mut unreadable, mut first_error) = (Unreadable::default(), None);
     for row in reader.records() {
-        let row = row.map_err(|error| csv_error(place(), &error))?;
+        let row = match whole(row, header.len(), place()) {
+            Ok(row) => row,
+            Err(error) => {
+                unreadable.add(|| error.within());
+                first_error.get_or_insert(error);
+                continue;
+            }
+        };
         let field = |column: Option<usize>| {
             row.get(column?).map(str::trim).filter(|field| !field.is_empty()).map(str::to_owned)
         };
@@ -53,18 +63,33 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
             ..Post::from_text(text.to_owned())
         });
     }
-    Ok(Archive::named_after_file(stem, posts))
+    match first_error {
+        Some(error) if posts.is_empty() => Err(error),
+        _ => Ok(Archive { unreadable, ..Archive::named_after_file(stem, posts) }),
+    }
+}
+
+/// A row with as many fields as the header has.
+fn whole(
+    row: Result<csv::StringRecord, csv::Error>,
+    fields: usize,
+    place: Place,
+) -> Result<csv::StringRecord, ReadError> {
+    let row = match row {
+        Ok(row) => row,
+        Err(error) => return Err(csv_error(place, &error)),
+    };
+    if row.len() == fields {
+        return Ok(row);
+    }
+    let line = row.position().map_or(1, csv::Position::line);
+    let problem = format!("found {} fields, the first line has {fields}", row.len());
+    Err(ReadError::Csv { place, line, problem })
 }
 
 fn csv_error(place: Place, error: &csv::Error) -> ReadError {
     let line = error.position().map_or(1, csv::Position::line);
-    let problem = match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("found {len} fields, the first line has {expected_len}")
-        }
-        _ => error.to_string(),
-    };
-    ReadError::Csv { place, line, problem }
+    ReadError::Csv { place, line, problem: error.to_string() }
 }
 
 #[cfg(test)]
@@ -120,9 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_another_length_is_an_error_with_its_line() {
-        let error = read("a.csv", "a", b"id,text\n1,fine\n2\n").unwrap_err();
-        assert_eq!(error.to_string(), "a.csv: line 3: found 1 fields, the first line has 2");
+    fn a_row_of_another_length_costs_itself_alone_and_is_counted() {
+        let archive = read("a.csv", "a", b"id,text\n1,fine\n2\n3,one,two\n4,well\n").unwrap();
+        assert_eq!(archive.posts.iter().map(|post| post.text.as_str()).collect::<Vec<_>>(), ["fine", "well"]);
+        let first = "line 3: found 1 fields, the first line has 2".to_owned();
+        assert_eq!(archive.unreadable, Unreadable { count: 2, first });
+        let error = read("a.csv", "a", b"id,text\n2\n").unwrap_err();
+        assert_eq!(error.to_string(), "a.csv: line 2: found 1 fields, the first line has 2");
     }
 
     proptest! {

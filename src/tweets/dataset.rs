@@ -88,13 +88,42 @@ pub fn check_size(accounts: &[Cleaned]) -> Result<Option<Warning>, TooFew> {
     Ok((chars < ADVISED_CHARS).then_some(Warning { chars }))
 }
 
-/// How the posts of several accounts follow each other.
+/// The same of each account by itself, as in the original: one that is too small is not
+/// helped by the others. The warning is of the smallest.
+///
+/// # Errors
+/// As [`check_size`], of the first account that is too small.
+pub fn check_each(accounts: &[Cleaned]) -> Result<Option<Warning>, TooFew> {
+    let checked: Result<Vec<Option<Warning>>, TooFew> =
+        accounts.iter().map(|account| check_size(std::slice::from_ref(account))).collect();
+    Ok(checked?.into_iter().flatten().min_by_key(|warning| warning.chars))
+}
+
+/// How the posts of several accounts follow each other, and how long each is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Within an epoch one account's posts after another's, as in the original.
+    /// Within an epoch one account's posts after another's, as in the original. An account
+    /// is as long as its posts.
     ByAccount,
-    /// All accounts' posts shuffled together, so that a block of tokens holds several.
+    /// All accounts' posts shuffled together, so that a block of tokens holds several. What
+    /// stands between posts counts: short posts are not repeated for being many.
     Interleaved,
+}
+
+impl Order {
+    /// Characters that something between two posts counts for.
+    fn separator_chars(self) -> usize {
+        match self {
+            Self::ByAccount => 0,
+            Self::Interleaved => SEPARATOR.len(),
+        }
+    }
+
+    /// How long an account is.
+    fn chars(self, account: &Cleaned) -> usize {
+        let between = account.kept.len().saturating_sub(1);
+        account.kept_chars_joined() - between * (SEPARATOR.len() - self.separator_chars())
+    }
 }
 
 /// The training text: [`SEPARATOR`], then for each epoch all kept posts in a
@@ -106,12 +135,12 @@ pub enum Order {
 pub fn training_text(accounts: &[Cleaned], epochs: usize, order: Order, seed: u64) -> String {
     let mut shuffler = Shuffler::new(seed);
     let accounts: Vec<&Cleaned> = accounts.iter().filter(|account| !account.kept.is_empty()).collect();
-    let largest = accounts.iter().map(|account| account.kept_chars_joined()).max().unwrap_or(0);
+    let largest = accounts.iter().map(|account| order.chars(account)).max().unwrap_or(0);
     let mut text = String::from(SEPARATOR);
     for _ in 0..epochs {
         let mut posts: Vec<&str> = Vec::new();
         for account in &accounts {
-            let mut own = repeated(account, largest, &mut shuffler);
+            let mut own = repeated(account, largest, order, &mut shuffler);
             if order == Order::ByAccount {
                 shuffler.shuffle(&mut own);
             }
@@ -130,17 +159,17 @@ pub fn training_text(accounts: &[Cleaned], epochs: usize, order: Order, seed: u6
 
 /// All posts of the account, then some again until `chars` characters are
 /// there. An account without posts gives none.
-fn repeated<'a>(account: &'a Cleaned, chars: usize, shuffler: &mut Shuffler) -> Vec<&'a str> {
+fn repeated<'a>(account: &'a Cleaned, chars: usize, order: Order, shuffler: &mut Shuffler) -> Vec<&'a str> {
     let mut posts: Vec<&str> = account.kept.iter().map(String::as_str).collect();
-    let mut total = account.kept_chars_joined();
-    while total < chars && !account.kept.is_empty() {
+    let mut total = order.chars(account);
+    while total < chars && account.kept.iter().any(|post| !post.is_empty()) {
         let mut again: Vec<&str> = account.kept.iter().map(String::as_str).collect();
         shuffler.shuffle(&mut again);
         for post in again {
             if total >= chars {
                 break;
             }
-            total += SEPARATOR.len() + post.chars().count();
+            total += order.separator_chars() + post.chars().count();
             posts.push(post);
         }
     }
@@ -275,6 +304,27 @@ mod tests {
         let text = training_text(&two, 2, Order::ByAccount, 5);
         let initials: String = posts(&text).iter().map(|p| &p[..1]).collect();
         assert_eq!(initials, "aaabbbaaabbb");
+    }
+
+    #[test]
+    fn the_original_measures_accounts_without_what_stands_between_posts() {
+        // 24 characters each; with what stands between, 37 and 167.
+        let accounts = [account("a", &["twelve chars"; 2]), account("b", &["aa"; 12])];
+        let count = |order| {
+            let text = training_text(&accounts, 1, order, 1);
+            posts(&text).iter().filter(|post| post.len() > 2).count()
+        };
+        assert_eq!((count(Order::ByAccount), count(Order::Interleaved)), (2, 8));
+    }
+
+    #[test]
+    fn the_original_asks_the_least_of_each_account() {
+        let (small, large) = ("x".repeat(5_999), "y".repeat(39_000));
+        let accounts = [account("large", &[&large]), account("small", &[&small])];
+        assert_eq!(check_size(&accounts), Ok(None));
+        let error = check_each(&accounts).unwrap_err().to_string();
+        assert!(error.contains("1 kept post of @small"), "{error}");
+        assert_eq!(check_each(&accounts[..1]), Ok(Some(Warning { chars: 39_000 })));
     }
 
     #[test]

@@ -91,6 +91,15 @@ impl ReadError {
         }
     }
 
+    /// What is wrong with a row, without the file's name.
+    pub(crate) fn within(&self) -> String {
+        match self {
+            Self::Json { line, column, problem, .. } => format!("line {line}, column {column}: {problem}"),
+            Self::Csv { line, problem, .. } => format!("line {line}: {problem}"),
+            other => other.to_string(),
+        }
+    }
+
     /// A JSON error of a document that starts `lines_before` lines into its file.
     ///
     /// serde_json quotes a value of the wrong type in its message, and beside

@@ -55,11 +55,6 @@ pub struct FilteredOut {
 }
 
 impl Filter {
-    /// Whether nothing is refused.
-    pub fn is_off(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// What speaks against the post as the source has it.
     pub fn refuses(&self, post: &Post) -> Option<Refusal> {
         if self.since.is_some() || self.until.is_some() {
@@ -157,7 +152,6 @@ mod tests {
     #[test]
     fn no_filter_refuses_nothing() {
         let filter = Filter::default();
-        assert!(filter.is_off());
         assert_eq!(filter.refuses(&post(None, &[], true)), None);
         assert_eq!(filter.refuses_cleaned(""), None);
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::{Place, ReadError, utf8};
-use super::post::{Archive, Post};
+use super::post::{Archive, Post, Unreadable};
 use super::reply;
 use super::x_archive::loose_string;
 
@@ -40,40 +40,54 @@ impl Row {
 /// Reads a JSONL file's bytes. `label` is the file in error messages, `stem`
 /// the account's handle and name. Blank lines are passed over.
 ///
+/// A line that is no post is left out and counted.
+///
 /// # Errors
-/// Not UTF-8; a line that is not a JSON object with a text (its number is named).
+/// Not UTF-8; no line that is a JSON object with a text (the first one's number is named).
 pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
     let place = || Place::file(label);
     let mut posts = Vec::new();
+    let (mut unreadable, mut first_error) = (Unreadable::default(), None);
     for (number, line) in utf8(bytes, place)?.lines().enumerate() {
         if line.trim().is_empty() {
             continue;
         }
-        let row: Row =
-            serde_json::from_str(line).map_err(|error| ReadError::json(place(), &error, number))?;
-        let in_reply_to = row.in_reply_to();
-        let Some(text) = row.full_text.or(row.text) else {
-            return Err(ReadError::Json {
-                place: place(),
-                line: number + 1,
-                column: 1,
-                problem: "the object has no `text`".to_owned(),
-                cut_short: false,
-            });
-        };
-        posts.push(Post {
-            created_at: row.created_at,
-            langs: row.lang.into_iter().collect(),
-            in_reply_to,
-            id: row.id,
-            ..Post::from_text(text)
-        });
+        match post(line, number, place()) {
+            Ok(post) => posts.push(post),
+            Err(error) => {
+                unreadable.add(|| error.within());
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    if let (true, Some(error)) = (posts.is_empty(), first_error) {
+        return Err(error);
     }
     // Where some posts say what they answer, those that do not answer nothing.
     if posts.iter().any(|post| post.in_reply_to.is_some()) {
         posts.iter_mut().for_each(|post| post.in_reply_to = Some(post.in_reply_to == Some(true)));
     }
-    Ok(Archive::named_after_file(stem, posts))
+    Ok(Archive { unreadable, ..Archive::named_after_file(stem, posts) })
+}
+
+/// The post of a line, before which `number` stand.
+fn post(line: &str, number: usize, place: Place) -> Result<Post, ReadError> {
+    let row: Row = match serde_json::from_str(line) {
+        Ok(row) => row,
+        Err(error) => return Err(ReadError::json(place, &error, number)),
+    };
+    let in_reply_to = row.in_reply_to();
+    let Some(text) = row.full_text.or(row.text) else {
+        let problem = "the object has no `text`".to_owned();
+        return Err(ReadError::Json { place, line: number + 1, column: 1, problem, cut_short: false });
+    };
+    Ok(Post {
+        created_at: row.created_at,
+        langs: row.lang.into_iter().collect(),
+        in_reply_to,
+        id: row.id,
+        ..Post::from_text(text)
+    })
 }
 
 #[cfg(test)]
@@ -110,8 +124,18 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_named() {
-        let error = read("a.jsonl", "a", b"{\"text\":\"one\"}\n{\"text\":").unwrap_err();
+    fn a_bad_line_costs_itself_alone_and_is_counted() {
+        let lines = b"{\"text\":\"one\"}\n{\"text\":5}\n[]\n{\"text\":\"two\"}\n{\"text\":";
+        let archive = read("a.jsonl", "a", lines).unwrap();
+        assert_eq!(archive.posts.iter().map(|post| post.text.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(archive.unreadable.count, 3);
+        let first = archive.unreadable.first;
+        assert!(first.starts_with("line 2, column ") && first.contains("expected a string"), "{first}");
+    }
+
+    #[test]
+    fn where_no_line_is_a_post_the_first_is_named() {
+        let error = read("a.jsonl", "a", b"\n{\"text\":\n{}").unwrap_err();
         assert_eq!(
             error.to_string(),
             "a.jsonl: line 2, column 8: the JSON ends early; the file is cut short, copy or download it again"

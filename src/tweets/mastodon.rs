@@ -5,7 +5,7 @@
 //! addressed to the public is read; the rest is as good as absent, and in no
 //! count. A boost (`Announce`) is what X calls a retweet. A content warning
 //! (`summary`) is a label on the post, not part of it: the post is taken
-//! without it.
+//! without it. The handle is `user@server`, for a user's name is another's elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -37,6 +37,9 @@ struct Outbox {
 
 #[derive(Deserialize)]
 struct Activity {
+    /// Of a boost its own.
+    #[serde(default)]
+    id: Option<String>,
     #[serde(rename = "type", default)]
     kind: String,
     #[serde(default)]
@@ -71,6 +74,9 @@ struct Note {
 
 #[derive(Deserialize)]
 struct Actor {
+    /// The account's address.
+    #[serde(default)]
+    id: Option<String>,
     #[serde(rename = "preferredUsername", default)]
     username: Option<String>,
     #[serde(default)]
@@ -120,11 +126,23 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
         let filled = |name: Option<String>| name.filter(|name| !name.trim().is_empty());
         if let Some(username) = filled(actor.username) {
             archive.name.clone_from(&username);
-            archive.handle = username;
+            // A name is somebody's on one server alone.
+            archive.handle = match actor.id.as_deref().and_then(server) {
+                Some(server) => format!("{username}@{server}"),
+                None => username,
+            };
         }
         archive.name = filled(actor.name).unwrap_or(archive.name);
     }
     Ok(archive)
+}
+
+/// The server in an account's address: `sea.example` of `https://sea.example/users/keeper`.
+fn server(address: &str) -> Option<String> {
+    let rest = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"))?;
+    let host = rest.split('/').next()?;
+    let plain = |c: char| c.is_alphanumeric() || ".-:".contains(c);
+    (!host.is_empty() && host.chars().all(plain)).then(|| host.to_lowercase())
 }
 
 /// Reads an `outbox.json` that lies by itself.
@@ -163,9 +181,12 @@ fn posts(bytes: &[u8], stem: &str, place: impl Fn() -> Place) -> Result<Archive,
             continue;
         };
         match activity.kind.as_str() {
-            "Announce" if is_public(&activity.to, &activity.cc) => {
-                posts.push(Post { is_retweet: true, created_at: activity.published, ..Post::default() })
-            }
+            "Announce" if is_public(&activity.to, &activity.cc) => posts.push(Post {
+                is_retweet: true,
+                created_at: activity.published,
+                id: activity.id,
+                ..Post::default()
+            }),
             "Create" if POSTS.iter().any(|kind| activity.object["type"] == *kind) => {
                 let note: Note = match serde_json::from_value(activity.object) {
                     Ok(note) => note,
@@ -316,6 +337,18 @@ mod tests {
             assert!(is_mastodon(&files));
             let archive = read(&mut files, "stem").unwrap();
             assert_eq!((archive.handle.as_str(), archive.name.as_str()), ("keeper", "The Keeper 🏮"));
+        }
+        for (id, handle) in [
+            (json!("https://Sea.example/users/keeper"), "keeper@sea.example"),
+            (json!("https://sea.example:8443"), "keeper@sea.example:8443"),
+            (json!("https:///users/keeper"), "keeper"),
+            (json!("acct:keeper"), "keeper"),
+            (json!(null), "keeper"),
+        ] {
+            let actor = json!({"id": id, "preferredUsername": "keeper"}).to_string().into_bytes();
+            let archive =
+                read(&mut tree(vec![("outbox.json", posts.clone()), ("actor.json", actor)]), "stem").unwrap();
+            assert_eq!((archive.handle.as_str(), archive.name.as_str()), (handle, "keeper"));
         }
         let nameless = json!({"preferredUsername": "keeper", "name": ""}).to_string().into_bytes();
         let archive =

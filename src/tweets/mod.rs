@@ -27,6 +27,7 @@ pub mod kind;
 pub mod language;
 pub mod lines;
 pub mod mastodon;
+pub mod merge;
 mod post;
 mod reply;
 pub mod shuffle;

@@ -49,10 +49,9 @@ pub fn files_read(folder: &Path) -> std::io::Result<Vec<String>> {
 fn stem(path: &Path) -> String {
     let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let named = if path.file_name().is_some() { path } else { &whole };
-    let stem = if named.is_dir() { named.file_name() } else { named.file_stem() };
-    let stem = stem.map_or_else(|| "posts".to_owned(), |stem| stem.to_string_lossy().into_owned());
-    // Of `archive.tar.gz` both endings go.
-    stem.strip_suffix(".tar").map_or(stem.clone(), str::to_owned)
+    let name = named.file_name().map_or_else(|| "posts".into(), |name| name.to_string_lossy());
+    // Of a folder's name nothing is an ending.
+    if named.is_dir() { name.into_owned() } else { any::stem(&name).to_owned() }
 }
 
 /// An unpacked archive. Lists only where an archive's files can lie: the

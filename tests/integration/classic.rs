@@ -10,7 +10,7 @@ use huggingtweets::{
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::support::{arg, failure, json, stdout};
+use crate::support::{arg, failure, fixture, json, stdout};
 
 const SEPARATOR: &str = "<|endoftext|>";
 
@@ -107,6 +107,7 @@ fn the_text_and_the_settings_are_the_documents() {
         ("held_out_share", json!(0.0)),
         ("drop_duplicates", json!(false)),
         ("interleave_accounts", json!(false)),
+        ("shuffle_blocks", json!(true)),
         ("loss_over", json!("all")),
         ("precision", json!("f32")),
     ] {
@@ -161,7 +162,7 @@ fn the_text_and_the_settings_are_the_documents() {
 #[test]
 fn several_archives_make_one_bot() {
     let home = tempfile::tempdir().unwrap();
-    let (zoe, ann) = (archive(home.path(), "zoe", 60), archive(home.path(), "ann", 200));
+    let (zoe, ann) = (archive(home.path(), "zoe", 140), archive(home.path(), "ann", 200));
     let out = home.path().join("classic");
     let report = json(&train(&[arg(&zoe), arg(&ann)], &out, &["--recipe", "classic"]), "");
     assert_eq!(report["bot"]["name"], "zoe & ann");
@@ -175,8 +176,7 @@ fn several_archives_make_one_bot() {
     // In each epoch zoe comes first, with as many characters as ann has.
     let text = training_text(&accounts, 1, Order::ByAccount, 0);
     let epoch: Vec<&str> = text.split(SEPARATOR).filter(|post| !post.is_empty()).collect();
-    let chars =
-        |posts: &[&str]| posts.iter().map(|post| post.chars().count() + SEPARATOR.len()).sum::<usize>();
+    let chars = |posts: &[&str]| posts.iter().map(|post| post.chars().count()).sum::<usize>();
     let (first, second) = epoch.split_at(epoch.len() - accounts[1].kept.len());
     assert!(chars(first).abs_diff(chars(second)) < 100, "{} {}", chars(first), chars(second));
     assert!(
@@ -189,12 +189,41 @@ fn several_archives_make_one_bot() {
     // Said twice by each: three of the four, and one of the other post that both have.
     assert_eq!(report["bot"]["provenance"]["recipe"], "modern");
     let rows = &report["card"]["hyper_parameters"];
-    assert_eq!((&rows[0], &rows[1]), (&json!(["Held-out posts", "13"]), &json!(["Duplicates dropped", "4"])));
+    assert_eq!((&rows[0], &rows[1]), (&json!(["Held-out posts", "17"]), &json!(["Duplicates dropped", "4"])));
     let said = report["card"]["recipe"]["differences"].to_string();
-    for part in ["held out", "dropped", "shuffled together", "are kept"] {
+    for part in ["held out", "dropped", "shuffled together", "are kept", "A new network", "16-bit floats"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_ne!(run_config(&out)["lineage"]["dataset"]["sha256"], json!(digest));
+}
+
+#[test]
+fn another_base_and_smaller_numbers_are_said() {
+    let home = tempfile::tempdir().unwrap();
+    let path = archive(home.path(), "ann", 200);
+    let (base, out) = (fixture("tiny-gpt2"), home.path().join("bot"));
+    let words =
+        ["train", arg(&path), "--out", arg(&out), "--recipe", "classic", "--json", "--max-steps", "2"];
+    let more = ["--base", arg(&base), "--dtype", "f16"];
+    let (code, message) = failure(&[&words[..], &more, &["--context", "100000"]].concat(), "");
+    assert!(code == 1 && message.contains("--context 100000 is beyond the base's"), "{message}");
+    assert!(!out.with_extension("run").exists());
+    let report = json(&[&words[..], &more].concat(), "");
+    let said = report["card"]["recipe"]["differences"].to_string();
+    for part in ["began from tiny-gpt2, not from GPT-2", "16-bit floats", "Blocks of 64 tokens"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn an_account_is_not_helped_by_a_larger_one() {
+    let home = tempfile::tempdir().unwrap();
+    let (zoe, ann) = (archive(home.path(), "zoe", 60), archive(home.path(), "ann", 200));
+    let archives = [arg(&zoe), arg(&ann)];
+    let (code, message) =
+        failure(&train(&archives, &home.path().join("classic"), &["--recipe", "classic"]), "");
+    assert!(code == 1 && message.contains("kept posts of @zoe ("), "{message}");
+    stdout(&train(&archives, &home.path().join("modern"), &[]), "");
 }
 
 #[test]

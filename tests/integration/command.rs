@@ -1,10 +1,10 @@
 //! The command's contract: names, exit codes, what goes to which stream.
 
-use std::fs;
+use std::{fs, process::Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{arg, failure, fixture, json, run, shared, stdout};
+use crate::support::{arg, failure, fixture, huggingtweets, json, run, shared, stdout};
 
 #[test]
 fn help_names_every_command() {
@@ -114,7 +114,7 @@ fn archives_that_are_none_are_refused_by_name() {
         ("plain.zip", b"no zip at all"),
         ("latin1.txt", b"caf\xe9 au lait, as ever"),
         ("empty.txt", b""),
-        ("half.jsonl", b"{\"text\": \"one whole post here\"}\n{\"text\": \"tw"),
+        ("half.jsonl", b"{\"text\": \"tw"),
     ] {
         let path = folder.path().join(name);
         fs::write(&path, bytes).unwrap();
@@ -146,9 +146,47 @@ fn json_output_is_json_alone() {
 }
 
 #[test]
+fn an_archive_given_twice_counts_once_and_is_never_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let posts = folder.path().join("keeper.jsonl");
+    let text: String =
+        (0..3).map(|i| format!("{}\n", json!({ "id": i, "text": format!("post number {i}") }))).collect();
+    fs::write(&posts, &text).unwrap();
+    let output = run(&["import", arg(&posts), arg(&posts), "--json"], "");
+    let counts: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&counts["tweets_downloaded"], &counts["tweets_kept"]), (&json!(3), &json!(3)));
+    let note = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(note.contains("3 posts of @keeper are in more than one archive"), "{note}");
+    for more in [&[][..], &["--force"]] {
+        let (code, message) = failure(&[&["import", arg(&posts), "--out", arg(&posts)], more].concat(), "");
+        assert!(code == 1 && message.contains("which is read"), "{message}");
+    }
+    assert_eq!(fs::read_to_string(&posts).unwrap(), text);
+    // Standard output by its name is a stream like any other.
+    let kept = stdout(&["import", arg(&posts), "--out", "/dev/stdout", "--json"], "");
+    assert!(kept.starts_with("{\"text\":\"post number 0\"}\n"), "{kept}");
+}
+
+#[test]
 fn a_prompt_without_room_is_refused_before_any_work() {
     let model = fixture("tiny-gpt2");
     let long = "word ".repeat(200);
     let (code, message) = failure(&["generate", "--model", arg(&model), "--prompt", &long], "");
     assert!(code == 1 && message.contains("401 tokens long") && message.contains("room for 62"), "{message}");
+}
+
+#[test]
+fn a_reader_that_ends_early_is_no_error() {
+    let model = fixture("tiny-gpt2");
+    let folder = tempfile::tempdir().unwrap();
+    let posts = folder.path().join("few.txt");
+    fs::write(&posts, "one whole post here\nanother whole post here\n").unwrap();
+    for args in [&["generate", "--model", arg(&model), "-n", "3"][..], &["eval", arg(&model), arg(&posts)]] {
+        let mut command = huggingtweets();
+        let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && message.is_empty(), "{args:?}: {message}");
+    }
 }

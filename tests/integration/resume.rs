@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{arg, failure, huggingtweets, stdout};
+use crate::support::{arg, failure, fixture, huggingtweets, stdout};
 
 /// Posts of our own with enough in them to hold some out.
 fn posts(folder: &Path) -> PathBuf {
@@ -159,7 +159,7 @@ fn told_to_stop_it_saves_says_how_to_go_on_and_does() {
     let expected = unbroken(home.path(), &posts);
     let out = home.path().join("stopped");
     let mut words = train(&posts, &out);
-    for (name, steps) in [("TERM", 11), ("INT", 32)] {
+    for (name, steps) in [("TERM", 11), ("HUP", 21), ("INT", 32)] {
         let mut child = start(&words);
         assert!(wait_for(&mut child, &out, steps));
         signal(&child, name);
@@ -203,6 +203,80 @@ fn refused_with(out: &Path, posts: &Path, options: &[&str], expected: &str) {
         assert!(code == 1 && last.contains(expected), "{message}");
         assert!(fs::read(&checkpoint).unwrap() == before, "{options:?}");
     }
+}
+
+#[test]
+fn a_run_under_way_is_left_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    let expected = unbroken(home.path(), &posts);
+    let out = home.path().join("busy");
+    let words = train(&posts, &out);
+    let mut child = start(&words);
+    assert!(wait_for(&mut child, &out, 1));
+    signal(&child, "STOP");
+    let forced = [words.clone(), vec!["--force".to_owned()]].concat();
+    for second in [&words, &forced, &resume(&out)] {
+        let (code, message) = failure(&strs(second), "");
+        assert!(code == 1 && message.contains("a run is under way in"), "{message}");
+    }
+    signal(&child, "CONT");
+    assert!(child.wait().unwrap().success());
+    assert!(result(&out) == expected);
+}
+
+#[test]
+fn without_a_checkpoint_another_run_is_refused_too() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    let expected = unbroken(home.path(), &posts);
+    let out = home.path().join("early");
+    let late = vec!["--save-every".to_owned(), "1000".to_owned()];
+    let mut child = start(&[train(&posts, &out), late].concat());
+    assert!(wait_for(&mut child, &out, 2));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!run_folder(&out).join("checkpoint.safetensors").exists());
+    let config = fs::read(run_folder(&out).join("config.json")).unwrap();
+    for (option, value, expected) in [("--lr", "2e-3", "--lr was 0.001"), ("--seed", "4", "--seed was 3")] {
+        let mut words = resume(&out);
+        words.extend([option.to_owned(), value.to_owned()]);
+        let (code, message) = failure(&strs(&words), "");
+        assert!(code == 1 && message.contains(expected), "{message}");
+    }
+    assert!(fs::read(run_folder(&out).join("config.json")).unwrap() == config);
+    stdout(&strs(&resume(&out)), "");
+    assert!(result(&out) == expected);
+    // Now there is nothing to go on from, and its record stays.
+    let summary = fs::read(run_folder(&out).join("summary.json")).unwrap();
+    let whole = [train(&posts, &home.path().join("other")), resume(&out)[1..].to_vec()].concat();
+    let (code, message) = failure(&strs(&whole), "");
+    assert!(code == 1 && message.contains("ended already"), "{message}");
+    assert!(fs::read(run_folder(&out).join("summary.json")).unwrap() == summary);
+}
+
+#[test]
+fn what_else_lies_beside_a_base_may_change() {
+    let home = tempfile::tempdir().unwrap();
+    let (posts, base) = (posts(home.path()), home.path().join("base"));
+    fs::create_dir(&base).unwrap();
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        fs::copy(fixture("tiny-gpt2").join(name), base.join(name)).unwrap();
+    }
+    let out = home.path().join("bot");
+    let mut words = train(&posts, &out);
+    words.extend(["--base".to_owned(), arg(&base).to_owned()]);
+    let mut child = start(&words);
+    assert!(wait_for(&mut child, &out, 3));
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    fs::write(base.join("notes.txt"), "seen").unwrap();
+    let config = fs::read_to_string(base.join("config.json")).unwrap();
+    fs::write(base.join("config.json"), format!("{config}\n")).unwrap();
+    let (code, message) = failure(&strs(&resume(&out)), "");
+    assert!(code == 1 && message.contains("the base was"), "{message}");
+    fs::write(base.join("config.json"), config).unwrap();
+    stdout(&strs(&resume(&out)), "");
 }
 
 /// The command that a message tells, as words: what stands in its last backticks.
@@ -265,6 +339,49 @@ fn a_second_ctrl_c_ends_it_at_once() {
     assert!(lines.any(|line| line.unwrap().contains("stops at once")));
     signal(&child, "INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+/// `train … 2>&1 | head -1`, and then the terminal is closed.
+#[test]
+fn a_run_that_nobody_reads_goes_on_and_saves_when_told_to_stop() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    let expected = unbroken(home.path(), &posts);
+    let out = home.path().join("unread");
+    let mut child = start(&train(&posts, &out));
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    drop(lines);
+    assert!(wait_for(&mut child, &out, 20), "it ended with its reader");
+    // A shell and the system say so, each once.
+    signal(&child, "HUP");
+    signal(&child, "HUP");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(run_folder(&out).join("checkpoint.safetensors").exists() && !out.exists());
+    let mut child = start(&resume(&out));
+    drop(child.stderr.take());
+    assert!(child.wait().unwrap().success());
+    assert!(result(&out) == expected);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn under_nohup_a_closed_terminal_ends_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    let out = home.path().join("bot");
+    let program = env!("CARGO_BIN_EXE_huggingtweets");
+    let script = format!("trap '' HUP; exec \"{program}\" \"$@\"");
+    let mut child = Command::new("sh")
+        .args(["-c", &script, "sh"])
+        .args(train(&posts, &out))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    assert!(wait_for(&mut child, &out, 3));
+    signal(&child, "HUP");
+    assert!(child.wait().unwrap().success());
+    assert!(out.join("bot.json").exists());
 }
 
 /// Files of this process's children may have so many blocks of 512 bytes, as if

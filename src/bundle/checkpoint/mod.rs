@@ -23,6 +23,9 @@ use crate::gpt2::{Config, names};
 
 pub use safetensors::{CheckpointDtype, SafetensorsFile, write_safetensors};
 
+const SAFETENSORS: &str = "model.safetensors";
+const PICKLE: &str = "pytorch_model.bin";
+
 /// No GPT-2 has as many; more would make the list of expected tensors itself large.
 const MAX_LAYERS: usize = 1 << 12;
 
@@ -159,21 +162,30 @@ fn check_head(
 }
 
 fn open_files(folder: &Path) -> Result<Vec<File>, CheckpointError> {
-    let single = folder.join("model.safetensors");
-    if single.is_file() {
-        return Ok(vec![File::Safetensors(safetensors::SafetensorsFile::open(&single)?)]);
+    let open = |name: &String| {
+        let path = folder.join(name);
+        match name == PICKLE {
+            true => pickle::PickleFile::open(&path).map(File::Pickle),
+            false => safetensors::SafetensorsFile::open(&path).map(File::Safetensors),
+        }
+    };
+    file_names(folder)?.iter().map(open).collect()
+}
+
+/// The files of a folder that [`read`] takes weights from.
+///
+/// # Errors
+/// Where there are none, or the index of several cannot be read.
+pub fn file_names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
+    if folder.join(SAFETENSORS).is_file() {
+        return Ok(vec![SAFETENSORS.to_owned()]);
     }
     let index = folder.join("model.safetensors.index.json");
     if index.is_file() {
-        let names = shard_names(&index)?;
-        return names
-            .iter()
-            .map(|name| safetensors::SafetensorsFile::open(&folder.join(name)).map(File::Safetensors))
-            .collect();
+        return Ok(shard_names(&index)?.into_iter().collect());
     }
-    let pickled = folder.join("pytorch_model.bin");
-    if pickled.is_file() {
-        return Ok(vec![File::Pickle(pickle::PickleFile::open(&pickled)?)]);
+    if folder.join(PICKLE).is_file() {
+        return Ok(vec![PICKLE.to_owned()]);
     }
     Err(CheckpointError::NoWeights { folder: folder.to_path_buf() })
 }

@@ -306,3 +306,14 @@ proptest! {
         let _ = BotFolder::open(dir.path()).unwrap().weights();
     }
 }
+
+#[test]
+fn what_else_lies_in_a_folder_is_not_read() {
+    let dir = copy("tiny-gpt2");
+    let expected = ["config.json", "model.safetensors", "tokenizer.json"];
+    fs::write(dir.path().join("notes.txt"), "").unwrap();
+    fs::write(dir.path().join("pytorch_model.bin"), "").unwrap();
+    assert_eq!(BotFolder::open(dir.path()).unwrap().files_read().unwrap(), expected);
+    let files = open("tiny-gpt2-bin").files_read().unwrap();
+    assert!(files.contains(&"pytorch_model.bin".to_owned()), "{files:?}");
+}

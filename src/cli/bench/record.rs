@@ -78,12 +78,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         memorisation: Some(Memorisation { drafts: 200, memorised: 5, words: 8, longest_words: 14 }),
         output: Some(Artifact::of_bytes("model.safetensors", b"made up")),
     })?;
-    eprintln!(
-        "{} steps recorded in {:.3} s: {}",
-        args.steps,
-        started.elapsed().as_secs_f64(),
-        args.out.display()
-    );
+    say!("{} steps recorded in {:.3} s: {}", args.steps, started.elapsed().as_secs_f64(), args.out.display());
     Ok(())
 }
 

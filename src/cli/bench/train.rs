@@ -100,22 +100,22 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             "utilisation": utilisation,
             "profile_seconds": measured.profile.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
         });
-        println!("{figures}");
+        answer!("{figures}")?;
         return Ok(());
     }
-    println!("{} x {} tokens, {:.3} s a step", args.batch, args.context, measured.step_seconds);
-    println!("{tokens_per_s:.1} tokens/s");
+    answer!("{} x {} tokens, {:.3} s a step", args.batch, args.context, measured.step_seconds)?;
+    answer!("{tokens_per_s:.1} tokens/s")?;
     if let Some(bytes) = measured.peak_bytes {
-        println!("{:.2} GB at most", bytes as f64 / 1e9);
+        answer!("{:.2} GB at most", bytes as f64 / 1e9)?;
     }
-    println!(
+    answer!(
         "{:.0} MFLOP a token of {:.0} GFLOP/s, the matrix peak: {:.0}% used",
         flops / 1e6,
         peak / 1e9,
         100.0 * utilisation
-    );
+    )?;
     for (work, seconds) in &measured.profile {
-        println!("{:7.3} s {:5.1}%  {work}", seconds, 100.0 * seconds / measured.step_seconds);
+        answer!("{:7.3} s {:5.1}%  {work}", seconds, 100.0 * seconds / measured.step_seconds)?;
     }
     Ok(())
 }

@@ -27,6 +27,6 @@ pub fn run(_args: Args) -> anyhow::Result<()> {
     let params = Params::neutral_with(&input.params).context("`params` has an unusable value")?;
     params.validate()?;
     let probs = probabilities(&input.logits, &input.history, &params);
-    println!("{}", serde_json::json!({ "probs": probs }));
+    answer!("{}", serde_json::json!({ "probs": probs }))?;
     Ok(())
 }

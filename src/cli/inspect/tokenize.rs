@@ -34,7 +34,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let tokenizer = Tokenizer::from_json(&bytes).with_context(|| file.to_string())?;
     let truncation = Truncation::of(&bytes);
     if let Some(truncation) = &truncation {
-        eprintln!("note: {file} asks for truncation to {} ids; longer texts are cut", truncation.max_length);
+        say!("note: {file} asks for truncation to {} ids; longer texts are cut", truncation.max_length);
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
     for (number, line) in io::stdin().lock().lines().enumerate() {

@@ -23,6 +23,10 @@ pub const LEARNING_RATE: f64 = 1.372e-4;
 pub const BATCH: usize = 1;
 /// A run is measured, and saved, so many times unless told otherwise.
 pub const PARTS: usize = 10;
+/// More layers than a bot's files may have.
+const MAX_LAYERS: usize = 1 << 12;
+/// More of anything else than any GPT-2 has, and so little that products of sizes can be counted.
+const MAX_SIZE: usize = 1 << 20;
 /// The better of what is there.
 const DEFAULT_DEVICE: &str = "auto";
 /// Evaluations in a row without a better one that end a run.
@@ -37,7 +41,7 @@ pub struct Args {
     /// The bot to write
     #[arg(long, value_name = "DIR", required_unless_present = "resume")]
     pub out: Option<PathBuf>,
-    /// Replace an existing --out, and an unfinished run of it
+    /// Replace an existing --out, and whatever run is in its folder (--run), finished or not
     #[arg(long)]
     pub force: bool,
     /// What to start from: gpt2, a repository on the Hub, a folder, or scratch (a small new GPT-2) [default: gpt2]
@@ -237,6 +241,7 @@ impl Args {
     fn check(&self) -> Result<(), UsageError> {
         let (learning, keeping, scratch) = (&self.learning, &self.keeping, &self.scratch);
         let over_0 = |setting: Option<usize>| setting.is_none_or(|n| n > 0);
+        let small = |setting: usize| setting <= MAX_SIZE;
         for (ok, problem) in [
             (learning.epochs > 0, "--epochs must be at least 1"),
             (learning.batch > 0, "--batch must be at least 1"),
@@ -258,6 +263,11 @@ impl Args {
             (
                 scratch.layers > 0 && scratch.channels > 0 && scratch.heads > 0,
                 "--layers, --channels and --heads must be at least 1",
+            ),
+            (scratch.layers <= MAX_LAYERS, "--layers must be at most 4096"),
+            (
+                small(scratch.channels) && small(scratch.vocab_size) && learning.context.is_none_or(small),
+                "--channels, --vocab-size and --context must be at most 1048576",
             ),
             (
                 scratch.channels.is_multiple_of(scratch.heads.max(1)),
@@ -414,7 +424,7 @@ mod tests {
         assert_eq!((plan.dropout, plan.held_out), (Some(0.1), 0.0));
         assert_eq!(learning.context.unwrap_or(DEFAULT_CONTEXT), 1024);
         assert_eq!(plan.loss_over, LossOver::All);
-        assert!(plan.filter.is_off() && !plan.recipe.drops_duplicates());
+        assert!(plan.filter == Filter::default() && !plan.recipe.drops_duplicates());
         assert_eq!(plan.start, Start::Base("gpt2".into()));
         assert_eq!(crate::train::optimizer::CLIP, 1.0);
     }
@@ -450,6 +460,9 @@ mod tests {
             "--save-every 0",
             "--recipe best",
             "--heads 5",
+            "--layers 100000000",
+            "--channels 70000000",
+            "--context 4294967296",
         ] {
             assert!(plan(&format!("a.zip --out bot {option}")).is_err(), "{option}");
         }

@@ -38,7 +38,8 @@ pub fn open(plan: &Plan, accounts: &[Cleaned]) -> anyhow::Result<Base> {
                 .with_context(|| format!("--base {base} (offline, name a folder or take --base scratch)"))?;
             let bot = BotFolder::open(&folder).with_context(|| format!("--base {base}"))?;
             let weights = bot.weights()?;
-            let artifact = Artifact { name: plan.base_name(), ..Artifact::of_path(&folder)? };
+            let artifact =
+                Artifact { name: plan.base_name(), ..Artifact::of_files(&folder, &bot.files_read()?)? };
             Ok(Base { config: bot.config, tokenizer: bot.tokenizer, weights, artifact })
         }
     }

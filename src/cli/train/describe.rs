@@ -14,7 +14,10 @@ use super::{
     posts::Posts,
 };
 use crate::{
-    bundle::manifest::{self, BotInfo, CardExtras, Provenance},
+    bundle::{
+        checkpoint::CheckpointDtype,
+        manifest::{self, BotInfo, CardExtras, Provenance},
+    },
     cli::MADE_WITH,
     gpt2::Config,
     record::{Artifact, Lineage, Machine, RunConfig, Versions, report::SAMPLE_TOKENS},
@@ -30,6 +33,9 @@ use crate::{
     },
     tweets::open,
 };
+
+/// Names of the original's base.
+const ORIGINAL_BASES: [&str; 2] = ["gpt2", "openai-community/gpt2"];
 
 /// A run whose every part is there.
 pub struct Described<'a> {
@@ -50,7 +56,7 @@ impl Described<'_> {
     pub fn identity(&self) -> Identity {
         let Settings { learning_rate, batch, accumulate, context, seed, .. } = self.settings;
         let config = self.model.config();
-        Identity::default()
+        let identity = Identity::default()
             .with("--recipe", self.plan.recipe.name())
             .with("--seed", seed)
             .with("--epochs", self.plan.learning.epochs)
@@ -66,7 +72,12 @@ impl Described<'_> {
             .with("--device", device::name(&self.model.device()))
             .with("the base", digest(&self.base))
             .with("the network", network(config))
-            .with("the digest of the training text and held-out posts", self.data.digest())
+            .with("the digest of the training text and held-out posts", self.data.digest());
+        // Not said of the text's own order, which older checkpoints do not name.
+        match self.settings.shuffle_blocks {
+            true => identity.with("the order of blocks", "drawn"),
+            false => identity,
+        }
     }
 
     /// The first part of the record.
@@ -273,7 +284,15 @@ impl Described<'_> {
             settings.context != DEFAULT_CONTEXT,
             format!("Blocks of {} tokens, not {DEFAULT_CONTEXT}.", settings.context),
         );
-        say(matches!(plan.start, Start::Scratch { .. }), "A new network was trained, not GPT-2.".into());
+        match &plan.start {
+            Start::Scratch { .. } => say(true, "A new network was trained, not GPT-2.".into()),
+            Start::Base(_) => {
+                let base = plan.base_name();
+                let is_original = ORIGINAL_BASES.contains(&base.as_str());
+                say(!is_original, format!("Training began from {base}, not from GPT-2's 124M parameters."));
+            }
+        }
+        say(plan.dtype == CheckpointDtype::F16, "The weights are stored in 16-bit floats, not 32.".into());
         say(
             self.model.products() != "f32",
             format!("Matrices were multiplied in {}, on a GPU.", self.model.products()),
@@ -290,7 +309,7 @@ impl Described<'_> {
 /// are read.
 fn archive(path: &Path) -> anyhow::Result<Artifact> {
     if !path.is_dir() {
-        return Ok(Artifact::of_path(path)?);
+        return Ok(Artifact::of_file(path)?);
     }
     let files = open::files_read(path).with_context(|| path.display().to_string())?;
     Ok(Artifact::of_files(path, &files)?)

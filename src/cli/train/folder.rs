@@ -4,7 +4,7 @@
 //! command that began the run, so that `train --resume DIR` says enough.
 
 use std::{
-    fs,
+    fs::{self, File, TryLockError},
     path::{Path, PathBuf},
 };
 
@@ -13,7 +13,12 @@ use clap::FromArgMatches;
 use serde::{Deserialize, Serialize};
 
 use super::args::{Args, Plan};
-use crate::{cli::words, record::Run, train::checkpoint::Store};
+use crate::{
+    bundle::folder::folder_name,
+    cli::words,
+    record::{LOCK, Run},
+    train::checkpoint::Store,
+};
 
 const COMMAND: &str = "command.json";
 
@@ -62,6 +67,36 @@ fn parse(words: &[String]) -> Result<Args, clap::Error> {
     Args::from_arg_matches(&command.try_get_matches_from(words)?)
 }
 
+/// The run's folder as this process's own, as long as the value lives. The system lets
+/// go of it when a process is killed.
+#[derive(Debug)]
+pub struct Hold {
+    _lock: File,
+}
+
+/// Makes the folder where there is none, and keeps other processes off it.
+///
+/// # Errors
+/// Where one has it.
+pub fn hold(dir: &Path) -> anyhow::Result<Hold> {
+    let path = dir.join(LOCK);
+    let opened = fs::create_dir_all(dir)
+        .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path));
+    let lock = opened.with_context(|| path.display().to_string())?;
+    refuse_held(dir, &lock)?;
+    Ok(Hold { _lock: lock })
+}
+
+fn refuse_held(dir: &Path, lock: &File) -> anyhow::Result<()> {
+    match lock.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            bail!("a run is under way in {}: wait for its end, or choose another --out", dir.display())
+        }
+        // Where there are no locks, nobody else has one either.
+        _ => Ok(()),
+    }
+}
+
 /// Makes sure that a run may be in the folder: a new one needs it empty, or
 /// `--force` and a run's in it, which goes.
 ///
@@ -69,17 +104,50 @@ fn parse(words: &[String]) -> Result<Args, clap::Error> {
 /// Names what is there and both ways out.
 pub fn check(plan: &Plan) -> anyhow::Result<()> {
     let dir = &plan.run;
+    if let Ok(lock) = File::open(dir.join(LOCK)) {
+        refuse_held(dir, &lock)?;
+    }
+    check_contents(plan)
+}
+
+/// The same of a folder that this process holds.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_contents(plan: &Plan) -> anyhow::Result<()> {
+    let dir = &plan.run;
     if plan.resume {
+        let shown = dir.display();
         if !Run::is_at(dir) {
-            bail!("--resume {}: there is no run in it", dir.display());
+            bail!("--resume {shown}: there is no run in it");
+        }
+        if !Store::is_begun(dir) {
+            match Run::open(dir)?.summary {
+                Some(_) => bail!("--resume {shown}: this run has ended already"),
+                None => {
+                    bail!("--resume {shown}: it holds nothing to go on from; begin again without --resume")
+                }
+            }
         }
         return Ok(());
     }
-    let is_run = Run::is_at(dir);
-    if !occupied(dir)? || plan.force && is_run {
+    let contents = contents(dir)?;
+    if contents.is_empty() {
         return Ok(());
     }
-    // One that failed before its first checkpoint holds nothing to go on with.
+    let is_run = Run::is_at(dir);
+    let is_part = |name: &str| name == COMMAND || Run::is_part(name) || Store::is_part(name);
+    let mut names = contents.iter().map(|path| folder_name(path));
+    if let Some(foreign) = names.find(|name| is_run && !is_part(name)) {
+        bail!(
+            "{} holds `{foreign}`, which is no part of a run: move that away, or choose another --run",
+            dir.display()
+        );
+    }
+    if plan.force && is_run {
+        return Ok(());
+    }
+    // One that failed before its first checkpoint has lost nothing that takes long.
     if is_run && !Store::is_at(dir) && Run::open(dir)?.summary.is_none() {
         return Ok(());
     }
@@ -96,19 +164,31 @@ pub fn check(plan: &Plan) -> anyhow::Result<()> {
     }
 }
 
-/// Empties the folder of an older run, which [`check`] has allowed.
+/// Empties the folder of an older run, which [`check`] has allowed, but for its lock.
 pub fn clear(plan: &Plan) -> anyhow::Result<()> {
-    if occupied(&plan.run)? {
-        fs::remove_dir_all(&plan.run).with_context(|| plan.run.display().to_string())?;
+    for path in contents(&plan.run)? {
+        // A link's target is not the run's.
+        let removed = match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
+            _ => fs::remove_file(&path),
+        };
+        removed.with_context(|| path.display().to_string())?;
     }
     Ok(())
 }
 
-fn occupied(dir: &Path) -> anyhow::Result<bool> {
+/// What lies in the folder beside its lock; of no folder, nothing.
+fn contents(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let read = || dir.display().to_string();
     match fs::read_dir(dir) {
-        Ok(mut entries) => Ok(entries.next().is_some()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error).with_context(|| dir.display().to_string()),
+        Ok(entries) => {
+            let paths: std::io::Result<Vec<PathBuf>> = entries.map(|entry| Ok(entry?.path())).collect();
+            let mut paths = paths.with_context(read)?;
+            paths.retain(|path| path.file_name().is_none_or(|name| name != LOCK));
+            Ok(paths)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(read),
     }
 }
 
@@ -181,6 +261,32 @@ mod tests {
         let given = words(&format!("a.zip --out bot --force --run {}", home.path().display()));
         let error = check(&parse(&given).unwrap().plan().unwrap()).unwrap_err().to_string();
         assert!(error.contains("no run's folder"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_is_one_processes_at_a_time_and_its_lock_is_no_content() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("bot.run");
+        let held = hold(&dir).unwrap();
+        let error = hold(&dir).unwrap_err().to_string();
+        assert!(error.contains("a run is under way in") && error.contains("bot.run"), "{error}");
+        let plan = parse(&words(&format!("a.zip --out {}", home.path().join("bot").display())));
+        let plan = plan.unwrap().plan().unwrap();
+        assert!(check(&plan).unwrap_err().to_string().contains("under way"));
+        check_contents(&plan).unwrap();
+        for part in ["config.json", "command.json", "identity.json", "best-3.safetensors.partial"] {
+            fs::write(dir.join(part), r#"{"run_format_version": 1}"#).unwrap();
+        }
+        let forced = Plan { force: true, ..plan.clone() };
+        check_contents(&forced).unwrap();
+        fs::write(dir.join("archive.zip"), "").unwrap();
+        let error = check_contents(&forced).unwrap_err().to_string();
+        assert!(error.contains("`archive.zip`, which is no part of a run"), "{error}");
+        fs::remove_file(dir.join("archive.zip")).unwrap();
+        clear(&plan).unwrap();
+        drop(held);
+        check(&plan).unwrap();
+        hold(&dir).unwrap();
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod base;
 mod describe;
 mod drafts;
 mod folder;
+mod nohup;
 mod posts;
 mod watch;
 mod write;
@@ -47,12 +48,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     // Now, for the run may need the room.
     staging::sweep(&plan.out);
     folder::check(&plan)?;
-    let interrupted = watch::on_interrupt()?;
 
     let device = device::open(&plan.learning.device)?;
     let posts = posts::read(&plan)?;
     let Base { config, tokenizer, weights, artifact } = base::open(&plan, &posts.accounts)?;
     let context = plan.learning.context.unwrap_or(DEFAULT_CONTEXT.min(config.n_positions));
+    if context > config.n_positions {
+        return Err(TrainError::Context { context, positions: config.n_positions }.into());
+    }
     let (data, dataset) = posts.data(&plan, &tokenizer, context);
     // The file keeps the base's own figures: they are the architecture's.
     let mut trained = config.clone();
@@ -75,19 +78,28 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     say_what_begins(&described);
 
     let run_config = described.run_config()?;
+    // Until the process ends. What was there may have changed since it was first looked at.
+    let _hold = folder::hold(&plan.run)?;
+    folder::check_contents(&plan)?;
+    let store = Store::new(&plan.run, described.identity());
     if !plan.resume {
         folder::clear(&plan)?;
     }
-    let store = Store::new(&plan.run, described.identity());
     let mut run = Run::begin(&model, &data, &settings, &store)?;
     let recorder = if plan.resume {
-        eprintln!("going on after step {}", run.progress().step);
-        RunRecorder::reopen(&plan.run, run.progress().step)?
+        say!("going on after step {}", run.progress().step);
+        RunRecorder::reopen_as(&plan.run, run.progress().step, |begun| {
+            begun.command = run_config.command;
+            begun.hyper_parameters = run_config.hyper_parameters;
+        })?
     } else {
         let recorder = RunRecorder::create(&plan.run, &run_config)?;
         folder::remember(&plan.run, &words)?;
+        store.begin()?;
         recorder
     };
+    // Before the first step there is nothing to save: Ctrl-C ends it as ever.
+    let interrupted = watch::on_interrupt()?;
     let mut watcher = Watcher::new(recorder, &tokenizer, settings.seed, interrupted.clone());
     let ending = run.train(&mut watcher);
     let mut recorder = watcher.into_recorder();
@@ -103,7 +115,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     drop(run);
     say_what_it_came_to(&progress, ending);
     let draft = drafts::drafts(&model, &tokenizer, "", 1, FIRST_DRAFT_SEED)?;
-    eprintln!("A first draft: {}", draft.concat());
+    say!("A first draft: {}", draft.concat());
     // Without an evaluation, no drafts are in the record yet.
     let last_samples = match progress.evaluations.is_empty() {
         true => watch::samples(&model, &tokenizer, settings.seed)?,
@@ -139,16 +151,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     recorder.finish(&summary(&progress, ending, written))?;
     store.clear();
     folder::forget(&plan.run);
-    eprintln!("Wrote {}; the run's record is {}", plan.out.display(), plan.run.display());
+    say!("Wrote {}; the run's record is {}", plan.out.display(), plan.run.display());
     if let Some(bytes) = memory::peak_bytes() {
-        eprintln!("peak memory {:.2} GB", bytes as f64 / 1e9);
+        say!("peak memory {:.2} GB", bytes as f64 / 1e9);
     }
     if plan.json {
         let peak = memory::peak_bytes();
-        println!(
+        answer!(
             "{}",
             json!({ "out": plan.out, "run": plan.run, "bot": info, "card": extras, "peak_memory_bytes": peak })
-        );
+        )?;
     }
     Ok(())
 }
@@ -163,6 +175,7 @@ fn settings(plan: &Plan, data: &Data, context: usize) -> anyhow::Result<Settings
         context,
         seed: learning.seed,
         loss_over: plan.loss_over,
+        shuffle_blocks: plan.recipe.shuffles_blocks(),
         evaluate_every: 0,
         patience: plan.patience,
         save_every: 0,
@@ -186,7 +199,7 @@ fn say_what_begins(run: &Described) {
         "cpu" => String::new(),
         device => format!(", on {device}, {} products", run.model.products()),
     };
-    eprintln!(
+    say!(
         "{} parameters, {} tokens, blocks of {context}, batch {batch}{accumulated}{measured}{dropped}{on}",
         run.model.parameters(),
         run.data.ids.len(),
@@ -195,10 +208,10 @@ fn say_what_begins(run: &Described) {
 
 fn say_what_it_came_to(progress: &Progress, ending: Ending) {
     let (first, last) = progress.first_and_final_loss();
-    eprintln!("{} steps in {:.0} s, loss {first:.3} -> {last:.3}", progress.step, progress.seconds);
+    say!("{} steps in {:.0} s, loss {first:.3} -> {last:.3}", progress.step, progress.seconds);
     if let Some(best) = progress.best() {
         let early = if ending == Ending::Early { "ended early; " } else { "" };
-        eprintln!(
+        say!(
             "{early}the weights of step {} are kept: held-out loss {:.4}, perplexity {:.2}",
             best.step,
             best.loss,
@@ -209,7 +222,7 @@ fn say_what_it_came_to(progress: &Progress, ending: Ending) {
 
 fn say_what_it_repeats(found: &Memorisation) {
     let Memorisation { drafts, memorised, words, longest_words } = found;
-    eprintln!(
+    say!(
         "memorisation: {memorised} of {drafts} drafts share more than {words} words in a row with a training post (longest: {longest_words})"
     );
 }

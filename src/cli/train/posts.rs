@@ -8,7 +8,10 @@ use crate::{
     cli::import,
     record::{Artifact, DatasetCounts},
     tokenizer::Tokenizer,
-    train::data::{Data, as_sequence},
+    train::{
+        data::{Data, as_sequence},
+        recipe::Recipe,
+    },
     tweets::{Cleaned, check_size, dataset, training_text},
 };
 
@@ -34,14 +37,18 @@ pub fn read(plan: &Plan) -> anyhow::Result<Posts> {
         posts.duplicates = dataset::drop_duplicates(&mut posts.accounts);
     }
     let archives = plan.archives.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
-    if let Some(warning) = check_size(&posts.accounts).with_context(|| archives)? {
-        eprintln!("warning: {warning}");
+    let checked = match plan.recipe {
+        Recipe::Classic => dataset::check_each(&posts.accounts),
+        Recipe::Modern => check_size(&posts.accounts),
+    };
+    if let Some(warning) = checked.with_context(|| archives)? {
+        say!("warning: {warning}");
     }
     if plan.held_out > 0.0 {
         match dataset::hold_out(&mut posts.accounts, plan.held_out, plan.learning.seed) {
             Ok(held_out) => posts.held_out = held_out,
             Err(too_few) => {
-                eprintln!("note: {too_few}");
+                say!("note: {too_few}");
                 posts.too_few = Some(too_few.to_string());
             }
         }

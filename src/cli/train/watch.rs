@@ -11,9 +11,9 @@ use std::{
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::drafts::drafts;
+use super::{drafts::drafts, nohup};
 use crate::{
-    cli::finish::EXAMPLE_PROMPT,
+    cli::{finish::EXAMPLE_PROMPT, say::on_the_side},
     record::{self, RunRecorder, SampleDraft, StepMetrics},
     tokenizer::Tokenizer,
     train::{
@@ -29,17 +29,24 @@ const DRAFTS: usize = 3;
 /// The exit code of a process that Ctrl-C ended: 128 + SIGINT.
 const INTERRUPTED: i32 = 130;
 
-/// Set by Ctrl-C or SIGTERM. A second one ends the process at once.
+/// Set by Ctrl-C, SIGTERM or SIGHUP. A second one ends the process at once, if it could
+/// be said that it would: a terminal that is closed sends several.
 pub fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&flag);
-    ctrlc::set_handler(move || {
+    let mut said = false;
+    let on_signal = move || {
         if set.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED);
+            if said {
+                std::process::exit(INTERRUPTED);
+            }
+        } else {
+            said = on_the_side(format_args!(
+                "stopping once this step is done and saved; Ctrl-C again stops at once"
+            ));
         }
-        eprintln!("stopping once this step is done and saved; Ctrl-C again stops at once");
-    })
-    .context("cannot listen for Ctrl-C")?;
+    };
+    nohup::heeded(|| ctrlc::set_handler(on_signal)).context("cannot listen for Ctrl-C")?;
     Ok(flag)
 }
 
@@ -94,7 +101,7 @@ impl Watch for Watcher<'_> {
         let text = format!("loss {:.3}  {:.0} tokens/s", step.loss, step.tokens_per_s);
         let every = (step.steps / 20).max(1);
         if !std::io::stderr().is_terminal() && (step.step.is_multiple_of(every) || step.step == 1) {
-            eprintln!("step {}/{}  {text}", step.step, step.steps);
+            say!("step {}/{}  {text}", step.step, step.steps);
         }
         self.bar.set_message(text);
         Ok(())
@@ -110,7 +117,7 @@ impl Watch for Watcher<'_> {
         if std::io::stderr().is_terminal() {
             self.bar.println(line);
         } else {
-            eprintln!("{line}");
+            say!("{line}");
         }
         let drafts = samples(model, self.tokenizer, self.seed)?;
         Ok(self.recorder.samples(step, &drafts)?)

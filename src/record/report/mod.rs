@@ -14,7 +14,7 @@ use crate::card::{date, duration, escape, grouped};
 pub const SAMPLE_TOKENS: &str = "sample_tokens";
 
 /// The page's name in the run's folder.
-const REPORT: &str = "report.html";
+pub(super) const REPORT: &str = "report.html";
 const TEMPLATE: &str = include_str!("report.html");
 
 /// Writes the page of a run into its folder; an older one is replaced at once.

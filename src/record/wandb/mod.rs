@@ -32,7 +32,7 @@ use super::{MetricsLine, RecordError, RunConfig, SampleSet, Summary, config::Art
 /// The project a run appears under.
 const PROJECT: &str = "huggingtweets";
 const JOB_TYPE: &str = "train";
-const FOLDER: &str = "wandb";
+pub(super) const FOLDER: &str = "wandb";
 /// The oldest wandb that reads such a log, as wandb itself writes it.
 const MIN_CONSUMER: &str = "0.70.0";
 /// W&B's number for a medium among a run's files.

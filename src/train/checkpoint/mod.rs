@@ -5,7 +5,8 @@
 //! header the [`Progress`] and the [`Identity`] of the run. `best-N.safetensors`
 //! holds the weights of the best evaluation so far, made after N steps; the
 //! checkpoint says which N, and one that no checkpoint names is deleted only
-//! after a newer checkpoint is in place.
+//! after a newer checkpoint is in place. `identity.json` says from the start which
+//! run it is, for one that breaks off before its first checkpoint.
 
 mod file;
 
@@ -24,6 +25,7 @@ use super::{TrainError, model::Model, optimizer::AdamW, progress::Progress, valu
 use crate::bundle::checkpoint::{CheckpointError, SafetensorsFile};
 
 const FILE: &str = "checkpoint.safetensors";
+const IDENTITY: &str = "identity.json";
 /// Key of the state in the file's header.
 const STATE: &str = "huggingtweets";
 /// The version this program writes, and the only one it reads.
@@ -73,15 +75,19 @@ impl Identity {
 
     /// The first thing in which `other` differs: its name, our value, the other's.
     fn difference(&self, other: &Self) -> Option<(String, String, String)> {
-        let ours = self.0.iter().map(|(name, value)| (name, Some(value)));
-        for (name, value) in ours {
-            let theirs = other.0.iter().find(|(n, _)| n == name).map(|(_, v)| v);
-            if theirs != value {
-                let shown = |value: Option<&String>| value.cloned().unwrap_or_else(|| "not set".into());
-                return Some((name.clone(), shown(value), shown(theirs)));
+        let names = self.0.iter().chain(&other.0).map(|(name, _)| name);
+        for name in names {
+            let (ours, theirs) = (self.value(name), other.value(name));
+            if theirs != ours {
+                let shown = |value: Option<&str>| value.unwrap_or("not set").to_owned();
+                return Some((name.clone(), shown(ours), shown(theirs)));
             }
         }
         None
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -111,8 +117,49 @@ impl Store {
         folder.join(FILE).exists()
     }
 
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// Whether a run that can be gone on with was begun in the folder: its bot is not
+    /// written yet.
+    pub fn is_begun(folder: &Path) -> bool {
+        Self::is_at(folder) || folder.join(IDENTITY).exists()
+    }
+
+    /// Whether a file of that name is a checkpoint's own, or what a kill left of one.
+    pub fn is_part(name: &str) -> bool {
+        name == IDENTITY || name.starts_with(FILE) || is_best(name)
+    }
+
+    /// Writes down which run this is, before its first step.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn begin(&self) -> Result<(), StoreError> {
+        let path = self.folder.join(IDENTITY);
+        let text = serde_json::to_vec_pretty(&self.identity)
+            .map_err(|error| StoreError::Format { path: path.clone(), reason: error.to_string() })?;
+        fs::write(&path, text).map_err(|source| StoreError::io(&path, source))
+    }
+
+    /// Refuses a run of another identity.
+    fn compare(&self, path: &Path, found: &Identity) -> Result<(), StoreError> {
+        match found.difference(&self.identity) {
+            Some((what, found, expected)) => {
+                Err(StoreError::OtherRun { path: path.into(), what, found, expected })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The same where there is no checkpoint yet.
+    fn compare_begun(&self) -> Result<(), StoreError> {
+        let path = self.folder.join(IDENTITY);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(StoreError::io(&path, source)),
+        };
+        let found = serde_json::from_slice(&text)
+            .map_err(|error| StoreError::Format { path: path.clone(), reason: error.to_string() })?;
+        self.compare(&path, &found)
     }
 
     fn path(&self) -> PathBuf {
@@ -173,10 +220,12 @@ impl Store {
     /// `None` where there is no checkpoint yet.
     ///
     /// # Errors
-    /// Where it is of another run, or damaged. The model may have changed.
+    /// Where it, or the run that was begun, is another; or where it is damaged. The model
+    /// may have changed.
     pub fn restore(&self, model: &Model) -> Result<Option<(AdamW, Progress)>, TrainError> {
         let path = self.path();
         if !path.exists() {
+            self.compare_begun()?;
             return Ok(None);
         }
         let mut file = open(&path)?;
@@ -188,9 +237,7 @@ impl Store {
             return Err(format(&format!("its format is {}, not {FORMAT}", value["format"])).into());
         }
         let state: State = serde_json::from_value(value).map_err(|e| format(&e.to_string()))?;
-        if let Some((what, found, expected)) = state.identity.difference(&self.identity) {
-            return Err(StoreError::OtherRun { path, what, found, expected }.into());
-        }
+        self.compare(&path, &state.identity)?;
         restore_weights(&path, &mut file, model)?;
         let mut moments = BTreeMap::new();
         for (name, _) in model.vars() {
@@ -209,6 +256,8 @@ impl Store {
     pub fn clear(&self) {
         let _ = fs::remove_file(self.path());
         self.delete_best_but(None);
+        // Last: without it, nothing is gone on with.
+        let _ = fs::remove_file(self.folder.join(IDENTITY));
     }
 
     /// What cannot be deleted takes room and does no harm.
@@ -217,12 +266,15 @@ impl Store {
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            let is_best = name.starts_with("best-") && name.contains(".safetensors");
-            if is_best && kept.as_ref().is_none_or(|kept| *kept != entry.path()) {
+            if is_best(&name) && kept.as_ref().is_none_or(|kept| *kept != entry.path()) {
                 let _ = fs::remove_file(entry.path());
             }
         }
     }
+}
+
+fn is_best(name: &str) -> bool {
+    name.starts_with("best-") && name.contains(".safetensors")
 }
 
 fn weights(model: &Model) -> Vec<Entry<'_>> {
@@ -349,6 +401,23 @@ mod tests {
         assert!(other.contains("the base was abc"), "{other}");
         let other = message(identity(), &model(8));
         assert!(other.contains("the shape of"), "{other}");
+        let other = message(identity().with("the order of blocks", "drawn"), &model_1);
+        assert!(other.contains("the order of blocks was not set, and is drawn now"), "{other}");
+    }
+
+    #[test]
+    fn another_run_is_refused_before_its_first_checkpoint_too() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!Store::is_begun(folder.path()));
+        let store = Store::new(folder.path(), identity());
+        store.begin().unwrap();
+        assert!(Store::is_begun(folder.path()) && !Store::is_at(folder.path()));
+        assert!(store.restore(&model(4)).unwrap().is_none());
+        let other = Store::new(folder.path(), Identity::default().with("--lr", 0.02).with("the base", "abc"));
+        let error = other.restore(&model(4)).err().unwrap().to_string();
+        assert!(error.contains("identity.json") && error.contains("--lr was 0.01"), "{error}");
+        store.clear();
+        assert!(!Store::is_begun(folder.path()));
     }
 
     #[test]
