@@ -97,13 +97,17 @@ impl Wire {
                 }
             })
         };
-        let error = Closure::<dyn FnMut(Event)>::new(move |event: Event| {
-            event.prevent_default();
-            // A script that could not be fetched gives an event without words.
-            let error = event.dyn_ref::<ErrorEvent>();
-            let reason = error.map(ErrorEvent::message).filter(|reason| !reason.is_empty());
-            died(Death { reason, fetching: error.is_none() });
-        });
+        let error = {
+            let waiting = waiting.clone();
+            Closure::<dyn FnMut(Event)>::new(move |event: Event| {
+                event.prevent_default();
+                // A script that could not be fetched gives an event without words, and
+                // has said nothing before.
+                let error = event.dyn_ref::<ErrorEvent>();
+                let reason = error.map(ErrorEvent::message).filter(|reason| !reason.is_empty());
+                died(Death { reason, fetching: error.is_none() && waiting.borrow().is_some() });
+            })
+        };
         worker.set_onmessage(Some(message.as_ref().unchecked_ref()));
         worker.set_onerror(Some(error.as_ref().unchecked_ref()));
         worker.post_message(&first)?;
