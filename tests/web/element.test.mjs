@@ -207,7 +207,7 @@ for (const name of ["Chromium", "Firefox"]) {
     it("copies a draft, says whether it could, and goes back", async () => {
       const { page, leave } = await open("/one");
       const [draft] = await page.evaluate(() => document.querySelector("tweet-bot").generate({ drafts: 1 }));
-      for (const [works, answer] of [[true, "Copied"], [false, "Press Ctrl+C"]]) {
+      for (const [works, answer] of [[true, "Copied"], [false, "Copy the marked text"]]) {
         const said = await page.evaluate(async (works) => {
           // A driver's click is no visitor's, which browsers ask for.
           navigator.clipboard.writeText = async (text) => {
