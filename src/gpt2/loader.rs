@@ -1,8 +1,8 @@
 //! A GGUF becomes a model while its bytes arrive: each row goes straight to
 //! its place in the engine's layout, and no second copy is ever held.
 
-use sha2::{Digest, Sha256};
 use thiserror::Error;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::{AssembleError, Assembly, Config, Model, names};
 use crate::{
@@ -63,14 +63,14 @@ struct Body<B: Backend> {
     assembly: Assembly<B>,
     next_tensor: usize,
     /// Where the file has a head of its own, besides the embedding that serves as one.
-    tie: Option<Tie>,
+    tie: Option<Box<Tie>>,
 }
 
-/// Digests of the token embedding and of the head: they must be the same.
+/// Checksums of the token embedding and of the head: they must be the same.
 #[derive(Default)]
 struct Tie {
-    embedding: Sha256,
-    head: Sha256,
+    embedding: Xxh3,
+    head: Xxh3,
 }
 
 impl<B: Backend> Loader<B> {
@@ -119,7 +119,7 @@ impl<B: Backend> Loader<B> {
         if body.next_tensor < body.tensors.len() {
             return Err(LoadError::Truncated { found: self.position, expected: body.header.file_bytes() });
         }
-        if body.tie.is_some_and(|tie| tie.embedding.finalize() != tie.head.finalize()) {
+        if body.tie.is_some_and(|tie| tie.embedding.digest128() != tie.head.digest128()) {
             return Err(LoadError::UntiedHead);
         }
         let model = body.assembly.finish()?;
@@ -141,7 +141,7 @@ impl<B: Backend> Loader<B> {
                 let Some(backend) = self.backend.take() else { return Ok(false) };
                 let assembly = Assembly::new(header.config.clone(), backend);
                 let mut tensors: Vec<_> = header.tensors.iter().chain(&header.head).cloned().collect();
-                let tie = header.head.is_some().then(Tie::default);
+                let tie = header.head.is_some().then(Box::default);
                 tensors.sort_by_key(|t| t.offset);
                 let tokenizer = header.take_tokenizer()?;
                 self.body = Some(Body { header: *header, tokenizer, tensors, assembly, next_tensor: 0, tie });

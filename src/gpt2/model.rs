@@ -131,6 +131,7 @@ impl<B: Backend> Model<B> {
     ///
     /// # Errors
     /// As [`Model::begin`].
+    #[inline(never)]
     pub fn enter<'a>(&mut self, batch: &'a Batch) -> Result<Pass<'a, B>, ForwardError> {
         let kept = self.cache.as_ref().map(|(shape, _)| *shape);
         let shape = batch.start.or(kept).ok_or(ForwardError::NoCache)?;
@@ -150,6 +151,9 @@ impl<B: Backend> Model<B> {
     }
 
     /// Runs the next layer of a piece; says whether there is more.
+    // Once in the program, so that the check of a bot makes it quick for its drafts in a
+    // browser; so are the others.
+    #[inline(never)]
     pub fn advance(&mut self, pass: &mut Pass<B>) -> bool {
         let rows = pass.batch.rows();
         if pass.piece.rows() == 0 {
@@ -178,6 +182,7 @@ impl<B: Backend> Model<B> {
 
     /// Ends a batch that is through the layers: what comes behind the last attention,
     /// and the head.
+    #[inline(never)]
     pub fn leave(&mut self, pass: Pass<B>) {
         self.cache = Some((pass.shape, pass.cache));
         if !pass.whole && pass.picked == 0 {
