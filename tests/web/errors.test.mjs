@@ -153,19 +153,6 @@ describe("a worker that dies", () => {
     slow.close();
   });
 
-  it("for its script is not to be had", async () => {
-    const visit = await visitor(browser, [server.origin]);
-    let broken = true;
-    await visit.context.route("**/worker-start.js*", (route) => (broken ? route.abort() : route.continue()));
-    await visit.page.goto(server.origin);
-    const bot = new BotPage(visit.page);
-    await bot.type("typed before it failed");
-    await bot.seesAlert(/The engine could not be fetched: is the network there/);
-    broken = false;
-    await retryWorks(bot);
-    await visit.leave();
-  });
-
   it("says so in the visitor's language, and its last words are marked as English", async () => {
     const visit = await visitor(browser, [server.origin], { locale: "de" });
     const { page } = visit;
@@ -181,18 +168,23 @@ describe("a worker that dies", () => {
     await visit.leave();
   });
 
-  it("before it starts", async () => {
-    const visit = await visitor(browser, [server.origin]);
-    let broken = true;
-    await visit.context.route("**/engine/*.wasm", (route) => (broken ? route.abort() : route.continue()));
-    await visit.page.goto(server.origin);
-    const bot = new BotPage(visit.page);
-    await bot.type("typed before it failed");
-    await bot.seesAlert(/The engine could not be fetched: is the network there/);
-    broken = false;
-    await retryWorks(bot);
-    await visit.leave();
-  });
+  for (const [what, part] of [
+    ["for its script is not to be had", "**/worker-start.js*"],
+    ["before it starts", "**/engine/*.wasm"],
+  ]) {
+    it(what, async () => {
+      const visit = await visitor(browser, [server.origin]);
+      let broken = true;
+      await visit.context.route(part, (route) => (broken ? route.abort() : route.continue()));
+      await visit.page.goto(server.origin);
+      const bot = new BotPage(visit.page);
+      await bot.type("typed before it failed");
+      await bot.seesAlert(/The engine could not be fetched: is the network there/);
+      broken = false;
+      await retryWorks(bot);
+      await visit.leave();
+    });
+  }
 
   for (const part of ["js", "wasm"]) {
     it(`never, where a line broke while the engine's ${part} came, and another try is as good as any`, async () => {

@@ -56,6 +56,17 @@ async function newer(page, old) {
 const controlled = (page) => page.evaluate(() => Boolean(navigator.serviceWorker.controller));
 /** Waits until page and engine are on this device. */
 const installed = (page) => page.evaluate(() => navigator.serviceWorker.ready.then(() => true));
+/** A second visit: page and engine are on this device. */
+async function visitAgain(browser, origin) {
+  const context = await freshContext(browser);
+  const tab = await context.newPage();
+  await tab.goto(origin);
+  await until(tab, { status: /ready/ });
+  await installed(tab);
+  await tab.reload();
+  await until(tab, { status: /ready/ });
+  return { context, tab };
+}
 /** Waits until a newer build waits on this device. */
 const waits = (page) =>
   page.evaluate(async () => {
@@ -93,13 +104,7 @@ for (const name of ["Chromium", "Firefox"]) {
         "/c/README.md": (_, response) => response.end(long),
         "/d/README.md": (_, response) => response.setHeader("Content-Length", long.length).end(long),
       });
-      const context = await freshContext(browsers[name]);
-      const tab = await context.newPage();
-      await tab.goto(there.origin);
-      await until(tab, { status: /ready/ });
-      await installed(tab);
-      await tab.reload();
-      await until(tab, { status: /ready/ });
+      const { context, tab } = await visitAgain(browsers[name], there.origin);
       const begun = await tab.evaluate(async () => {
         const late = new Promise((go) => setTimeout(go, 10_000, "nothing"));
         const first = fetch("a/bot.json").then((response) => response.body.getReader().read());
@@ -155,13 +160,7 @@ for (const name of ["Chromium", "Firefox"]) {
 
     it("keeps the old build while a host has half of the new one", async () => {
       const there = await host("half");
-      const context = await freshContext(browsers[name]);
-      const tab = await context.newPage();
-      await tab.goto(there.origin);
-      await until(tab, { status: /ready/ });
-      await installed(tab);
-      await tab.reload();
-      await until(tab, { status: /ready/ });
+      const { context, tab } = await visitAgain(browsers[name], there.origin);
       const old = await build(tab);
       const before = readFileSync(join(there.root, "styles.css"));
       deploy(there.root);

@@ -90,12 +90,17 @@ impl Header {
                 entry(tensor, line, walked.data_offset)
             })
             .collect::<Result<Vec<_>, GgufError>>()?;
-        let head = lines.get("output.weight").copied().and_then(|line| {
-            let tied = names::tensors(&config).into_iter().find(|t| t.role == names::Role::TokenEmbedding)?;
-            let head = names::Tensor { name: names::HEAD.into(), gguf_name: line.name.clone(), ..tied };
-            entry(head, Some(line), walked.data_offset).ok()
+        let alike = |a: &walk::TensorLine, b: &walk::TensorLine| {
+            a.ggml_type == b.ggml_type && a.dimensions == b.dimensions
+        };
+        let head = lines.get("output.weight").zip(lines.get("token_embd.weight"));
+        let head = head.filter(|(head, wte)| alike(head, wte)).zip(tensors.first());
+        let head = head.map(|((line, _), wte): (_, &TensorEntry)| TensorEntry {
+            name: names::HEAD.into(),
+            gguf_name: line.name.clone(),
+            offset: walked.data_offset.saturating_add(line.offset),
+            ..wte.clone()
         });
-        let head = head.filter(|head| tensors.first().is_some_and(|wte| wte.dtype == head.dtype));
         Ok(Parsed::Header(Box::new(Self {
             config,
             name: metadata.0.get(key::NAME).and_then(|v| v.string()),
