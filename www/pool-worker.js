@@ -15,6 +15,7 @@ self.onmessage = async ({ data: { glue, module, memory } }) => {
   try {
     engine.serve();
   } catch (error) {
+    console.error("a thread of the engine died:", error);
     // The engine may wait for what this thread had begun.
     engine.fail();
   }

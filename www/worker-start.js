@@ -80,14 +80,19 @@ function recruit(job) {
   return new Promise((settled) => {
     try {
       const worker = new Worker(new URL("./pool-worker.js", import.meta.url), { type: "module" });
-      worker.onmessage = settled;
+      const without = (why) => {
+        console.warn("the engine runs with a thread less:", why);
+        settled();
+      };
+      worker.onmessage = ({ data: { failed } }) => (failed === undefined ? settled() : without(failed));
       worker.onerror = (event) => {
         event.preventDefault();
-        settled();
+        without(event.message);
       };
       worker.postMessage(job);
       setTimeout(settled, JOIN_MS);
-    } catch {
+    } catch (error) {
+      console.warn("the engine runs without threads:", error);
       settled();
     }
   });

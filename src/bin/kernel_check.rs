@@ -4,7 +4,7 @@
 
 use huggingtweets::{
     backend::{
-        Backend, Epilogue, Outputs, Wanted,
+        Backend, Batch, Epilogue, Outputs, Wanted,
         cpu::{Cpu, Level, Packer, Pool, Rows},
     },
     dtype::{BLOCK, Dtype},
@@ -35,16 +35,34 @@ pub fn check(seed: u32, cases: u32) -> Option<String> {
         [Dtype::Q8_0, Dtype::Q4_0].into_iter().find_map(|dtype| {
             let x = activations(&mut rng, inputs, cols);
             let bytes = weights(&mut rng, dtype, rows, cols);
-            let [scalar, simd] =
-                [Level::Scalar, Level::Simd].map(|level| run(level, dtype, rows, &bytes, &x, k));
-            (scalar != simd).then(|| format!("{dtype:?}, {rows} x {cols} weights, {inputs} rows"))
+            let run = |level, order| run(level, order, dtype, rows, &bytes, &x, k);
+            let scalar = run(Level::Scalar, 0);
+            let order = (0..ORDERS).find(|&order| run(Level::Simd, order) != scalar)?;
+            Some(format!("{dtype:?}, {rows} x {cols} weights, {inputs} rows, order {order}"))
         })
     })
 }
 
+/// Orders that the first steps of one row try, and the one of a batch of many.
+const ORDERS: usize = 5;
+
+/// Has weights read in an order that batches are computed in.
+fn begin(cpu: &mut Cpu, order: usize) {
+    let step = |rows| Batch { tokens: vec![0; rows], ..Batch::default() };
+    if order + 1 == ORDERS {
+        return cpu.begin(&step(Cpu::ROWS_AT_ONCE));
+    }
+    for _ in 0..order {
+        cpu.begin(&step(1));
+        cpu.took(1.0);
+    }
+    cpu.begin(&step(1));
+}
+
 /// Outputs of every epilogue, and the k largest of a head, as bits.
-fn run(level: Level, dtype: Dtype, rows: usize, bytes: &[u8], x: &Rows, k: usize) -> Vec<u32> {
+fn run(level: Level, order: usize, dtype: Dtype, rows: usize, bytes: &[u8], x: &Rows, k: usize) -> Vec<u32> {
     let mut cpu = Cpu::new(level, Pool::serial());
+    begin(&mut cpu, order);
     let mut packer = Packer::new(rows, x.width, dtype).expect_throw("a matrix");
     packer.push(bytes).expect_throw("its bytes");
     let matrix = packer.finish().expect_throw("all of them");

@@ -28,7 +28,8 @@ fn outputs(config: &Config, logits: Vec<f32>) -> Outputs {
 }
 
 /// Runs to the end on a network whose logits for a row are `network(row's
-/// tokens so far)`, and gives each draft's end.
+/// tokens so far)`, and gives each draft's end. The prompt is computed once, and a draft
+/// that has ended is in no later batch.
 fn run(
     request: Request,
     positions: usize,
@@ -38,7 +39,15 @@ fn run(
     let config = config(&tokenizer, positions);
     let mut drafts = Drafts::new(&tokenizer, &config, request.clone()).unwrap();
     let mut ends = vec![None; request.drafts];
+    let prompt = drafts.prompt_tokens();
     while let Some(batch) = drafts.next_batch() {
+        if batch.start.is_some() {
+            assert!(batch.places.iter().all(|place| place.sequence == Sequence::Prompt));
+            assert_eq!(batch.rows(), prompt);
+        } else {
+            let live = (0..ends.len()).filter(|&d| ends[d].is_none()).map(Sequence::Draft);
+            assert!(batch.places.iter().map(|place| place.sequence).eq(live));
+        }
         let mut logits = vec![0.0; batch.outputs.len() * config.vocab_size];
         for (&row, logits) in batch.outputs.iter().zip(logits.chunks_exact_mut(config.vocab_size)) {
             let seen = match batch.places[row].sequence {

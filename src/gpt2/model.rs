@@ -48,11 +48,15 @@ pub struct Model<B: Backend> {
     parts: Parts<B>,
     /// With what it has room for.
     cache: Option<(CacheShape, B::Cache)>,
+    /// The residual stream: (R, C)
     x: B::Rows,
+    /// Layer norm's output: (R, C)
     normed: B::Rows,
+    /// Queries, keys and values: (R, 3 C); then the hidden activations of the MLP: (R, inner)
     wide: B::Rows,
+    /// Attention's output: (R, C)
     mixed: B::Rows,
-    /// Of x and mixed, the rows whose logits are wanted.
+    /// Of x and mixed, the rows whose logits are wanted: (outputs, C)
     picked: [B::Rows; 2],
     outputs: Outputs,
 }
@@ -253,8 +257,8 @@ impl<B: Backend> Model<B> {
 }
 
 impl<B: Backend> Layer<B> {
-    /// What comes behind attention: its outputs `mixed` and the block's network, added
-    /// to x.
+    /// What follows attention: adds its projected output `mixed` (R, C) and the MLP's to
+    /// the residual stream x (R, C). Scratch: `normed` (R, C) and `wide` (R, inner).
     fn finish(
         &self,
         backend: &mut B,

@@ -22,10 +22,13 @@ use crate::{
 const READ_BYTES_AT_LEAST: u64 = 64 << 20;
 const READ_SAMPLES: usize = 8;
 
-/// Longer than this the processor computes without hearing orders at a layer's end only: a
-/// sign of life, and an order to stop, wait for no more than a layer of
+/// The longest that the processor computes without polling for messages. It polls between
+/// layers, so Stop and pings wait at most this and one layer of
 /// [`ROWS_AT_ONCE`](crate::backend::Backend::ROWS_AT_ONCE) tokens.
 const UNHEARD_MS: f64 = 50.0;
+
+/// Between two looks whether the step of a replaced generation has ended.
+const REPLACED_MS: u32 = 1;
 
 /// A long prompt may take the GPU longer than one token before it counts as hung.
 const PATIENCE_A_ROW_MS: u32 = 200;
@@ -163,8 +166,11 @@ impl Session {
             let Some(step) = self.state.borrow_mut().next_step(reply.id)? else { return Ok(None) };
             let (mut network, batch, loads) = match step {
                 Next::Step { network, batch, loads } => (network, batch, loads),
-                // A generation that this one replaces is in its last step.
-                Next::Wait => continue,
+                // A generation that this one replaces is in its last step, on a GPU.
+                Next::Wait => {
+                    browser::sleep(REPLACED_MS).await;
+                    continue;
+                }
                 Next::Done(stats) => return Ok(Some(stats)),
             };
             let go_on = async || {

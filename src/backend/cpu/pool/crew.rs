@@ -77,6 +77,12 @@ impl Crew {
         self.members.load(Acquire)
     }
 
+    /// Threads that sleep.
+    #[cfg(test)]
+    pub fn parked(&self) -> usize {
+        self.parked.load(SeqCst)
+    }
+
     /// Counts one more thread that serves, or is about to.
     pub fn admit(&self) {
         self.members.fetch_add(1, AcqRel);

@@ -133,6 +133,18 @@ mod tests {
     }
 
     #[test]
+    fn threads_without_work_sleep() {
+        let pool = Pool::new(3);
+        counts(&pool, 10);
+        let crew = &pool.owner.as_ref().unwrap().crew;
+        let asleep = (0..1000).any(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            crew.parked() == crew.members()
+        });
+        assert!(asleep, "{} of {} threads sleep", crew.parked(), crew.members());
+    }
+
+    #[test]
     fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
         let pool = Pool::new(3);
         for panicking in 0..20 {

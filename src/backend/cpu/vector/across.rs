@@ -45,7 +45,7 @@ pub fn pack(rows: &[[i8; BLOCK]; ROWS], out: &mut [u8]) {
 
 /// Panels of 8-bit weights times a tile of [`ROWS`] rows.
 pub fn run(mut panels: Panels) {
-    let x = panels.x;
+    let x = panels.x();
     assert!(x.rows == ROWS);
     let ones = std::hint::black_box(i16x8_splat(1));
     in_turn!(panels, Format::Q8, ROWS, |block, b, sums| {
@@ -60,7 +60,7 @@ pub fn run(mut panels: Panels) {
             }
         }
     });
-    panels.sums.as_chunks_mut().0.iter_mut().for_each(transpose);
+    panels.sums().as_chunks_mut().0.iter_mut().for_each(transpose);
 }
 
 /// Adds a block's products with [`OUTPUTS`] weight rows to their sums.

@@ -20,15 +20,16 @@ pub struct Places {
     pub groups: usize,
 }
 
-/// Panels of one matrix to be multiplied with one tile.
+/// Panels of one matrix to be multiplied with one tile. Kernels rely on what
+/// [`Panels::new`] has checked, so nothing changes a field.
 pub struct Panels<'a> {
-    pub format: Format,
+    format: Format,
     /// (panels, blocks, [`Format::block_bytes`])
-    pub weights: &'a [u8],
-    pub places: Places,
-    pub x: &'a Tile<'a>,
+    weights: &'a [u8],
+    places: Places,
+    x: &'a Tile<'a>,
     /// (groups, beside, rows, PANEL)
-    pub sums: &'a mut [[f32; PANEL]],
+    sums: &'a mut [[f32; PANEL]],
 }
 
 impl<'a> Panels<'a> {
@@ -50,6 +51,29 @@ impl<'a> Panels<'a> {
         assert!(x.format == format && x.scales.len() == n && x.offsets.len() == n);
         assert!(x.values.len() == n * BLOCK && x.packed.len() == n * PACKED);
         Self { format, weights, places, x, sums }
+    }
+
+    #[inline(always)]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The activations, in the format of the weights.
+    #[inline(always)]
+    pub fn x(&self) -> &'a Tile<'a> {
+        self.x
+    }
+
+    /// From one panel to the next of a group.
+    #[inline(always)]
+    pub fn stride(&self) -> usize {
+        self.places.stride
+    }
+
+    /// (groups, beside, rows, PANEL)
+    #[inline(always)]
+    pub fn sums(&mut self) -> &mut [[f32; PANEL]] {
+        self.sums
     }
 
     /// Group after group: where its first panel begins, and its sums (beside, rows, PANEL).

@@ -1,10 +1,19 @@
 //! Which simd128 instruction multiplies: relaxed (`i32x4.relaxed_dot_i8x16_i7x16_add_s`,
 //! four products a lane, or `i16x8.relaxed_dot_i8x16_i7x16_s`, two) or plain
-//! (`i32x4.dot_i16x8_s`, two a lane). The one place where the two artefacts differ;
-//! all forms give the same integers.
+//! (`i32x4.dot_i16x8_s`, two a lane). Chosen here alone; `across` and `pairs` hold forms
+//! that only one of the two artefacts has. All forms give the same integers.
 //!
 //! A vector of weights holds four rows by four columns; a [`Product`] says how
-//! such vectors meet the bytes of activation rows.
+//! such vectors meet the bytes of activation rows:
+//!
+//! | form | artefact | weights | where the wide relaxed instruction reads its second operand |
+//! | --- | --- | --- | --- |
+//! | `Unsigned` | relaxed | 8-bit | as unsigned (x86 with AVX-VNNI) |
+//! | `Signed` | relaxed | 8-bit | as signed (ARM) |
+//! | `Signs`, and `across` for eight rows | relaxed | 8-bit | as neither: pairs saturate (other x86) |
+//! | `Nibbles` | relaxed | 4-bit | as either |
+//! | `ShortNibbles` | relaxed | 4-bit | as neither |
+//! | `pairs::Bytes`, `pairs::Nibbles` | plain | 8-bit, 4-bit | |
 
 use core::arch::wasm32::*;
 
@@ -31,11 +40,11 @@ pub trait Product {
     type Sum: Copy;
     /// How the weights are stored.
     const FORMAT: Format;
-    /// Rows of a tile, at most.
+    /// The most rows of a tile.
     const MOST: usize;
-    /// Activation rows that are multiplied together: with what they are made of, their
-    /// sums stay in the fifteen registers that engines have for them on x86-64. Of a
-    /// tile with more, two are.
+    /// The most activation rows that are multiplied together: their sums and operands fit
+    /// the fifteen vector registers that engines have on x86-64. A tile with more rows is
+    /// multiplied two rows at a time.
     const ROWS: usize;
     /// Bytes of an activation row's block.
     const ROW: usize;
@@ -80,8 +89,8 @@ pub trait Product {
 /// Each panel as [`crate::backend::cpu::scalar::panel`] multiplies it, in the
 /// form that runs here; [`tile_rows`] of them at most.
 pub fn panels(panels: Panels) {
-    assert!(panels.format == Format::Q4 || panels.format == format8());
-    match panels.format {
+    assert!(panels.format() == Format::Q4 || panels.format() == format8());
+    match panels.format() {
         Format::Q8 | Format::U8 => panels8(panels),
         Format::Q4 => panels4(panels),
     }
@@ -200,7 +209,7 @@ mod relaxed {
         match Reading::get() {
             Reading::Unsigned => wasm::run::<Unsigned>(panels),
             Reading::Signed => wasm::run::<Signed>(panels),
-            Reading::Inexact if panels.x.rows == across::ROWS => across::run(panels),
+            Reading::Inexact if panels.x().rows == across::ROWS => across::run(panels),
             Reading::Inexact => wasm::run::<Signs>(panels),
         }
     }

@@ -15,7 +15,7 @@ macro_rules! by_rows {
         by_rows!($kernel::<$form>($panels), $most; 1 2 3 4 5 6 7 8)
     };
     ($kernel:ident::<$form:ty>($panels:ident), $most:expr; $($rows:literal)*) => {
-        match $panels.x.rows {
+        match $panels.x().rows {
             $($rows if $rows <= $most => $kernel::<$form, $rows>($panels),)*
             rows => unreachable!("a tile of {rows} rows"),
         }
@@ -32,8 +32,8 @@ macro_rules! by_rows {
 #[allow(unused_macros, reason = "the portable form goes from panel to panel")]
 macro_rules! in_turn {
     ($panels:ident, $format:expr, $rows:expr, |$block:ident, $b:ident, $sums:ident| $each:expr) => {
-        let (blocks, stride) = ($panels.x.blocks, $panels.places.stride);
-        $panels.sums.as_flattened_mut().fill(0.0);
+        let (blocks, stride) = ($panels.x().blocks, $panels.stride());
+        $panels.sums().as_flattened_mut().fill(0.0);
         for (weights, all) in $panels.groups() {
             let all = all.as_chunks_mut::<{ $rows }>().0;
             match all.len() {
@@ -62,7 +62,7 @@ macro_rules! in_turn {
         |$block:ident, $b:ident, $sums:ident| $each:expr, $panel:expr
     ) => {{
         let at = ($panel * $stride * $blocks + $b) * $format.block_bytes();
-        // SAFETY: the block is in weights, by the contract of Panels, and a group has
+        // SAFETY: the block is in weights, as Panels::new has checked, and a group has
         // sums for each of its panels.
         let ($block, $sums) = unsafe { ($weights.as_ptr().add(at), $all.get_unchecked_mut($panel)) };
         $each

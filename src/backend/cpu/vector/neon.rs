@@ -60,7 +60,7 @@ fn panels_dotprod(panels: Panels) {
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn tile<Form, const R: usize>(mut panels: Panels) {
-    let Panels { format, x, .. } = panels;
+    let (format, x) = (panels.format(), panels.x());
     in_turn!(panels, format, R, |block, b, sums| {
         // SAFETY: the tile has as many blocks, and a row of sums eight floats.
         unsafe {
@@ -68,7 +68,6 @@ fn tile<Form, const R: usize>(mut panels: Panels) {
             let values = x.values.as_ptr().add(b * R * BLOCK);
             let mut dots = [[vdupq_n_s32(0); 2]; R];
             match format {
-                // With what makes unsigned bytes signed, if there were any: not here.
                 Format::Q8 => block8(quants, values, &mut dots),
                 Format::U8 => unreachable!("weights that are not stored so here"),
                 Format::Q4 => block4(quants, values, x.offsets.as_ptr().add(b * R), &mut dots),

@@ -49,7 +49,7 @@ pub fn instructions() -> &'static str {
 
 /// Each panel as [`crate::backend::cpu::scalar::panel`] multiplies it.
 pub fn panels(panels: Panels) {
-    let (format, x) = (panels.format, panels.x);
+    let (format, x) = (panels.format(), panels.x());
     panels.each(|weights, sums| panel(format, weights, x, sums));
 }
 

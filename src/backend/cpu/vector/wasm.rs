@@ -5,7 +5,7 @@
 use core::arch::wasm32::*;
 
 pub use super::dot::{PACKED, TILE, format8, name as instructions, pack, panels, tile_rows};
-use super::{Panels, dot::Product};
+use super::{Panels, TILE, dot::Product};
 use crate::backend::cpu::{
     matrix::PANEL,
     panels::{Format, SCALES_BYTES},
@@ -44,6 +44,7 @@ pub fn transposed([a, b, c, d]: [v128; 4]) -> [v128; 4] {
 
 /// Runs panels with one way to multiply.
 pub fn run<P: Product>(panels: Panels) {
+    const { assert!(P::MOST <= TILE && P::ROWS <= P::MOST) };
     by_rows!(tile::<P>(panels), P::MOST)
 }
 
@@ -55,7 +56,7 @@ type Sums<P, const R: usize> = [[<P as Product>::Sum; 2]; R];
 /// quick as a whole, and while they are at it, it is slow.
 #[inline(never)]
 fn tile<P: Product, const R: usize>(mut panels: Panels) {
-    let x = panels.x;
+    let x = panels.x();
     // A count that the compiler does not know: unrolled, it would finish one sum
     // after the other, or load all weights first, and run out of registers.
     let steps = std::hint::black_box(P::FORMAT.quant_bytes() / STEP);

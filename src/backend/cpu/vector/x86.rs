@@ -90,17 +90,20 @@ pub fn panels(panels: Panels) {
 
 #[target_feature(enable = "avx2,avxvnni")]
 fn panels_vnni(panels: Panels) {
-    by_rows!(tile::<Vnni<false>>(panels), TILE);
+    // SAFETY: the instructions are those of this function.
+    unsafe { by_rows!(tile::<Vnni<false>>(panels), TILE) }
 }
 
 #[target_feature(enable = "avx2,avx512vnni,avx512vl")]
 fn panels_avx512(panels: Panels) {
-    by_rows!(tile::<Vnni<true>>(panels), TILE);
+    // SAFETY: the instructions are those of this function.
+    unsafe { by_rows!(tile::<Vnni<true>>(panels), TILE) }
 }
 
 #[target_feature(enable = "avx2")]
 fn panels_avx2(panels: Panels) {
-    by_rows!(tile::<Avx2>(panels), TILE);
+    // SAFETY: the instructions are those of this function.
+    unsafe { by_rows!(tile::<Avx2>(panels), TILE) }
 }
 
 /// How a processor multiplies bytes and adds them up: eight sums in 32 bits.
@@ -250,15 +253,18 @@ impl Multiply for Avx2 {
     }
 }
 
+/// # Safety
+/// The processor must have M's instructions.
+///
 /// # Panics
 /// If weights of 8 bits are not stored for these instructions.
 #[inline(always)]
-fn tile<M: Multiply, const R: usize>(mut panels: Panels) {
-    let Panels { format, x, .. } = panels;
+unsafe fn tile<M: Multiply, const R: usize>(mut panels: Panels) {
+    let (format, x) = (panels.format(), panels.x());
     assert!(format == Format::Q4 || format == M::FORMAT8);
     in_turn!(panels, format, R, |block, b, sums| {
-        // SAFETY: the tile has as many blocks, a row of sums eight floats, and the caller
-        // the instructions.
+        // SAFETY: the tile has as many blocks, a row of sums eight floats, and the
+        // processor the instructions.
         unsafe {
             let quants = block.add(SCALES_BYTES);
             let offsets = x.offsets.as_ptr().add(b * R);
