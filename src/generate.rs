@@ -141,7 +141,7 @@ pub enum GenerateError {
         "the engine returned logits of {found} rows and {vocab} tokens, {expected} and {vocab_size} expected"
     )]
     Logits { found: usize, expected: usize, vocab: usize, vocab_size: usize },
-    #[error("the network's logits are no numbers, so its weights are damaged")]
+    #[error("the model produced non-finite logits: its weights are damaged")]
     NotNumbers,
     #[error("no token is left to draw: no_repeat_ngram_size {size} forbids every one, so raise it")]
     Forbidden { size: usize },

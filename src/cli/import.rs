@@ -104,12 +104,15 @@ pub fn read_filtered(archives: &[PathBuf], filter: &Filter) -> anyhow::Result<Ve
     for path in archives {
         let archive = tweets::open::read(path)?;
         if let Unreadable { count: count @ 1.., first } = &archive.unreadable {
-            let entries =
-                if *count == 1 { "entry that is no post is" } else { "entries that are no posts are" };
-            say!("warning: {}: {count} {entries} left out ({first})", path.display());
+            let entries = if *count == 1 { "entry" } else { "entries" };
+            say!("warning: {}: skipped {count} unreadable {entries} ({first})", path.display());
         }
         if read.iter().any(|other: &Archive| other.handle.eq_ignore_ascii_case(&archive.handle)) {
-            say!("note: {}: @{} again, so its posts are taken together", path.display(), archive.handle);
+            say!(
+                "note: {}: @{} appears in another archive too; the two are merged",
+                path.display(),
+                archive.handle
+            );
         }
         read.push(archive);
     }
@@ -128,20 +131,20 @@ fn cleaned(
     let sources: Vec<_> = account.sources.iter().map(|&at| (archives[at].display(), &empty[at])).collect();
     if let Some(why) = why_empty(&account.archive, filter) {
         let paths: Vec<String> = sources.iter().map(|(path, _)| path.to_string()).collect();
-        bail!("{}: no post is left to train on ({why})", paths.join(", "));
+        bail!("{}: no usable posts ({why})", paths.join(", "));
     }
     for (path, why) in sources {
         if let Some(why) = why {
-            say!("note: {path}: no post of it is left to train on ({why})");
+            say!("note: {path}: no usable posts ({why})");
         }
     }
     match account.repeated {
         0 => {}
         1 => {
-            say!("note: 1 post of @{} is in more than one archive, and is taken once", account.archive.handle)
+            say!("note: 1 post of @{} is in more than one archive and is used once", account.archive.handle)
         }
         n => say!(
-            "note: {n} posts of @{} are in more than one archive, and are taken once",
+            "note: {n} posts of @{} are in more than one archive and are used once",
             account.archive.handle
         ),
     }
@@ -251,10 +254,10 @@ fn check_out(out: &Path, archives: &[PathBuf], force: bool) -> anyhow::Result<()
     // In an unpacked archive every file is somebody's.
     let of_input = |path: &PathBuf| fs::canonicalize(path).is_ok_and(|input| whole.starts_with(input));
     if let Some(input) = archives.iter().find(|path| of_input(path)) {
-        bail!("--out {shown} would be written over {}, which is read: choose another file", input.display());
+        bail!("--out {shown} would overwrite the input {}: choose another file", input.display());
     }
     if !force {
-        bail!("--out {shown} exists already: choose another file, or replace it with --force");
+        bail!("--out {shown} already exists: choose another file, or replace it with --force");
     }
     Ok(())
 }

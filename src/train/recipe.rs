@@ -12,7 +12,7 @@ use crate::tweets::Order;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Recipe {
-    /// The original, to the letter.
+    /// The original, exactly.
     Classic,
     /// The original, with [`DIFFERENCES`].
     #[default]
@@ -40,38 +40,32 @@ pub struct Difference {
 /// Everything in which the recipes differ.
 pub const DIFFERENCES: &[Difference] = &[
     Difference {
-        modern: "5% of each account's posts are held out before the epochs are made, and the bot is measured on them along the way",
+        modern: "5% of each account's posts are held out before the epochs are made, and the bot is evaluated on them along the way",
         classic: "no post is held out",
     },
     Difference {
-        modern: "the weights of the best measurement are kept, and training ends when it has got worse",
+        modern: "the best weights are kept, and training stops when the held-out loss stops improving",
         classic: "the last weights are kept",
     },
-    Difference {
-        modern: "a post that says the same as one before it is dropped",
-        classic: "duplicates are kept",
-    },
+    Difference { modern: "duplicate posts are dropped", classic: "duplicates are kept" },
     Difference {
         modern: "posts of several accounts are shuffled together",
-        classic: "in each epoch one account follows the other",
+        classic: "in each epoch the accounts follow one another",
     },
     Difference {
-        modern: "the least of 6,000 characters is asked of all accounts together, and a smaller account is repeated up to the largest with what stands between posts counted in",
-        classic: "it is asked of each account, and posts alone are counted",
+        modern: "the 6,000-character minimum applies to all accounts together, and separators count when smaller accounts are repeated to match the largest",
+        classic: "it applies to each account, and only posts count",
     },
     Difference {
-        modern: "blocks of tokens are taken in the order of the text, so that each epoch is over before the next begins",
+        modern: "blocks of tokens are taken in the order of the text, so that each epoch ends before the next begins",
         classic: "blocks are drawn from the whole text in random order",
     },
     Difference {
-        modern: "posts can be chosen by date, language, length, and whether they are replies",
-        classic: "all posts that are no retweets and not short are used",
+        modern: "posts can be filtered by date, language, length, and whether they are replies",
+        classic: "all posts except retweets and short ones are used",
     },
-    Difference {
-        modern: "dropout is the base's own (GPT-2's: 0.1)",
-        classic: "dropout is 0.1 whatever the base says",
-    },
-    Difference { modern: "on a GPU, matrices are multiplied in bf16", classic: "all is f32 everywhere" },
+    Difference { modern: "dropout is the base model's own (GPT-2's: 0.1)", classic: "dropout is always 0.1" },
+    Difference { modern: "on a GPU, matrix products are in bf16", classic: "everything is f32" },
 ];
 
 /// The share of posts that [`Recipe::Modern`] holds out.
@@ -139,7 +133,7 @@ impl Recipe {
     /// The paragraph of `train --help`.
     pub fn help() -> String {
         let mut text = String::from(
-            "Recipes:\n  `classic` does what the original did, to the letter. `modern` differs from it:\n",
+            "Recipes:\n  `classic` reproduces the original exactly. `modern` differs from it:\n",
         );
         for Difference { modern, classic } in DIFFERENCES {
             text.push_str(&format!("  - {modern} (classic: {classic})\n"));

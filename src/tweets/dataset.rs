@@ -23,7 +23,7 @@ const HOLD_OUT_STREAM: u64 = 0x686f_6c64_5f6f_7574;
 /// Enough to train, but little.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "only {chars} characters of kept posts; a bot gets better from {ADVISED_CHARS} on, and 100000 to 300000 are plenty"
+    "only {chars} characters of kept posts; above {ADVISED_CHARS} the bot gets better, and 100000 to 300000 are plenty"
 )]
 pub struct Warning {
     pub chars: usize,

@@ -187,7 +187,7 @@ fn told_to_stop_it_saves_says_how_to_go_on_and_does() {
     stdout(&strs(&words), "");
     assert!(result(&out) == expected);
     let (code, message) = failure(&strs(&words), "");
-    assert!(code == 1 && message.contains("ended already"), "{message}");
+    assert!(code == 1 && message.contains("already ended"), "{message}");
 }
 
 /// Going on with another setting fails in one line and leaves the checkpoint.
@@ -218,7 +218,7 @@ fn a_run_under_way_is_left_alone() {
     let forced = [words.clone(), vec!["--force".to_owned()]].concat();
     for second in [&words, &forced, &resume(&out)] {
         let (code, message) = failure(&strs(second), "");
-        assert!(code == 1 && message.contains("a run is under way in"), "{message}");
+        assert!(code == 1 && message.contains("another process is running in"), "{message}");
     }
     signal(&child, "CONT");
     assert!(child.wait().unwrap().success());
@@ -251,7 +251,7 @@ fn without_a_checkpoint_another_run_is_refused_too() {
     let summary = fs::read(run_folder(&out).join("summary.json")).unwrap();
     let whole = [train(&posts, &home.path().join("other")), resume(&out)[1..].to_vec()].concat();
     let (code, message) = failure(&strs(&whole), "");
-    assert!(code == 1 && message.contains("ended already"), "{message}");
+    assert!(code == 1 && message.contains("already ended"), "{message}");
     assert!(fs::read(run_folder(&out).join("summary.json")).unwrap() == summary);
 }
 

@@ -35,19 +35,19 @@ const PATIENCE: usize = 2;
 #[derive(Debug, Clone, clap::Args)]
 #[command(args_override_self = true, after_help = Recipe::help())]
 pub struct Args {
-    /// X, Mastodon and Bluesky archives, .txt (a post a line), .csv (column text or full_text), .jsonl ({"text"}); several make one bot
+    /// X, Mastodon and Bluesky archives, .txt (one post per line), .csv (column text or full_text), .jsonl ({"text"}); several make one bot
     #[arg(required_unless_present = "resume", value_name = "ARCHIVE")]
     pub archives: Vec<PathBuf>,
     /// The bot to write
     #[arg(long, value_name = "DIR", required_unless_present = "resume")]
     pub out: Option<PathBuf>,
-    /// Replace an existing --out, and whatever run is in its folder (--run), finished or not
+    /// Replace an existing --out, and any run in its folder (--run), finished or not
     #[arg(long)]
     pub force: bool,
     /// What to start from: gpt2, a repository on the Hub, a folder, or scratch (a small new GPT-2) [default: gpt2]
     #[arg(long, value_name = "gpt2|REPO|DIR|scratch")]
     pub base: Option<String>,
-    /// classic: the original, to the letter; modern: with the differences below
+    /// classic reproduces the original exactly; modern makes the changes listed below
     #[arg(long, default_value = "modern", value_parser = Recipe::NAMES)]
     pub recipe: String,
     /// Display name [default: the archives' own, joined by " & "]
@@ -73,62 +73,62 @@ pub struct Args {
 }
 
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Learning")]
+#[command(next_help_heading = "Optimisation")]
 pub struct LearningArgs {
-    /// Times that each post is seen
+    /// Passes over the training posts
     #[arg(long, default_value_t = EPOCHS)]
     pub epochs: usize,
     /// Learning rate of the first step; falls to 0 along a cosine
     #[arg(long, default_value_t = LEARNING_RATE)]
     pub lr: f64,
-    /// Blocks that go through the network together
+    /// Blocks per batch
     #[arg(long, default_value_t = BATCH)]
     pub batch: usize,
-    /// Batches whose gradients make one step
+    /// Batches whose gradients are accumulated for one step
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub accumulate: usize,
-    /// Compute activations again instead of keeping them: less memory, a third more work, the same result
+    /// Recompute activations in the backward pass: less memory, a third more compute, the same result
     #[arg(long)]
     pub checkpoint_activations: bool,
-    /// Tokens a block [default: 1024, or the base's positions if fewer]
+    /// Tokens per block [default: 1024, or the base's positions if fewer]
     #[arg(long)]
     pub context: Option<usize>,
-    /// Decides shuffles, dropout and new weights: one seed, one result
+    /// Seed of shuffles, dropout and new weights: one seed, one result
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Dropout while training [default: the base's; classic, and from scratch: 0.1]
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
-    /// Which tokens are learnt: all of a block, or not a post's first, before which another post stands
+    /// Which tokens count towards the loss: all, or all but the first token of each post
     #[arg(long, value_name = "TOKENS", default_value = "all", value_parser = LossOver::NAMES)]
     pub loss_over: String,
-    /// What computes: cuda (an NVIDIA GPU, in builds with that feature), cpu, or the better of what is there
+    /// Device: cuda (an NVIDIA GPU, in builds with that feature), cpu, or auto (a GPU if there is one)
     #[arg(long, default_value = DEFAULT_DEVICE, value_parser = device::NAMES)]
     pub device: String,
-    /// Stop after so many steps, for a trial
+    /// Stop after this many steps, for a trial
     #[arg(long)]
     pub max_steps: Option<usize>,
 }
 
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Measuring and keeping")]
+#[command(next_help_heading = "Evaluation and checkpoints")]
 pub struct KeepingArgs {
-    /// Share of each account's posts that is not trained on but measured on, 0 for none [default: 0.05; classic: 0]
+    /// Fraction of each account's posts held out for evaluation; 0 for none [default: 0.05; classic: 0]
     #[arg(long, value_name = "SHARE")]
     pub held_out: Option<f64>,
-    /// Steps between two measurements on the held-out posts [default: a tenth of the run]
+    /// Steps between evaluations on the held-out posts [default: a tenth of the run]
     #[arg(long, value_name = "N")]
     pub eval_every: Option<usize>,
-    /// Measurements in a row no better than the best that end the run [default: 2]
+    /// Stop after this many evaluations in a row without improvement [default: 2]
     #[arg(long, value_name = "N")]
     pub patience: Option<usize>,
-    /// Steps between two checkpoints; one is written on Ctrl-C, too [default: a tenth of the run]
+    /// Steps between checkpoints; Ctrl-C writes one, too [default: a tenth of the run]
     #[arg(long, value_name = "N")]
     pub save_every: Option<usize>,
-    /// Folder of the run's record, and of its checkpoint until the bot is written [default: OUT.run]
+    /// Folder for the run's record, and for its checkpoint until the bot is written [default: OUT.run]
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
-    /// Go on with the run in this folder; nothing else need be given, and what is given must be the same
+    /// Resume the run in this folder; other options are optional and must match the original run
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
 }
@@ -136,7 +136,7 @@ pub struct KeepingArgs {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "With --base scratch")]
 pub struct ScratchArgs {
-    /// Tokens of the new vocabulary, at most
+    /// Maximum size of the new vocabulary
     #[arg(long, default_value_t = 2048)]
     pub vocab_size: usize,
     /// Layers
@@ -299,7 +299,7 @@ impl Args {
         ] {
             if given {
                 return Err(UsageError(format!(
-                    "--recipe classic does what the original did, and {option} was no part of it: leave it away, or take --recipe modern"
+                    "{option} is not available with --recipe classic, which reproduces the original: drop it or use --recipe modern"
                 )));
             }
         }

@@ -195,7 +195,7 @@ impl Described<'_> {
             rows.push(("Duplicates dropped", self.posts.duplicates.to_string()));
         }
         if self.settings.accumulate > 1 {
-            rows.push(("Batches a step", self.settings.accumulate.to_string()));
+            rows.push(("Batches per step", self.settings.accumulate.to_string()));
         }
         rows.extend([
             ("Dropout", format!("{embedding}, {attention}, {residual} (embeddings, attention, residuals)")),
@@ -234,7 +234,7 @@ impl Described<'_> {
         say(
             held_out > 0,
             format!(
-                "{held_out} posts ({}%) were held out before the epochs were made, and the bot was measured on them every {} steps.",
+                "{held_out} posts ({}%) were held out before the epochs were made, and the bot was evaluated on them every {} steps.",
                 (100.0 * plan.held_out).round(),
                 settings.evaluate_every
             ),
@@ -243,7 +243,7 @@ impl Described<'_> {
             say(
                 true,
                 format!(
-                    "The weights of step {} are kept, the best of {} measurements.",
+                    "The weights of step {} are kept, the best of {} evaluations.",
                     best.step,
                     progress.evaluations.len()
                 ),
@@ -251,18 +251,21 @@ impl Described<'_> {
         }
         say(
             ending == Ending::Early,
-            format!("Training ended after step {}, for the held-out loss had got worse.", progress.step),
+            format!(
+                "Training stopped after step {}, because the held-out loss had stopped improving.",
+                progress.step
+            ),
         );
         say(posts.too_few.is_some(), "No post was held out: there are too few.".into());
-        say(
-            posts.duplicates > 0,
-            format!("{} posts that say the same as one before them were dropped.", posts.duplicates),
-        );
+        say(posts.duplicates > 0, format!("{} duplicate posts were dropped.", posts.duplicates));
         say(
             posts.accounts.len() > 1 && plan.recipe == Recipe::Modern,
             "The accounts' posts were shuffled together.".into(),
         );
-        say(!plan.filter_words.is_empty(), format!("Posts were chosen by {}.", plan.filter_words.join(" ")));
+        say(
+            !plan.filter_words.is_empty(),
+            format!("Posts were filtered with {}.", plan.filter_words.join(" ")),
+        );
         let dropout = dropouts(self.model.config());
         say(
             dropout != [0.1; 3],
@@ -273,13 +276,13 @@ impl Described<'_> {
         );
         say(
             settings.loss_over != Default::default(),
-            "A post's first token, before which another post stands, was not learnt.".into(),
+            "The first token of each post was left out of the loss.".into(),
         );
         let learning = &plan.learning;
         say(learning.epochs != EPOCHS, format!("{} epochs, not {EPOCHS}.", learning.epochs));
         say(learning.lr != LEARNING_RATE, format!("Learning rate {:e}, not {LEARNING_RATE:e}.", learning.lr));
         let blocks = settings.blocks_a_step();
-        say(blocks != BATCH, format!("{blocks} blocks a step, not {BATCH}."));
+        say(blocks != BATCH, format!("{blocks} blocks per step, not {BATCH}."));
         say(
             settings.context != DEFAULT_CONTEXT,
             format!("Blocks of {} tokens, not {DEFAULT_CONTEXT}.", settings.context),
@@ -289,17 +292,17 @@ impl Described<'_> {
             Start::Base(_) => {
                 let base = plan.base_name();
                 let is_original = ORIGINAL_BASES.contains(&base.as_str());
-                say(!is_original, format!("Training began from {base}, not from GPT-2's 124M parameters."));
+                say(!is_original, format!("Training started from {base}, not from GPT-2 124M."));
             }
         }
         say(plan.dtype == CheckpointDtype::F16, "The weights are stored in 16-bit floats, not 32.".into());
         say(
             self.model.products() != "f32",
-            format!("Matrices were multiplied in {}, on a GPU.", self.model.products()),
+            format!("Matrix products were computed in {}, on a GPU.", self.model.products()),
         );
         say(
             ending == Ending::MaxSteps,
-            format!("Training was stopped after step {}, as --max-steps said.", progress.step),
+            format!("Training was stopped after step {} by --max-steps.", progress.step),
         );
         all
     }

@@ -44,8 +44,8 @@ pub fn complete(args: Args, given: &[String]) -> anyhow::Result<Args> {
     let path = dir.join(COMMAND);
     let text = match fs::read(&path) {
         Ok(text) => text,
-        Err(_) if Run::is_at(&dir) => bail!("--resume {}: this run has ended already", dir.display()),
-        Err(_) => bail!("--resume {}: there is no run under way in it", dir.display()),
+        Err(_) if Run::is_at(&dir) => bail!("--resume {}: this run has already ended", dir.display()),
+        Err(_) => bail!("--resume {}: there is no unfinished run in it", dir.display()),
     };
     let begun: Command = serde_json::from_slice(&text)
         .with_context(|| format!("{} is damaged; give the whole command, too", path.display()))?;
@@ -90,7 +90,10 @@ pub fn hold(dir: &Path) -> anyhow::Result<Hold> {
 fn refuse_held(dir: &Path, lock: &File) -> anyhow::Result<()> {
     match lock.try_lock() {
         Err(TryLockError::WouldBlock) => {
-            bail!("a run is under way in {}: wait for its end, or choose another --out", dir.display())
+            bail!(
+                "another process is running in {}: wait for it to end, or choose another --out",
+                dir.display()
+            )
         }
         // Where there are no locks, nobody else has one either.
         _ => Ok(()),
@@ -123,9 +126,11 @@ pub fn check_contents(plan: &Plan) -> anyhow::Result<()> {
         }
         if !Store::is_begun(dir) {
             match Run::open(dir)?.summary {
-                Some(_) => bail!("--resume {shown}: this run has ended already"),
+                Some(_) => bail!("--resume {shown}: this run has already ended"),
                 None => {
-                    bail!("--resume {shown}: it holds nothing to go on from; begin again without --resume")
+                    bail!(
+                        "--resume {shown}: it has no checkpoint to resume from; start over without --resume"
+                    )
                 }
             }
         }
@@ -140,7 +145,7 @@ pub fn check_contents(plan: &Plan) -> anyhow::Result<()> {
     let mut names = contents.iter().map(|path| folder_name(path));
     if let Some(foreign) = names.find(|name| is_run && !is_part(name)) {
         bail!(
-            "{} holds `{foreign}`, which is no part of a run: move that away, or choose another --run",
+            "{} contains `{foreign}`, which does not belong to a run: move it, or choose another --run",
             dir.display()
         );
     }
@@ -153,14 +158,14 @@ pub fn check_contents(plan: &Plan) -> anyhow::Result<()> {
     }
     match (is_run, Store::is_at(dir)) {
         (true, true) => bail!(
-            "{} holds an unfinished run: go on with it by `{}`, or replace it with --force",
+            "{} holds an unfinished run: resume it with `{}`, or replace it with --force",
             dir.display(),
             way_on(dir)
         ),
         (true, false) => {
             bail!("{} holds a run: choose another --run, or replace it with --force", dir.display())
         }
-        (false, _) => bail!("{} exists and is no run's folder: choose another --run", dir.display()),
+        (false, _) => bail!("{} exists and is not a run's folder: choose another --run", dir.display()),
     }
 }
 

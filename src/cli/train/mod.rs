@@ -87,7 +87,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let mut run = Run::begin(&model, &data, &settings, &store)?;
     let recorder = if plan.resume {
-        say!("going on after step {}", run.progress().step);
+        say!("resuming after step {}", run.progress().step);
         RunRecorder::reopen_as(&plan.run, run.progress().step, |begun| {
             begun.command = run_config.command;
             begun.hyper_parameters = run_config.hyper_parameters;
@@ -210,7 +210,7 @@ fn say_what_it_came_to(progress: &Progress, ending: Ending) {
     let (first, last) = progress.first_and_final_loss();
     say!("{} steps in {:.0} s, loss {first:.3} -> {last:.3}", progress.step, progress.seconds);
     if let Some(best) = progress.best() {
-        let early = if ending == Ending::Early { "ended early; " } else { "" };
+        let early = if ending == Ending::Early { "stopped early; " } else { "" };
         say!(
             "{early}the weights of step {} are kept: held-out loss {:.4}, perplexity {:.2}",
             best.step,
@@ -223,7 +223,7 @@ fn say_what_it_came_to(progress: &Progress, ending: Ending) {
 fn say_what_it_repeats(found: &Memorisation) {
     let Memorisation { drafts, memorised, words, longest_words } = found;
     say!(
-        "memorisation: {memorised} of {drafts} drafts share more than {words} words in a row with a training post (longest: {longest_words})"
+        "memorisation: {memorised} of {drafts} drafts share more than {words} consecutive words with a training post (longest: {longest_words})"
     );
 }
 
@@ -241,9 +241,9 @@ fn with_way_on(error: TrainError, plan: &Plan, saved: Option<usize>) -> anyhow::
     let way_on = folder::way_on(&plan.run);
     let Some(step) = saved else { return error.into() };
     match error {
-        TrainError::Interrupted { .. } => anyhow::anyhow!("{error}; go on with `{way_on}`"),
+        TrainError::Interrupted { .. } => anyhow::anyhow!("{error}; resume with `{way_on}`"),
         TrainError::NotFinite { .. } | TrainError::GradientNotFinite { .. } => anyhow::anyhow!(
-            "{error}; the checkpoint after step {step} is intact, and `{way_on} --max-steps {step}` makes a bot of it"
+            "{error}; the checkpoint after step {step} is intact: `{way_on} --max-steps {step}` makes a bot from it"
         ),
         error => anyhow::Error::new(error).context(format!(
             "training stopped, but the checkpoint after step {step} is intact: go on with `{way_on}`"
