@@ -1,6 +1,6 @@
-//! The engine's vector kernels against the scalar reference, compiled to wasm
-//! for the browser tests alone (`tests/web/kernels.test.mjs`): natively
-//! `backend/cpu/tests.rs` does the same with other instructions.
+//! Compares the engine's vector kernels with the scalar reference; compiled to wasm for the browser
+//! tests alone (`tests/web/kernels.test.mjs`). Natively `backend/cpu/tests.rs` does the same with
+//! other instructions.
 
 use huggingtweets::{
     backend::{
@@ -15,21 +15,21 @@ use rand_chacha::{
 };
 use wasm_bindgen::{UnwrapThrowExt, prelude::wasm_bindgen};
 
-/// The instructions that [`check`] tries here.
+/// The instructions that [`check`] tests on this machine.
 #[wasm_bindgen]
 pub fn instructions() -> String {
     Level::Simd.instructions().into()
 }
 
-/// Products and heads of random shapes and numbers, both formats; says of the
-/// first that has other bits what it was.
+/// Computes products and heads of random shapes and values, in both formats; describes the first
+/// case whose bits differ.
 #[wasm_bindgen]
 pub fn check(seed: u32, cases: u32) -> Option<String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed.into());
     (0..cases).find_map(|_| {
         let mut one_to = |most: u32| (rng.next_u32() % most + 1) as usize;
-        // From a part of one panel to several that are read side by side, with
-        // others left; rows of one tile and of many.
+        // Weights from part of one panel to several groups of panels with a remainder; activations
+        // from one tile to several.
         let (rows, cols, inputs) = (one_to(180), one_to(6) * BLOCK, one_to(20));
         let k = one_to(rows as u32);
         [Dtype::Q8_0, Dtype::Q4_0].into_iter().find_map(|dtype| {
@@ -43,10 +43,10 @@ pub fn check(seed: u32, cases: u32) -> Option<String> {
     })
 }
 
-/// Orders that the first steps of one row try, and the one of a batch of many.
+/// The orders that the first steps of one row try, and the order of batches with many rows.
 const ORDERS: usize = 5;
 
-/// Has weights read in an order that batches are computed in.
+/// Makes `cpu` read weights in one of these orders.
 fn begin(cpu: &mut Cpu, order: usize) {
     let step = |rows| Batch { tokens: vec![0; rows], ..Batch::default() };
     if order + 1 == ORDERS {
@@ -59,7 +59,7 @@ fn begin(cpu: &mut Cpu, order: usize) {
     cpu.begin(&step(1));
 }
 
-/// Outputs of every epilogue, and the k largest of a head, as bits.
+/// The outputs of every epilogue, and the k largest logits of a head, as bits.
 fn run(level: Level, order: usize, dtype: Dtype, rows: usize, bytes: &[u8], x: &Rows, k: usize) -> Vec<u32> {
     let mut cpu = Cpu::new(level, Pool::serial());
     begin(&mut cpu, order);
@@ -82,7 +82,7 @@ fn run(level: Level, order: usize, dtype: Dtype, rows: usize, bytes: &[u8], x: &
     bits
 }
 
-/// (rows, width), with blocks of zeros and one number far above the others among them.
+/// (rows, width), with some blocks of zeros and some numbers far above the others.
 fn activations(rng: &mut ChaCha8Rng, rows: usize, width: usize) -> Rows {
     let mut values = Vec::new();
     for _ in 0..rows * width / BLOCK {
@@ -95,7 +95,7 @@ fn activations(rng: &mut ChaCha8Rng, rows: usize, width: usize) -> Rows {
     Rows { rows, width, values }
 }
 
-/// GGUF bytes of a (rows, cols) matrix: any quants, -128 too, and scales of both signs.
+/// GGUF bytes of a (rows, cols) matrix, with any quants (-128 included) and scales of both signs.
 fn weights(rng: &mut ChaCha8Rng, dtype: Dtype, rows: usize, cols: usize) -> Vec<u8> {
     let mut bytes = vec![0; dtype.matrix_bytes(rows, cols)];
     rng.fill_bytes(&mut bytes);
@@ -106,5 +106,5 @@ fn weights(rng: &mut ChaCha8Rng, dtype: Dtype, rows: usize, cols: usize) -> Vec<
     bytes
 }
 
-/// What is called is above.
+/// Empty: the browser test calls the functions above.
 fn main() {}

@@ -1,4 +1,4 @@
-//! Against the reference cases, the `tokenizers` crate, and damaged files.
+//! Compares with the reference cases and the `tokenizers` crate, and tries damaged files.
 
 use super::*;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ fn tiny() -> Tokenizer {
     Tokenizer::from_json(TINY).unwrap()
 }
 
-/// A file of ../shared/reference, or a line that says it is skipped.
+/// A file of ../shared/reference; without it prints that the test is skipped, and panics in CI.
 fn reference(name: &str) -> Option<Vec<u8>> {
     let path = format!("{}/../shared/reference/{name}", env!("CARGO_MANIFEST_DIR"));
     match std::fs::read(&path) {
@@ -22,7 +22,7 @@ fn reference(name: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// The cases were made with the file's own truncation: those of 50 ids go on.
+/// The cases were made with the file's own truncation to this many ids.
 const REFERENCE_TRUNCATION: usize = 50;
 
 fn assert_reference_cases(tokenizer: &Tokenizer) {

@@ -1,43 +1,43 @@
-//! The two recipes: what the original did, and what differs where we know better.
+//! The two recipes: the original's, and a modern one that differs where we know better.
 //!
-//! Figures that both share (four epochs, learning rate, AdamW, clip, cosine) are
-//! the defaults of the settings; here stands what tells the recipes apart.
+//! Settings that both share (four epochs, learning rate, AdamW, clipping, cosine schedule) are
+//! defaults elsewhere; only the differences are here.
 
 use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
 use crate::tweets::Order;
 
-/// Which posts, in what order, and when to stop.
+/// Named choice of data preparation, block order, dropout, precision and early stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Recipe {
     /// The original, exactly.
     Classic,
-    /// The original, with [`DIFFERENCES`].
+    /// The original with [`DIFFERENCES`].
     #[default]
     Modern,
 }
 
-/// Which tokens the loss is the mean of.
+/// Which tokens the loss is averaged over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossOver {
-    /// Every token of a block but its first, whatever post it belongs to.
+    /// Every token of a block but its first, whichever post it belongs to.
     #[default]
     All,
-    /// Not a post's first token, which the model would guess from the post before.
+    /// All but each post's first token, which could only be guessed from the previous post.
     WithinPosts,
 }
 
-/// One thing in which the recipes differ, for people to read.
+/// One difference between the recipes, described for users.
 #[derive(Debug, Clone, Copy)]
 pub struct Difference {
     pub modern: &'static str,
     pub classic: &'static str,
 }
 
-/// Everything in which the recipes differ.
+/// All differences between the recipes.
 pub const DIFFERENCES: &[Difference] = &[
     Difference {
         modern: "5% of each account's posts are held out before the epochs are made, and the bot is evaluated on them along the way",
@@ -68,15 +68,15 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference { modern: "on a GPU, matrix products are in bf16", classic: "everything is f32" },
 ];
 
-/// The share of posts that [`Recipe::Modern`] holds out.
+/// The fraction of posts that [`Recipe::Modern`] holds out.
 const HELD_OUT: f64 = 0.05;
-/// GPT-2's dropout, and the original's.
+/// Dropout of GPT-2 and of the original.
 const CLASSIC_DROPOUT: f32 = 0.1;
 
 impl Recipe {
     pub const NAMES: [&str; 2] = ["classic", "modern"];
 
-    /// By its name on the command line.
+    /// The recipe of this name on the command line.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "classic" => Some(Self::Classic),
@@ -92,7 +92,7 @@ impl Recipe {
         }
     }
 
-    /// The share (0 to 1) of each account's posts that is held out.
+    /// The fraction (0 to 1) of each account's posts that is held out.
     pub fn held_out(self) -> f64 {
         match self {
             Self::Classic => 0.0,
@@ -111,18 +111,18 @@ impl Recipe {
         }
     }
 
-    /// Whether blocks are taken in an order of their own: the original's trainer draws them,
-    /// wherever in the epochs' text they stand.
+    /// Whether blocks are shuffled, as by the original's trainer, which draws them from the text of
+    /// all epochs.
     pub fn shuffles_blocks(self) -> bool {
         self == Self::Classic
     }
 
-    /// The dropout to train with; `None`: the base's own.
+    /// The dropout probability to train with; `None` for the base model's own.
     pub fn dropout(self) -> Option<f32> {
         (self == Self::Classic).then_some(CLASSIC_DROPOUT)
     }
 
-    /// What matrices are multiplied in on a GPU; on the processor it is always f32.
+    /// Type of matrix products on a GPU; on the CPU it is always f32.
     pub fn products(self) -> DType {
         match self {
             Self::Classic => DType::F32,
@@ -130,7 +130,7 @@ impl Recipe {
         }
     }
 
-    /// The paragraph of `train --help`.
+    /// The paragraph on recipes in `train --help`.
     pub fn help() -> String {
         let mut text = String::from(
             "Recipes:\n  `classic` reproduces the original exactly. `modern` differs from it:\n",
@@ -145,7 +145,7 @@ impl Recipe {
 impl LossOver {
     pub const NAMES: [&str; 2] = ["all", "within-posts"];
 
-    /// By its name on the command line.
+    /// The choice of this name on the command line.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "all" => Some(Self::All),
@@ -154,8 +154,7 @@ impl LossOver {
         }
     }
 
-    /// Takes the labels out that are not to be learnt. ids, labels: (T), where
-    /// `eos` stands between posts.
+    /// Removes the labels that do not count. ids, labels: (T), with `eos` between posts.
     pub fn mask(self, ids: &[u32], labels: &mut [Option<u32>], eos: u32) {
         if self == Self::WithinPosts {
             for (label, _) in labels.iter_mut().zip(ids).filter(|&(_, &id)| id == eos) {

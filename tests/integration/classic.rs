@@ -1,5 +1,4 @@
-//! `--recipe classic` is the original, to the letter; `modern` names every
-//! difference.
+//! `--recipe classic` reproduces the original exactly; `modern` names every difference.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -14,8 +13,8 @@ use crate::support::{arg, failure, fixture, json, stdout};
 
 const SEPARATOR: &str = "<|endoftext|>";
 
-/// An account of constructed posts, among them what the original cleans, counts
-/// as a retweet or as short, and keeps twice.
+/// An account of constructed posts, including ones that the original cleans, counts as retweets or
+/// as short, and keeps twice.
 fn archive(home: &Path, name: &str, posts: usize) -> std::path::PathBuf {
     let mut texts = vec![
         "RT @somebody: what a fine lamp this is".to_owned(),
@@ -32,7 +31,7 @@ fn archive(home: &Path, name: &str, posts: usize) -> std::path::PathBuf {
     path
 }
 
-/// What of the original's rules is kept of those posts, in their order.
+/// What the original's rules keep of those posts, in order.
 fn kept(name: &str, posts: usize) -> Vec<String> {
     let mut kept: Vec<String> =
         ["Salt & pepper <here> and more", "Said once and then said twice", "Said once and then said twice"]
@@ -48,7 +47,7 @@ fn tally(posts: &[&str]) -> BTreeMap<String, usize> {
     tally
 }
 
-/// The command's words for a run of two steps.
+/// Arguments for a run of two steps.
 fn train<'a>(archives: &[&'a str], out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     let small = "--base scratch --vocab-size 300 --layers 1 --channels 16 --heads 1 --max-steps 2 --json";
     let mut words = vec!["train", "--out", arg(out)];
@@ -70,7 +69,7 @@ fn the_text_and_the_settings_are_the_documents() {
     assert_eq!(account.kept, kept("ann", 200));
     assert_eq!((account.tweets_downloaded, account.retweets, account.short_tweets), (206, 1, 2));
 
-    // `<|endoftext|>`, then four times all posts in a fresh shuffle, each ended.
+    // `<|endoftext|>`, then four times all posts in a new shuffle, each followed by it.
     let text = training_text(std::slice::from_ref(&account), 4, Order::ByAccount, 9);
     let body = text.strip_prefix(SEPARATOR).unwrap().strip_suffix(SEPARATOR).unwrap();
     let posts: Vec<&str> = body.split(SEPARATOR).collect();
@@ -85,7 +84,7 @@ fn the_text_and_the_settings_are_the_documents() {
         );
     }
 
-    // The command trains on that very text, in blocks of 1,024 that do not overlap.
+    // The command trains on exactly that text, in blocks of 1,024 without overlap.
     let out = home.path().join("bot");
     let report =
         json(&train(&[arg(&path)], &out, &["--recipe", "classic", "--seed", "9", "--context", "1024"]), "");
@@ -124,7 +123,7 @@ fn the_text_and_the_settings_are_the_documents() {
         assert_eq!(knobs[key], json!(value), "{key}");
     }
 
-    // Along the cosine from its first step, without a warm-up, over the whole run's steps.
+    // The rate follows the cosine from the first step, without warm-up, over the whole run's steps.
     let metrics = fs::read_to_string(out.with_extension("run").join("metrics.jsonl")).unwrap();
     let rates: Vec<f64> = metrics
         .lines()
@@ -137,12 +136,12 @@ fn the_text_and_the_settings_are_the_documents() {
         assert!((rate - expected).abs() < 1e-15, "step {step}: {rate} {expected}");
     }
 
-    // Nothing is evaluated, and still the record shows what the bot writes.
+    // Nothing is evaluated, but the record still has drafts of the bot.
     let samples = fs::read_to_string(out.with_extension("run").join("samples.jsonl")).unwrap();
     let set: Value = serde_json::from_str(samples.trim_end()).unwrap();
     assert_eq!((&set["step"], set["drafts"].as_array().unwrap().len()), (&json!(2), 3));
 
-    // Generation: ten drafts unless told otherwise, and what the file tells others.
+    // Generation: ten drafts by default, and the settings stored for other programs.
     let drafts =
         json(&["generate", "--model", arg(&out), "--prompt", "The", "--json", "--max-tokens", "20"], "");
     assert_eq!(drafts["drafts"].as_array().unwrap().len(), 10);
@@ -173,7 +172,7 @@ fn several_archives_make_one_bot() {
     let text = training_text(&accounts, 4, Order::ByAccount, 0);
     let digest: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(config["lineage"]["dataset"]["sha256"], digest);
-    // In each epoch zoe comes first, with as many characters as ann has.
+    // In each epoch zoe comes first, with about as many characters as ann.
     let text = training_text(&accounts, 1, Order::ByAccount, 0);
     let epoch: Vec<&str> = text.split(SEPARATOR).filter(|post| !post.is_empty()).collect();
     let chars = |posts: &[&str]| posts.iter().map(|post| post.chars().count()).sum::<usize>();
@@ -186,7 +185,8 @@ fn several_archives_make_one_bot() {
 
     let out = home.path().join("modern");
     let report = json(&train(&[arg(&zoe), arg(&ann)], &out, &[]), "");
-    // Said twice by each: three of the four, and one of the other post that both have.
+    // Of a post that both have twice, three copies are dropped; of one that both have once, one
+    // copy.
     assert_eq!(report["bot"]["provenance"]["recipe"], "modern");
     let rows = &report["card"]["hyper_parameters"];
     assert_eq!((&rows[0], &rows[1]), (&json!(["Held-out posts", "17"]), &json!(["Duplicates dropped", "4"])));

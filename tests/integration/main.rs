@@ -1,5 +1,4 @@
-//! Tests that cross modules: the command as its users run it, the reference
-//! figures, and the import rules.
+//! Tests across modules: the command as users run it, the reference results, and the import rules.
 
 mod architecture;
 mod bots;

@@ -1,4 +1,4 @@
-//! The engine and the trainer's model against PyTorch's figures for tiny-gpt2
+//! Compares the engine and the trainer's model with PyTorch's results for tiny-gpt2
 //! (`tests/fixtures/README.md` says how they were made).
 
 use std::{collections::HashMap, fs, path::Path};
@@ -23,7 +23,7 @@ fn load(path: &Path) -> Tensors {
         .collect()
 }
 
-/// Norm of the difference over norm.
+/// Norm of the difference, relative to the norm of `theirs`.
 fn relative(ours: &[f32], theirs: &[f32]) -> f64 {
     assert_eq!(ours.len(), theirs.len());
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
@@ -77,7 +77,7 @@ fn every_gradient_agrees() {
     for (name, theirs) in theirs.iter().filter(|(name, _)| name.starts_with("grad.")) {
         let ours = &ours[name];
         let error = if name.ends_with("c_attn.bias") {
-            // The key third's gradient is zero in theory: rounding alone.
+            // The gradient of the key part is zero in theory, so only rounding errors.
             let third = ours.len() / 3;
             relative(&ours[..third], &theirs[..third]).max(relative(&ours[2 * third..], &theirs[2 * third..]))
         } else {

@@ -1,4 +1,4 @@
-//! What the integration tests share.
+//! Helpers shared by the integration tests.
 
 use std::{
     io::Write,
@@ -8,18 +8,18 @@ use std::{
 
 use serde_json::Value;
 
-/// The repository.
+/// The repository's root.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A committed fixture.
+/// Path of a committed fixture.
 pub fn fixture(name: &str) -> PathBuf {
     root().join("tests/fixtures").join(name)
 }
 
-/// A file of the larger reference set beside the repository. Where it is
-/// absent the comparison is skipped aloud; in CI it must be there.
+/// Path of a file in the larger reference set beside the repository. If it is absent, the
+/// comparison is skipped with a message; in CI that is a failure.
 pub fn shared(name: &str) -> Option<PathBuf> {
     let path = root().join("../shared").join(name);
     if path.exists() {
@@ -35,7 +35,7 @@ pub fn huggingtweets() -> Command {
     Command::new(env!("CARGO_BIN_EXE_huggingtweets"))
 }
 
-/// Runs with arguments and standard input.
+/// Runs the command with arguments and standard input.
 pub fn run(args: &[&str], stdin: &str) -> Output {
     let mut child = huggingtweets()
         .args(args)
@@ -46,7 +46,7 @@ pub fn run(args: &[&str], stdin: &str) -> Output {
         .unwrap();
     let mut input = child.stdin.take().unwrap();
     let text = stdin.to_owned();
-    // From a thread: the command may answer before it has read everything.
+    // In a thread, because the command may answer before it has read everything.
     let writer = std::thread::spawn(move || drop(input.write_all(text.as_bytes())));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
@@ -61,13 +61,13 @@ pub fn stdout(args: &[&str], stdin: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Standard output as one JSON value.
+/// Standard output as a JSON value.
 pub fn json(args: &[&str], stdin: &str) -> Value {
     serde_json::from_str(&stdout(args, stdin)).unwrap()
 }
 
-/// The exit code and standard error of a run that must fail, checked to be
-/// short and to say nothing of panics.
+/// Exit code and standard error of a run that must fail. The message must be short and not that of
+/// a panic.
 pub fn failure(args: &[&str], stdin: &str) -> (i32, String) {
     let output = run(args, stdin);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -77,7 +77,7 @@ pub fn failure(args: &[&str], stdin: &str) -> (i32, String) {
     (output.status.code().unwrap_or(-1), errors)
 }
 
-/// The demo bot that the repository ships.
+/// The demo bot in the repository.
 pub fn demo() -> PathBuf {
     root().join("model-card/demo")
 }

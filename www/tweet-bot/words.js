@@ -1,6 +1,6 @@
-// What the widget says, in six languages; part of www/tweet-bot.js.
+// The widget's sentences, in six languages; part of www/tweet-bot.js.
 
-// Phases and reasons are named as the engine names them.
+// Phases and reasons have the engine's names.
 const WORDS = {
   en: {
     bot: "A bot", label: "AI BOT", cyborg: "AI CYBORG", note: "AI-generated parody", more: "Open on its own page", start: "Start of the tweet",

@@ -1,4 +1,4 @@
-//! Every kernel against the reference, over random shapes.
+//! Compares every kernel with the reference, over random shapes.
 
 use proptest::prelude::*;
 
@@ -12,13 +12,13 @@ use crate::backend::{Place, Sequence};
 /// Every order that a batch may be computed in.
 const EVERY_ORDER: [Order; ORDERS.len() + 1] = [ORDERS[0], ORDERS[1], ORDERS[2], ORDERS[3], MANY_ROWS];
 
-/// Between sums of f32 and the same in f64, relative to the sum of the terms' magnitudes.
+/// Bound on sums in f32 against f64, relative to the sum of the terms' magnitudes.
 const SUM_BOUND: f64 = 1e-5;
 
-/// Below this, a difference is f32's smallest numbers.
+/// Added to the bound, for sums near f32's smallest numbers.
 const SMALLEST: f64 = 1e-9;
 
-/// Between attention in f32 and in f64, of values within -1..=1.
+/// Bound on attention in f32 against f64, for values within -1..=1.
 const ATTENTION_BOUND: f64 = 1e-5;
 
 /// GGUF bytes of random weights, and the weights themselves.
@@ -174,7 +174,7 @@ proptest! {
             })
             .collect();
         prop_assert_eq!(&runs[0], &runs[1]);
-        // The last draft's second token, computed plainly in f64.
+        // The last draft's second token, computed directly in f64.
         let qkv: Vec<Rows> =
             batches.iter().enumerate().map(|(i, b)| activations(b.rows(), 3 * c, seed ^ i as u64)).collect();
         let seen: Vec<&[f32]> = (qkv[0].iter())

@@ -1,15 +1,15 @@
-//! Memory that is about to be read, asked for at once.
+//! Software prefetch: loads a range of memory into the cache just before it is used.
 
-/// Floats of a line of a cache, 64 bytes.
+/// Floats in a cache line of 64 bytes.
 const LINE: usize = 16;
 
-/// Lines a turn: a loop of few instructions a line has many on their way.
+/// Lines per iteration: with few instructions per line, many loads are in flight.
 const LINES: usize = 8;
 
-/// Reads a float of every line of x, so that all lines are on their way at once: what
-/// calculates with them asks for few ahead, and waits for memory where each stretch begins.
+/// Reads one float of every cache line of x, so that many loads are in flight together. The
+/// computation that follows issues few loads ahead and would stall at the beginning of each range.
 ///
-/// There is no instruction for that in a browser.
+/// Plain loads, because WebAssembly has no prefetch instruction.
 pub fn touch(x: &[f32]) {
     let mut seen = [0; LINES];
     let (whole, rest) = x.as_chunks::<{ LINES * LINE }>();
@@ -21,6 +21,6 @@ pub fn touch(x: &[f32]) {
     for line in rest.chunks(LINE) {
         seen[0] |= line[0].to_bits();
     }
-    // Or the compiler would drop what nobody wants to know.
+    // Without a use of the result the compiler would remove the loads.
     std::hint::black_box(seen);
 }

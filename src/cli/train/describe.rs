@@ -1,4 +1,4 @@
-//! What a run says of itself: to its record, and to the bot it came to.
+//! Descriptions of a run, for its record and for the bot made by it.
 
 use std::{
     path::Path,
@@ -37,22 +37,22 @@ use crate::{
 /// Names of the original's base.
 const ORIGINAL_BASES: [&str; 2] = ["gpt2", "openai-community/gpt2"];
 
-/// A run whose every part is there.
+/// A run whose inputs are all loaded.
 pub struct Described<'a> {
     pub plan: &'a Plan,
     pub settings: &'a Settings,
     pub posts: &'a Posts,
     pub data: &'a Data,
-    /// Of the text that `data` was made of.
+    /// The text that `data` was made from.
     pub dataset: Artifact,
-    /// The base's, without its weights.
+    /// The base, without its weights.
     pub base: Artifact,
     pub model: &'a Model,
 }
 
 impl Described<'_> {
-    /// What a checkpoint must have in common to be gone on from. How often it is
-    /// saved, and after how many steps it stops, are not among it.
+    /// Properties that a checkpoint must share to be resumed. Checkpoint interval and `--max-steps`
+    /// are not among them.
     pub fn identity(&self) -> Identity {
         let Settings { learning_rate, batch, accumulate, context, seed, .. } = self.settings;
         let config = self.model.config();
@@ -73,14 +73,14 @@ impl Described<'_> {
             .with("the base", digest(&self.base))
             .with("the network", network(config))
             .with("the digest of the training text and held-out posts", self.data.digest());
-        // Not said of the text's own order, which older checkpoints do not name.
+        // Only named if blocks are shuffled, because older checkpoints do not have it.
         match self.settings.shuffle_blocks {
             true => identity.with("the order of blocks", "drawn"),
             false => identity,
         }
     }
 
-    /// The first part of the record.
+    /// The initial part of the record.
     pub fn run_config(&self) -> anyhow::Result<RunConfig> {
         let plan = self.plan;
         let mut config = RunConfig {
@@ -149,7 +149,7 @@ impl Described<'_> {
         all
     }
 
-    /// Who the bot is; how it was made is added at the end.
+    /// The bot's identity, without how it was made.
     fn info(&self) -> BotInfo {
         let accounts = &self.posts.accounts;
         let names: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
@@ -162,7 +162,7 @@ impl Described<'_> {
         }
     }
 
-    /// Who the bot is and how it was made.
+    /// The bot's identity and how it was made.
     pub fn bot(&self, progress: &Progress) -> BotInfo {
         let (plan, settings) = (self.plan, self.settings);
         let (first_loss, final_loss) = progress.first_and_final_loss();
@@ -187,7 +187,7 @@ impl Described<'_> {
         BotInfo { provenance, ..self.info() }
     }
 
-    /// What the card shows of the run; the bot's own drafts are added later.
+    /// What the card shows of the run, without the bot's own drafts.
     pub fn extras(&self, progress: &Progress, ending: Ending) -> CardExtras {
         let [embedding, attention, residual] = dropouts(self.model.config());
         let mut rows = vec![("Held-out posts", self.posts.held_out.len().to_string())];
@@ -221,7 +221,7 @@ impl Described<'_> {
         }
     }
 
-    /// In what the run was otherwise than the original, as it turned out.
+    /// The differences between this run, as it turned out, and the original.
     fn differences(&self, progress: &Progress, ending: Ending) -> Vec<String> {
         let (plan, settings, posts) = (self.plan, self.settings, self.posts);
         let mut all = Vec::new();
@@ -308,8 +308,7 @@ impl Described<'_> {
     }
 }
 
-/// What went into a run of an archive: the file, or of an unpacked one the files that
-/// are read.
+/// Digest of an archive: of the file, or in an unpacked one of the files that are read.
 fn archive(path: &Path) -> anyhow::Result<Artifact> {
     if !path.is_dir() {
         return Ok(Artifact::of_file(path)?);
@@ -318,7 +317,7 @@ fn archive(path: &Path) -> anyhow::Result<Artifact> {
     Ok(Artifact::of_files(path, &files)?)
 }
 
-/// The f64 that is written as the f32 is: 0.1, not 0.10000000149011612.
+/// The f64 with the same decimal notation as the f32: 0.1, not 0.10000000149011612.
 fn decimal(x: f32) -> f64 {
     x.to_string().parse().unwrap_or(f64::from(x))
 }
@@ -327,7 +326,7 @@ fn dropouts(config: &Config) -> [f32; 3] {
     [config.embd_pdrop, config.attn_pdrop, config.resid_pdrop]
 }
 
-/// The name where there are no bytes.
+/// The digest, or the name of an artifact without files.
 fn digest(artifact: &Artifact) -> &str {
     artifact.sha256.as_deref().unwrap_or(&artifact.name)
 }

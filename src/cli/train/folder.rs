@@ -1,7 +1,7 @@
-//! The run's folder beside the bot: a new one, or one to go on with.
+//! The folder of a run, next to the bot: a new one, or one to resume.
 //!
-//! It holds the record and, until the bot is written, the checkpoint and the
-//! command that began the run, so that `train --resume DIR` says enough.
+//! It holds the record and, until the bot is written, the checkpoint and the command that began the
+//! run, so that `train --resume DIR` needs no other options.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -22,20 +22,19 @@ use crate::{
 
 const COMMAND: &str = "command.json";
 
-/// How a run was begun. It stays on this machine and goes with the checkpoint.
+/// The command that began a run. It stays on this machine and is deleted with the checkpoint.
 #[derive(Debug, Serialize, Deserialize)]
 struct Command {
-    /// Where its relative paths begin.
+    /// The working directory, for relative paths.
     folder: PathBuf,
-    /// Everything after `train`.
+    /// All words after `train`.
     words: Vec<String>,
 }
 
-/// Adds what `--resume DIR` leaves unsaid: the command that the run began with,
-/// which the options given now come after.
+/// Completes `--resume DIR` with the command that began the run; options given now override it.
 ///
 /// # Errors
-/// Where the folder holds no run under way.
+/// If the folder has no unfinished run.
 pub fn complete(args: Args, given: &[String]) -> anyhow::Result<Args> {
     let Some(dir) = args.keeping.resume.clone() else { return Ok(args) };
     if !args.archives.is_empty() {
@@ -67,17 +66,17 @@ fn parse(words: &[String]) -> Result<Args, clap::Error> {
     Args::from_arg_matches(&command.try_get_matches_from(words)?)
 }
 
-/// The run's folder as this process's own, as long as the value lives. The system lets
-/// go of it when a process is killed.
+/// Exclusive use of the run's folder while the value lives. The system releases it when the process
+/// is killed.
 #[derive(Debug)]
 pub struct Hold {
     _lock: File,
 }
 
-/// Makes the folder where there is none, and keeps other processes off it.
+/// Creates the folder if needed, and locks out other processes.
 ///
 /// # Errors
-/// Where one has it.
+/// If another process has it.
 pub fn hold(dir: &Path) -> anyhow::Result<Hold> {
     let path = dir.join(LOCK);
     let opened = fs::create_dir_all(dir)
@@ -95,16 +94,16 @@ fn refuse_held(dir: &Path, lock: &File) -> anyhow::Result<()> {
                 dir.display()
             )
         }
-        // Where there are no locks, nobody else has one either.
+        // Without support for locks, no other process has one either.
         _ => Ok(()),
     }
 }
 
-/// Makes sure that a run may be in the folder: a new one needs it empty, or
-/// `--force` and a run's in it, which goes.
+/// Checks that the run may use the folder. A new run needs an empty one, or one with an older run
+/// to replace: with `--force`, or if that failed before its first checkpoint.
 ///
 /// # Errors
-/// Names what is there and both ways out.
+/// Names what is in the way, and the ways out.
 pub fn check(plan: &Plan) -> anyhow::Result<()> {
     let dir = &plan.run;
     if let Ok(lock) = File::open(dir.join(LOCK)) {
@@ -113,7 +112,7 @@ pub fn check(plan: &Plan) -> anyhow::Result<()> {
     check_contents(plan)
 }
 
-/// The same of a folder that this process holds.
+/// Like [`check`], for a folder that this process holds.
 ///
 /// # Errors
 /// As [`check`].
@@ -152,7 +151,7 @@ pub fn check_contents(plan: &Plan) -> anyhow::Result<()> {
     if plan.force && is_run {
         return Ok(());
     }
-    // One that failed before its first checkpoint has lost nothing that takes long.
+    // A run that failed before its first checkpoint has lost little work.
     if is_run && !Store::is_at(dir) && Run::open(dir)?.summary.is_none() {
         return Ok(());
     }
@@ -169,10 +168,10 @@ pub fn check_contents(plan: &Plan) -> anyhow::Result<()> {
     }
 }
 
-/// Empties the folder of an older run, which [`check`] has allowed, but for its lock.
+/// Deletes an older run that [`check`] has allowed to replace, except the lock.
 pub fn clear(plan: &Plan) -> anyhow::Result<()> {
     for path in contents(&plan.run)? {
-        // A link's target is not the run's.
+        // The target of a symbolic link is not part of the run.
         let removed = match fs::symlink_metadata(&path) {
             Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
             _ => fs::remove_file(&path),
@@ -182,7 +181,7 @@ pub fn clear(plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What lies in the folder beside its lock; of no folder, nothing.
+/// Contents of the folder except the lock; empty if there is no folder.
 fn contents(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let read = || dir.display().to_string();
     match fs::read_dir(dir) {
@@ -197,19 +196,19 @@ fn contents(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
 }
 
-/// Writes down how the run was begun.
+/// Stores the command that began the run.
 pub fn remember(dir: &Path, words: &[String]) -> anyhow::Result<()> {
     let path = dir.join(COMMAND);
     let command = Command { folder: std::env::current_dir()?, words: words.to_vec() };
     fs::write(&path, serde_json::to_vec_pretty(&command)?).with_context(|| path.display().to_string())
 }
 
-/// Deletes that again, once the bot is written.
+/// Deletes the stored command, once the bot is written.
 pub fn forget(dir: &Path) {
     let _ = fs::remove_file(dir.join(COMMAND));
 }
 
-/// The command that goes on with a run.
+/// The command that resumes a run.
 pub fn way_on(dir: &Path) -> String {
     let mut line = words::Line::new("huggingtweets train");
     line.option("--resume", dir.display());

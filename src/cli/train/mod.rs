@@ -37,7 +37,7 @@ use crate::{
     },
 };
 
-/// The first draft printed is this seed's.
+/// Seed of the draft that is printed.
 const FIRST_DRAFT_SEED: u64 = 0;
 
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -45,7 +45,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         std::env::args_os().skip(2).map(|word| word.to_string_lossy().into_owned()).collect();
     let plan = folder::complete(args, &words)?.plan()?;
     staging::check_target(&plan.out, plan.force)?;
-    // Now, for the run may need the room.
+    // Now, because the run may need the space.
     staging::sweep(&plan.out);
     folder::check(&plan)?;
 
@@ -57,7 +57,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return Err(TrainError::Context { context, positions: config.n_positions }.into());
     }
     let (data, dataset) = posts.data(&plan, &tokenizer, context);
-    // The file keeps the base's own figures: they are the architecture's.
+    // The bot keeps the base's own dropout, which is part of the architecture.
     let mut trained = config.clone();
     if let Some(p) = plan.dropout {
         (trained.embd_pdrop, trained.attn_pdrop, trained.resid_pdrop) = (p, p, p);
@@ -78,7 +78,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     say_what_begins(&described);
 
     let run_config = described.run_config()?;
-    // Until the process ends. What was there may have changed since it was first looked at.
+    // Held until the process ends. The contents may have changed since the first check.
     let _hold = folder::hold(&plan.run)?;
     folder::check_contents(&plan)?;
     let store = Store::new(&plan.run, described.identity());
@@ -98,7 +98,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         store.begin()?;
         recorder
     };
-    // Before the first step there is nothing to save: Ctrl-C ends it as ever.
+    // Installed only now: before the first step there is nothing to save, so Ctrl-C may simply end
+    // the process.
     let interrupted = watch::on_interrupt()?;
     let mut watcher = Watcher::new(recorder, &tokenizer, settings.seed, interrupted.clone());
     let ending = run.train(&mut watcher);
@@ -106,7 +107,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let ending = match ending {
         Ok(ending) => ending,
         Err(error) => {
-            // Where the disk is full, this fails as the run did, and that is said.
+            // On a full disk this fails like the run did; that error is the one reported.
             let _ = recorder.break_off(&why(&error));
             return Err(with_way_on(error, &plan, run.saved()));
         }
@@ -116,7 +117,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     say_what_it_came_to(&progress, ending);
     let draft = drafts::drafts(&model, &tokenizer, "", 1, FIRST_DRAFT_SEED)?;
     say!("A first draft: {}", draft.concat());
-    // Without an evaluation, no drafts are in the record yet.
+    // Without evaluations, the record has no drafts yet.
     let last_samples = match progress.evaluations.is_empty() {
         true => watch::samples(&model, &tokenizer, settings.seed)?,
         false => Vec::new(),
@@ -165,7 +166,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The loop's settings; what was left open is a share of the whole run.
+/// Settings of the loop; intervals that were not given are a fraction of the whole run.
 fn settings(plan: &Plan, data: &Data, context: usize) -> anyhow::Result<Settings> {
     let learning = &plan.learning;
     let mut settings = Settings {
@@ -227,7 +228,7 @@ fn say_what_it_repeats(found: &Memorisation) {
     );
 }
 
-/// Why a run broke off, without the paths of this machine.
+/// Why a run was interrupted, without paths of this machine.
 fn why(error: &TrainError) -> String {
     match error {
         TrainError::Store(_) => "a checkpoint could not be written or read".into(),
@@ -236,7 +237,7 @@ fn why(error: &TrainError) -> String {
     }
 }
 
-/// What to do after a run that did not come to its end.
+/// Adds to the error how to continue.
 fn with_way_on(error: TrainError, plan: &Plan, saved: Option<usize>) -> anyhow::Error {
     let way_on = folder::way_on(&plan.run);
     let Some(step) = saved else { return error.into() };

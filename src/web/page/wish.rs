@@ -1,6 +1,5 @@
-//! What the worker's scripts need before there is an engine to ask: they choose
-//! the build, reserve its memory and start its threads. It travels in the
-//! worker's address, to `www/worker-start.js`.
+//! The options that the worker's scripts need before there is an engine: they choose the build,
+//! reserve its memory and start its threads. `www/worker-start.js` gets them as a URL query.
 
 use super::{
     bots::Place,
@@ -10,14 +9,14 @@ use crate::web::protocol::Precision;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkerWish {
-    /// The bot's absolute address; its weights' size decides the memory.
+    /// The bot's absolute URL; the size of its weights decides the memory.
     model: String,
-    /// That size, where it is known beforehand.
+    /// That size, if known beforehand.
     bytes: Option<u64>,
     precision: Precision,
-    /// The bot's own, where it has no other.
+    /// The bot's own, if it lacks the requested one.
     only_precision: Option<Precision>,
-    /// `None` leaves the choice to what the browser can do.
+    /// `None`: decided by what the browser supports.
     threads: Option<usize>,
     simd: Option<Simd>,
     memory: Option<Memory>,
@@ -29,12 +28,12 @@ impl WorkerWish {
         Self { model, bytes: None, precision, only_precision: None, threads, simd, memory }
     }
 
-    /// The same for another bot.
+    /// The same options for another bot.
     pub fn with_place(self, place: &Place) -> Self {
         Self { model: place.model.clone(), bytes: place.bytes, only_precision: place.precision, ..self }
     }
 
-    /// Names and values of the worker's address.
+    /// Names and values of the URL query.
     pub fn parameters(&self) -> Vec<(&'static str, String)> {
         let file = self.only_precision.unwrap_or(self.precision).file_name();
         let mut parameters = vec![("model", self.model.clone()), ("file", file.into())];

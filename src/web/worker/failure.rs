@@ -1,4 +1,4 @@
-//! Everything that can go wrong in the worker, as sentences for the visitor.
+//! All errors of the worker, as sentences for the visitor.
 
 use thiserror::Error;
 use wasm_bindgen::JsValue;
@@ -50,7 +50,7 @@ pub enum WorkerError {
     Forward(ForwardError),
     #[error("the GPU stopped: {0}")]
     Gpu(String),
-    /// In the words of the worker that checks the GPU.
+    /// The message of the worker that computes reference logits.
     #[error("{0}")]
     OtherWorker(String),
     #[error("no bot is loaded")]
@@ -83,7 +83,7 @@ impl From<OpenError> for WorkerError {
 }
 
 impl WorkerError {
-    /// A file that makes no model here, or a GPU that failed meanwhile.
+    /// A file that is not a model for this engine, or a GPU that failed meanwhile.
     pub fn model(file: &str, error: LoadError) -> Self {
         match error {
             LoadError::Assemble(AssembleError::Matrix {
@@ -111,7 +111,7 @@ impl WorkerError {
         }
     }
 
-    /// Whether the same request may succeed in a moment.
+    /// Whether the same request may succeed shortly.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Interrupted { .. } => true,
@@ -120,10 +120,10 @@ impl WorkerError {
         }
     }
 
-    /// For the page.
+    /// The error as the page gets it.
     pub fn to_failure(&self) -> Failure {
         let mut message = self.to_string();
-        // Sentences begin with a capital; names of files and addresses stay.
+        // Sentences begin with a capital; file names and addresses stay as they are.
         let is_word =
             message.split(' ').next().is_some_and(|w| w.bytes().all(|byte| byte.is_ascii_lowercase()));
         if is_word && let Some(first) = message.get_mut(..1) {

@@ -1,5 +1,5 @@
-//! What a vector kernel is given, held against each other once: its loads
-//! check nothing.
+//! The arguments of a vector kernel, checked against each other once, because its loads check
+//! nothing.
 
 use super::PACKED;
 use crate::backend::cpu::{
@@ -8,20 +8,20 @@ use crate::backend::cpu::{
     quant::{BLOCK, Tile},
 };
 
-/// Which panels of a matrix, from the first in weights on.
+/// The panels of a matrix to multiply, counted from the start of the weights.
 #[derive(Debug, Clone, Copy)]
 pub struct Places {
-    /// Panels that are multiplied in turn, a block of each.
+    /// Panels that are multiplied in turn, one block of each: a group.
     pub beside: usize,
-    /// From one of these to the next. Far from each other, each is a stream of its own,
-    /// whose next lines the processor fetches ahead.
+    /// Panels from one of a group to the next. Far apart, each is a stream of its own for the
+    /// hardware prefetcher.
     pub stride: usize,
-    /// After such panels the ones behind them, and so on: so many in all, one after the other.
+    /// Number of groups, one after the other; each begins one panel after the previous.
     pub groups: usize,
 }
 
-/// Panels of one matrix to be multiplied with one tile. Kernels rely on what
-/// [`Panels::new`] has checked, so nothing changes a field.
+/// Panels of one matrix to be multiplied with one tile. Kernels rely on the checks of
+/// [`Panels::new`], so no field changes after it.
 pub struct Panels<'a> {
     format: Format,
     /// (panels, blocks, [`Format::block_bytes`])
@@ -33,8 +33,10 @@ pub struct Panels<'a> {
 }
 
 impl<'a> Panels<'a> {
+    /// Uses the first `groups * beside * rows` of sums.
+    ///
     /// # Panics
-    /// Where they do not fit each other; of sums the first are taken.
+    /// If the arguments do not fit each other.
     pub fn new(
         format: Format,
         weights: &'a [u8],
@@ -58,13 +60,13 @@ impl<'a> Panels<'a> {
         self.format
     }
 
-    /// The activations, in the format of the weights.
+    /// The activations, packed for the weights' format.
     #[inline(always)]
     pub fn x(&self) -> &'a Tile<'a> {
         self.x
     }
 
-    /// From one panel to the next of a group.
+    /// Panels from one of a group to the next.
     #[inline(always)]
     pub fn stride(&self) -> usize {
         self.places.stride
@@ -76,7 +78,7 @@ impl<'a> Panels<'a> {
         self.sums
     }
 
-    /// Group after group: where its first panel begins, and its sums (beside, rows, PANEL).
+    /// For each group: the weights from its first panel on, and its sums (beside, rows, PANEL).
     #[inline(always)]
     pub fn groups(&mut self) -> impl Iterator<Item = (&'a [u8], &mut [[f32; PANEL]])> {
         let (weights, bytes) = (self.weights, self.x.blocks * self.format.block_bytes());
@@ -84,7 +86,7 @@ impl<'a> Panels<'a> {
         sums.enumerate().map(move |(group, sums)| (&weights[group * bytes..], sums))
     }
 
-    /// Calls f with each panel and its sums.
+    /// Calls f with each panel and its sums (rows, PANEL).
     pub fn each(mut self, mut f: impl FnMut(&[u8], &mut [[f32; PANEL]])) {
         let bytes = self.x.blocks * self.format.block_bytes();
         let (stride, rows) = (self.places.stride, self.x.rows);
