@@ -3,8 +3,9 @@
 #   tools/cargo-test.sh [--no-run] ARGS...
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Where there is a Vulkan, real or software, the GPU's tests must run.
-if compgen -G '/usr/share/vulkan/icd.d/*.json' >/dev/null; then
+source tools/vulkan.sh
+# Where there is a Vulkan that needs no GPU, the GPU's tests must run.
+if software_vulkan; then
   export HUGGINGTWEETS_GPU_TESTS=require
 fi
 if ! cargo nextest --version >/dev/null 2>&1; then
