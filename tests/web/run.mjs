@@ -25,6 +25,7 @@ const mayRepeat = (file) => /\blaunchFirefox\b|"\.\/webkit\.mjs"/.test(readFileS
 
 const seconds = {};
 let running;
+let interrupted = false;
 
 /** Tells a file's tests to end, which ends their browsers, and sees to it that they do. */
 function end(tests) {
@@ -45,6 +46,7 @@ function end(tests) {
 // The tests have a process group of their own: a terminal's signals do not reach it.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
   process.once(signal, async () => {
+    interrupted = true;
     if (running) await end(running);
     process.exit(128 + constants.signals[signal]);
   });
@@ -71,7 +73,8 @@ function run(file) {
       } catch {
         // Nothing was left.
       }
-      settled(code === 0);
+      // Nothing is started after an interrupt.
+      if (!interrupted) settled(code === 0);
     });
   });
 }
