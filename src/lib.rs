@@ -36,3 +36,7 @@ pub mod train;
 
 #[cfg(feature = "worker")]
 pub mod web;
+
+#[cfg(test)]
+#[path = "../tests/integration/beside.rs"]
+mod beside;

@@ -2,6 +2,7 @@
 //! figures, and the import rules.
 
 mod architecture;
+mod beside;
 mod bots;
 mod classic;
 mod command;

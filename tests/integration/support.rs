@@ -8,6 +8,8 @@ use std::{
 
 use serde_json::Value;
 
+pub use crate::beside::shared;
+
 /// The repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -16,18 +18,6 @@ pub fn root() -> &'static Path {
 /// A committed fixture.
 pub fn fixture(name: &str) -> PathBuf {
     root().join("tests/fixtures").join(name)
-}
-
-/// A file of the larger reference set beside the repository. Where it is
-/// absent the comparison is skipped aloud; in CI it must be there.
-pub fn shared(name: &str) -> Option<PathBuf> {
-    let path = root().join("../shared").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("CI").is_none(), "{} is missing in CI", path.display());
-    eprintln!("skipped: {name} is not beside this checkout");
-    None
 }
 
 /// The built command.
