@@ -1,9 +1,10 @@
 //! What the integration tests share.
 
 use std::{
-    io::Write,
+    io::{self, Write},
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -23,6 +24,43 @@ pub fn fixture(name: &str) -> PathBuf {
 /// The built command.
 pub fn huggingtweets() -> Command {
     Command::new(env!("CARGO_BIN_EXE_huggingtweets"))
+}
+
+/// A process that does not outlive its test, however that ends.
+pub struct Running(Option<Child>);
+
+impl Running {
+    pub fn start(command: &mut Command) -> Self {
+        Self(Some(command.spawn().unwrap()))
+    }
+
+    pub fn wait_with_output(mut self) -> io::Result<Output> {
+        self.0.take().unwrap().wait_with_output()
+    }
+}
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        self.0.as_ref().unwrap()
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        self.0.as_mut().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // One that has ended is not there to be killed; one that is stopped is.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 /// Runs with arguments and standard input.
