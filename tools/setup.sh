@@ -59,6 +59,8 @@ wasm() {
   else
     fail "no WebAssembly target: 'rustup target add wasm32-unknown-unknown' or 'rustup component add rust-src' failed, and Debian's packages rustc-web, cargo-web, rust-web-src and lld-19 cannot be installed"
   fi
+  # Not --locked: the lock file in the package of 0.2.130 names webpki-roots 1.0.11, which the
+  # registry's index does not have.
   cargo_tool wasm-bindgen-cli "$wasm_bindgen_version" 1
   cargo_tool trunk "$trunk_version" 0 --locked --no-default-features --features rustls
 }
