@@ -1,6 +1,8 @@
-//! The CPU kernels alone, called through [`Backend`] as the network calls them. Each is first
-//! compared with the scalar reference, bit for bit, then timed. Throughput is bytes of weights (or
-//! of keys and values) per second, to be compared with `read`, a plain read of the same bytes.
+//! The CPU kernels alone, called through [`Backend`] as the network calls them: first checked,
+//! bit for bit, then timed. Products, the head's included, are compared with the scalar
+//! reference; attention has one form at every level, so its decode step is compared with the
+//! same row of a prompt. Throughput is bytes of weights (or of keys and values) per second, to
+//! be compared with `read`, a plain read of the same bytes.
 
 use std::hint::black_box;
 
@@ -120,6 +122,10 @@ fn step(c: &mut Criterion) {
         group.throughput(Throughput::Bytes(matrices.iter().map(size_bytes).sum()));
         for rows in ROWS {
             let xs: Vec<_> = matrices.iter().map(|w| activations(&mut rng, rows, w.shape().1)).collect();
+            // The others are of the shapes that `linear` checks.
+            if let (Some(head), Some(x)) = (matrices.last(), xs.last()) {
+                check_linear(head, x, "head");
+            }
             let (mut backend, mut out) = (cpu(Level::Simd), Rows::default());
             backend.begin(&batch(rows));
             group.bench_function(BenchmarkId::new(format, rows), |b| {

@@ -35,3 +35,7 @@ pub mod train;
 
 #[cfg(feature = "worker")]
 pub mod web;
+
+#[cfg(test)]
+#[path = "../tests/integration/beside.rs"]
+mod beside;

@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_schedule_is_the_references() {
-        // ../shared/reference/tiny-gpt2/reference.json, "trajectory".
+        // PyTorch's: tests/fixtures/tiny-gpt2/reference.json, "trajectory".
         for (step, lr) in
             [(0, 1e-3), (1, 0.000_975_528_258_147_576_8), (5, 0.0005), (9, 2.447_174_185_242_323_5e-5)]
         {

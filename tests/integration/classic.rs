@@ -1,6 +1,10 @@
 //! `--recipe classic` reproduces the original exactly; `modern` names every difference.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use huggingtweets::{
     train::recipe::DIFFERENCES,
@@ -8,6 +12,7 @@ use huggingtweets::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 
 use crate::support::{arg, failure, fixture, json, stdout};
 
@@ -61,8 +66,17 @@ fn run_config(out: &Path) -> Value {
     serde_json::from_slice(&fs::read(out.with_extension("run").join("config.json")).unwrap()).unwrap()
 }
 
+/// The text that the original makes of them, with this seed.
+fn original_text(accounts: &[Cleaned], seed: u64) -> String {
+    training_text(accounts, 4, Order::ByAccount, seed)
+}
+
+fn sha256(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[test]
-fn the_text_and_the_settings_are_the_documents() {
+fn the_text_is_every_post_four_times_each_time_shuffled_afresh() {
     let home = tempfile::tempdir().unwrap();
     let path = archive(home.path(), "ann", 200);
     let account = Cleaned::from_archive(&open::read(&path).unwrap());
@@ -70,7 +84,7 @@ fn the_text_and_the_settings_are_the_documents() {
     assert_eq!((account.tweets_downloaded, account.retweets, account.short_tweets), (206, 1, 2));
 
     // `<|endoftext|>`, then four times all posts in a new shuffle, each followed by it.
-    let text = training_text(std::slice::from_ref(&account), 4, Order::ByAccount, 9);
+    let text = original_text(std::slice::from_ref(&account), 9);
     let body = text.strip_prefix(SEPARATOR).unwrap().strip_suffix(SEPARATOR).unwrap();
     let posts: Vec<&str> = body.split(SEPARATOR).collect();
     assert_eq!(posts.len(), 4 * 203);
@@ -83,14 +97,32 @@ fn the_text_and_the_settings_are_the_documents() {
             "epoch {i} is not shuffled afresh"
         );
     }
+}
 
-    // The command trains on exactly that text, in blocks of 1,024 without overlap.
+/// Two steps of the classic recipe, in blocks of the original's 1,024 tokens.
+struct Trained {
+    home: TempDir,
+    out: PathBuf,
+    report: Value,
+    config: Value,
+}
+
+fn trained() -> Trained {
+    let home = tempfile::tempdir().unwrap();
+    let path = archive(home.path(), "ann", 200);
     let out = home.path().join("bot");
-    let report =
-        json(&train(&[arg(&path)], &out, &["--recipe", "classic", "--seed", "9", "--context", "1024"]), "");
+    let more = ["--recipe", "classic", "--seed", "9", "--context", "1024"];
+    let report = json(&train(&[arg(&path)], &out, &more), "");
     let config = run_config(&out);
-    let digest: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(config["lineage"]["dataset"]["sha256"], digest);
+    Trained { home, out, report, config }
+}
+
+#[test]
+fn the_command_trains_on_that_very_text_with_the_documents_settings() {
+    let Trained { home, report, config, .. } = trained();
+    let account = Cleaned::from_archive(&open::read(&home.path().join("ann.jsonl")).unwrap());
+    assert_eq!(config["lineage"]["dataset"]["sha256"], sha256(&original_text(&[account], 9)));
+    // In blocks of 1,024 tokens without overlap.
     assert_eq!(report["bot"]["provenance"]["train_tokens"], 2 * 1024);
     let knobs = &config["hyper_parameters"];
     for (key, value) in [
@@ -122,8 +154,11 @@ fn the_text_and_the_settings_are_the_documents() {
     ] {
         assert_eq!(knobs[key], json!(value), "{key}");
     }
+}
 
-    // The rate follows the cosine from the first step, without warm-up, over the whole run's steps.
+#[test]
+fn the_rate_follows_the_cosine_over_the_whole_runs_steps_without_a_warm_up() {
+    let Trained { out, config, home: _home, .. } = trained();
     let metrics = fs::read_to_string(out.with_extension("run").join("metrics.jsonl")).unwrap();
     let rates: Vec<f64> = metrics
         .lines()
@@ -135,16 +170,23 @@ fn the_text_and_the_settings_are_the_documents() {
         let expected = 1.372e-4 * (1.0 + (std::f64::consts::PI * step as f64 / steps as f64).cos()) / 2.0;
         assert!((rate - expected).abs() < 1e-15, "step {step}: {rate} {expected}");
     }
+}
 
-    // Nothing is evaluated, but the record still has drafts of the bot.
+#[test]
+fn nothing_is_evaluated_and_still_the_record_shows_what_the_bot_writes() {
+    let Trained { out, home: _home, .. } = trained();
     let samples = fs::read_to_string(out.with_extension("run").join("samples.jsonl")).unwrap();
     let set: Value = serde_json::from_str(samples.trim_end()).unwrap();
     assert_eq!((&set["step"], set["drafts"].as_array().unwrap().len()), (&json!(2), 3));
+}
 
-    // Generation: ten drafts by default, and the settings stored for other programs.
+#[test]
+fn the_bot_writes_ten_drafts_by_the_originals_settings() {
+    let Trained { out, home: _home, .. } = trained();
     let drafts =
         json(&["generate", "--model", arg(&out), "--prompt", "The", "--json", "--max-tokens", "20"], "");
     assert_eq!(drafts["drafts"].as_array().unwrap().len(), 10);
+    // What the file tells others.
     let generation: Value =
         serde_json::from_slice(&fs::read(out.join("generation_config.json")).unwrap()).unwrap();
     for (key, value) in [
@@ -169,8 +211,7 @@ fn several_archives_make_one_bot() {
     let config = run_config(&out);
     assert_eq!(config["name"], "ann-zoe");
     let accounts = [&zoe, &ann].map(|path| Cleaned::from_archive(&open::read(path).unwrap()));
-    let text = training_text(&accounts, 4, Order::ByAccount, 0);
-    let digest: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = sha256(&original_text(&accounts, 0));
     assert_eq!(config["lineage"]["dataset"]["sha256"], digest);
     // In each epoch zoe comes first, with about as many characters as ann.
     let text = training_text(&accounts, 1, Order::ByAccount, 0);

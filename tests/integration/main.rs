@@ -1,6 +1,7 @@
 //! Tests across modules: the command as users run it, the reference results, and the import rules.
 
 mod architecture;
+mod beside;
 mod bots;
 mod classic;
 mod command;

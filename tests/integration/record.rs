@@ -4,7 +4,7 @@ use std::{process::Stdio, thread, time::Duration};
 
 use huggingtweets::record::{Run, RunRecorder};
 
-use crate::support::{arg, failure, huggingtweets, json, stdout};
+use crate::support::{Running, arg, failure, huggingtweets, json, stdout};
 
 /// A long run killed at some point: every step it reported is there, in order, and it can be
 /// resumed.
@@ -14,11 +14,9 @@ fn a_killed_run_is_readable_wherever_it_was() {
     let mut most = 0;
     for kill in 0..12u64 {
         let dir = home.path().join(kill.to_string());
-        let mut child = huggingtweets()
-            .args(["bench", "record", "--out", arg(&dir), "--steps", "1000000", "--every", "7"])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = huggingtweets();
+        command.args(["bench", "record", "--out", arg(&dir), "--steps", "1000000", "--every", "7"]);
+        let mut child = Running::start(command.stderr(Stdio::null()));
         // Uneven delays, so that kills happen at different points.
         thread::sleep(Duration::from_millis(40 + 23 * kill));
         child.kill().unwrap();

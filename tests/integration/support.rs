@@ -1,12 +1,15 @@
 //! Helpers shared by the integration tests.
 
 use std::{
-    io::Write,
+    io::{self, Write},
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
+
+pub use crate::beside::shared;
 
 /// The repository's root.
 pub fn root() -> &'static Path {
@@ -18,21 +21,46 @@ pub fn fixture(name: &str) -> PathBuf {
     root().join("tests/fixtures").join(name)
 }
 
-/// Path of a file in the larger reference set beside the repository. If it is absent, the
-/// comparison is skipped with a message; in CI that is a failure.
-pub fn shared(name: &str) -> Option<PathBuf> {
-    let path = root().join("../shared").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("CI").is_none(), "{} is missing in CI", path.display());
-    eprintln!("skipped: {name} is not beside this checkout");
-    None
-}
-
 /// The built command.
 pub fn huggingtweets() -> Command {
     Command::new(env!("CARGO_BIN_EXE_huggingtweets"))
+}
+
+/// A process that does not outlive its test, however the test ends.
+pub struct Running(Option<Child>);
+
+impl Running {
+    pub fn start(command: &mut Command) -> Self {
+        Self(Some(command.spawn().unwrap()))
+    }
+
+    pub fn wait_with_output(mut self) -> io::Result<Output> {
+        self.0.take().unwrap().wait_with_output()
+    }
+}
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        self.0.as_ref().unwrap()
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        self.0.as_mut().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // Fails if the process has ended; a stopped process can still be killed.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 /// Runs the command with arguments and standard input.
