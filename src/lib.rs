@@ -13,7 +13,7 @@
 //! | R | rows of activations in one step: prompt tokens, or one token of each draft |
 //!
 //! ARCHITECTURE.md lists the modules and which may import which;
-//! `tests/integration/architecture.rs` enforces it.
+//! `tests/integration/architecture/mod.rs` enforces it.
 
 pub mod backend;
 pub mod bundle;
