@@ -240,7 +240,7 @@ pub struct Failure {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureKind {
-    /// The bot or the engine could not be fetched.
+    /// The bot or the engine could not be downloaded.
     Network,
     /// The data does not match `bot.json`.
     Damaged,

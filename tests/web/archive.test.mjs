@@ -170,7 +170,7 @@ describe("the archive check", () => {
     await frame.getByText("Choose an archive, or drop one here").waitFor();
     const few = { name: "few.txt", mimeType: "text/plain", buffer: Buffer.from("three short words\n") };
     await frame.locator("#file").setInputFiles(few);
-    await frame.getByText(/This file could not be read.*is the network there/).waitFor();
+    await frame.getByText(/This file could not be read.*Check your connection/).waitFor();
     state.broken = false;
     await frame.locator("#file").setInputFiles(few);
     await frame.getByText(/Too few posts/).waitFor({ timeout: 60_000 });

@@ -205,7 +205,7 @@ describe("another bot", () => {
     await ask("not a bot");
     await page.getByText(/neither a web address nor owner\/name/).waitFor();
     await ask("https://huggingface.co/spaces/u/bot");
-    await page.getByText(/is a Space or a data set of the Hub/).waitFor();
+    await page.getByText(/is a Space or a dataset on the Hub/).waitFor();
     await ask("http://example.org/bot/");
     await page.getByText(/addresses of other sites must begin with https/).waitFor();
     const weights = [];

@@ -89,7 +89,7 @@ describe("drafts", () => {
     const link = await page.evaluate(() => window.copied);
     await context.close();
     await open(link);
-    await seesText("This is the draft that was shared, token by token: draft 4.");
+    await seesText("This is the draft that was shared, token for token: draft 4.");
     assert.deepEqual((await until(page, { status: /tokens\/s/ })).drafts, drafts);
   });
 
@@ -121,7 +121,7 @@ describe("drafts", () => {
       link.search += "&threads=1";
       link.click();
     }, `Write again: ${drafts[4]}`);
-    await seesText("This is the draft that was shared, token by token: draft 5.");
+    await seesText("This is the draft that was shared, token for token: draft 5.");
     assert.equal((await until(page, { status: /tokens\/s/ })).drafts[4], drafts[4]);
     await page.evaluate(() => (document.querySelector("details.history").open = true));
     await press(page, "Delete all");

@@ -60,13 +60,13 @@ describe("GPT-2 124M", { skip: !there }, () => {
     assert.equal(await page.getByRole("progressbar").count(), 0);
 
     await bot.openSettings();
-    await bot.set("Greatest length", 24);
+    await bot.set("Maximum length", 24);
     await bot.generate();
     const drafts = await bot.finishes(5 * MINUTES);
     assert.equal(drafts.length, 5);
     assert.ok(drafts.every((draft) => draft.startsWith("My dream is")), drafts.join("\n"));
 
-    await bot.set("Greatest length", "");
+    await bot.set("Maximum length", "");
     await bot.generate();
     await bot.streams("My dream is", 8, MINUTES);
     await bot.stop();
@@ -75,7 +75,7 @@ describe("GPT-2 124M", { skip: !there }, () => {
     assert.ok(steps <= 1, `Stop takes effect within a token: ${steps} steps later`);
 
     const start = "The light of the sea is all that I want to see. ".repeat(19).trim();
-    await bot.set("Greatest length", 1000);
+    await bot.set("Maximum length", 1000);
     await bot.type(start);
     await bot.generate();
     await bot.stop();

@@ -64,7 +64,7 @@ describe("the card", () => {
     assert.match(await panel.textContent(), /Tweets downloaded/);
     const manifest = JSON.parse(readFileSync(join(bundle, "bot.json")));
     assert.ok((await panel.textContent()).includes(manifest.files["model-q8_0.gguf"].sha256));
-    if (manifest.provenance.first_loss) assert.match(await panel.textContent(), /Loss in training/);
+    if (manifest.provenance.first_loss) assert.match(await panel.textContent(), /Training loss/);
     const picture = panel.locator("img").first();
     assert.ok(await picture.evaluate((image) => image.decode().then(() => image.naturalWidth > 0)));
     const faces = await page.locator(".bot .avatar").evaluateAll((avatars) =>
@@ -95,7 +95,7 @@ describe("the card", () => {
     const visit = await open(`/?model=${site.origin}`, [site.origin]);
     await visit.bot.tab("What is this?").click();
     const panel = visit.bot.panel("What is this?");
-    await panel.getByText(/The card could not be opened/).waitFor();
+    await panel.getByText(/The card could not be loaded/).waitFor();
     state.broken = false;
     await panel.getByRole("button", { name: "Retry" }).click();
     await panel.getByRole("heading", { name: "Training data" }).waitFor({ timeout: 60_000 });
@@ -116,7 +116,7 @@ describe("the card", () => {
     const visit = await open(`/?model=${late.origin}`, [late.origin, quick.origin]);
     const { bot, page } = visit;
     await bot.tab("What is this?").click();
-    await page.getByText("Opening the card").waitFor();
+    await page.getByText("Loading the card").waitFor();
     await bot.tab("Another bot").click();
     await page.getByLabel("Address of a bot").fill(`${quick.origin}/`);
     await page.getByLabel("Address of a bot").press("Enter");

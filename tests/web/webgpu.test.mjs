@@ -303,7 +303,7 @@ describe("the software adapter", () => {
 
 describe("auto takes SIMD and says why", () => {
   const CASES = [
-    ["the adapter is software", "", /the only GPU here is software/],
+    ["the adapter is software", "", /the only GPU here is a software one/],
     ["there is no WebGPU", "delete WorkerNavigator.prototype.gpu;", /this browser has no WebGPU/],
     ["there is no adapter", "GPU.prototype.requestAdapter = async () => null;", /no GPU/],
     ["the adapter never answers", `${IMPATIENT} GPU.prototype.requestAdapter = () => new Promise(() => {});`, /the GPU does not answer/],
@@ -325,7 +325,7 @@ describe("auto takes SIMD and says why", () => {
     const visitor = await browser.newContext();
     const timed = ({ statuses }) => statuses.some((status) => status.includes("Timing the GPU"));
     const first = await write(origin, { threads: 1 }, { visitor });
-    assert.match(first.ready, /^SIMD, 1 thread, ready \(quicker than the GPU: [\d.]+ ms a token against [\d.]+\)$/);
+    assert.match(first.ready, /^SIMD, 1 thread, ready \(faster than the GPU: [\d.]+ ms per token instead of [\d.]+\)$/);
     assert.ok(timed(first), first.statuses.join("; "));
     assert.deepEqual(first.drafts, expected);
     const again = await write(origin, { threads: 1 }, { visitor });
@@ -339,7 +339,7 @@ describe("auto takes SIMD and says why", () => {
     for (const backend of ["auto", "webgpu"]) {
       const { origin, close } = await site(`${POSE} ${LIE}`);
       const { ready, drafts } = await write(origin, { backend, threads: 1 });
-      assert.match(ready, /^SIMD, 1 thread, ready \(the GPU computed wrong numbers\)$/);
+      assert.match(ready, /^SIMD, 1 thread, ready \(the GPU computed wrong results\)$/);
       assert.deepEqual(drafts, expected);
       close();
     }
@@ -360,7 +360,7 @@ describe("auto takes SIMD and says why", () => {
     };
   }`;
   for (const [what, scripts, words] of [
-    ["are not the GPU's", [`${WATCHED} ${LIE}`], /^SIMD, 1 thread, ready \(the GPU computed wrong numbers\)/],
+    ["are not the GPU's", [`${WATCHED} ${LIE}`], /^SIMD, 1 thread, ready \(the GPU computed wrong results\)/],
     ["cannot be had", [WATCHED, "throw new Error('not today, for the test');"], /^SIMD, 1 thread, ready \(the GPU could not be checked: /],
     ["are the GPU's after all: then it writes", [WATCHED], /^WebGPU, ready/],
   ]) {

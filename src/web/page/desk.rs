@@ -492,7 +492,7 @@ mod tests {
         let effects = desk.crash(&Loss::Unfetched(Some("Failed to fetch".into())));
         let told = told(&effects, 2);
         assert!(
-            matches!(&told[..], [Tell::Failed { message, retryable: true, .. }] if message.contains("engine could not be fetched"))
+            matches!(&told[..], [Tell::Failed { message, retryable: true, .. }] if message.contains("engine could not be downloaded"))
         );
     }
 

@@ -260,7 +260,7 @@ mod tests {
         assert!(sentence.contains("top_p") && sentence.contains("7") && sentence.contains("0 < p ≤ 1"));
         let bad = BadParameter { name: "precision".into(), value: "f32".into(), expected: "q8_0, q4_0" };
         let said = alert(&words, &Alert::Problem(Problem::Parameter(bad))).heading.unwrap();
-        assert_eq!(said, "The address says precision=f32; precision can be: q8_0, q4_0.");
+        assert_eq!(said, "The address has precision=f32; precision must be: q8_0, q4_0.");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub enum WorkerError {
     #[error("“{url}” is not an address this page can read")]
     Address { url: String },
     #[error(
-        "{url} could not be fetched: is the network there, and does that site allow other pages to read it?"
+        "{url} could not be fetched: check your connection, and whether that site allows other pages to read it (CORS)"
     )]
     Unreachable { url: String },
     #[error("{url} could not be fetched: the site answered {status}")]
@@ -35,10 +35,10 @@ pub enum WorkerError {
     Manifest(#[from] ManifestError),
     #[error("this bot has no {file}; it has {available}")]
     NoSuchPrecision { file: String, available: String },
-    #[error("{file} is not a model that runs here: {source}")]
+    #[error("{file} is not a model that can run here: {source}")]
     Model { file: String, source: Box<LoadError> },
     #[error(
-        "this browser's engine computes other numbers than the bot's author got (off by {:.2}%); try ?backend=scalar",
+        "this browser's engine computes different results from its author's (off by {:.2}%); try ?backend=scalar",
         100.0 * .off
     )]
     SelfCheck { off: f64 },
