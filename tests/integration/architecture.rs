@@ -143,7 +143,7 @@ const CORE_MUST_NOT: &[&str] = &["std::fs", "std::time", "std::thread", "web_sys
 const NATIVE_FILES: &[&str] = &[
     "bundle/folder",
     "bundle/checkpoint/",
-    "bundle/staging.rs",
+    "bundle/staging",
     "bundle/hub",
     "tweets/open.rs",
     "backend/cpu/pool/native.rs",

@@ -4,7 +4,7 @@
 //! command that began the run, so that `train --resume DIR` says enough.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::args::{Args, Plan};
 use crate::{
-    bundle::folder::folder_name,
+    bundle::{
+        folder::folder_name,
+        staging::{Held, Lock},
+    },
     cli::words,
     record::{LOCK, Run},
     train::checkpoint::Store,
@@ -67,34 +70,22 @@ fn parse(words: &[String]) -> Result<Args, clap::Error> {
     Args::from_arg_matches(&command.try_get_matches_from(words)?)
 }
 
-/// The run's folder as this process's own, as long as the value lives. The system lets
-/// go of it when a process is killed.
-#[derive(Debug)]
-pub struct Hold {
-    _lock: File,
-}
-
-/// Makes the folder where there is none, and keeps other processes off it.
+/// Makes the folder where there is none, and keeps other processes off it as long as the
+/// value lives.
 ///
 /// # Errors
 /// Where one has it.
-pub fn hold(dir: &Path) -> anyhow::Result<Hold> {
+pub fn hold(dir: &Path) -> anyhow::Result<Lock> {
     let path = dir.join(LOCK);
     let opened = fs::create_dir_all(dir)
         .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path));
-    let lock = opened.with_context(|| path.display().to_string())?;
-    refuse_held(dir, &lock)?;
-    Ok(Hold { _lock: lock })
+    take(dir, opened.with_context(|| path.display().to_string())?)
 }
 
-fn refuse_held(dir: &Path, lock: &File) -> anyhow::Result<()> {
-    match lock.try_lock() {
-        Err(TryLockError::WouldBlock) => {
-            bail!("a run is under way in {}: wait for its end, or choose another --out", dir.display())
-        }
-        // Where there are no locks, nobody else has one either.
-        _ => Ok(()),
-    }
+fn take(dir: &Path, lock: File) -> anyhow::Result<Lock> {
+    Lock::of_file(lock).or_else(|Held| {
+        bail!("a run is under way in {}: wait for its end, or choose another --out", dir.display())
+    })
 }
 
 /// Makes sure that a run may be in the folder: a new one needs it empty, or
@@ -105,7 +96,7 @@ fn refuse_held(dir: &Path, lock: &File) -> anyhow::Result<()> {
 pub fn check(plan: &Plan) -> anyhow::Result<()> {
     let dir = &plan.run;
     if let Ok(lock) = File::open(dir.join(LOCK)) {
-        refuse_held(dir, &lock)?;
+        take(dir, lock)?;
     }
     check_contents(plan)
 }
