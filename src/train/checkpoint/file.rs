@@ -11,7 +11,10 @@ use std::{
 use serde_json::{Map, json};
 
 use super::StoreError;
-use crate::{bundle::staging::sync_folder, train::values::Values};
+use crate::{
+    bundle::staging::{parent, sync_folder},
+    train::values::Values,
+};
 
 /// Bytes gathered before they go to the file.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -44,8 +47,7 @@ pub fn replace(path: &Path, key: &str, state: &str, entries: &[Entry<'_>]) -> Re
         return written;
     }
     // The rename itself reaches the disk.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    sync_folder(folder).map_err(|source| StoreError::io(path, source))
+    sync_folder(parent(path)).map_err(|source| StoreError::io(path, source))
 }
 
 fn partial(path: &Path) -> PathBuf {
