@@ -23,13 +23,8 @@ pub fn finish_bundle(dir: &Path, info: BotInfo, extras: CardExtras) -> anyhow::R
         samples: vec![Sample { prompt: EXAMPLE_PROMPT.into(), drafts, seed: Some(0) }],
         ..extras
     };
-    finish_with(&bot, info, extras)
-}
-
-/// Like [`finish_bundle`], with the card's extras complete.
-pub fn finish_with(bot: &BotFolder, info: BotInfo, extras: CardExtras) -> anyhow::Result<()> {
-    card::write(&bot.path, &info, &extras)?;
-    folder::finish(&bot.path, info, checks(bot)?, Some(extras))?;
+    card::write(dir, &info, &extras)?;
+    folder::finish(dir, info, checks(&bot)?, Some(extras))?;
     Ok(())
 }
 
@@ -61,17 +56,22 @@ pub fn drafts(bot: &BotFolder, prompt: &str, count: usize, seed: u64) -> anyhow:
 
 /// Logits for a known prompt from every GGUF in the folder, against which engines are checked.
 fn checks(bot: &BotFolder) -> anyhow::Result<BTreeMap<String, LogitsCheck>> {
-    let mut ids = vec![bot.tokenizer.eos_id()];
-    ids.extend(bot.tokenizer.encode_plain(EXAMPLE_PROMPT));
-    ids.truncate(bot.config.n_positions);
     let mut checks = BTreeMap::new();
     for precision in [Precision::Q8_0, Precision::Q4_0] {
         if let Some(path) = bot.precision_path(precision) {
-            let mut model = engine::open_gguf(&path, Level::Simd, engine::pool(None))?;
-            let shape = CacheShape { prompt: ids.len(), drafts: 0, tail: 0 };
-            let logits = &model.forward(&Batch::prompt(&ids, vec![ids.len() - 1], shape))?.logits;
-            checks.insert(precision.file_name().into(), LogitsCheck::select(EXAMPLE_PROMPT, &ids, logits));
+            checks.insert(precision.file_name().into(), check(bot, &path)?);
         }
     }
     Ok(checks)
+}
+
+/// The known logits of one GGUF of the bot.
+pub fn check(bot: &BotFolder, gguf: &Path) -> anyhow::Result<LogitsCheck> {
+    let mut ids = vec![bot.tokenizer.eos_id()];
+    ids.extend(bot.tokenizer.encode_plain(EXAMPLE_PROMPT));
+    ids.truncate(bot.config.n_positions);
+    let mut model = engine::open_gguf(gguf, Level::Simd, engine::pool(None))?;
+    let shape = CacheShape { prompt: ids.len(), drafts: 0, tail: 0 };
+    let logits = &model.forward(&Batch::prompt(&ids, vec![ids.len() - 1], shape))?.logits;
+    Ok(LogitsCheck::select(EXAMPLE_PROMPT, &ids, logits))
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::filter_args::FilterArgs;
 use crate::bundle::manifest::{AccountCounts, BotInfo};
+use crate::bundle::staging::parent;
 use crate::card::escape;
 use crate::tweets::{
     self, Archive, Cleaned, Filter, FilteredOut, Unreadable,
@@ -274,15 +275,11 @@ fn write_kept(path: &Path, accounts: &[Cleaned]) -> anyhow::Result<()> {
         }
         _ => {}
     }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
     // Created here, because tempfile's own files are readable by their owner only.
     let aside = tempfile::Builder::new()
         .prefix(".huggingtweets-")
         .suffix(".part")
-        .make_in(folder, |aside| File::create_new(aside))?;
+        .make_in(parent(&path), |aside| File::create_new(aside))?;
     write_posts(aside.as_file(), accounts)?;
     aside.as_file().sync_all()?;
     aside.persist(&path)?;

@@ -1,28 +1,39 @@
 //! `push` against a Hub on this machine.
 
-use std::{fs, process::Output};
+use std::{fs, path::Path, process::Output};
+
+use tempfile::TempDir;
 
 use crate::{
     hub_server::{Server, TOKEN},
-    support::{arg, demo, huggingtweets},
+    support::{arg, demo, failure, huggingtweets, stdout},
 };
 
-/// Runs `push` on a copy of the demo bot with one file that `bot.json` does not list.
-fn push(server: &Server, more: &[&str], token: Option<&str>, answer: &str) -> Output {
+/// A copy of the demo bot with one file that `bot.json` does not list.
+fn bot() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(demo()).unwrap() {
         let path = entry.unwrap().path();
         fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
     }
     fs::write(dir.path().join("diary.txt"), "private").unwrap();
-    fs::write(dir.path().join("answer"), answer).unwrap();
+    dir
+}
+
+/// Runs `push` on such a copy.
+fn push(server: &Server, more: &[&str], token: Option<&str>, answer: &str) -> Output {
+    push_from(bot().path(), server, more, token, answer)
+}
+
+fn push_from(dir: &Path, server: &Server, more: &[&str], token: Option<&str>, answer: &str) -> Output {
+    fs::write(dir.join("answer"), answer).unwrap();
     let mut command = huggingtweets();
-    command.args(["push", arg(dir.path()), "keeper/lamp"]).args(more);
+    command.args(["push", arg(dir), "keeper/lamp"]).args(more);
     command.env("HF_ENDPOINT", server.endpoint()).env_remove("HF_TOKEN");
     if let Some(token) = token {
         command.env("HF_TOKEN", token);
     }
-    command.stdin(fs::File::open(dir.path().join("answer")).unwrap());
+    command.stdin(fs::File::open(dir.join("answer")).unwrap());
     command.output().unwrap()
 }
 
@@ -49,6 +60,21 @@ fn a_bot_arrives_whole_and_nothing_else_does() {
         assert!(arrived[name] == fs::read(&path).unwrap(), "{name}");
     }
     assert!(!arrived.contains_key("diary.txt") && !store.token_leaked);
+}
+
+#[test]
+fn no_command_makes_a_private_file_part_of_the_bot() {
+    let server = Server::start();
+    let dir = bot();
+    stdout(&["card", arg(dir.path()), "--repository", "keeper/lamp"], "");
+    stdout(&["quantize", arg(dir.path()), "--to", "q4_0"], "");
+    let output = push_from(dir.path(), &server, &["--yes"], Some(TOKEN), "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(!server.store.lock().unwrap().repos["keeper/lamp"].contains_key("diary.txt"));
+    // Nor does what is no part of it go with it.
+    let (_, message) = failure(&["convert", arg(&demo()), "--out", arg(dir.path()), "--force"], "");
+    assert!(message.contains("no part of the bot"), "{message}");
+    assert_eq!(fs::read(dir.path().join("diary.txt")).unwrap(), b"private");
 }
 
 #[test]

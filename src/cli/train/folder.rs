@@ -4,7 +4,7 @@
 //! run, so that `train --resume DIR` needs no other options.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::args::{Args, Plan};
 use crate::{
-    bundle::folder::folder_name,
+    bundle::{
+        folder::folder_name,
+        staging::{Held, Lock},
+    },
     cli::words,
     record::{LOCK, Run},
     train::checkpoint::Store,
@@ -66,37 +69,25 @@ fn parse(words: &[String]) -> Result<Args, clap::Error> {
     Args::from_arg_matches(&command.try_get_matches_from(words)?)
 }
 
-/// Exclusive use of the run's folder while the value lives. The system releases it when the process
-/// is killed.
-#[derive(Debug)]
-pub struct Hold {
-    _lock: File,
-}
-
-/// Creates the folder if needed, and locks out other processes.
+/// Creates the folder if needed, and locks out other processes while the value lives. The system
+/// releases the lock when the process is killed.
 ///
 /// # Errors
 /// If another process has it.
-pub fn hold(dir: &Path) -> anyhow::Result<Hold> {
+pub fn hold(dir: &Path) -> anyhow::Result<Lock> {
     let path = dir.join(LOCK);
     let opened = fs::create_dir_all(dir)
         .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path));
-    let lock = opened.with_context(|| path.display().to_string())?;
-    refuse_held(dir, &lock)?;
-    Ok(Hold { _lock: lock })
+    take(dir, opened.with_context(|| path.display().to_string())?)
 }
 
-fn refuse_held(dir: &Path, lock: &File) -> anyhow::Result<()> {
-    match lock.try_lock() {
-        Err(TryLockError::WouldBlock) => {
-            bail!(
-                "another process is running in {}: wait for it to end, or choose another --out",
-                dir.display()
-            )
-        }
-        // Without support for locks, no other process has one either.
-        _ => Ok(()),
-    }
+fn take(dir: &Path, lock: File) -> anyhow::Result<Lock> {
+    Lock::of_file(lock).or_else(|Held| {
+        bail!(
+            "another process is running in {}: wait for it to end, or choose another --out",
+            dir.display()
+        )
+    })
 }
 
 /// Checks that the run may use the folder. A new run needs an empty one, or one with an older run
@@ -107,7 +98,7 @@ fn refuse_held(dir: &Path, lock: &File) -> anyhow::Result<()> {
 pub fn check(plan: &Plan) -> anyhow::Result<()> {
     let dir = &plan.run;
     if let Ok(lock) = File::open(dir.join(LOCK)) {
-        refuse_held(dir, &lock)?;
+        take(dir, lock)?;
     }
     check_contents(plan)
 }

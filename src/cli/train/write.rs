@@ -1,13 +1,12 @@
 //! Writes the bot's folder after a completed run.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 
 use super::{args::Plan, posts::Posts};
 use crate::{
     bundle::{
-        Manifest,
         folder::{self, BotFolder, BundleParts},
         manifest::{self, BotInfo, CardExtras},
         staging::Staging,
@@ -89,8 +88,11 @@ fn share(found: &Memorisation) -> manifest::Memorisation {
 /// The weights of a bot's folder, as described in its `bot.json`.
 fn output(bot: &Path) -> anyhow::Result<Artifact> {
     const WEIGHTS: &str = "model.safetensors";
-    let manifest = Manifest::from_json(&fs::read(bot.join("bot.json"))?)?;
-    let entry = manifest.files.get(WEIGHTS).context("bot.json names no model.safetensors")?;
+    let manifest = folder::read_manifest(bot)?;
+    let entry = manifest
+        .as_ref()
+        .and_then(|manifest| manifest.files.get(WEIGHTS))
+        .context("bot.json names no model.safetensors")?;
     Ok(Artifact::of_entry(WEIGHTS, entry))
 }
 

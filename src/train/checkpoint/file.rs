@@ -10,7 +10,10 @@ use std::{
 use serde_json::{Map, json};
 
 use super::StoreError;
-use crate::{bundle::staging::sync_folder, train::values::Values};
+use crate::{
+    bundle::staging::{parent, sync_folder},
+    train::values::Values,
+};
 
 /// Size of the write buffer, in bytes.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -43,8 +46,7 @@ pub fn replace(path: &Path, key: &str, state: &str, entries: &[Entry<'_>]) -> Re
         return written;
     }
     // Makes the rename itself durable.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    sync_folder(folder).map_err(|source| StoreError::io(path, source))
+    sync_folder(parent(path)).map_err(|source| StoreError::io(path, source))
 }
 
 fn partial(path: &Path) -> PathBuf {
