@@ -83,10 +83,7 @@ pub fn hold(dir: &Path) -> anyhow::Result<Lock> {
 
 fn take(dir: &Path, lock: File) -> anyhow::Result<Lock> {
     Lock::of_file(lock).or_else(|Held| {
-        bail!(
-            "another process is running in {}: wait for it to end, or choose another --out",
-            dir.display()
-        )
+        bail!("another process is running in {}: wait for it to end, or choose another --out", dir.display())
     })
 }
 

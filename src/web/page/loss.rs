@@ -58,7 +58,10 @@ mod tests {
         let unfetched = said(Loss::Unfetched(Some("Failed to fetch".into())));
         assert_eq!(
             (unfetched.kind, unfetched.message.as_str()),
-            (FailureKind::Network, "The engine could not be downloaded. Check your connection. Failed to fetch")
+            (
+                FailureKind::Network,
+                "The engine could not be downloaded. Check your connection. Failed to fetch"
+            )
         );
         assert!(unfetched.retryable);
         let died = said(Loss::Died(None));
