@@ -131,6 +131,7 @@ pub fn render(info: &BotInfo, extras: &CardExtras) -> Result<String, CardError> 
     environment.set_formatter(escaped_by(escape::inline));
     environment.add_filter("yaml", |text: String| Value::from_safe_string(escape::yaml(&text)));
     environment.add_filter("code", |text: String| Value::from_safe_string(escape::code(&text)));
+    environment.add_filter("attribute", |text: String| Value::from_safe_string(escape::attribute(&text)));
     environment.add_filter("raw", |text: String| Value::from_safe_string(text));
     environment.add_template("card", TEMPLATE)?;
 

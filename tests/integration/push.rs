@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, process::Output};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
@@ -92,9 +93,11 @@ fn it_asks_first() {
 #[test]
 fn errors_are_one_sentence_with_the_way_out() {
     let server = Server::start();
-    for (token, expected) in
-        [(None, "no token: set HF_TOKEN"), (Some("hf_wrong"), "does not know the token in HF_TOKEN (401")]
-    {
+    for (token, expected) in [
+        (None, "no token: set HF_TOKEN"),
+        (Some("hf_ wrong"), "the token in HF_TOKEN has a space"),
+        (Some("hf_wrong"), "does not know the token in HF_TOKEN (401"),
+    ] {
         let output = push(&server, &["--yes"], token, "");
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
@@ -103,4 +106,43 @@ fn errors_are_one_sentence_with_the_way_out() {
         assert!(!said.contains("panicked") && !said.contains("hf_wrong"), "{said}");
     }
     assert!(server.store.lock().unwrap().repos.is_empty());
+}
+
+/// Runs `convert` of a repository of the server.
+fn convert(server: &Server, repo: &str, home: &Path, out: &Path, token: Option<&str>) -> Output {
+    let mut command = huggingtweets();
+    command.args(["convert", repo, "--out", arg(out)]);
+    command.env("HF_ENDPOINT", server.endpoint()).env("HF_HOME", home).env_remove("HF_TOKEN");
+    if let Some(token) = token {
+        command.env("HF_TOKEN", token);
+    }
+    command.output().unwrap()
+}
+
+#[test]
+fn a_private_bot_that_was_pushed_can_be_had_again_with_its_name() {
+    let server = Server::start();
+    assert!(push(&server, &["--yes", "--private"], Some(TOKEN), "").status.success());
+    let dir = tempfile::tempdir().unwrap();
+    let (home, out) = (dir.path().join("home"), dir.path().join("bot"));
+    let refused = convert(&server, "keeper/lamp", &home, &out, None);
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("set HF_TOKEN if it is a private one") && said.lines().count() == 1, "{said}");
+
+    let output = convert(&server, "keeper/lamp", &home, &out, Some(TOKEN));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said =
+        |dir: &Path| -> Value { serde_json::from_slice(&fs::read(dir.join("bot.json")).unwrap()).unwrap() };
+    let (before, after) = (said(&demo()), said(&out));
+    for field in ["name", "handles", "notice"] {
+        assert_eq!(after[field], before[field], "{field}");
+    }
+    assert!(!server.store.lock().unwrap().token_leaked);
+
+    // Once more, though the Hub is gone.
+    drop(server);
+    let gone = Server::start();
+    let output = convert(&gone, "keeper/lamp", &home, &dir.path().join("again"), None);
+    assert!(output.status.success(), "{}", text(&output.stderr));
 }

@@ -193,7 +193,7 @@ pub fn file_names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
 /// The files that an index (`model.safetensors.index.json`) names, each once.
 ///
 /// # Errors
-/// Where it cannot be read, or names what is no plain file name.
+/// If it cannot be read, or has a name that is not a plain file name.
 pub fn shard_names(index: &Path) -> Result<BTreeSet<String>, CheckpointError> {
     #[derive(Deserialize)]
     struct Index {
@@ -206,7 +206,7 @@ pub fn shard_names(index: &Path) -> Result<BTreeSet<String>, CheckpointError> {
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
     match names.iter().find(|name| !is_plain_name(name)) {
         Some(name) => {
-            let name = name.escape_debug();
+            let name: String = name.escape_debug().take(100).collect();
             Err(format(format!("it names the file `{name}`, which is no plain file name")))
         }
         None => Ok(names),
