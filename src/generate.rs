@@ -140,7 +140,7 @@ pub enum GenerateError {
     )]
     Logits { found: usize, expected: usize, vocab: usize, vocab_size: usize },
     #[error("the model produced non-finite logits: its weights are damaged")]
-    NotNumbers,
+    NotFinite,
     #[error("no token is left to draw: no_repeat_ngram_size {size} forbids every one, so raise it")]
     Forbidden { size: usize },
 }
@@ -326,7 +326,7 @@ impl Drafts {
             let Some(token) = token else {
                 return Err(match row.is_finite() {
                     true => GenerateError::Forbidden { size: self.request.sampling.no_repeat_ngram },
-                    false => GenerateError::NotNumbers,
+                    false => GenerateError::NotFinite,
                 });
             };
             events.extend(draft.take(index, token, self.eos, self.limit, self.shape.prompt, tokenizer));

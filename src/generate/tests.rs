@@ -295,7 +295,7 @@ fn what_no_token_can_be_drawn_from_is_an_error() {
     ];
     for row in &rows {
         let error = begin(Params::default()).accept(row, &tokenizer).unwrap_err();
-        assert!(matches!(error, GenerateError::NotNumbers), "{error}");
+        assert!(matches!(error, GenerateError::NotFinite), "{error}");
     }
     // Only one token is possible, and it has already occurred.
     let mut only = vec![f32::NEG_INFINITY; vocab];

@@ -54,8 +54,8 @@ pub fn blocks(ids: &[u32], context: usize) -> Result<Vec<&[u32]>, TrainError> {
 }
 
 /// Number of steps for `blocks` blocks; the last step may have fewer.
-pub fn steps(blocks: usize, blocks_a_step: usize) -> usize {
-    blocks.div_ceil(blocks_a_step.max(1))
+pub fn steps(blocks: usize, blocks_per_step: usize) -> usize {
+    blocks.div_ceil(blocks_per_step.max(1))
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use super::{
     chance::Mask,
     gradients::{Gradients, Sums},
     graph::Graph,
+    huge_pages,
     laps::Laps,
     ops::matmul::{Cores, View, product},
     pass::{Parameters, Pass, Workspace},
-    room,
 };
 use crate::{
     bundle::{Weights, weights},
@@ -105,7 +105,7 @@ impl Model {
             let found = weights
                 .get(&tensor.name)
                 .ok_or_else(|| TrainError::MissingTensor { name: tensor.name.clone() })?;
-            let var = Var::from_vec(room::copy(&found.data), tensor.shape.as_slice(), &device)?;
+            let var = Var::from_vec(huge_pages::copy(&found.data), tensor.shape.as_slice(), &device)?;
             vars.insert(tensor.name, var);
         }
         Ok(Self { config, vars, checkpoint_activations: false, machinery })

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Mutex};
 use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor, Var};
 use rayon::prelude::*;
 
-use super::{TrainError, gradients::Gradients, model::Model, ops, room, values::Values};
+use super::{TrainError, gradients::Gradients, huge_pages, model::Model, ops, values::Values};
 
 /// Decay rates of the moments, and the term that keeps the denominator from being 0.
 pub const BETA_1: f32 = 0.9;
@@ -64,7 +64,7 @@ impl AdamW {
                 let beside = |values| Tensor::from_vec(values, var.shape(), var.device());
                 Moment::Device(beside(first)?, beside(second)?)
             } else {
-                Moment::Memory(room::copy(&first), room::copy(&second))
+                Moment::Memory(huge_pages::copy(&first), huge_pages::copy(&second))
             };
             restored.insert(name, moment);
         }
@@ -129,7 +129,7 @@ impl AdamW {
         factors: Factors,
     ) -> candle_core::Result<()> {
         let n = var.elem_count();
-        let new = || Moment::Memory(room::zeros(n), room::zeros(n));
+        let new = || Moment::Memory(huge_pages::zeros(n), huge_pages::zeros(n));
         match self.moments.entry(name.into()).or_insert_with(new) {
             Moment::Memory(first, second) => {
                 let moments = Mutex::new((first.as_mut_slice(), second.as_mut_slice()));

@@ -47,7 +47,7 @@ pub struct Settings {
 
 impl Settings {
     /// Blocks per step.
-    pub fn blocks_a_step(&self) -> usize {
+    pub fn blocks_per_step(&self) -> usize {
         self.batch.max(1).saturating_mul(self.accumulate.max(1))
     }
 }
@@ -151,7 +151,7 @@ impl<'a> Run<'a> {
             // Shuffled as a whole, so that a resumed run has the same order.
             chance::shuffle(&mut blocks, &mut stream(self.settings.seed, Purpose::Blocks));
         }
-        let steps = data::steps(blocks.len(), self.settings.blocks_a_step());
+        let steps = data::steps(blocks.len(), self.settings.blocks_per_step());
         let last = self.settings.max_steps.map_or(steps, |most| most.min(steps));
         let ending = loop {
             let step = self.progress.step;
@@ -167,7 +167,7 @@ impl<'a> Run<'a> {
             if watch.asked_to_stop() {
                 return Err(self.interrupted(steps, watch)?);
             }
-            let of_step = blocks.chunks(self.settings.blocks_a_step()).nth(step).unwrap_or_default();
+            let of_step = blocks.chunks(self.settings.blocks_per_step()).nth(step).unwrap_or_default();
             let done = self.step(of_step, steps, watch)?;
             watch.step(&done).map_err(TrainError::Watch)?;
         };
@@ -550,7 +550,7 @@ mod tests {
     #[test]
     fn more_blocks_a_step_than_can_be_counted_are_all_of_them() {
         let settings = Settings { batch: usize::MAX, accumulate: 1 << 40, ..settings() };
-        assert_eq!(data::steps(40, settings.blocks_a_step()), 1);
+        assert_eq!(data::steps(40, settings.blocks_per_step()), 1);
     }
 
     #[test]

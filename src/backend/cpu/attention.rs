@@ -5,8 +5,8 @@ use super::{
     matrix::room,
     panels::{self, Kernel},
     pool::Pool,
+    prefetch::prefetch,
     shared::Shared,
-    touch::touch,
 };
 use crate::backend::{Backend, Batch, CacheShape, Place, Sequence};
 
@@ -94,7 +94,7 @@ impl Cache {
             for part in parts {
                 let (head, row) = (part / rows, part % rows);
                 if rows <= FEW_ROWS && (row == 0 || part == first) {
-                    self.touch(layer, batch, head);
+                    self.prefetch(layer, batch, head);
                 }
                 let query = &qkv[row * 3 * c + head * width..][..width];
                 // SAFETY: as above.
@@ -105,13 +105,13 @@ impl Cache {
     }
 
     /// Prefetches the keys and values of a head that the batch's rows see, the prompt's only once.
-    fn touch(&self, layer: usize, batch: &Batch, head: usize) {
+    fn prefetch(&self, layer: usize, batch: &Batch, head: usize) {
         for (row, &place) in batch.places.iter().enumerate() {
             let [prompt, own] = self.visible(place);
             let prompt = if row == 0 { prompt } else { 0..0 };
             for of in [&self.keys, &self.values].map(|of| self.of_head(&of[layer], head)) {
                 for slots in [prompt.clone(), own.clone()] {
-                    touch(&of[slots.start * self.width..slots.end * self.width]);
+                    prefetch(&of[slots.start * self.width..slots.end * self.width]);
                 }
             }
         }

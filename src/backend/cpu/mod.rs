@@ -7,15 +7,15 @@
 mod attention;
 pub mod math;
 mod matrix;
-mod pace;
+mod order_tuner;
 mod panels;
 pub mod pool;
+mod prefetch;
 mod quant;
 mod scalar;
 mod shared;
 #[cfg(test)]
 mod tests;
-mod touch;
 mod vector;
 mod warm_up;
 
@@ -29,7 +29,7 @@ use std::future::ready;
 use super::{Backend, BackendError, Batch, CacheShape, Epilogue, Outputs, Wanted, top::Top};
 use crate::dtype::Dtype;
 use matrix::Dense;
-use pace::Pace;
+use order_tuner::OrderTuner;
 use panels::{Kernel, ORDERS};
 use quant::QuantRows;
 use shared::Shared;
@@ -72,7 +72,7 @@ pub fn quantised(row: &[f32]) -> Vec<([i8; quant::BLOCK], f32)> {
 #[derive(Debug)]
 pub struct Cpu {
     kernel: Kernel,
-    pace: Pace,
+    tuner: OrderTuner,
     pool: Pool,
     quantised: QuantRows,
     /// Scratch: what a linear layer adds to its outputs ([`Epilogue::Add`]).
@@ -88,7 +88,7 @@ impl Cpu {
         let kernel = Kernel { level, order: ORDERS[0] };
         Self {
             kernel,
-            pace: Pace::default(),
+            tuner: OrderTuner::default(),
             pool,
             quantised: QuantRows::default(),
             added: Vec::new(),
@@ -149,11 +149,11 @@ impl Backend for Cpu {
     }
 
     fn begin(&mut self, batch: &Batch) {
-        self.kernel.order = self.pace.begin(batch);
+        self.kernel.order = self.tuner.begin(batch);
     }
 
     fn took(&mut self, ms: f64) {
-        self.pace.took(ms);
+        self.tuner.took(ms);
     }
 
     fn embed(&mut self, wte: &Matrix, wpe: &Matrix, batch: &Batch, out: &mut Rows) {

@@ -5,11 +5,11 @@ use super::{
     math,
     matrix::{PANEL, Panels},
     pool::Pool,
+    prefetch::prefetch,
     quant::QuantRows,
     scalar,
     shared::Shared,
-    touch::touch,
-    vector::{self, Places},
+    vector::{self, PanelGroups},
 };
 use crate::backend::Epilogue;
 
@@ -87,7 +87,7 @@ pub struct Order {
     /// Panels that are multiplied in turn, one block of each. They are far apart, so each is a
     /// stream of its own: most memories deliver more from several streams than from one, some more
     /// from two than from four.
-    pub beside: usize,
+    pub streams: usize,
     /// Tasks per thread into which a matrix is divided, if there are several threads. Fewer tasks
     /// read longer contiguous ranges; with more, a slow thread delays the others less.
     pub tasks: usize,
@@ -95,17 +95,17 @@ pub struct Order {
 
 /// The orders that are tried, beginning with the first.
 pub const ORDERS: [Order; 4] = [
-    Order { beside: 2, tasks: 1 },
-    Order { beside: 4, tasks: 1 },
-    Order { beside: 1, tasks: 1 },
-    Order { beside: 2, tasks: 4 },
+    Order { streams: 2, tasks: 1 },
+    Order { streams: 4, tasks: 1 },
+    Order { streams: 1, tasks: 1 },
+    Order { streams: 2, tasks: 4 },
 ];
 
 /// The order for batches that arithmetic limits; no time is measured for them.
-pub const MANY_ROWS: Order = Order { beside: MOST_BESIDE, tasks: 4 };
+pub const MANY_ROWS: Order = Order { streams: MAX_STREAMS, tasks: 4 };
 
-/// The largest [`Order::beside`].
-const MOST_BESIDE: usize = 4;
+/// The largest [`Order::streams`].
+const MAX_STREAMS: usize = 4;
 
 /// Which kernel runs, and how.
 #[derive(Debug, Clone, Copy)]
@@ -132,13 +132,13 @@ pub fn spread(pool: &Pool, tasks: usize, parts: usize, f: impl Fn(usize, std::op
 /// Rows of sums in the buffer between kernel and `take`, each of one panel and one activation row.
 const HELD: usize = 128;
 
-const _: () = assert!(HELD >= MOST_BESIDE * vector::TILE);
+const _: () = assert!(HELD >= MAX_STREAMS * vector::TILE);
 
 /// Calls `take(row, first output, sums)` for every row of x and each panel of the range, in no
 /// particular order; the last panel's sums are cut to the existing outputs. Panels are outermost,
-/// so weights are read from memory once for all rows, in `beside` streams.
+/// so weights are read from memory once for all rows, in `streams` streams.
 pub fn multiply(
-    Kernel { level, order: Order { beside, .. } }: Kernel,
+    Kernel { level, order: Order { streams, .. } }: Kernel,
     w: &Panels,
     panels: std::ops::Range<usize>,
     x: &QuantRows,
@@ -146,16 +146,16 @@ pub fn multiply(
 ) {
     let mut sums = [[0.0f32; PANEL]; HELD];
     let tiles: Vec<_> = x.tiles().collect();
-    let stride = panels.len() / beside;
-    let rest = panels.start + beside * stride..panels.end;
-    for (panels, beside) in [(panels.start..panels.start + stride, beside), (rest, 1)] {
+    let stride = panels.len() / streams;
+    let rest = panels.start + streams * stride..panels.end;
+    for (panels, streams) in [(panels.start..panels.start + stride, streams), (rest, 1)] {
         // With several tiles a panel is read again for each, from a cache if few panels come
         // between.
-        let most = if let [tile] = &tiles[..] { HELD / (beside * tile.rows) } else { 1 };
+        let most = if let [tile] = &tiles[..] { HELD / (streams * tile.rows) } else { 1 };
         for first in panels.clone().step_by(most) {
             let groups = most.min(panels.end - first);
-            let places = Places { beside, stride, groups };
-            let weights = w.range(first..first + (beside - 1) * stride + groups);
+            let places = PanelGroups { streams, stride, groups };
+            let weights = w.range(first..first + (streams - 1) * stride + groups);
             let mut row = 0;
             for tile in &tiles {
                 let panels = vector::Panels::new(w.format, weights, places, tile, &mut sums);
@@ -165,7 +165,7 @@ pub fn multiply(
                 }
                 let mut sums = sums.iter();
                 for panel in first..first + groups {
-                    for first in (0..beside).map(|p| (panel + p * stride) * PANEL) {
+                    for first in (0..streams).map(|p| (panel + p * stride) * PANEL) {
                         let outputs = PANEL.min(w.rows - first);
                         for (i, sum) in sums.by_ref().take(tile.rows).enumerate() {
                             take(row + i, first, &sum[..outputs]);
@@ -213,7 +213,7 @@ pub fn linear(
         // One contiguous pass after all products: a bias comes from memory as weights do, and
         // reading it piecewise would stall every time.
         let bias = bias.map(|bias| &bias[outputs.clone()]);
-        touch(bias.unwrap_or_default());
+        prefetch(bias.unwrap_or_default());
         for row in 0..x.rows() {
             let at = row * n + outputs.start;
             // SAFETY: as above.

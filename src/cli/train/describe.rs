@@ -281,7 +281,7 @@ impl Described<'_> {
         let learning = &plan.learning;
         say(learning.epochs != EPOCHS, format!("{} epochs, not {EPOCHS}.", learning.epochs));
         say(learning.lr != LEARNING_RATE, format!("Learning rate {:e}, not {LEARNING_RATE:e}.", learning.lr));
-        let blocks = settings.blocks_a_step();
+        let blocks = settings.blocks_per_step();
         say(blocks != BATCH, format!("{blocks} blocks per step, not {BATCH}."));
         say(
             settings.context != DEFAULT_CONTEXT,

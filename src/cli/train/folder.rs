@@ -147,7 +147,7 @@ pub fn check_contents(plan: &Plan) -> anyhow::Result<()> {
         (true, true) => bail!(
             "{} holds an unfinished run: resume it with `{}`, or replace it with --force",
             dir.display(),
-            way_on(dir)
+            resume_command(dir)
         ),
         (true, false) => {
             bail!("{} holds a run: choose another --run, or replace it with --force", dir.display())
@@ -197,7 +197,7 @@ pub fn forget(dir: &Path) {
 }
 
 /// The command that resumes a run.
-pub fn way_on(dir: &Path) -> String {
+pub fn resume_command(dir: &Path) -> String {
     let mut line = words::Line::new("huggingtweets train");
     line.option("--resume", dir.display());
     line.into_text()
@@ -283,6 +283,6 @@ mod tests {
 
     #[test]
     fn a_name_with_a_space_is_quoted() {
-        assert_eq!(way_on(Path::new("my bot.run")), "huggingtweets train --resume 'my bot.run'");
+        assert_eq!(resume_command(Path::new("my bot.run")), "huggingtweets train --resume 'my bot.run'");
     }
 }

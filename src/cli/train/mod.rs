@@ -141,7 +141,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let _ = recorder.break_off("all steps are done, but the bot is not written");
             return Err(error.context(format!(
                 "the bot could not be written; all steps are saved, so go on with `{}`",
-                folder::way_on(&plan.run)
+                folder::resume_command(&plan.run)
             )));
         }
     };
@@ -183,7 +183,7 @@ fn settings(plan: &Plan, data: &Data, context: usize) -> anyhow::Result<Settings
         max_steps: learning.max_steps,
     };
     let blocks = data::blocks(&data.ids, context)?.len();
-    let part = data::steps(blocks, settings.blocks_a_step()).div_ceil(PARTS);
+    let part = data::steps(blocks, settings.blocks_per_step()).div_ceil(PARTS);
     settings.evaluate_every = plan.eval_every.unwrap_or(part);
     settings.save_every = plan.save_every.unwrap_or(part);
     Ok(settings)
@@ -239,15 +239,15 @@ fn why(error: &TrainError) -> String {
 
 /// Adds to the error how to continue.
 fn with_way_on(error: TrainError, plan: &Plan, saved: Option<usize>) -> anyhow::Error {
-    let way_on = folder::way_on(&plan.run);
+    let resume_command = folder::resume_command(&plan.run);
     let Some(step) = saved else { return error.into() };
     match error {
-        TrainError::Interrupted { .. } => anyhow::anyhow!("{error}; resume with `{way_on}`"),
+        TrainError::Interrupted { .. } => anyhow::anyhow!("{error}; resume with `{resume_command}`"),
         TrainError::NotFinite { .. } | TrainError::GradientNotFinite { .. } => anyhow::anyhow!(
-            "{error}; the checkpoint after step {step} is intact: `{way_on} --max-steps {step}` makes a bot from it"
+            "{error}; the checkpoint after step {step} is intact: `{resume_command} --max-steps {step}` makes a bot from it"
         ),
         error => anyhow::Error::new(error).context(format!(
-            "training stopped, but the checkpoint after step {step} is intact: go on with `{way_on}`"
+            "training stopped, but the checkpoint after step {step} is intact: go on with `{resume_command}`"
         )),
     }
 }

@@ -165,12 +165,12 @@ impl<'a> Block<'a> {
 
     /// Gradient of a projection before its dropout: `dstream` (R, C) itself, or dropped in `room`
     /// (R, C).
-    fn dropped<'b>(&self, dstream: &'b [f32], which: usize, room: &'b mut [f32]) -> &'b [f32] {
+    fn dropped<'b>(&self, dstream: &'b [f32], which: usize, out: &'b mut [f32]) -> &'b [f32] {
         match self.masks[which] {
             Some(mask) => {
-                room.copy_from_slice(dstream);
-                dropout(room, self.attention.channels, mask);
-                room
+                out.copy_from_slice(dstream);
+                dropout(out, self.attention.channels, mask);
+                out
             }
             None => dstream,
         }

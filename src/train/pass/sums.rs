@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::train::{TrainError, ops, room};
+use crate::train::{TrainError, huge_pages, ops};
 
 /// One row-major gradient per variable, by the variable's name. Allocated once and reused for every
 /// step: [`Sums::clear`] keeps the memory.
@@ -16,7 +16,7 @@ pub(crate) struct Sums {
 impl Sums {
     /// Empty sums, allocated for variables of these names and lengths.
     pub fn new<'a>(variables: impl Iterator<Item = (&'a str, usize)>) -> Self {
-        let sums = variables.map(|(name, length)| (name.to_owned(), room::zeros(length))).collect();
+        let sums = variables.map(|(name, length)| (name.to_owned(), huge_pages::zeros(length))).collect();
         Self { sums, empty: true }
     }
 

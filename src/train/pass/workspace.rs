@@ -3,7 +3,7 @@
 
 use crate::{
     gpt2::Config,
-    train::{laps::Laps, ops::head, room},
+    train::{huge_pages, laps::Laps, ops::head},
 };
 
 /// Everything that the sizes of the buffers depend on, beside the configuration.
@@ -83,27 +83,27 @@ impl Workspace {
         *self = Self::default();
         self.sizes = Some(sizes);
         let (r, c) = (sizes.rows, config.n_embd);
-        let room = room::zeros;
-        self.stream = (0..=config.n_layer).map(|_| room(r * c)).collect();
+        let zeros = huge_pages::zeros;
+        self.stream = (0..=config.n_layer).map(|_| zeros(r * c)).collect();
         self.kept = (0..sizes.kept_layers)
             .map(|_| Kept {
-                qkv: room(r * 3 * c),
-                attended: room(r * c),
-                log_sums: room(r * config.n_head),
-                middle: room(r * c),
-                wide: room(r * config.n_inner),
+                qkv: zeros(r * 3 * c),
+                attended: zeros(r * c),
+                log_sums: zeros(r * config.n_head),
+                middle: zeros(r * c),
+                wide: zeros(r * config.n_inner),
             })
             .collect();
         self.scratch = Scratch {
-            normed: room(r * c),
-            active: room(r * config.n_inner),
-            projected: room(r * c),
-            dnormed: room(r * c),
-            dwide: room(r * config.n_inner.max(3 * c)),
-            norm_sums: room(2 * c),
+            normed: zeros(r * c),
+            active: zeros(r * config.n_inner),
+            projected: zeros(r * c),
+            dnormed: zeros(r * c),
+            dwide: zeros(r * config.n_inner.max(3 * c)),
+            norm_sums: zeros(2 * c),
             laps,
         };
-        self.dstream = room(r * c);
-        self.logits = room(head::logits_len(r, config.vocab_size));
+        self.dstream = zeros(r * c);
+        self.logits = zeros(head::logits_len(r, config.vocab_size));
     }
 }

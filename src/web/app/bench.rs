@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{browser, line::Line};
 use crate::web::{
-    page::{loss::Loss, query::Query, starts, text, wish::WorkerWish, words::Words},
+    page::{loss::Loss, query::Query, starts, text, wish::WorkerOptions, words::Words},
     protocol::{Command, LoadRequest, News, Order, Ready, Report, Request, Stats, Traffic},
 };
 
@@ -51,7 +51,7 @@ pub fn start() {
     }
     show("Loading the bot");
     let model = browser::model_url(query.model.as_deref());
-    let wish = WorkerWish::new(&query, model.clone());
+    let wish = WorkerOptions::new(&query, model.clone());
     let bench = Rc::new(Bench {
         model,
         query,

@@ -14,7 +14,7 @@ use crate::web::{
         preferences::{Tab, Theme},
         query::Query,
         state::{self, Page, Shelf},
-        wish::WorkerWish,
+        wish::WorkerOptions,
         words::{Language, Words},
     },
     protocol::Report,
@@ -34,7 +34,7 @@ pub struct Handle {
     pub announced: RwSignal<String>,
     line: StoredValue<Option<Line>, LocalStorage>,
     /// The options of this page's workers.
-    wish: StoredValue<WorkerWish>,
+    wish: StoredValue<WorkerOptions>,
     /// Whether this device has stored everything it should.
     all_kept: StoredValue<bool>,
 }
@@ -43,7 +43,7 @@ impl Handle {
     /// Opens the page; also returns what starts its engine.
     pub fn open(query: &Query, words: Words) -> (Self, impl FnOnce() + 'static) {
         let model = browser::model_url(query.model.as_deref());
-        let wish = WorkerWish::new(query, model.clone());
+        let wish = WorkerOptions::new(query, model.clone());
         let history = History::parse(&browser::kept(browser::HISTORY));
         let bots = Bots::parse(&browser::kept(browser::BOTS));
         let (page, effects) = Page::open(query, model, history, bots);

@@ -8,7 +8,7 @@ use web_sys::UrlSearchParams;
 
 use super::browser;
 use crate::web::{
-    page::{loss::Loss, wish::WorkerWish},
+    page::{loss::Loss, wish::WorkerOptions},
     protocol::{Command, News, Order, Phase, Report},
     wire::{self, Death, Wire},
 };
@@ -36,7 +36,7 @@ impl Line {
     /// Starts a worker, or adopts the one that started with the page. `lost` is called at most
     /// once.
     pub fn open(
-        wish: &WorkerWish,
+        wish: &WorkerOptions,
         heard: impl Fn(Report) + 'static,
         lost: impl Fn(Loss) + 'static,
     ) -> Option<Self> {

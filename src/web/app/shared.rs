@@ -18,7 +18,7 @@ use crate::web::{
         loss::Loss,
         query::Query,
         text,
-        wish::WorkerWish,
+        wish::WorkerOptions,
         words::Words,
     },
     protocol::LoadRequest,
@@ -52,7 +52,7 @@ pub fn start() {
 
 struct Room {
     desk: RefCell<Desk>,
-    wish: WorkerWish,
+    wish: WorkerOptions,
     line: RefCell<Option<Line>>,
     ports: RefCell<BTreeMap<Visitor, Port>>,
 }
@@ -69,7 +69,7 @@ impl Room {
             leptos::logging::warn!("{}", text::bad_parameter(&Words::english(), problem));
         }
         let model = browser::model_url(query.model.as_deref());
-        let wish = WorkerWish::new(query, model.clone());
+        let wish = WorkerOptions::new(query, model.clone());
         let load = LoadRequest {
             model,
             precision: query.precision,

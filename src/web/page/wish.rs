@@ -8,7 +8,7 @@ use super::{
 use crate::web::protocol::Precision;
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct WorkerWish {
+pub struct WorkerOptions {
     /// The bot's absolute URL; the size of its weights decides the memory.
     model: String,
     /// That size, if known beforehand.
@@ -22,7 +22,7 @@ pub struct WorkerWish {
     memory: Option<Memory>,
 }
 
-impl WorkerWish {
+impl WorkerOptions {
     pub fn new(query: &Query, model: String) -> Self {
         let Query { precision, threads, simd, memory, .. } = *query;
         Self { model, bytes: None, precision, only_precision: None, threads, simd, memory }
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn only_wishes_travel() {
-        let wish = WorkerWish::new(&Query::default(), "https://example.org/bot/".into());
+        let wish = WorkerOptions::new(&Query::default(), "https://example.org/bot/".into());
         let model = ("model", "https://example.org/bot/".to_owned());
         assert_eq!(wish.parameters(), [model.clone(), ("file", "model-q8_0.gguf".into())]);
         let query = Query {
@@ -68,7 +68,7 @@ mod tests {
             ("simd", "plain".into()),
             ("memory", "single".into()),
         ];
-        let wish = WorkerWish::new(&query, "https://example.org/bot/".into());
+        let wish = WorkerOptions::new(&query, "https://example.org/bot/".into());
         assert_eq!(wish.parameters(), expected);
         let local = Place { model: "https://local.invalid/".into(), bytes: Some(9), ..Place::default() };
         let parameters = wish.clone().with_place(&local).parameters();

@@ -20,7 +20,7 @@ const SCRIPT: &str = "./digest-worker.js";
 const FEW: usize = 2;
 
 /// Timeout of a digest, which takes milliseconds.
-const PATIENCE_MS: u32 = 10_000;
+const TIMEOUT_MS: u32 = 10_000;
 
 /// Computes digests; its helper ends with it.
 pub struct Digester {
@@ -65,7 +65,7 @@ impl Digester {
         }
         let asked = self.helper.as_ref().and_then(|helper| helper.ask(&bytes));
         let (digest, bytes) = match asked {
-            Some(answer) => self.patiently(answer).await?,
+            Some(answer) => self.with_timeout(answer).await?,
             None => (None, bytes),
         };
         match digest {
@@ -75,8 +75,8 @@ impl Digester {
     }
 
     /// Waits for an answer; a helper that does not give one is not asked again.
-    async fn patiently(&self, answer: oneshot::Receiver<Answer>) -> Option<Answer> {
-        if let Some(Ok(answer)) = within(PATIENCE_MS, answer).await {
+    async fn with_timeout(&self, answer: oneshot::Receiver<Answer>) -> Option<Answer> {
+        if let Some(Ok(answer)) = within(TIMEOUT_MS, answer).await {
             return Some(answer);
         }
         if let Some(helper) = &self.helper {

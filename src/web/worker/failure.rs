@@ -104,7 +104,7 @@ impl WorkerError {
             | Self::NoSuchPrecision { .. }
             | Self::Model { .. }
             | Self::SelfCheck { .. } => FailureKind::Model,
-            Self::Generate(GenerateError::NotNumbers) => FailureKind::Model,
+            Self::Generate(GenerateError::NotFinite) => FailureKind::Model,
             Self::Generate(_) | Self::Memory(_) => FailureKind::Request,
             Self::Gpu(_) => FailureKind::Gpu,
             Self::Forward(_) | Self::OtherWorker(_) | Self::NotReady | Self::Browser(_) => FailureKind::Crash,
@@ -153,7 +153,7 @@ mod tests {
             "There is not enough memory for 5120 tokens, start and drafts together; \
              ask for fewer tokens or drafts."
         );
-        let nan = WorkerError::from(GenerateError::NotNumbers).to_failure();
+        let nan = WorkerError::from(GenerateError::NotFinite).to_failure();
         assert_eq!(nan.kind, FailureKind::Model);
     }
 }

@@ -15,7 +15,7 @@ use crate::web::{
 };
 
 /// Long enough to load the file again, from the browser's cache or the network.
-const PATIENCE_MS: u32 = 600_000;
+const TIMEOUT_MS: u32 = 600_000;
 
 /// Loads the bot in a worker of its own and returns the logits after a prompt.
 pub async fn logits(
@@ -49,7 +49,7 @@ pub async fn logits(
         let (sender, answer) = oneshot::channel();
         *asker.borrow_mut() = Some(sender);
         wire.send(Command { id, order });
-        browser::within(PATIENCE_MS, answer).await
+        browser::within(TIMEOUT_MS, answer).await
     };
     let load = LoadRequest { backend: BackendChoice::Simd, ..request.clone() };
     let answer = match ask(1, Order::Load(load)).await {

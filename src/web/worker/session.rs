@@ -24,13 +24,13 @@ const READ_SAMPLES: usize = 8;
 /// The longest that the CPU computes without polling for messages. It polls between layers, so Stop
 /// and pings wait at most this and one layer of
 /// [`ROWS_AT_ONCE`](crate::backend::Backend::ROWS_AT_ONCE) tokens.
-const UNHEARD_MS: f64 = 50.0;
+const POLL_INTERVAL_MS: f64 = 50.0;
 
 /// Interval of checks whether the step of a replaced generation has ended.
-const REPLACED_MS: u32 = 1;
+const REPLACED_POLL_MS: u32 = 1;
 
 /// Added per row before the GPU counts as hung: a long prompt may take longer than one token.
-const PATIENCE_A_ROW_MS: u32 = 200;
+const TIMEOUT_PER_ROW_MS: u32 = 200;
 
 #[derive(Clone, Default)]
 pub struct Session {
@@ -102,7 +102,7 @@ impl Session {
             // JSON has no NaN or infinity.
             match logits? {
                 logits if logits.iter().all(|logit| logit.is_finite()) => Ok(logits),
-                _ => Err(WorkerError::from(GenerateError::NotNumbers)),
+                _ => Err(WorkerError::from(GenerateError::NotFinite)),
             }
         };
         reply.send(match result.await {
@@ -161,23 +161,23 @@ impl Session {
         loop {
             // Handle queued messages before the step that they would affect.
             turns.next().await?;
-            let mut heard_ms = browser::now_ms();
+            let mut polled_ms = browser::now_ms();
             let Some(step) = self.state.borrow_mut().next_step(reply.id)? else { return Ok(None) };
             let (mut network, batch, loads) = match step {
                 Next::Step { network, batch, loads } => (network, batch, loads),
                 // The step of the generation that this one replaces still has the network.
                 Next::Wait => {
-                    browser::sleep(REPLACED_MS).await;
+                    browser::sleep(REPLACED_POLL_MS).await;
                     continue;
                 }
                 Next::Done(stats) => return Ok(Some(stats)),
             };
             let go_on = async || {
-                if browser::now_ms() - heard_ms < UNHEARD_MS {
+                if browser::now_ms() - polled_ms < POLL_INTERVAL_MS {
                     return true;
                 }
                 let _ = turns.next().await;
-                heard_ms = browser::now_ms();
+                polled_ms = browser::now_ms();
                 self.state.borrow().waits(reply.id)
             };
             let started_ms = browser::now_ms();
@@ -213,12 +213,12 @@ async fn forward<'a>(
         // The CPU does not hang, so it needs no timeout.
         Network::Cpu(_) => None,
         Network::Gpu(_) => {
-            Some(choose::PATIENCE_MS.saturating_add(PATIENCE_A_ROW_MS.saturating_mul(batch.rows() as u32)))
+            Some(choose::TIMEOUT_MS.saturating_add(TIMEOUT_PER_ROW_MS.saturating_mul(batch.rows() as u32)))
         }
     };
     let work = async { Ok(network.forward_in_turns(batch, go_on).await?) };
     match patience {
-        Some(ms) => choose::patiently(ms, work).await,
+        Some(ms) => choose::with_timeout(ms, work).await,
         None => work.await,
     }
 }

@@ -131,7 +131,7 @@ const MAY_BE_CONDITIONAL: &[(&str, &[&str])] = &[
     ("target_arch", &["backend/cpu/vector/mod.rs"]),
     ("target_family", &["backend/cpu/pool/mod.rs", "backend/webgpu/device.rs"]),
     ("target_feature", &["backend/cpu/vector/dot.rs", "backend/cpu/vector/mod.rs"]),
-    ("target_os", &["bundle/staging/disk.rs", "cli/memory.rs", "cli/train/nohup.rs", "train/room.rs"]),
+    ("target_os", &["bundle/staging/disk.rs", "cli/memory.rs", "cli/train/nohup.rs", "train/huge_pages.rs"]),
     ("target_vendor", &["bundle/staging/disk.rs"]),
     ("unix", &["bundle/staging/disk.rs"]),
 ];

@@ -10,9 +10,9 @@ use crate::backend::cpu::{
 
 /// The panels of a matrix to multiply, counted from the start of the weights.
 #[derive(Debug, Clone, Copy)]
-pub struct Places {
+pub struct PanelGroups {
     /// Panels that are multiplied in turn, one block of each: a group.
-    pub beside: usize,
+    pub streams: usize,
     /// Panels from one of a group to the next. Far apart, each is a stream of its own for the
     /// hardware prefetcher.
     pub stride: usize,
@@ -26,28 +26,28 @@ pub struct Panels<'a> {
     format: Format,
     /// (panels, blocks, [`Format::block_bytes`])
     weights: &'a [u8],
-    places: Places,
+    places: PanelGroups,
     x: &'a Tile<'a>,
-    /// (groups, beside, rows, PANEL)
+    /// (groups, streams, rows, PANEL)
     sums: &'a mut [[f32; PANEL]],
 }
 
 impl<'a> Panels<'a> {
-    /// Uses the first `groups * beside * rows` of sums.
+    /// Uses the first `groups * streams * rows` of sums.
     ///
     /// # Panics
     /// If the arguments do not fit each other.
     pub fn new(
         format: Format,
         weights: &'a [u8],
-        places: Places,
+        places: PanelGroups,
         x: &'a Tile<'a>,
         sums: &'a mut [[f32; PANEL]],
     ) -> Self {
-        let Places { beside, stride, groups } = places;
-        let sums = &mut sums[..groups * beside * x.rows];
+        let PanelGroups { streams, stride, groups } = places;
+        let sums = &mut sums[..groups * streams * x.rows];
         assert!(!sums.is_empty());
-        let panels = (beside - 1) * stride + groups;
+        let panels = (streams - 1) * stride + groups;
         assert!(weights.len() >= panels * x.blocks * format.block_bytes());
         let n = x.rows * x.blocks;
         assert!(x.format == format && x.scales.len() == n && x.offsets.len() == n);
@@ -72,17 +72,17 @@ impl<'a> Panels<'a> {
         self.places.stride
     }
 
-    /// (groups, beside, rows, PANEL)
+    /// (groups, streams, rows, PANEL)
     #[inline(always)]
     pub fn sums(&mut self) -> &mut [[f32; PANEL]] {
         self.sums
     }
 
-    /// For each group: the weights from its first panel on, and its sums (beside, rows, PANEL).
+    /// For each group: the weights from its first panel on, and its sums (streams, rows, PANEL).
     #[inline(always)]
     pub fn groups(&mut self) -> impl Iterator<Item = (&'a [u8], &mut [[f32; PANEL]])> {
         let (weights, bytes) = (self.weights, self.x.blocks * self.format.block_bytes());
-        let sums = self.sums.chunks_exact_mut(self.places.beside * self.x.rows);
+        let sums = self.sums.chunks_exact_mut(self.places.streams * self.x.rows);
         sums.enumerate().map(move |(group, sums)| (&weights[group * bytes..], sums))
     }
 

@@ -103,7 +103,7 @@ use neon as target;
 )))]
 use portable as target;
 
-pub use arguments::{Panels, Places};
+pub use arguments::{PanelGroups, Panels};
 pub use target::{PACKED, TILE, format8, instructions, interleaved, pack, panels, tile_rows};
 
 /// Rows per tile when `rows` rows are divided into tiles of nearly equal size, at most `most` each.

@@ -349,7 +349,7 @@ unsafe fn splat(at: *const u8) -> __m256i {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::cpu::{matrix::PANEL, scalar, vector::Places};
+    use crate::backend::cpu::{matrix::PANEL, scalar, vector::PanelGroups};
 
     /// A machine with VNNI would otherwise never run the AVX2 kernel.
     #[test]
@@ -384,7 +384,7 @@ mod tests {
                         }
                     }
                     let of = &weights[..];
-                    let places = Places { beside: 2, stride: 2, groups: 2 };
+                    let places = PanelGroups { streams: 2, stride: 2, groups: 2 };
                     let mut expected = vec![[0.0; PANEL]; 4 * rows];
                     Panels::new(format, of, places, &x, &mut expected)
                         .each(|panel, sums| scalar::panel(format, panel, &x, sums));

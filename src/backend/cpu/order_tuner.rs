@@ -13,7 +13,7 @@ const MOST_ROWS: usize = 8;
 
 /// Compares the orders separately for each number of rows, until each is decided.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub struct OrderTuner {
     /// For steps with 1, 2, 3… rows.
     trials: [Trial; MOST_ROWS],
     /// The trial of the batch under way, if its time counts.
@@ -27,7 +27,7 @@ struct Trial {
     quickest_ms: [Option<f64>; ORDERS.len()],
 }
 
-impl Pace {
+impl OrderTuner {
     /// The order for this batch.
     pub fn begin(&mut self, batch: &Batch) -> Order {
         let rows = batch.rows().wrapping_sub(1);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     /// Runs steps whose time is a function of their order and index.
-    fn run(pace: &mut Pace, rows: usize, steps: usize, ms: impl Fn(Order, usize) -> f64) {
+    fn run(pace: &mut OrderTuner, rows: usize, steps: usize, ms: impl Fn(Order, usize) -> f64) {
         for i in 0..steps {
             let order = pace.begin(&step(rows));
             pace.took(ms(order, i));
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn the_quickest_stays_even_where_a_step_was_disturbed() {
         for quick in ORDERS {
-            let mut pace = Pace::default();
+            let mut pace = OrderTuner::default();
             run(&mut pace, 1, ENOUGH, |order, i| if order == quick && i > 1 { 8.0 } else { 10.0 });
             assert_eq!(pace.begin(&step(1)), quick);
             // Decided: later times are ignored.
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn only_steps_of_one_size_are_compared() {
-        let mut pace = Pace::default();
+        let mut pace = OrderTuner::default();
         let [few, many] = [ORDERS[1], ORDERS[0]];
         let faster = |quick: Order| move |order, _| if order == quick { 1.0 } else { 2.0 };
         run(&mut pace, 5, ENOUGH - 1, faster(few));

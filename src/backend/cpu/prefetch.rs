@@ -10,7 +10,7 @@ const LINES: usize = 8;
 /// computation that follows issues few loads ahead and would stall at the beginning of each range.
 ///
 /// Plain loads, because WebAssembly has no prefetch instruction.
-pub fn touch(x: &[f32]) {
+pub fn prefetch(x: &[f32]) {
     let mut seen = [0; LINES];
     let (whole, rest) = x.as_chunks::<{ LINES * LINE }>();
     for lines in whole {
