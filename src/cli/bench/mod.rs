@@ -3,6 +3,11 @@
 //! speed does not depend on what the weights say.
 
 mod bundle;
+#[cfg(feature = "gpu")]
+mod gpu;
+#[cfg(not(feature = "gpu"))]
+#[path = "no_gpu.rs"]
+mod gpu;
 mod record;
 mod train;
 
@@ -20,6 +25,8 @@ use crate::{
 pub enum Command {
     /// Write a bot with random weights: GPT-2 124M's shape unless told otherwise
     Bundle(bundle::Args),
+    /// Time this machine's GPU, by kernels too: GPT-2 124M's shape unless told otherwise
+    Gpu(gpu::Args),
     /// Write a made-up run's folder
     Record(record::Args),
     /// Time training steps on random weights: GPT-2 124M's shape unless told otherwise
@@ -29,6 +36,7 @@ pub enum Command {
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Bundle(args) => bundle::run(args),
+        Command::Gpu(args) => gpu::run(args),
         Command::Record(args) => record::run(args),
         Command::Train(args) => train::run(args),
     }
