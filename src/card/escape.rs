@@ -23,7 +23,7 @@ pub fn plain(text: &str) -> String {
 ///
 /// Renderers make links of what looks like an address. Some look at the source, where a
 /// reference is enough to spoil it; some look at the text that they have read, references
-/// and all, and see no further than a [`BREAK`].
+/// and all, and see no further than an empty comment.
 pub fn inline(text: &str) -> String {
     let text: Vec<char> = plain(text).chars().collect();
     let mut out = String::with_capacity(text.len());
@@ -43,7 +43,7 @@ pub fn inline(text: &str) -> String {
 }
 
 /// Text within a quoted attribute of HTML in Markdown: nobody looks for addresses there,
-/// and a [`BREAK`] would be seen.
+/// and a comment would be seen.
 pub fn attribute(text: &str) -> String {
     inline(text).replace(BREAK, "")
 }

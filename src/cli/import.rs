@@ -383,11 +383,11 @@ Characters kept               5
         for force in [false, true] {
             for out in [posts.clone(), dir.path().join("unpacked/../a.txt"), folder.join("tweets.js")] {
                 let error = check(&out, force).unwrap_err();
-                assert!(error.contains("which is read"), "{error}");
+                assert!(error.contains("would overwrite the input"), "{error}");
             }
         }
         let error = check(&other, false).unwrap_err();
-        assert!(error.contains("exists already") && error.contains("--force"), "{error}");
+        assert!(error.contains("already exists") && error.contains("--force"), "{error}");
         check(&other, true).unwrap();
         for out in [dir.path().join("new.jsonl"), folder.join("new.jsonl"), "/dev/stdout".into(), "-".into()]
         {
@@ -408,7 +408,7 @@ Characters kept               5
         let path = dir.path().join("short.txt");
         fs::write(&path, "RT @a: one two three\nhi\n").unwrap();
         let error = read_all(&[path]).unwrap_err().to_string();
-        assert!(error.ends_with("no post is left to train on (2 read: 1 retweets, 1 short)"), "{error}");
+        assert!(error.ends_with("no usable posts (2 read: 1 retweets, 1 short)"), "{error}");
     }
 
     #[test]

@@ -26,10 +26,13 @@ mod gpu;
 #[cfg(not(feature = "gpu"))]
 #[path = "no_gpu.rs"]
 mod gpu;
+// Its refusal is tested where it is not used, too.
 mod import;
 mod inspect;
 mod measure;
 mod memory;
+#[cfg(all(test, feature = "gpu"))]
+mod no_gpu;
 mod push;
 mod quantize;
 mod runs;

@@ -251,7 +251,7 @@ fn another_base_and_smaller_numbers_are_said() {
     assert!(!out.with_extension("run").exists());
     let report = json(&[&words[..], &more].concat(), "");
     let said = report["card"]["recipe"]["differences"].to_string();
-    for part in ["began from tiny-gpt2, not from GPT-2", "16-bit floats", "Blocks of 64 tokens"] {
+    for part in ["started from tiny-gpt2, not from GPT-2", "16-bit floats", "Blocks of 64 tokens"] {
         assert!(said.contains(part), "{part}: {said}");
     }
 }

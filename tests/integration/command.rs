@@ -226,7 +226,7 @@ fn an_archive_given_twice_counts_once_and_is_never_written_over() {
     assert!(note.contains("3 posts of @keeper are in more than one archive"), "{note}");
     for more in [&[][..], &["--force"]] {
         let (code, message) = failure(&[&["import", arg(&posts), "--out", arg(&posts)], more].concat(), "");
-        assert!(code == 1 && message.contains("which is read"), "{message}");
+        assert!(code == 1 && message.contains("would overwrite the input"), "{message}");
     }
     assert_eq!(fs::read_to_string(&posts).unwrap(), text);
     // Standard output by its name is a stream like any other.

@@ -3,6 +3,7 @@
 mod architecture;
 mod beside;
 mod bots;
+mod build_script;
 mod classic;
 mod command;
 mod demo;

@@ -321,7 +321,7 @@ fn a_loss_that_is_no_number_after_a_checkpoint_leaves_a_bot_to_be_made() {
         .extend(["--lr", "2e4", "--save-every", "1", "--held-out", "0", "--dtype", "f32"].map(str::to_owned));
     let (code, message) = failure(&strs(&words), "");
     let last = message.lines().last().unwrap();
-    assert!(code == 1 && last.contains("lower --lr") && last.contains("makes a bot of it"), "{message}");
+    assert!(code == 1 && last.contains("lower --lr") && last.contains("makes a bot from it"), "{message}");
     let runs = stdout(&["runs", arg(home.path())], "");
     assert!(runs.contains("broken off"), "{runs}");
     stdout(&strs(&told(last)), "");

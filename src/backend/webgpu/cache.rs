@@ -1,5 +1,7 @@
 //! Keys and values on the GPU. The memory belongs to the backend and serves the
-//! next request too: it is taken anew only where it is too small.
+//! next request too: it is taken anew only where it is too small, and then as much as is
+//! asked for. A request's start and drafts share a number of tokens, so those to come seldom
+//! need more.
 
 use super::{device::Device, tape::PlaceWords};
 use crate::backend::{Batch, CacheShape, Place, Sequence};
@@ -41,8 +43,7 @@ impl Memory {
             keys.destroy();
             values.destroy();
         }
-        let most = usize::try_from(device.most_binding_bytes / 4).unwrap_or(usize::MAX);
-        self.room = values.max(values.checked_next_power_of_two().unwrap_or(values).min(most));
+        self.room = values;
         let buffer = |label| device.buffer(label, 4 * self.room as u64, wgpu::BufferUsages::STORAGE);
         self.layers = (0..layers).map(|_| (buffer("keys"), buffer("values"))).collect();
     }

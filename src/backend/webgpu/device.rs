@@ -5,11 +5,17 @@
 #[cfg_attr(not(target_family = "wasm"), path = "device/native.rs")]
 mod platform;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    cell::RefCell,
+    sync::{Arc, Mutex},
+};
 
 use thiserror::Error;
 
-use super::{EXACT_BOUND, FUSED_BOUND};
+use super::{
+    EXACT_BOUND, FUSED_BOUND,
+    meter::{Clock, Stopwatch},
+};
 
 /// Which of the device's abilities to use, where it has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +50,22 @@ pub struct Options {
     pub eager: bool,
     /// Largest binding in bytes, if less than the device's; for tests.
     pub most_binding_bytes: Option<u64>,
+    /// Kernels as for an adapter that is a processor, or as for one that is none, whatever
+    /// this one is; for tests and measurements.
+    pub as_software: Option<bool>,
+    /// Where a step's time goes is measured by this clock ([`super::Gpu::step_times`]).
+    pub clock: Option<Clock>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { abilities: Abilities::ALL, eager: true, most_binding_bytes: None }
+        Self {
+            abilities: Abilities::ALL,
+            eager: true,
+            most_binding_bytes: None,
+            as_software: None,
+            clock: None,
+        }
     }
 }
 
@@ -95,6 +112,14 @@ impl Health {
     }
 }
 
+/// The platform's preferred GPU, known and not opened.
+#[derive(Debug)]
+pub struct Found {
+    wgpu: wgpu::Adapter,
+    adapter: Adapter,
+    packed_dot: bool,
+}
+
 /// An open device.
 #[derive(Debug)]
 pub struct Device {
@@ -106,14 +131,22 @@ pub struct Device {
     pub enables: String,
     pub most_binding_bytes: u64,
     pub health: Health,
+    /// It says when a kernel began and when it ended.
+    pub has_timestamps: bool,
+    pub stopwatch: Stopwatch,
+    /// Replaced, but what is recorded may still name them.
+    retired: RefCell<Vec<wgpu::Buffer>>,
 }
 
 /// Names of software adapters, in lower case.
 const SOFTWARE: [&str; 4] = ["swiftshader", "llvmpipe", "lavapipe", "basic render"];
 
-impl Device {
-    /// Opens the platform's preferred GPU.
-    pub async fn open(options: Options) -> Result<Self, OpenError> {
+impl Found {
+    /// Looks for the platform's preferred GPU.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn look() -> Result<Self, OpenError> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
         let wish = wgpu::RequestAdapterOptions {
             power_preference: wgpu::PowerPreference::HighPerformance,
@@ -121,17 +154,43 @@ impl Device {
         };
         let adapter = instance.request_adapter(&wish).await.map_err(|_| OpenError::NoAdapter)?;
         let info = adapter.get_info();
-        let browser = info.backend == wgpu::Backend::BrowserWebGpu;
-        let has = adapter.features();
+        let name = platform::name(&info).await;
+        let lower = name.to_ascii_lowercase();
+        let software =
+            info.device_type == wgpu::DeviceType::Cpu || SOFTWARE.iter().any(|known| lower.contains(known));
         let packed = instance.wgsl_language_features();
+        Ok(Self {
+            wgpu: adapter,
+            adapter: Adapter { name, software },
+            packed_dot: packed.contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct),
+        })
+    }
+
+    /// Its name, and whether it is a processor that plays a GPU.
+    pub fn adapter(&self) -> &Adapter {
+        &self.adapter
+    }
+}
+
+impl Device {
+    /// Opens a GPU.
+    ///
+    /// # Errors
+    /// It refuses.
+    pub async fn open(found: Found, options: Options) -> Result<Self, OpenError> {
+        let Found { wgpu: adapter, adapter: known, packed_dot } = found;
+        let browser = adapter.get_info().backend == wgpu::Backend::BrowserWebGpu;
+        let has = adapter.features();
         let mut abilities = options.abilities.and(Abilities {
             subgroups: has.contains(wgpu::Features::SUBGROUP) || browser,
             f16: has.contains(wgpu::Features::SHADER_F16),
-            packed_dot: packed.contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct),
+            packed_dot,
         });
+        let has_timestamps = options.clock.is_some() && has.contains(wgpu::Features::TIMESTAMP_QUERY);
         let mut features = wgpu::Features::empty();
         features.set(wgpu::Features::SHADER_F16, abilities.f16);
         features.set(wgpu::Features::SUBGROUP, abilities.subgroups && !browser);
+        features.set(wgpu::Features::TIMESTAMP_QUERY, has_timestamps);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("huggingtweets"),
             required_features: features,
@@ -159,20 +218,35 @@ impl Device {
         if abilities.subgroups && browser {
             enables.push_str("enable subgroups;\n");
         }
-        let name = platform::name(&device, &info);
-        let lower = name.to_ascii_lowercase();
-        let software =
-            info.device_type == wgpu::DeviceType::Cpu || SOFTWARE.iter().any(|known| lower.contains(known));
         let binding = wgpu::Limits::defaults().max_storage_buffer_binding_size;
         Ok(Self {
             device,
             queue,
-            adapter: Adapter { name, software },
+            adapter: known,
             abilities,
             enables,
             most_binding_bytes: options.most_binding_bytes.unwrap_or(binding).min(binding),
             health,
+            has_timestamps,
+            stopwatch: Stopwatch::new(options.clock),
+            retired: RefCell::default(),
         })
+    }
+
+    /// Destroys a buffer that was replaced, once what is recorded has been submitted: a
+    /// browser keeps what is only dropped until it collects garbage.
+    pub fn retire(&self, buffer: wgpu::Buffer) {
+        self.retired.borrow_mut().push(buffer);
+    }
+
+    /// Submits what was recorded.
+    pub fn submit(&self, encoder: wgpu::CommandEncoder) {
+        self.stopwatch.recorded();
+        self.queue.submit([encoder.finish()]);
+        for buffer in self.retired.take() {
+            buffer.destroy();
+        }
+        self.stopwatch.submitted();
     }
 
     /// An empty buffer; a device that has no room reports it to its health.

@@ -1,6 +1,13 @@
 //! Kernels: a WGSL file in a variant, its bindings, its pipeline.
 
-use std::{borrow::Cow, cell::RefCell, collections::HashMap, rc::Rc};
+use std::{
+    borrow::Cow,
+    cell::RefCell,
+    hash::{Hash, Hasher},
+    rc::Rc,
+};
+
+use hashbrown::HashMap;
 
 use super::{
     device::{Abilities, Device},
@@ -48,19 +55,55 @@ pub enum Binding {
     Write,
 }
 
-/// A variant of a kernel.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A variant of a kernel. One is made for every dispatch, a hundred of them a token, so it
+/// takes no memory and little time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variant {
     /// Its file.
     pub name: &'static str,
     pub bindings: &'static [Binding],
-    pub definitions: Vec<Definition>,
+    pub definitions: Definitions,
+}
+
+/// Definitions that a variant has at most.
+const MOST_DEFINITIONS: usize = 12;
+
+/// A variant's own definitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Definitions {
+    all: [Definition; MOST_DEFINITIONS],
+    count: usize,
+}
+
+impl Definitions {
+    /// Those of some and of others, [`MOST_DEFINITIONS`] of them at most.
+    pub fn of(some: &[Definition], others: &[Definition]) -> Self {
+        let mut all = [("", 0); MOST_DEFINITIONS];
+        let count = some.len() + others.len();
+        // Every variant is made in the tests.
+        debug_assert!(count <= MOST_DEFINITIONS, "a variant of {count} definitions");
+        all[..some.len()].copy_from_slice(some);
+        all[some.len()..count].copy_from_slice(others);
+        Self { all, count }
+    }
+
+    pub fn as_slice(&self) -> &[Definition] {
+        &self.all[..self.count]
+    }
+}
+
+/// Numbers tell a file's variants apart.
+impl Hash for Variant {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.definitions.as_slice().iter().for_each(|definition| definition.1.hash(state));
+    }
 }
 
 impl Variant {
     /// Its WGSL for a device of these abilities.
     pub fn wgsl(&self, abilities: Abilities, enables: &str) -> Result<String, SourceError> {
-        let mut definitions = self.definitions.clone();
+        let mut definitions = self.definitions.as_slice().to_vec();
         definitions.push(("SUBGROUPS", abilities.subgroups.into()));
         definitions.push(("F16", abilities.f16.into()));
         definitions.push(("PACKED_DOT", abilities.packed_dot.into()));
@@ -93,8 +136,13 @@ impl Pipelines {
         }
         let mut compiled = self.compiled.borrow_mut();
         let pipeline = Rc::new(compile(device, variant, compiled.len() as u32));
-        compiled.insert(variant.clone(), pipeline.clone());
+        compiled.insert(*variant, pipeline.clone());
         pipeline
+    }
+
+    /// Kernels compiled so far.
+    pub fn count(&self) -> usize {
+        self.compiled.borrow().len()
     }
 }
 

@@ -27,16 +27,16 @@ impl Reader {
         from: &wgpu::Buffer,
         bytes: u64,
     ) -> Result<Vec<u8>, BackendError> {
-        let staging = match self.staging.take().filter(|staging| staging.size() >= bytes) {
-            Some(staging) => staging,
-            None => device.buffer(
-                "results",
-                bytes.next_power_of_two(),
-                wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            ),
+        let staging = match self.staging.take() {
+            Some(staging) if staging.size() >= bytes => staging,
+            kept => {
+                kept.into_iter().for_each(|small| device.retire(small));
+                let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+                device.buffer("results", bytes.next_power_of_two(), usage)
+            }
         };
         encoder.copy_buffer_to_buffer(from, 0, &staging, 0, bytes);
-        device.queue.submit([encoder.finish()]);
+        device.submit(encoder);
         let (done, mapped) = oneshot::channel();
         staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
             let _ = done.send(result);
@@ -62,6 +62,7 @@ impl Reader {
         if device.health.fault().is_some() {
             return Err(fault());
         }
+        device.stopwatch.read();
         self.staging = Some(staging);
         Ok(result)
     }

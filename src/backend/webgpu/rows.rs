@@ -49,11 +49,14 @@ impl Rows {
         }
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let buffer = |label, values: usize| device.buffer(label, 4 * values as u64, usage);
-        self.buffers = Some(Buffers {
+        let buffers = Buffers {
             values: buffer("activations", need),
             words: buffer("quantised activations", need / 4 + 4),
             scales: buffer("activation scales", need / BLOCK + 4),
-        });
+        };
+        if let Some(Buffers { values, words, scales }) = self.buffers.replace(buffers) {
+            [values, words, scales].into_iter().for_each(|small| device.retire(small));
+        }
         self.room = need;
         true
     }

@@ -1,11 +1,14 @@
 //! What a batch asks of the GPU, recorded: one encoder, one pass, one submit.
 //! Bind groups and shapes are made once and found again.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
+
+use hashbrown::{Equivalent, HashMap};
 
 use super::{
     device::Device,
     kernel::{Binding, Pipeline, Pipelines, Variant},
+    timestamps::Timestamps,
 };
 
 /// Bytes between the pieces' uniforms: WebGPU's least alignment.
@@ -15,7 +18,35 @@ const PIECE_STRIDE: u64 = 256;
 const PLACE_WORDS: usize = 6;
 
 /// A kernel with its shape and buffers.
-type Site = (u32, Vec<u32>, Vec<wgpu::Buffer>);
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Site {
+    pipeline: u32,
+    shape: Vec<u32>,
+    buffers: Vec<wgpu::Buffer>,
+}
+
+/// The same as a dispatch has it: it has its bind group without a copy of them.
+#[derive(Hash)]
+struct SiteOf<'a> {
+    pipeline: u32,
+    shape: &'a [u32],
+    buffers: &'a [&'a wgpu::Buffer],
+}
+
+impl Equivalent<Site> for SiteOf<'_> {
+    fn equivalent(&self, site: &Site) -> bool {
+        self.pipeline == site.pipeline
+            && self.shape == site.shape
+            && self.buffers.iter().copied().eq(&site.buffers)
+    }
+}
+
+impl From<&SiteOf<'_>> for Site {
+    fn from(site: &SiteOf<'_>) -> Self {
+        let buffers = site.buffers.iter().map(|buffer| (*buffer).clone()).collect();
+        Self { pipeline: site.pipeline, shape: site.shape.to_vec(), buffers }
+    }
+}
 
 /// The rows of a batch and its pieces, and the dispatches recorded so far.
 #[derive(Debug)]
@@ -32,12 +63,14 @@ pub struct Tape {
     words: Vec<u32>,
     /// Dispatches of the last batch.
     dispatched: usize,
+    /// Kernels are timed: those of the batch under way, or of the last.
+    timestamps: Option<Timestamps>,
 }
 
 #[derive(Debug)]
 struct Recording {
-    // The pass ends before its encoder.
-    pass: wgpu::ComputePass<'static>,
+    // The pass ends before its encoder. Where kernels are timed each has one of its own.
+    pass: Option<wgpu::ComputePass<'static>>,
     encoder: wgpu::CommandEncoder,
     dispatches: usize,
 }
@@ -66,12 +99,28 @@ impl Tape {
             firsts: Vec::new(),
             words: Vec::new(),
             dispatched: 0,
+            timestamps: None,
         }
     }
 
     /// Compiles a kernel, so that the first batch does not wait for it.
     pub fn prepare(&self, device: &Device, variant: &Variant) -> Rc<Pipeline> {
         self.pipelines.get(device, variant)
+    }
+
+    /// Kernels compiled so far.
+    pub fn compiled(&self) -> usize {
+        self.pipelines.count()
+    }
+
+    /// Has each kernel timed from the next batch on, or none.
+    pub fn time_kernels(&mut self, device: &Device, on: bool) {
+        self.timestamps = on.then(|| Timestamps::new(device)).flatten();
+    }
+
+    /// What was timed last.
+    pub fn timestamps(&self) -> Option<&Timestamps> {
+        self.timestamps.as_ref()
     }
 
     /// Forgets every bind group: some buffers are replaced.
@@ -84,10 +133,14 @@ impl Tape {
         self.recording = None;
         self.firsts.clear();
         self.words.clear();
+        if let Some(timestamps) = &mut self.timestamps {
+            timestamps.begin();
+        }
         let bytes = (pieces as u64 * PIECE_STRIDE, 4 * (rows * PLACE_WORDS) as u64);
         if bytes.0 > self.pieces.size() || bytes.1 > self.places.size() {
-            (self.pieces, self.places) =
-                step_buffers(device, pieces.next_power_of_two(), rows.next_power_of_two());
+            let (pieces, places) = step_buffers(device, pieces.next_power_of_two(), rows.next_power_of_two());
+            device.retire(std::mem::replace(&mut self.pieces, pieces));
+            device.retire(std::mem::replace(&mut self.places, places));
             self.forget();
         }
     }
@@ -122,15 +175,27 @@ impl Tape {
             return;
         }
         let pipeline = self.pipelines.get(device, variant);
-        let key = (pipeline.id, shape.to_vec(), buffers.iter().map(|b| (*b).clone()).collect());
+        let site = SiteOf { pipeline: pipeline.id, shape, buffers };
         let mut sites = self.sites.borrow_mut();
-        let group = sites.entry(key).or_insert_with(|| self.bind(device, variant, &pipeline, shape, buffers));
+        let group = sites.get(&site).cloned().unwrap_or_else(|| {
+            let group = self.bind(device, variant, &pipeline, shape, buffers);
+            sites.insert(Site::from(&site), group.clone());
+            group
+        });
         let recording = self.recording.get_or_insert_with(|| Recording::new(device));
-        recording.pass.set_pipeline(&pipeline.pipeline);
+        let mut alone = None;
+        let pass = match &mut self.timestamps {
+            Some(timestamps) => {
+                let writes = timestamps.next(variant.name, shape);
+                alone.insert(pass(&mut recording.encoder, writes))
+            }
+            None => recording.pass.get_or_insert_with(|| pass(&mut recording.encoder, None)),
+        };
+        pass.set_pipeline(&pipeline.pipeline);
         let piece = self.firsts.len().saturating_sub(1) as u32 * PIECE_STRIDE as u32;
         let offsets: &[u32] = if pipeline.by_piece { &[piece] } else { &[] };
-        recording.pass.set_bind_group(0, &*group, offsets);
-        recording.pass.dispatch_workgroups(x as u32, y as u32, 1);
+        pass.set_bind_group(0, &group, offsets);
+        pass.dispatch_workgroups(x as u32, y as u32, 1);
         recording.dispatches += 1;
     }
 
@@ -145,9 +210,12 @@ impl Tape {
             device.queue.write_buffer(&self.places, 0, bytemuck::cast_slice(&self.words));
         }
         match self.recording.take() {
-            Some(Recording { pass, encoder, dispatches }) => {
+            Some(Recording { pass, mut encoder, dispatches }) => {
                 drop(pass);
                 self.dispatched = dispatches;
+                if let Some(timestamps) = &self.timestamps {
+                    timestamps.resolve(&mut encoder);
+                }
                 encoder
             }
             None => device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()),
@@ -197,10 +265,17 @@ impl Tape {
 
 impl Recording {
     fn new(device: &Device) -> Self {
-        let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime();
-        Self { pass, encoder, dispatches: 0 }
+        let encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        Self { pass: None, encoder, dispatches: 0 }
     }
+}
+
+fn pass(
+    encoder: &mut wgpu::CommandEncoder,
+    timestamp_writes: Option<wgpu::ComputePassTimestampWrites>,
+) -> wgpu::ComputePass<'static> {
+    let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+    encoder.begin_compute_pass(&descriptor).forget_lifetime()
 }
 
 fn step_buffers(device: &Device, pieces: usize, rows: usize) -> (wgpu::Buffer, wgpu::Buffer) {

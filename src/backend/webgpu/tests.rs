@@ -20,18 +20,24 @@ pub fn every_ability() -> impl Iterator<Item = Abilities> {
     (0..8).map(|bits| Abilities { subgroups: bits & 1 != 0, f16: bits & 2 != 0, packed_dot: bits & 4 != 0 })
 }
 
-/// A GPU of each kind that this machine can give; none where it has no Vulkan.
-/// `HUGGINGTWEETS_GPU_TESTS=require` makes that a failure.
+/// A GPU of each kind that this machine can give, with every tuning whatever the adapter;
+/// none where it has no Vulkan. `HUGGINGTWEETS_GPU_TESTS=require` makes that a failure.
 pub fn gpus() -> Vec<Gpu> {
     let mut found: Vec<Gpu> = Vec::new();
-    for abilities in every_ability() {
-        match pollster::block_on(Gpu::open(Options { abilities, eager: false, ..Options::default() })) {
-            Ok(gpu) if found.iter().any(|other| other.abilities() == gpu.abilities()) => {}
-            Ok(mut gpu) => {
-                // Every tuning is run, whatever the adapter.
-                let software = !(found.len() / 2).is_multiple_of(2);
-                gpu.tuning = Tuning::of(software, gpu.abilities().subgroups);
-                found.push(gpu);
+    for (abilities, as_software) in every_ability().flat_map(|a| [(a, false), (a, true)]) {
+        let options =
+            Options { abilities, eager: false, as_software: Some(as_software), ..Options::default() };
+        match pollster::block_on(Gpu::open(options)) {
+            Ok(gpu) => {
+                // Kernels for quads make no use of the others.
+                let abilities = |gpu: &Gpu| match gpu.tuning.quads {
+                    true => Abilities { f16: false, packed_dot: false, ..gpu.abilities() },
+                    false => gpu.abilities(),
+                };
+                let kind = |gpu: &Gpu| (abilities(gpu), gpu.tuning);
+                if found.iter().all(|other| kind(other) != kind(&gpu)) {
+                    found.push(gpu);
+                }
             }
             Err(error) => {
                 let required = std::env::var("HUGGINGTWEETS_GPU_TESTS").is_ok_and(|v| v == "require");
@@ -40,6 +46,16 @@ pub fn gpus() -> Vec<Gpu> {
         }
     }
     found
+}
+
+#[test]
+fn every_ability_is_tested_with_every_tuning() {
+    let gpus = gpus();
+    // Those that this machine lacks leave fewer.
+    if gpus.iter().any(|gpu| gpu.abilities() == Abilities::ALL) {
+        let count = |tuning| gpus.iter().filter(|gpu| gpu.tuning == tuning).count();
+        assert_eq!([Tuning::HARDWARE, Tuning::SOFTWARE, Tuning::QUADS].map(count), [8, 4, 1]);
+    }
 }
 
 struct Random(u64);
@@ -143,8 +159,7 @@ fn every_variant_is_valid_wgsl() {
         for format in [Format::Q8, Format::Q4] {
             for (tile, tiles) in [(1, 1), (4, 1), (4, 2), (4, 4)] {
                 for epilogue in [Epilogue::Store, Epilogue::Gelu, Epilogue::Add] {
-                    for bias in [true, false] {
-                        let quantise = epilogue == Epilogue::Gelu;
+                    for (bias, quantise) in [(true, true), (true, false), (false, true), (false, false)] {
                         let linear = Linear { format, blocks: 24, tile, tiles, bias, epilogue, quantise };
                         variants.push(linear.variant(tuning));
                     }
@@ -256,6 +271,92 @@ fn quantised_as_defined(gpu: &mut Gpu, rows: &Rows, values: &[f32], tile: u32, w
                 let found = words[place(row, block * 8 + i, rows.width / 4)].to_le_bytes();
                 assert_eq!(found.map(|b| b as i8), *four, "{what}: row {row}, block {block}");
             }
+        }
+    }
+}
+
+#[test]
+fn products_in_pieces_are_the_reference() {
+    let mut random = Random(8);
+    // Abilities change nothing here.
+    let mut gpus = gpus();
+    gpus.sort_by_key(|gpu| (gpu.tuning.lanes, gpu.tuning.quads));
+    gpus.dedup_by_key(|gpu| gpu.tuning);
+    for mut gpu in gpus {
+        for (dtype, rows, cols) in [(Dtype::Q8_0, 160, 64), (Dtype::Q4_0, 131, 96), (Dtype::F32, 70, 40)] {
+            let bytes = random_matrix(dtype, rows, cols, &mut random);
+            // Two panels fit a binding.
+            gpu.device.most_binding_bytes = 64 * cols as u64 * if dtype == Dtype::F32 { 4 } else { 1 };
+            if dtype == Dtype::Q4_0 {
+                gpu.device.most_binding_bytes /= 2;
+            }
+            let w = matrix(&gpu, dtype, rows, cols, &bytes);
+            let firsts: Vec<_> = w.pieces.iter().map(|piece| (piece.first, piece.count)).collect();
+            let expected: Vec<_> = (0..rows).step_by(64).map(|at| (at, (rows - at).min(64))).collect();
+            assert_eq!(firsts, expected);
+            let expected_w = matrix(&scalar(), dtype, rows, cols, &bytes);
+            let bias = floats(rows, &mut random);
+            let gpu_bias = gpu.vector(bias.clone());
+            for (inputs, epilogue) in
+                [(1, Epilogue::Gelu), (3, Epilogue::Store), (6, Epilogue::Gelu), (9, Epilogue::Add)]
+            {
+                let x = floats(inputs * cols, &mut random);
+                let before = floats(inputs * rows, &mut random);
+                let mut expected = cpu_rows(inputs, &before);
+                scalar().linear(&expected_w, Some(&bias), &cpu_rows(inputs, &x), epilogue, &mut expected);
+                let (from, mut out) = (gpu.upload(inputs, &x), gpu.upload(inputs, &before));
+                gpu.linear(&w, Some(&gpu_bias), &from, epilogue, &mut out);
+                let found = gpu.values(&out);
+                let what =
+                    format!("{dtype:?} ({rows}, {cols}), {inputs} rows, {epilogue:?}, {:?}", gpu.tuning);
+                same(&gpu, &found, &expected.values, &what);
+                if let Some(tile) = out.tile {
+                    quantised_as_defined(&mut gpu, &out, &found, tile, &what);
+                }
+
+                let (mut expected, mut out) = (Outputs::default(), Outputs::default());
+                scalar().head(&expected_w, &cpu_rows(inputs, &x), Wanted::All, &mut expected);
+                gpu.head(&w, &from, Wanted::All, &mut out);
+                pollster::block_on(gpu.collect(&mut out)).unwrap();
+                same(&gpu, &out.logits, &expected.logits, &format!("the head of {what}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_buffer_that_is_replaced_is_destroyed_behind_what_was_recorded_with_it() {
+    let mut random = Random(9);
+    for mut gpu in gpus().into_iter().take(1) {
+        let bytes = random_matrix(Dtype::Q8_0, 40, 32, &mut random);
+        let (w, expected_w) =
+            (matrix(&gpu, Dtype::Q8_0, 40, 32, &bytes), matrix(&scalar(), Dtype::Q8_0, 40, 32, &bytes));
+        let x = floats(32, &mut random);
+        let mut expected = cpu::Rows::default();
+        scalar().linear(&expected_w, None, &cpu_rows(1, &x), Epilogue::Store, &mut expected);
+        let (mut from, mut out) = (gpu.upload(1, &x), Rows::default());
+        gpu.linear(&w, None, &from, Epilogue::Store, &mut out);
+        let small = from.buffers().unwrap().values.clone();
+        gpu.shape(&mut from, 1000, 32, 0);
+        let found = gpu.values(&out);
+        same(&gpu, &found, &expected.values, "recorded with what was replaced");
+        assert_eq!(gpu.health().fault(), None);
+        gpu.device.queue.write_buffer(&small, 0, &[0; 16]);
+        assert_ne!(gpu.health().fault(), None, "it is destroyed");
+    }
+}
+
+#[test]
+fn caches_take_what_a_request_needs_and_serve_the_next() {
+    for mut gpu in gpus().into_iter().take(1) {
+        let sizes = |gpu: &mut Gpu| {
+            let caches = gpu.caches.get_mut();
+            caches.layers.iter().map(|(keys, values)| (keys.size(), values.size())).collect::<Vec<_>>()
+        };
+        for (prompt, slots) in [(30, 90), (20, 90), (33, 93)] {
+            let shape = CacheShape { prompt, drafts: 5, tail: 12 };
+            gpu.cache(2, 3, 96, shape).unwrap();
+            assert_eq!(sizes(&mut gpu), [(slots * 96 * 4, slots * 96 * 4); 2]);
         }
     }
 }

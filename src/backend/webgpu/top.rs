@@ -3,7 +3,7 @@
 
 use super::{
     device::Device,
-    kernel::{Binding, Variant},
+    kernel::{Binding, Definitions, Variant},
     tape::Tape,
 };
 use crate::backend::top::Top;
@@ -40,7 +40,8 @@ struct Memory {
 pub fn variants() -> [Variant; 3] {
     use Binding::{Read, Shape, Write};
     let definitions = [("LANES", LANES as u32), ("DEPTH", DEPTH as u32), ("CAPACITY", CAPACITY as u32)];
-    let variant = |name, bindings| Variant { name, bindings, definitions: definitions.to_vec() };
+    let definitions = Definitions::of(&definitions, &[]);
+    let variant = |name, bindings| Variant { name, bindings, definitions };
     [
         variant("maxima", &[Shape, Read, Write]),
         variant("bound", &[Shape, Read, Write, Write]),
@@ -71,7 +72,10 @@ impl Selection {
         let per_row = maxima(vocab);
         let memory = match self.memory.take() {
             Some(memory) if memory.rows >= rows && memory.per_row == per_row => memory,
-            _ => {
+            small => {
+                if let Some(Memory { maxima, bounds, found, .. }) = small {
+                    [maxima, bounds, found].into_iter().for_each(|small| device.retire(small));
+                }
                 tape.forget();
                 Memory::new(device, rows.next_power_of_two(), per_row)
             }

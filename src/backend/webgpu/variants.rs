@@ -3,7 +3,7 @@
 use super::{
     kernel::{
         Binding::{Piece, Read, Shape, Write},
-        Variant,
+        Definitions, Variant,
     },
     matrix::{Format, PANEL},
 };
@@ -47,7 +47,7 @@ fn variant(
     bindings: &'static [super::kernel::Binding],
     definitions: &[(&'static str, u32)],
 ) -> Variant {
-    Variant { name, bindings, definitions: definitions.to_vec() }
+    Variant { name, bindings, definitions: Definitions::of(definitions, &[]) }
 }
 
 pub fn embed(format: Format, tuning: Tuning) -> Variant {
@@ -70,7 +70,8 @@ pub fn norm(tuning: Tuning) -> Variant {
 
 /// [`norm`] for quads: rows of `width`, a multiple of 32.
 pub fn norm_quads(width: usize) -> Variant {
-    Variant { name: "norm_quads", definitions: vec![("WIDTH", width as u32)], ..norm(Tuning::QUADS) }
+    let definitions = Definitions::of(&[("WIDTH", width as u32)], &[]);
+    Variant { name: "norm_quads", definitions, ..norm(Tuning::QUADS) }
 }
 
 pub fn pack(tuning: Tuning) -> Variant {
@@ -125,7 +126,7 @@ impl Linear {
             false => &[Shape, Read, Read, Read, Read, Read, Write],
         };
         let name = if tuning.quads { "linear_quads" } else { "linear" };
-        variant(name, bindings, &[own, &shared].concat())
+        Variant { name, bindings, definitions: Definitions::of(own, &shared) }
     }
 }
 
@@ -171,11 +172,11 @@ pub fn attention(visible: usize) -> Variant {
 
 /// [`attention`] for quads: heads of `head` channels, a multiple of 32.
 pub fn attention_quads(visible: usize, width: usize, head: usize) -> Variant {
-    let mut variant = Variant { name: "attention_quads", ..attention(visible) };
+    let general = attention(visible);
     let (width, head) = (width as u32, head as u32);
     let sizes = [("WIDTH", width), ("HEAD", head), ("EIGHTHS", head / 8), ("HEAD_BLOCKS", head / 32)];
-    variant.definitions.extend(sizes);
-    variant
+    let definitions = Definitions::of(general.definitions.as_slice(), &sizes);
+    Variant { name: "attention_quads", definitions, ..general }
 }
 
 pub fn select(tuning: Tuning) -> Variant {

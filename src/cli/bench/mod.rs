@@ -2,6 +2,11 @@
 //! stand in for GPT-2's, which may not be available: speed does not depend on the values.
 
 mod bundle;
+#[cfg(feature = "gpu")]
+mod gpu;
+#[cfg(not(feature = "gpu"))]
+#[path = "no_gpu.rs"]
+mod gpu;
 mod record;
 mod train;
 
@@ -19,6 +24,8 @@ use crate::{
 pub enum Command {
     /// Write a bot with random weights: GPT-2 124M's shape unless told otherwise
     Bundle(bundle::Args),
+    /// Time this machine's GPU, by kernels too: GPT-2 124M's shape unless told otherwise
+    Gpu(gpu::Args),
     /// Write a made-up run's folder
     Record(record::Args),
     /// Time training steps on random weights: GPT-2 124M's shape unless told otherwise
@@ -28,6 +35,7 @@ pub enum Command {
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Bundle(args) => bundle::run(args),
+        Command::Gpu(args) => gpu::run(args),
         Command::Record(args) => record::run(args),
         Command::Train(args) => train::run(args),
     }

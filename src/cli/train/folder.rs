@@ -248,11 +248,11 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let given = words(&format!("--resume {}", home.path().display()));
         let error = complete(parse(&given).unwrap(), &given).unwrap_err().to_string();
-        assert!(error.contains("no run under way"), "{error}");
+        assert!(error.contains("no unfinished run"), "{error}");
         fs::write(home.path().join("letter.txt"), "").unwrap();
         let given = words(&format!("a.zip --out bot --force --run {}", home.path().display()));
         let error = check(&parse(&given).unwrap().plan().unwrap()).unwrap_err().to_string();
-        assert!(error.contains("no run's folder"), "{error}");
+        assert!(error.contains("not a run's folder"), "{error}");
     }
 
     #[test]
@@ -261,10 +261,10 @@ mod tests {
         let dir = home.path().join("bot.run");
         let held = hold(&dir).unwrap();
         let error = hold(&dir).unwrap_err().to_string();
-        assert!(error.contains("a run is under way in") && error.contains("bot.run"), "{error}");
+        assert!(error.contains("another process is running in") && error.contains("bot.run"), "{error}");
         let plan = parse(&words(&format!("a.zip --out {}", home.path().join("bot").display())));
         let plan = plan.unwrap().plan().unwrap();
-        assert!(check(&plan).unwrap_err().to_string().contains("under way"));
+        assert!(check(&plan).unwrap_err().to_string().contains("another process"));
         check_contents(&plan).unwrap();
         for part in ["config.json", "command.json", "identity.json", "best-3.safetensors.partial"] {
             fs::write(dir.join(part), r#"{"run_format_version": 1}"#).unwrap();

@@ -3,12 +3,11 @@
 
 use crate::{
     backend::{
-        Backend, BackendError, Batch, CacheShape, Epilogue, Place, Sequence, Wanted,
-        cpu::{Cpu, Level, Pool},
-        webgpu::{Adapter, Gpu, Options},
+        Batch, CacheShape, Place, Sequence, Wanted,
+        cpu::{Level, Pool},
+        webgpu::{Found, Gpu, Options},
     },
     bundle::{Precision, manifest::LogitsCheck},
-    dtype::Dtype,
     gpt2::Config,
     web::protocol::{BackendChoice, Because, LoadRequest, News, NotKept, Phase},
 };
@@ -18,9 +17,10 @@ use super::{
     download::{self, Loaded},
     engine::{Device, Engine},
     failure::WorkerError,
+    measurement::{Measured, Memory},
     other_worker,
+    simd_speed::{self, Sweep},
     source::Source,
-    storage::{remember_measurement, remembered_measurement},
 };
 
 /// Steps that are timed, after some that warm up.
@@ -41,19 +41,6 @@ pub struct Chosen {
     pub because: Option<Because>,
     /// Why the weights are not kept on this device; `None` if they are.
     pub not_kept: Option<NotKept>,
-}
-
-/// A measurement, as it is remembered.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-struct Measured {
-    gpu_ms: f64,
-    simd_ms: f64,
-}
-
-impl Measured {
-    fn gpu_wins(self) -> bool {
-        self.gpu_ms < self.simd_ms
-    }
 }
 
 /// Loads the bot onto what will run it.
@@ -101,16 +88,17 @@ async fn on_gpu(
         return Ok(Err(Because::NoWebGpu));
     }
     reply.send(News::TriesGpu(true));
-    let opened = with_timeout(TIMEOUT_MS, async { Ok(Gpu::open(Options::default()).await?) }).await;
-    let gpu = match gpu_result(opened)? {
-        Ok(gpu) => gpu,
+    // A GPU that will not be used is not opened: that, and its kernels, cost it and the
+    // visitor something at every visit.
+    let found = with_timeout(TIMEOUT_MS, async { Ok(Found::look().await?) }).await;
+    let found = match gpu_result(found)? {
+        Ok(found) => found,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let adapter = gpu.adapter().clone();
-    if adapter.software && !forced {
+    if found.adapter().software && !forced {
         return Ok(Err(Because::SoftwareGpu));
     }
-    let remembered = (!forced).then(|| Memory::new(source, &adapter, machine));
+    let remembered = (!forced).then(|| Memory::new(&source.identity(), found.adapter(), machine));
     let known = match &remembered {
         Some(memory) => memory.recall().await,
         None => None,
@@ -118,6 +106,11 @@ async fn on_gpu(
     if let Some(Measured { gpu_ms, simd_ms }) = known.filter(|m| !m.gpu_wins()) {
         return Ok(Err(Because::SimdQuicker { gpu_ms, simd_ms }));
     }
+    let opened = with_timeout(TIMEOUT_MS, async { Ok(Gpu::open_found(found, Options::default()).await?) });
+    let gpu = match gpu_result(opened.await)? {
+        Ok(gpu) => gpu,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let mut device = Device::Gpu(Some(Box::new(gpu)));
     let weights = download::weights(source, &mut device, &machine.kept().await, &progress).await;
     let Loaded { mut engine, bytes, not_kept } = match gpu_result(weights)? {
@@ -237,90 +230,8 @@ async fn gpu_step_ms(engine: &mut Engine) -> Result<f64, WorkerError> {
     Ok(times[times.len() / 2])
 }
 
-/// Milliseconds of the same on the processor, from one layer's products:
-/// everything else is small beside the reading of weights. `None`: there is no
-/// memory for a layer.
+/// Milliseconds of the same on the processor. `None`: there is no memory for a layer.
 fn simd_step_ms(config: &Config, precision: Precision, pool: &Pool) -> Option<f64> {
-    layer_step_ms(config, precision, pool).ok()
-}
-
-fn layer_step_ms(config: &Config, precision: Precision, pool: &Pool) -> Result<f64, BackendError> {
-    let (c, inner) = (config.n_embd, config.n_inner);
-    let dtype = match precision {
-        _ if !c.is_multiple_of(32) || !inner.is_multiple_of(32) => Dtype::F16,
-        Precision::F32 => Dtype::F32,
-        Precision::Q8_0 => Dtype::Q8_0,
-        Precision::Q4_0 => Dtype::Q4_0,
-    };
-    let mut cpu = Cpu::new(Level::Simd, pool.clone());
-    let mut matrices = Vec::new();
-    for (rows, cols) in [(3 * c, c), (c, c), (inner, c), (c, inner)] {
-        let mut packer = cpu.packer(rows, cols, dtype)?;
-        let row = vec![0; dtype.matrix_bytes(1, cols)];
-        for _ in 0..rows {
-            cpu.pack(&mut packer, &row)?;
-        }
-        matrices.push(cpu.matrix(packer)?);
-    }
-    let rows = |width| crate::backend::cpu::Rows { rows: 1, width, values: vec![0.5; width] };
-    let (x, wide) = (rows(c), rows(inner));
-    let mut out = cpu.rows();
-    let mut times: Vec<f64> = (0..WARM_STEPS + TIMED_STEPS)
-        .map(|_| {
-            let started_ms = browser::now_ms();
-            for (w, x) in matrices.iter().zip([&x, &x, &x, &wide]) {
-                cpu.linear(w, None, x, Epilogue::Store, &mut out);
-            }
-            browser::now_ms() - started_ms
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    let layer_ms = times[times.len() / 2];
-    let layer = (4 * c * c + 2 * c * inner) as f64;
-    let all = config.n_layer as f64 * layer + (config.vocab_size * c) as f64;
-    Ok(layer_ms * all / layer)
-}
-
-/// Where a measurement is kept: for this GPU, this file, this build with so
-/// many threads, and this version.
-struct Memory {
-    key: String,
-}
-
-impl Memory {
-    fn new(source: &Source, adapter: &Adapter, machine: &Machine) -> Self {
-        let identity = source.identity();
-        let separator = if identity.contains('?') { '&' } else { '?' };
-        let gpu: String =
-            adapter.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        let Machine { build, threads, .. } = machine;
-        let version = env!("CARGO_PKG_VERSION");
-        let key =
-            format!("{identity}{separator}measured={version}&gpu={gpu}&build={build}&threads={threads}");
-        Self { key }
-    }
-
-    async fn recall(&self) -> Option<Measured> {
-        serde_json::from_str(&remembered_measurement(&self.key).await?).ok()
-    }
-
-    async fn remember(&self, measured: Measured) {
-        if let Ok(text) = serde_json::to_string(&measured) {
-            remember_measurement(&self.key, &text).await;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_layer_that_memory_has_no_room_for_has_no_time() {
-        let json = br#"{"n_embd": 64, "n_head": 1, "n_layer": 1, "n_positions": 8, "vocab_size": 9}"#;
-        let config = Config { n_inner: 1 << 56, ..Config::from_json(json).unwrap() };
-        for precision in Precision::ALL {
-            assert_eq!(simd_step_ms(&config, precision, &Pool::serial()), None);
-        }
-    }
+    let mut sweep = Sweep::default();
+    simd_speed::step_ms(config, precision, pool, browser::now_ms, |bytes| sweep.read(bytes)).ok()
 }

@@ -6,6 +6,6 @@ pub fn subgroups(device: &wgpu::Device) -> bool {
 }
 
 /// The GPU's name.
-pub fn name(_: &wgpu::Device, info: &wgpu::AdapterInfo) -> String {
+pub async fn name(info: &wgpu::AdapterInfo) -> String {
     info.name.clone()
 }

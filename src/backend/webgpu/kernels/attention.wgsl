@@ -22,7 +22,7 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<uniform> piece: Piece;
-@group(0) @binding(2) var<storage, read> places: array<Place>;
+@group(0) @binding(2) var<storage, read> places: array<RowPlace>;
 // (R, 3 C)
 @group(0) @binding(3) var<storage, read> qkv: array<f32>;
 // (slots, C)
@@ -72,32 +72,21 @@ fn dot_product(query: u32, key: u32) -> f32 {
 }
 
 @compute @workgroup_size(LANES)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-#if SUBGROUPS
-  @builtin(subgroup_size) subgroup: u32,
-#end
-) {
-#if SUBGROUPS
-  let at = Invocation(lane, subgroup);
-#else
-  let at = Invocation(lane, 0u);
-#end
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let row = group.y;
-  let place_of_row = places[piece.first + row];
-  let prefix = place_of_row.prefix;
-  let start = place_of_row.start;
-  let visible = visible_slots(place_of_row);
+  let row_place = places[piece.first + row];
+  let prefix = row_place.prefix;
+  let start = row_place.start;
+  let visible = visible_slots(row_place);
   let column = group.x * shape.head;
   let query = row * 3u * shape.width + column;
   let to = row * shape.width + column;
   var highest = -HUGE;
   for (var j = lane; j < visible; j += LANES) {
-    scores[j] = dot_product(query, visible_slot(place_of_row, j) * shape.width + column) * shape.scale;
+    scores[j] = dot_product(query, visible_slot(row_place, j) * shape.width + column) * shape.scale;
     highest = max(highest, scores[j]);
   }
-  highest = reduce_largest(highest, at);
+  highest = reduce_largest(highest, lane);
   for (var j = lane; j < visible; j += LANES) {
     scores[j] = exponential(scores[j] - highest);
   }
@@ -136,9 +125,9 @@ fn main(
       let j = lane * 4u;
       let four = vec4<f32>(columns[j], columns[j + 1u], columns[j + 2u], columns[j + 3u]);
       let word = (column + first) / 4u + lane;
-      out_words[place(row, word, shape.words, shape.tile)] = packed_bytes(four, largest);
+      out_words[tiled_index(row, word, shape.words, shape.tile)] = packed_bytes(four, largest);
       if ((lane & 7u) == 0u) {
-        out_scales[place(row, word / 8u, shape.words / 8u, shape.tile)] = scale_of(largest);
+        out_scales[tiled_index(row, word / 8u, shape.words / 8u, shape.tile)] = scale_of(largest);
       }
     }
     workgroupBarrier();

@@ -20,7 +20,7 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<uniform> piece: Piece;
-@group(0) @binding(2) var<storage, read> places: array<Place>;
+@group(0) @binding(2) var<storage, read> places: array<RowPlace>;
 // (R, 3 C)
 @group(0) @binding(3) var<storage, read> qkv: array<array<f32, 3u * WIDTH>>;
 // (slots, C)
@@ -38,8 +38,8 @@ const HUGE: f32 = 3.4028234e38;
 @compute @workgroup_size(4)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) member: u32) {
   let row = group.y;
-  let place_of_row = places[piece.first + row];
-  let visible = visible_slots(place_of_row);
+  let row_place = places[piece.first + row];
+  let visible = visible_slots(row_place);
   let first_column = group.x * HEAD + member;
   let query = &qkv[row];
 #for e to EIGHTHS
@@ -55,7 +55,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var score$s: f32;
     {
       let j = min(g * 4u + $su, visible - 1u);
-      let key = &keys[visible_slot(place_of_row, j)];
+      let key = &keys[visible_slot(row_place, j)];
       var low = 0.0;
       var high = 0.0;
 #for e to EIGHTHS
@@ -93,7 +93,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     {
       let share = quadBroadcast(own, $su);
       let j = min(g * 4u + $su, visible - 1u);
-      let value = &values[visible_slot(place_of_row, j)];
+      let value = &values[visible_slot(row_place, j)];
 #for e to EIGHTHS
       low_out$e += share * (*value)[first_column + $eu * 8u];
       high_out$e += share * (*value)[first_column + $eu * 8u + 4u];
@@ -109,8 +109,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   (*to)[first_column + $eu * 8u] = result[2 * $e];
   (*to)[first_column + $eu * 8u + 4u] = result[2 * $e + 1];
 #end
-  let first_word = place(row, 0u, WIDTH / 4u, shape.tile);
-  let first_scale = place(row, 0u, WIDTH / 32u, shape.tile);
+  let first_word = tiled_index(row, 0u, WIDTH / 4u, shape.tile);
+  let first_scale = tiled_index(row, 0u, WIDTH / 32u, shape.tile);
 #for b to HEAD_BLOCKS
   {
     let block = quad_quantised(

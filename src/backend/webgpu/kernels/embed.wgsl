@@ -21,7 +21,7 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<uniform> piece: Piece;
-@group(0) @binding(2) var<storage, read> places: array<Place>;
+@group(0) @binding(2) var<storage, read> places: array<RowPlace>;
 // (R, C)
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 #if DENSE
@@ -74,8 +74,8 @@ fn value(row: u32, column: u32) -> f32 {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let place = places[piece.first + group.x];
-  let row = select(place.token, place.position, shape.by_position == 1u);
+  let row_place = places[piece.first + group.x];
+  let row = select(row_place.token, row_place.position, shape.by_position == 1u);
   if (row < shape.first || row - shape.first >= shape.count) {
     return;
   }

@@ -189,9 +189,9 @@ fn main(
         let four = vec4<f32>(block[i], block[i + 1u], block[i + 2u], block[i + 3u]);
         let row = tile * TILE + r;
         let column = shape.first / 32u + panel;
-        out_words[place(row, column * 8u + lane, shape.outputs / 4u, TILE)] = packed_bytes(four, largest);
+        out_words[tiled_index(row, column * 8u + lane, shape.outputs / 4u, TILE)] = packed_bytes(four, largest);
         if (lane == 0u) {
-          out_scales[place(row, column, shape.outputs / 32u, TILE)] = scale_of(largest);
+          out_scales[tiled_index(row, column, shape.outputs / 32u, TILE)] = scale_of(largest);
         }
       }
     }

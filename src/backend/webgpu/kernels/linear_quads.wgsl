@@ -1,8 +1,8 @@
 // linear.wgsl for an adapter that is a processor (quads.wgsl).
 //
 // A quad computes 32 outputs of a tile of TILE rows, an invocation eight of each row, PANELS of
-// them at a time: more would be more code than such a processor keeps decoded. A panel
-// is four rows of weights, one an invocation. Of a block of x each invocation
+// them at a time: more would be more code than such a processor keeps decoded. A quad's
+// panel is four rows of weights, one an invocation. Of a block of x each invocation
 // reads two words, and has the others by exchange: its own word first, then that of its
 // neighbour across, down, and diagonally. So a row's words stand in that order
 // (matrix.rs).
@@ -32,15 +32,15 @@ const VECTORS: u32 = 2u;
 // Low nibbles are columns 0 .. 15, high ones 16 .. 31.
 const LOW_MASK = vec4<u32>(0xfu, 0xf00u, 0xf0000u, 0xf000000u);
 const HIGH_MASK = vec4<u32>(0xf0u, 0xf000u, 0xf00000u, 0xf0000000u);
-const LOW_PLACE = vec4<f32>(0x1p-24, 0x1p-32, 0x1p-40, 0x1p-48);
-const HIGH_PLACE = vec4<f32>(0x1p-28, 0x1p-36, 0x1p-44, 0x1p-52);
+const LOW_FACTOR = vec4<f32>(0x1p-24, 0x1p-32, 0x1p-40, 0x1p-48);
+const HIGH_FACTOR = vec4<f32>(0x1p-28, 0x1p-36, 0x1p-44, 0x1p-52);
 const LOW_BIAS = vec4<f32>(0x1p3, 0x1p11, 0x1p19, 0x1p27);
 const HIGH_BIAS = vec4<f32>(0x1p7, 0x1p15, 0x1p23, 0.0);
 #else
 const LOW_MASK = vec4<u32>(0xffu, 0xff00u, 0xff0000u, 0xff000000u);
 const HIGH_MASK = LOW_MASK;
-const LOW_PLACE = vec4<f32>(0x1p-24, 0x1p-32, 0x1p-40, 0x1p-48);
-const HIGH_PLACE = LOW_PLACE;
+const LOW_FACTOR = vec4<f32>(0x1p-24, 0x1p-32, 0x1p-40, 0x1p-48);
+const HIGH_FACTOR = LOW_FACTOR;
 const LOW_BIAS = vec4<f32>(0x1p7, 0x1p15, 0x1p23, 0.0);
 const HIGH_BIAS = LOW_BIAS;
 #end
@@ -50,10 +50,10 @@ fn fields(word: u32, mask: vec4<u32>) -> vec4<f32> {
 }
 
 // The four signed bytes of a word of x, over the powers of two of the fields that they
-// are multiplied with; `place` has 2^-24 more, for they are taken as upper bytes.
-fn bytes(word: u32, place: vec4<f32>) -> vec4<f32> {
+// are multiplied with; `factor` has 2^-24 more, for they are taken as upper bytes.
+fn bytes(word: u32, factor: vec4<f32>) -> vec4<f32> {
   let upper = vec4<u32>(word * 0x1000000u, word * 0x10000u, word * 0x100u, word) & vec4<u32>(0xff000000u);
-  return vec4<f32>(vec4<i32>(upper)) * place;
+  return vec4<f32>(vec4<i32>(upper)) * factor;
 }
 
 @compute @workgroup_size(LANES)
@@ -69,8 +69,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #end
   for (var i = 0u; i < 8u; i += PANELS) {
 #for p to PANELS
-    let panel$p = &weights[column * 8u + i + $pu];
-    let panel_scales$p = &scales[column * 8u + i + $pu];
+    let quad_panel$p = &weights[column * 8u + i + $pu];
+    let quad_scales$p = &scales[column * 8u + i + $pu];
 #for m to TILE
     var sum$p_$m = 0.0;
 #end
@@ -81,12 +81,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       let x_scale = (*tile_scales)[b];
 #for m to TILE
 #if WIDE
-      let low$m_0 = bytes(low_words[$m], LOW_PLACE);
-      let high$m_0 = bytes(high_words[$m], HIGH_PLACE);
+      let low$m_0 = bytes(low_words[$m], LOW_FACTOR);
+      let high$m_0 = bytes(high_words[$m], HIGH_FACTOR);
       let x_scale$m = x_scale[$m];
 #else
-      let low$m_0 = bytes(low_words, LOW_PLACE);
-      let high$m_0 = bytes(high_words, HIGH_PLACE);
+      let low$m_0 = bytes(low_words, LOW_FACTOR);
+      let high$m_0 = bytes(high_words, HIGH_FACTOR);
       let x_scale$m = x_scale;
 #end
       let biases$m = quad_sum(dot(low$m_0, LOW_BIAS) + dot(high$m_0, HIGH_BIAS));
@@ -98,13 +98,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #end
 #for p to PANELS
       {
-        let low = (*panel$p)[b * (VECTORS * 4u) + member];
+        let low = (*quad_panel$p)[b * (VECTORS * 4u) + member];
 #if Q4
         let high = low;
 #else
-        let high = (*panel$p)[b * 8u + 4u + member];
+        let high = (*quad_panel$p)[b * 8u + 4u + member];
 #end
-        let scale = (*panel_scales$p)[b * 4u + member];
+        let scale = (*quad_scales$p)[b * 4u + member];
 #for m to TILE
         var dot$m = -biases$m;
 #end
@@ -141,10 +141,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (column * 32u < shape.count) {
       let row = group.y * TILE + $mu;
       let at = shape.first / 32u + column;
-      let word = place(row, at * 8u + member, shape.outputs / 4u, TILE);
+      let word = tiled_index(row, at * 8u + member, shape.outputs / 4u, TILE);
       out_words[word] = block.low;
       out_words[word + 4u * TILE] = block.high;
-      out_scales[place(row, at, shape.outputs / 32u, TILE)] = block.scale;
+      out_scales[tiled_index(row, at, shape.outputs / 32u, TILE)] = block.scale;
     }
   }
 #end

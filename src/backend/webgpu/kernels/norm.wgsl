@@ -82,9 +82,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       for (var i = 0u; i < 8u; i++) {
         largest = max(largest, maxima[neighbours + i]);
       }
-      out_words[place(row, word, shape.words, shape.tile)] = packed_bytes(four, largest);
+      out_words[tiled_index(row, word, shape.words, shape.tile)] = packed_bytes(four, largest);
       if ((word & 7u) == 0u) {
-        out_scales[place(row, word / 8u, shape.words / 8u, shape.tile)] = scale_of(largest);
+        out_scales[tiled_index(row, word / 8u, shape.words / 8u, shape.tile)] = scale_of(largest);
       }
     }
     workgroupBarrier();

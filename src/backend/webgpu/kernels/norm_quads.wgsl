@@ -48,8 +48,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   let variance = quad_fold(low, high) / n;
   let scale = 1.0 / sqrt(variance + shape.epsilon);
-  let first_word = place(group.x, 0u, WIDTH / 4u, shape.tile);
-  let first_scale = place(group.x, 0u, WIDTH / 32u, shape.tile);
+  let first_word = tiled_index(group.x, 0u, WIDTH / 4u, shape.tile);
+  let first_scale = tiled_index(group.x, 0u, WIDTH / 32u, shape.tile);
   for (var block = 0u; block < WIDTH / 32u; block++) {
     var values: array<f32, 8>;
 #for i in 0 1 2 3 4 5 6 7

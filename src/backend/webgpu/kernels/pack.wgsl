@@ -31,8 +31,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       largest = largest_of(four(begin + i), largest);
     }
     for (var i = 0u; i < 8u; i++) {
-      out_words[place(row, block * 8u + i, blocks * 8u, shape.tile)] = packed_bytes(four(begin + i * 4u), largest);
+      out_words[tiled_index(row, block * 8u + i, blocks * 8u, shape.tile)] = packed_bytes(four(begin + i * 4u), largest);
     }
-    out_scales[place(row, block, blocks, shape.tile)] = scale_of(largest);
+    out_scales[tiled_index(row, block, blocks, shape.tile)] = scale_of(largest);
   }
 }

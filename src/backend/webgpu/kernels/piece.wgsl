@@ -5,7 +5,7 @@ struct Piece {
   first: u32,
 }
 
-struct Place {
+struct RowPlace {
   token: u32,
   position: u32,
   // Where its keys and values are stored.
@@ -18,11 +18,11 @@ struct Place {
 }
 
 // Slots that it sees.
-fn visible_slots(at: Place) -> u32 {
+fn visible_slots(at: RowPlace) -> u32 {
   return at.prefix + select(0u, at.slot + 1u - at.start, at.start <= at.slot);
 }
 
 // The j-th of them: behind the prefix stand the draft's own.
-fn visible_slot(at: Place, j: u32) -> u32 {
+fn visible_slot(at: RowPlace, j: u32) -> u32 {
   return select(at.start + j - at.prefix, j, j < at.prefix);
 }

@@ -46,10 +46,10 @@ fn quad_quantised(v: array<f32, 8>, member: u32) -> QuadBlock {
   largest = max(largest, quadSwapY(largest));
   let is_zero = is_zero_block(largest);
   let inverse = of_127(largest);
-  // Where its bytes stand in a word.
-  let place = vec4<u32>(0x1u, 0x100u, 0x10000u, 0x1000000u)[member];
+  // What puts a byte of this invocation in its field of a word.
+  let byte_factor = vec4<u32>(0x1u, 0x100u, 0x10000u, 0x1000000u)[member];
 #for i in 0 1 2 3 4 5 6 7
-  let byte$i = select(byte_of(v[$i], inverse), 0u, is_zero) * place;
+  let byte$i = select(byte_of(v[$i], inverse), 0u, is_zero) * byte_factor;
   let pair$i = byte$i | quadSwapX(byte$i);
   let word$i = pair$i | quadSwapY(pair$i);
 #end

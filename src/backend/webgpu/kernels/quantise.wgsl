@@ -13,7 +13,7 @@ const TINY: u32 = 0x0da24260u;
 // The bits of infinity.
 const INFINITY: u32 = 0x7f800000u;
 
-fn place(row: u32, column: u32, columns: u32, tile: u32) -> u32 {
+fn tiled_index(row: u32, column: u32, columns: u32, tile: u32) -> u32 {
   return (row / tile * columns + column) * tile + row % tile;
 }
 

@@ -1,49 +1,56 @@
 // The largest value of a workgroup of LANES invocations in a line: all of them
-// call, and all of them get the result.
+// call, once, and all of them get the result.
 //
-// With subgroups there are LANES / subgroup size values to fold; without, FOLD
-// invocations fold LANES / FOLD values each: two barriers either way.
-
-struct Invocation {
-  lane: u32,
-  // Invocations of a subgroup; 0 without subgroups.
-  subgroup: u32,
-}
+// With subgroups each subgroup's largest goes into one atomic word; without, FOLD
+// invocations fold LANES / FOLD values each: two barriers either way. Which invocations
+// make a subgroup, and how many, WGSL leaves open; no mapping is assumed.
 
 #if SUBGROUPS
-// A subgroup is at least four invocations, and takes neighbours of a line.
-var<workgroup> folded: array<f32, LANES / 4u>;
+var<workgroup> largest_word: atomic<u32>;
+
+// Words that have the order of the values, all of them above 0.
+fn ordered_word(value: f32) -> u32 {
+  let bits = bitcast<u32>(value);
+  return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
+}
+
+fn value_of_ordered(word: u32) -> f32 {
+  return bitcast<f32>(select(~word, word & 0x7fffffffu, word >= 0x80000000u));
+}
+
+fn reduce_largest(value: f32, lane: u32) -> f32 {
+  if (lane == 0u) {
+    atomicStore(&largest_word, 0u);
+  }
+  let part = subgroupMax(value);
+  workgroupBarrier();
+  // One invocation of each subgroup: the one that has none before it.
+  if (subgroupExclusiveAdd(1u) == 0u) {
+    atomicMax(&largest_word, ordered_word(part));
+  }
+  workgroupBarrier();
+  return value_of_ordered(atomicLoad(&largest_word));
+}
 #else
 const FOLD: u32 = 8u;
 var<workgroup> parts: array<f32, LANES>;
 var<workgroup> folded: array<f32, FOLD>;
-#end
 
-fn reduce_largest(value: f32, at: Invocation) -> f32 {
-#if SUBGROUPS
-  let part = subgroupMax(value);
+fn reduce_largest(value: f32, lane: u32) -> f32 {
+  parts[lane] = value;
   workgroupBarrier();
-  if (at.lane % at.subgroup == 0u) {
-    folded[at.lane / at.subgroup] = part;
-  }
-  workgroupBarrier();
-  let count = LANES / at.subgroup;
-#else
-  parts[at.lane] = value;
-  workgroupBarrier();
-  if (at.lane < FOLD) {
-    var part = parts[at.lane];
-    for (var i = at.lane + FOLD; i < LANES; i += FOLD) {
+  if (lane < FOLD) {
+    var part = parts[lane];
+    for (var i = lane + FOLD; i < LANES; i += FOLD) {
       part = max(part, parts[i]);
     }
-    folded[at.lane] = part;
+    folded[lane] = part;
   }
   workgroupBarrier();
-  let count = FOLD;
-#end
   var largest = folded[0];
-  for (var i = 1u; i < count; i++) {
+  for (var i = 1u; i < FOLD; i++) {
     largest = max(largest, folded[i]);
   }
   return largest;
 }
+#end

@@ -10,7 +10,7 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<uniform> piece: Piece;
-@group(0) @binding(2) var<storage, read> places: array<Place>;
+@group(0) @binding(2) var<storage, read> places: array<RowPlace>;
 // (R, C)
 @group(0) @binding(3) var<storage, read> x: array<f32>;
 // (outputs, C)

@@ -8,7 +8,7 @@ struct Shape {
 
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<uniform> piece: Piece;
-@group(0) @binding(2) var<storage, read> places: array<Place>;
+@group(0) @binding(2) var<storage, read> places: array<RowPlace>;
 // (R, 3 C)
 @group(0) @binding(3) var<storage, read> qkv: array<f32>;
 // (slots, C)

@@ -1,0 +1,84 @@
+//! How long each kernel of a batch took, by the GPU's own clock: for measurements, for a
+//! pass a kernel costs time by itself.
+
+use super::{
+    device::Device,
+    meter::{KernelTime, add_up},
+    read::Reader,
+};
+use crate::backend::BackendError;
+
+/// Kernels of a batch that are timed; those behind them are not. WebGPU's sets have at most
+/// twice as many queries.
+const MOST_KERNELS: u32 = 2048;
+
+/// Two times a kernel: when it began and when it ended.
+#[derive(Debug)]
+pub struct Timestamps {
+    queries: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    /// Of each kernel of the batch: its file and the words of its shape.
+    kernels: Vec<(&'static str, Vec<u32>)>,
+}
+
+impl Timestamps {
+    /// `None`: the device does not tell the time.
+    pub fn new(device: &Device) -> Option<Self> {
+        let queries = device.has_timestamps.then(|| {
+            device.device.create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some("kernels"),
+                ty: wgpu::QueryType::Timestamp,
+                count: 2 * MOST_KERNELS,
+            })
+        })?;
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let resolved = device.buffer("times", 16 * u64::from(MOST_KERNELS), usage);
+        Some(Self { queries, resolved, kernels: Vec::new() })
+    }
+
+    /// A batch begins.
+    pub fn begin(&mut self) {
+        self.kernels.clear();
+    }
+
+    /// Where the next kernel's times go; `None` where there is no room for them.
+    pub fn next(
+        &mut self,
+        kernel: &'static str,
+        shape: &[u32],
+    ) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
+        let first = 2 * u32::try_from(self.kernels.len()).ok().filter(|&count| count < MOST_KERNELS)?;
+        self.kernels.push((kernel, shape.to_vec()));
+        Some(wgpu::ComputePassTimestampWrites {
+            query_set: &self.queries,
+            beginning_of_pass_write_index: Some(first),
+            end_of_pass_write_index: Some(first + 1),
+        })
+    }
+
+    /// At the end of a batch, before it is submitted.
+    pub fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
+        encoder.resolve_query_set(&self.queries, 0..2 * self.kernels.len() as u32, &self.resolved, 0);
+    }
+
+    /// What the kernels of the submitted batch took.
+    ///
+    /// # Errors
+    /// The device has failed.
+    pub async fn read(&self, device: &Device) -> Result<Vec<KernelTime>, BackendError> {
+        let encoder = device.device.create_command_encoder(&<_>::default());
+        let bytes = 16 * self.kernels.len().max(1) as u64;
+        let bytes = Reader::default().read(device, encoder, &self.resolved, bytes).await?;
+        let tick_ms = f64::from(device.queue.get_timestamp_period()) * 1e-6;
+        let pairs = bytes.as_chunks::<16>().0.iter().map(|pair| {
+            let [began, ended] = [0, 8].map(|at| {
+                let mut word = [0; 8];
+                word.copy_from_slice(&pair[at..at + 8]);
+                u64::from_le_bytes(word)
+            });
+            ended.saturating_sub(began) as f64 * tick_ms
+        });
+        let kernels = self.kernels.iter().cloned();
+        Ok(add_up(kernels.zip(pairs).map(|((kernel, shape), ms)| (kernel, shape, ms))))
+    }
+}
