@@ -3,9 +3,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/huggingtweets
-export HUGGINGTWEETS_CACHE := $(CACHE)
-export PATH := $(CACHE)/tools/bin:$(PATH)
+ifeq ($(HUGGINGTWEETS_CACHE),)
+HUGGINGTWEETS_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/huggingtweets
+endif
+export HUGGINGTWEETS_CACHE
+export PATH := $(HUGGINGTWEETS_CACHE)/tools/bin:$(PATH)
 
 CARGO_TARGET_DIR ?= target
 export CARGO_TARGET_DIR
@@ -20,7 +22,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## Build everything and serve the page with the demo bot at http://127.0.0.1:8080/
-	@exec $(RELEASE_BIN) serve --assets dist --port $(PORT)
+	@exec "$(RELEASE_BIN)" serve --assets dist --port $(PORT)
 
 # Two builds at a time where they need no lock of each other: alone, each leaves
 # a core idle now and then.
@@ -53,55 +55,50 @@ build-test: setup-native dist-test
 	cargo build --locked --features reader --bin huggingtweets --test integration
 
 test-web: build-test setup-browser full-bundle ## Browser tests against the real server, page and engine
-	cd tests/web && HUGGINGTWEETS_BIN=$(abspath $(TEST_BIN)) \
-	HUGGINGTWEETS_DIST=$(abspath .)/dist-test \
-	HUGGINGTWEETS_FULL_BUNDLE=$(CACHE)/full-bundle npm test
+	export HUGGINGTWEETS_BIN="$$(realpath "$(TEST_BIN)")" HUGGINGTWEETS_DIST="$(CURDIR)/dist-test" \
+	HUGGINGTWEETS_FULL_BUNDLE="$(HUGGINGTWEETS_CACHE)/full-bundle"; cd tests/web && npm test
 
 screenshots: build-test setup-browser ## The README's pictures, from the real page
-	cd tests/web && HUGGINGTWEETS_BIN=$(abspath $(TEST_BIN)) HUGGINGTWEETS_DIST=$(abspath .)/dist-test \
-	npm run --silent screenshots -- $(abspath model-card)
+	export HUGGINGTWEETS_BIN="$$(realpath "$(TEST_BIN)")" HUGGINGTWEETS_DIST="$(CURDIR)/dist-test"; \
+	cd tests/web && npm run --silent screenshots -- "$(CURDIR)/model-card"
 
 npm: build ## The widget's npm package (www/npm), for `npm publish`
 	tools/npm.sh dist
 
 lighthouse: build setup-browser ## Lighthouse on the served page: at least 95 in each category
-	tools/lighthouse.sh $(RELEASE_BIN)
+	tools/lighthouse.sh "$(RELEASE_BIN)"
 
 full-bundle: build-test ## A random GPT-2 of 124M parameters, for the browser tests
-	@test -e $(CACHE)/full-bundle/bot.json || \
-	$(TEST_BIN) bench bundle --out $(CACHE)/full-bundle --force
+	@tools/random-bundle.sh "$(TEST_BIN)" "$(HUGGINGTWEETS_CACHE)/full-bundle"
 
-lint: setup-native ## Formatting, clippy, and documentation without warnings
-	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --check; else echo "skipped: rustfmt is not installed"; fi
-	@if cargo clippy --version >/dev/null 2>&1; then \
-	cargo clippy --locked --all-targets --features web,reader -- -D warnings; else echo "skipped: clippy is not installed"; fi
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --features web,reader
+lint: setup-native ## Formatting, clippy and documentation; in CI without warnings
+	@tools/lint.sh
 
 fmt: ## Format the Rust code
 	cargo fmt
 
 demo-bot: setup-native ## Train the demo bot again (model-card/demo), from its grammar
 	cargo build --release --locked --bin huggingtweets
-	tools/demo-bot.sh $(RELEASE_BIN)
+	tools/demo-bot.sh "$(RELEASE_BIN)"
 
 peers: build-test ## Open our bots in transformers (installs torch into the cache folder)
-	tools/peers.sh $(TEST_BIN)
+	tools/peers.sh "$(TEST_BIN)"
 
 bench: setup-native ## The kernels alone: checked against the reference, then timed
 	cargo bench --locked --bench kernels
 
 bench-web: build setup-browser ## The page in a real browser, against the speed of memory
-	tools/bench-web.sh $(RELEASE_BIN)
+	tools/bench-web.sh "$(RELEASE_BIN)"
 
 bench-peers: build setup-browser ## The page against wllama and transformers.js with the same weights
-	tools/bench-peers.sh $(RELEASE_BIN)
+	tools/bench-peers.sh "$(RELEASE_BIN)"
 
 check-record: build-test ## Read a recorded run with TensorBoard and wandb (installs both into the cache folder)
-	tools/check-record.sh $(TEST_BIN)
+	tools/check-record.sh "$(TEST_BIN)"
 
 bench-train: setup-native ## Training speed and memory: ours, and PyTorch's where it is installed
 	cargo build --release --locked --bin huggingtweets
-	tools/bench-train.sh $(RELEASE_BIN)
+	tools/bench-train.sh "$(RELEASE_BIN)"
 
 setup-native:
 	@tools/setup.sh native

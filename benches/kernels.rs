@@ -1,7 +1,8 @@
-//! The processor's kernels alone, through [`Backend`] as the network calls
-//! them: first each is held against the scalar reference, bit for bit, then
-//! timed. Throughput is bytes of weights (or of keys and values) a second, to be
-//! compared with `read`, a plain read of as many bytes.
+//! The CPU kernels alone, called through [`Backend`] as the network calls them: first checked,
+//! bit for bit, then timed. Products, the head's included, are compared with the scalar
+//! reference; attention has one form at every level, so its decode step is compared with the
+//! same row of a prompt. Throughput is bytes of weights (or of keys and values) per second, to
+//! be compared with `read`, a plain read of the same bytes.
 
 use std::hint::black_box;
 
@@ -27,7 +28,7 @@ const LAYERS: usize = 12;
 const VOCAB: usize = 50257;
 const CONTEXT: usize = 1024;
 
-/// The linear layers of a block, (name, N, K).
+/// The linear layers of a transformer block: (name, N, K).
 const LINEARS: [(&str, usize, usize); 4] = [
     ("c_attn", 3 * CHANNELS, CHANNELS),
     ("attn_proj", CHANNELS, CHANNELS),
@@ -35,7 +36,7 @@ const LINEARS: [(&str, usize, usize); 4] = [
     ("mlp_proj", CHANNELS, 4 * CHANNELS),
 ];
 
-/// Rows of activations: a token, five drafts, a piece of a prompt.
+/// Rows of activations: one token, five drafts, a piece of a prompt.
 const ROWS: [usize; 3] = [1, 5, 64];
 
 const QUANTISED: [(&str, Dtype); 2] = [("q8_0", Dtype::Q8_0), ("q4_0", Dtype::Q4_0)];
@@ -67,7 +68,7 @@ fn size_bytes(matrix: &Matrix) -> u64 {
     (bytes.len() + size_of_val(floats)) as u64
 }
 
-/// Every epilogue of `linear` on the vectors gives the reference's bits.
+/// Asserts that every epilogue of `linear` gives the reference's bits.
 fn check_linear(w: &Matrix, x: &Rows, label: &str) {
     for epilogue in [Epilogue::Store, Epilogue::Gelu, Epilogue::Add] {
         let out = |level| {
@@ -103,14 +104,14 @@ fn linear(c: &mut Criterion) {
     }
 }
 
-/// A step of that many rows.
+/// A step of `rows` rows.
 fn batch(rows: usize) -> Batch {
     let places = (0..rows).map(|d| Place { sequence: Sequence::Draft(d), position: 9 }).collect();
     Batch { tokens: vec![0; rows], places, ..Batch::default() }
 }
 
-/// All products of a decode step, each matrix another piece of memory: what a
-/// token costs but for attention and norms.
+/// All matrix products of a decode step, each with its own matrix in memory: what a token costs
+/// without attention and norms.
 fn step(c: &mut Criterion) {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut group = c.benchmark_group("step");
@@ -121,6 +122,10 @@ fn step(c: &mut Criterion) {
         group.throughput(Throughput::Bytes(matrices.iter().map(size_bytes).sum()));
         for rows in ROWS {
             let xs: Vec<_> = matrices.iter().map(|w| activations(&mut rng, rows, w.shape().1)).collect();
+            // The others are of the shapes that `linear` checks.
+            if let (Some(head), Some(x)) = (matrices.last(), xs.last()) {
+                check_linear(head, x, "head");
+            }
             let (mut backend, mut out) = (cpu(Level::Simd), Rows::default());
             backend.begin(&batch(rows));
             group.bench_function(BenchmarkId::new(format, rows), |b| {
@@ -154,7 +159,7 @@ fn attention(c: &mut Criterion) {
         let qkv = activations(&mut rng, CONTEXT, 3 * CHANNELS);
         backend.store(&qkv, &fill, 0, &mut cache);
         backend.attention(&qkv, &fill, 0, &cache, &mut out);
-        // The last row of a prompt is what a step at its place would give.
+        // Attention is causal, so the prompt's row at this position is what a decode step there gives.
         let place = Place { sequence: Sequence::Prompt, position };
         let one = Batch { tokens: vec![0], places: vec![place], ..Batch::default() };
         let row = qkv.values[position * qkv.width..][..qkv.width].to_vec();

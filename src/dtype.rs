@@ -1,4 +1,4 @@
-//! The encodings of a tensor's values, in GGUF's terms: what files hold and engines take.
+//! The encodings of a tensor's values, under GGUF's names; used in files and in engines.
 
 /// Values in a block of `Q8_0` and of `Q4_0`.
 pub const BLOCK: usize = 32;
@@ -12,13 +12,13 @@ pub enum Dtype {
     F16,
     /// 32 signed bytes and an f16 scale, 34 bytes.
     Q8_0,
-    /// 32 nibbles and an f16 scale, 18 bytes; value `i` in the low half of
-    /// byte `i`, value `i + 16` in its high half, 8 added to each.
+    /// 32 nibbles and an f16 scale, 18 bytes. Value `i` is the low half of byte `i`, value `i + 16`
+    /// its high half; both are stored with 8 added.
     Q4_0,
 }
 
 impl Dtype {
-    /// Every type this program reads.
+    /// Every encoding this program reads.
     pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Q8_0, Self::Q4_0];
 
     /// `f32`, `f16`, `q8_0` or `q4_0`.
@@ -49,7 +49,8 @@ impl Dtype {
         }
     }
 
-    /// Bytes of `values` values, if that is a whole number of blocks and fits.
+    /// Bytes of `values` values; `None` if they are not a whole number of blocks or the size
+    /// overflows.
     pub fn size_bytes(self, values: u64) -> Option<u64> {
         let block = self.block_len() as u64;
         if values.is_multiple_of(block) {
@@ -59,7 +60,7 @@ impl Dtype {
         }
     }
 
-    /// Bytes of a (rows, cols) matrix; cols a whole number of blocks.
+    /// Bytes of a (rows, cols) matrix; cols must be a whole number of blocks.
     pub fn matrix_bytes(self, rows: usize, cols: usize) -> usize {
         rows * (cols / self.block_len()) * self.block_bytes()
     }

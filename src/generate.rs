@@ -1,6 +1,5 @@
-//! A prompt becomes drafts: a state machine that says what the network must
-//! compute next and takes its logits. No I/O, no clock, no engine inside, so
-//! that the command and the worker drive the same code.
+//! From a prompt to drafts: a state machine that says what the network must compute next and takes
+//! its logits. It has no I/O, clock or engine, so the command and the worker drive the same code.
 //!
 //! ```text
 //! let mut drafts = Drafts::new(&tokenizer, &config, request)?;
@@ -28,22 +27,21 @@ use crate::{
 /// What to generate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    /// The start of the post, may be empty; [`Request::start`] is what is used of it.
+    /// The start of the post, possibly empty; [`Request::start`] is what drafts use.
     pub prompt: String,
-    /// Drafts made together, at least 1.
+    /// B: drafts generated together, at least 1.
     pub drafts: usize,
-    /// Tokens of prompt and draft together; `None`: min(160, positions).
+    /// Most tokens of prompt and draft together; `None`: min(160, positions).
     pub max_tokens: Option<usize>,
-    /// Tokens before `<|endoftext|>` may be drawn, the prompt included.
+    /// Tokens, the prompt's included, before `<|endoftext|>` may be sampled.
     pub min_tokens: usize,
-    /// Tokens that must be drawn before `<|endoftext|>` may be: for going on
-    /// with a draft that had ended.
+    /// New tokens before `<|endoftext|>` may be sampled: for continuing a draft that had ended.
     #[serde(default)]
     pub min_new_tokens: usize,
-    /// Decides every coin of every draft.
+    /// Determines every uniform sample of every draft.
     pub seed: u64,
-    /// Which of the seed's coin streams each draft has; empty: 0, 1, 2… A draft
-    /// made alone under its own number is the one it was among others.
+    /// Which of the seed's random streams each draft uses; empty: 0, 1, 2… A draft generated alone
+    /// under its number is the same as among others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<u64>,
     pub sampling: Params,
@@ -53,26 +51,26 @@ pub struct Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
-    /// `<|endoftext|>` was drawn.
+    /// `<|endoftext|>` was sampled.
     EndOfText,
-    /// A newline: the original cuts there.
+    /// A newline was sampled: the original cuts there.
     Newline,
-    /// [`Request::max_tokens`] reached.
+    /// [`Request::max_tokens`] was reached.
     MaxTokens,
-    /// The network's last position reached.
+    /// The network's last position was reached.
     ContextFull,
-    /// The caller stopped it.
+    /// The caller stopped the draft.
     Stopped,
 }
 
-/// What became of a draft in one step.
+/// A change of a draft in one step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Event {
-    /// The whole draft so far, the start included, cleaned as the original does.
+    /// The whole draft so far, its start included, cleaned as the original does.
     Text { draft: usize, text: String },
-    /// The draft is finished; `text` is final.
-    /// `digest` is [`token_digest`] of the prompt and the draft.
+    /// The draft has ended; `text` is final, `tokens` counts the new ones, and `digest` is
+    /// [`token_digest`] of prompt and draft.
     Done { draft: usize, text: String, reason: EndReason, tokens: usize, digest: String },
 }
 
@@ -92,34 +90,34 @@ impl Default for Request {
 }
 
 impl Request {
-    /// The start as drafts have it: stripped, and in one line as every post
-    /// that the bot has seen.
+    /// The prompt as drafts use it: stripped, and in one line like every post that the bot was
+    /// trained on.
     pub fn start(&self) -> String {
         one_line(&self.prompt)
     }
 }
 
-/// The lines of a text, stripped, as one.
+/// Strips the lines of a text and joins those that are not empty by spaces.
 pub fn one_line(text: &str) -> String {
     let lines = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(" ")
 }
 
-/// What a draft had when its engine was lost.
+/// The state of a draft when its engine was lost.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SoFar {
-    /// Tokens drawn, in order.
+    /// Sampled tokens, in order.
     pub tokens: Vec<u32>,
-    /// It has ended, or was stopped.
+    /// Whether it had ended or was stopped.
     pub ended: bool,
 }
 
 pub use crate::bundle::manifest::DEFAULT_MAX_TOKENS;
 
-/// More drafts than this at once is a mistake, not a wish.
+/// The most drafts of one request; a larger number is taken for a mistake.
 pub const MAX_DRAFTS: usize = 256;
 
-/// A request that cannot be carried out; known before any work is done.
+/// A request that cannot be carried out, or logits that give no token.
 #[derive(Debug, Error)]
 pub enum GenerateError {
     #[error("the start is {tokens} tokens long; this bot has room for {room}, so shorten it")]
@@ -141,16 +139,16 @@ pub enum GenerateError {
         "the engine returned logits of {found} rows and {vocab} tokens, {expected} and {vocab_size} expected"
     )]
     Logits { found: usize, expected: usize, vocab: usize, vocab_size: usize },
-    #[error("the network's logits are no numbers, so its weights are damaged")]
-    NotNumbers,
+    #[error("the model produced non-finite logits: its weights are damaged")]
+    NotFinite,
     #[error("no token is left to draw: no_repeat_ngram_size {size} forbids every one, so raise it")]
     Forbidden { size: usize },
 }
 
-/// One draft on its way.
+/// A draft and its random stream.
 struct Draft {
     rng: ChaCha8Rng,
-    /// Prompt and draft.
+    /// Prompt and draft, `<|endoftext|>` first.
     tokens: Vec<u32>,
     text: String,
     end: Option<EndReason>,
@@ -160,14 +158,14 @@ struct Draft {
 #[derive(Clone, Copy)]
 struct Live {
     draft: usize,
-    /// Which of the batch's outputs they are: the prompt's are every draft's.
+    /// The index of its logits in the batch's outputs; all drafts share the prompt's.
     output: usize,
 }
 
-/// Drafts on their way from one prompt.
+/// The drafts of one request.
 pub struct Drafts {
     request: Request,
-    /// Tokens a draft may have, prompt included, and what reaching it is called.
+    /// The most tokens of a draft, prompt included, and the reason for ending there.
     limit: (usize, EndReason),
     shape: CacheShape,
     vocab_size: usize,
@@ -179,8 +177,10 @@ pub struct Drafts {
 }
 
 impl Drafts {
-    /// Checks a request and plans its first batch: the prompt, computed once
-    /// for all drafts.
+    /// Checks a request and plans its first batch: the prompt, computed once for all drafts.
+    ///
+    /// # Errors
+    /// The request is invalid, or its prompt is too long.
     pub fn new(tokenizer: &Tokenizer, config: &Config, request: Request) -> Result<Self, GenerateError> {
         request.sampling.validate()?;
         if !(1..=MAX_DRAFTS).contains(&request.drafts) {
@@ -195,7 +195,7 @@ impl Drafts {
         let max_tokens = request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS).min(config.n_positions);
         if prompt.len() >= max_tokens {
             let tokens = prompt.len() - 1;
-            // Besides the token that begins every post and the first one drawn.
+            // Without the token that begins every post and the first sampled one.
             let room = |limit: usize| limit.saturating_sub(2);
             return Err(match prompt.len() < config.n_positions {
                 true => GenerateError::BeyondLength { tokens, room: room(max_tokens), max_tokens },
@@ -228,9 +228,12 @@ impl Drafts {
         })
     }
 
-    /// Goes on where another engine left off: the same request, and what each
-    /// draft had. The first batch computes prompt and drafts again, in one go;
-    /// the coins go on behind those that were tossed.
+    /// Continues where another engine left off, from the same request and the tokens of each draft.
+    /// The first batch computes the prompt and all drafts again; the random streams continue after
+    /// the samples that were used.
+    ///
+    /// # Errors
+    /// As for [`Drafts::new`], or a token is outside the vocabulary.
     pub fn resume(
         tokenizer: &Tokenizer,
         config: &Config,
@@ -256,7 +259,7 @@ impl Drafts {
         Ok(drafts)
     }
 
-    /// What the network must compute next; `None` when every draft has ended.
+    /// The next batch for the network; `None` when every draft has ended.
     pub fn next_batch(&self) -> Option<&Batch> {
         self.batch.as_ref()
     }
@@ -266,17 +269,17 @@ impl Drafts {
         self.shape.prompt
     }
 
-    /// Tokens drawn so far, all drafts together.
+    /// Tokens sampled so far in all drafts.
     pub fn drawn_tokens(&self) -> usize {
         self.drafts.iter().map(|d| d.tokens.len() - self.shape.prompt).sum()
     }
 
-    /// Tokens that a draft has drawn, but for the one that ends a text.
+    /// The tokens that were sampled for a draft, without a final `<|endoftext|>`.
     pub fn drawn(&self, draft: usize) -> &[u32] {
         self.drafts.get(draft).and_then(|d| d.tokens.get(self.shape.prompt..)).unwrap_or(&[])
     }
 
-    /// Drafts in all, those that have ended too.
+    /// The number of drafts, including those that have ended.
     pub fn count(&self) -> usize {
         self.drafts.len()
     }
@@ -286,8 +289,11 @@ impl Drafts {
         self.drafts.get(draft).map_or(&[], |d| &d.tokens)
     }
 
-    /// Takes the logits of [`Drafts::next_batch`], draws a token for each live
-    /// draft, and plans the next batch.
+    /// Takes the logits of [`Drafts::next_batch`], samples a token for each live draft, and plans
+    /// the next batch.
+    ///
+    /// # Errors
+    /// The logits are not of that batch, or no token can be sampled from them.
     pub fn accept(&mut self, outputs: &Outputs, tokenizer: &Tokenizer) -> Result<Vec<Event>, GenerateError> {
         let Some(batch) = self.batch.take() else { return Ok(Vec::new()) };
         let (found, expected) = (outputs.rows(), batch.outputs.len());
@@ -302,7 +308,7 @@ impl Drafts {
             if draft.end.is_some() {
                 continue;
             }
-            // None is beyond those that the batch lists.
+            // Never skips: the outputs are as many as the batch lists.
             let Some(row) = outputs.row(live.output) else { continue };
             let logits = match row {
                 Row::All(logits) => Logits::All(logits),
@@ -320,7 +326,7 @@ impl Drafts {
             let Some(token) = token else {
                 return Err(match row.is_finite() {
                     true => GenerateError::Forbidden { size: self.request.sampling.no_repeat_ngram },
-                    false => GenerateError::NotNumbers,
+                    false => GenerateError::NotFinite,
                 });
             };
             events.extend(draft.take(index, token, self.eos, self.limit, self.shape.prompt, tokenizer));
@@ -332,7 +338,7 @@ impl Drafts {
         Ok(events)
     }
 
-    /// Ends one draft, or all that still run, keeping what they have.
+    /// Ends one draft, or all live ones, keeping their tokens.
     pub fn stop(&mut self, draft: Option<usize>) -> Vec<Event> {
         let mut events = Vec::new();
         for (index, d) in self.drafts.iter_mut().enumerate() {
@@ -349,7 +355,7 @@ impl Drafts {
         events
     }
 
-    /// The next batch: the newest token of every live draft.
+    /// Plans the next batch: the newest token of every live draft.
     fn plan(&mut self) {
         if self.live.is_empty() {
             self.batch = None;
@@ -373,8 +379,7 @@ impl Drafts {
 }
 
 impl Drafts {
-    /// The first batch of drafts that have tokens already: the prompt, then
-    /// each draft's own.
+    /// Plans the first batch of resumed drafts: the prompt, then the tokens of each draft.
     fn plan_again(&mut self) {
         self.live.retain(|live| self.drafts[live.draft].end.is_none());
         let Some(batch) = self.batch.as_mut().filter(|_| !self.live.is_empty()) else {
@@ -382,7 +387,8 @@ impl Drafts {
             return;
         };
         let prompt = self.shape.prompt;
-        // The prompt's logits stand first where a draft waits for them: outputs ascend.
+        // The prompt's output stays, as the first (outputs ascend), if a draft without tokens waits
+        // for it.
         if self.live.iter().all(|live| self.drafts[live.draft].tokens.len() > prompt) {
             batch.outputs.clear();
         }
@@ -402,7 +408,7 @@ impl Drafts {
 }
 
 impl Draft {
-    /// Adds a drawn token; says what changed.
+    /// Appends a sampled token; returns the event if something changed.
     fn take(
         &mut self,
         index: usize,
@@ -418,7 +424,7 @@ impl Draft {
         self.tokens.push(token);
         let decoded = tokenizer.decode_partial(&self.tokens);
         let text = clean_up_spaces(&decoded);
-        // The start is one line, so a newline can only be the draft's.
+        // The start is one line, so a newline can only come from the draft.
         let (text, newline) = match text.trim_start().split_once('\n') {
             Some((line, _)) => (line.trim().to_owned(), true),
             None => (text.trim_start().to_owned(), false),
@@ -448,21 +454,21 @@ impl Draft {
     }
 }
 
-/// How many logits the settings need of a row of V.
+/// Which logits the settings need of a row of V.
 fn wanted(sampling: &Params, vocab_size: usize) -> Wanted {
     sampling.enough().filter(|k| *k < vocab_size).map_or(Wanted::All, Wanted::Top)
 }
 
-/// Each draft's own coins: a ChaCha8 stream a draft, so that a draft does not
-/// depend on how many others are made with it.
+/// A draft's own ChaCha8 stream, so that it does not depend on how many others are generated with
+/// it.
 fn coin_stream(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream);
     rng
 }
 
-/// What tells two token sequences apart: the first 16 hexadecimal digits of the
-/// SHA-256 of the ids, four little-endian bytes each.
+/// Identifies a token sequence: the first 16 hexadecimal digits of the SHA-256 of the ids, four
+/// little-endian bytes each.
 pub fn token_digest(ids: &[u32]) -> String {
     let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
     let mut digest = sha256_hex(&bytes);
@@ -470,7 +476,7 @@ pub fn token_digest(ids: &[u32]) -> String {
     digest
 }
 
-/// A number in [0, 1) from the top 53 bits.
+/// A uniform sample in [0, 1), from the top 53 bits.
 fn coin(rng: &mut ChaCha8Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
 }

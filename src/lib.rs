@@ -1,5 +1,4 @@
-//! huggingtweets: train GPT-2 on somebody's posts, and let it write new ones
-//! on the visitor's own device.
+//! huggingtweets: trains GPT-2 on somebody's posts and writes new ones on the visitor's own device.
 //!
 //! Dimensions, used in every numeric signature of this crate:
 //!
@@ -11,10 +10,10 @@
 //! | H | attention heads; each is C / H wide |
 //! | L | layers |
 //! | V | vocabulary |
-//! | R | rows of activations in one step: prompt tokens, or one token a draft |
+//! | R | rows of activations in one step: prompt tokens, or one token of each draft |
 //!
-//! The map of the modules, and which may import which, is in ARCHITECTURE.md;
-//! `tests/integration/architecture.rs` keeps the import rules.
+//! ARCHITECTURE.md lists the modules and which may import which;
+//! `tests/integration/architecture/mod.rs` enforces it.
 
 pub mod backend;
 pub mod bundle;
@@ -36,3 +35,7 @@ pub mod train;
 
 #[cfg(feature = "worker")]
 pub mod web;
+
+#[cfg(test)]
+#[path = "../tests/integration/beside.rs"]
+mod beside;

@@ -1,17 +1,15 @@
 //! GPT-2's byte-level BPE: text to ids and back.
 //!
-//! The vocabulary and merges may come from a `tokenizer.json`, from
-//! `vocab.json` + `merges.txt`, or from a GGUF header; each is validated here
-//! and rebuilt as the one pipeline GPT-2 has, so that foreign settings of a
-//! `tokenizer.json` (truncation, padding, post-processors) have no effect, and
-//! those that would change the ids are refused. Splitting (`split`) and merging
-//! (`merges`) are held against the `tokenizers` crate, which trains vocabularies:
-//! as a reader of them it was more than half of the engine that a page downloads.
+//! Vocabulary and merges may come from a `tokenizer.json`, from `vocab.json` and `merges.txt`, or
+//! from a GGUF header. Each is validated here and rebuilt as GPT-2's one pipeline: other settings
+//! of a `tokenizer.json` (truncation, padding, post-processors) have no effect, and those that
+//! would change the ids are refused. Tests compare splitting (`split`) and merging (`merges`) with
+//! the `tokenizers` crate, which trains vocabularies; as their reader it was more than half of the
+//! engine that a page downloads.
 //!
-//! What a person types is text and nothing else: [`Tokenizer::encode_plain`]
-//! reads `<|endoftext|>` in it as thirteen characters. [`Tokenizer::encode`]
-//! gives such tokens their meaning, as `transformers` does, and is for text
-//! that the program itself joined.
+//! What a person types is only text: [`Tokenizer::encode_plain`] reads `<|endoftext|>` in it as
+//! thirteen characters. [`Tokenizer::encode`] gives such tokens their meaning, as `transformers`
+//! does, and is for text that the program itself assembled.
 
 mod merges;
 mod split;
@@ -29,35 +27,35 @@ pub use text::clean_up_spaces;
 /// The token that starts and ends every post.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// A validated GPT-2 tokenizer: ids are 0..V without gaps, every merge joins
-/// two known tokens into a third, and [`END_OF_TEXT`] has an id.
+/// A validated GPT-2 tokenizer: ids are 0..V without gaps, every merge joins two known tokens into a
+/// third, and one token (in a GGUF not necessarily [`END_OF_TEXT`]) starts and ends every post.
 pub struct Tokenizer {
     /// Token strings in id order, in GPT-2's byte alphabet.
     tokens: Vec<String>,
     merges: Merges,
-    /// Tokens beside the BPE ones, recognised whole in [`Tokenizer::encode`].
+    /// Tokens besides the BPE ones; [`Tokenizer::encode`] recognises them as a whole.
     added: BTreeMap<u32, Added>,
     eos_id: u32,
-    /// What each character of a token stands for.
+    /// The byte for which each character of a token stands.
     byte_of: HashMap<char, u8>,
 }
 
-/// A token that no merge makes.
+/// A token that no merge produces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Added {
     content: String,
-    /// Special tokens are left out when decoding.
+    /// Special tokens are omitted when decoding.
     special: bool,
 }
 
-/// A tokenizer taken apart, as a GGUF header lists it.
+/// The parts of a tokenizer, as a GGUF header lists them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parts {
     /// Token strings in id order.
     pub tokens: Vec<String>,
-    /// `"a b"`, most important first.
+    /// `"a b"`, highest priority first.
     pub merges: Vec<String>,
-    /// Ids that are control tokens; [`Parts::eos_id`] is one whether listed or not.
+    /// Ids of control tokens; [`Parts::eos_id`] is one whether listed or not.
     pub special_ids: Vec<u32>,
     /// The id of the token that ends a text.
     pub eos_id: u32,
@@ -88,10 +86,10 @@ pub enum TokenizerError {
     IdRange { id: u32, tokens: usize },
 }
 
-/// More tokens than any GPT-2 has; bounds what a hostile file can ask for.
+/// More tokens than any GPT-2 has; limits what a hostile file can request.
 const MAX_TOKENS: usize = 1 << 22;
 
-/// The parts of a `tokenizer.json` that decide the ids.
+/// The parts of a `tokenizer.json` that determine the ids.
 #[derive(Deserialize)]
 struct TokenizerJson {
     #[serde(default)]
@@ -127,7 +125,7 @@ struct ModelJson {
     merges: Vec<MergeJson>,
 }
 
-/// Merges were `"a b"` and are `["a", "b"]` in newer files.
+/// `"a b"` in older files, `["a", "b"]` in newer ones.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum MergeJson {
@@ -136,8 +134,8 @@ enum MergeJson {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`. Truncation and padding settings in it are
-    /// dropped: they belong to somebody's training run, not to the tokenizer.
+    /// Reads a `tokenizer.json`. Its truncation and padding settings are ignored: they belong to a
+    /// training run, not to the tokenizer.
     pub fn from_json(bytes: &[u8]) -> Result<Self, TokenizerError> {
         let file: TokenizerJson = serde_json::from_slice(bytes)?;
         let model = file.model;
@@ -184,10 +182,10 @@ impl Tokenizer {
         Self::from_vocab(model.vocab, merges, added.collect())
     }
 
-    /// Reads a `vocab.json` (token -> id) and a `merges.txt` (a pair a line).
+    /// Reads a `vocab.json` (token -> id) and a `merges.txt` (one pair per line).
     pub fn from_vocab_and_merges(vocab_json: &[u8], merges_txt: &str) -> Result<Self, TokenizerError> {
         let vocab: HashMap<String, u32> = serde_json::from_slice(vocab_json)?;
-        // Only the first line may be a comment: `#` is a token like another.
+        // Only the first line may be a comment, since merges may begin with `#`.
         let lines = merges_txt.lines().enumerate();
         let merges = lines
             .filter(|(index, line)| !(line.trim().is_empty() || *index == 0 && line.starts_with("#version")))
@@ -198,7 +196,7 @@ impl Tokenizer {
         Self::from_vocab(vocab, merges, added)
     }
 
-    /// Puts together what [`Tokenizer::parts`] took apart.
+    /// Builds a tokenizer from its parts: the inverse of [`Tokenizer::parts`].
     pub fn from_parts(parts: Parts) -> Result<Self, TokenizerError> {
         let Parts { tokens, merges, special_ids, eos_id } = parts;
         let mut added = BTreeMap::new();
@@ -233,7 +231,7 @@ impl Tokenizer {
         }
         let mut by_id: Vec<Option<String>> = vec![None; count];
         for (token, id) in vocab {
-            // An id beyond the range, or taken, leaves a gap somewhere below.
+            // An id that is out of range or already taken leaves a gap elsewhere, reported below.
             if let Some(slot) = by_id.get_mut(id as usize) {
                 *slot = Some(token);
             }
@@ -245,7 +243,7 @@ impl Tokenizer {
         let special = added.iter().find(|(_, token)| token.content == END_OF_TEXT);
         let eos_id = match special {
             Some((&id, _)) => id,
-            // Some vocabularies hold it without listing it as added.
+            // Some vocabularies contain it without listing it as added.
             None => match tokens.iter().position(|t| t == END_OF_TEXT) {
                 Some(id) => id as u32,
                 None => return Err(TokenizerError::NoEndOfText),
@@ -273,8 +271,8 @@ impl Tokenizer {
         Ok(Self { tokens, merges, added, eos_id, byte_of })
     }
 
-    /// The `tokenizer.json` of this tokenizer, as `transformers` reads it; no
-    /// truncation, no padding.
+    /// This tokenizer's `tokenizer.json`, as `transformers` reads it, without truncation or
+    /// padding.
     pub fn to_json(&self) -> String {
         let byte_level = |add_prefix_space: bool, trim_offsets: bool| {
             json!({
@@ -336,8 +334,8 @@ impl Tokenizer {
         }
     }
 
-    /// Ids of a text in which `<|endoftext|>` and other added tokens have
-    /// their meaning, as `transformers` encodes it.
+    /// Ids of a text in which `<|endoftext|>` and other added tokens have their meaning, as in
+    /// `transformers`.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
         let mut rest = text;
@@ -350,8 +348,8 @@ impl Tokenizer {
         ids
     }
 
-    /// Ids of a text that somebody typed: `<|endoftext|>` in it is spelled
-    /// out, so that no prompt can end the draft it starts.
+    /// Ids of a text that somebody typed: `<|endoftext|>` is encoded as plain characters, so no
+    /// prompt can end the draft that it starts.
     pub fn encode_plain(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
         self.encode_into(text, &mut ids);
@@ -364,8 +362,8 @@ impl Tokenizer {
         }
     }
 
-    /// The first added token in `text`, the longest where several start:
-    /// its byte offset, id and length.
+    /// The first added token in `text`, the longest if several start there: its byte offset, id and
+    /// length in bytes.
     fn next_added(&self, text: &str) -> Option<(usize, u32, usize)> {
         self.added
             .iter()
@@ -374,24 +372,24 @@ impl Tokenizer {
             .min_by_key(|&(at, _, len)| (at, std::cmp::Reverse(len)))
     }
 
-    /// The text of these ids, special tokens left out. Bytes that are no
-    /// UTF-8, an incomplete character at the end included, become U+FFFD.
+    /// The text of these ids without special tokens. Bytes that are not UTF-8, including an
+    /// incomplete character at the end, become U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
         String::from_utf8_lossy(&self.bytes(ids, true)).into_owned()
     }
 
-    /// As [`Tokenizer::decode`], with special tokens written out.
+    /// Like [`Tokenizer::decode`], with special tokens written out.
     pub fn decode_with_special(&self, ids: &[u32]) -> String {
         String::from_utf8_lossy(&self.bytes(ids, false)).into_owned()
     }
 
-    /// As [`Tokenizer::decode`] for a text still growing: an incomplete
-    /// character at the end is held back, since its other bytes may follow.
+    /// Like [`Tokenizer::decode`], for a text that is still growing: an incomplete character at the
+    /// end is omitted, since its other bytes may follow.
     pub fn decode_partial(&self, ids: &[u32]) -> String {
         text::lossy_but_complete(&self.bytes(ids, true))
     }
 
-    /// Ids beyond the vocabulary (rows that pad an embedding) have no text.
+    /// The bytes of these ids. Ids beyond the vocabulary (rows that pad an embedding) have none.
     fn bytes(&self, ids: &[u32], skip_special: bool) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(ids.len() * 4);
         for id in ids {
@@ -405,7 +403,7 @@ impl Tokenizer {
             for c in token.chars() {
                 match self.byte_of.get(&c) {
                     Some(&byte) => bytes.push(byte),
-                    // Outside the byte alphabet: an added token, written as it is.
+                    // Outside the byte alphabet: an added token, written as is.
                     None => {
                         bytes.truncate(start);
                         bytes.extend_from_slice(token.as_bytes());
@@ -417,7 +415,7 @@ impl Tokenizer {
         bytes
     }
 
-    /// How many tokens there are; an embedding may have more rows.
+    /// The number of tokens; an embedding may have more rows.
     pub fn vocab_size(&self) -> usize {
         self.tokens.len()
     }
@@ -432,7 +430,7 @@ impl Tokenizer {
         &self.tokens
     }
 
-    /// Merges as `"a b"`, most important first.
+    /// Merges as `"a b"`, highest priority first.
     pub fn merges(&self) -> Vec<String> {
         let token = |id: u32| &self.tokens[id as usize];
         self.merges.pairs().map(|(left, right)| format!("{} {}", token(left), token(right))).collect()
@@ -455,7 +453,7 @@ fn kind_of(value: &Value) -> String {
     value.get("type").map_or_else(|| shorten(&value.to_string()), |kind| shorten(&kind.to_string()))
 }
 
-/// The start of a foreign string, for a one-line message.
+/// The start of a string from a file, for a one-line message.
 fn shorten(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(40).collect()
 }

@@ -20,13 +20,6 @@ bench_prepare() {
     (cd "$BENCH_PACKAGES" && npm ci --silent --ignore-scripts --no-audit --no-fund)
     touch "$BENCH_PACKAGES/node_modules/.stamp"
   fi
-  if [ ! -e "$BENCH_BUNDLE/bot.json" ]; then
-    "$HUGGINGTWEETS_BIN" bench bundle --out "$BENCH_BUNDLE" --force
-  fi
-  if [ ! -e "$BENCH_BUNDLE_4BIT/.done" ]; then
-    rm -rf "$BENCH_BUNDLE_4BIT"
-    cp -r "$BENCH_BUNDLE" "$BENCH_BUNDLE_4BIT"
-    "$HUGGINGTWEETS_BIN" quantize "$BENCH_BUNDLE_4BIT" --to q4_0 --all-4bit
-    touch "$BENCH_BUNDLE_4BIT/.done"
-  fi
+  tools/random-bundle.sh "$HUGGINGTWEETS_BIN" "$BENCH_BUNDLE"
+  tools/random-bundle.sh "$HUGGINGTWEETS_BIN" "$BENCH_BUNDLE_4BIT" 4bit
 }

@@ -6,11 +6,8 @@ cd "$(dirname "$0")/.."
 bin=$(realpath "$1")
 cache=${HUGGINGTWEETS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/huggingtweets}
 venv=$cache/venv-record
-if ! "$venv/bin/python" -c 'import tensorboard, wandb' 2>/dev/null; then
-  echo "check-record: installing tensorboard and wandb (once)" >&2
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet 'tensorboard>=2.20,<3' 'wandb>=0.31,<1'
-fi
+source tools/venv.sh
+venv_with "$venv" tensorboard==2.21.0 wandb==0.31.0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 run=${2:-}

@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$1
 
-(cd tests/lighthouse && npm ci --silent --no-audit --no-fund)
+source tools/node.sh
+node_packages tests/lighthouse "Lighthouse"
 log=$(mktemp)
 "$bin" serve --assets dist --port 0 > "$log" &
 server=$!

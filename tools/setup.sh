@@ -4,6 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/wasm-toolchain.sh
+source tools/vulkan.sh
+source tools/node.sh
 
 cache=${HUGGINGTWEETS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/huggingtweets}
 tools=$cache/tools
@@ -21,13 +23,10 @@ apt() {
   has apt-get || return 1
   local sudo=()
   if [ "$(id -u)" != 0 ]; then has sudo || return 1; sudo=(sudo); fi
-  local updated="$cache/apt-updated"
-  mkdir -p "$cache"
-  if [ -z "$(find "$updated" -mmin -600 2>/dev/null)" ]; then
-    "${sudo[@]}" apt-get update -qq >&2 && touch "$updated"
-  fi
+  local install=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@")
   say "installing $*"
-  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+  # Where that fails, the machine's lists of packages may be old, or not there yet.
+  "${install[@]}" >/dev/null 2>&1 || { "${sudo[@]}" apt-get update -qq >&2 && "${install[@]}" >/dev/null; }
 }
 
 # cargo_tool NAME VERSION OPT_LEVEL ARGS...: a cargo-installed tool, built quickly
@@ -47,10 +46,8 @@ cargo_tool() {
 native() {
   has cargo || fail "cargo is missing: install Rust from https://rustup.rs (1.92 or newer)"
   has cc || apt build-essential || fail "a C compiler is missing: install gcc or clang"
-  # A software Vulkan for the GPU kernels' tests; without it they are left out.
-  if ! compgen -G '/usr/share/vulkan/icd.d/*.json' >/dev/null && ! compgen -G '/etc/vulkan/icd.d/*.json' >/dev/null; then
-    apt mesa-vulkan-drivers || say "no Vulkan here: the GPU kernels' tests will be left out"
-  fi
+  # For the GPU kernels' tests; without it they are left out where there is no GPU.
+  software_vulkan || apt mesa-vulkan-drivers || say "no software Vulkan here: without a GPU its kernels' tests are left out"
 }
 
 wasm() {
@@ -62,12 +59,19 @@ wasm() {
   else
     fail "no WebAssembly target: 'rustup target add wasm32-unknown-unknown' or 'rustup component add rust-src' failed, and Debian's packages rustc-web, cargo-web, rust-web-src and lld-19 cannot be installed"
   fi
+  # Not --locked: the lock file in the package of 0.2.130 names webpki-roots 1.0.11, which the
+  # registry's index does not have.
   cargo_tool wasm-bindgen-cli "$wasm_bindgen_version" 1
   cargo_tool trunk "$trunk_version" 0 --locked --no-default-features --features rustls
 }
 
+# "engines" of tests/web/package.json: Vite's, which one of the tests builds a page with.
+node_is_new_enough='const [major, minor] = process.versions.node.split(".").map(Number);
+  process.exit(major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19) ? 0 : 1)'
+
 browser() {
-  has node && has npm || apt nodejs npm || fail "Node.js (20 or newer) and npm are missing"
+  has node && has npm || apt nodejs npm || fail "Node.js and npm are missing: install Node.js 22 or newer"
+  node -e "$node_is_new_enough" || fail "Node.js $(node --version) cannot run the browser tests, which need 20.19 or newer of 20, or 22.12 or newer: install a current one (https://nodejs.org)"
   if [ -z "${CHROMIUM:-}" ] && ! has chromium && ! has google-chrome; then
     apt chromium fonts-dejavu-core fonts-noto-color-emoji || fail "Chromium is missing: install it, or set CHROMIUM to a Chrome binary"
   fi
@@ -77,10 +81,7 @@ browser() {
   if [ -z "${WEBKIT_DRIVER:-}" ] && ! has WebKitWebDriver || ! has xvfb-run; then
     apt webkit2gtk-driver xvfb xauth || fail "WebKit is missing: install webkit2gtk-driver and xvfb (Debian's names), or set WEBKIT_DRIVER"
   fi
-  if [ ! -e tests/web/node_modules/.stamp ] || [ tests/web/package-lock.json -nt tests/web/node_modules/.stamp ]; then
-    say "installing the browser tests' packages"
-    (cd tests/web && npm ci --silent --no-audit --no-fund) && touch tests/web/node_modules/.stamp
-  fi
+  node_packages tests/web "the browser tests' packages"
 }
 
 case ${1:-} in

@@ -1,5 +1,5 @@
-// The archive check's frame: takes a file, has it read by a worker under this
-// frame's own policy, and shows what is in it. Everything is put in as text.
+// The archive check's frame: takes a file, has a worker read it under this frame's own policy, and
+// shows its content, all inserted as text.
 const [drop, choose, kinds, input, said] = ["drop", "choose", "kinds", "file", "said"].map((id) =>
   document.getElementById(id),
 );
@@ -7,11 +7,11 @@ const ours = window.parent !== window;
 let words = {};
 let language = "en";
 let readers = null;
-/** The readers were asked for, and nothing has come yet. */
+/** Whether the readers were requested and have not come yet. */
 let asked = false;
 /** A file that was chosen before the readers came. */
 let waiting = null;
-/** The worker that reads the file that was chosen last. */
+/** The worker that reads the file chosen last. */
 let reader = null;
 let shown = () => [];
 
@@ -25,7 +25,7 @@ function element(name, text, ...children) {
   return made;
 }
 
-/** A blob's worker is under this frame's policy; a file's would be under its own. */
+/** Only a blob's worker is under this frame's policy; a file's would be under its own. */
 function worker() {
   const script = new URL("./reader-worker.js", import.meta.url).href;
   const url = URL.createObjectURL(new Blob([`import ${JSON.stringify(script)};`], { type: "text/javascript" }));
@@ -49,7 +49,7 @@ function read(file) {
   const current = worker();
   reader = current;
   const settle = (result) => {
-    // It may have said so as it was ended.
+    // It may have answered while it was being terminated.
     if (current !== reader) return;
     reader.terminate();
     show(() => result(file.name));
@@ -128,7 +128,7 @@ document.addEventListener("drop", (event) => {
   if (event.dataTransfer.files[0]) read(event.dataTransfer.files[0]);
 });
 
-/** Takes the sentences and colours of the page around. */
+/** Applies the page's sentences and colours. */
 function speak(told) {
   words = told.words;
   language = told.language;
@@ -141,7 +141,7 @@ function speak(told) {
   show(shown);
 }
 
-/** Takes the readers; null where they could not be fetched. */
+/** Takes the readers; null if they could not be fetched. */
 function equip(given) {
   asked = false;
   readers ??= given;

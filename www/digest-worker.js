@@ -1,13 +1,13 @@
-// SHA-256 beside the engine, which would otherwise wait for it. To here: bytes, whose
-// [digest, bytes] come back in the order of asking. A digest is null where the browser
-// has none to offer. From here also: null, this script listens.
+// SHA-256 off the engine's thread. Messages to here: bytes, answered by [digest, bytes] in order;
+// the digest is null if the browser cannot compute it. First message from here: null, this script
+// listens.
 
 async function answer(bytes) {
   let digest = null;
   try {
     digest = await crypto.subtle.digest("SHA-256", bytes);
   } catch {
-    // Who asked takes it itself.
+    // The sender computes it itself.
   }
   self.postMessage([digest, bytes], [bytes.buffer]);
 }
@@ -16,5 +16,4 @@ let last = Promise.resolve();
 self.onmessage = ({ data }) => {
   last = last.then(() => answer(data));
 };
-// Ready.
 self.postMessage(null);

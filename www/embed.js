@@ -1,4 +1,4 @@
-// The widget alone, for an iframe: its address has the element's options.
+// The widget alone, for an iframe: the URL has the element's options.
 const OPTIONS = ["model", "precision", "prompt", "drafts", "seed", "theme", "lang", "lazy", "backend", "threads"];
 
 const bot = document.createElement("tweet-bot");
@@ -11,7 +11,7 @@ if (["light", "dark"].includes(theme)) document.documentElement.style.colorSchem
 bot.addEventListener("bot", ({ detail }) => (document.title = detail.name));
 document.querySelector("main").append(bot);
 
-// Tells the page around how tall it is, so that no bar appears inside a bar.
+// Tells the page around its height, so that it needs no scroll bar of its own.
 if (window.parent !== window) {
   const tell = () => {
     const height = Math.ceil(document.documentElement.getBoundingClientRect().height);

@@ -1,5 +1,5 @@
-// Which build of the engine this browser gets, and how much memory: decided
-// before any of it is downloaded.
+// Chooses this browser's build of the engine and its amount of memory, before any of it is
+// downloaded.
 
 /** At least what every shared build imports: 256 pages by tools/wasm.sh, and wasm-bindgen's own. */
 const INITIAL_PAGES = 272;
@@ -16,7 +16,7 @@ export function hasRelaxedSimd() {
   return WebAssembly.validate(RELAXED);
 }
 
-/** Threads without a wish: more than this gains little, and heats a phone. */
+/** Threads by default: more than this gains little, and heats a phone. */
 const MOST_THREADS_UNASKED = 4;
 
 /** `wished`: a number or null; `isolated`: whether workers may share memory. */
@@ -26,12 +26,12 @@ export function threadCount(wished, isolated, cores) {
 }
 
 /**
- * Shared memory reserves its maximum at once, so the model's size decides it:
- * room for the weights in the engine's layout, their copy on the way in, and
- * the caches of a request. `least` is what loading alone takes.
+ * Shared memory reserves its maximum up front, so the model's size decides it: the weights in the
+ * engine's layout, their copy while they are loaded, and the caches of a request. `least` is what
+ * loading alone takes.
  */
 export function memoryBytes(modelBytes) {
-  // Nothing known: what 32-bit devices and small ones may still give.
+  // Unknown size: what 32-bit and small devices may still grant.
   if (modelBytes === null) return { most: 2048 * MIB, least: 256 * MIB };
   return {
     most: Math.min(1.5 * modelBytes + 512 * MIB, 65536 * PAGE_BYTES),
@@ -39,33 +39,33 @@ export function memoryBytes(modelBytes) {
   };
 }
 
-/** Shared memory of `most` bytes, or of a half, a quarter… that is enough; else null. */
+/** Shared memory of `most` bytes, halved until it is granted or less than `least`; then null. */
 export function sharedMemory({ most, least }) {
   for (let bytes = most; bytes >= least; bytes /= 2) {
     try {
       const maximum = Math.ceil(bytes / PAGE_BYTES);
       return new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum, shared: true });
     } catch (error) {
-      // Anything else is a browser without shared memory.
+      // Any other error means a browser without shared memory.
       if (!(error instanceof RangeError)) return null;
     }
   }
   return null;
 }
 
-/** Where src/web/worker/storage keeps the descriptions of bots that were here. */
+/** Where src/web/worker/storage keeps descriptions of bots that were opened. */
 const DESCRIPTIONS = "huggingtweets-descriptions-1";
-/** As in src/web/worker/source.rs: beyond this it is none. */
+/** Limit for a description, as in src/web/worker/source.rs. */
 const MOST_DESCRIPTION_BYTES = 16 * MIB;
 
 /**
- * A bot's bot.json as `{ url, json }`, from the last visit where there is no
- * network; null where it cannot be had: the engine asks again, and says why.
+ * A bot's bot.json as `{ url, json }`, without a network from the last visit; null if neither can
+ * be had: the engine asks again and reports why.
  */
 export async function description(model) {
   try {
     const url = new URL(model);
-    // A GGUF alone; the visitor's own files.
+    // A single GGUF, or the visitor's own files.
     if (url.pathname.toLowerCase().endsWith(".gguf") || url.hostname.endsWith(".invalid")) return null;
     url.pathname = `${url.pathname.replace(/bot\.json$/, "").replace(/\/+$/, "")}/bot.json`;
     const asked = fetch(url, { cache: "no-cache", signal: AbortSignal.timeout(5000) });
@@ -93,7 +93,7 @@ async function textOf(response) {
   }
 }
 
-/** A file as a description has it: { url, size, sha256 }; null where it is unknown. */
+/** A file's entry in a description: { url, size, sha256 }; null if there is none. */
 export function fileOf(description, file) {
   try {
     const { size, sha256 } = JSON.parse(description.json).files[file];
@@ -109,8 +109,8 @@ export function fileOf(description, file) {
 const hex = (bytes) => Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /**
- * A file where src/web/worker/storage/opfs.rs keeps it, if it is sealed: more stands there
- * than its own bytes. As `{ open, sha256 }`, a function that opens it for reading; else null.
+ * A file that src/web/worker/storage/opfs.rs stored, if it is longer than its own bytes and so
+ * sealed. As `{ open, sha256 }`, with a function that opens it for reading; else null.
  */
 export async function keptFile(file) {
   try {
@@ -119,7 +119,7 @@ export async function keptFile(file) {
     for (const name of ["huggingtweets-weights", address]) folder = await folder.getDirectoryHandle(name);
     const handle = await folder.getFileHandle(file.sha256);
     if ((await handle.getFile()).size <= file.size) return null;
-    // Where a browser knows this mode, other tabs may read it meanwhile.
+    // In browsers with this mode, other tabs may read it at the same time.
     return { open: () => handle.createSyncAccessHandle({ mode: "read-only" }), sha256: file.sha256 };
   } catch {
     // Unknown, or not here: the engine looks for itself.
@@ -128,10 +128,9 @@ export async function keptFile(file) {
 }
 
 /**
- * The build and its memory. `simd`: relaxed, plain or null; `memory`: shared,
- * single or null; `threads`: how many there may be; `bytes`: a function that
- * gives the model's size. Shared memory is for threads: one alone does without,
- * and is quicker so.
+ * The build and its memory. `simd`: relaxed, plain or null; `memory`: shared, single or null;
+ * `threads`: how many there may be; `bytes`: a function that returns the model's size. Shared
+ * memory is for threads: a single thread is faster without it.
  */
 export async function chooseBuild({ simd, memory, threads, bytes }) {
   const kernels = simd ?? (hasRelaxedSimd() ? "relaxed" : "plain");

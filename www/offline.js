@@ -1,14 +1,14 @@
-// The page's side of its service worker (sw.js): registered when the page is
-// there and idle, so that the first visit is not slowed; a build that waits is taken
-// over before anything of the old one has started.
+// The page's side of its service worker (sw.js). It is registered when the page is loaded and idle,
+// so that the first visit is not slowed; a waiting build takes over before anything of the old one
+// has started.
 
-/** A worker that has to wake up answers in far less. */
+/** Timeout for the service worker's answer; even one that has to wake up takes far less. */
 const ANSWER_MS = 2000;
-/** Of this tab: the build that it was last loaded anew for. */
+/** Key in this tab's session storage: the build for which it was last reloaded. */
 const CHANGED = "huggingtweets-changed-to";
 const workers = navigator.serviceWorker;
 
-/** What a worker answers to a word, or null where it says nothing in time. */
+/** A service worker's answer to a message, or null on timeout. */
 function answer(worker, word) {
   const { port1, port2 } = new MessageChannel();
   const said = new Promise((go) => (port1.onmessage = ({ data }) => go(data)));
@@ -17,31 +17,31 @@ function answer(worker, word) {
   return Promise.race([said, late]);
 }
 
-/** Loads the page anew; what stands after it is never run. */
+/** Reloads the page; code that awaits this never continues. */
 function startAgain() {
   location.reload();
   return new Promise(() => {});
 }
 
-/** Resolves when the page may start; a page that changes its build never does. */
+/** Resolves when the page may start; never if it changes its build. */
 export async function newestBuild() {
   const { controller } = workers ?? {};
   if (!controller) return;
-  // Only a page that is just starting is given another build: by its own wish below,
-  // or because the last page of the old one ended while this one was on its way.
+  // Only a page that is just starting changes its build: on its own request below, or because the
+  // last page of the old build was closed while this one was loading.
   const changed = new Promise((go) => workers.addEventListener("controllerchange", () => go(startAgain()), { once: true }));
   const registration = await workers.getRegistration().catch(() => null);
   if (registration?.waiting) {
     const refused = answer(registration.waiting, "take over");
     await Promise.race([changed, refused]);
   }
-  // The document came from the old build, and all else would come from the new one.
+  // The document came from the old build, and everything else would come from the new one.
   const build = await answer(controller, "which build");
   const own = document.querySelector('meta[name="build"]')?.content;
   if (build && build !== own && isFirst(build)) await startAgain();
 }
 
-/** Whether this tab has not been loaded anew for that build yet. */
+/** Whether this tab has not been reloaded for that build yet; notes that it is. */
 function isFirst(build) {
   try {
     const before = sessionStorage.getItem(CHANGED);
@@ -52,12 +52,12 @@ function isFirst(build) {
   }
 }
 
-/** Has page and engine kept for visits without a network. */
+/** Has the service worker store page and engine for visits without a network. */
 export function workOffline() {
   if (!workers) return;
   const register = () => {
     const script = new URL("./sw.js", import.meta.url);
-    // Not on a secure address, or no room: the page works without.
+    // On an insecure origin or without space, the page works without.
     workers.register(script, { updateViaCache: "none" }).catch(() => {});
   };
   const whenIdle = self.requestIdleCallback ?? ((task) => setTimeout(task, 1000));

@@ -1,5 +1,5 @@
-// Draws a draft's card as a PNG, twice as large as on the page, with the
-// browser's own fonts: any script, any emoji, either direction.
+// Draws a draft's card as a PNG, twice as large as on the page, with the browser's own fonts: any
+// script, any emoji, either direction.
 const SCALE = 2;
 const WIDTH = 600;
 const EDGE = 28;
@@ -17,7 +17,7 @@ function pieces(text, language) {
   return [...new Intl.Segmenter(language, { granularity: "word" }).segment(text)].map(({ segment }) => segment);
 }
 
-/** The text in lines no wider than `width`; a piece that is wider is cut. */
+/** The text in lines no wider than `width`; a wider piece is cut. */
 function lines(context, text, width, language) {
   const found = [""];
   const fits = (line) => context.measureText(line.trimEnd()).width <= width;
@@ -36,7 +36,7 @@ function lines(context, text, width, language) {
   return found;
 }
 
-/** As much as fits, and an ellipsis for the rest. */
+/** As much as fits, with an ellipsis if the text is cut. */
 function short(context, text, width) {
   if (context.measureText(text).width <= width) return text;
   const letters = [...text];
@@ -112,7 +112,7 @@ async function draw(order) {
   let start = order.start.length;
   let y = EDGE + 112 + TEXT_SIZE;
   for (const line of all) {
-    // The start is softer, as on the page; a line with both is drawn in two parts.
+    // The prompt is paler, as on the page; a line with both is drawn in two parts.
     const soft = line.slice(0, Math.max(0, start));
     start -= line.length;
     context.fillStyle = colours.soft;

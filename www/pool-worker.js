@@ -1,5 +1,5 @@
-// A thread of the engine: the same module over the same memory. It says when it
-// has joined, and then only computes or sleeps.
+// A thread of the engine: the same module over the same memory. It reports that it has joined, and
+// then only computes or sleeps.
 self.onmessage = async ({ data: { glue, module, memory } }) => {
   let engine;
   try {
@@ -15,7 +15,8 @@ self.onmessage = async ({ data: { glue, module, memory } }) => {
   try {
     engine.serve();
   } catch (error) {
-    // The engine may wait for what this thread had begun.
+    console.error("a thread of the engine died:", error);
+    // The engine may be waiting for what this thread had begun.
     engine.fail();
   }
   self.close();

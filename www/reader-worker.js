@@ -1,5 +1,5 @@
-// Renders a card, or reads an archive, and answers once. In the archive check's
-// frame nothing can be fetched: there the readers come with the message.
+// Renders a card, or reads an archive, and answers once. Nothing can be fetched in the archive
+// check's frame: there the readers come with the message.
 import init, { check_archive, render_card } from "./reader/reader.js";
 
 self.onmessage = async ({ data }) => {

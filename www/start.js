@@ -1,19 +1,19 @@
-// Starts the page. A file of its own, because a strict content security
-// policy allows no script inside the HTML.
+// Starts the page. A file of its own, because a strict Content-Security-Policy allows no script
+// inside the HTML.
 
 const { mode } = document.documentElement.dataset;
 
-// Not waited for by what starts beside them; the other pages have no service worker.
+// Both load in parallel with what follows. Only the page has a service worker.
 const program = import("./app.js");
 const offline = mode === "page" ? import("./offline.js") : null;
 for (const coming of [program, offline]) coming?.catch(() => {});
 
-/** With fewer cores the page comes first: the engine would hold it up. */
+/** With fewer cores the page comes first: the engine would delay it. */
 const CORES_FOR_BOTH = 4;
 
 /**
- * Starts the engine's script beside the page's program, with what that will
- * most likely wish (src/web/page/wish.rs): the program takes it over.
+ * Starts the engine's script beside the page's program, with the options that the program most
+ * likely asks for (src/web/page/wish.rs): the program adopts it.
  */
 function startWorker() {
   const asked = new URLSearchParams(location.search);
@@ -24,7 +24,7 @@ function startWorker() {
     if (asked.get(name)) wishes.append(name, asked.get(name));
   }
   const worker = new Worker(new URL(`./worker-start.js?${wishes}`, import.meta.url), { type: "module" });
-  // Where it dies before the program is there, that starts another.
+  // If it dies before the program has loaded, the program starts another.
   worker.onerror = () => delete window.startedWorker;
   worker.onmessage = ({ data }) => data?.died !== undefined && worker.onerror();
   return worker;
@@ -36,7 +36,7 @@ try {
     try {
       window.startedWorker = startWorker();
     } catch {
-      // The program tries again, and says why.
+      // The program tries again and reports why.
     }
   }
   const { default: init } = await program;
@@ -50,6 +50,6 @@ try {
       `This page could not be started (${error.message ?? error}). It needs a browser of 2023 or newer; reloading may help.`;
   }
   if (mode === "bench") window.benchError = String(error);
-  // The widgets around have nothing else to go by.
+  // The widgets around have no other sign of it.
   if (mode === "engine") window.parent.postMessage(`huggingtweets:failed ${error.message ?? error}`, "*");
 }

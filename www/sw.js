@@ -1,18 +1,18 @@
-// The service worker: page and engine from this device, all of one build, and
-// the headers that isolate the page where its host sends none.
+// The service worker: serves page and engine from this device, all of one build, with the headers
+// for cross-origin isolation, which the host may not send.
 //
-// A build is one list of files with their digests (build.js, by tools/stamp.sh).
-// It is kept whole or not at all, in a cache of its own, and a page runs from
-// one build to its end: a newer build waits until no page uses the old one.
+// A build is one list of files with their digests (build.js, by tools/stamp.sh). It is stored
+// completely or not at all, in a cache of its own, and a page runs on one build throughout: a newer
+// build waits until no page uses the old one.
 importScripts("./build.js");
 
 const PREFIX = "huggingtweets-page-";
 const CACHE = `${PREFIX}${BUILD.id}`;
-/** Descriptions, cards and pictures of bots, as they were last seen. */
+/** Descriptions, cards and pictures of bots, as last fetched. */
 const BOTS = "huggingtweets-bots-1";
-/** As src/card names them. */
+/** The names that src/card gives them. */
 const BOT_FILES = /\/(bot\.json|README\.md|(predictions|pipeline|validation)\.png)$/;
-/** As src/web/worker/source.rs: a longer description is none. */
+/** Limit for a bot's file: that for a description in src/web/worker/source.rs. */
 const MOST_BOT_FILE_BYTES = 16 << 20;
 const SCOPE = self.registration.scope;
 
@@ -29,7 +29,7 @@ const ISOLATION = {
   "Content-Security-Policy": BUILD.policy,
 };
 
-/** A request's file in the build, or null. */
+/** The file of the build at a URL, or null. */
 function fileOf(address) {
   const url = new URL(address);
   url.search = url.hash = "";
@@ -38,7 +38,7 @@ function fileOf(address) {
   return file in BUILD.files ? file : null;
 }
 
-/** Of the engine's four builds, this browser runs one or two. */
+/** Of the engine's four builds, this browser needs one or two. */
 function isWanted(file) {
   const kernels = WebAssembly.validate(RELAXED) ? "relaxed" : "plain";
   return !file.startsWith("engine/") || file.startsWith(`engine/${kernels}-`);
@@ -49,16 +49,16 @@ async function sha256(bytes) {
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** A file of this build and of no other, from the network. */
+/** Downloads a file, and checks that it is of this build. */
 async function download(file) {
-  // Some hosts send index.html on to its folder.
+  // Some hosts redirect index.html to its folder.
   const url = new URL(file === "index.html" ? "./" : file, SCOPE);
   for (const cache of ["no-cache", "reload"]) {
     const response = await fetch(url, { cache });
     if (!response.ok) throw new Error(`${url} answered ${response.status}`);
     const bytes = await response.arrayBuffer();
     const digest = BUILD.files[file];
-    // A document has its bot's name in it, so it carries the build's mark.
+    // A document contains its bot's name, so it has the build's mark instead of a digest.
     const ours = digest ? (await sha256(bytes)) === digest : new TextDecoder().decode(bytes).includes(BUILD.id);
     if (ours) return new Response(bytes, { headers: headersOf(response) });
   }
@@ -80,19 +80,19 @@ async function keep() {
   }
 }
 
-/** A file of the build; what the browser threw away, or never wanted, comes again. */
+/** A file of the build; one that the browser evicted, or that was not needed, is downloaded. */
 async function ofBuild(file) {
   const cache = await caches.open(CACHE);
   const key = new URL(file, SCOPE);
   const kept = await cache.match(key);
   if (kept) return kept;
   const response = await download(file);
-  // Where there is no room, the page runs all the same.
+  // Without space to store it, the page still works.
   await cache.put(key, response.clone()).catch(() => {});
   return response;
 }
 
-/** Keeps a bot's file, unless its line breaks or it is longer than such files are. */
+/** Stores a bot's file, unless the connection breaks or it is too long. */
 async function keepBotFile(address, response) {
   let bytes = 0;
   const counted = new TransformStream({
@@ -106,13 +106,13 @@ async function keepBotFile(address, response) {
   await cache.put(address, new Response(response.body.pipeThrough(counted), response));
 }
 
-/** From the network, and without one as it was last seen. */
+/** Fetches from the network; without one, returns what was last fetched. */
 async function fresh(event) {
   const { request } = event;
   try {
     const response = await fetch(request);
     const fits = !(Number(response.headers.get("content-length")) > MOST_BOT_FILE_BYTES);
-    // Whoever asked does not wait for it: a body may be slow, or never end.
+    // The response does not wait for this: a body may be slow, or never end.
     if (response.ok && response.body && fits) event.waitUntil(keepBotFile(request.url, response.clone()).catch(() => {}));
     return response;
   } catch (error) {
@@ -138,7 +138,7 @@ self.addEventListener("fetch", (event) => {
   else if (BOT_FILES.test(pathname)) event.respondWith(fresh(event));
 });
 
-/** Whether one page is all there is; one that was just closed is listed for a moment more. */
+/** Whether only one page is open; one that was just closed is still listed for a moment. */
 async function alone() {
   // The archive check is a frame of the page that asks, and changes with it.
   const isPage = ({ url }) => fileOf(url) !== "check.html";
@@ -150,8 +150,8 @@ async function alone() {
   return false;
 }
 
-// A page that has not started yet asks whose files it would get, and may change to
-// the newer build, if no other page would change with it.
+// A page that has not started yet asks which build it would get, and may change to the newer one,
+// if no other page would change with it.
 self.addEventListener("message", (event) => {
   const [port] = event.ports;
   if (event.data === "which build") port?.postMessage(BUILD.id);

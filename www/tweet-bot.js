@@ -1,27 +1,25 @@
 // <tweet-bot model="https://…/bot/" prompt="My dream is"></tweet-bot>
 //
-// A bot on any page, as a module or a classic script. The element draws itself
-// in its shadow root; the engine runs in a hidden document of the site that the
-// script came from (engine.html), because no page may start another origin's
-// worker. Elements with the same bot share one. Until an element is seen (with
-// the attribute `lazy`: until it is used) nothing at all is fetched.
+// A bot on any page, as a module or a classic script. The element renders in its shadow root; the
+// engine runs in a hidden document of the script's own site (engine.html), because no page may
+// start another origin's worker. Elements with the same bot share one. Nothing is fetched until an
+// element is seen (with the attribute `lazy`: until it is used).
 (() => {
   if (!globalThis.customElements || customElements.get("tweet-bot")) return;
 
   /** Attributes that decide which engine an element needs. */
   const ENGINE = ["model", "precision", "backend", "threads", "host"];
-  /** All that are properties, too. */
+  /** Attributes that are also properties. */
   const OPTIONS = [...ENGINE, "prompt", "drafts", "seed", "theme"];
-  /** The page that a bot has to itself, beside engine.html; tools/npm.sh names another, for a package has none. */
+  /** A bot's own page, beside engine.html; tools/npm.sh names another, as a package has none. */
   const PAGE = "";
-  /** How long a button says what it did. */
+  /** How long a button shows the result of a click. */
   const ANSWER_MS = 2000;
   const START = "My dream is";
   const DRAFTS = 5;
   const MOST_DRAFTS = 16;
 
-  // import.meta would be an error in a classic script, and currentScript is
-  // null in a module.
+  // import.meta is an error in a classic script, and currentScript is null in a module.
   const own = (() => {
     if (document.currentScript?.src) return document.currentScript.src;
     const called = /(https?:\/\/[^\s()]*\/tweet-bot\.js[^\s():]*)/.exec(new Error().stack ?? "");
@@ -36,7 +34,7 @@
   //= tweet-bot/look.js
   //= tweet-bot/engine.js
 
-  /** An address is relative to the page it is written on; what is none, the engine names. */
+  /** A URL is relative to the page it is written on; an invalid one stays, for the engine's message. */
   function whole(address) {
     try {
       return new URL(address, document.baseURI).href;
@@ -45,7 +43,7 @@
     }
   }
 
-  /** What is in a live region and stays is not written, for it would be spoken again. */
+  /** Writes to a live region only what differs, as any change is announced again. */
   function say(element, text) {
     if (element.textContent !== text) element.textContent = text;
   }
@@ -63,15 +61,15 @@
     #run = null;
     #lastId = 0;
     #texts = [];
-    /** What went wrong: { word, message, retryable }; the message is the engine's, in English. */
+    /** The error: { word, message, retryable }; the message is the engine's, in English. */
     #problem = null;
-    /** The options of a generation that a failure took along: Retry begins it again. */
+    /** The options of a generation that a failure ended: Retry starts it again. */
     #again = null;
     #seen = new IntersectionObserver((entries) => {
       if (entries.some((entry) => entry.isIntersecting)) this.#want();
     });
 
-    /** The drafts as they are now. */
+    /** The present drafts. */
     get texts() {
       return [...this.#texts];
     }
@@ -85,8 +83,8 @@
     }
 
     /**
-     * Writes drafts and resolves with them; while some are being written, with
-     * those. `prompt`, `drafts` and `seed` default to the text box and the attributes.
+     * Writes drafts and resolves with them; while some are being written, with those. `prompt`,
+     * `drafts` and `seed` default to the text box and the attributes.
      */
     generate({ prompt, drafts, seed } = {}) {
       if (!this.isConnected) return Promise.reject(new Error("<tweet-bot> is not on a page"));
@@ -98,7 +96,7 @@
       const count = Math.min(Math.max(Math.trunc(asked) || DRAFTS, 1), MOST_DRAFTS);
       const run = { id: ++this.#lastId, options: { drafts, seed } };
       run.promise = new Promise((resolve, reject) => Object.assign(run, { resolve, reject }));
-      // Whoever called listens to the events instead, if to anything.
+      // The caller may only listen to events: no unhandled rejection.
       run.promise.catch(() => {});
       this.#run = run;
       this.#problem = null;
@@ -112,7 +110,7 @@
       return run.promise;
     }
 
-    /** Ends the generation under way; what is written stays. */
+    /** Stops the generation under way; what is written stays. */
     stop() {
       if (this.#run) this.#link?.ask({ ask: "stop", id: this.#run.id });
     }
@@ -143,7 +141,7 @@
     }
 
     #build() {
-      // Properties set before this script came would hide the element's own.
+      // Properties set before this script ran would hide the element's own.
       for (const name of [...OPTIONS, "lazy"].filter((name) => Object.hasOwn(this, name))) {
         const value = this[name];
         delete this[name];
@@ -159,7 +157,7 @@
       start.value = this.getAttribute("prompt") ?? START;
       start.addEventListener("input", () => this.#want());
       start.addEventListener("keydown", (event) => {
-        // Safari's Enter that ends a composition is no part of it any more, but has this code.
+        // Safari does not mark the Enter that ends a composition, but gives it this code.
         const composes = event.isComposing || event.keyCode === 229;
         if (event.key !== "Enter" || event.shiftKey || composes) return;
         event.preventDefault();
@@ -174,7 +172,7 @@
       on(".retry", "click", () => this.#retry());
     }
 
-    /** The engine is wanted: now, if it was not before. */
+    /** Starts the engine, unless it has been started. */
     #want() {
       this.#seen.disconnect();
       this.#link?.check();
@@ -200,7 +198,7 @@
       this.#problem = null;
       if (!this.#link) this.#want();
       else if (this.#state.tell === "failed") this.#link.ask({ ask: "retry" });
-      // Its own button is gone now.
+      // Its own button is hidden now.
       this.#root.querySelector(".generate").focus();
       if (again) this.generate(again);
       else this.#show();
@@ -228,7 +226,7 @@
           return;
         case "done":
           if (ours) {
-            // Stopped before its turn, nothing was timed.
+            // If it was stopped before its turn, nothing was timed.
             this.#speed = tell.tokens_per_s || null;
             const drafts = this.texts;
             this.#end((run) => run.resolve(drafts));
@@ -243,7 +241,7 @@
     }
 
     #draft({ index, text, done }) {
-      // Stopped before its first token, a draft is its start.
+      // Stopped before its first token, a draft is its prompt.
       if (text || !done) this.#texts[index] = text;
       const article = this.#root.querySelectorAll("article")[index];
       if (!article) return;
@@ -260,7 +258,7 @@
     }
 
     #failed({ id, message, retryable, gone }) {
-      // There is no document to ask again.
+      // The engine's document is gone.
       if (gone) this.#link = null;
       const ended = id === null;
       if (ended) {
@@ -283,13 +281,13 @@
       this.dispatchEvent(new CustomEvent(type, { detail, bubbles }));
     }
 
-    /** The address of a document of the engine's site, with the attributes `names`. */
+    /** The URL of a document on the engine's site, with the attributes `names`. */
     #address(file, names = ENGINE) {
       const host = this.getAttribute("host");
       const address = new URL(file, host === null ? home() : new URL(host.replace(/\/?$/, "/"), document.baseURI));
       for (const name of names) {
         const value = this.getAttribute(name);
-        // Only a start may be empty.
+        // Only the prompt may be empty.
         if (name === "host" || (name === "prompt" ? value === null : !value)) continue;
         address.searchParams.set(name, name === "model" ? whole(value) : value);
       }
@@ -330,7 +328,7 @@
       button.setAttribute("aria-label", `${this.#words[word]}, ${article.getAttribute("aria-label")}`);
     }
 
-    /** What cannot be copied is marked, for a keystroke to copy it. */
+    /** Copies a draft; if that is refused, selects it for a keystroke to copy. */
     async #copy(index) {
       const article = this.#root.querySelectorAll("article")[index];
       const copied = await navigator.clipboard?.writeText(this.#texts[index]).then(() => true, () => false);
@@ -341,7 +339,7 @@
       setTimeout(() => this.#labelCopy(article, "copy"), ANSWER_MS);
     }
 
-    /** Each time a paragraph: drafts that end together are all heard. */
+    /** Each time a new paragraph: drafts that end together are all announced. */
     #speak(...words) {
       const paragraph = document.createElement("p");
       paragraph.append(...words);
@@ -360,7 +358,7 @@
       this.#labelDrafts();
     }
 
-    /** Everything that is in words. */
+    /** Sets all texts of the interface. */
     #relabel() {
       const wished = [this.getAttribute("lang"), this.parentElement?.closest("[lang]")?.lang, ...(navigator.languages ?? [])];
       const known = wished.map((lang) => lang?.toLowerCase().split("-")[0]).find((lang) => lang in WORDS);
@@ -373,9 +371,9 @@
       label(".retry", "retry");
       label(".colophon a", "more");
       const more = this.#root.querySelector(".colophon a");
-      // A host may be a package's folder, where PAGE may be missing.
+      // A host may be a package's folder, which may lack PAGE.
       more.href = this.#address(this.hasAttribute("host") ? "embed.html" : PAGE, [...OPTIONS, "lang"]);
-      // On the very page it would lead to, it is of no use.
+      // On the very page that it leads to, the link is of no use.
       this.#part("colophon").hidden = more.href.split("?")[0] === location.href.split(/[?#]/)[0];
       this.#part("drafts").setAttribute("aria-label", this.#words.drafts);
       this.#part("progress").setAttribute("aria-label", this.#words.download);
@@ -383,14 +381,14 @@
       this.#show();
     }
 
-    /** Buttons, status, progress and what went wrong. */
+    /** Updates buttons, status, progress and error. */
     #show() {
       const [generate, stop] = [this.#root.querySelector(".generate"), this.#root.querySelector(".stop")];
       const busy = this.#run !== null;
       const focused = [generate, stop].includes(this.#root.activeElement);
       generate.hidden = busy;
       stop.hidden = !busy;
-      // Focus stays where the hand is.
+      // The focus stays on the visible button.
       if (focused) (busy ? stop : generate).focus();
       this.#part("drafts").setAttribute("aria-busy", String(busy));
       const { loaded_bytes: loaded, total_bytes: total } = this.#state;

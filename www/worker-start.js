@@ -1,20 +1,19 @@
-// Loads the engine's worker and watches it: whatever kills it is told to whoever
-// started it. Messages from here: {}, this script listens; { loaded, total }, bytes of
-// the engine that have come; null, the engine listens; { died: reason, fetching }, where
-// `fetching` says that a part of the engine did not come; a string is the engine's own.
-// The first message to here is { wishes }, an address's parameters; orders may follow
-// once this script listens, and are kept for the engine.
-// What this script's own address wishes is prepared before it comes, and is thrown
-// away should it be something else.
+// Loads the engine in a worker and reports whatever kills it to whoever started it. Messages from
+// here: {}, this script listens; { loaded, total }, bytes of the engine received; null, the engine
+// listens; { died: reason, fetching }, where `fetching` says that a part of the engine could not be
+// fetched; a string is the engine's own. The first message to here is { wishes }, the options as a
+// URL query; commands may follow once this script listens, and are queued for the engine. The
+// engine for the options in this script's own URL is prepared before they come, and discarded if
+// they differ.
 import { chooseBuild, description, fileOf, keptFile, threadCount } from "./engine-choice.js";
 
-/** A thread that has not joined by then is not waited for. */
+/** Timeout for a thread to join. */
 const JOIN_MS = 5000;
 
-/** Between two tries to fetch a part of the engine: a few, as its weights have. */
+/** Pauses before fetching a part of the engine again; only a few, as for its weights. */
 const PAUSES_MS = [250, 1000];
 
-/** A part of the engine did not come. */
+/** A part of the engine could not be fetched. */
 class Missing extends Error {}
 
 function die(reason, fetching = false) {
@@ -32,10 +31,10 @@ self.addEventListener("unhandledrejection", (event) => {
   die(event.reason.message);
 });
 
-/** Between two messages about the engine's bytes. */
+/** Interval of messages about the engine's bytes. */
 const TELL_MS = 100;
 
-/** Tells how much of the engine has come, where that takes long enough to be seen. */
+/** Reports how much of the engine has been received, if it takes long enough to be seen. */
 async function tell(response, glue) {
   const reader = response.body.getReader();
   let [loaded, told] = [0, performance.now()];
@@ -49,14 +48,14 @@ async function tell(response, glue) {
   }
 }
 
-/** What `bring` gives, at one of a few tries; it is told how many have failed. */
+/** The result of `bring`, which is called up to three times, with the number of failures so far. */
 async function persist(url, bring) {
   for (let failed = 0; ; failed++) {
     try {
       return await bring(failed);
     } catch (error) {
-      // Anything else came, and is no engine or too much for this device. Firefox aborts
-      // the compilation of what breaks off.
+      // Any other error is about what was received: it is not an engine, or too much for this
+      // device. Firefox reports a broken download as an aborted compilation.
       if (!(error instanceof TypeError || error instanceof Missing || error?.name === "AbortError")) throw error;
       if (failed === PAUSES_MS.length) throw new Missing(`${url.pathname} could not be fetched: ${error.message}`);
       await new Promise((later) => setTimeout(later, PAUSES_MS[failed]));
@@ -64,36 +63,41 @@ async function persist(url, bring) {
   }
 }
 
-/** Compiles while it downloads; a server that names another type costs that. */
+/** Compiles while downloading, unless the server names another type. */
 async function compile(url, glue) {
   const response = await fetch(url);
   if (!response.ok) throw new Missing(`the site answered ${response.status}`);
-  // What breaks it off is said by the compilation.
+  // The compilation reports a broken download.
   tell(response.clone(), glue).catch(() => {});
   const streams = response.headers.get("content-type")?.split(";")[0].trim() === "application/wasm";
   if (streams) return WebAssembly.compileStreaming(response);
   return WebAssembly.compile(await response.arrayBuffer());
 }
 
-/** Starts a thread; settles when it has joined, cannot, or takes too long. */
+/** Starts a thread; settles when it has joined, has failed or takes too long. */
 function recruit(job) {
   return new Promise((settled) => {
     try {
       const worker = new Worker(new URL("./pool-worker.js", import.meta.url), { type: "module" });
-      worker.onmessage = settled;
+      const without = (why) => {
+        console.warn("the engine runs with a thread less:", why);
+        settled();
+      };
+      worker.onmessage = ({ data: { failed } }) => (failed === undefined ? settled() : without(failed));
       worker.onerror = (event) => {
         event.preventDefault();
-        settled();
+        without(event.message);
       };
       worker.postMessage(job);
       setTimeout(settled, JOIN_MS);
-    } catch {
+    } catch (error) {
+      console.warn("the engine runs without threads:", error);
       settled();
     }
   });
 }
 
-/** The engine's WebGPU binding cannot ask for subgroups yet (gfx-rs/wgpu issue 5555), so they are asked for here. */
+/** wgpu's binding cannot request subgroups yet (gfx-rs/wgpu issue 5555), so this adds them. */
 function askForSubgroups() {
   const adapter = self.GPUAdapter?.prototype;
   if (!adapter) return;
@@ -106,12 +110,12 @@ function askForSubgroups() {
 
 const part = (file) => new URL(`./engine/${file}`, import.meta.url);
 
-/** A script that once failed is not fetched again under the same address. */
+/** A script that failed once is not fetched again at the same URL. */
 function bringGlue(url) {
   return persist(url, (failed) => import(failed ? `${url.href}?try=${failed + 1}` : url.href));
 }
 
-/** Chooses the build, and brings it; beside that, the bot's description and what is here of its weights. */
+/** Chooses and fetches the build, and meanwhile the bot's description and the stored weights. */
 async function prepare(wishes) {
   const wish = new URLSearchParams(wishes);
   const wished = wish.has("threads") ? Number(wish.get("threads")) : null;
@@ -131,11 +135,11 @@ async function prepare(wishes) {
   return { ...build, threads: build.memory ? threads : 1, engine, module, described, kept };
 }
 
-/** `orders`: what came before the engine listened. */
+/** `orders`: messages that came before the engine listened. */
 async function start(wishes, prepared, orders) {
   const { name, memory, threads, engine, module, described, kept } = await prepared;
   await engine.default({ module_or_path: module, memory: memory ?? undefined });
-  // The engine opens its pool first; threads join it as they come.
+  // The engine opens its pool first; threads join it as they start.
   let assembled;
   const joined = new Promise((settled) => (assembled = settled));
   engine.start(name, wishes, threads, joined, described, kept);
@@ -147,7 +151,7 @@ async function start(wishes, prepared, orders) {
 askForSubgroups();
 const likely = self.location.search.slice(1);
 const ahead = likely ? prepare(likely) : null;
-// Whether it fails matters to those who wish for it.
+// A failure matters only if these are the options; `start` reports it then.
 ahead?.catch(() => {});
 self.onmessage = ({ data: { wishes } }) => {
   const orders = [];
@@ -155,5 +159,5 @@ self.onmessage = ({ data: { wishes } }) => {
   const started = start(wishes, wishes === likely ? ahead : prepare(wishes), orders);
   started.catch((error) => die(error?.message ?? error, error instanceof Missing));
 };
-// Firefox loses what is said to a module before it has come.
+// Firefox loses messages that are sent to a module before it has loaded.
 self.postMessage({});

@@ -1,21 +1,19 @@
-//! A matrix' bytes as they arrive, cut into its rows: what every backend's packer
-//! stands on.
+//! Cuts the bytes of a matrix into groups of rows as they arrive; every backend's packer uses it.
 
 use super::BackendError;
 use crate::dtype::Dtype;
 
-/// Takes the bytes of a (rows, cols) matrix in pieces of any size, and gives them
-/// on in groups of rows.
+/// Takes the bytes of a (rows, cols) matrix in pieces of any size and emits them in groups of rows.
 #[derive(Debug)]
 pub struct ArrivingRows {
     rows: usize,
     cols: usize,
     dtype: Dtype,
-    /// Rows of a group; the last may have fewer.
+    /// Rows of a group; the last group may have fewer.
     group: usize,
-    /// Rows given on.
+    /// Rows already emitted.
     done: usize,
-    /// Bytes of a group that is not complete.
+    /// Bytes of an incomplete group.
     pending: Vec<u8>,
 }
 
@@ -24,11 +22,10 @@ impl ArrivingRows {
         Self { rows, cols, dtype, group, done: 0, pending: Vec::new() }
     }
 
-    /// Takes the next bytes; calls `place` with the first row and the bytes of every
-    /// group that they complete.
+    /// Takes the next bytes; calls `place(first row, bytes)` for every group that they complete.
     ///
     /// # Errors
-    /// More bytes than the matrix has; none of them is taken then.
+    /// There are more bytes than the matrix has; none of them is taken.
     pub fn push(
         &mut self,
         mut bytes: &[u8],
@@ -58,6 +55,8 @@ impl ArrivingRows {
         Ok(())
     }
 
+    /// Checks that the matrix is complete.
+    ///
     /// # Errors
     /// Bytes are missing.
     pub fn finish(&self) -> Result<(), BackendError> {

@@ -1,10 +1,9 @@
-//! One step of the network: which tokens, where they stand, and which logits
-//! are wanted.
+//! One step of the network: its tokens, their places in sequences, and the logits that are wanted.
 
 use std::ops::Range;
 
-/// What the cache must hold: one prompt, shared by all drafts, and a tail for
-/// each draft. Allocated once a request; it never grows.
+/// The token slots of a KV cache: one prompt, shared by all drafts, and a tail for each draft. A
+/// cache is allocated once per request and never grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheShape {
     /// Tokens of the prompt.
@@ -16,12 +15,12 @@ pub struct CacheShape {
 }
 
 impl CacheShape {
-    /// Token slots in all.
+    /// The number of token slots.
     pub fn slots(&self) -> usize {
         self.drafts.saturating_mul(self.tail).saturating_add(self.prompt)
     }
 
-    /// Whether it has a slot for a place.
+    /// Whether the cache has a slot for a place.
     pub fn has(&self, place: Place) -> bool {
         match place.sequence {
             Sequence::Prompt => place.position < self.prompt,
@@ -32,7 +31,7 @@ impl CacheShape {
         }
     }
 
-    /// The slot of a place that it has.
+    /// The slot of a place; [`CacheShape::has`] must be true of it.
     pub fn slot(&self, place: Place) -> usize {
         match place.sequence {
             Sequence::Prompt => place.position,
@@ -50,15 +49,16 @@ pub enum Sequence {
     Draft(usize),
 }
 
-/// Where a token stands.
+/// A token's place: its sequence and its position there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     pub sequence: Sequence,
-    /// From 0 at the prompt's first token; draft tokens go on from the prompt's length.
+    /// Counts from 0 at the prompt's first token; a draft's tokens continue from the prompt's
+    /// length.
     pub position: usize,
 }
 
-/// Which of a row's logits come back.
+/// Which of a row's logits are returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Wanted {
     /// All V.
@@ -71,15 +71,15 @@ pub enum Wanted {
 /// Tokens to run through the network together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
-    /// (R)
+    /// Token ids (R).
     pub tokens: Vec<u32>,
-    /// (R)
+    /// Their places (R).
     pub places: Vec<Place>,
-    /// Rows whose logits are wanted, each once, ascending.
+    /// Rows whose logits are wanted, in strictly ascending order.
     pub outputs: Vec<usize>,
-    /// How many of each row's logits are wanted.
+    /// Which logits of those rows are wanted.
     pub wanted: Wanted,
-    /// Set on a request's first batch: start over with an empty cache.
+    /// Set in a request's first batch: begin with an empty cache of this shape.
     pub start: Option<CacheShape>,
 }
 
@@ -102,7 +102,8 @@ impl Batch {
         self.tokens.len()
     }
 
-    /// Some of the rows, with their outputs; of a batch that has begun.
+    /// A range of the rows, with their outputs, as a continuation of this batch (`start` is
+    /// `None`).
     pub fn piece(&self, rows: Range<usize>) -> Self {
         let outputs = self.outputs.iter().filter(|row| rows.contains(row)).map(|row| row - rows.start);
         Self {
@@ -120,10 +121,9 @@ impl Batch {
 pub struct Outputs {
     /// V
     pub vocab: usize,
-    /// (outputs, V) where all were wanted, else empty.
+    /// (outputs, V) if all were wanted, else empty.
     pub logits: Vec<f32>,
-    /// An entry an output where the largest were wanted: (token, logit), in
-    /// no order.
+    /// One entry per output if the largest were wanted: (token, logit), unordered.
     pub top: Vec<Vec<(u32, f32)>>,
 }
 
@@ -132,12 +132,12 @@ pub struct Outputs {
 pub enum Row<'a> {
     /// (V)
     All(&'a [f32]),
-    /// (token, logit) of the largest, in no order.
+    /// (token, logit) of the largest, unordered.
     Top(&'a [(u32, f32)]),
 }
 
 impl Row<'_> {
-    /// Whether any of its logits is finite.
+    /// Whether at least one of its logits is finite.
     pub fn is_finite(&self) -> bool {
         match self {
             Self::All(logits) => logits.iter().any(|logit| logit.is_finite()),
@@ -147,23 +147,23 @@ impl Row<'_> {
 }
 
 impl Outputs {
-    /// Forgets every row.
+    /// Removes every row.
     pub fn clear(&mut self) {
         self.logits.clear();
         self.top.clear();
     }
 
-    /// Whether every row has a finite logit: there is nothing to draw without.
+    /// Whether every row has a finite logit; without one there is nothing to sample.
     pub fn are_finite(&self) -> bool {
         (0..self.rows()).all(|index| self.row(index).is_some_and(|row| row.is_finite()))
     }
 
-    /// Outputs in all.
+    /// The number of outputs.
     pub fn rows(&self) -> usize {
         self.top.len() + self.logits.len() / self.vocab.max(1)
     }
 
-    /// One output's logits; `None` beyond the last.
+    /// The logits of output `index`; `None` beyond the last.
     pub fn row(&self, index: usize) -> Option<Row<'_>> {
         match self.top.get(index) {
             Some(top) => Some(Row::Top(top)),

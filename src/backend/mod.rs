@@ -1,9 +1,9 @@
-//! How the network is computed. One trait, [`Backend`]; the network in
-//! [`crate::gpt2`] is written once over it.
+//! How the network is computed: one trait, [`Backend`], over which [`crate::gpt2`] writes the
+//! network once.
 //!
-//! A backend owns its layouts: a weight matrix arrives as the bytes of a GGUF
-//! tensor and is repacked once. Activations stay in the backend's own
-//! [`Backend::Rows`], so that an implementation may keep them on a device.
+//! A backend owns its layouts. A weight matrix arrives as the bytes of a GGUF tensor and is
+//! repacked once; activations stay in the backend's own [`Backend::Rows`], which may be on a
+//! device.
 
 mod arriving;
 pub mod batch;
@@ -19,7 +19,7 @@ use crate::dtype::Dtype;
 
 pub use batch::{Batch, CacheShape, Outputs, Place, Row, Sequence, Wanted};
 
-/// What a backend cannot take, or cannot do any more.
+/// A request that a backend cannot carry out, or a failure of its device.
 #[derive(Debug, Error)]
 pub enum BackendError {
     #[error("a ({rows}, {cols}) matrix of {dtype:?} takes {expected} bytes, found {found}")]
@@ -32,7 +32,7 @@ pub enum BackendError {
         "there is not enough memory for {slots} tokens, start and drafts together; ask for fewer tokens or drafts"
     )]
     CacheMemory { slots: usize },
-    /// The device's fault, or the end of it; whatever was on it is lost.
+    /// The device failed or is gone; whatever was on it is lost.
     #[error("{reason}")]
     Device { reason: String },
 }
@@ -48,51 +48,51 @@ pub enum Epilogue {
     Add,
 }
 
-/// The operations of GPT-2's forward pass. They may be carried out at once or
-/// recorded; their results are there after [`Backend::collect`].
+/// The operations of GPT-2's forward pass. They may run at once or be recorded; results are
+/// complete after [`Backend::collect`].
 ///
-/// Shapes, places and outputs are checked by the caller ([`crate::gpt2::Model`]); an
-/// implementation may rely on them.
+/// The caller ([`crate::gpt2::Model`]) checks shapes, places and outputs; implementations may rely
+/// on that.
 pub trait Backend {
-    /// Rows computed together; a longer batch is run in pieces, so that the
-    /// activations' memory stays bounded.
+    /// The most rows that are computed together. Longer batches run in pieces, which bounds the
+    /// memory of activations.
     const ROWS_AT_ONCE: usize;
 
-    /// A weight matrix (N, K), rows are outputs.
+    /// A weight matrix (N, K); rows are outputs.
     type Matrix;
     /// A matrix whose bytes are still arriving.
     type Packer;
-    /// A bias, or a layer norm's gain (K).
+    /// A linear layer's bias (N), or a layer norm's gain or bias (C).
     type Vector;
     /// Activations (R, width) f32.
     type Rows;
     /// Keys and values of every layer.
     type Cache;
 
-    /// Begins a matrix (rows, cols) in `dtype`.
+    /// Begins a (rows, cols) matrix in `dtype`.
     ///
     /// # Errors
-    /// It is quantised and cols no multiple of [`BLOCK`](crate::dtype::BLOCK), or there is no
-    /// memory for it.
+    /// It is quantised and cols is not a multiple of [`BLOCK`](crate::dtype::BLOCK), or there is
+    /// not enough memory.
     fn packer(&self, rows: usize, cols: usize, dtype: Dtype) -> Result<Self::Packer, BackendError>;
     /// Takes the next bytes of a matrix, in pieces of any size.
     ///
     /// # Errors
-    /// They are more than it has.
+    /// There are more than the matrix has.
     fn pack(&self, packer: &mut Self::Packer, bytes: &[u8]) -> Result<(), BackendError>;
-    /// The matrix, once all its bytes are there.
+    /// Finishes a matrix whose bytes have all arrived.
     ///
     /// # Errors
-    /// Some are missing.
+    /// Bytes are missing.
     fn matrix(&self, packer: Self::Packer) -> Result<Self::Matrix, BackendError>;
-    /// Takes a vector.
+    /// Takes a bias or a gain.
     fn vector(&self, values: Vec<f32>) -> Self::Vector;
-    /// Activations of no rows yet.
+    /// Creates activations without rows.
     fn rows(&self) -> Self::Rows;
-    /// A cache, allocated once for everything a request can need.
+    /// Allocates a KV cache for everything a request can need.
     ///
     /// # Errors
-    /// There is no memory for it; the backend is as it was.
+    /// There is not enough memory; the backend is unchanged.
     fn cache(
         &self,
         layers: usize,
@@ -101,14 +101,14 @@ pub trait Backend {
         shape: CacheShape,
     ) -> Result<Self::Cache, BackendError>;
 
-    /// Hears of a batch before the operations of its pieces.
+    /// Announces a batch, before the operations of its pieces.
     fn begin(&mut self, batch: &Batch);
-    /// Hears how many milliseconds the batch that began last took, where its caller
-    /// has a clock: which way is quickest here is the backend's to learn.
+    /// Reports the milliseconds that the last announced batch took, if the caller has a clock; from
+    /// them the backend may learn which of its ways to compute is fastest on this machine.
     fn took(&mut self, _ms: f64) {}
     /// `out[r] = wte[tokens[r]] + wpe[position of r]`, (R, C).
     fn embed(&mut self, wte: &Self::Matrix, wpe: &Self::Matrix, batch: &Batch, out: &mut Self::Rows);
-    /// Normalises each row of x (R, C), then gain and bias.
+    /// Layer norm of each row of x (R, C), with gain and bias (C), into out (R, C).
     fn layer_norm(
         &mut self,
         x: &Self::Rows,
@@ -117,7 +117,7 @@ pub trait Backend {
         epsilon: f32,
         out: &mut Self::Rows,
     );
-    /// x (R, K) times w (N, K) transposed, with bias (N) and epilogue, into out (R, N).
+    /// `x W^T` of x (R, K) and w (N, K), with bias (N) and epilogue, into out (R, N).
     fn linear(
         &mut self,
         w: &Self::Matrix,
@@ -128,8 +128,8 @@ pub trait Backend {
     );
     /// Stores the keys and values of qkv (R, 3 C) at the batch's places.
     fn store(&mut self, qkv: &Self::Rows, batch: &Batch, layer: usize, cache: &mut Self::Cache);
-    /// Causal attention of every row of qkv (R, 3 C) over its sequence, whose keys and
-    /// values are stored, into out (R, C).
+    /// Causal attention of every row of qkv (R, 3 C) over its sequence, whose keys and values have
+    /// been stored, into out (R, C).
     fn attention(
         &mut self,
         qkv: &Self::Rows,
@@ -138,20 +138,20 @@ pub trait Backend {
         cache: &Self::Cache,
         out: &mut Self::Rows,
     );
-    /// The listed rows of x, in order, behind the first `before` rows of out.
+    /// Copies the listed rows of x (R, C), in order, into out after its first `before` rows.
     fn select(&mut self, x: &Self::Rows, rows: &[usize], before: usize, out: &mut Self::Rows);
-    /// The logits of every row of x (R, C) with w (V, C), as many as are
-    /// wanted, into out: some now, some by [`Backend::collect`].
+    /// Computes the wanted logits of every row of x (R, C) with w (V, C). Out holds them at the
+    /// latest after [`Backend::collect`].
     fn head(&mut self, w: &Self::Matrix, x: &Self::Rows, wanted: Wanted, out: &mut Outputs);
-    /// Waits for what was recorded, and fills out.
+    /// Waits for recorded operations and completes `out`.
     ///
     /// # Errors
     /// The device has failed.
     fn collect(&mut self, out: &mut Outputs) -> impl Future<Output = Result<(), BackendError>>;
 }
 
-/// How far numbers are off the expected ones: norm of the difference over
-/// norm. Infinite where it cannot be told.
+/// The norm of the difference over the norm of the expected numbers; infinite if the lengths differ
+/// or the result is not a number.
 pub fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
     let square = |x: f32| f64::from(x) * f64::from(x);
     let difference: f64 = found.iter().zip(expected).map(|(a, b)| square(a - b)).sum();

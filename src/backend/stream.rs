@@ -1,17 +1,16 @@
-//! Plain reads of memory, as quick as vectors read it: a decode step reads every
-//! weight once, so it can be no quicker than this.
+//! Plain reads of memory at full vector width. A decode step reads every weight once, so
+//! it can be no faster than this.
 
 use std::ops::BitXorAssign;
 
-/// Bytes read together: four 16-byte vectors, so that no sum waits for the
-/// one before.
+/// Bytes per iteration: four 16-byte vectors, whose sums do not depend on each other.
 const LINE: usize = 64;
 
-/// Places that are read at once: a processor fetches ahead for each of them,
-/// and has twice as much from memory as where it reads in one.
+/// Places that are read concurrently. The hardware prefetcher follows each of them, which doubles
+/// the bandwidth of a single stream.
 const PLACES: usize = 4;
 
-/// Reads every byte once. The result is of no use but that it needs them all.
+/// Reads every byte once; the result only keeps the reads from being optimised away.
 pub fn read_bytes(bytes: &[u8]) -> u64 {
     let (lines, rest) = bytes.as_chunks::<LINE>();
     let rest = rest.iter().fold(0, |sum, &byte| sum ^ u64::from(byte));
@@ -21,7 +20,7 @@ pub fn read_bytes(bytes: &[u8]) -> u64 {
     read(lines, words).iter().fold(rest, |all, sum| all ^ sum)
 }
 
-/// Reads every float once, as bits; see [`read_bytes`].
+/// Reads every float's bits once, like [`read_bytes`].
 pub fn read_floats(values: &[f32]) -> u64 {
     let (lines, rest) = values.as_chunks::<{ LINE / 4 }>();
     let rest = rest.iter().fold(0, |sum, value| sum ^ value.to_bits());
@@ -29,7 +28,7 @@ pub fn read_floats(values: &[f32]) -> u64 {
     u64::from(sums.iter().fold(rest, |all, sum| all ^ sum))
 }
 
-/// The words of all lines, summed up by place in a line.
+/// XORs the words of all lines, by their place in a line.
 #[inline(always)]
 fn read<L, W: Copy + Default + BitXorAssign, const N: usize>(
     lines: &[L],

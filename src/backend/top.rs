@@ -1,19 +1,19 @@
-//! The largest logits of a row, kept while the head computes them: the
-//! vocabulary is never sorted, and never leaves the caches.
+//! The largest logits of a row, selected as the head computes them: the vocabulary is never sorted,
+//! and with quantised weights its logits never leave the caches.
 
-/// Collects (token, logit), keeps the k largest and what ties with the k-th.
+/// Collects (token, logit) and keeps the k largest and those that tie with the k-th.
 #[derive(Debug, Default)]
 pub struct Top {
     k: usize,
-    /// Nothing below it can be among the k largest.
+    /// A lower bound: no smaller logit can be among the k largest.
     least: f32,
-    /// Sorted out when this many are kept.
+    /// `kept` is pruned when it reaches this length.
     limit: usize,
     kept: Vec<(u32, f32)>,
 }
 
 impl Top {
-    /// Starts over, re-using memory.
+    /// Starts over, reusing memory.
     pub fn restart(&mut self, k: usize) {
         self.k = k.max(1);
         self.least = f32::NEG_INFINITY;
@@ -21,10 +21,10 @@ impl Top {
         self.kept.clear();
     }
 
-    /// Takes the logits of tokens first.. on. A NaN is never kept.
+    /// Takes the logits of the tokens from `first` on. A NaN is never kept.
     #[inline(always)]
     pub fn take(&mut self, first: usize, logits: &[f32]) {
-        // Most panels hold nothing large enough: one pass over them decides.
+        // Few panels have a logit that is large enough, so one branch-free pass decides.
         let mut any = false;
         for &logit in logits {
             any |= logit >= self.least;
@@ -43,17 +43,17 @@ impl Top {
         }
         if self.kept.len() >= self.limit {
             self.shrink();
-            // Where many tie, nothing is won by trying again at once.
+            // With many ties little was removed; pruning again right away would be wasted.
             self.limit = self.limit.max(2 * self.kept.len());
         }
     }
 
-    /// Takes what another collector kept.
+    /// Adds what another collector kept.
     pub fn merge(&mut self, other: &Self) {
         self.kept.extend_from_slice(&other.kept);
     }
 
-    /// Drops what is below the k-th largest.
+    /// Removes what is below the k-th largest.
     fn shrink(&mut self) {
         if self.kept.len() > self.k {
             self.kept.select_nth_unstable_by(self.k - 1, |a, b| b.1.total_cmp(&a.1));
@@ -63,7 +63,7 @@ impl Top {
         }
     }
 
-    /// The k largest and what ties with the k-th, in no order.
+    /// The k largest and those that tie with the k-th, unordered.
     pub fn finish(&mut self) -> Vec<(u32, f32)> {
         self.shrink();
         self.kept.clone()

@@ -1,4 +1,4 @@
-//! The app, compiled to wasm; everything is in the library.
+//! The page, compiled to wasm; everything is in `web::app`.
 
 fn main() {
     huggingtweets::web::app::start();

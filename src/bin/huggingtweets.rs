@@ -1,4 +1,4 @@
-//! The command. Everything is in [`huggingtweets::cli`].
+//! The command; everything is in [`huggingtweets::cli`].
 
 fn main() -> std::process::ExitCode {
     huggingtweets::cli::main()

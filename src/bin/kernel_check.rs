@@ -1,10 +1,10 @@
-//! The engine's vector kernels against the scalar reference, compiled to wasm
-//! for the browser tests alone (`tests/web/kernels.test.mjs`): natively
-//! `backend/cpu/tests.rs` does the same with other instructions.
+//! Compares the engine's vector kernels with the scalar reference; compiled to wasm for the browser
+//! tests alone (`tests/web/kernels.test.mjs`). Natively `backend/cpu/tests.rs` does the same with
+//! other instructions.
 
 use huggingtweets::{
     backend::{
-        Backend, Epilogue, Outputs, Wanted,
+        Backend, Batch, Epilogue, Outputs, Wanted,
         cpu::{Cpu, Level, Packer, Pool, Rows},
     },
     dtype::{BLOCK, Dtype},
@@ -15,36 +15,54 @@ use rand_chacha::{
 };
 use wasm_bindgen::{UnwrapThrowExt, prelude::wasm_bindgen};
 
-/// The instructions that [`check`] tries here.
+/// The instructions that [`check`] tests on this machine.
 #[wasm_bindgen]
 pub fn instructions() -> String {
     Level::Simd.instructions().into()
 }
 
-/// Products and heads of random shapes and numbers, both formats; says of the
-/// first that has other bits what it was.
+/// Computes products and heads of random shapes and values, in both formats; describes the first
+/// case whose bits differ.
 #[wasm_bindgen]
 pub fn check(seed: u32, cases: u32) -> Option<String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed.into());
     (0..cases).find_map(|_| {
         let mut one_to = |most: u32| (rng.next_u32() % most + 1) as usize;
-        // From a part of one panel to several that are read side by side, with
-        // others left; rows of one tile and of many.
+        // Weights from part of one panel to several groups of panels with a remainder; activations
+        // from one tile to several.
         let (rows, cols, inputs) = (one_to(180), one_to(6) * BLOCK, one_to(20));
         let k = one_to(rows as u32);
         [Dtype::Q8_0, Dtype::Q4_0].into_iter().find_map(|dtype| {
             let x = activations(&mut rng, inputs, cols);
             let bytes = weights(&mut rng, dtype, rows, cols);
-            let [scalar, simd] =
-                [Level::Scalar, Level::Simd].map(|level| run(level, dtype, rows, &bytes, &x, k));
-            (scalar != simd).then(|| format!("{dtype:?}, {rows} x {cols} weights, {inputs} rows"))
+            let run = |level, order| run(level, order, dtype, rows, &bytes, &x, k);
+            let scalar = run(Level::Scalar, 0);
+            let order = (0..ORDERS).find(|&order| run(Level::Simd, order) != scalar)?;
+            Some(format!("{dtype:?}, {rows} x {cols} weights, {inputs} rows, order {order}"))
         })
     })
 }
 
-/// Outputs of every epilogue, and the k largest of a head, as bits.
-fn run(level: Level, dtype: Dtype, rows: usize, bytes: &[u8], x: &Rows, k: usize) -> Vec<u32> {
+/// The orders that the first steps of one row try, and the order of batches with many rows.
+const ORDERS: usize = 5;
+
+/// Makes `cpu` read weights in one of these orders.
+fn begin(cpu: &mut Cpu, order: usize) {
+    let step = |rows| Batch { tokens: vec![0; rows], ..Batch::default() };
+    if order + 1 == ORDERS {
+        return cpu.begin(&step(Cpu::ROWS_AT_ONCE));
+    }
+    for _ in 0..order {
+        cpu.begin(&step(1));
+        cpu.took(1.0);
+    }
+    cpu.begin(&step(1));
+}
+
+/// The outputs of every epilogue, and the k largest logits of a head, as bits.
+fn run(level: Level, order: usize, dtype: Dtype, rows: usize, bytes: &[u8], x: &Rows, k: usize) -> Vec<u32> {
     let mut cpu = Cpu::new(level, Pool::serial());
+    begin(&mut cpu, order);
     let mut packer = Packer::new(rows, x.width, dtype).expect_throw("a matrix");
     packer.push(bytes).expect_throw("its bytes");
     let matrix = packer.finish().expect_throw("all of them");
@@ -64,7 +82,7 @@ fn run(level: Level, dtype: Dtype, rows: usize, bytes: &[u8], x: &Rows, k: usize
     bits
 }
 
-/// (rows, width), with blocks of zeros and one number far above the others among them.
+/// (rows, width), with some blocks of zeros and some numbers far above the others.
 fn activations(rng: &mut ChaCha8Rng, rows: usize, width: usize) -> Rows {
     let mut values = Vec::new();
     for _ in 0..rows * width / BLOCK {
@@ -77,7 +95,7 @@ fn activations(rng: &mut ChaCha8Rng, rows: usize, width: usize) -> Rows {
     Rows { rows, width, values }
 }
 
-/// GGUF bytes of a (rows, cols) matrix: any quants, -128 too, and scales of both signs.
+/// GGUF bytes of a (rows, cols) matrix, with any quants (-128 included) and scales of both signs.
 fn weights(rng: &mut ChaCha8Rng, dtype: Dtype, rows: usize, cols: usize) -> Vec<u8> {
     let mut bytes = vec![0; dtype.matrix_bytes(rows, cols)];
     rng.fill_bytes(&mut bytes);
@@ -88,5 +106,5 @@ fn weights(rng: &mut ChaCha8Rng, dtype: Dtype, rows: usize, cols: usize) -> Vec<
     bytes
 }
 
-/// What is called is above.
+/// Empty: the browser test calls the functions above.
 fn main() {}

@@ -1,5 +1,5 @@
-//! The readers of archives and cards, compiled to wasm; everything is in the
-//! library. `www/reader-worker.js` calls these.
+//! The readers of archives and cards, compiled to wasm; everything is in the library.
+//! `www/reader-worker.js` calls these functions.
 
 use huggingtweets::web::{
     protocol::CardOrder,
@@ -14,7 +14,7 @@ pub fn render_card(order: &str) -> Result<String, String> {
     serde_json::to_string(&card::render(&order)).map_err(|error| error.to_string())
 }
 
-/// Reads an archive where it lies: a [`check::Check`] as JSON, or the reader's sentence.
+/// Reads an archive in place: returns a [`check::Check`] as JSON, or the reader's error message.
 #[wasm_bindgen]
 pub fn check_archive(file: web_sys::File) -> Result<String, String> {
     console_error_panic_hook::set_once();

@@ -1,11 +1,11 @@
-//! The engine's worker, compiled to wasm; everything is in the library. The
-//! page's scripts (`www/worker-start.js`, `www/pool-worker.js`) call these.
+//! The engine's worker, compiled to wasm; everything is in the library. The page's scripts
+//! (`www/worker-start.js`, `www/pool-worker.js`) call these functions.
 
 use huggingtweets::web::worker;
 use js_sys::Promise;
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 
-/// Answers the page: see [`worker::start`].
+/// Serves the page: see [`worker::start`].
 #[wasm_bindgen]
 pub fn start(
     build: String,
@@ -24,17 +24,17 @@ pub fn join() {
     worker::join();
 }
 
-/// A pool thread's life: see [`worker::serve`].
+/// Runs a thread of the pool: see [`worker::serve`].
 #[wasm_bindgen]
 pub fn serve() {
     worker::serve();
 }
 
-/// Says that [`serve`] ended by an error.
+/// Reports that [`serve`] ended with an error.
 #[wasm_bindgen]
 pub fn fail() {
     worker::fail();
 }
 
-/// Every thread passes here before anything else.
+/// Runs on every thread at its start.
 fn main() {}

@@ -16,13 +16,17 @@ use super::{
     checkpoint::{self, CheckpointDtype, CheckpointError},
     digest::{self, DigestError},
     gguf::{self, GgufError},
-    manifest::{BotInfo, CardExtras, DEFAULT_MAX_TOKENS, FORMAT_VERSION, LogitsCheck, ManifestError},
+    manifest::{
+        BotInfo, CardExtras, DEFAULT_MAX_TOKENS, FORMAT_VERSION, FileEntry, LogitsCheck, ManifestError,
+    },
 };
 use crate::{
     gpt2::{Config, ConfigError},
     tokenizer::{Tokenizer, TokenizerError},
 };
 
+/// What lists and describes the other files.
+pub const BOT: &str = "bot.json";
 const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
 /// What older folders have in its place.
@@ -31,7 +35,7 @@ const MERGES: &str = "merges.txt";
 
 /// No `bot.json`, `config.json`, `tokenizer.json`, `vocab.json` or `merges.txt`
 /// is larger.
-const MAX_TEXT_BYTES: u64 = 64 << 20;
+pub(super) const MAX_TEXT_BYTES: u64 = 64 << 20;
 
 /// A bot's folder, opened: configuration and tokenizer are read, weights are
 /// read when asked for.
@@ -82,6 +86,8 @@ pub enum BundleError {
     Vocabulary { folder: PathBuf, tokens: usize, vocab_size: usize },
     #[error("{} is damaged ({source}): fetch it again, or make the bot again", file.display())]
     Digest { file: PathBuf, source: DigestError },
+    #[error("bot.json lists {}, which is not there: fetch it again, or make the bot again", file.display())]
+    Gone { file: PathBuf },
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
 }
@@ -106,14 +112,7 @@ impl BotFolder {
         // Posts are joined and ended by `<|endoftext|>`, whatever the file says.
         let config = Config { eos_token_id: tokenizer.eos_id(), ..config };
 
-        let file = path.join("bot.json");
-        let manifest = match read_text(&file)? {
-            Some(bytes) => {
-                Some(Manifest::from_json(&bytes).map_err(|source| BundleError::Manifest { file, source })?)
-            }
-            None => None,
-        };
-        Ok(Self { path: path.into(), config, tokenizer, manifest })
+        Ok(Self { path: path.into(), config, tokenizer, manifest: read_manifest(path)? })
     }
 
     /// The bot's name: of `bot.json`, else of the folder.
@@ -151,49 +150,52 @@ impl BotFolder {
         file.is_file().then_some(file)
     }
 
-    /// A GGUF of this precision: the folder's, checked against `bot.json`; in a
-    /// folder without one (of another program), made now from the weights.
-    pub fn gguf(&self, precision: Precision) -> Result<Vec<u8>, BundleError> {
-        let file = match precision {
-            Precision::F32 => None,
-            _ => self.precision_path(precision),
-        };
-        let Some(file) = file else {
-            return self.made_gguf(precision);
-        };
-        let bytes = fs::read(&file).map_err(|source| BundleError::Io { file: file.clone(), source })?;
-        let entry = self.manifest.as_ref().and_then(|m| m.files.get(precision.file_name()));
-        if let Some(entry) = entry {
-            digest::verify(entry, &bytes).map_err(|source| BundleError::Digest { file, source })?;
-        }
-        Ok(bytes)
-    }
-
-    fn made_gguf(&self, precision: Precision) -> Result<Vec<u8>, BundleError> {
-        let weights = self.weights()?;
-        let options = gguf::WriteOptions { name: self.name(), all_4bit: false };
-        let mut bytes = Vec::new();
-        gguf::write(&self.config, &self.tokenizer, &weights, precision, &options, &mut bytes)
-            .map_err(|source| BundleError::Gguf { file: self.path.clone(), source: Box::new(source) })?;
-        Ok(bytes)
-    }
-
     /// Compares every file that `bot.json` lists with its digests.
+    ///
+    /// # Errors
+    /// [`BundleError::Digest`], [`BundleError::Gone`], [`BundleError::Io`].
     pub fn verify(&self) -> Result<(), BundleError> {
+        self.verify_if(|_| true)
+    }
+
+    /// The same for the files that a new one is made from, so that `bot.json` never vouches
+    /// for what came of damage.
+    ///
+    /// # Errors
+    /// As [`BotFolder::verify`], and where there are no weights.
+    pub fn verify_sources(&self) -> Result<(), BundleError> {
+        let sources = self.files_read()?;
+        self.verify_if(|name| sources.iter().any(|source| source == name))
+    }
+
+    fn verify_if(&self, is_wanted: impl Fn(&str) -> bool) -> Result<(), BundleError> {
         let Some(manifest) = &self.manifest else {
             return Ok(());
         };
-        for (name, entry) in &manifest.files {
+        for (name, entry) in manifest.files.iter().filter(|(name, _)| is_wanted(name)) {
             let file = self.path.join(name);
             let checked = fs::File::open(&file).and_then(|opened| digest::verify_reader(entry, opened));
             match checked {
                 Ok(Ok(())) => {}
                 Ok(Err(source)) => return Err(BundleError::Digest { file, source }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(BundleError::Gone { file });
+                }
                 Err(source) => return Err(BundleError::Io { file, source }),
             }
         }
         Ok(())
     }
+}
+
+/// `bot.json` of a folder; `None` where it has none.
+///
+/// # Errors
+/// [`BundleError::Manifest`], [`BundleError::TooLarge`], [`BundleError::Io`].
+pub fn read_manifest(folder: &Path) -> Result<Option<Manifest>, BundleError> {
+    let file = folder.join(BOT);
+    let Some(bytes) = read_text(&file)? else { return Ok(None) };
+    Manifest::from_json(&bytes).map(Some).map_err(|source| BundleError::Manifest { file, source })
 }
 
 /// The last part of a path, also of `.` and of one with a slash at its end.
@@ -279,11 +281,11 @@ pub fn write_gguf(staging: &Path, parts: &BundleParts, precision: Precision) -> 
     writer.flush().map_err(io)
 }
 
-/// Digests every file of the folder and writes `bot.json`, which makes it a
-/// bundle. `checks`: GGUF file name -> the logits it must give.
+/// Digests every file of a folder that was made from nothing and writes `bot.json`, which
+/// makes it a bundle. `checks`: GGUF file name -> the logits it must give.
 ///
 /// # Errors
-/// [`BundleError::Io`].
+/// [`BundleError::Io`], and [`BundleError::Manifest`] where it could not be read again.
 pub fn finish(
     staging: &Path,
     info: BotInfo,
@@ -295,15 +297,45 @@ pub fn finish(
     for entry in fs::read_dir(staging).map_err(io)? {
         let file = entry.map_err(io)?.path();
         let name = folder_name(&file);
-        if name == "bot.json" || name.starts_with('.') || !file.is_file() {
+        if name == BOT || name.starts_with('.') || !file.is_file() {
             continue;
         }
-        let io = |source| BundleError::Io { file: file.clone(), source };
-        let opened = fs::File::open(&file).map_err(io)?;
-        files.insert(name, digest::digest(opened).map_err(io)?);
+        files.insert(name, digest_of(&file)?);
     }
-    let manifest = Manifest { format_version: FORMAT_VERSION, info, files, checks, card };
-    write_file(&staging.join("bot.json"), manifest.to_json().as_bytes())?;
+    write_manifest(staging, Manifest { format_version: FORMAT_VERSION, info, files, checks, card })
+}
+
+/// Writes the `bot.json` that a bundle will have with the files `written` aside. Of the
+/// others it keeps what it said: what else lies in the folder is no part of the bot, and
+/// what is damaged stays known as such.
+///
+/// # Errors
+/// As [`finish`], and [`BundleError::Gone`] where a file that it lists is not there.
+pub fn refresh(
+    folder: &Path,
+    aside: &Path,
+    mut manifest: Manifest,
+    written: &[&str],
+) -> Result<Manifest, BundleError> {
+    for &name in written {
+        manifest.files.insert(name.to_owned(), digest_of(&aside.join(name))?);
+    }
+    let mut kept = manifest.files.keys().filter(|name| !written.contains(&name.as_str()));
+    if let Some(gone) = kept.find(|name| !folder.join(name).is_file()) {
+        return Err(BundleError::Gone { file: folder.join(gone) });
+    }
+    write_manifest(aside, Manifest { format_version: FORMAT_VERSION, ..manifest })
+}
+
+fn digest_of(file: &Path) -> Result<FileEntry, BundleError> {
+    let digested = fs::File::open(file).and_then(digest::digest);
+    digested.map_err(|source| BundleError::Io { file: file.into(), source })
+}
+
+fn write_manifest(folder: &Path, manifest: Manifest) -> Result<Manifest, BundleError> {
+    let file = folder.join(BOT);
+    manifest.validate().map_err(|source| BundleError::Manifest { file: file.clone(), source })?;
+    write_file(&file, manifest.to_json().as_bytes())?;
     Ok(manifest)
 }
 

@@ -1,146 +1,278 @@
 //! A GPT-2's files from the Hugging Face Hub, into the cache that its other
 //! programs share (`HF_HOME`, else `~/.cache/huggingface`).
 //!
-//! What is cached is used without asking the network. [`upload`] goes the other way.
+//! What is cached is compared with its digests and used without asking the network.
+//! [`upload`] goes the other way.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
-
-use hf_hub::{
-    Cache, CacheRepo, Repo,
-    api::sync::{ApiBuilder, ApiError, ApiRepo},
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
 };
-use serde_json::Value;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use thiserror::Error;
 
+use super::checkpoint::{self, CheckpointError};
+use cache::RepoCache;
+use connection::{TRIES, said};
+use download::{Remote, Source};
+
+mod cache;
+mod connection;
+mod download;
 pub mod upload;
+
+pub use connection::Patience;
 
 /// Why a repository's files are not here.
 #[derive(Debug, Error)]
 pub enum HubError {
-    #[error("`{repo}` is neither a folder nor a repository's name (`name` or `owner/name`)")]
+    #[error("`{}` is neither a folder nor a repository's name (`name` or `owner/name`)", repo.escape_debug())]
     Name { repo: String },
+    #[error("HF_ENDPOINT is `{0}`, which is no http(s) address")]
+    Endpoint(String),
     #[error(
-        "the Hugging Face Hub has no public model `{repo}`: check its name, or give a folder on this machine"
+        "the token in {origin} has a space or another character that no token has: copy it again, or take it away for what is public"
     )]
-    NoRepo { repo: String },
+    BadToken { origin: String },
+    #[error("neither HOME nor HF_HOME names a folder to keep `{repo}`'s files in: set one of them")]
+    NoHome { repo: String },
+    #[error("the Hugging Face Hub has no {}, or give a folder on this machine", absent(.repo, .origin.as_deref()))]
+    NotFound { repo: String, origin: Option<String> },
     #[error(
-        "the Hugging Face Hub could not be reached ({reason}), and `{repo}` is not in its cache: give a folder on this machine that holds the model's files"
+        "`{repo}` is not open to everybody: ask for access at {page}, and set HF_TOKEN to a token of that account"
+    )]
+    Gated { repo: String, page: String },
+    #[error(
+        "the Hub does not know the token in {origin} (401 for `{repo}`): make a new one at huggingface.co/settings/tokens, or take it away for what is public"
+    )]
+    Token { repo: String, origin: String },
+    #[error(
+        "the Hugging Face Hub could not be reached ({reason}), and its cache does not hold `{repo}` whole: give a folder on this machine that holds the model's files"
     )]
     Unreachable { repo: String, reason: String },
+    #[error("the connection broke at {what} of `{repo}` ({reason}): run it again, what has arrived is kept")]
+    Broken { repo: String, what: String, reason: String },
+    #[error(
+        "the Hub has a fault ({status} for {what} of `{repo}`): run it again later, what has arrived is kept"
+    )]
+    Fault { repo: String, what: String, status: u16 },
+    #[error("the Hub refused {what} of `{repo}` ({status}{}): give a folder on this machine", said(.message))]
+    Refused { repo: String, what: String, status: u16, message: String },
+    #[error(
+        "the Hub's answer for {what} of `{repo}` is not what it should be ({problem}): check HF_ENDPOINT if it is set, or give a folder on this machine"
+    )]
+    Answer { repo: String, what: String, problem: String },
+    #[error("{what} of `{repo}` was taken away while it was asked for: run it again")]
+    Gone { repo: String, what: String },
     #[error("`{repo}` on the Hugging Face Hub has no {missing}: it is no GPT-2 that this program reads")]
     MissingFile { repo: String, missing: &'static str },
-    #[error("{} of `{repo}` is damaged: delete it, and it is downloaded again", file.display())]
-    Index { repo: String, file: PathBuf },
+    #[error("`{repo}` on the Hugging Face Hub cannot be read: {source}")]
+    Index { repo: String, source: CheckpointError },
+    #[error(
+        "what came as {name} of `{repo}` is not what the Hub's digest says, and was thrown away: run it again, or give a folder on this machine"
+    )]
+    Damaged { repo: String, name: String },
+    #[error(
+        "{}: {source}: the Hub's files need a folder that can be written and has room; HF_HOME names another",
+        file.display()
+    )]
+    Io { file: PathBuf, source: io::Error },
 }
 
-const INDEX: &str = "model.safetensors.index.json";
+/// What there is not for the holder of a token of this origin, and what to do.
+fn absent(repo: &str, origin: Option<&str>) -> String {
+    match origin {
+        Some(origin) => format!("model `{repo}` that the token in {origin} may see: check its name"),
+        None => format!("public model `{repo}`: check its name, set HF_TOKEN if it is a private one"),
+    }
+}
 
-/// Whether this can be a repository's name; everything else must be a folder.
+impl HubError {
+    /// Whether the same may go well a little later.
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Broken { .. } | Self::Fault { .. })
+    }
+}
+
+/// What is under way, for showing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// `arrived` bytes of this file are here.
+    Receiving { name: &'a str, arrived: u64, size: Option<u64> },
+    /// Another process brings this file.
+    Waiting { name: &'a str },
+}
+
+const CONFIG: &str = "config.json";
+const TOKENIZER: &str = "tokenizer.json";
+const VOCABULARY: [&str; 2] = ["vocab.json", "merges.txt"];
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const PICKLE: &str = "pytorch_model.bin";
+/// Of a bot of ours: who it is.
+const BOT: &str = "bot.json";
+
+/// Whether this can be a repository's name, by the Hub's own rules; everything else must be
+/// a folder.
 pub fn is_repo_name(text: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty()
+            && part.len() <= 96
             && !part.starts_with(['.', '-'])
+            && !part.ends_with(['.', '-'])
             && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
     };
-    text.split('/').count() <= 2 && text.split('/').all(part)
+    let reserved = text.contains("--") || text.contains("..") || text.ends_with(".git");
+    !reserved && text.split('/').count() <= 2 && text.split('/').all(part)
 }
 
 /// The folder that holds the repository's files, downloaded where they are not
-/// cached; a progress bar for each download goes to standard error.
+/// cached; a progress bar goes to standard error.
+///
+/// # Errors
+/// Each names the way out. What has arrived of a file is kept, and a second call goes on
+/// from there.
 pub fn fetch(repo: &str) -> Result<PathBuf, HubError> {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let fetched = fetch_with(repo, &mut |progress| match progress {
+        Progress::Receiving { name, arrived, size } => {
+            match size {
+                Some(size) => bar.set_length(size),
+                None => bar.unset_length(),
+            }
+            bar.set_position(arrived);
+            bar.set_message(name.to_owned());
+        }
+        Progress::Waiting { name } => bar.println(format!("Waiting for another process that brings {name}")),
+    });
+    bar.finish_and_clear();
+    fetched
+}
+
+fn fetch_with(repo: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf, HubError> {
     if !is_repo_name(repo) {
-        return Err(HubError::Name { repo: repo.into() });
+        return Err(HubError::Name { repo: repo.chars().take(100).collect() });
     }
-    // The cache's place: hf-hub's own default panics where there is no home.
-    let cached = std::env::var_os("HF_HOME").is_some() || std::env::home_dir().is_some();
-    let unreachable = |reason: String| HubError::Unreachable { repo: repo.into(), reason };
-    if !cached {
-        return Err(unreachable("neither HOME nor HF_HOME names a folder to keep its files in".into()));
-    }
-    let in_cache = Cache::from_env().repo(Repo::model(repo.into()));
-    if let Some(folder) = cached_folder(&in_cache) {
+    let named = std::env::var_os("HF_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let home = named.or_else(|| Some(std::env::home_dir()?.join(".cache").join("huggingface")));
+    let home = home.ok_or_else(|| HubError::NoHome { repo: repo.into() })?;
+    fetch_into(&home, repo, || Source::from_env(&home), progress)
+}
+
+/// The same with a cache in `home`, and a Hub that is looked for only if it is needed.
+fn fetch_into(
+    home: &Path,
+    repo: &str,
+    source: impl FnOnce() -> Result<Source, HubError>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<PathBuf, HubError> {
+    let cache = RepoCache::new(home, repo);
+    if let Some(commit) = cached_commit(&cache) {
+        let folder = cache.snapshot(&commit);
+        if !cache.is_sound(&commit, BOT) && !cache.is_absent(&commit, BOT) {
+            // Other programs leave this one out. It can be done without.
+            drop(
+                source().and_then(|source| {
+                    fetch_bot(&cache, &Remote { source: &source, repo }, &commit, progress)
+                }),
+            );
+        }
         return Ok(folder);
     }
-    let api = ApiBuilder::from_env().build().map_err(|e| unreachable(reason(&e)))?.model(repo.into());
-    download(repo, &api)
+    let source = source()?;
+    download(&cache, &Remote { source: &source, repo }, progress)
 }
 
-/// The cached snapshot, if it has all that a GPT-2 needs.
-fn cached_folder(cache: &CacheRepo) -> Option<PathBuf> {
-    let config = cache.get("config.json")?;
-    let has = |name: &str| cache.get(name).is_some();
-    let tokenizer = has("tokenizer.json") || has("vocab.json") && has("merges.txt");
-    let shards = || shard_names(&cache.get(INDEX)?).filter(|names| names.iter().all(|name| has(name)));
-    let weights = has("model.safetensors") || shards().is_some() || has("pytorch_model.bin");
-    if tokenizer && weights { config.parent().map(PathBuf::from) } else { None }
+/// The cached commit, if it has all that a GPT-2 needs, undamaged.
+fn cached_commit(cache: &RepoCache) -> Option<String> {
+    let commit = cache.commit()?;
+    let has = |name: &str| cache.is_sound(&commit, name);
+    let shards =
+        || has(INDEX).then(|| checkpoint::shard_names(&cache.snapshot(&commit).join(INDEX)).ok()).flatten();
+    let tokenizer = || has(TOKENIZER) || VOCABULARY.iter().all(|name| has(name));
+    let weights =
+        || has(WEIGHTS) || shards().is_some_and(|names| names.iter().all(|name| has(name))) || has(PICKLE);
+    (has(CONFIG) && tokenizer() && weights()).then_some(commit)
 }
 
-fn download(repo: &str, api: &ApiRepo) -> Result<PathBuf, HubError> {
-    let failed = |error: ApiError| match reason(&error) {
-        // The Hub answers 401 for names that do not exist, to the unknown.
-        reason if reason.contains("404") || reason.contains("401") => HubError::NoRepo { repo: repo.into() },
-        reason => HubError::Unreachable { repo: repo.into(), reason },
-    };
-    let listed: BTreeSet<String> =
-        api.info().map_err(failed)?.siblings.into_iter().map(|s| s.rfilename).collect();
-    let has = |name: &str| listed.contains(name);
-    let missing = |missing| HubError::MissingFile { repo: repo.into(), missing };
-
-    let mut wanted = vec!["config.json".to_owned()];
-    if !has("config.json") {
-        return Err(missing("config.json"));
+fn fetch_bot(
+    cache: &RepoCache,
+    remote: &Remote<'_>,
+    commit: &str,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<(), HubError> {
+    let listing = remote.list(commit, 1)?;
+    if !listing.files.contains(BOT) {
+        return cache.set_absent(commit, BOT);
     }
-    if has("tokenizer.json") {
-        wanted.push("tokenizer.json".into());
-    } else if has("vocab.json") && has("merges.txt") {
-        wanted.extend(["vocab.json".into(), "merges.txt".into()]);
+    bring(cache, remote, commit, BOT, progress).map(drop)
+}
+
+fn download(
+    cache: &RepoCache,
+    remote: &Remote<'_>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<PathBuf, HubError> {
+    let repo = || remote.repo.to_owned();
+    let listing = remote.list("main", TRIES).map_err(|error| match error {
+        HubError::Broken { repo, reason, .. } => HubError::Unreachable { repo, reason },
+        error => error,
+    })?;
+    let has = |name: &str| listing.files.contains(name);
+    let missing = |missing| HubError::MissingFile { repo: repo(), missing };
+
+    if !has(CONFIG) {
+        return Err(missing(CONFIG));
+    }
+    let mut wanted = BTreeSet::from([CONFIG.to_owned()]);
+    if has(TOKENIZER) {
+        wanted.insert(TOKENIZER.into());
+    } else if VOCABULARY.iter().all(|name| has(name)) {
+        wanted.extend(VOCABULARY.map(str::to_owned));
     } else {
         return Err(missing("tokenizer.json (nor vocab.json and merges.txt)"));
     }
-    if has("model.safetensors") {
-        wanted.push("model.safetensors".into());
+    if has(BOT) {
+        wanted.insert(BOT.into());
+    }
+    if has(WEIGHTS) {
+        wanted.insert(WEIGHTS.into());
     } else if has(INDEX) {
-        let file = api.get(INDEX).map_err(failed)?;
-        let names = shard_names(&file).ok_or_else(|| HubError::Index { repo: repo.into(), file })?;
-        wanted.extend(names);
-    } else if has("pytorch_model.bin") {
-        wanted.push("pytorch_model.bin".into());
+        let file = bring(cache, remote, &listing.commit, INDEX, progress)?;
+        let shards = checkpoint::shard_names(&file);
+        wanted.extend(shards.map_err(|source| HubError::Index { repo: repo(), source })?);
+    } else if has(PICKLE) {
+        wanted.insert(PICKLE.into());
     } else {
         return Err(missing("model.safetensors (nor pytorch_model.bin)"));
     }
-    let mut folder = None;
-    for name in wanted {
-        let file = api.get(&name).map_err(failed)?;
-        if folder.is_none() {
-            folder = file.parent().map(PathBuf::from);
-        }
+    for name in &wanted {
+        bring(cache, remote, &listing.commit, name, progress)?;
     }
-    folder.ok_or_else(|| missing("config.json"))
+    if !has(BOT) {
+        cache.set_absent(&listing.commit, BOT)?;
+    }
+    // Last: until then, what was cached before is what there is.
+    cache.set_commit(&listing.commit)?;
+    Ok(cache.snapshot(&listing.commit))
 }
 
-/// The files an index names; `None` where it cannot be read.
-fn shard_names(index: &PathBuf) -> Option<BTreeSet<String>> {
-    let index: Value = serde_json::from_slice(&fs::read(index).ok()?).ok()?;
-    let names = index.get("weight_map")?.as_object()?.values();
-    names.map(|name| name.as_str().filter(|name| is_repo_name(name)).map(str::to_owned)).collect()
-}
-
-/// The error's first line.
-fn reason(error: &ApiError) -> String {
-    error.to_string().lines().next().unwrap_or_default().chars().take(160).collect()
+fn bring(
+    cache: &RepoCache,
+    remote: &Remote<'_>,
+    commit: &str,
+    name: &str,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<PathBuf, HubError> {
+    let described = remote.describe(commit, name)?;
+    cache.file(commit, name, &described.id, progress, |part, progress| {
+        remote.bring(commit, name, &described, part, progress)
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_repositories_are_told_from_paths() {
-        for name in ["gpt2", "openai-community/gpt2", "huggingtweets/a_b.c-d"] {
-            assert!(is_repo_name(name), "{name}");
-        }
-        for path in ["./gpt2", "../x", "a/b/c", "/tmp/x", "", "a//b", "a b", "~/x", "https://x.y/z"] {
-            assert!(!is_repo_name(path), "{path}");
-        }
-    }
-}
+mod tests;

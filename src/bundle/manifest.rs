@@ -249,7 +249,7 @@ pub enum ManifestError {
     Json(#[from] serde_json::Error),
     #[error("bot.json has format version {found}, newer than {FORMAT_VERSION}: update huggingtweets")]
     Version { found: u32 },
-    #[error("bot.json names the file `{name}`, which is no plain file name")]
+    #[error("bot.json names the file `{}`, which is no plain file name", name.escape_debug())]
     FileName { name: String },
     #[error("bot.json: `{name}` has {found} chunk digests for {size} bytes, {expected} expected")]
     Chunks { name: String, found: usize, expected: u64, size: u64 },
@@ -257,6 +257,15 @@ pub enum ManifestError {
     Check { name: String, ids: usize, logits: usize },
     #[error("bot.json names no account")]
     NoHandle,
+    #[error("bot.json names an account without a handle")]
+    EmptyHandle,
+}
+
+/// Whether this can be the name of a bundle's file on every disk, in an address and in a
+/// terminal: nothing hidden, no path, no part of an address, no control character.
+pub fn is_plain_name(name: &str) -> bool {
+    let is_refused = |c: char| c.is_control() || ['/', '\\', ':', '?', '#', '%'].contains(&c);
+    !name.is_empty() && !name.starts_with('.') && !name.contains(is_refused)
 }
 
 impl Manifest {
@@ -266,17 +275,28 @@ impl Manifest {
     /// [`ManifestError`]: no JSON, of a newer version, or with entries that cannot be.
     pub fn from_json(bytes: &[u8]) -> Result<Self, ManifestError> {
         let manifest: Self = serde_json::from_slice(bytes)?;
-        if manifest.format_version > FORMAT_VERSION {
-            return Err(ManifestError::Version { found: manifest.format_version });
+        manifest.validate()?;
+        Ok(manifest)
+    }
+
+    /// What [`Manifest::from_json`] asks of one: also before it is written, so that none is
+    /// that cannot be read.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn validate(&self) -> Result<(), ManifestError> {
+        if self.format_version > FORMAT_VERSION {
+            return Err(ManifestError::Version { found: self.format_version });
         }
-        if manifest.info.handles.is_empty() {
+        if self.info.handles.is_empty() {
             return Err(ManifestError::NoHandle);
         }
-        for (name, file) in &manifest.files {
-            if name.is_empty()
-                || name.starts_with('.')
-                || name.contains(['/', '\\', '\0', ':', '?', '#', '%'])
-            {
+        if self.info.handles.iter().any(|handle| is_empty_handle(handle)) {
+            return Err(ManifestError::EmptyHandle);
+        }
+        for (name, file) in &self.files {
+            // It cannot hold its own digest.
+            if !is_plain_name(name) || name.eq_ignore_ascii_case("bot.json") {
                 return Err(ManifestError::FileName { name: name.clone() });
             }
             let expected = file.size.div_ceil(CHUNK_BYTES as u64);
@@ -289,7 +309,7 @@ impl Manifest {
                 });
             }
         }
-        for (name, check) in &manifest.checks {
+        for (name, check) in &self.checks {
             // One that lists nothing would pass any engine.
             let empty = check.prompt_ids.is_empty() || check.token_ids.is_empty();
             if empty || check.token_ids.len() != check.logits.len() {
@@ -300,7 +320,7 @@ impl Manifest {
                 });
             }
         }
-        Ok(manifest)
+        Ok(())
     }
 
     /// Pretty JSON, one trailing newline.
@@ -309,6 +329,11 @@ impl Manifest {
         text.push('\n');
         text
     }
+}
+
+/// Whether nothing is left of a handle without its `@`.
+pub fn is_empty_handle(handle: &str) -> bool {
+    handle.trim().trim_start_matches('@').trim().is_empty()
 }
 
 impl BotInfo {
@@ -356,6 +381,42 @@ mod tests {
         assert!(with(&[3], &[0.5], &[0]).is_ok());
         for refused in [with(&[], &[], &[0]), with(&[3], &[0.5], &[]), with(&[3], &[], &[0])] {
             assert!(matches!(refused, Err(ManifestError::Check { .. })), "{refused:?}");
+        }
+    }
+
+    fn parse(files: serde_json::Value, handles: serde_json::Value) -> Result<Manifest, ManifestError> {
+        let json = serde_json::json!({
+            "format_version": 1, "name": "n", "handles": handles, "checks": {}, "files": files,
+        });
+        Manifest::from_json(json.to_string().as_bytes())
+    }
+
+    #[test]
+    fn names_that_are_no_files_of_a_bundle_are_refused() {
+        let with = |name: &str| {
+            let entry = serde_json::json!({ "size": 0, "sha256": "", "chunks": [] });
+            parse(serde_json::json!({ name: entry }), serde_json::json!(["a"]))
+        };
+        for name in ["model-q8_0.gguf", "a b.txt", "灯台.png"] {
+            assert!(with(name).is_ok(), "{name}");
+        }
+        for name in
+            ["", ".git", "../x", "a/b", "a\\b", "C:x", "a?b", "a#b", "a%b", "a\u{1b}[2J", "a\nb", "a\u{9b}b"]
+        {
+            let error = with(name).unwrap_err();
+            assert!(matches!(error, ManifestError::FileName { .. }), "{error}");
+            assert!(!error.to_string().contains(char::is_control), "{error:?}");
+        }
+        assert!(matches!(with("bot.json"), Err(ManifestError::FileName { .. })));
+    }
+
+    #[test]
+    fn an_account_has_a_handle() {
+        let with = |handles: &[&str]| parse(serde_json::json!({}), serde_json::json!(handles));
+        assert!(with(&["a", "b@c.example"]).is_ok());
+        assert!(matches!(with(&[]), Err(ManifestError::NoHandle)));
+        for empty in ["", "@", " ", "@ "] {
+            assert!(matches!(with(&["a", empty]), Err(ManifestError::EmptyHandle)), "{empty:?}");
         }
     }
 }

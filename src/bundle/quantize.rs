@@ -16,21 +16,6 @@ use thiserror::Error;
 use super::q4_0;
 use crate::dtype::{BLOCK, Dtype};
 
-/// Largest error of a `Q8_0` value, in units of its block's scale: half a step.
-pub const Q8_0_MAX_ERROR_IN_SCALES: f32 = 0.5;
-
-/// Largest error of a `Q4_0` value, in units of an eighth of its block's
-/// largest. One scale that is tried puts all 32 within half a step of a seventh
-/// of the largest, and the chosen one has no larger squared error in all:
-/// `sqrt(32) / 14` of the largest.
-pub const Q4_0_MAX_ERROR_IN_SCALES: f32 = 3.25;
-
-/// Relative rounding of a block's f16 scale (half a unit in the last of 11 bits).
-pub const F16_RELATIVE_ROUNDING: f32 = 1.0 / 2048.0;
-
-/// Absolute rounding of a scale too small for a normal f16.
-pub const F16_ABSOLUTE_ROUNDING: f32 = 1.0 / (1 << 25) as f32;
-
 /// The largest f16. No weight of a usable network comes near it.
 pub const MAX_MAGNITUDE: f32 = 65504.0;
 
@@ -101,26 +86,47 @@ pub fn dequantize_rows(bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>, QuantizeE
     Ok(values)
 }
 
-/// How far a value may move when its block, whose largest magnitude is
-/// `largest`, is stored as `dtype` and read back.
-pub fn error_bound(dtype: Dtype, largest: f32) -> f32 {
-    let (steps, codes) = match dtype {
-        Dtype::F32 => return 0.0,
-        Dtype::F16 => return largest * F16_RELATIVE_ROUNDING + F16_ABSOLUTE_ROUNDING,
-        Dtype::Q8_0 => (Q8_0_MAX_ERROR_IN_SCALES, 127.0),
-        Dtype::Q4_0 => (Q4_0_MAX_ERROR_IN_SCALES, 8.0),
-    };
-    let scale = largest / codes;
-    // The scale's own rounding is multiplied by the largest code; the last
-    // term is what f32 arithmetic adds.
-    steps * scale
-        + codes * (scale * F16_RELATIVE_ROUNDING + F16_ABSOLUTE_ROUNDING)
-        + largest * 4.0 * f32::EPSILON
+/// What tests hold the formats to.
+#[cfg(test)]
+pub mod bounds {
+    use crate::dtype::Dtype;
+
+    /// Largest error of a `Q8_0` value, in units of its block's scale: half a step.
+    const Q8_0_MAX_ERROR_IN_SCALES: f32 = 0.5;
+
+    /// Largest error of a `Q4_0` value, in units of an eighth of its block's
+    /// largest. One scale that is tried puts all 32 within half a step of a seventh
+    /// of the largest, and the chosen one has no larger squared error in all:
+    /// `sqrt(32) / 14` of the largest.
+    const Q4_0_MAX_ERROR_IN_SCALES: f32 = 3.25;
+
+    /// Relative rounding of a block's f16 scale (half a unit in the last of 11 bits).
+    const F16_RELATIVE_ROUNDING: f32 = 1.0 / 2048.0;
+
+    /// Absolute rounding of a scale too small for a normal f16.
+    const F16_ABSOLUTE_ROUNDING: f32 = 1.0 / (1 << 25) as f32;
+
+    /// How far a value may move when its block, whose largest magnitude is
+    /// `largest`, is stored as `dtype` and read back.
+    pub fn error_bound(dtype: Dtype, largest: f32) -> f32 {
+        let (steps, codes) = match dtype {
+            Dtype::F32 => return 0.0,
+            Dtype::F16 => return largest * F16_RELATIVE_ROUNDING + F16_ABSOLUTE_ROUNDING,
+            Dtype::Q8_0 => (Q8_0_MAX_ERROR_IN_SCALES, 127.0),
+            Dtype::Q4_0 => (Q4_0_MAX_ERROR_IN_SCALES, 8.0),
+        };
+        let scale = largest / codes;
+        // The scale's own rounding is multiplied by the largest code; the last
+        // term is what f32 arithmetic adds.
+        steps * scale
+            + codes * (scale * F16_RELATIVE_ROUNDING + F16_ABSOLUTE_ROUNDING)
+            + largest * 4.0 * f32::EPSILON
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{bounds::error_bound, *};
     use proptest::prelude::*;
 
     #[test]

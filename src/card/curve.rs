@@ -1,7 +1,7 @@
 //! The validation loss over the steps of a run, as a picture. It is drawn as
 //! SVG and kept as PNG, which every place that shows cards shows.
 
-use super::{picture::PictureError, svg};
+use super::{figure::round_step, picture::PictureError, svg};
 
 /// Pixels.
 const WIDTH: f64 = 1000.0;
@@ -13,9 +13,6 @@ const LEFT: f64 = 84.0;
 const RIGHT: f64 = 40.0;
 const TOP: f64 = 64.0;
 const BOTTOM: f64 = 64.0;
-
-/// About how many lines an axis gets.
-const TICKS: f64 = 5.0;
 
 /// Whether the points make a curve: two at least, all finite, in rising order.
 pub fn is_drawable(points: &[(u64, f64)]) -> bool {
@@ -58,7 +55,7 @@ fn document(points: &[(u64, f64)]) -> String {
         family = svg::FAMILY,
     );
     let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
-    let step = tick(high - low);
+    let step = round_step(high - low);
     let decimals = (-step.log10().floor()).max(0.0) as usize;
     for n in (low / step).ceil() as i64..=(high / step).floor() as i64 {
         let (loss, at) = (n as f64 * step, y(n as f64 * step));
@@ -69,7 +66,7 @@ fn document(points: &[(u64, f64)]) -> String {
             y = at + 6.0,
         );
     }
-    let step = tick(last - first).max(1.0);
+    let step = round_step(last - first).max(1.0);
     for n in (first / step).ceil() as i64..=(last / step).floor() as i64 {
         let steps = n as f64 * step;
         out += &format!(
@@ -102,13 +99,6 @@ fn document(points: &[(u64, f64)]) -> String {
     out
 }
 
-/// A round distance between lines: 1, 2 or 5 times a power of ten.
-fn tick(range: f64) -> f64 {
-    let raw = (range / TICKS).max(f64::MIN_POSITIVE);
-    let power = 10f64.powf(raw.log10().floor());
-    [1.0, 2.0, 5.0].into_iter().map(|n| n * power).find(|&step| step >= raw).unwrap_or(10.0 * power)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,13 +115,6 @@ mod tests {
     fn the_lowest_is_the_first_of_equals() {
         assert_eq!(lowest(&[(0, 3.0), (5, 2.0), (6, 2.0), (7, f64::NAN)]), Some(1));
         assert_eq!(lowest(&[]), None);
-    }
-
-    #[test]
-    fn ticks_are_round() {
-        for (range, expected) in [(1.0, 0.2), (4.0, 1.0), (0.03, 0.01), (1200.0, 500.0)] {
-            assert!((tick(range) - expected).abs() < 1e-12, "{range}");
-        }
     }
 
     #[test]

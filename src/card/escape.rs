@@ -1,6 +1,11 @@
 //! Names and posts come from other people's archives: here they become text
 //! that Markdown, HTML, YAML, SVG and a terminal all show as it stands.
 
+use crate::bundle::hub::is_repo_name;
+
+/// Nothing, but where Markdown is read it parts two texts.
+const BREAK: &str = "<!-- -->";
+
 /// One line of displayable text: every white space and control character
 /// becomes a space, runs become one, and characters that XML forbids or that
 /// reverse the text around them are left out.
@@ -13,15 +18,21 @@ pub fn plain(text: &str) -> String {
     shown.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// Text within a line of Markdown, a table's cell, an HTML element or a quoted
-/// attribute. Characters with a meaning there become numeric references, which
-/// all of these read back as themselves.
+/// Text within a line of Markdown, a table's cell or an HTML element; for a quoted
+/// attribute there is [`attribute`]. Characters with a meaning there become numeric references.
+///
+/// Renderers make links of what looks like an address. Some look at the source, where a
+/// reference is enough to spoil it; some look at the text that they have read, references
+/// and all, and see no further than a [`BREAK`].
 pub fn inline(text: &str) -> String {
     let text: Vec<char> = plain(text).chars().collect();
     let mut out = String::with_capacity(text.len());
     for (i, &c) in text.iter().enumerate() {
         let before = i.checked_sub(1).and_then(|i| text.get(i)).copied();
         let after = text.get(i + 1).copied();
+        if ends_a_text(c, before, after) {
+            out.push_str(BREAK);
+        }
         if has_meaning(c, before, after) {
             out.push_str(&format!("&#{};", u32::from(c)));
         } else {
@@ -29,6 +40,12 @@ pub fn inline(text: &str) -> String {
         }
     }
     out
+}
+
+/// Text within a quoted attribute of HTML in Markdown: nobody looks for addresses there,
+/// and a [`BREAK`] would be seen.
+pub fn attribute(text: &str) -> String {
+    inline(text).replace(BREAK, "")
 }
 
 /// One line inside a fenced code block, which it cannot close.
@@ -70,12 +87,19 @@ pub fn page_url(url: &str) -> Option<String> {
 
 /// The name if it can be a repository of the Hub, `owner/name` or `name`.
 pub fn repository(name: &str) -> Option<&str> {
-    let part = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
-    };
-    (name.split('/').count() <= 2 && name.split('/').all(part)).then_some(name)
+    is_repo_name(name).then_some(name)
+}
+
+/// Where an address would be recognised: before the `@` of mail, the `/` behind a
+/// scheme's colon, and the dot of `www.`.
+fn ends_a_text(c: char, before: Option<char>, after: Option<char>) -> bool {
+    let is_text = |c: Option<char>| c.is_some_and(|c| !c.is_whitespace());
+    match c {
+        '@' => is_text(before) && is_text(after),
+        '/' => before == Some(':'),
+        '.' => matches!(before, Some('w' | 'W')) && is_text(after),
+        _ => false,
+    }
 }
 
 fn has_meaning(c: char, before: Option<char>, after: Option<char>) -> bool {
@@ -87,7 +111,7 @@ fn has_meaning(c: char, before: Option<char>, after: Option<char>) -> bool {
         '_' => !(word(before) && word(after)),
         // `1.` and `1)` open lists; `www.` and `a.b` may become links.
         '.' if digit(before) && digit(after) => false,
-        '.' | ':' => word(after) || before.is_none_or(|c| c.is_ascii_digit()),
+        '.' | ':' => word(after) || after == Some('/') || before.is_none_or(|c| c.is_ascii_digit()),
         ')' => digit(before),
         // Lists and rules open a line only.
         '-' | '+' | '=' => before.is_none(),
@@ -110,6 +134,7 @@ mod tests {
     #[test]
     fn hostile_names_are_inert_in_markdown_and_html() {
         let shown = inline(HOSTILE);
+        let shown = shown.replace(BREAK, "");
         assert!(!shown.contains(['<', '>', '"', '`', '*', '[', ']', '|', '\n', '\u{202e}']), "{shown}");
         assert!(shown.replace("&#", "").find('&').is_none());
     }
@@ -125,8 +150,62 @@ mod tests {
     fn list_openers_and_links_are_inert() {
         assert_eq!(inline("1. one"), "1&#46; one");
         assert_eq!(inline("- one"), "&#45; one");
-        assert_eq!(inline("www.example.org"), "www&#46;example&#46;org");
+        assert_eq!(inline("www.example.org"), "www<!-- -->&#46;example&#46;org");
+        assert_eq!(inline("https://a.example/b"), "https&#58;<!-- -->//a&#46;example/b");
+        assert_eq!(inline("me@a.example"), "me<!-- -->&#64;a&#46;example");
+        assert_eq!(inline("@keeper: at 10:30, 1/2"), "&#64;keeper: at 10&#58;30, 1/2");
         assert_eq!(inline("_so_"), "&#95;so&#95;");
+    }
+
+    /// As GitHub and others read Markdown, addresses made to links.
+    fn rendered(markdown: &str) -> String {
+        let mut options = comrak::Options::default();
+        options.render.r#unsafe = true;
+        let extension = &mut options.extension;
+        (extension.autolink, extension.table, extension.strikethrough) = (true, true, true);
+        (extension.tasklist, extension.footnotes) = (true, true);
+        comrak::markdown_to_html(markdown, &options)
+    }
+
+    /// What a renderer must make of a text: itself.
+    fn as_it_stands(text: &str) -> String {
+        let text = plain(text);
+        let text =
+            text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+        format!("<p>{text}</p>\n")
+    }
+
+    #[test]
+    fn addresses_in_names_stay_text() {
+        for name in [
+            "https://evil.example/x",
+            "HTTP://localhost/",
+            "http://localhost/ and https://a.b",
+            "ftp://a.b/c",
+            "me@x.y",
+            "me.and+you_@x-z.y",
+            "mailto:me@x.y",
+            "xmpp:me@x.y/z",
+            "www.example.org",
+            "WwW.example.org",
+            "(www.example.org)",
+            "a@b@c.d",
+            "https&#58;//a.b",
+            "me&#64;x.y",
+            "<https://a.b>",
+            "<me@x.y>",
+            "[a]: https://a.b",
+            HOSTILE,
+        ] {
+            let shown = rendered(&inline(name));
+            assert!(!shown.contains("<a"), "{name}: {shown}");
+            assert_eq!(shown.replace(BREAK, ""), as_it_stands(name), "{name}");
+            // Nor for those who look for addresses in texts, references read.
+            for text in shown.split(['<', '>']) {
+                let text = text.to_lowercase();
+                assert!(!text.contains("://") && !text.contains("www."), "{name}: {shown}");
+            }
+        }
     }
 
     #[test]
@@ -154,7 +233,7 @@ mod tests {
     #[test]
     fn only_plain_names_are_repositories() {
         assert_eq!(repository("owner/bot-1.2_x"), Some("owner/bot-1.2_x"));
-        for bad in ["", "a/b/c", "../b", "a'/b", "a b"] {
+        for bad in ["", "a/b/c", "../b", "a'/b", "a b", "-a/b", "a/b-", "a--b/c"] {
             assert_eq!(repository(bad), None, "{bad}");
         }
     }
@@ -162,10 +241,19 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_text_breaks_out(text in proptest::prelude::any::<String>()) {
-            let shown = inline(&text);
+            let shown = inline(&text).replace(BREAK, "");
             proptest::prop_assert!(!shown.contains(['<', '>', '"', '`', '|', '\n', '\r']));
             proptest::prop_assert!(!xml(&text).contains(['<', '>', '"', '\'']));
             proptest::prop_assert_eq!(plain(&plain(&text)), plain(&text));
+        }
+
+        #[test]
+        fn every_name_is_shown_as_it_stands(
+            name in "[a-z0-9 .:/@_*~`<>&;#!|()\\[\\]{}+=^$'\"-]{1,24}|(https?://|www\\.|[a-z]+@)?[a-z]{1,3}[.:/@_-][a-z.]{1,4}"
+        ) {
+            // A table's cell, a paragraph: behind some text, as the card has it.
+            let shown = rendered(&format!("By {}", inline(&name))).replace(BREAK, "");
+            proptest::prop_assert_eq!(shown, as_it_stands(&format!("By {name}")));
         }
     }
 }

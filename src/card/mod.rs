@@ -13,10 +13,13 @@ use time::OffsetDateTime;
 
 pub mod curve;
 pub mod escape;
+pub mod figure;
 pub mod picture;
 mod segment;
 mod svg;
 mod typeset;
+
+use figure::grouped;
 
 pub use crate::bundle::manifest::{
     CardExtras, Memorisation, PrecisionPerplexity, Recipe, Sample, VerbatimShare,
@@ -125,9 +128,10 @@ pub fn write(dir: &Path, info: &BotInfo, extras: &CardExtras) -> Result<Written,
 pub fn render(info: &BotInfo, extras: &CardExtras) -> Result<String, CardError> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("inline"));
-    environment.set_formatter(print_escaped);
+    environment.set_formatter(escaped_by(escape::inline));
     environment.add_filter("yaml", |text: String| Value::from_safe_string(escape::yaml(&text)));
     environment.add_filter("code", |text: String| Value::from_safe_string(escape::code(&text)));
+    environment.add_filter("attribute", |text: String| Value::from_safe_string(escape::attribute(&text)));
     environment.add_filter("raw", |text: String| Value::from_safe_string(text));
     environment.add_template("card", TEMPLATE)?;
 
@@ -325,19 +329,6 @@ fn procedure(p: &Provenance, extras: &CardExtras) -> Vec<(String, String)> {
     rows
 }
 
-/// `1234567` as `1,234,567`.
-pub(crate) fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// Seconds as `2 h 5 min`, `3 min 20 s` or `12 s`.
 pub(crate) fn duration(seconds: f64) -> String {
     let seconds = seconds.max(0.0).round() as u64;
@@ -354,18 +345,22 @@ pub(crate) fn date(unix_s: u64) -> Option<String> {
     Some(time.date().to_string())
 }
 
-/// What the template prints passes through [`escape::inline`] unless a filter
-/// marked it as safe.
-fn print_escaped(out: &mut Output, _: &State, value: &Value) -> Result<(), minijinja::Error> {
-    if value.is_undefined() || value.is_none() {
-        return Ok(());
+/// A template's formatter: what it prints is text, and passes through `escape` unless a
+/// filter marked it as safe.
+pub(crate) fn escaped_by(
+    escape: fn(&str) -> String,
+) -> impl Fn(&mut Output, &State, &Value) -> Result<(), minijinja::Error> {
+    move |out, _, value| {
+        if value.is_undefined() || value.is_none() {
+            return Ok(());
+        }
+        match value.as_str() {
+            Some(text) if !value.is_safe() => out.write_str(&escape(text))?,
+            Some(text) => out.write_str(text)?,
+            None => write!(out, "{value}")?,
+        }
+        Ok(())
     }
-    match value.as_str() {
-        Some(text) if !value.is_safe() => out.write_str(&escape::inline(text))?,
-        Some(text) => out.write_str(text)?,
-        None => write!(out, "{value}")?,
-    }
-    Ok(())
 }
 
 #[cfg(test)]

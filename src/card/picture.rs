@@ -244,7 +244,7 @@ fn line_width(text: &str, bold: bool) -> Result<f32, PictureError> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashSet, io::Cursor};
+    use std::{io::Cursor, ops::Range};
 
     use super::*;
     use crate::bundle::manifest::AccountCounts;
@@ -263,13 +263,42 @@ mod tests {
         }
     }
 
-    /// Size, and the distinct colours of every 7th pixel.
-    fn decode(png: &[u8]) -> (u32, u32, HashSet<[u8; 4]>) {
+    /// Columns and rows, pixels.
+    type Place = (Range<usize>, Range<usize>);
+
+    /// Where the name and the handles stand, between the faces and the label, and the post.
+    fn places(info: &BotInfo) -> [Place; 3] {
+        let left = draw_faces(&mut String::new(), &faces(info)) as usize + 16;
+        [(left..780, 100..148), (left..780, 152..190), (100..1100, 218..496)]
+    }
+
+    /// Pixels that the shortest text has of ink.
+    const LEAST_INK: usize = 60;
+
+    /// Dark pixels of a box: letters, and neither the sheet nor the cursor.
+    fn ink(png: &[u8], (columns, rows): Place) -> usize {
         let mut reader = png::Decoder::new(Cursor::new(png)).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let frame = reader.next_frame(&mut pixels).unwrap();
-        let colours = pixels.chunks_exact(4).step_by(7).map(|p| [p[0], p[1], p[2], p[3]]).collect();
-        (frame.width, frame.height, colours)
+        assert_eq!((frame.width, frame.height), (WIDTH, HEIGHT));
+        let row_bytes = 4 * WIDTH as usize;
+        let rows = pixels.chunks_exact(row_bytes).skip(rows.start).take(rows.len());
+        rows.flat_map(|row| row[4 * columns.start..4 * columns.end].chunks_exact(4))
+            .filter(|pixel| pixel[..3].iter().all(|&channel| channel < 128))
+            .count()
+    }
+
+    fn without_text(document: &str) -> String {
+        document.lines().filter(|line| !line.starts_with("<text")).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_sheet_without_text_has_no_ink() {
+        let info = bot("Maren Holm & The Fog & Gull No. 7", &["a", "b", "c"]);
+        let sheet = svg::rasterise(&without_text(&document(&info, "My dream is", "").unwrap())).unwrap();
+        for place in places(&info) {
+            assert_eq!(ink(&sheet, place), 0);
+        }
     }
 
     /// Draws, keeps the file where `HUGGINGTWEETS_PICTURES` names a folder, and checks it.
@@ -278,9 +307,13 @@ mod tests {
         if let Some(folder) = std::env::var_os("HUGGINGTWEETS_PICTURES") {
             std::fs::write(std::path::Path::new(&folder).join(file), &png).unwrap();
         }
-        let (width, height, colours) = decode(&png);
-        assert_eq!((width, height), (WIDTH, HEIGHT));
-        assert!(colours.len() > 500, "{file}: {} colours", colours.len());
+        let has_post = !start.is_empty() || !completion.is_empty();
+        let there = [!display_name(info).is_empty(), !info.handles.is_empty(), has_post];
+        for ((what, place), is_there) in ["name", "handles", "post"].into_iter().zip(places(info)).zip(there)
+        {
+            let found = ink(&png, place);
+            assert_eq!(found >= LEAST_INK, is_there, "{file}: {found} pixels of ink for the {what}");
+        }
     }
 
     #[test]

@@ -1,9 +1,6 @@
 //! Where the built page and a bot's folder are found, for `serve` and `site`.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
@@ -12,7 +9,7 @@ use tempfile::TempDir;
 use super::convert;
 use crate::bundle::{
     Manifest,
-    folder::{BotFolder, folder_name},
+    folder::{BotFolder, folder_name, read_manifest},
 };
 
 /// The bot within the assets, and under the served address.
@@ -51,26 +48,20 @@ pub fn locate(named: Option<&Path>) -> anyhow::Result<PathBuf> {
 /// Opens a bundle by its `bot.json`; of a Hugging Face folder without one, a
 /// bundle is made that lasts as long as the result.
 pub fn open_bot(dir: &Path) -> anyhow::Result<Bot> {
-    let path = dir.join("bot.json");
-    let json = match fs::read(&path) {
-        Ok(json) => json,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && dir.join("config.json").is_file() => {
-            say!(
-                "{dir} has no bot.json: making a bot of it (`huggingtweets convert {dir} --out BOT` keeps one)",
-                dir = dir.display()
-            );
-            let made = tempfile::tempdir().context("cannot make a temporary folder")?;
-            convert::write(&BotFolder::open(dir)?, &folder_name(dir), made.path())?;
-            let bot = open_bot(made.path())?;
-            return Ok(Bot { _made: Some(made), ..bot });
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            bail!("{} is no bot's folder: it has no bot.json", dir.display())
-        }
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-    };
-    let manifest = Manifest::from_json(&json).with_context(|| dir.display().to_string())?;
-    Ok(Bot { dir: dir.into(), manifest, _made: None })
+    if let Some(manifest) = read_manifest(dir)? {
+        return Ok(Bot { dir: dir.into(), manifest, _made: None });
+    }
+    if !dir.join("config.json").is_file() {
+        bail!("{} is no bot's folder: it has no bot.json", dir.display());
+    }
+    say!(
+        "{dir} has no bot.json: making a bot of it (`huggingtweets convert {dir} --out BOT` keeps one)",
+        dir = dir.display()
+    );
+    let made = tempfile::tempdir().context("cannot make a temporary folder")?;
+    convert::write(&BotFolder::open(dir)?, &folder_name(dir), made.path())?;
+    let bot = open_bot(made.path())?;
+    Ok(Bot { _made: Some(made), ..bot })
 }
 
 /// In order of preference.
@@ -86,6 +77,8 @@ fn is_page(dir: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

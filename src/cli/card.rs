@@ -11,7 +11,8 @@ use anyhow::Context;
 use super::{UsageError, convert, measure};
 use crate::{
     bundle::{
-        folder::{self, BotFolder, folder_name},
+        Manifest,
+        folder::{self, BOT, BotFolder, folder_name},
         manifest::{BotInfo, CardExtras},
         staging::Patch,
     },
@@ -60,20 +61,23 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// folder without one the card says what can be said, and it gets none.
 /// Gives the files' names.
 fn update(dir: &Path, given: CardExtras) -> anyhow::Result<Vec<&'static str>> {
+    let mut patch = Patch::begin(dir)?;
     let bot = BotFolder::open(dir)?;
     let info = convert::info(&bot, &folder_name(dir));
-    let mut patch = Patch::begin(dir)?;
     let known = bot.manifest.as_ref().and_then(|manifest| manifest.card.clone());
     let extras = merge(known.unwrap_or_default(), given);
     let files = card::files(&extras);
-    for name in &files {
-        patch.replace(name)?;
-    }
     write(patch.path(), &info, &extras)?;
-    if let Some(manifest) = bot.manifest {
-        folder::finish(patch.path(), info, manifest.checks, Some(extras))?;
+    if let Some(mut manifest) = bot.manifest {
+        // A picture that an older card had and this one has not.
+        let stale = card::VALIDATION_FILE;
+        if !files.contains(&stale) && manifest.files.remove(stale).is_some() {
+            patch.remove(stale);
+        }
+        let manifest = Manifest { info, card: Some(extras), ..manifest };
+        folder::refresh(dir, patch.path(), manifest, &files)?;
     }
-    patch.commit()?;
+    patch.commit(None, &[BOT])?;
     Ok(files)
 }
 
@@ -143,7 +147,7 @@ pub fn write(dir: &Path, info: &BotInfo, extras: &CardExtras) -> anyhow::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::{Manifest, manifest::Sample};
+    use crate::bundle::manifest::Sample;
 
     /// A bot of tiny-gpt2's files, as `convert` begins it.
     fn bot() -> tempfile::TempDir {
@@ -187,6 +191,51 @@ mod tests {
         assert!(before.contains("<b>Now</b> then.") && before.contains("](https://a.example/)"));
         update(dir.path(), CardExtras::default()).unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("README.md")).unwrap(), before);
+    }
+
+    #[test]
+    fn what_lies_beside_the_bot_is_no_part_of_it() {
+        let dir = bot();
+        let before = manifest(dir.path());
+        fs::write(dir.path().join("diary.txt"), "private").unwrap();
+        // No bundle may have such a name.
+        fs::write(dir.path().join("todo #1.txt"), "private").unwrap();
+        update(dir.path(), CardExtras::default()).unwrap();
+        let after = manifest(dir.path());
+        let added: Vec<&String> =
+            after.files.keys().filter(|name| !before.files.contains_key(*name)).collect();
+        assert_eq!(added, ["README.md", "pipeline.png", "predictions.png"]);
+        BotFolder::open(dir.path()).unwrap().verify().unwrap();
+    }
+
+    #[test]
+    fn damage_stays_known_as_damage() {
+        let dir = bot();
+        let weights = dir.path().join("model.safetensors");
+        let mut bytes = fs::read(&weights).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&weights, bytes).unwrap();
+        update(dir.path(), CardExtras::default()).unwrap();
+        let error = BotFolder::open(dir.path()).unwrap().verify().unwrap_err().to_string();
+        assert!(error.contains("model.safetensors is damaged"), "{error}");
+        fs::remove_file(weights).unwrap();
+        let error = update(dir.path(), CardExtras::default()).unwrap_err().to_string();
+        assert!(error.contains("model.safetensors, which is not there"), "{error}");
+    }
+
+    #[test]
+    fn a_picture_that_the_card_no_longer_has_goes() {
+        let dir = bot();
+        let curve = |points: &[(u64, f64)]| CardExtras { validation: points.into(), ..CardExtras::default() };
+        let picture = dir.path().join(card::VALIDATION_FILE);
+        update(dir.path(), curve(&[(1, 3.0), (2, 2.5)])).unwrap();
+        assert!(picture.is_file() && manifest(dir.path()).files.contains_key(card::VALIDATION_FILE));
+        update(dir.path(), curve(&[(1, 3.0)])).unwrap();
+        assert!(!picture.exists() && !manifest(dir.path()).files.contains_key(card::VALIDATION_FILE));
+        // One that bot.json never listed is somebody's own.
+        fs::write(&picture, "mine").unwrap();
+        update(dir.path(), CardExtras::default()).unwrap();
+        assert_eq!(fs::read(&picture).unwrap(), b"mine");
     }
 
     #[test]

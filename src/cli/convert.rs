@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::finish;
+use super::{UsageError, finish};
 use crate::bundle::{
     checkpoint::CheckpointDtype,
     folder::{self, BotFolder, BundleParts},
     hub,
-    manifest::{BotInfo, CardExtras, Provenance},
+    manifest::{BotInfo, Provenance, is_empty_handle},
     staging::Staging,
 };
 
@@ -34,6 +34,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
+    if let Some(handle) = args.handle.as_deref().filter(|handle| is_empty_handle(handle)) {
+        return Err(UsageError(format!("--handle {handle} names no account")).into());
+    }
     // First, so that no download is for nothing.
     let staging = Staging::create(&args.out, args.force)?;
     let folder = source_folder(&args.source)?;
@@ -42,7 +45,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         if folder.ends_with(&args.source) { folder::folder_name(&folder) } else { args.source.clone() };
     let mut info = info(&bot, &name);
     if let Some(handle) = args.handle {
-        info.handles = vec![handle.trim_start_matches('@').to_owned()];
+        info.handles = vec![handle.trim().trim_start_matches('@').to_owned()];
     }
     info.name = args.name.unwrap_or(info.name);
     write_as(&bot, info, dtype(&args.dtype), staging.path())?;
@@ -58,6 +61,7 @@ pub fn write(bot: &BotFolder, base: &str, out: &Path) -> anyhow::Result<()> {
 }
 
 fn write_as(bot: &BotFolder, info: BotInfo, dtype: CheckpointDtype, out: &Path) -> anyhow::Result<()> {
+    bot.verify_sources()?;
     let weights = bot.weights()?;
     let parts = BundleParts {
         config: &bot.config,
@@ -69,7 +73,9 @@ fn write_as(bot: &BotFolder, info: BotInfo, dtype: CheckpointDtype, out: &Path) 
     };
     folder::write_bundle(out, &parts)?;
     drop(weights);
-    finish::finish_bundle(out, info, CardExtras::default())
+    // What was said of the bot is true of it in another form; its drafts are made again.
+    let known = bot.manifest.as_ref().and_then(|manifest| manifest.card.clone());
+    finish::finish_bundle(out, info, known.unwrap_or_default())
 }
 
 /// What a bot says of itself, or what can be said of one without `bot.json`.

@@ -1,9 +1,10 @@
-//! `huggingtweets demo-corpus`: writes the archive of the demo bot's account,
-//! a fictional lighthouse keeper, in the layout of an X archive, expanded
-//! from the grammar in `model-card/demo-corpus`. It is made to be imported
-//! as any archive is, so it has what real ones have: retweets, posts too
-//! short to keep, links, `&amp;`, and a `deleted-tweets.js` that nobody may
-//! read. Grammar and seed decide every byte of it.
+//! `huggingtweets demo-corpus`: writes the archive of the demo bot's account, a fictional
+//! lighthouse keeper, in the layout of an X archive, expanded from the grammar in
+//! `model-card/demo-corpus`.
+//!
+//! It is meant to be imported like any archive, so it has what real ones have: retweets, posts too
+//! short to keep, links, `&amp;`, and a `deleted-tweets.js` that must not be read. Grammar, seed
+//! and number of posts determine every byte.
 
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
@@ -40,7 +41,7 @@ const KEPT: &str = "kept";
 const RETWEET: &str = "retweet";
 const SHORT: &str = "short";
 
-/// An X handle has at most 15 characters, so this one can be nobody's.
+/// X handles have at most 15 characters, so this one cannot belong to anybody.
 const HANDLE: &str = "keeper_of_the_gull_light";
 const NAME: &str = "The Gull Rock Light";
 const BIO: &str = "A fictional lighthouse keeper on an invented rock, written for the demo of \
@@ -48,17 +49,18 @@ const BIO: &str = "A fictional lighthouse keeper on an invented rock, written fo
 const ACCOUNT_ID: &str = "1000000000000000199";
 const DELETED: &str = "This deleted post must never be imported, not even by the gull.";
 
-/// Of a hundred posts, so many are retweets, and so many too short to keep.
+/// Percentages of retweets and of posts too short to keep.
 const RETWEETS_PERCENT: usize = 8;
 const SHORT_PERCENT: usize = 4;
-/// One kept post in so many ends with a link, which the cleaning removes.
+/// One kept post in this many ends with a link, which the cleaning removes.
 const LINK_EVERY: u64 = 32;
-/// The longest post, in X's weighted characters.
+/// Maximum length of a post, in X's weighted characters.
 const MAX_WEIGHTED: usize = 280;
-/// 2019-01-01T00:00:00Z, and the seconds between two posts at most.
+/// 2019-01-01T00:00:00Z, and the bound of the random pause between posts, which is added to a
+/// minute.
 const FIRST_POST_UNIX_S: i64 = 1_546_300_800;
 const PAUSE_MAX_S: u64 = 6 * 3600;
-/// Ids grow by at least this a post, as real ones do with time.
+/// Minimum increase of ids from post to post; real ids grow with time, too.
 const FIRST_ID: u64 = 1_079_900_000_000_000_000;
 const ID_STEP: u64 = 40_000_000_000_000;
 
@@ -96,7 +98,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The account's posts, oldest first, as their author would have typed them.
+/// The account's posts, oldest first, as typed by their author.
 struct Corpus {
     posts: Vec<Post>,
     kept: usize,
@@ -117,8 +119,8 @@ fn grammar() -> Result<Grammar, GrammarError> {
 }
 
 impl Corpus {
-    /// `kept` different posts that stay after cleaning, and the others in
-    /// proportion, shuffled; distinct before any link is added.
+    /// `kept` posts that remain after cleaning, which are distinct before links are added, and the
+    /// others in proportion, shuffled.
     fn expand(kept: usize, seed: u64) -> Result<Corpus, GrammarError> {
         let grammar = grammar()?;
         let stays = 100 - RETWEETS_PERCENT - SHORT_PERCENT;
@@ -135,7 +137,7 @@ impl Corpus {
         let others = grammar.distinct(RETWEET, retweets, seed, fits)?;
         texts.extend(others.into_iter().map(|text| (text, None)));
         while texts.len() < kept + retweets + short {
-            // Not distinct: a keeper may well say "Fog." on many days.
+            // Not distinct: the keeper may say "Fog." on many days.
             if let Some(text) = grammar.expand(SHORT, &mut rng)? {
                 texts.push((text, None));
             }
@@ -153,7 +155,7 @@ impl Corpus {
         Ok(Corpus { posts: posts.collect(), kept, retweets, short })
     }
 
-    /// The bytes of the zip.
+    /// The bytes of the zip file.
     fn archive(&self) -> anyhow::Result<Vec<u8>> {
         let tweets = self.posts.iter().map(Post::to_json);
         let tweets = tweets.collect::<anyhow::Result<Vec<Value>>>()?;
@@ -180,7 +182,7 @@ impl Corpus {
 
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
         let mut add = |name: &str, text: String| -> anyhow::Result<()> {
-            // No time of writing: the same corpus is the same bytes.
+            // Without modification times, so that the same corpus gives the same bytes.
             let options = SimpleFileOptions::default().last_modified_time(zip::DateTime::default());
             zip.start_file(name, options)?;
             zip.write_all(text.as_bytes())?;
@@ -204,7 +206,7 @@ fn part(name: &str, value: &Value) -> anyhow::Result<String> {
 }
 
 impl Post {
-    /// The post as X writes it: entities in the text, numbers as strings.
+    /// The post as X writes it: HTML entities in the text, numbers as strings.
     fn to_json(&self) -> anyhow::Result<Value> {
         let escaped = self.text.replace('&', "&amp;");
         let mut full_text = escaped.replace('<', "&lt;").replace('>', "&gt;");
@@ -255,15 +257,15 @@ fn created_at(unix_s: i64) -> anyhow::Result<String> {
     Ok(OffsetDateTime::from_unix_timestamp(unix_s)?.format(format)?)
 }
 
-/// A picture of the view, at a name that no registrar gives out.
+/// A link on a reserved domain, which nobody can register.
 fn link(rng: &mut ChaCha8Rng) -> String {
     format!("https://gull-rock.example/view/{}", draw(rng, 100_000))
 }
 
-/// What X counts for any link.
+/// Weight of any link on X.
 const LINK_WEIGHT: usize = 23;
 
-/// X counts Latin letters and plain punctuation once, all else twice.
+/// X counts characters up to U+10FF and common punctuation once, all others twice.
 fn weighted_chars(text: &str) -> usize {
     let weight = |c: char| match u32::from(c) {
         0..=0x10FF | 0x2000..=0x200D | 0x2010..=0x201F | 0x2032..=0x2037 => 1,
@@ -276,14 +278,14 @@ fn word_count(text: &str) -> usize {
     text.split_whitespace().count()
 }
 
-/// Writes beside `out` and renames, so that no half archive is ever there.
+/// Writes a temporary file and renames it, so that `out` never has a partial archive.
 fn write_aside(out: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let mut aside = out.as_os_str().to_owned();
     aside.push(".part");
     let aside = PathBuf::from(aside);
     let written = std::fs::write(&aside, bytes).and_then(|()| std::fs::rename(&aside, out));
     if written.is_err() {
-        // What was written is of no use; the first error is the one to tell.
+        // The partial file is useless; the first error is the one to report.
         let _ = std::fs::remove_file(&aside);
     }
     Ok(written?)

@@ -1,4 +1,4 @@
-//! The browser's engine, opened natively from a bot folder.
+//! Opens the browser's engine natively, from a bot's folder.
 
 use std::{fs::File, io::Read, path::Path};
 
@@ -13,16 +13,16 @@ use crate::{
     gpt2::{Loader, Model},
 };
 
-/// Bytes read at a time.
+/// Bytes per read.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// The engine at a precision: from the bundle's GGUF where there is one, else
-/// quantised here from the checkpoint, with the same blocks as a result.
+/// The CPU engine at a precision: from the bundle's GGUF if there is one, else quantised from the
+/// checkpoint, which gives the same blocks.
 pub fn open(bot: &BotFolder, precision: Precision, level: Level, pool: Pool) -> anyhow::Result<Model<Cpu>> {
     open_on(Cpu::new(level, pool), bot, precision)
 }
 
-/// The same, on any backend.
+/// Like [`open`], on any backend.
 pub fn open_on<B: Backend>(backend: B, bot: &BotFolder, precision: Precision) -> anyhow::Result<Model<B>> {
     if precision != Precision::F32
         && let Some(path) = bot.precision_path(precision)
@@ -33,7 +33,7 @@ pub fn open_on<B: Backend>(backend: B, bot: &BotFolder, precision: Precision) ->
     Ok(crate::gpt2::from_weights(&bot.config, &weights, precision, backend)?)
 }
 
-/// The engine from one GGUF file.
+/// The CPU engine from a GGUF file.
 pub fn open_gguf(path: &Path, level: Level, pool: Pool) -> anyhow::Result<Model<Cpu>> {
     gguf_on(Cpu::new(level, pool), path)
 }
@@ -53,7 +53,7 @@ fn gguf_on<B: Backend>(backend: B, path: &Path) -> anyhow::Result<Model<B>> {
     read().with_context(|| format!("{} is no usable model", path.display()))
 }
 
-/// As many threads as were asked for, else as this machine runs at once.
+/// A pool of the given number of threads, by default as many as the machine runs at once.
 pub fn pool(threads: Option<usize>) -> Pool {
     let available = std::thread::available_parallelism().map_or(1, usize::from);
     Pool::new(threads.unwrap_or(available))

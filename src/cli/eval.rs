@@ -24,8 +24,8 @@ pub struct Args {
     /// Posts to measure on: an archive, .txt, .csv or .jsonl
     posts: PathBuf,
     /// Measure at most this many posts
-    #[arg(long)]
-    limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
     /// Print one JSON object instead of a table
     #[arg(long)]
     json: bool,
@@ -35,7 +35,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let bot = BotFolder::open(&args.model)?;
     let archive = tweets::open::read(&args.posts)?;
     let cleaned = tweets::Cleaned::from_archive(&archive);
-    let kept = cleaned.kept.iter().take(args.limit.unwrap_or(usize::MAX));
+    let kept = cleaned.kept.iter().take(args.limit.map_or(usize::MAX, |limit| limit as usize));
     let posts: Vec<_> = kept.map(|post| sequence(&bot, post)).collect();
     if posts.is_empty() {
         anyhow::bail!("{} has no post to measure on", args.posts.display());

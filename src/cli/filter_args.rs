@@ -18,7 +18,7 @@ pub struct FilterArgs {
     /// Only posts that the archive says are in this language; several: en,fr
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = code)]
     lang: Vec<String>,
-    /// No answers to posts, the account's own threads included; of a file that does not say which are, none
+    /// Leave out replies, including the account's own threads; drops every post of a file that does not record replies
     #[arg(long)]
     no_replies: bool,
     /// Only posts of at least so many characters once cleaned

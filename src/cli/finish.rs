@@ -1,4 +1,4 @@
-//! The last steps of every bundle: card and picture, known logits, digests.
+//! The final steps of every bundle: card and pictures, reference logits, digests.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -15,8 +15,7 @@ use crate::{
 
 pub use crate::card::DEFAULT_START as EXAMPLE_PROMPT;
 
-/// Completes a folder that [`folder::write_bundle`] has filled: drafts are added
-/// to what the card is to show.
+/// Completes a folder filled by [`folder::write_bundle`], adding drafts to what the card shows.
 pub fn finish_bundle(dir: &Path, info: BotInfo, extras: CardExtras) -> anyhow::Result<()> {
     let bot = BotFolder::open(dir)?;
     let drafts = drafts(&bot, EXAMPLE_PROMPT, info.drafts(), 0)?;
@@ -24,25 +23,20 @@ pub fn finish_bundle(dir: &Path, info: BotInfo, extras: CardExtras) -> anyhow::R
         samples: vec![Sample { prompt: EXAMPLE_PROMPT.into(), drafts, seed: Some(0) }],
         ..extras
     };
-    finish_with(&bot, info, extras)
-}
-
-/// The same, with a card's extras already made.
-pub fn finish_with(bot: &BotFolder, info: BotInfo, extras: CardExtras) -> anyhow::Result<()> {
-    card::write(&bot.path, &info, &extras)?;
-    folder::finish(&bot.path, info, checks(bot)?, Some(extras))?;
+    card::write(dir, &info, &extras)?;
+    folder::finish(dir, info, checks(&bot)?, Some(extras))?;
     Ok(())
 }
 
-/// Drafts that are written together: the cache of each is 12 MB with GPT-2's shape.
+/// Drafts generated together: each takes 12 MB of cache with GPT-2's shape.
 const TOGETHER: usize = 25;
 
-/// Drafts from the bot's 8-bit weights.
+/// `count` drafts of the prompt, from the bot's 8-bit weights.
 pub fn drafts(bot: &BotFolder, prompt: &str, count: usize, seed: u64) -> anyhow::Result<Vec<String>> {
     let mut model = engine::open(bot, Precision::Q8_0, Level::Simd, engine::pool(None))?;
     let mut texts = vec![String::new(); count];
     for (part, texts) in (0..).zip(texts.chunks_mut(TOGETHER)) {
-        // Each under its own number, as if all were written at once.
+        // Each has its own random stream, as if all were generated at once.
         let first = part * TOGETHER as u64;
         let streams = (first..first + texts.len() as u64).collect();
         let request =
@@ -60,19 +54,24 @@ pub fn drafts(bot: &BotFolder, prompt: &str, count: usize, seed: u64) -> anyhow:
     Ok(texts)
 }
 
-/// The known logits of every GGUF in the folder.
+/// Logits for a known prompt from every GGUF in the folder, against which engines are checked.
 fn checks(bot: &BotFolder) -> anyhow::Result<BTreeMap<String, LogitsCheck>> {
-    let mut ids = vec![bot.tokenizer.eos_id()];
-    ids.extend(bot.tokenizer.encode_plain(EXAMPLE_PROMPT));
-    ids.truncate(bot.config.n_positions);
     let mut checks = BTreeMap::new();
     for precision in [Precision::Q8_0, Precision::Q4_0] {
         if let Some(path) = bot.precision_path(precision) {
-            let mut model = engine::open_gguf(&path, Level::Simd, engine::pool(None))?;
-            let shape = CacheShape { prompt: ids.len(), drafts: 0, tail: 0 };
-            let logits = &model.forward(&Batch::prompt(&ids, vec![ids.len() - 1], shape))?.logits;
-            checks.insert(precision.file_name().into(), LogitsCheck::select(EXAMPLE_PROMPT, &ids, logits));
+            checks.insert(precision.file_name().into(), check(bot, &path)?);
         }
     }
     Ok(checks)
+}
+
+/// The known logits of one GGUF of the bot.
+pub fn check(bot: &BotFolder, gguf: &Path) -> anyhow::Result<LogitsCheck> {
+    let mut ids = vec![bot.tokenizer.eos_id()];
+    ids.extend(bot.tokenizer.encode_plain(EXAMPLE_PROMPT));
+    ids.truncate(bot.config.n_positions);
+    let mut model = engine::open_gguf(gguf, Level::Simd, engine::pool(None))?;
+    let shape = CacheShape { prompt: ids.len(), drafts: 0, tail: 0 };
+    let logits = &model.forward(&Batch::prompt(&ids, vec![ids.len() - 1], shape))?.logits;
+    Ok(LogitsCheck::select(EXAMPLE_PROMPT, &ids, logits))
 }

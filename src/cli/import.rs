@@ -1,5 +1,5 @@
-//! `huggingtweets import`: reads archives, cleans them as the original does,
-//! prints the four counts, and writes the kept posts.
+//! `huggingtweets import`: reads archives, cleans them as the original does, prints the counts, and
+//! writes the kept posts.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -10,13 +10,14 @@ use serde::Serialize;
 
 use super::filter_args::FilterArgs;
 use crate::bundle::manifest::{AccountCounts, BotInfo};
+use crate::bundle::staging::parent;
 use crate::card::escape;
 use crate::tweets::{
     self, Archive, Cleaned, Filter, FilteredOut, Unreadable,
     merge::{Merged, merged},
 };
 
-/// How many kept posts the JSON shows, for a look at what was read.
+/// Number of kept posts in the JSON output, as a sample.
 const FIRST_KEPT: usize = 3;
 
 #[derive(Debug, clap::Args)]
@@ -37,24 +38,25 @@ pub struct Args {
     filter: FilterArgs,
 }
 
-/// What `--json` prints for an archive, and within `accounts` for each of several.
+/// Output of `--json` for one archive, and for each of several within `accounts`.
 #[derive(Debug, Serialize)]
 struct Counts {
     #[serde(flatten)]
     counts: AccountCounts,
-    /// Code points of the kept posts joined by `<|endoftext|>`.
+    /// Length of the kept posts joined by `<|endoftext|>`, in code points.
     kept_chars_joined: usize,
-    /// What the filters left out and why; absent where nothing was.
+    /// Numbers of posts that the filters left out, by reason; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     filtered_out_by: Option<FilteredOut>,
-    /// Entries that could not be read as posts, in no other count; absent where all could.
+    /// Entries that could not be read as posts, which are in no other count; absent if there are
+    /// none.
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<usize>,
     first_kept: Vec<String>,
 }
 
-/// What `--json` prints for several archives: the same keys for the bot they
-/// make together, and each account's own.
+/// Output of `--json` for several archives: the same keys for the bot made of all, and for each
+/// account.
 #[derive(Debug, Serialize)]
 struct Together {
     #[serde(flatten)]
@@ -93,32 +95,35 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(stdout.flush()?)
 }
 
-/// Reads and cleans every account; one of which nothing is kept is an error.
+/// Reads and cleans all accounts; an account without kept posts is an error.
 pub fn read_all(archives: &[PathBuf]) -> anyhow::Result<Vec<Cleaned>> {
     read_filtered(archives, &Filter::default())
 }
 
-/// The same with the posts alone that the filter lets through.
+/// Like [`read_all`], with only the posts that pass the filter.
 pub fn read_filtered(archives: &[PathBuf], filter: &Filter) -> anyhow::Result<Vec<Cleaned>> {
     let mut read = Vec::with_capacity(archives.len());
     for path in archives {
         let archive = tweets::open::read(path)?;
         if let Unreadable { count: count @ 1.., first } = &archive.unreadable {
-            let entries =
-                if *count == 1 { "entry that is no post is" } else { "entries that are no posts are" };
-            say!("warning: {}: {count} {entries} left out ({first})", path.display());
+            let entries = if *count == 1 { "entry" } else { "entries" };
+            say!("warning: {}: skipped {count} unreadable {entries} ({first})", path.display());
         }
         if read.iter().any(|other: &Archive| other.handle.eq_ignore_ascii_case(&archive.handle)) {
-            say!("note: {}: @{} again, so its posts are taken together", path.display(), archive.handle);
+            say!(
+                "note: {}: @{} appears in another archive too; the two are merged",
+                path.display(),
+                archive.handle
+            );
         }
         read.push(archive);
     }
-    // Before they go into one: an archive of which nothing is kept may be a mistake.
+    // Before merging: an archive without kept posts may be a mistake, even if the account has some.
     let empty: Vec<Option<String>> = read.iter().map(|archive| why_empty(archive, filter)).collect();
     merged(read).into_iter().map(|account| cleaned(&account, archives, &empty, filter)).collect()
 }
 
-/// What an account is trained on.
+/// Cleans an account; reports archives without usable posts, and repeated posts.
 fn cleaned(
     account: &Merged,
     archives: &[PathBuf],
@@ -128,27 +133,27 @@ fn cleaned(
     let sources: Vec<_> = account.sources.iter().map(|&at| (archives[at].display(), &empty[at])).collect();
     if let Some(why) = why_empty(&account.archive, filter) {
         let paths: Vec<String> = sources.iter().map(|(path, _)| path.to_string()).collect();
-        bail!("{}: no post is left to train on ({why})", paths.join(", "));
+        bail!("{}: no usable posts ({why})", paths.join(", "));
     }
     for (path, why) in sources {
         if let Some(why) = why {
-            say!("note: {path}: no post of it is left to train on ({why})");
+            say!("note: {path}: no usable posts ({why})");
         }
     }
     match account.repeated {
         0 => {}
         1 => {
-            say!("note: 1 post of @{} is in more than one archive, and is taken once", account.archive.handle)
+            say!("note: 1 post of @{} is in more than one archive and is used once", account.archive.handle)
         }
         n => say!(
-            "note: {n} posts of @{} are in more than one archive, and are taken once",
+            "note: {n} posts of @{} are in more than one archive and are used once",
             account.archive.handle
         ),
     }
     Ok(Cleaned::filtered(&account.archive, filter))
 }
 
-/// What became of an archive's posts where none is kept.
+/// What happened to an archive's posts, if none is kept.
 fn why_empty(archive: &Archive, filter: &Filter) -> Option<String> {
     let cleaned = Cleaned::filtered(archive, filter);
     let filtered = match cleaned.filtered_out.describe() {
@@ -163,7 +168,7 @@ fn why_empty(archive: &Archive, filter: &Filter) -> Option<String> {
     })
 }
 
-/// The size rule is an error for `train` alone.
+/// Too few posts are only a warning here; `train` makes it an error.
 fn warnings(accounts: &[Cleaned]) -> Option<String> {
     match tweets::check_size(accounts) {
         Ok(warning) => warning.map(|w| w.to_string()),
@@ -207,7 +212,7 @@ impl Together {
     }
 }
 
-/// The table of the card: a row a count, a column an account.
+/// The card's table: one row per count, one column per account.
 fn write_table(out: &mut impl Write, accounts: &[Cleaned]) -> io::Result<()> {
     type Count = fn(&Cleaned) -> String;
     let rows: [(&str, Count); 7] = [
@@ -238,30 +243,30 @@ fn write_table(out: &mut impl Write, accounts: &[Cleaned]) -> io::Result<()> {
     Ok(())
 }
 
-/// Refuses to write over an archive that is read, and without `force` over any file.
+/// Refuses to overwrite an archive that is read, or without `force` any file.
 fn check_out(out: &Path, archives: &[PathBuf], force: bool) -> anyhow::Result<()> {
     let shown = out.display();
-    // A device, a pipe or a folder keeps what it is; of a file that standard output goes to,
-    // `/dev/stdout` is a name.
+    // Devices, pipes and folders are not replaced. Under `/dev`, `/dev/stdout` may name a regular
+    // file that standard output is redirected to.
     let is_file = fs::metadata(out).is_ok_and(|found| found.is_file());
     if !is_file || out.starts_with("/dev") {
         return Ok(());
     }
     let whole = fs::canonicalize(out).with_context(|| shown.to_string())?;
-    // In an unpacked archive every file is somebody's.
+    // In an unpacked archive, every file belongs to the archive.
     let of_input = |path: &PathBuf| fs::canonicalize(path).is_ok_and(|input| whole.starts_with(input));
     if let Some(input) = archives.iter().find(|path| of_input(path)) {
-        bail!("--out {shown} would be written over {}, which is read: choose another file", input.display());
+        bail!("--out {shown} would overwrite the input {}: choose another file", input.display());
     }
     if !force {
-        bail!("--out {shown} exists already: choose another file, or replace it with --force");
+        bail!("--out {shown} already exists: choose another file, or replace it with --force");
     }
     Ok(())
 }
 
-/// Writes aside and renames, so that `path` holds all posts or what it held.
+/// Writes a temporary file and renames it, so that `path` has either all posts or its old contents.
 fn write_kept(path: &Path, accounts: &[Cleaned]) -> anyhow::Result<()> {
-    // A link's target is what gets replaced; a device or pipe is written to.
+    // Of a link, the target is replaced; a device or pipe is written to directly.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     match fs::metadata(&path) {
         Ok(meta) if meta.is_dir() => bail!("it is a folder"),
@@ -270,15 +275,11 @@ fn write_kept(path: &Path, accounts: &[Cleaned]) -> anyhow::Result<()> {
         }
         _ => {}
     }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    // Our own `create_new`: a plain file's permissions, not a secret's.
+    // Created here, because tempfile's own files are readable by their owner only.
     let aside = tempfile::Builder::new()
         .prefix(".huggingtweets-")
         .suffix(".part")
-        .make_in(folder, |aside| File::create_new(aside))?;
+        .make_in(parent(&path), |aside| File::create_new(aside))?;
     write_posts(aside.as_file(), accounts)?;
     aside.as_file().sync_all()?;
     aside.persist(&path)?;
@@ -455,7 +456,7 @@ Characters kept               5
         let accounts = read_all(&paths).unwrap();
         assert_eq!(accounts.len(), 1);
         assert_eq!((accounts[0].handle.as_str(), accounts[0].kept.len()), ("lamp", 2));
-        // One of the two may come to nothing.
+        // One of the two may have no usable posts.
         fs::write(&paths[1], "hi\n").unwrap();
         let accounts = read_all(&paths).unwrap();
         assert_eq!(

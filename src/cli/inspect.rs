@@ -1,4 +1,4 @@
-//! `huggingtweets inspect …`: single stages, for checking by others.
+//! `huggingtweets inspect …`: single stages, to compare them with other programs.
 
 mod clean;
 mod forward;

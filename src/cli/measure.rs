@@ -24,6 +24,8 @@ const VERBATIM_SEED: u64 = 1;
 /// Samples, and the share of drafts that stand word for word among the posts
 /// of these archives, whether they were trained on or held out.
 pub fn measure(bot: &BotFolder, archives: &[PathBuf]) -> anyhow::Result<CardExtras> {
+    // A card is not to tell what damaged weights wrote.
+    bot.verify()?;
     let accounts = import::read_all(archives)?;
     // Drafts are cleaned as the original does, so the posts are, too.
     let posts: HashSet<String> = accounts.iter().flat_map(|a| &a.kept).map(|p| clean_up_spaces(p)).collect();

@@ -1,18 +1,18 @@
-//! The most main memory that this process has held at once.
+//! Peak memory of this process.
 
-/// In bytes; `None` where the system does not say.
+/// Peak resident memory in bytes; `None` if the system does not report it.
 #[cfg(target_os = "linux")]
 pub fn peak_bytes() -> Option<u64> {
     peak_of_status(&std::fs::read_to_string("/proc/self/status").ok()?)
 }
 
-/// In bytes; `None` where the system does not say.
+/// Peak resident memory in bytes; `None` if the system does not report it.
 #[cfg(not(target_os = "linux"))]
 pub fn peak_bytes() -> Option<u64> {
     None
 }
 
-/// The line `VmHWM:   123 kB` ("high water mark") of Linux's status file.
+/// Parses the line `VmHWM:   123 kB` ("high water mark") of Linux's status file into bytes.
 #[cfg(any(target_os = "linux", test))]
 fn peak_of_status(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

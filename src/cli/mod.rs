@@ -55,17 +55,17 @@ enum Command {
     Import(import::Args),
     /// Fine-tune GPT-2 on archives of posts and write a complete bot
     Train(Box<train::Args>),
-    /// List the runs that `train` recorded, or put two side by side
+    /// List recorded training runs, or compare two
     Runs(runs::Args),
     /// Generate posts from a bot, with the engine the browser runs
     Generate(generate::Args),
-    /// Make a bot of any GPT-2: a Hugging Face folder or repository
+    /// Make a bot from any GPT-2: a Hugging Face folder or repository
     Convert(convert::Args),
-    /// Write (again) one quantised file of a bot
+    /// Rewrite one quantised file of a bot
     Quantize(quantize::Args),
-    /// Perplexity of a bot on posts, at each precision it has
+    /// Measure a bot's perplexity on posts, at each of its precisions
     Eval(eval::Args),
-    /// Write a bot's card and picture again
+    /// Rewrite a bot's card and picture
     Card(card::Args),
     /// Upload a bot to a repository of the Hugging Face Hub
     Push(push::Args),
@@ -73,10 +73,10 @@ enum Command {
     Serve(serve::Args),
     /// Write a folder of static files: the page, the widget and a bot
     Site(site::Args),
-    /// Show what single stages compute, for checking by others
+    /// Run a single stage, to compare it with other implementations
     #[command(subcommand)]
     Inspect(inspect::Command),
-    /// Material for measurements
+    /// Generate benchmark inputs and time training
     #[command(subcommand, hide = true)]
     Bench(bench::Command),
     /// Write the fictional archive that the demo bot is trained on

@@ -15,7 +15,7 @@ use crate::{
         folder::BotFolder,
         hub::upload::{Hub, LocalFile, Progress},
     },
-    card,
+    card::{self, escape},
 };
 
 #[derive(Debug, clap::Args)]
@@ -64,11 +64,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let address =
         hub.push(&repo, &files, args.message.trim(), args.private, &mut |progress| match progress {
-            Progress::Present { name } => bar.println(format!("{name} is there already")),
+            Progress::Present { name } => bar.println(format!("{} is there already", shown(name))),
             Progress::Sending { name, sent, size } => {
                 bar.set_length(size);
                 bar.set_position(sent);
-                bar.set_message(name.to_owned());
+                bar.set_message(shown(name));
             }
             Progress::Committing => bar.set_message("committing"),
         });
@@ -116,13 +116,18 @@ fn describe(
     let visibility = if args.private { "private if it is new" } else { "public if it is new" };
     writeln!(out, "{} -> {endpoint}/{repo} ({visibility})", card::display_name(&manifest.info))?;
     for file in files {
-        writeln!(out, "  {:>12}  {}", HumanBytes(file.size).to_string(), file.name)?;
+        writeln!(out, "  {:>12}  {}", HumanBytes(file.size).to_string(), shown(&file.name))?;
     }
     writeln!(out, "  {:>12}  in {} files", HumanBytes(total).to_string(), files.len())?;
     if manifest.info.notice.is_none() {
         writeln!(out, "Publish the bot of a person only with that person's consent.")?;
     }
     Ok(())
+}
+
+/// A file's name as a terminal may see it: `bot.json` may list any.
+fn shown(name: &str) -> String {
+    if name == escape::plain(name) { name.to_owned() } else { name.escape_default().to_string() }
 }
 
 /// Asks; anything but `y` or `yes` is a no, and so is an end of input.
@@ -137,6 +142,14 @@ fn confirmed(out: &mut impl Write, input: &mut impl BufRead) -> io::Result<bool>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_cannot_move_the_terminal() {
+        assert_eq!(shown("model-q8_0.gguf"), "model-q8_0.gguf");
+        assert_eq!(shown("灯台守.txt"), "灯台守.txt");
+        assert_eq!(shown("\u{1b}[2Ja\n"), "\\u{1b}[2Ja\\n");
+        assert_eq!(shown("a\u{202e}b"), "a\\u{202e}b");
+    }
 
     #[test]
     fn only_a_yes_is_one() {

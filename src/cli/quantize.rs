@@ -6,7 +6,7 @@ use super::{UsageError, finish};
 use crate::bundle::{
     Precision,
     checkpoint::CheckpointDtype,
-    folder::{self, BotFolder, BundleParts},
+    folder::{self, BOT, BotFolder, BundleParts},
     staging::Patch,
 };
 
@@ -30,10 +30,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.all_4bit && args.to != Precision::Q4_0 {
         return Err(UsageError(format!("--all-4bit goes with --to q4_0, not {}", args.to)).into());
     }
+    let patch = Patch::begin(&args.folder)?;
     let bot = BotFolder::open(&args.folder)?;
+    bot.verify_sources()?;
     let weights = bot.weights()?;
-    let mut patch = Patch::begin(&args.folder)?;
-    patch.replace(args.to.file_name())?;
     let name = bot.name();
     let parts = BundleParts {
         config: &bot.config,
@@ -44,12 +44,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         all_4bit: args.all_4bit,
     };
     folder::write_gguf(patch.path(), &parts, args.to)?;
+    drop(weights);
     // A folder of another program has no bot.json to keep true, and gets none.
-    if let Some(manifest) = bot.manifest {
-        let changed = BotFolder::open(patch.path())?;
-        finish::finish_with(&changed, manifest.info, manifest.card.unwrap_or_default())?;
+    let file = args.to.file_name();
+    if let Some(mut manifest) = bot.manifest.clone() {
+        manifest.checks.insert(file.into(), finish::check(&bot, &patch.path().join(file))?);
+        folder::refresh(&args.folder, patch.path(), manifest, &[file])?;
     }
-    patch.commit()?;
-    say!("{}", args.folder.join(args.to.file_name()).display());
+    patch.commit(None, &[BOT])?;
+    say!("{}", args.folder.join(file).display());
     Ok(())
 }

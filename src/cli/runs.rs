@@ -13,7 +13,7 @@ use serde_json::Value;
 use time::{OffsetDateTime, macros::format_description};
 
 use crate::{
-    card::escape,
+    card::{escape, figure::trimmed},
     record::{Artifact, Run},
 };
 
@@ -158,9 +158,14 @@ impl Row {
             figure(self.validation_loss, 4),
             figure(self.minutes, 1),
             escape::plain(&self.id),
-            self.dir.display().to_string(),
+            shown_dir(&self.dir),
         ]
     }
+}
+
+/// A folder in a table: its name may hold what moves a terminal's cursor.
+fn shown_dir(dir: &Path) -> String {
+    escape::plain(&dir.display().to_string())
 }
 
 fn started(unix_s: u64) -> String {
@@ -213,7 +218,7 @@ impl Comparison {
         let cells = |pairs: &[Pair]| -> Vec<Vec<String>> {
             pairs.iter().map(|pair| vec![escape::plain(&pair.name), cell(&pair.a), cell(&pair.b)]).collect()
         };
-        let [a, b] = [&self.a, &self.b].map(|row| row.dir.display().to_string());
+        let [a, b] = [&self.a, &self.b].map(|row| shown_dir(&row.dir));
         let titles = ["", a.as_str(), b.as_str()];
         if self.differ.is_empty() {
             writeln!(out, "The settings are the same.\n")?;
@@ -282,10 +287,8 @@ fn cell(value: &Value) -> String {
         Value::Null => "-".into(),
         Value::String(text) => escape::plain(text),
         Value::Number(number) => match number.as_f64() {
-            Some(n) if number.is_f64() && n.fract() == 0.0 && n.abs() < 1e15 => format!("{n:.0}"),
-            Some(n) if number.is_f64() && (1e-3..1e15).contains(&n.abs()) => {
-                format!("{n:.4}").trim_end_matches('0').into()
-            }
+            Some(n) if number.is_f64() && n == 0.0 => "0".into(),
+            Some(n) if number.is_f64() && (1e-3..1e15).contains(&n.abs()) => trimmed(n, 4),
             _ => number.to_string(),
         },
         other => escape::plain(&other.to_string()),

@@ -1,33 +1,32 @@
-//! What the command says, without a panic where nobody listens: a pipe's reader
-//! may have ended, a terminal may have been closed.
+//! Output of the command, without a panic if nobody reads it: a pipe's reader may have ended, or a
+//! terminal may have been closed.
 
 use std::{
     fmt,
     io::{self, Write},
 };
 
-/// A line on standard error, for whoever looks on. Where it cannot be written, the
-/// work goes on without it.
+/// Prints a progress line on standard error; a failure is ignored.
 macro_rules! say {
     ($($words:tt)*) => {{
         $crate::cli::say::on_the_side(format_args!($($words)*));
     }};
 }
 
-/// A line on standard output, the command's result: an `io::Result`, so that one whom
-/// nobody reads ends the command.
+/// Prints a line of the command's result on standard output, as an `io::Result`, so that a closed
+/// pipe ends the command.
 macro_rules! answer {
     ($($words:tt)*) => {
         $crate::cli::say::as_result(format_args!($($words)*))
     };
 }
 
-/// What `say!` does; true where somebody may have read it.
+/// Implements `say!`; true if the line could be written.
 pub fn on_the_side(words: fmt::Arguments<'_>) -> bool {
     writeln!(io::stderr().lock(), "{words}").is_ok()
 }
 
-/// What `answer!` does.
+/// Implements `answer!`.
 pub fn as_result(words: fmt::Arguments<'_>) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{words}")
 }

@@ -3,19 +3,30 @@
 
 mod head;
 mod space;
+mod target;
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
+use self::target::{INDEX, LIST, Target};
 use super::{
     UsageError,
     assets::{self, BOT_FOLDER, Bot},
 };
-use crate::card::{self, escape};
+use crate::{
+    bundle::{
+        digest,
+        folder::{BOT, BundleError},
+        manifest::FileEntry,
+        staging::parent,
+    },
+    card::{self, escape},
+};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -48,67 +59,36 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     let assets = assets::locate(args.assets.as_deref())?;
     let bot = assets::open_bot(&args.bot)?;
-    check_out(&args.out, args.force)?;
-    write(&assets, &bot, &args.out, page.as_deref(), args.space)?;
+    let target = Target::open(&args.out, args.force)?;
+    write(&assets, &bot, target, page.as_deref(), args.space)?;
     let place = if args.space { "push it to a static Space" } else { "put it on any static host" };
     answer!("Wrote {}: {place}", args.out.display())?;
     Ok(())
 }
 
-/// An existing folder is replaced only when asked, and only if it is a site or empty.
-fn check_out(out: &Path, force: bool) -> anyhow::Result<()> {
-    let mut entries = match fs::read_dir(out) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => {
-            return Err(error).with_context(|| format!("cannot write the site to {}", out.display()));
-        }
-    };
-    if entries.next().is_none() {
-        return Ok(());
+/// Writes the site aside and puts it in its place.
+fn write(assets: &Path, bot: &Bot, target: Target, page: Option<&str>, is_space: bool) -> anyhow::Result<()> {
+    let site = target.path();
+    for file in files_below(assets, target.out())? {
+        copy(&assets.join(&file), &site.join(&file), None)?;
     }
-    if !force {
-        bail!("{} exists: replace it with --force, or choose another --out", out.display());
-    }
-    if !(out.join("index.html").is_file() && out.join(BOT_FOLDER).join("bot.json").is_file()) {
-        bail!("{} is no site that was written before: choose another --out", out.display());
-    }
-    Ok(())
-}
-
-/// Writes aside, beside `out`, then renames.
-fn write(assets: &Path, bot: &Bot, out: &Path, page: Option<&str>, is_space: bool) -> anyhow::Result<()> {
-    // What is listed before the first write cannot contain it.
-    let mut files = files_below(assets, true)?;
-    files.retain(|file| file != Path::new("index.html"));
-    let parent = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
-    let staging = tempfile::Builder::new()
-        .prefix(".site-")
-        .tempdir_in(parent)
-        .with_context(|| format!("cannot write in {}", parent.display()))?;
-    let site = staging.path().join("new");
-
-    for file in &files {
-        copy(&assets.join(file), &site.join(file))?;
-    }
-    let index = assets.join("index.html");
+    let index = assets.join(INDEX);
     let html = fs::read_to_string(&index).with_context(|| format!("cannot read {}", index.display()))?;
     let card_page =
         bot.manifest.card.as_ref().and_then(|card| card.page_url.as_deref()).and_then(escape::page_url);
     let html = head::with_bot(&html, &bot.manifest.info, page.or(card_page.as_deref()));
-    fs::create_dir_all(&site)?;
-    fs::write(site.join("index.html"), html).context("cannot write index.html")?;
+    fs::write(site.join(INDEX), html).context("cannot write index.html")?;
 
-    for name in bot.manifest.files.keys().map(String::as_str).chain(["bot.json"]) {
-        copy(&bot.dir.join(name), &site.join(BOT_FOLDER).join(name))?;
+    let bot_out = site.join(BOT_FOLDER);
+    for (name, entry) in &bot.manifest.files {
+        copy(&bot.dir.join(name), &bot_out.join(name), Some(entry))?;
     }
+    // What was read at the start: it vouches for the copies.
+    fs::create_dir_all(&bot_out).context("cannot make the bot's folder")?;
+    fs::write(bot_out.join(BOT), bot.manifest.to_json()).context("cannot write bot.json")?;
     for name in card::FILES.into_iter().filter(|&name| !bot.manifest.files.contains_key(name)) {
         if bot.dir.join(name).is_file() {
-            copy(&bot.dir.join(name), &site.join(BOT_FOLDER).join(name))?;
+            copy(&bot.dir.join(name), &bot_out.join(name), None)?;
         }
     }
 
@@ -117,51 +97,68 @@ fn write(assets: &Path, bot: &Bot, out: &Path, page: Option<&str>, is_space: boo
             fs::write(site.join(name), text).with_context(|| format!("cannot write {name}"))?;
         }
     }
-
-    let old = staging.path().join("old");
-    let replaces = out.exists();
-    if replaces {
-        fs::rename(out, &old).with_context(|| format!("cannot replace {}", out.display()))?;
-    }
-    if let Err(error) = fs::rename(&site, out) {
-        if replaces {
-            fs::rename(&old, out).ok();
-        }
-        return Err(error).with_context(|| format!("cannot write {}", out.display()));
-    }
-    Ok(())
+    target.commit()
 }
 
-/// Files of a page, relative, without dot files and the page's own bot.
-fn files_below(root: &Path, is_top: bool) -> anyhow::Result<Vec<PathBuf>> {
+/// Files of a page, relative, without dot files, the page's own bot, and sites that were
+/// written into it.
+fn files_below(assets: &Path, out: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let out = out.canonicalize().ok();
     let mut files = Vec::new();
-    let entries = fs::read_dir(root).with_context(|| format!("cannot read {}", root.display()))?;
-    for entry in entries {
-        let entry = entry.with_context(|| format!("cannot read {}", root.display()))?;
-        let name = PathBuf::from(entry.file_name());
-        if name.to_string_lossy().starts_with('.') || is_top && name == Path::new(BOT_FOLDER) {
-            continue;
-        }
-        if entry.path().is_dir() {
-            files.extend(files_below(&entry.path(), false)?.into_iter().map(|file| name.join(file)));
-        } else {
-            files.push(name);
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let shown = assets.join(&folder);
+        let entries = fs::read_dir(&shown).with_context(|| format!("cannot read {}", shown.display()))?;
+        for entry in entries {
+            let entry = entry.with_context(|| format!("cannot read {}", shown.display()))?;
+            let (path, file) = (entry.path(), folder.join(entry.file_name()));
+            let is_other = [INDEX, LIST, BOT_FOLDER].iter().any(|name| file == Path::new(name));
+            if is_other || entry.file_name().to_string_lossy().starts_with('.') {
+                continue;
+            }
+            if !path.is_dir() {
+                files.push(file);
+            } else if !path.join(LIST).exists() && (out.is_none() || path.canonicalize().ok() != out) {
+                folders.push(file);
+            }
         }
     }
     Ok(files)
 }
 
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    if let Some(dir) = to.parent() {
-        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+/// Copies a file, held against what `bot.json` says of it on the way.
+fn copy(from: &Path, to: &Path, entry: Option<&FileEntry>) -> anyhow::Result<()> {
+    fs::create_dir_all(parent(to)).with_context(|| format!("cannot make {}", parent(to).display()))?;
+    let copied = match entry {
+        None => fs::copy(from, to).map(|_| Ok(())),
+        Some(entry) => File::open(from)
+            .and_then(|from| Ok((from, File::create(to)?)))
+            .and_then(|(from, to)| digest::verify_reader(entry, Tee { from, to })),
+    };
+    match copied.with_context(|| format!("cannot copy {} to the site", from.display()))? {
+        Ok(()) => Ok(()),
+        Err(source) => Err(BundleError::Digest { file: from.into(), source }.into()),
     }
-    fs::copy(from, to).with_context(|| format!("cannot copy {} to the site", from.display()))?;
-    Ok(())
+}
+
+/// Writes what is read.
+struct Tee {
+    from: File,
+    to: File,
+}
+
+impl Read for Tee {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.from.read(buffer)?;
+        self.to.write_all(&buffer[..n])?;
+        Ok(n)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::{folder, staging};
 
     /// A page with a demo bot, and a bot with one file.
     fn inputs(folder: &Path) -> (PathBuf, Bot) {
@@ -176,7 +173,7 @@ mod tests {
         fs::write(assets.join("bot/demo-only"), "demo").unwrap();
         let json = serde_json::json!({
             "format_version": 1, "name": "Maren <Holm>", "handles": ["m"], "checks": {},
-            "files": {"model-q8_0.gguf": {"size": 1, "sha256": "", "chunks": [""]}},
+            "files": {"model-q8_0.gguf": digest::digest(&b"m"[..]).unwrap()},
         });
         fs::write(bot.join("bot.json"), json.to_string()).unwrap();
         fs::write(bot.join("model-q8_0.gguf"), "m").unwrap();
@@ -185,12 +182,14 @@ mod tests {
         (assets, assets::open_bot(&bot).unwrap())
     }
 
-    fn listing(dir: &Path) -> Vec<String> {
-        let mut names: Vec<_> = files_below(dir, false)
-            .unwrap()
-            .iter()
-            .map(|file| file.to_string_lossy().replace('\\', "/"))
-            .collect();
+    fn site(assets: &Path, bot: &Bot, out: &Path, force: bool, is_space: bool) -> anyhow::Result<()> {
+        write(assets, bot, Target::open(out, force)?, None, is_space)
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
     }
@@ -200,22 +199,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (assets, bot) = inputs(folder.path());
         let out = folder.path().join("sites/one");
-        write(&assets, &bot, &out, None, false).unwrap();
+        site(&assets, &bot, &out, false, false).unwrap();
+        let listing: Vec<String> = staging::files_below(&out).unwrap().into_iter().collect();
         assert_eq!(
-            listing(&out),
+            listing,
             [
                 "app.js",
                 "bot/README.md",
                 "bot/bot.json",
                 "bot/model-q8_0.gguf",
                 "fonts/bot/a.woff2",
+                "huggingtweets-site.json",
                 "index.html"
             ]
         );
         let html = fs::read_to_string(out.join("index.html")).unwrap();
         assert!(html.contains("<title>Maren &lt;Holm&gt; · AI BOT 🤖</title>"), "{html}");
-        assert_ne!(fs::read_to_string(out.join("bot/bot.json")).unwrap(), "demo");
-        assert_eq!(fs::read_dir(folder.path().join("sites")).unwrap().count(), 1, "nothing is left aside");
+        assert_eq!(folder::read_manifest(&out.join("bot")).unwrap().unwrap(), bot.manifest);
+        assert_eq!(names(&folder.path().join("sites")), ["one"], "nothing is left aside");
     }
 
     #[test]
@@ -223,27 +224,50 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (assets, bot) = inputs(folder.path());
         let out = folder.path().join("site");
-        check_out(&out, false).unwrap();
-        write(&assets, &bot, &out, None, false).unwrap();
-        assert!(check_out(&out, false).unwrap_err().to_string().contains("--force"));
-        check_out(&out, true).unwrap();
-        fs::write(out.join("old.js"), "").unwrap();
-        write(&assets, &bot, &out, None, false).unwrap();
-        assert!(!out.join("old.js").exists());
-        assert!(check_out(&bot.dir, true).unwrap_err().to_string().contains("no site"));
-        assert!(check_out(&out.join("app.js"), true).is_err());
+        fs::create_dir(&out).unwrap();
+        site(&assets, &bot, &out, false, false).unwrap();
+        assert!(site(&assets, &bot, &out, false, false).unwrap_err().to_string().contains("--force"));
+        fs::remove_file(assets.join("app.js")).unwrap();
+        site(&assets, &bot, &out, true, false).unwrap();
+        assert!(!out.join("app.js").exists());
+        for foreign in ["notes.txt", "fonts/mine.woff2"] {
+            fs::write(out.join(foreign), "mine").unwrap();
+            let error = site(&assets, &bot, &out, true, false).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{foreign}`, which is no part of the site")), "{error}");
+            fs::remove_file(out.join(foreign)).unwrap();
+        }
+        let error = site(&assets, &bot, &bot.dir, true, false).unwrap_err().to_string();
+        assert!(error.contains("no site"), "{error}");
+        assert!(site(&assets, &bot, &out.join("index.html"), true, false).is_err());
+        assert_eq!(names(folder.path()), ["dist", "mine", "site"]);
     }
 
     #[test]
-    fn a_file_that_is_missing_leaves_no_half_site() {
+    fn a_list_does_not_lead_out_of_its_folder() {
         let folder = tempfile::tempdir().unwrap();
         let (assets, bot) = inputs(folder.path());
-        fs::remove_file(bot.dir.join("model-q8_0.gguf")).unwrap();
+        let out = folder.path().join("space");
+        fs::create_dir_all(out.join(".git")).unwrap();
+        for name in ["../mine/bot.json", ".git/HEAD", "/etc/hosts", "a//b"] {
+            fs::write(out.join(LIST), serde_json::json!({ "files": [name] }).to_string()).unwrap();
+            let error = site(&assets, &bot, &out, true, false).unwrap_err().to_string();
+            assert!(error.contains("no site"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_damaged_leaves_no_half_site() {
+        let folder = tempfile::tempdir().unwrap();
+        let (assets, bot) = inputs(folder.path());
         let out = folder.path().join("site");
-        let error = format!("{:#}", write(&assets, &bot, &out, None, false).unwrap_err());
+        let weights = bot.dir.join("model-q8_0.gguf");
+        fs::write(&weights, "n").unwrap();
+        let error = format!("{:#}", site(&assets, &bot, &out, false, false).unwrap_err());
+        assert!(error.contains("model-q8_0.gguf is damaged"), "{error}");
+        fs::remove_file(weights).unwrap();
+        let error = format!("{:#}", site(&assets, &bot, &out, false, false).unwrap_err());
         assert!(error.contains("model-q8_0.gguf"), "{error}");
-        assert!(!out.exists());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert_eq!(names(folder.path()), ["dist", "mine"]);
     }
 
     #[test]
@@ -251,15 +275,53 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (assets, bot) = inputs(folder.path());
         let out = folder.path().join("space");
-        write(&assets, &bot, &out, None, true).unwrap();
+        site(&assets, &bot, &out, false, true).unwrap();
         let card = fs::read_to_string(out.join("README.md")).unwrap();
         assert!(card.starts_with("---\ntitle: \"Maren <Holm>\"\n"), "{card}");
         assert_eq!(fs::read_to_string(out.join("bot/README.md")).unwrap(), "r", "the bot keeps its own card");
         assert!(fs::read_to_string(out.join(".gitattributes")).unwrap().contains("*.gguf filter=lfs"));
         // Written again over itself.
-        check_out(&out, true).unwrap();
-        write(&assets, &bot, &out, None, false).unwrap();
+        site(&assets, &bot, &out, true, false).unwrap();
         assert!(!out.join("README.md").exists());
+    }
+
+    #[test]
+    fn a_checkout_of_a_space_keeps_its_history() {
+        let folder = tempfile::tempdir().unwrap();
+        let (assets, bot) = inputs(folder.path());
+        let out = folder.path().join("space");
+        fs::create_dir_all(out.join(".git/refs")).unwrap();
+        fs::write(out.join(".git/HEAD"), "ref").unwrap();
+        fs::write(out.join("README.md"), "of a new Space").unwrap();
+        assert!(site(&assets, &bot, &out, false, true).is_err());
+        site(&assets, &bot, &out, true, true).unwrap();
+        assert!(fs::read_to_string(out.join("README.md")).unwrap().contains("sdk: static"));
+        // Again, with a file less.
+        fs::remove_file(assets.join("fonts/bot/a.woff2")).unwrap();
+        site(&assets, &bot, &out, true, true).unwrap();
+        assert!(!out.join("fonts").exists() && out.join("bot/model-q8_0.gguf").is_file());
+        site(&assets, &bot, &out, true, true).unwrap();
+        assert!(!fs::read_to_string(out.join(LIST)).unwrap().contains("woff2"));
+        fs::write(out.join("notes.txt"), "mine").unwrap();
+        let error = site(&assets, &bot, &out, true, true).unwrap_err().to_string();
+        assert!(error.contains("`notes.txt`"), "{error}");
+        assert_eq!(fs::read_to_string(out.join(".git/HEAD")).unwrap(), "ref");
+        assert!(out.join(".git/refs").is_dir());
+        assert_eq!(names(folder.path()), ["dist", "mine", "space"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn where_a_link_leads_the_site_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (assets, bot) = inputs(folder.path());
+        let (disk, link) = (folder.path().join("disk"), folder.path().join("site"));
+        fs::create_dir(&disk).unwrap();
+        std::os::unix::fs::symlink("disk/one", &link).unwrap();
+        for force in [false, true] {
+            site(&assets, &bot, &link, force, false).unwrap();
+            assert!(link.is_symlink() && disk.join("one/index.html").is_file());
+        }
     }
 
     #[test]
@@ -267,7 +329,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (assets, bot) = inputs(folder.path());
         let out = assets.join("site");
-        write(&assets, &bot, &out, None, false).unwrap();
+        site(&assets, &bot, &out, false, false).unwrap();
+        site(&assets, &bot, &out, true, false).unwrap();
         assert!(!out.join("site").exists());
+        // Nor does another one.
+        let other = assets.join("other");
+        site(&assets, &bot, &other, false, false).unwrap();
+        assert!(!other.join("site").exists() && other.join("app.js").is_file());
     }
 }

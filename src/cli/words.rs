@@ -1,7 +1,6 @@
-//! Commands as a person pastes them into a shell.
+//! Shell command lines, to be pasted by users.
 
-/// A word as a shell takes it: as it stands where nothing in it has a meaning there,
-/// else in single quotes.
+/// Quotes a word for a shell: unchanged if it has no special characters, else in single quotes.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -11,23 +10,23 @@ pub fn quoted(word: &str) -> String {
     }
 }
 
-/// A command line that grows word by word.
+/// A command line built word by word.
 #[derive(Debug, Clone)]
 pub struct Line(String);
 
 impl Line {
-    /// Begins with the program and its subcommand.
+    /// Starts with the program and its subcommand.
     pub fn new(command: &str) -> Self {
         Self(command.to_owned())
     }
 
-    /// Adds words that are options as they stand.
+    /// Adds options as they are.
     pub fn flag(&mut self, words: &str) {
         self.0.push(' ');
         self.0.push_str(words);
     }
 
-    /// Adds a file's name, which no option can be taken for.
+    /// Adds a file name so that it cannot be mistaken for an option.
     pub fn file(&mut self, name: &str) {
         let here = if name.starts_with('-') { "./" } else { "" };
         self.flag(&quoted(&format!("{here}{name}")));
@@ -36,19 +35,19 @@ impl Line {
     /// Adds an option and its value.
     pub fn option(&mut self, name: &str, value: impl ToString) {
         let value = value.to_string();
-        // By itself, a value that begins so would be an option.
+        // A separate value that begins with `-` would be read as an option.
         let between = if value.starts_with('-') { '=' } else { ' ' };
         self.flag(&format!("{name}{between}{}", quoted(&value)));
     }
 
-    /// The same where there is a value.
+    /// Adds an option if it has a value.
     pub fn maybe(&mut self, name: &str, value: Option<impl ToString>) {
         if let Some(value) = value {
             self.option(name, value);
         }
     }
 
-    /// All of it.
+    /// The complete command line.
     pub fn into_text(self) -> String {
         self.0
     }

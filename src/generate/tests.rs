@@ -1,4 +1,4 @@
-//! Drafts over a network of a few made-up logits.
+//! Drafts over small made-up networks.
 
 use super::*;
 use crate::{
@@ -22,13 +22,14 @@ fn request(prompt: &str) -> Request {
     Request { prompt: prompt.into(), ..Request::default() }
 }
 
-/// All logits of some rows.
+/// All logits of one or more rows.
 fn outputs(config: &Config, logits: Vec<f32>) -> Outputs {
     Outputs { vocab: config.vocab_size, logits, top: Vec::new() }
 }
 
-/// Runs to the end on a network whose logits for a row are `network(row's
-/// tokens so far)`, and gives each draft's end.
+/// Runs to the end on a network whose logits for a row are `network(tokens up to that row)`, and
+/// returns each draft's end. Asserts that the prompt is computed once, and that no later batch has
+/// a draft that has ended.
 fn run(
     request: Request,
     positions: usize,
@@ -38,7 +39,15 @@ fn run(
     let config = config(&tokenizer, positions);
     let mut drafts = Drafts::new(&tokenizer, &config, request.clone()).unwrap();
     let mut ends = vec![None; request.drafts];
+    let prompt = drafts.prompt_tokens();
     while let Some(batch) = drafts.next_batch() {
+        if batch.start.is_some() {
+            assert!(batch.places.iter().all(|place| place.sequence == Sequence::Prompt));
+            assert_eq!(batch.rows(), prompt);
+        } else {
+            let live = (0..ends.len()).filter(|&d| ends[d].is_none()).map(Sequence::Draft);
+            assert!(batch.places.iter().map(|place| place.sequence).eq(live));
+        }
         let mut logits = vec![0.0; batch.outputs.len() * config.vocab_size];
         for (&row, logits) in batch.outputs.iter().zip(logits.chunks_exact_mut(config.vocab_size)) {
             let seen = match batch.places[row].sequence {
@@ -56,7 +65,7 @@ fn run(
     ends.into_iter().map(Option::unwrap).collect()
 }
 
-/// A network that wants one token above all.
+/// A network that strongly prefers one token.
 fn always(text: &str) -> impl Fn(&[u32], &mut [f32]) {
     let token = tokenizer().encode_plain(text)[0];
     move |_, logits| logits[token as usize] = 100.0
@@ -98,7 +107,7 @@ fn the_limits_end_a_draft_with_their_reason() {
 
 #[test]
 fn a_draft_does_not_depend_on_how_many_are_made_with_it() {
-    // Every token but the end is as likely as any other.
+    // Every token except the end is equally likely.
     let flat = |_: &[u32], logits: &mut [f32]| logits[0] = -10.0;
     let five = run(Request { seed: 4, ..request("I") }, 64, flat);
     let two = run(Request { seed: 4, drafts: 2, ..request("I") }, 64, flat);
@@ -161,8 +170,8 @@ fn what_cannot_be_done_is_said_before_any_work() {
     let tokenizer = tokenizer();
     let config = config(&tokenizer, 16);
     let refuse = |request| Drafts::new(&tokenizer, &config, request).err().unwrap().to_string();
-    // A context of 16 tokens: one begins every post, and one is drawn at least. The
-    // greatest length is the limit where a greater one would do.
+    // In a context of 16 tokens, one begins every post and at least one is sampled. The context is
+    // the reported limit if a larger `max_tokens` would not help.
     let start = |tokens: usize| {
         let text = "!?".repeat(20).chars().take(tokens).collect::<String>();
         assert_eq!(tokenizer.encode_plain(&text).len(), tokens);
@@ -191,7 +200,7 @@ fn what_cannot_be_done_is_said_before_any_work() {
 fn drafts_that_lost_their_engine_go_on_as_if_they_had_not() {
     let tokenizer = tokenizer();
     let config = config(&tokenizer, 64);
-    // Any function of the text so far will do for a network.
+    // Any function of the tokens so far serves as the network.
     let network = |seen: &[u32], logits: &mut [f32]| {
         let sum = seen.iter().fold(7u32, |sum, &token| sum.wrapping_mul(31).wrapping_add(token));
         for (i, logit) in logits.iter_mut().enumerate() {
@@ -256,7 +265,7 @@ fn drafts_that_wait_and_drafts_that_have_begun_go_on_together() {
     let new = || Drafts::new(&tokenizer, &config, request.clone()).unwrap();
     let (begun, whole) = (write(new(), 1), write(new(), 99));
     assert_eq!(begun.prompt_tokens(), 2);
-    // As many rows as drafts, and more; each draft in turn has not begun.
+    // As many rows as drafts, and more; each draft in turn has no token yet.
     for (waiting, begun_tokens) in [(&[0, 1][..], 1), (&[0, 2], 1), (&[1], 1), (&[2], 4), (&[1, 2], 7)] {
         let so_far = |index| match waiting.contains(&index) {
             true => SoFar::default(),
@@ -286,9 +295,9 @@ fn what_no_token_can_be_drawn_from_is_an_error() {
     ];
     for row in &rows {
         let error = begin(Params::default()).accept(row, &tokenizer).unwrap_err();
-        assert!(matches!(error, GenerateError::NotNumbers), "{error}");
+        assert!(matches!(error, GenerateError::NotFinite), "{error}");
     }
-    // One token is possible, and it has been.
+    // Only one token is possible, and it has already occurred.
     let mut only = vec![f32::NEG_INFINITY; vocab];
     only[tokenizer.encode_plain("I")[0] as usize] = 1.0;
     let once = Params { no_repeat_ngram: 1, ..Params::default() };

@@ -1,5 +1,5 @@
-//! Named tensors become a [`Model`]; the only place where a file's tensors and
-//! the network's parts meet.
+//! Builds a [`Model`] from named tensors: the only place where a file's tensors and the network's
+//! parts meet.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::{
     dtype::Dtype,
 };
 
-/// Why tensors make no model.
+/// Why tensors do not make a model.
 #[derive(Debug, Error)]
 pub enum AssembleError {
     #[error("the model has no tensor `{name}`")]
@@ -32,7 +32,7 @@ pub struct Assembly<B: Backend> {
     backend: B,
     matrices: HashMap<String, B::Matrix>,
     vectors: HashMap<String, B::Vector>,
-    /// How long each vector must be.
+    /// The required length of each vector.
     lengths: HashMap<String, usize>,
     /// The matrix whose bytes are arriving.
     arriving: Option<(String, B::Packer)>,
@@ -55,12 +55,12 @@ impl<B: Backend> Assembly<B> {
         &self.backend
     }
 
-    /// Drops what has come.
+    /// Drops the tensors and returns the backend.
     pub fn into_backend(self) -> B {
         self.backend
     }
 
-    /// Takes a whole matrix (rows = outputs, cols) in `dtype`.
+    /// Takes a whole matrix (rows = outputs, cols), its bytes in `dtype`.
     pub fn matrix(
         &mut self,
         name: &str,
@@ -73,7 +73,7 @@ impl<B: Backend> Assembly<B> {
         self.end()
     }
 
-    /// Begins a matrix (rows = outputs, cols) whose bytes follow.
+    /// Begins a matrix (rows = outputs, cols) whose bytes follow in pieces.
     pub fn begin(
         &mut self,
         name: &str,
@@ -116,7 +116,10 @@ impl<B: Backend> Assembly<B> {
         Ok(())
     }
 
-    /// The model, if every tensor is there.
+    /// The model.
+    ///
+    /// # Errors
+    /// A tensor is missing.
     pub fn finish(mut self) -> Result<Model<B>, AssembleError> {
         let layers = (0..self.config.n_layer)
             .map(|index| {

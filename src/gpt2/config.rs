@@ -5,14 +5,13 @@ use thiserror::Error;
 
 /// The shape of a GPT-2 and the few constants its arithmetic needs.
 ///
-/// A value of this type has been validated: every dimension is at least 1,
-/// `n_embd` is a multiple of `n_head`, and the sizes are small enough that
-/// no product of two of them overflows 64 bits.
+/// A value that was read or has passed [`Config::validate`] is valid: every dimension is at least
+/// 1, `n_embd` is a multiple of `n_head`, and no product of two sizes overflows 64 bits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// V: rows of the token embedding.
     pub vocab_size: usize,
-    /// The longest sequence, in tokens (`n_positions` or `n_ctx`).
+    /// The longest sequence in tokens (`n_positions` or `n_ctx`).
     pub n_positions: usize,
     /// C: channels.
     pub n_embd: usize,
@@ -20,17 +19,17 @@ pub struct Config {
     pub n_layer: usize,
     /// H: attention heads.
     pub n_head: usize,
-    /// Width of the hidden layer of the MLP; 4 C unless the file says otherwise.
+    /// Width of the MLP's hidden layer; 4 C unless the file says otherwise.
     pub n_inner: usize,
     /// Added to the variance in every layer norm.
     pub layer_norm_epsilon: f32,
     /// Dropout after the embeddings (training only).
     pub embd_pdrop: f32,
-    /// Dropout on the attention's probabilities (training only).
+    /// Dropout on attention probabilities (training only).
     pub attn_pdrop: f32,
     /// Dropout before each residual addition (training only).
     pub resid_pdrop: f32,
-    /// The id of `<|endoftext|>`: starts and ends every post.
+    /// The id of `<|endoftext|>`, which starts and ends every post.
     pub eos_token_id: u32,
 }
 
@@ -49,8 +48,8 @@ pub enum ConfigError {
     Unsupported { field: &'static str, found: String, expected: &'static str },
 }
 
-/// The largest value any dimension may have; far above every GPT-2, and small
-/// enough that sizes in bytes stay in range.
+/// The largest value of any dimension: far above every GPT-2, and small enough that sizes in bytes
+/// stay in range.
 const MAX_DIMENSION: u64 = 1 << 24;
 
 impl Config {
@@ -107,8 +106,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Checks what the type promises; for configurations made in code or read
-    /// from a GGUF header.
+    /// Checks every dimension; for configurations made in code or read from a GGUF header.
     pub fn validate(&self) -> Result<(), ConfigError> {
         for (field, value) in [
             ("vocab_size", self.vocab_size),
@@ -128,7 +126,7 @@ impl Config {
         Ok(())
     }
 
-    /// The `config.json` that `transformers` reads back as the same model.
+    /// The `config.json` from which `transformers` reads the same model.
     pub fn to_json(&self) -> Value {
         json!({
             "activation_function": "gelu_new",

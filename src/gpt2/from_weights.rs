@@ -1,4 +1,4 @@
-//! A checkpoint in memory becomes a model, quantised on the way if wanted.
+//! Builds a model from a checkpoint in memory, quantised if the precision says so.
 
 use thiserror::Error;
 
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// Why a checkpoint makes no model.
+/// Why a checkpoint does not make a model.
 #[derive(Debug, Error)]
 pub enum FromWeightsError {
     #[error(transparent)]
@@ -20,8 +20,8 @@ pub enum FromWeightsError {
     Stored(#[from] GgufError),
 }
 
-/// The model of a checkpoint at a precision. The bytes are the ones that the
-/// GGUF writer makes, so a bot gives the same logits from either.
+/// The model of a checkpoint at a precision. Its weights have the bytes that the GGUF writer would
+/// write, so a bot gives the same logits from either.
 pub fn from_weights<B: Backend>(
     config: &Config,
     weights: &Weights,

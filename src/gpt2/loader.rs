@@ -1,5 +1,5 @@
-//! A GGUF becomes a model while its bytes arrive: each row goes straight to
-//! its place in the engine's layout, and no second copy is ever held.
+//! Builds a model from a GGUF whose bytes are still arriving: each row goes straight to its place
+//! in the engine's layout, so there is never a second copy of the weights.
 
 use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
@@ -15,7 +15,7 @@ use crate::{
     tokenizer::{Tokenizer, TokenizerError},
 };
 
-/// Why a file is no usable model.
+/// Why a file is not a usable model.
 #[derive(Debug, Error)]
 pub enum LoadError {
     #[error(transparent)]
@@ -30,7 +30,7 @@ pub enum LoadError {
     UntiedHead,
 }
 
-/// Everything a GGUF holds.
+/// The contents of a GGUF.
 pub struct Loaded<B: Backend> {
     pub model: Model<B>,
     pub tokenizer: Tokenizer,
@@ -39,34 +39,34 @@ pub struct Loaded<B: Backend> {
     pub name: Option<String>,
 }
 
-/// Takes a file's bytes in order.
+/// Takes a file's bytes, in order.
 pub struct Loader<B: Backend> {
-    /// Until the header is there.
+    /// `Some` until the header has been read.
     backend: Option<B>,
-    /// The file's length where it is known.
+    /// The file's length, if known.
     file_bytes: Option<u64>,
-    /// Bytes not yet used: the header while it is incomplete, then the vector under way.
+    /// Unused bytes: an incomplete header, later an incomplete vector.
     pending: Vec<u8>,
     /// Bytes of the file taken so far.
     position: u64,
-    /// Do not try the header again before this many bytes are there.
+    /// The header is not parsed again before this many bytes are there.
     retry_at: u64,
     body: Option<Body<B>>,
 }
 
 struct Body<B: Backend> {
     header: Header,
-    /// Made before the weights come, while they are on their way.
+    /// Built before the weights, while they are downloaded.
     tokenizer: Tokenizer,
-    /// In the order they lie in the file.
+    /// In order of their offset in the file.
     tensors: Vec<TensorEntry>,
     assembly: Assembly<B>,
     next_tensor: usize,
-    /// Where the file has a head of its own, besides the embedding that serves as one.
+    /// `Some` if the file has a separate head in addition to the embedding.
     tie: Option<Box<Tie>>,
 }
 
-/// Checksums of the token embedding and of the head: they must be the same.
+/// Checksums of the token embedding and of a separate head, which must be equal.
 #[derive(Default)]
 struct Tie {
     embedding: Xxh3,
@@ -74,8 +74,8 @@ struct Tie {
 }
 
 impl<B: Backend> Loader<B> {
-    /// `file_bytes`: the file's length where it is known, so that a header that
-    /// promises more is refused at once.
+    /// `file_bytes`: the file's length, if known, so that a header that describes a longer file is
+    /// refused at once.
     pub fn new(backend: B, file_bytes: Option<u64>) -> Self {
         Self { backend: Some(backend), file_bytes, pending: Vec::new(), position: 0, retry_at: 0, body: None }
     }
@@ -93,7 +93,7 @@ impl<B: Backend> Loader<B> {
         self.take_body(bytes)
     }
 
-    /// What computes, and how the first layer's matrices are stored, once the header is there.
+    /// The backend and the dtype of the first layer's matrices, once the header has been read.
     pub fn layers(&self) -> Option<(&B, Dtype)> {
         let body = self.body.as_ref()?;
         let mut tensors = body.header.tensors.iter();
@@ -101,7 +101,7 @@ impl<B: Backend> Loader<B> {
         Some((body.assembly.backend(), matrix.dtype))
     }
 
-    /// Gives up, and gives back what was to compute.
+    /// Abandons the file and returns the backend.
     pub fn into_backend(self) -> Option<B> {
         self.backend.or_else(|| self.body.map(|body| body.assembly.into_backend()))
     }
@@ -110,7 +110,7 @@ impl<B: Backend> Loader<B> {
     pub fn finish(self) -> Result<Loaded<B>, LoadError> {
         let Some(body) = self.body else {
             let found = self.pending.len() as u64;
-            // A header that never ended: say why, if the bytes are no GGUF at all.
+            // The header never ended. Parsing reports the cause if the bytes are not a GGUF at all.
             return match Header::parse(&self.pending, None)? {
                 Parsed::NeedMore { at_least } => Err(LoadError::Truncated { found, expected: at_least }),
                 Parsed::Header(header) => Err(LoadError::Truncated { found, expected: header.file_bytes() }),
@@ -132,7 +132,7 @@ impl<B: Backend> Loader<B> {
         }
         match Header::parse(&self.pending, self.file_bytes)? {
             Parsed::NeedMore { at_least } => {
-                // Parsing begins anew each time: not with every piece.
+                // Parsing starts over each time, so not for every piece.
                 let twice = 2 * self.pending.len() as u64;
                 self.retry_at = at_least.max(self.file_bytes.map_or(0, |all| all.min(twice)));
                 Ok(false)
@@ -304,7 +304,7 @@ mod tests {
         }
     }
 
-    /// The file again, with a head of its own that has one bit more or less in a byte.
+    /// The file with a separate head added, in one byte of which a bit may be flipped.
     fn with_head(file: &[u8], flipped: Option<usize>) -> Vec<u8> {
         let mut reader = Cursor::new(file);
         let content = gguf_file::Content::read(&mut reader).unwrap();
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_prompt_in_pieces_gives_the_logits_of_one_pass() {
-        // More rows than one pass takes, and drafts that go on from there.
+        // More rows than one piece, then a draft's tokens one by one.
         let config = Config { n_positions: 200, ..config() };
         let mut model =
             from_weights(&config, &weights(&config), Precision::Q8_0, Cpu::new(Level::Simd, Pool::serial()))
@@ -365,7 +365,7 @@ mod tests {
         let config = Config { n_positions: 200, ..config() };
         let cpu = Cpu::new(Level::Simd, Pool::serial());
         let mut model = from_weights(&config, &weights(&config), Precision::Q8_0, cpu).unwrap();
-        // Pieces with one, with several and with none of them.
+        // Pieces with one, several and none of the outputs.
         let tokens: Vec<u32> = (0..200).map(|i| i * 7 % 300).collect();
         let shape = CacheShape { prompt: 200, drafts: 0, tail: 0 };
         let mut of = |outputs: Vec<usize>| {

@@ -1,5 +1,5 @@
-//! What the network is: its configuration, its named weights, and its forward
-//! pass over any [`crate::backend::Backend`].
+//! The network: its configuration, the names of its tensors, and its forward pass over any
+//! [`crate::backend::Backend`].
 
 pub mod assemble;
 pub mod config;

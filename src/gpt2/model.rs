@@ -33,7 +33,7 @@ pub struct Layer<B: Backend> {
 
 /// Every weight, in the backend's layout.
 pub struct Parts<B: Backend> {
-    /// (V, C); the head, too: it is tied.
+    /// (V, C); also the head, which is tied to it.
     pub wte: B::Matrix,
     /// (positions, C)
     pub wpe: B::Matrix,
@@ -46,36 +46,40 @@ pub struct Model<B: Backend> {
     config: Config,
     backend: B,
     parts: Parts<B>,
-    /// With what it has room for.
+    /// The KV cache, with its shape; `None` also while a [`Pass`] owns it.
     cache: Option<(CacheShape, B::Cache)>,
+    /// The residual stream: (R, C)
     x: B::Rows,
+    /// Layer norm's output: (R, C)
     normed: B::Rows,
+    /// Queries, keys and values: (R, 3 C); then the hidden activations of the MLP: (R, inner)
     wide: B::Rows,
+    /// Attention's output: (R, C)
     mixed: B::Rows,
-    /// Of x and mixed, the rows whose logits are wanted.
+    /// The rows of x and mixed whose logits are wanted: (outputs, C)
     picked: [B::Rows; 2],
     outputs: Outputs,
 }
 
-/// A batch on its way through the network. Dropped before its end, it takes the cache
-/// with it: half of a batch is in that.
+/// A batch on its way through the network. It owns the KV cache: if it is dropped before
+/// [`Model::leave`], so is the cache, which by then contains a part of the batch.
 pub struct Pass<'a, B: Backend> {
     batch: &'a Batch,
     shape: CacheShape,
     cache: B::Cache,
-    /// The rows from `first` on that go through the layers together; none: the next are to be taken.
+    /// The rows from `first` on that pass through the layers together; empty before the next are
+    /// taken.
     piece: Batch,
     first: usize,
-    /// The layer that comes next.
+    /// The next layer to run.
     layer: usize,
-    /// Outputs of the pieces that are through.
+    /// Outputs of the finished pieces.
     picked: usize,
-    /// Every row, in one piece: nothing is to be picked.
+    /// One piece, all of whose rows are outputs: no rows need to be selected.
     whole: bool,
 }
 
-/// A batch the network cannot run (a mistake of the caller), or an engine that
-/// cannot go on.
+/// A batch that the network cannot run (the caller's mistake), or a failure of the backend.
 #[derive(Debug, Error)]
 pub enum ForwardError {
     #[error("token {token} is outside the vocabulary of {vocab}")]
@@ -114,11 +118,11 @@ impl<B: Backend> Model<B> {
         &self.parts
     }
 
-    /// Begins a batch; [`Model::outputs`] waits for its logits.
+    /// Runs a batch without waiting for its logits, which [`Model::outputs`] does.
     ///
     /// # Errors
-    /// The batch does not fit the network or its cache, or there is no memory for the
-    /// cache that it starts.
+    /// The batch does not fit the network or its cache, or there is not enough memory for the cache
+    /// that it starts.
     pub fn begin(&mut self, batch: &Batch) -> Result<(), ForwardError> {
         let mut pass = self.enter(batch)?;
         while self.advance(&mut pass) {}
@@ -126,18 +130,18 @@ impl<B: Backend> Model<B> {
         Ok(())
     }
 
-    /// Begins a batch that is computed layer by layer, with other things between:
-    /// [`Model::advance`] until it says no, then [`Model::leave`].
+    /// Begins a batch that is computed layer by layer, so that the caller can do other things
+    /// between layers: call [`Model::advance`] until it returns false, then [`Model::leave`].
     ///
     /// # Errors
-    /// As [`Model::begin`].
+    /// As for [`Model::begin`].
     #[inline(never)]
     pub fn enter<'a>(&mut self, batch: &'a Batch) -> Result<Pass<'a, B>, ForwardError> {
         let kept = self.cache.as_ref().map(|(shape, _)| *shape);
         let shape = batch.start.or(kept).ok_or(ForwardError::NoCache)?;
         self.check(batch, shape)?;
         if batch.start.is_some() {
-            // The old cache goes first: two at once would double the peak.
+            // The old cache is dropped first: two at the same time would double the peak.
             self.cache = None;
             let Config { n_layer, n_head, n_embd, .. } = self.config;
             self.cache = Some((shape, self.backend.cache(n_layer, n_head, n_embd, shape)?));
@@ -150,9 +154,9 @@ impl<B: Backend> Model<B> {
         Ok(Pass { batch, shape, cache, piece: Batch::default(), first: 0, layer: 0, picked: 0, whole })
     }
 
-    /// Runs the next layer of a piece; says whether there is more.
-    // Once in the program, so that the check of a bot makes it quick for its drafts in a
-    // browser; so are the others.
+    /// Runs the next layer of a piece; returns whether any are left.
+    // Not inlined, so that the program has one copy: when a browser runs a bot's check, it
+    // optimises the same code that drafts use. The same holds for `enter` and `leave`.
     #[inline(never)]
     pub fn advance(&mut self, pass: &mut Pass<B>) -> bool {
         let rows = pass.batch.rows();
@@ -180,7 +184,7 @@ impl<B: Backend> Model<B> {
         pass.first < rows
     }
 
-    /// Ends a batch that is through the layers: what comes behind the last attention,
+    /// Ends a batch that has passed through the layers: computes what follows the last attention,
     /// and the head.
     #[inline(never)]
     pub fn leave(&mut self, pass: Pass<B>) {
@@ -199,14 +203,17 @@ impl<B: Backend> Model<B> {
         backend.head(&parts.wte, normed, pass.batch.wanted, outputs);
     }
 
-    /// The logits of the batch that was begun last, once they are there.
+    /// Waits for the logits of the last batch.
+    ///
+    /// # Errors
+    /// The device has failed.
     pub async fn outputs(&mut self) -> Result<&Outputs, ForwardError> {
         self.backend.collect(&mut self.outputs).await?;
         Ok(&self.outputs)
     }
 
-    /// Takes the milliseconds that the batch begun last took, by the caller's clock:
-    /// the backend may learn from them how it is quickest here.
+    /// Reports the milliseconds that the last batch took, by the caller's clock: see
+    /// [`Backend::took`].
     pub fn took(&mut self, ms: f64) {
         self.backend.took(ms);
     }
@@ -233,8 +240,8 @@ impl<B: Backend> Model<B> {
         Ok(())
     }
 
-    /// One layer of a piece; the last up to its attention. What comes behind that only
-    /// rows with outputs need; of the others that layer wants keys and values alone.
+    /// Runs one layer of a piece; the last layer only up to its attention. What follows is needed
+    /// only for rows with outputs; of other rows, the last layer needs only keys and values.
     fn layer(&mut self, index: usize, batch: &Batch, cache: &mut B::Cache) {
         let Self { config, backend, parts, x, normed, wide, mixed, .. } = self;
         let epsilon = config.layer_norm_epsilon;
@@ -253,8 +260,8 @@ impl<B: Backend> Model<B> {
 }
 
 impl<B: Backend> Layer<B> {
-    /// What comes behind attention: its outputs `mixed` and the block's network, added
-    /// to x.
+    /// What follows attention: adds its projected output `mixed` (R, C) and then the MLP's output
+    /// to the residual stream x (R, C). Scratch: `normed` (R, C) and `wide` (R, inner).
     fn finish(
         &self,
         backend: &mut B,
@@ -272,8 +279,10 @@ impl<B: Backend> Layer<B> {
 }
 
 impl Model<Cpu> {
-    /// Runs a batch and returns the logits of the rows it lists: a processor
-    /// has computed them by then.
+    /// Runs a batch and returns the logits of its outputs, which the CPU has computed by then.
+    ///
+    /// # Errors
+    /// As for [`Model::begin`].
     pub fn forward(&mut self, batch: &Batch) -> Result<&Outputs, ForwardError> {
         self.begin(batch)?;
         Ok(&self.outputs)

@@ -1,16 +1,15 @@
-//! GPT-2's tensors by name: the one list that the trainer, the engine, the
-//! safetensors reader and the GGUF writer share.
+//! GPT-2's tensors by name: the one list that the trainer, the engine, the safetensors reader and
+//! the GGUF writer share.
 //!
-//! Names are those of the original checkpoint (`h.0.attn.c_attn.weight`);
-//! files written by `transformers` put [`HF_PREFIX`] before them, and GGUF has
-//! names of its own ([`Tensor::gguf_name`]).
+//! Names are the original checkpoint's (`h.0.attn.c_attn.weight`). Files written by `transformers`
+//! prefix them with [`HF_PREFIX`], and GGUF has its own ([`Tensor::gguf_name`]).
 
 use super::Config;
 
-/// What `GPT2LMHeadModel` writes before each name.
+/// The prefix that `GPT2LMHeadModel` writes before each name.
 pub const HF_PREFIX: &str = "transformer.";
 
-/// What a tensor is for; decides which may be quantised.
+/// What a tensor is for, which decides whether it may be quantised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// `wte.weight`, (V, C): also the tied language-model head.
@@ -36,7 +35,7 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// (rows, cols) in GGUF: a matrix is (out, in) there, a vector one row.
+    /// (rows, cols) in GGUF: a matrix is (out, in), a vector one row.
     pub fn gguf_shape(&self) -> (usize, usize) {
         match (self.role, self.shape.as_slice()) {
             (Role::Matrix, &[inputs, outputs]) => (outputs, inputs),
@@ -46,7 +45,7 @@ impl Tensor {
     }
 }
 
-/// Every tensor of a GPT-2 of this shape, embeddings first, then layer by layer.
+/// Every tensor of a GPT-2 of this shape: embeddings, then layer by layer, then the final norm.
 pub fn tensors(config: &Config) -> Vec<Tensor> {
     use Role::*;
     let (c, inner) = (config.n_embd, config.n_inner);
@@ -92,16 +91,16 @@ pub fn tensors(config: &Config) -> Vec<Tensor> {
 /// A checkpoint's name for the token embedding.
 pub const TOKEN_EMBEDDING: &str = "wte.weight";
 
-/// A checkpoint's name for a head of its own; GPT-2's is tied to `wte.weight`.
+/// A checkpoint's name for a separate head; GPT-2's is tied to `wte.weight`.
 pub const HEAD: &str = "lm_head.weight";
 
-/// Whether a checkpoint name is a layer norm's part or a bias: one dimension.
+/// Whether a checkpoint name is a part of a layer norm or a bias, which have one dimension.
 pub fn is_vector(name: &str) -> bool {
     name.ends_with(".bias") || name.contains("ln_")
 }
 
-/// Whether a name found in a checkpoint is a buffer or a tied copy to pass over
-/// (`attn.bias`, `attn.masked_bias`, `lm_head.weight`); `name` may be prefixed.
+/// Whether a name found in a checkpoint is a buffer or a tied copy to skip (`attn.bias`,
+/// `attn.masked_bias`, `lm_head.weight`); all but the last may be prefixed.
 pub fn is_ignored(name: &str) -> bool {
     name == HEAD || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
 }

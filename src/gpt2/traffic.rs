@@ -1,23 +1,23 @@
-//! What a decode step reads from memory, and a plain read of just that: the
-//! two say how near a step is to the limit of the machine.
+//! What a decode step reads from memory, and a plain read of exactly that: together they tell how
+//! near a step is to the machine's limit.
 
 use super::Model;
 use crate::backend::{cpu::Cpu, stream};
 
 impl Model<Cpu> {
-    /// Bytes of weights that every step reads: all of them but the embeddings,
-    /// of which it reads one row; a tied embedding is read as the head.
+    /// Bytes of weights that every step reads: all except the position embedding, of which it reads
+    /// one row. The token embedding counts because it is the head.
     pub fn weight_bytes(&self) -> usize {
         self.step_memory().map(|(bytes, floats)| bytes.len() + size_of_val(floats)).sum()
     }
 
-    /// Bytes of keys and values that a step reads for each position it sees.
+    /// Bytes of keys and values that a step reads for each position that it sees.
     pub fn position_bytes(&self) -> usize {
         2 * self.config().n_layer * self.config().n_embd * size_of::<f32>()
     }
 
-    /// Reads [`Model::weight_bytes`] once, in the step's order, and does
-    /// nothing with them. The result only keeps the reads from being left out.
+    /// Reads [`Model::weight_bytes`] once, layer by layer. The result only keeps the reads from
+    /// being optimised away.
     pub fn read_weights(&self) -> u64 {
         self.step_memory()
             .fold(0, |sum, (bytes, floats)| sum ^ stream::read_bytes(bytes) ^ stream::read_floats(floats))

@@ -10,6 +10,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::RecordError;
+use crate::bundle::staging::parent;
 
 /// A `.jsonl` file that is appended to. There is no buffer: what was appended
 /// survives a kill of the process.
@@ -100,13 +101,12 @@ pub fn is_aside(name: &str) -> bool {
 /// Puts a small file in place at once: whoever looks sees the old one or all of
 /// the new one.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || {
         // Our own `create_new`: a plain file's permissions, not a secret's.
         let mut aside = tempfile::Builder::new()
             .prefix(ASIDE)
             .suffix(".part")
-            .make_in(folder, |aside| File::create_new(aside))?;
+            .make_in(parent(path), |aside| File::create_new(aside))?;
         aside.write_all(bytes)?;
         aside.as_file().sync_all()?;
         aside.persist(path)?;

@@ -1,5 +1,5 @@
-//! Logits, history and a coin give a token. No random generator of its own,
-//! no I/O: the caller brings the coin.
+//! From logits, token history and a uniform sample to the next token. No I/O and no random
+//! generator: the caller supplies the uniform sample.
 
 mod params;
 mod processors;

@@ -14,13 +14,13 @@ pub struct Params {
     pub top_k: usize,
     /// Keep the smallest set whose probability reaches this; 1 keeps all.
     pub top_p: f32,
-    /// Keep what is at least this share of the largest probability; 0 keeps all.
+    /// Keep tokens with at least this share of the largest probability; 0 keeps all.
     pub min_p: f32,
     /// Keep the most typical set of this mass (Meister et al. 2022); 1 keeps all.
     pub typical_p: f32,
-    /// Divides (or multiplies, below zero) the logits of tokens seen; 1 is off.
+    /// Divides the logits of tokens already seen, or multiplies negative ones; 1 is off.
     pub repetition_penalty: f32,
-    /// Forbid repeating any run of this many tokens; 0 is off.
+    /// Forbid repeating any n-gram of this many tokens; 0 is off.
     #[serde(rename = "no_repeat_ngram_size", alias = "no_repeat_ngram")]
     pub no_repeat_ngram: usize,
 }
@@ -52,7 +52,7 @@ impl Params {
         no_repeat_ngram: 0,
     };
 
-    /// Settings from a JSON object in which an absent one is neutral.
+    /// Settings from a JSON object, in which absent settings are neutral.
     pub fn neutral_with(json: &serde_json::Value) -> Result<Self, serde_json::Error> {
         let mut all = serde_json::to_value(Self::NEUTRAL)?;
         if let (Some(all), Some(given)) = (all.as_object_mut(), json.as_object()) {
@@ -64,8 +64,8 @@ impl Params {
         serde_json::from_value(all)
     }
 
-    /// How many of the largest logits decide a token, one forbidden token among
-    /// them; `None` where all logits have a say.
+    /// How many of the largest logits suffice to sample a token, even if one token is forbidden;
+    /// `None` if all are needed.
     pub fn enough(&self) -> Option<usize> {
         if self.repetition_penalty != 1.0 || self.no_repeat_ngram > 0 {
             return None;
@@ -78,6 +78,9 @@ impl Params {
     }
 
     /// Checks every setting against its range.
+    ///
+    /// # Errors
+    /// The first setting that is outside.
     pub fn validate(&self) -> Result<(), ParamsError> {
         let in_range = [
             (

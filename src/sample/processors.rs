@@ -1,32 +1,31 @@
-//! The chain from logits to a token, step for step as `transformers` has it:
-//! repetition penalty, no-repeat n-gram, temperature, top-k, top-p, min-p,
-//! typical-p.
+//! From logits to a token, with the same steps in the same order as `transformers`: repetition
+//! penalty, no-repeat n-gram, temperature, top-k, top-p, min-p, typical-p.
 
 use super::Params;
 
-/// What the network says of the next token.
+/// The network's logits for the next token.
 #[derive(Debug, Clone, Copy)]
 pub enum Logits<'a> {
-    /// Every token's (V).
+    /// All of them (V).
     All(&'a [f32]),
-    /// (token, logit) of at least [`Params::enough`] of the largest, with every
-    /// one that ties with the least of them.
+    /// (token, logit) of at least [`Params::enough`] of the largest, including all that tie with
+    /// the smallest of them.
     Top(&'a [(u32, f32)]),
 }
 
-/// Applies [`Params`] to logits; keeps its memory between tokens.
+/// Applies [`Params`] to logits; reuses its memory from token to token.
 #[derive(Debug, Default)]
 pub struct Sampler {
-    /// (token id, logit), what is still possible, most likely first.
+    /// (token id, logit) of the tokens that are still possible, most likely first.
     candidates: Vec<(u32, f32)>,
     /// Probabilities of `candidates`.
     probabilities: Vec<f64>,
 }
 
 impl Sampler {
-    /// The token that `coin` in [0, 1) picks from logits, after `history`.
-    /// `forbidden` is never drawn (`<|endoftext|>` before the least length).
-    /// `None`: nothing can be.
+    /// The token that the uniform sample `coin` in [0, 1) selects, given logits and `history`.
+    /// `forbidden` is never selected (`<|endoftext|>` below the minimum length). `None` if no token
+    /// is possible.
     pub fn sample(
         &mut self,
         logits: Logits,
@@ -40,16 +39,17 @@ impl Sampler {
         self.candidates.get(index).map(|c| c.0)
     }
 
-    /// Leaves the surviving candidates and their probabilities in `self`.
+    /// Computes the remaining candidates and their probabilities.
     fn distribute(&mut self, logits: Logits, history: &[u32], params: &Params, forbidden: Option<u32>) {
         let candidates = &mut self.candidates;
         candidates.clear();
         match logits {
             Logits::All(logits) => {
-                // What is no number can never be drawn.
+                // NaN and infinite logits can never be selected.
                 let number = |&l: &f32| if l.is_finite() { l } else { f32::NEG_INFINITY };
                 candidates.extend((0u32..).zip(logits.iter().map(number)));
-                // Both find a token by its place: all are there, in order.
+                // Both find a token by its index, so they run while all candidates are there, in
+                // order.
                 penalise_repetition(candidates, history, params.repetition_penalty);
                 forbid_repeated_ngrams(candidates, history, params.no_repeat_ngram);
             }
@@ -64,7 +64,7 @@ impl Sampler {
             0 => candidates.len(),
             k => k.min(candidates.len()),
         };
-        // Ties go to the smaller id, so that the order is one order everywhere.
+        // Ties go to the smaller id, so that the order is the same everywhere.
         let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
         if keep < candidates.len() && keep > 0 {
             candidates.select_nth_unstable_by(keep - 1, order);
@@ -83,7 +83,8 @@ impl Sampler {
         candidates.sort_unstable_by(order);
         candidates.retain(|c| c.1 > f32::NEG_INFINITY);
         if !greedy {
-            // The differences, so that the least temperature makes no two of them infinite.
+            // Relative to the largest, which stays 0: with a tiny temperature, several would overflow
+            // to infinity, whose differences are NaN.
             let largest = candidates.first().map_or(0.0, |c| c.1);
             for candidate in candidates.iter_mut() {
                 candidate.1 = (candidate.1 - largest) / params.temperature;
@@ -111,8 +112,8 @@ impl Sampler {
         self.normalise();
     }
 
-    /// Softmax of the candidates, in f64 so that sums over 50257 stay exact
-    /// enough for the thresholds; `libm`-free: see [`exp`].
+    /// Softmax of the candidates, in f64 so that sums over 50257 values are exact enough for the
+    /// thresholds, and with [`exp`], whose bits do not depend on the platform.
     fn normalise(&mut self) {
         let largest = self.candidates.iter().fold(f32::NEG_INFINITY, |a, c| a.max(c.1));
         self.probabilities.clear();
@@ -123,8 +124,8 @@ impl Sampler {
         }
     }
 
-    /// Locally typical sampling (Meister et al. 2022): keeps the candidates
-    /// whose surprise is nearest to the entropy until their mass reaches `mass`.
+    /// Locally typical sampling (Meister et al. 2022): keeps the candidates whose surprisal is
+    /// nearest to the entropy, until their mass reaches `mass`.
     fn keep_typical(&mut self, mass: f64) {
         let entropy: f64 = self.probabilities.iter().filter(|&&p| p > 0.0).map(|&p| -p * ln(p)).sum();
         let surprise = |p: f64| if p > 0.0 { (-ln(p) - entropy).abs() } else { f64::INFINITY };
@@ -145,7 +146,7 @@ impl Sampler {
     }
 }
 
-/// The probability of every token (V) after processing; zero where excluded.
+/// The probability of every token (V) after processing; zero if excluded.
 pub fn probabilities(logits: &[f32], history: &[u32], params: &Params) -> Vec<f64> {
     let mut sampler = Sampler::default();
     sampler.distribute(Logits::All(logits), history, params, None);
@@ -156,7 +157,7 @@ pub fn probabilities(logits: &[f32], history: &[u32], params: &Params) -> Vec<f6
     all
 }
 
-/// The index whose share of the unit interval holds `coin` in [0, 1).
+/// The index whose share of the unit interval contains the uniform sample `coin` in [0, 1).
 pub fn draw(probabilities: &[f64], coin: f64) -> usize {
     let mut total = 0.0;
     for (index, p) in probabilities.iter().enumerate() {
@@ -165,7 +166,7 @@ pub fn draw(probabilities: &[f64], coin: f64) -> usize {
             return index;
         }
     }
-    // Rounding may leave the sum a hair under the coin.
+    // Rounding may leave the sum slightly below the sample.
     probabilities.len().saturating_sub(1)
 }
 
@@ -198,11 +199,10 @@ fn forbid_repeated_ngrams(candidates: &mut [(u32, f32)], history: &[u32], n: usi
     }
 }
 
-/// How many of the descending probabilities top-p keeps: the least number
-/// whose sum reaches p.
+/// How many of the descending probabilities top-p keeps: the fewest whose sum reaches p.
 fn keep_top_p(probabilities: &[f64], p: f32) -> usize {
-    // transformers drops, from the least likely upwards, while the sum of what
-    // is dropped stays at or under 1 - p, in f32.
+    // transformers drops from the least likely upwards, as long as the dropped sum is at most 1 -
+    // p, in f32.
     let budget = f64::from(1.0 - p);
     let mut dropped = 0.0;
     let mut kept = probabilities.len();
@@ -216,7 +216,7 @@ fn keep_top_p(probabilities: &[f64], p: f32) -> usize {
     kept
 }
 
-/// e^x, the same bits on every target (`libm` would be a platform's choice).
+/// e^x, the same bits on every target (a library's depends on the platform).
 fn exp(x: f64) -> f64 {
     const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
     const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
@@ -225,7 +225,7 @@ fn exp(x: f64) -> f64 {
     }
     let n = (x * std::f64::consts::LOG2_E).round();
     let r = (x - n * LN2_HIGH) - n * LN2_LOW;
-    // Taylor to r^13 on |r| <= ln(2)/2: an error under 2^-53.
+    // Taylor polynomial up to r^13 on |r| <= ln(2)/2: its error is below 2^-53.
     let mut p = 1.0;
     for k in (1..=13).rev() {
         p = 1.0 + p * r / f64::from(k);
@@ -233,7 +233,7 @@ fn exp(x: f64) -> f64 {
     p * f64::from_bits(((1023 + n as i64) as u64) << 52)
 }
 
-/// Natural logarithm of 0 < x <= 1, from [`exp`] by Newton's steps.
+/// Natural logarithm of 0 < x <= 1, from [`exp`] by Halley's method.
 fn ln(x: f64) -> f64 {
     let exponent = ((x.to_bits() >> 52) & 0x7ff) as i64 - 1022;
     let mut y = exponent as f64 * std::f64::consts::LN_2 - 0.35;
@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(forbidden, [3]);
     }
 
-    /// Constructed logits with the figures `transformers` gives for them.
+    /// Constructed logits with the probabilities that `transformers` gives for them.
     #[test]
     fn reference_cases() {
         #[derive(serde::Deserialize)]

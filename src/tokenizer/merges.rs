@@ -1,8 +1,8 @@
-//! Byte pair encoding (Sennrich et al. 2016, over bytes as GPT-2 has it): a
-//! piece of text begins as its bytes' tokens, and the neighbours whose merge is the
-//! most important become one, until none are left that merge. The table is one of ids: a
-//! page makes it while weights are on their way, and with a string for each token and
-//! half of a merge that took three times as long.
+//! Byte pair encoding (Sennrich et al. 2016, over bytes as in GPT-2): a piece of text begins as the
+//! tokens of its bytes, and the neighbours whose merge has the highest priority are joined until no
+//! neighbours merge. The table contains ids, not strings: a page builds it while weights are
+//! downloaded, and with strings for each token and each half of a merge that took three times as
+//! long.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -10,13 +10,13 @@ use hashbrown::HashMap;
 
 use super::{TokenizerError, shorten, text};
 
-/// Merges of a vocabulary; every one of them joins two of its tokens into a third.
+/// The merges of a vocabulary; each joins two of its tokens into a third.
 pub(super) struct Merges {
-    /// What each byte begins as. One that the vocabulary does not know is passed over.
+    /// The token of each byte; a byte without one is skipped.
     bytes: [Option<u32>; 256],
-    /// Most important first.
+    /// Highest priority first.
     list: Vec<Merge>,
-    /// Where two neighbours' merge stands in the list.
+    /// The index in `list` of the merge of two neighbours.
     ranks: HashMap<(u32, u32), u32>,
 }
 
@@ -27,8 +27,7 @@ struct Merge {
 }
 
 impl Merges {
-    /// `tokens`: in id order, in the byte alphabet. `merges`: `"a b"`, most
-    /// important first.
+    /// `tokens`: in id order, in the byte alphabet. `merges`: `"a b"`, highest priority first.
     ///
     /// # Errors
     /// [`TokenizerError::Duplicate`], [`TokenizerError::Merge`].
@@ -60,12 +59,12 @@ impl Merges {
         Ok(Self { bytes, list, ranks })
     }
 
-    /// `(left, right)` of each merge, most important first.
+    /// `(left, right)` of each merge, highest priority first.
     pub fn pairs(&self) -> impl ExactSizeIterator<Item = (u32, u32)> {
         self.list.iter().map(|merge| (merge.left, merge.right))
     }
 
-    /// Appends a piece's ids.
+    /// Appends the ids of a piece.
     pub fn encode(&self, piece: &str, ids: &mut Vec<u32>) {
         let first = piece.bytes().filter_map(|byte| self.bytes[usize::from(byte)]);
         let mut symbols: Vec<Symbol> = first.map(|id| Symbol { id, before: NONE, behind: NONE }).collect();
@@ -73,16 +72,16 @@ impl Merges {
             symbols[at].before = at - 1;
             symbols[at - 1].behind = at;
         }
-        // The most important first, of several the first in the text.
+        // Ordered by priority, then by position in the text.
         let mut waiting: BinaryHeap<_> =
             (0..symbols.len()).filter_map(|at| Some(Reverse((self.rank(&symbols, at)?, at)))).collect();
         while let Some(Reverse((rank, at))) = waiting.pop() {
-            // One of the two may have been merged meanwhile.
+            // Outdated: one of the two has been merged since.
             if self.rank(&symbols, at) != Some(rank) {
                 continue;
             }
             let gone = symbols[at].behind;
-            // Nothing merges with a symbol that has none behind it.
+            // Without a next symbol, the removed one never merges.
             let behind = std::mem::replace(&mut symbols[gone].behind, NONE);
             symbols[at] = Symbol { id: self.list[rank as usize].joined, behind, ..symbols[at] };
             if let Some(symbol) = symbols.get_mut(behind) {
@@ -92,12 +91,12 @@ impl Merges {
                 waiting.extend(self.rank(&symbols, at).map(|rank| Reverse((rank, at))));
             }
         }
-        // A merge stays where its left half stood, so the first symbol is always there.
+        // A merge keeps the position of its left half, so the first symbol remains.
         let left = std::iter::successors(symbols.first(), |symbol| symbols.get(symbol.behind));
         ids.extend(left.map(|symbol| symbol.id));
     }
 
-    /// Where the merge of a symbol with the one behind it stands.
+    /// The rank of merging the symbol at `at` with the next one.
     fn rank(&self, symbols: &[Symbol], at: usize) -> Option<u32> {
         let left = symbols.get(at)?;
         let right = symbols.get(left.behind)?;
@@ -105,7 +104,7 @@ impl Merges {
     }
 }
 
-/// A token under way, and where its neighbours stand.
+/// A symbol of the piece, and the positions of its neighbours.
 #[derive(Clone, Copy)]
 struct Symbol {
     id: u32,
@@ -126,7 +125,7 @@ mod tests {
         models::bpe::{BPE, Vocab},
     };
 
-    /// Every way to make one token of two others.
+    /// Every way to split a token into two others.
     fn possible(tokens: &BTreeSet<String>) -> Vec<String> {
         let splits = |token: &String| {
             let halves: Vec<_> = (1..token.len()).map(|at| token.split_at(at)).collect();
@@ -139,7 +138,7 @@ mod tests {
     fn vocabularies() -> impl Strategy<Value = (Vec<String>, Vec<String>)> {
         proptest::collection::btree_set("[abc]{1,5}", 1..60).prop_flat_map(|mut tokens| {
             tokens.extend(["a", "b", "c"].map(str::to_owned));
-            // Also orders that no training gives, where a whole comes before its parts.
+            // Includes orders that no training gives, in which a whole comes before its parts.
             let merges = Just(possible(&tokens)).prop_shuffle();
             (Just(tokens.into_iter().collect()), merges)
         })
@@ -161,8 +160,7 @@ mod tests {
 
     #[test]
     fn a_long_piece_takes_no_more_than_its_length() {
-        // 2^20 bytes, merged twenty times over; each merge looking through all of
-        // them would take days.
+        // 2^20 bytes, merged twenty times; scanning all of them for each merge would take days.
         let tokens: Vec<_> = (0..21).map(|n| "a".repeat(1 << n)).collect();
         let merges: Vec<_> = tokens.iter().take(20).map(|half| format!("{half} {half}")).collect();
         let mut ids = Vec::new();

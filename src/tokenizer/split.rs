@@ -1,8 +1,7 @@
-//! GPT-2's first step: text into pieces, across which nothing is merged. The
-//! pattern is the one of `encoder.py` in openai/gpt-2,
+//! GPT-2's first step: splits text into pieces, across which nothing is merged. The pattern is that
+//! of `encoder.py` in openai/gpt-2,
 //! `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`,
-//! written out: as a regular expression with a look-ahead its machines were a fifth
-//! of the engine that a page downloads.
+//! written by hand: a regex engine with look-ahead was a fifth of the engine that a page downloads.
 
 use icu_properties::{
     CodePointMapData,
@@ -11,7 +10,7 @@ use icu_properties::{
 
 const CONTRACTIONS: [&str; 7] = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
 
-/// What the pattern tells apart.
+/// The character classes of the pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Letter,
@@ -41,7 +40,7 @@ impl Kind {
     }
 }
 
-/// The pieces of a text, in order, without gaps.
+/// The pieces of a text, in order and without gaps.
 pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -51,12 +50,12 @@ pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Bytes of the first piece; 0 of no text.
+/// Bytes of the first piece; 0 if the text is empty.
 fn first_piece(text: &str) -> usize {
     if let Some(contraction) = CONTRACTIONS.iter().find(|c| text.starts_with(**c)) {
         return contraction.len();
     }
-    // A word takes one space before it along.
+    // A word includes one space before it.
     let space = usize::from(text.starts_with(' '));
     let word = &text[space..];
     match word.chars().next().map(Kind::of) {
@@ -64,13 +63,13 @@ fn first_piece(text: &str) -> usize {
         _ => {
             let spaces = run(text, Kind::Space);
             let last = text[..spaces].chars().next_back().map_or(0, char::len_utf8);
-            // The last of several is left to the word behind them.
+            // The last of several spaces belongs to the word after it.
             if spaces == text.len() || spaces == last { spaces } else { spaces - last }
         }
     }
 }
 
-/// Bytes of the characters of one kind that a text begins with.
+/// Bytes of the leading characters of one kind.
 fn run(text: &str, kind: Kind) -> usize {
     text.find(|c| Kind::of(c) != kind).unwrap_or(text.len())
 }
@@ -84,7 +83,7 @@ mod tests {
         pre_tokenizers::byte_level::ByteLevel,
     };
 
-    /// As the `tokenizers` crate splits it.
+    /// The pieces according to the `tokenizers` crate.
     fn theirs(text: &str) -> Vec<String> {
         let mut split = PreTokenizedString::from(text);
         ByteLevel::new(false, true, true).pre_tokenize(&mut split).unwrap();
@@ -106,10 +105,10 @@ mod tests {
     #[test]
     fn every_character_is_of_the_kind_that_the_tokenizers_crate_sees() {
         for c in (0..=u32::from(char::MAX)).filter_map(char::from_u32) {
-            // Behind a letter, a digit and a mark, what joins is of their kind.
+            // After a letter, a digit and a mark, a character of the same kind joins the piece.
             let text = format!("a{c}1{c}!{c} b");
             let same = pieces(&text).eq(theirs(&text));
-            // A newer Unicode has letters and numbers that were no characters before.
+            // A newer Unicode version has letters and numbers that were unassigned before.
             let is_new =
                 || theirs(&format!("!{c}!")).len() == 1 && matches!(Kind::of(c), Kind::Letter | Kind::Number);
             assert!(same || is_new(), "{c:?}");

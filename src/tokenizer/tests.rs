@@ -1,6 +1,7 @@
-//! Against the reference cases, the `tokenizers` crate, and damaged files.
+//! Compares with the reference cases and the `tokenizers` crate, and tries damaged files.
 
 use super::*;
+use crate::beside::shared;
 use proptest::prelude::*;
 
 const TINY: &[u8] = include_bytes!("../../tests/fixtures/tiny-gpt2/tokenizer.json");
@@ -9,20 +10,12 @@ fn tiny() -> Tokenizer {
     Tokenizer::from_json(TINY).unwrap()
 }
 
-/// A file of ../shared/reference, or a line that says it is skipped.
+/// A file of the larger reference set, if that is present.
 fn reference(name: &str) -> Option<Vec<u8>> {
-    let path = format!("{}/../shared/reference/{name}", env!("CARGO_MANIFEST_DIR"));
-    match std::fs::read(&path) {
-        Ok(bytes) => Some(bytes),
-        Err(_) => {
-            assert!(std::env::var_os("CI").is_none(), "{path} is missing in CI");
-            eprintln!("skipped: {path} is not here");
-            None
-        }
-    }
+    shared(&format!("reference/{name}")).map(|path| std::fs::read(path).unwrap())
 }
 
-/// The cases were made with the file's own truncation: those of 50 ids go on.
+/// The cases were made with the file's own truncation to this many ids.
 const REFERENCE_TRUNCATION: usize = 50;
 
 fn assert_reference_cases(tokenizer: &Tokenizer) {

@@ -1,7 +1,7 @@
-//! GPT-2's alphabet for bytes, and what is done to text beside the BPE.
+//! GPT-2's byte alphabet, and text processing outside the BPE.
 
-/// Takes back the spaces that old tokenizers put before punctuation and
-/// contractions, in the order in which `transformers` does.
+/// Removes the spaces that old tokenizers put before punctuation and contractions, in the same
+/// order as `transformers`.
 pub fn clean_up_spaces(text: &str) -> String {
     const REPLACEMENTS: [(&str, &str); 10] = [
         (" .", "."),
@@ -18,8 +18,8 @@ pub fn clean_up_spaces(text: &str) -> String {
     REPLACEMENTS.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
-/// GPT-2's alphabet for bytes: printable Latin-1 stands for itself, every
-/// other byte for a character from U+0100 on, in ascending order.
+/// GPT-2's byte alphabet: printable Latin-1 stands for itself, every other byte for a character
+/// from U+0100 on, in ascending order.
 pub(super) fn byte_alphabet() -> [char; 256] {
     let mut others = 0x100..;
     std::array::from_fn(|byte| match byte as u8 {
@@ -28,8 +28,8 @@ pub(super) fn byte_alphabet() -> [char; 256] {
     })
 }
 
-/// Bytes to text, each invalid sequence as U+FFFD; only a character that is
-/// incomplete at the end is left out, since its other bytes may follow.
+/// Converts bytes to text, with U+FFFD for each invalid sequence. A character that is incomplete at
+/// the end is omitted, since its other bytes may follow.
 pub(super) fn lossy_but_complete(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     let mut chunks = bytes.utf8_chunks().peekable();
@@ -43,7 +43,7 @@ pub(super) fn lossy_but_complete(bytes: &[u8]) -> String {
     text
 }
 
-/// Whether these bytes, the invalid end of a text, may be the start of a character.
+/// Whether these bytes, the invalid end of a text, may be an incomplete character.
 fn may_complete(bytes: &[u8]) -> bool {
     matches!(std::str::from_utf8(bytes), Err(e) if e.error_len().is_none())
 }

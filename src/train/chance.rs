@@ -1,16 +1,15 @@
-//! Every random choice of a training run, from one seed.
+//! All random choices of a training run, derived from one seed.
 //!
-//! candle's processor generator cannot be seeded, so initial weights, shuffles
-//! and dropout come from here. Dropout decides each element by a hash of (seed,
-//! step, site, row, column): no order of work can change it, so the number of
-//! threads does not either.
+//! candle's CPU generator cannot be seeded, so initial weights, shuffles and dropout come from
+//! here. Dropout decides each element by a hash of (seed, step, site, row, column), so the result
+//! depends neither on the order of work nor on the number of threads.
 
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
 
-/// What a stream of random numbers is for; streams never overlap.
+/// The use of a stream of random numbers; streams do not overlap.
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose {
     InitialWeights = 1,
@@ -18,15 +17,14 @@ pub enum Purpose {
     Blocks = 3,
 }
 
-/// The generator of a purpose.
+/// The random generator for a purpose.
 pub fn stream(seed: u64, purpose: Purpose) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(purpose as u64);
     rng
 }
 
-/// Puts the values into an order that the generator draws (Fisher and Yates): each is as
-/// likely, but for a part in 2^64.
+/// Shuffles the values (Fisher and Yates); the bias is below one part in 2^64 per value.
 pub fn shuffle<T>(values: &mut [T], rng: &mut impl RngCore) {
     for last in (1..values.len()).rev() {
         let drawn = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
@@ -41,17 +39,17 @@ pub fn normal(rng: &mut impl RngCore) -> f32 {
     ((-2.0 * a.ln()).sqrt() * (2.0 * std::f64::consts::PI * b).cos()) as f32
 }
 
-/// Dropout's decisions for one place in the network at one step.
+/// Hash-based dropout mask of one site of the network at one step.
 #[derive(Debug, Clone, Copy)]
 pub struct Mask {
     key: u64,
     threshold: u32,
-    /// 1 / (1 - p), so that the expectation stays.
+    /// 1 / (1 - p), which keeps the expectation.
     scale: f32,
 }
 
 impl Mask {
-    /// A mask that drops with probability p (0 <= p < 1); `None` where p is 0.
+    /// A mask that drops with probability p (0 <= p < 1); `None` if p is 0.
     pub fn new(p: f32, seed: u64, step: u64, site: u64) -> Option<Self> {
         (p > 0.0).then(|| Self {
             key: mix(mix(mix(seed ^ Purpose::Dropout as u64) ^ step) ^ site),
@@ -60,13 +58,13 @@ impl Mask {
         })
     }
 
-    /// Key, threshold and scale, for kernels that decide elsewhere.
+    /// Key, threshold and scale, for kernels that compute the mask themselves.
     #[cfg(feature = "cuda")]
     pub fn parts(&self) -> (u64, u32, f32) {
         (self.key, self.threshold, self.scale)
     }
 
-    /// The decisions for a row of elements.
+    /// The mask of one row.
     #[inline(always)]
     pub fn row(&self, index: usize) -> MaskRow {
         let key = mix(self.key ^ index as u64);
@@ -74,8 +72,7 @@ impl Mask {
     }
 }
 
-/// Dropout's decisions for one row: 32-bit arithmetic, so that vectors decide
-/// many elements at once.
+/// Dropout mask of one row, in 32-bit arithmetic so that it vectorises.
 #[derive(Debug, Clone, Copy)]
 pub struct MaskRow {
     start: u32,
@@ -85,11 +82,11 @@ pub struct MaskRow {
 }
 
 impl MaskRow {
-    /// 0 or 1 / (1 - p), for element `column`.
+    /// The factor of element `column`: 0 or 1 / (1 - p).
     #[inline(always)]
     pub fn factor(&self, column: u32) -> f32 {
-        // Two rounds of multiply and shift (Wellons 2018, "Prospecting for
-        // hash functions"), with half of the row's key in each.
+        // Two rounds of multiply and shift (Wellons 2018, "Prospecting for hash functions"), with
+        // half of the row's key in each.
         let x = column.wrapping_mul(0x9e37_79b9).wrapping_add(self.start);
         let x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d) ^ self.salt;
         let x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
@@ -97,7 +94,7 @@ impl MaskRow {
         if x < self.threshold { 0.0 } else { self.scale }
     }
 
-    /// Multiplies the row's values with their factors.
+    /// Multiplies the row's values by their factors.
     #[inline(always)]
     pub fn apply(&self, values: &mut [f32]) {
         for (column, value) in values.iter_mut().enumerate() {
@@ -106,8 +103,7 @@ impl MaskRow {
     }
 }
 
-/// SplitMix64's finaliser (Steele, Lea and Flood 2014): every input bit moves
-/// every output bit.
+/// SplitMix64's finaliser (Steele, Lea and Flood 2014): every input bit affects every output bit.
 #[inline(always)]
 fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -146,8 +142,7 @@ mod tests {
 
     #[test]
     fn a_gpus_kernel_decides_alike() {
-        // What train/graph/dropout.cu gives when it is compiled for a processor:
-        // the first four rows of 21.
+        // Output of train/graph/dropout.cu compiled for a CPU: the first four rows of width 21.
         const KEPT: [&str; 4] = [
             "110110101111111110111",
             "000111100100111100111",
@@ -165,8 +160,8 @@ mod tests {
 
     #[test]
     fn neighbours_in_a_mask_are_independent() {
-        // Elements, their right and their lower neighbours both dropped: a
-        // quarter each at p = 1/2, within five deviations.
+        // An element and its right or lower neighbour are both dropped in a quarter of cases at p =
+        // 1/2, within five standard deviations.
         let mask = Mask::new(0.5, 3, 1, 4).unwrap();
         let dropped = |row: usize, column: u32| mask.row(row).factor(column) == 0.0;
         let pairs = |right: u32, down: usize| {

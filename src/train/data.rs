@@ -1,25 +1,25 @@
-//! The training text as blocks of token ids, and the posts held out of it.
+//! The training text as blocks of token ids, and the held-out posts.
 
 use sha2::{Digest, Sha256};
 
 use super::TrainError;
 
-/// What a run learns from and is measured on.
+/// The training text and the held-out set of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Data {
-    /// The training text, all epochs. Its blocks are seen in its order, or in one that the
-    /// run's seed draws.
+    /// Token ids of the training text, all epochs. Blocks are used in this order, or in one drawn
+    /// from the run's seed.
     pub ids: Vec<u32>,
-    /// Held-out posts, each with `<|endoftext|>` before and after, no longer
-    /// than a block. Empty: nothing is evaluated.
+    /// Held-out posts, each between two `<|endoftext|>` and truncated to one block. If empty,
+    /// nothing is evaluated.
     pub held_out: Vec<Vec<u32>>,
-    /// `<|endoftext|>`.
+    /// Id of `<|endoftext|>`.
     pub eos: u32,
 }
 
 impl Data {
-    /// SHA-256 of ids and held-out posts, lower-case hex: two runs with one
-    /// digest see the same tokens, with one seed in the same order.
+    /// SHA-256 of ids and held-out posts, lower-case hex. Two runs with the same digest see the
+    /// same tokens, and with the same seed in the same order.
     pub fn digest(&self) -> String {
         let mut hasher = Sha256::new();
         for sequence in std::iter::once(&self.ids).chain(&self.held_out) {
@@ -29,21 +29,22 @@ impl Data {
         hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Tokens of the held-out posts that are foretold.
+    /// Number of predicted tokens of the held-out posts.
     pub fn held_out_tokens(&self) -> usize {
         self.held_out.iter().map(|post| post.len().saturating_sub(1)).sum()
     }
 }
 
-/// A post (T) between two boundaries, at most `context` tokens of it.
+/// A post (T) between two boundaries, truncated to `context` tokens.
 pub fn as_sequence(post: &[u32], eos: u32, context: usize) -> Vec<u32> {
     std::iter::once(eos).chain(post.iter().copied()).chain([eos]).take(context).collect()
 }
 
-/// Blocks of `context` tokens: no overlap, the last partial one dropped.
+/// Splits ids into blocks of `context` tokens (at least 2) without overlap; a last partial block is
+/// dropped.
 ///
 /// # Errors
-/// [`TrainError::TooFewTokens`] where there is not one.
+/// [`TrainError::TooFewTokens`] if not one block is complete.
 pub fn blocks(ids: &[u32], context: usize) -> Result<Vec<&[u32]>, TrainError> {
     let blocks: Vec<&[u32]> = ids.chunks_exact(context.max(2)).collect();
     if blocks.is_empty() {
@@ -52,9 +53,9 @@ pub fn blocks(ids: &[u32], context: usize) -> Result<Vec<&[u32]>, TrainError> {
     Ok(blocks)
 }
 
-/// Steps that `blocks` blocks make, so many a step; the last step may be smaller.
-pub fn steps(blocks: usize, blocks_a_step: usize) -> usize {
-    blocks.div_ceil(blocks_a_step.max(1))
+/// Number of steps for `blocks` blocks; the last step may have fewer.
+pub fn steps(blocks: usize, blocks_per_step: usize) -> usize {
+    blocks.div_ceil(blocks_per_step.max(1))
 }
 
 #[cfg(test)]

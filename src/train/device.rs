@@ -1,16 +1,16 @@
-//! Which device a network is trained on.
+//! Choice of the device to train on.
 
 use candle_core::Device;
 
 use super::TrainError;
 
-/// What can be asked for: `auto` is the GPU where this build has one, else the processor.
+/// Valid names: `auto` is the GPU if this build supports one and it can be opened, else the CPU.
 pub const NAMES: [&str; 3] = ["auto", "cpu", "cuda"];
 
-/// The device of one of [`NAMES`].
+/// Opens the device of one of [`NAMES`].
 ///
 /// # Errors
-/// Where `cuda` is asked for and this build or this machine has none.
+/// If the name is `cuda` and this build or this machine has no GPU.
 pub fn open(name: &str) -> Result<Device, TrainError> {
     match name {
         "cuda" if !cfg!(feature = "cuda") => Err(TrainError::NoCuda {
@@ -24,7 +24,7 @@ pub fn open(name: &str) -> Result<Device, TrainError> {
     }
 }
 
-/// As one of [`NAMES`].
+/// The device's name among [`NAMES`].
 pub fn name(device: &Device) -> &'static str {
     if device.is_cuda() { "cuda" } else { "cpu" }
 }

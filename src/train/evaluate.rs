@@ -1,24 +1,24 @@
-//! How well a model foretells posts that it has not seen.
+//! Loss of a model on the held-out set.
 //!
-//! Each post stands alone between two `<|endoftext|>`, as it is when the bot
-//! writes one, so that no post is helped by its neighbour.
+//! Each post is evaluated by itself between two `<|endoftext|>`, as the bot writes one, so that no
+//! post provides context for another.
 
 use super::{TrainError, model::Model};
 
-/// Tokens of one batch, padding included: what a step of the original holds.
+/// Tokens per batch, padding included; the same as a step of the original.
 const BATCH_TOKENS: usize = 1024;
 
-/// Mean cross-entropy of the posts' tokens, nats a token: each post `(T)` with
-/// its two boundaries, T at least 2. `None` where `stop` says so on the way.
+/// Mean cross-entropy of the posts' tokens, in nats per token. Each post is (T) with its
+/// boundaries; those with T below 2 are skipped. `None` if `stop` returned true on the way.
 ///
 /// # Errors
-/// Where a post is longer than the model's positions.
+/// As [`Model::loss_masked`], such as for a post longer than the model's positions.
 pub fn held_out_loss(
     model: &Model,
     posts: &[Vec<u32>],
     stop: impl Fn() -> bool,
 ) -> Result<Option<f64>, TrainError> {
-    // Posts of about one length make batches with little padding.
+    // Posts of similar length are batched together to need little padding.
     let mut order: Vec<&[u32]> = posts.iter().map(Vec::as_slice).filter(|post| post.len() > 1).collect();
     order.sort_by_key(|post| post.len());
     let (mut nats, mut tokens) = (0.0, 0);
@@ -27,7 +27,7 @@ pub fn held_out_loss(
         if stop() {
             return Ok(None);
         }
-        // Lengths ascend, so the last of a batch is its longest.
+        // Lengths ascend, so the last post of a batch is the longest.
         let fits =
             |&count: &usize| rest.get(count - 1).is_some_and(|post| count * post.len() <= BATCH_TOKENS);
         let count = (1..=BATCH_TOKENS / shortest.len().max(1)).take_while(fits).last().unwrap_or(1);
@@ -42,8 +42,8 @@ pub fn held_out_loss(
     Ok(Some(nats / tokens.max(1) as f64))
 }
 
-/// Ids (B T), labels (B T) and T: each post filled up to the longest by its own
-/// last token, which nothing before it sees and no label asks for.
+/// Ids (B T), labels (B T) and T of a padded batch. A post is padded with its last token; causal
+/// attention hides the padding from the post, and it has no labels.
 fn padded(posts: &[&[u32]]) -> (Vec<u32>, Vec<Option<u32>>, usize) {
     let length = posts.iter().map(|post| post.len()).max().unwrap_or(0);
     let (mut ids, mut labels) = (Vec::new(), Vec::new());
@@ -76,7 +76,7 @@ mod tests {
             eos_token_id: 0,
         };
         let mut weights = scratch::weights(&config, 5);
-        // As they are made, all logits are next to 0 and any loss is ln 40.
+        // Fresh weights give logits near 0, and a loss of ln 40 whatever the posts.
         weights.values_mut().for_each(|tensor| tensor.data.iter_mut().for_each(|x| *x *= 4.0));
         Model::new(config, &weights).unwrap()
     }

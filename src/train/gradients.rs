@@ -1,22 +1,22 @@
-//! Gradients of every variable, wherever the variables are.
+//! Gradients of all variables, on the device of the variables.
 
 use candle_core::{Tensor, Var};
 
 use super::{TrainError, graph::DeviceSums, model::Model, pass, values::Values};
 
-/// One gradient a variable, summed over the micro-batches of a step.
+/// One gradient per variable, summed over the micro-batches of a step.
 pub struct Gradients {
     sums: Sums,
 }
 
-/// Where the sums are.
+/// Storage of the sums.
 pub(super) enum Sums {
     Memory(pass::Sums),
     Device(DeviceSums),
 }
 
 impl Gradients {
-    /// None yet, beside the model's variables.
+    /// Empty gradients for the model's variables, on their device.
     pub fn new(model: &Model) -> Self {
         let length = |(name, var): (_, &Var)| (name, var.elem_count());
         let sums = if model.is_graph() {
@@ -27,7 +27,7 @@ impl Gradients {
         Self { sums }
     }
 
-    /// Forgets the sums, for the next step.
+    /// Discards the sums, for the next step.
     pub fn clear(&mut self) {
         match &mut self.sums {
             Sums::Memory(sums) => sums.clear(),
@@ -35,7 +35,7 @@ impl Gradients {
         }
     }
 
-    /// A variable's gradient, flat and row-major; none before the first was added.
+    /// A variable's gradient, row-major; `None` until one has been added.
     pub fn get(&self, name: &str) -> Option<Values<'_>> {
         match &self.sums {
             Sums::Memory(sums) => sums.get(name).map(Values::Slice),
@@ -43,7 +43,7 @@ impl Gradients {
         }
     }
 
-    /// The norm of all gradients together.
+    /// The L2 norm of all gradients together.
     ///
     /// # Errors
     /// Where the device fails.
@@ -54,7 +54,7 @@ impl Gradients {
             Sums::Device(sums) => {
                 let squares = sums.values().map(|sum| sum.sqr()?.sum_all());
                 let squares = squares.collect::<candle_core::Result<Vec<Tensor>>>()?;
-                // One wait for all of them.
+                // One synchronisation with the device instead of one per variable.
                 let squares = Tensor::stack(&squares, 0)?.to_vec1::<f32>()?;
                 Ok(squares.iter().map(|&square| f64::from(square)).sum::<f64>().sqrt() as f32)
             }

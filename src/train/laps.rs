@@ -1,8 +1,8 @@
-//! Where a step's time goes: laps of a stopwatch, by kind of work.
+//! Time per kind of work within a step, measured by a lap timer.
 
 use std::time::{Duration, Instant};
 
-/// The kinds of work in a step.
+/// Kinds of work in a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     Embedding,
@@ -12,11 +12,11 @@ pub enum Work {
     AttentionForward,
     AttentionBackward,
     Gelu,
-    /// Biases' gradients, dropout and residual sums.
+    /// Bias gradients, dropout and residual sums.
     Residual,
-    /// Both directions.
+    /// Forward and backward.
     Head,
-    /// Norm, clip and update.
+    /// Gradient norm, clipping and update.
     Optimizer,
 }
 
@@ -64,19 +64,19 @@ impl Default for Laps {
 }
 
 impl Laps {
-    /// Starts the next lap; the time since the last one counts for nothing.
+    /// Starts a lap; the time since the last one is not counted.
     pub fn start(&mut self) {
         self.last = Instant::now();
     }
 
-    /// Counts the time since the lap began for `work`, and starts the next.
+    /// Adds the time since the lap began to `work`, and starts the next.
     pub fn end(&mut self, work: Work) {
         let now = Instant::now();
         self.spent[work as usize] += now - self.last;
         self.last = now;
     }
 
-    /// Since the laps were made.
+    /// Total time spent on this kind of work.
     pub fn spent(&self, work: Work) -> Duration {
         self.spent[work as usize]
     }

@@ -1,9 +1,8 @@
-//! Fine-tuning, natively: the candle model, the optimiser and the loop.
+//! Native fine-tuning: model, optimiser and training loop.
 //!
-//! candle holds the variables; on the processor the forward and the backward pass
-//! over them are written by hand ([`model::Model::accumulate`]), out of the fused
-//! operations in [`ops`]; on a GPU candle's own operations compute and
-//! differentiate the same network (`graph`).
+//! candle holds the variables. On the CPU, forward and backward pass are hand-written
+//! ([`model::Model::accumulate`]) from the fused operations in [`ops`]; on a GPU, candle's
+//! operations compute and differentiate the same network (`graph`).
 
 pub mod chance;
 pub mod checkpoint;
@@ -12,6 +11,7 @@ pub mod device;
 pub mod evaluate;
 pub mod gradients;
 mod graph;
+mod huge_pages;
 pub mod laps;
 pub mod model;
 pub mod ops;
@@ -19,17 +19,16 @@ pub mod optimizer;
 mod pass;
 pub mod progress;
 pub mod recipe;
-mod room;
 pub mod run;
 pub mod scratch;
 mod values;
 
 use thiserror::Error;
 
-/// What went wrong where a run is looked on, not in the run itself.
+/// An error of a run's observer (progress bar, record), not of the run itself.
 pub type WatchError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why training cannot start or go on.
+/// Why training cannot start or continue.
 #[derive(Debug, Error)]
 pub enum TrainError {
     #[error("the posts make {tokens} tokens, fewer than one block of {context}: choose a smaller --context")]
@@ -42,7 +41,7 @@ pub enum TrainError {
     Interrupted { step: usize, steps: usize },
     #[error(transparent)]
     Store(Box<checkpoint::StoreError>),
-    /// Who looked on could not go on.
+    /// The observer failed.
     #[error(transparent)]
     Watch(WatchError),
     #[error("--context {context} is beyond the base's {positions} positions")]
@@ -81,7 +80,7 @@ pub enum TrainError {
 
 impl From<candle_core::Error> for TrainError {
     fn from(error: candle_core::Error) -> Self {
-        // The driver's word for it; candle has no variant of its own.
+        // The CUDA driver's message; candle has no variant of its own for it.
         if error.to_string().to_lowercase().contains("out of memory") {
             Self::DeviceMemory
         } else {

@@ -1,4 +1,4 @@
-//! GPT-2 for training: named candle variables, and what is computed with them.
+//! GPT-2 for training: named candle variables, and the passes over them.
 
 use std::{
     cell::OnceCell,
@@ -13,45 +13,45 @@ use super::{
     chance::Mask,
     gradients::{Gradients, Sums},
     graph::Graph,
+    huge_pages,
     laps::Laps,
     ops::matmul::{Cores, View, product},
     pass::{Parameters, Pass, Workspace},
-    room,
 };
 use crate::{
     bundle::{Weights, weights},
     gpt2::{Config, names},
 };
 
-/// The trainable network: one variable a tensor, by checkpoint name.
+/// The trainable network: one variable per tensor, by its checkpoint name.
 pub struct Model {
     config: Config,
     vars: BTreeMap<String, Var>,
-    /// Keep each layer's input alone until its gradient is needed, and compute
-    /// the rest again then: less memory, a third more arithmetic, the same bits.
+    /// Activation checkpointing: keep only each layer's input and recompute the rest in the
+    /// backward pass. Less memory for a third more arithmetic; the same bits.
     pub checkpoint_activations: bool,
     machinery: Machinery,
 }
 
-/// What computes the passes.
+/// Implementation of the passes.
 enum Machinery {
-    /// Passes written by hand over main memory, with their buffers.
+    /// Hand-written passes in main memory, with their buffers.
     ByHand(Box<Mutex<Workspace>>),
-    /// candle's operations on a device, matrices multiplied in `products`.
+    /// candle operations on a device, with matrix products in `products`.
     Graph { device: Device, products: DType },
 }
 
-/// Which dropout decisions a pass makes.
+/// Whether a pass applies dropout, and with which decisions.
 #[derive(Debug, Clone, Copy)]
 pub enum Mode {
     /// No dropout.
     Evaluate,
-    /// GPT-2's three dropouts, decided by seed and step.
+    /// GPT-2's three kinds of dropout, determined by seed and step.
     Train { seed: u64, step: u64 },
 }
 
 impl Mode {
-    /// The decisions for a dropout of probability p at a place in the network.
+    /// The mask for dropout with probability p at a site of the network.
     pub(super) fn mask(self, p: f32, site: usize) -> Option<Mask> {
         match self {
             Self::Evaluate => None,
@@ -61,7 +61,7 @@ impl Mode {
 }
 
 impl Model {
-    /// Variables with these starting values, in main memory.
+    /// Variables in main memory, initialised with `weights`.
     ///
     /// # Errors
     /// [`TrainError::MissingTensor`].
@@ -69,12 +69,11 @@ impl Model {
         Self::on(&Device::Cpu, DType::F32, config, weights)
     }
 
-    /// Variables with these starting values on a device. On the processor all
-    /// is f32 and computed by hand; elsewhere candle computes, and matrices are
-    /// multiplied in `products`.
+    /// Variables on a device, initialised with `weights`. On the CPU, everything is f32 and the
+    /// hand-written passes are used; elsewhere candle's, with matrix products in `products`.
     ///
     /// # Errors
-    /// Where a tensor is missing or the device has no room.
+    /// Where a tensor is missing or the device runs out of memory.
     pub fn on(
         device: &Device,
         products: DType,
@@ -88,7 +87,7 @@ impl Model {
         Self::with(machinery, config, weights)
     }
 
-    /// As [`Model::on`] a GPU, but wherever, with products of a chosen type.
+    /// Like [`Model::on`] for a GPU, but on any device.
     #[cfg(test)]
     pub(super) fn graph(
         device: Device,
@@ -106,7 +105,7 @@ impl Model {
             let found = weights
                 .get(&tensor.name)
                 .ok_or_else(|| TrainError::MissingTensor { name: tensor.name.clone() })?;
-            let var = Var::from_vec(room::copy(&found.data), tensor.shape.as_slice(), &device)?;
+            let var = Var::from_vec(huge_pages::copy(&found.data), tensor.shape.as_slice(), &device)?;
             vars.insert(tensor.name, var);
         }
         Ok(Self { config, vars, checkpoint_activations: false, machinery })
@@ -116,17 +115,17 @@ impl Model {
         &self.config
     }
 
-    /// Where the variables are.
+    /// The device of the variables.
     pub fn device(&self) -> Device {
         self.machinery.device()
     }
 
-    /// Whether gradients and moments are candle's, beside the variables.
+    /// Whether gradients and moments are candle tensors on the variables' device.
     pub(super) fn is_graph(&self) -> bool {
         matches!(self.machinery, Machinery::Graph { .. })
     }
 
-    /// What matrices are multiplied in, by its usual name.
+    /// Data type of matrix products, by its usual name.
     pub fn products(&self) -> &'static str {
         match self.machinery {
             Machinery::ByHand(_) => DType::F32.as_str(),
@@ -134,20 +133,20 @@ impl Model {
         }
     }
 
-    /// Every variable, in the order of their names.
+    /// All variables, in the order of their names.
     pub fn vars(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.vars.iter().map(|(name, var)| (name.as_str(), var))
     }
 
-    /// Trainable numbers.
+    /// Number of trainable parameters.
     pub fn parameters(&self) -> u64 {
         self.vars.values().map(|v| v.elem_count() as u64).sum()
     }
 
-    /// The variables' values now.
+    /// The current values of the variables.
     ///
     /// # Errors
-    /// Where they cannot be brought from their device.
+    /// Where they cannot be copied from their device.
     pub fn weights(&self) -> Result<Weights, TrainError> {
         let mut all = Weights::new();
         for (name, var) in &self.vars {
@@ -160,8 +159,8 @@ impl Model {
     /// Logits (B T, V) for ids (B, T), without dropout.
     ///
     /// # Errors
-    /// [`TrainError::Context`], [`TrainError::Batch`], [`TrainError::Token`] for ids that
-    /// are no batch of this network's; what the device says.
+    /// [`TrainError::Context`], [`TrainError::Batch`] and [`TrainError::Token`] for ids that are
+    /// not a batch of this network; errors of the device.
     pub fn logits(&self, ids: &[u32], context: usize) -> Result<Tensor, TrainError> {
         self.check_batch(ids, context)?;
         match &self.machinery {
@@ -182,8 +181,8 @@ impl Model {
         }
     }
 
-    /// The mean cross-entropy of each token given those before it, in nats,
-    /// without dropout: labels are [`next_tokens`].
+    /// Mean cross-entropy of each token given those before it in its block, in nats, without
+    /// dropout; ids are (B, T) and the labels are [`next_tokens`].
     ///
     /// # Errors
     /// As [`Model::logits`].
@@ -191,9 +190,8 @@ impl Model {
         self.loss_masked(ids, &next_tokens(ids, context), context)
     }
 
-    /// The mean cross-entropy over the positions that have a label, in nats,
-    /// without dropout: `labels[i]` is the token that should follow `ids[i]`,
-    /// one a token. 0 where nothing has a label.
+    /// Mean cross-entropy over the labelled positions, in nats, without dropout; 0 if there are
+    /// none. Ids and labels are (B, T); `labels[i]` is the token that should follow `ids[i]`.
     ///
     /// # Errors
     /// As [`Model::logits`], and [`TrainError::Labels`] for another number of labels.
@@ -216,15 +214,15 @@ impl Model {
         Ok(loss as f32)
     }
 
-    /// Adds `weight` times the gradients of the batch's mean loss to `sums`
-    /// and returns the loss itself, without the weight. For the mean over
-    /// micro-batches, a weight is the micro-batch's share of all labels
-    /// (1 / n where they are equal). Ids and labels are those of
-    /// [`Model::loss_masked`].
+    /// Adds `weight` times the gradients of the batch's mean loss to `sums`; returns the loss
+    /// itself (nats, without the weight).
+    ///
+    /// For the mean over micro-batches, the weight is the micro-batch's share of all labels (1 / n
+    /// if they have equally many). Ids and labels are as in [`Model::loss_masked`].
     ///
     /// # Errors
-    /// As [`Model::loss_masked`], and [`TrainError::OtherDevice`] for sums that are not
-    /// beside the variables.
+    /// As [`Model::loss_masked`], and [`TrainError::OtherDevice`] for sums on another device than
+    /// the variables.
     pub fn accumulate(
         &self,
         ids: &[u32],
@@ -250,7 +248,7 @@ impl Model {
         Ok(loss as f32)
     }
 
-    /// Where the time of this model's passes went; nothing is known of a GPU's.
+    /// Time spent in this model's passes by kind of work; not measured on a GPU.
     pub fn laps(&self) -> Laps {
         match &self.machinery {
             Machinery::ByHand(workspace) => {
@@ -285,7 +283,7 @@ impl Model {
         }
     }
 
-    /// Calls `f` with the pass of a batch and the buffers for it.
+    /// Calls `f` with the pass for a batch, and its buffers.
     fn by_hand<T>(
         &self,
         workspace: &Mutex<Workspace>,
@@ -303,7 +301,7 @@ impl Model {
             mode,
             recompute: self.checkpoint_activations,
         };
-        // What a pass that failed left in the buffers, the next overwrites.
+        // A poisoned lock is harmless: each pass overwrites the buffers.
         let mut workspace = workspace.lock().unwrap_or_else(PoisonError::into_inner);
         f(&pass, &mut workspace)
     }
@@ -339,9 +337,9 @@ impl Machinery {
     }
 }
 
-/// The labels of plain language modelling, as `transformers` shifts them: each
-/// token of a block (of `context` tokens) is the label of the one before; the
-/// last has none.
+/// Labels for language modelling, shifted as in `transformers`: in each block of `context` tokens,
+/// a token is the label of the one before it, and the last position has none. ids: (B T); result:
+/// (B T).
 pub fn next_tokens(ids: &[u32], context: usize) -> Vec<Option<u32>> {
     ids.chunks(context.max(1))
         .flat_map(|block| block.iter().skip(1).map(|&id| Some(id)).chain([None]))

@@ -1,40 +1,40 @@
-//! AdamW (Loshchilov and Hutter 2019) without weight decay, the clip, and the
-//! cosine schedule: the original's settings.
+//! AdamW (Loshchilov and Hutter 2019) without weight decay, gradient clipping, and the cosine
+//! learning-rate schedule: the original's settings.
 
 use std::{collections::BTreeMap, sync::Mutex};
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor, Var};
 use rayon::prelude::*;
 
-use super::{TrainError, gradients::Gradients, model::Model, ops, room, values::Values};
+use super::{TrainError, gradients::Gradients, huge_pages, model::Model, ops, values::Values};
 
-/// The moments' decays, and what keeps a division from being by 0.
+/// Decay rates of the moments, and the term that keeps the denominator from being 0.
 pub const BETA_1: f32 = 0.9;
 pub const BETA_2: f32 = 0.999;
 pub const EPSILON: f32 = 1e-8;
 
-/// Largest norm of all gradients together.
+/// Maximum L2 norm of all gradients together.
 pub const CLIP: f32 = 1.0;
 
-/// Values of one parallel task.
+/// Values per parallel task.
 const CHUNK: usize = 1 << 14;
 
-/// The learning rate at `step` of `steps`: cosine to 0, no warm-up.
+/// Learning rate of `step` (from 0) of `steps`: cosine decay to 0, no warm-up.
 pub fn cosine(lr: f64, step: usize, steps: usize) -> f64 {
     lr * 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps.max(1) as f64).cos())
 }
 
-/// First and second moment of every variable in main memory, by the variable's name.
+/// First and second moment of each variable, in main memory, by the variable's name.
 pub type Moments = BTreeMap<String, (Vec<f32>, Vec<f32>)>;
 
-/// Both moments of every variable.
+/// The optimiser's state: both moments of every variable, and the number of steps.
 #[derive(Default)]
 pub struct AdamW {
     steps: u64,
     moments: BTreeMap<String, Moment>,
 }
 
-/// First and second moment of a variable, beside it.
+/// First and second moment of a variable, on the variable's device.
 enum Moment {
     Memory(Vec<f32>, Vec<f32>),
     Device(Tensor, Tensor),
@@ -44,7 +44,8 @@ impl AdamW {
     /// The optimiser as it was after `steps` steps.
     ///
     /// # Errors
-    /// [`TrainError::Moments`] where one has no variable, or another length than it.
+    /// [`TrainError::Moments`] for a moment without a variable or of another length than its
+    /// variable.
     pub fn restore(model: &Model, steps: u64, moments: Moments) -> Result<Self, TrainError> {
         let variables: BTreeMap<&str, &Var> = model.vars().collect();
         let mut restored = BTreeMap::new();
@@ -63,7 +64,7 @@ impl AdamW {
                 let beside = |values| Tensor::from_vec(values, var.shape(), var.device());
                 Moment::Device(beside(first)?, beside(second)?)
             } else {
-                Moment::Memory(room::copy(&first), room::copy(&second))
+                Moment::Memory(huge_pages::copy(&first), huge_pages::copy(&second))
             };
             restored.insert(name, moment);
         }
@@ -75,8 +76,8 @@ impl AdamW {
         self.steps
     }
 
-    /// Name, first and second moment of every variable that was updated, in
-    /// the order of the names; flat and row-major, as the variables.
+    /// Name, first and second moment of every variable updated so far, in the order of the names;
+    /// values are row-major like the variables'.
     pub fn moments(&self) -> impl Iterator<Item = (&str, Values<'_>, Values<'_>)> {
         self.moments.iter().map(|(name, moment)| match moment {
             Moment::Memory(first, second) => (name.as_str(), Values::Slice(first), Values::Slice(second)),
@@ -84,12 +85,12 @@ impl AdamW {
         })
     }
 
-    /// Clips the gradients to [`CLIP`] and updates every variable in place:
-    /// on the processor in one pass over parameter, gradient and both moments,
-    /// on all cores. Returns the norm before clipping.
+    /// Clips the gradients to [`CLIP`] and updates all variables in place with learning rate `lr`;
+    /// returns the norm before clipping. On the CPU the update is fused: one parallel pass over
+    /// parameter, gradient and both moments.
     ///
     /// # Errors
-    /// [`TrainError::GradientNotFinite`], and nothing has changed; what the device says.
+    /// [`TrainError::GradientNotFinite`], with nothing changed; errors of the device.
     pub fn step(&mut self, model: &Model, gradients: &Gradients, lr: f64) -> Result<f32, TrainError> {
         let norm = gradients.norm()?;
         let factors = self.begin(norm, lr)?;
@@ -103,8 +104,8 @@ impl AdamW {
         Ok(norm)
     }
 
-    /// Counts a step and gives its factors. A gradient that is no number would
-    /// spoil every weight and moment, so nothing is updated with one.
+    /// Counts a step and returns its factors. A non-finite gradient is refused, because it would
+    /// spoil every weight and moment.
     fn begin(&mut self, norm: f32, lr: f64) -> Result<Factors, TrainError> {
         if !norm.is_finite() {
             return Err(TrainError::GradientNotFinite { step: self.steps + 1, norm });
@@ -128,7 +129,7 @@ impl AdamW {
         factors: Factors,
     ) -> candle_core::Result<()> {
         let n = var.elem_count();
-        let new = || Moment::Memory(room::zeros(n), room::zeros(n));
+        let new = || Moment::Memory(huge_pages::zeros(n), huge_pages::zeros(n));
         match self.moments.entry(name.into()).or_insert_with(new) {
             Moment::Memory(first, second) => {
                 let moments = Mutex::new((first.as_mut_slice(), second.as_mut_slice()));
@@ -138,7 +139,7 @@ impl AdamW {
         }
     }
 
-    /// [`Update`] in candle's operations.
+    /// The same as [`Update`], in candle operations.
     fn update_tensors(
         &mut self,
         name: &str,
@@ -164,7 +165,7 @@ impl AdamW {
     }
 }
 
-/// What a step multiplies with.
+/// Scalar factors of one step.
 #[derive(Clone, Copy)]
 struct Factors {
     clip: f32,
@@ -172,7 +173,7 @@ struct Factors {
     inverse_root_bias_2: f32,
 }
 
-/// First and second moments of a variable.
+/// First and second moment of a variable, to update.
 type MomentsMut<'a> = (&'a mut [f32], &'a mut [f32]);
 
 struct Update<'a> {
@@ -253,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_schedule_is_the_references() {
-        // ../shared/reference/tiny-gpt2/reference.json, "trajectory".
+        // PyTorch's: tests/fixtures/tiny-gpt2/reference.json, "trajectory".
         for (step, lr) in
             [(0, 1e-3), (1, 0.000_975_528_258_147_576_8), (5, 0.0005), (9, 2.447_174_185_242_323_5e-5)]
         {
@@ -269,7 +270,7 @@ mod tests {
     fn two_halves_of_a_batch_make_the_whole_batchs_gradients() {
         let model = model();
         let (mut whole, mut halves) = (Gradients::new(&model), Gradients::new(&model));
-        // What was there before is forgotten.
+        // Gradients from before the clear do not count.
         gradients(&model, &IDS, Mode::Train { seed: 1, step: 1 }, 1.0, &mut halves);
         halves.clear();
         assert!(halves.get("ln_f.bias").is_none() && halves.norm().unwrap() == 0.0);

@@ -1,53 +1,53 @@
-//! How far a run is: all that its loop needs beside weights and moments to go
-//! on as if it had not stopped. Random choices need no state of their own, for
-//! each is a function of the seed and the step; the order of the data is the
-//! text's, or the seed's.
+//! All the state, beside weights and moments, that a run needs to resume exactly.
+//!
+//! Random choices have no state: each is a function of seed and step. The data is in the order of
+//! the text, or in one drawn from the seed.
 
 use serde::{Deserialize, Serialize};
 
-/// Written into every checkpoint.
+/// Stored in every checkpoint.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Progress {
-    /// Steps done.
+    /// Steps completed.
     pub step: usize,
     /// Tokens trained on.
     pub tokens: u64,
-    /// Seconds in the loop, those before a resume included.
+    /// Seconds of training, including those before a resume.
     pub seconds: f64,
-    /// Loss of each step, nats a token.
+    /// Loss of each step, nats per token.
     pub losses: Vec<f32>,
-    /// In the order of their steps.
+    /// In order of their steps.
     pub evaluations: Vec<Evaluation>,
 }
 
-/// What the held-out posts say.
+/// One evaluation on the held-out posts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Steps done.
+    /// Steps completed.
     pub step: usize,
-    /// Mean cross-entropy of the held-out posts, nats a token. An f32, which
-    /// JSON keeps bit for bit.
+    /// Mean cross-entropy of the held-out posts, nats per token. An f32, which survives JSON bit
+    /// for bit.
     pub loss: f32,
 }
 
 impl Progress {
-    /// The evaluation whose weights are kept: the lowest, the first among equals.
+    /// The evaluation with the lowest loss (the first of equals), whose weights are kept.
     pub fn best(&self) -> Option<Evaluation> {
         self.evaluations.iter().copied().reduce(|best, next| if next.loss < best.loss { next } else { best })
     }
 
-    /// How many evaluations in a row have been no better than the best.
+    /// Number of evaluations since the best one.
     pub fn worse_in_a_row(&self) -> usize {
         let best = self.best().map_or(0, |best| best.step);
         self.evaluations.iter().filter(|evaluation| evaluation.step > best).count()
     }
 
-    /// Whether the weights of this step have been measured.
+    /// Whether the current step's weights have been evaluated.
     pub fn is_evaluated(&self) -> bool {
         self.evaluations.last().is_some_and(|last| last.step == self.step)
     }
 
-    /// Means over the first and the last twentieth of the steps, nats a token.
+    /// Mean loss of the first and of the last twentieth of the steps, nats per token.
     pub fn first_and_final_loss(&self) -> (f64, f64) {
         let part = self.losses.len().div_ceil(20);
         let mean =

@@ -1,88 +1,82 @@
-//! The two recipes: what the original did, and what differs where we know better.
+//! The two recipes: the original's, and a modern one that differs where we know better.
 //!
-//! Figures that both share (four epochs, learning rate, AdamW, clip, cosine) are
-//! the defaults of the settings; here stands what tells the recipes apart.
+//! Settings that both share (four epochs, learning rate, AdamW, clipping, cosine schedule) are
+//! defaults elsewhere; only the differences are here.
 
 use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
 use crate::tweets::Order;
 
-/// Which posts, in what order, and when to stop.
+/// Named choice of data preparation, block order, dropout, precision and early stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Recipe {
-    /// The original, to the letter.
+    /// The original, exactly.
     Classic,
-    /// The original, with [`DIFFERENCES`].
+    /// The original with [`DIFFERENCES`].
     #[default]
     Modern,
 }
 
-/// Which tokens the loss is the mean of.
+/// Which tokens the loss is averaged over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossOver {
-    /// Every token of a block but its first, whatever post it belongs to.
+    /// Every token of a block but its first, whichever post it belongs to.
     #[default]
     All,
-    /// Not a post's first token, which the model would guess from the post before.
+    /// All but each post's first token, which could only be guessed from the previous post.
     WithinPosts,
 }
 
-/// One thing in which the recipes differ, for people to read.
+/// One difference between the recipes, described for users.
 #[derive(Debug, Clone, Copy)]
 pub struct Difference {
     pub modern: &'static str,
     pub classic: &'static str,
 }
 
-/// Everything in which the recipes differ.
+/// All differences between the recipes.
 pub const DIFFERENCES: &[Difference] = &[
     Difference {
-        modern: "5% of each account's posts are held out before the epochs are made, and the bot is measured on them along the way",
+        modern: "5% of each account's posts are held out before the epochs are made, and the bot is evaluated on them along the way",
         classic: "no post is held out",
     },
     Difference {
-        modern: "the weights of the best measurement are kept, and training ends when it has got worse",
+        modern: "the best weights are kept, and training stops when the held-out loss stops improving",
         classic: "the last weights are kept",
     },
-    Difference {
-        modern: "a post that says the same as one before it is dropped",
-        classic: "duplicates are kept",
-    },
+    Difference { modern: "duplicate posts are dropped", classic: "duplicates are kept" },
     Difference {
         modern: "posts of several accounts are shuffled together",
-        classic: "in each epoch one account follows the other",
+        classic: "in each epoch the accounts follow one another",
     },
     Difference {
-        modern: "the least of 6,000 characters is asked of all accounts together, and a smaller account is repeated up to the largest with what stands between posts counted in",
-        classic: "it is asked of each account, and posts alone are counted",
+        modern: "the 6,000-character minimum applies to all accounts together, and separators count when smaller accounts are repeated to match the largest",
+        classic: "it applies to each account, and only posts count",
     },
     Difference {
-        modern: "blocks of tokens are taken in the order of the text, so that each epoch is over before the next begins",
+        modern: "blocks of tokens are taken in the order of the text, so that each epoch ends before the next begins",
         classic: "blocks are drawn from the whole text in random order",
     },
     Difference {
-        modern: "posts can be chosen by date, language, length, and whether they are replies",
-        classic: "all posts that are no retweets and not short are used",
+        modern: "posts can be filtered by date, language, length, and whether they are replies",
+        classic: "all posts except retweets and short ones are used",
     },
-    Difference {
-        modern: "dropout is the base's own (GPT-2's: 0.1)",
-        classic: "dropout is 0.1 whatever the base says",
-    },
-    Difference { modern: "on a GPU, matrices are multiplied in bf16", classic: "all is f32 everywhere" },
+    Difference { modern: "dropout is the base model's own (GPT-2's: 0.1)", classic: "dropout is always 0.1" },
+    Difference { modern: "on a GPU, matrix products are in bf16", classic: "everything is f32" },
 ];
 
-/// The share of posts that [`Recipe::Modern`] holds out.
+/// The fraction of posts that [`Recipe::Modern`] holds out.
 const HELD_OUT: f64 = 0.05;
-/// GPT-2's dropout, and the original's.
+/// Dropout of GPT-2 and of the original.
 const CLASSIC_DROPOUT: f32 = 0.1;
 
 impl Recipe {
     pub const NAMES: [&str; 2] = ["classic", "modern"];
 
-    /// By its name on the command line.
+    /// The recipe of this name on the command line.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "classic" => Some(Self::Classic),
@@ -98,7 +92,7 @@ impl Recipe {
         }
     }
 
-    /// The share (0 to 1) of each account's posts that is held out.
+    /// The fraction (0 to 1) of each account's posts that is held out.
     pub fn held_out(self) -> f64 {
         match self {
             Self::Classic => 0.0,
@@ -117,18 +111,18 @@ impl Recipe {
         }
     }
 
-    /// Whether blocks are taken in an order of their own: the original's trainer draws them,
-    /// wherever in the epochs' text they stand.
+    /// Whether blocks are shuffled, as by the original's trainer, which draws them from the text of
+    /// all epochs.
     pub fn shuffles_blocks(self) -> bool {
         self == Self::Classic
     }
 
-    /// The dropout to train with; `None`: the base's own.
+    /// The dropout probability to train with; `None` for the base model's own.
     pub fn dropout(self) -> Option<f32> {
         (self == Self::Classic).then_some(CLASSIC_DROPOUT)
     }
 
-    /// What matrices are multiplied in on a GPU; on the processor it is always f32.
+    /// Type of matrix products on a GPU; on the CPU it is always f32.
     pub fn products(self) -> DType {
         match self {
             Self::Classic => DType::F32,
@@ -136,10 +130,10 @@ impl Recipe {
         }
     }
 
-    /// The paragraph of `train --help`.
+    /// The paragraph on recipes in `train --help`.
     pub fn help() -> String {
         let mut text = String::from(
-            "Recipes:\n  `classic` does what the original did, to the letter. `modern` differs from it:\n",
+            "Recipes:\n  `classic` reproduces the original exactly. `modern` differs from it:\n",
         );
         for Difference { modern, classic } in DIFFERENCES {
             text.push_str(&format!("  - {modern} (classic: {classic})\n"));
@@ -151,7 +145,7 @@ impl Recipe {
 impl LossOver {
     pub const NAMES: [&str; 2] = ["all", "within-posts"];
 
-    /// By its name on the command line.
+    /// The choice of this name on the command line.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "all" => Some(Self::All),
@@ -160,8 +154,7 @@ impl LossOver {
         }
     }
 
-    /// Takes the labels out that are not to be learnt. ids, labels: (T), where
-    /// `eos` stands between posts.
+    /// Removes the labels that do not count. ids, labels: (T), with `eos` between posts.
     pub fn mask(self, ids: &[u32], labels: &mut [Option<u32>], eos: u32) {
         if self == Self::WithinPosts {
             for (label, _) in labels.iter_mut().zip(ids).filter(|&(_, &id)| id == eos) {

@@ -1,4 +1,4 @@
-//! The training loop, top to bottom.
+//! The training loop.
 
 use std::time::Instant;
 
@@ -17,83 +17,83 @@ use super::{
     recipe::LossOver,
 };
 
-/// Every knob of a loop. What is decided before it (the text, the network) is
-/// in [`Data`] and [`Model`].
+/// Settings of the loop. What is decided before it (text, network) is in [`Data`] and [`Model`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Learning rate of the first step; falls to 0 along a cosine.
+    /// Learning rate of the first step; decays to 0 along a cosine.
     pub learning_rate: f64,
-    /// Blocks that go through the network together.
+    /// Blocks per batch.
     pub batch: usize,
-    /// Batches whose gradients are added up for one step.
+    /// Batches per step (gradient accumulation).
     pub accumulate: usize,
-    /// Tokens a block.
+    /// Tokens per block.
     pub context: usize,
-    /// Decides dropout and the blocks' order (and, before the loop, shuffles and initial weights).
+    /// Determines dropout and the order of blocks (and, before the loop, shuffles and initial
+    /// weights).
     pub seed: u64,
-    /// Which tokens are learnt.
+    /// Which tokens the loss is averaged over.
     pub loss_over: LossOver,
-    /// Take the blocks in an order drawn by the seed, not in the text's.
+    /// Take blocks in an order drawn from the seed instead of the text's.
     pub shuffle_blocks: bool,
-    /// Steps between two evaluations on the held-out posts.
+    /// Steps between evaluations on the held-out posts.
     pub evaluate_every: usize,
-    /// Evaluations in a row that may be no better than the best before training ends.
+    /// Early stopping: evaluations in a row without improvement before training ends.
     pub patience: usize,
-    /// Steps between two checkpoints.
+    /// Steps between checkpoints.
     pub save_every: usize,
-    /// Stop after this many steps, for trials; the schedule is that of the whole run.
+    /// Stop after this many steps, for trials; the learning-rate schedule is that of the full run.
     pub max_steps: Option<usize>,
 }
 
 impl Settings {
-    /// Blocks that one step learns from.
-    pub fn blocks_a_step(&self) -> usize {
+    /// Blocks per step.
+    pub fn blocks_per_step(&self) -> usize {
         self.batch.max(1).saturating_mul(self.accumulate.max(1))
     }
 }
 
-/// What a step did.
+/// Report of one step.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// Steps done, this one among them.
+    /// Steps completed, including this one.
     pub step: usize,
-    /// Of the whole run.
+    /// Steps of the whole run.
     pub steps: usize,
-    /// Mean cross-entropy, nats a token.
+    /// Mean cross-entropy, nats per token.
     pub loss: f32,
-    /// Before clipping.
+    /// L2 norm before clipping.
     pub gradient_norm: f32,
     pub learning_rate: f64,
-    /// Tokens seen since the run began.
+    /// Tokens trained on since the run began.
     pub tokens: u64,
-    /// Of this step alone.
+    /// Throughput of this step alone.
     pub tokens_per_s: f64,
 }
 
-/// Who looks on: progress bars and records live outside the loop.
+/// Observer of a run: progress bars and records live outside the loop.
 pub trait Watch {
-    /// After every step.
+    /// Called after every step.
     fn step(&mut self, step: &Step) -> Result<(), WatchError>;
-    /// After every evaluation; `best`: none before was as low.
+    /// Called after every evaluation; `best` if its loss is lower than all before.
     fn evaluation(&mut self, evaluation: Evaluation, best: bool, model: &Model) -> Result<(), WatchError>;
-    /// Before a checkpoint is put in place: what was reported must be safe by then.
+    /// Called before a checkpoint is written: what was reported must be durable by then.
     fn checkpoint(&mut self, step: usize) -> Result<(), WatchError>;
-    /// Asked before each step and between batches of an evaluation.
+    /// Asked before each step and between the batches of an evaluation.
     fn asked_to_stop(&self) -> bool;
 }
 
-/// Why a loop ended that came to an end.
+/// Why a loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// All steps were done.
+    /// All steps are done.
     Completed,
-    /// The held-out loss had got worse.
+    /// Early stopping: the held-out loss no longer improved.
     Early,
-    /// [`Settings::max_steps`].
+    /// [`Settings::max_steps`] was reached.
     MaxSteps,
 }
 
-/// A run under way.
+/// A run in progress.
 pub struct Run<'a> {
     model: &'a Model,
     data: &'a Data,
@@ -101,20 +101,20 @@ pub struct Run<'a> {
     store: &'a Store,
     optimizer: AdamW,
     progress: Progress,
-    /// Where a step adds up the gradients of its batches.
+    /// Accumulates the gradients of a step's batches.
     gradients: Gradients,
-    /// Steps and evaluations of the checkpoint on disk, if there is one.
+    /// Steps and number of evaluations of the checkpoint on disk, if there is one.
     saved: Option<(usize, usize)>,
-    /// Since when time has not been added to the progress.
+    /// Start of the time that is not yet in `progress.seconds`.
     since: Instant,
 }
 
 impl<'a> Run<'a> {
-    /// From the store's checkpoint if there is one, which the model then takes
-    /// its weights from, else from the start.
+    /// Resumes from the store's checkpoint if there is one, loading its weights into the model,
+    /// else starts a new run.
     ///
     /// # Errors
-    /// Where the checkpoint is of another run, or damaged.
+    /// If the checkpoint is of another run, or damaged.
     pub fn begin(
         model: &'a Model,
         data: &'a Data,
@@ -138,21 +138,20 @@ impl<'a> Run<'a> {
         self.saved.map(|(step, _)| step)
     }
 
-    /// Trains to the end; the model then has the weights to keep: the best
-    /// evaluation's, or the last where nothing was evaluated.
+    /// Trains to the end and leaves the weights to keep in the model: those of the best evaluation,
+    /// or the last if nothing was evaluated.
     ///
     /// # Errors
-    /// [`TrainError::Interrupted`] when asked to stop, with a checkpoint of that
-    /// very step on disk (of none before the first); any other with the last good one
-    /// intact.
+    /// [`TrainError::Interrupted`] when asked to stop, with a checkpoint of the current step on
+    /// disk (none before the first step). Any other error leaves the last good checkpoint intact.
     pub fn train(&mut self, watch: &mut impl Watch) -> Result<Ending, TrainError> {
         self.since = Instant::now();
         let mut blocks = data::blocks(&self.data.ids, self.settings.context)?;
         if self.settings.shuffle_blocks {
-            // All at once, so that a resumed run draws the same.
+            // Shuffled as a whole, so that a resumed run has the same order.
             chance::shuffle(&mut blocks, &mut stream(self.settings.seed, Purpose::Blocks));
         }
-        let steps = data::steps(blocks.len(), self.settings.blocks_a_step());
+        let steps = data::steps(blocks.len(), self.settings.blocks_per_step());
         let last = self.settings.max_steps.map_or(steps, |most| most.min(steps));
         let ending = loop {
             let step = self.progress.step;
@@ -168,11 +167,11 @@ impl<'a> Run<'a> {
             if watch.asked_to_stop() {
                 return Err(self.interrupted(steps, watch)?);
             }
-            let of_step = blocks.chunks(self.settings.blocks_a_step()).nth(step).unwrap_or_default();
+            let of_step = blocks.chunks(self.settings.blocks_per_step()).nth(step).unwrap_or_default();
             let done = self.step(of_step, steps, watch)?;
             watch.step(&done).map_err(TrainError::Watch)?;
         };
-        // So that a disk too full for the bot costs no training.
+        // Saved first, so that a disk too full for the bot costs no training.
         self.save(watch)?;
         if let Some(best) = self.progress.best()
             && best.step != self.progress.step
@@ -182,7 +181,7 @@ impl<'a> Run<'a> {
         Ok(ending)
     }
 
-    /// One step on its blocks.
+    /// One step on the given blocks.
     fn step(&mut self, blocks: &[&[u32]], steps: usize, watch: &mut impl Watch) -> Result<Step, TrainError> {
         let mut started = Instant::now();
         let (step, settings) = (self.progress.step, self.settings);
@@ -191,7 +190,7 @@ impl<'a> Run<'a> {
             return Err(TrainError::NotFinite { step: step + 1, loss });
         }
         if step > 0 && step.is_multiple_of(settings.save_every.max(1)) {
-            // Here and not between steps: these weights are now known to be good.
+            // Saved here and not between steps: these weights are now known to give a finite loss.
             let pause = Instant::now();
             self.save(watch)?;
             started += pause.elapsed();
@@ -213,8 +212,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The mean loss of the blocks, nats a token, and its gradients, which are
-    /// in `self.gradients`.
+    /// Mean loss of the blocks, in nats per token; leaves its gradients in `self.gradients`.
     fn learn(&mut self, blocks: &[&[u32]]) -> Result<f32, TrainError> {
         let (settings, seed) = (self.settings, self.settings.seed);
         let first = (self.progress.step as u64).wrapping_mul(settings.accumulate as u64);
@@ -228,7 +226,7 @@ impl<'a> Run<'a> {
         let mut mean = 0.0;
         for (step, (ids, labels)) in (first..).zip(&batches) {
             let share = count(labels) / total;
-            // Each batch drops out elements of its own.
+            // Each micro-batch has its own dropout mask.
             let mode = Mode::Train { seed, step };
             let loss = self.model.accumulate(
                 ids,
@@ -249,9 +247,9 @@ impl<'a> Run<'a> {
         step > 0 && due && !self.data.held_out.is_empty() && !self.progress.is_evaluated()
     }
 
-    /// Measures the weights, and keeps them aside if they are the best and more may
-    /// come: a run that [`Settings::max_steps`] ended, and whose bot was not written, can be
-    /// gone on with. False where it was told to stop before the end.
+    /// Evaluates the weights, and saves them if they are the best and more steps may follow: a run
+    /// ended by [`Settings::max_steps`] whose bot was not written can be resumed. Returns false if
+    /// asked to stop before the end.
     fn evaluate(&mut self, steps: usize, watch: &mut impl Watch) -> Result<bool, TrainError> {
         let step = self.progress.step;
         let Some(loss) = held_out_loss(self.model, &self.data.held_out, || watch.asked_to_stop())? else {
@@ -271,7 +269,7 @@ impl<'a> Run<'a> {
         Ok(true)
     }
 
-    /// Saves, unless what is on disk is the same.
+    /// Saves a checkpoint, unless the one on disk is the same.
     fn save(&mut self, watch: &mut impl Watch) -> Result<(), TrainError> {
         let now = (self.progress.step, self.progress.evaluations.len());
         if self.saved != Some(now) {
@@ -285,7 +283,7 @@ impl<'a> Run<'a> {
     }
 
     fn interrupted(&mut self, steps: usize, watch: &mut impl Watch) -> Result<TrainError, TrainError> {
-        // Before the first step there is nothing to lose.
+        // Before the first step there is nothing to save.
         if self.progress.step > 0 {
             self.save(watch)?;
         }
@@ -293,7 +291,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Ids (B T) of the blocks and what each is to foretell.
+/// Ids (B T) of the blocks, and their labels (B T).
 fn labelled(blocks: &[&[u32]], settings: &Settings, eos: u32) -> (Vec<u32>, Vec<Option<u32>>) {
     let ids = blocks.concat();
     let mut labels = next_tokens(&ids, settings.context);
@@ -336,7 +334,7 @@ mod tests {
         Model::new(config, &weights).unwrap()
     }
 
-    /// A text with a rule in it, and held-out posts of the same rule.
+    /// A text with a pattern, and held-out posts with the same pattern.
     fn data() -> Data {
         let rule = |i: u32| 1 + (i * i + i / 3) % 22;
         let ids = (0..40 * CONTEXT as u32).map(|i| if i % 5 == 0 { 0 } else { rule(i % 60) }).collect();
@@ -360,7 +358,7 @@ mod tests {
         }
     }
 
-    /// Stops before step `until`, and within the evaluation of `in_evaluation`.
+    /// Stops before step `until`, or during the evaluation if `stop_in_evaluation`.
     #[derive(Default)]
     struct Until {
         step: usize,
@@ -395,13 +393,13 @@ mod tests {
         Store::new(folder, Identity::default())
     }
 
-    /// One run's weights and progress, broken before each of the steps.
+    /// Weights and progress of a run that is interrupted before each of the given steps.
     fn broken_at(breaks: &[usize], settings: &Settings) -> (Weights, Progress, Ending) {
         let folder = tempfile::tempdir().unwrap();
         let (store, data) = (store(folder.path()), data());
         let mut step = 0;
         for until in breaks.iter().copied().map(Some).chain([None]) {
-            // As in a new process: nothing but the folder goes on.
+            // As in a new process: only the folder persists.
             let model = model(0.1);
             let mut run = Run::begin(&model, &data, settings, &store).unwrap();
             assert_eq!(run.progress().step, step);
@@ -467,7 +465,7 @@ mod tests {
     #[test]
     fn the_best_weights_are_kept_and_training_ends_when_it_gets_worse() {
         let folder = tempfile::tempdir().unwrap();
-        // What is held out is the opposite of what is learnt, after a while.
+        // After a while, learning the text makes the held-out posts less likely.
         let held_out = vec![vec![0, 1, 0], vec![0, 22, 21, 20, 19, 0], vec![0, 7, 7, 7, 7, 7, 0]];
         let (store, data) = (store(folder.path()), Data { held_out, ..data() });
         let settings = Settings { evaluate_every: 1, patience: 3, learning_rate: 3e-2, ..settings() };
@@ -482,7 +480,7 @@ mod tests {
         let kept = held_out_loss(&model, &data.held_out, || false).unwrap().unwrap() as f32;
         assert_eq!(kept, best.loss);
         drop(run);
-        // Gone on from, it has ended already, with the same weights.
+        // When resumed, it ends at once with the same weights.
         let again = self::model(0.0);
         let mut run = Run::begin(&again, &data, &settings, &store).unwrap();
         assert_eq!(run.train(&mut Until { step: progress.step, ..Until::default() }).unwrap(), Ending::Early);
@@ -536,7 +534,7 @@ mod tests {
             let store = store(folder.path());
             let mut run = Run::begin(&model, &data, &settings, &store).unwrap();
             run.train(&mut Until::default()).unwrap();
-            // As good as no learning: each block's loss is its own.
+            // With next to no learning, each block keeps its own loss.
             run.progress().losses.iter().map(|loss| (loss * 1e4) as u32).collect::<Vec<_>>()
         };
         let (text, drawn, other) = (losses(false, 1), losses(true, 1), losses(true, 2));
@@ -552,7 +550,7 @@ mod tests {
     #[test]
     fn more_blocks_a_step_than_can_be_counted_are_all_of_them() {
         let settings = Settings { batch: usize::MAX, accumulate: 1 << 40, ..settings() };
-        assert_eq!(data::steps(40, settings.blocks_a_step()), 1);
+        assert_eq!(data::steps(40, settings.blocks_per_step()), 1);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A GPT-2 from nothing: a vocabulary from the posts and weights from a seed.
+//! A new GPT-2 without a base: a vocabulary trained on the posts, and random weights.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use crate::{
     tokenizer::{END_OF_TEXT, Parts, Tokenizer},
 };
 
-/// A network's size, where there is no base to take it from.
+/// Size of a new network.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
     pub layers: usize,
@@ -30,10 +30,10 @@ pub struct Shape {
     pub positions: usize,
 }
 
-/// The configuration of a new network; dropouts are GPT-2's.
+/// Configuration of a new network, with GPT-2's dropout.
 ///
 /// # Errors
-/// [`TrainError::Config`] for sizes that cannot be.
+/// [`TrainError::Config`] for invalid sizes.
 pub fn config(shape: Shape, tokenizer: &Tokenizer) -> Result<Config, TrainError> {
     let config = Config {
         vocab_size: tokenizer.vocab_size(),
@@ -52,8 +52,8 @@ pub fn config(shape: Shape, tokenizer: &Tokenizer) -> Result<Config, TrainError>
     Ok(config)
 }
 
-/// GPT-2's initialisation: normal with deviation 0.02, residual projections
-/// divided by sqrt(2 L), gains 1, biases 0 (Radford et al. 2019).
+/// GPT-2's initialisation (Radford et al. 2019): normal with standard deviation 0.02, residual
+/// projections divided by sqrt(2 L), gains 1, biases 0.
 pub fn weights(config: &Config, seed: u64) -> Weights {
     let mut rng = stream(seed, Purpose::InitialWeights);
     let residual = 0.02 / (2.0 * config.n_layer as f32).sqrt();
@@ -71,11 +71,11 @@ pub fn weights(config: &Config, seed: u64) -> Weights {
     names::tensors(config).into_iter().map(make).collect()
 }
 
-/// A byte-level BPE of at most `size` tokens, trained on the posts. All 256
-/// bytes are in it, so that any prompt can be written; `<|endoftext|>` is 0.
+/// A byte-level BPE of at most `size` tokens, trained on the posts. It contains all 256 bytes, so
+/// that any prompt can be encoded; `<|endoftext|>` has id 0.
 ///
 /// # Errors
-/// [`TrainError::Vocabulary`] under 257 tokens, [`TrainError::Tokenizer`].
+/// [`TrainError::Vocabulary`] below 257 tokens, [`TrainError::Tokenizer`].
 pub fn tokenizer(posts: &[String], size: usize) -> Result<Tokenizer, TrainError> {
     if size < 257 {
         return Err(TrainError::Vocabulary { wanted: size });
@@ -103,9 +103,9 @@ pub fn tokenizer(posts: &[String], size: usize) -> Result<Tokenizer, TrainError>
     reordered(&Tokenizer::from_json(json.as_bytes()).map_err(|e| TrainError::Tokenizer(e.to_string()))?)
 }
 
-/// The trainer gives the alphabet its ids in the order of a hash map on some
-/// versions; ids are given anew so that one corpus gives one vocabulary:
-/// `<|endoftext|>`, the bytes in their order, then merges as they were made.
+/// Assigns new ids, so that one corpus gives one vocabulary: `<|endoftext|>`, the bytes in their
+/// order, then merges in the order of their creation. Some versions of the trainer number the
+/// alphabet in the order of a hash map.
 fn reordered(made: &Tokenizer) -> Result<Tokenizer, TrainError> {
     let parts = made.parts();
     let mut tokens = vec![END_OF_TEXT.to_owned()];

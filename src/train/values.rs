@@ -1,10 +1,10 @@
-//! Numbers where they are: in main memory, or a device's tensor.
+//! Tensor values where they are: a slice in main memory, or a tensor on a device.
 
 use std::borrow::Cow;
 
 use candle_core::{Storage, Tensor};
 
-/// A variable's values, gradient or moment: f32, row-major.
+/// The values, gradient or moment of a variable: f32, row-major.
 #[derive(Debug, Clone, Copy)]
 pub enum Values<'a> {
     Slice(&'a [f32]),
@@ -12,7 +12,8 @@ pub enum Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// Calls `f` with the values, copied only if they are not in main memory.
+    /// Calls `f` with the values, row-major; copies them only if they are not contiguous in main
+    /// memory.
     pub fn with<T>(self, f: impl FnOnce(&[f32]) -> T) -> candle_core::Result<T> {
         match self {
             Self::Slice(values) => Ok(f(values)),
@@ -27,7 +28,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// The values in main memory.
+    /// The values in main memory, copied if they are a tensor.
     pub fn to_memory(self) -> candle_core::Result<Cow<'a, [f32]>> {
         match self {
             Self::Slice(values) => Ok(Cow::Borrowed(values)),

@@ -1,5 +1,5 @@
-//! A file of any [`Kind`] to an [`Archive`], by its content: the way in for
-//! files of the machine ([`super::open`]) and for those that a visitor gives.
+//! Reads a file of any [`Kind`] into an [`Archive`], chosen by content: the entry point for files
+//! on disk ([`super::open`]) and for those that a visitor provides.
 
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
@@ -12,11 +12,11 @@ use super::tar_tree::TarTree;
 use super::zip_tree::ZipTree;
 use super::{csv, jsonl, lines, mastodon, x_archive};
 
-/// Reads a file. `label` is what sentences call it, `name` its name, `stem`
-/// what stands in for an account's handle, `size_bytes` its size.
+/// Reads a file. `label` is its name in messages, `name` its file name, `stem` the substitute for
+/// an account's handle, `size_bytes` its size.
 ///
 /// # Errors
-/// Each names the file and the way out; an archive without any post is one too.
+/// Each names the file and a way out; an archive without any post is an error too.
 pub fn read(
     label: &str,
     name: &str,
@@ -54,7 +54,7 @@ pub fn read(
     if archive.posts.is_empty() { Err(ReadError::empty(place(), archive.unreadable)) } else { Ok(archive) }
 }
 
-/// Reads an archive of several files, by what is in it.
+/// Reads an archive of several files as X's or Mastodon's, according to its contents.
 pub fn read_tree(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
     if x_archive::is_x_archive(tree) || !mastodon::is_mastodon(tree) {
         x_archive::read(tree, stem)
@@ -63,7 +63,7 @@ pub fn read_tree(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadErr
     }
 }
 
-/// The files of such an archive that [`read_tree`] reads.
+/// The files of an archive that [`read_tree`] reads.
 pub fn files_read(tree: &dyn FileTree) -> Vec<String> {
     if x_archive::is_x_archive(tree) || !mastodon::is_mastodon(tree) {
         x_archive::files_read(tree)
@@ -72,14 +72,14 @@ pub fn files_read(tree: &dyn FileTree) -> Vec<String> {
     }
 }
 
-/// The handle that a file's name stands for: `archive` of `archive.tar.gz`, and `.posts` of
+/// The handle that a file's name stands for: `archive` for `archive.tar.gz`, and `.posts` for
 /// `.posts`.
 pub fn stem(name: &str) -> &str {
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| if stem.is_empty() { name } else { stem });
     stem.strip_suffix(".tar").unwrap_or(stem)
 }
 
-/// Reads a file that is one list of posts.
+/// Reads a file that is a single list of posts.
 fn read_bytes(kind: Kind, label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
     match kind {
         Kind::Car => car::read(label, stem, bytes),
@@ -95,7 +95,7 @@ fn read_bytes(kind: Kind, label: &str, stem: &str, bytes: &[u8]) -> Result<Archi
     }
 }
 
-/// Why JSON of no known kind was refused: broken, or other than expected.
+/// Why JSON of no known kind was refused: malformed, or without posts.
 fn json_problem(label: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
     let place = || Place::file(label);
     let text = utf8(bytes, place)?;

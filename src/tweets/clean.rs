@@ -1,11 +1,10 @@
-//! The original's three text functions, to the letter: its bots and ours see
+//! The original's three text functions, reproduced exactly so that its bots and ours are trained on
 //! the same posts. White space is Python's throughout.
 
-/// A post with fewer words of its own than this is short.
+/// A post with fewer own words than this is short.
 pub const MIN_WORDS: usize = 3;
 
-/// What Python's `str.isspace` and `\s` accept: U+001C to U+001F too, which
-/// Rust does not count as white space.
+/// White space of Python's `str.isspace` and `\s`, which include U+001C to U+001F; Rust's does not.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
@@ -15,7 +14,7 @@ pub fn fix(text: &str) -> String {
     text.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")
 }
 
-/// Deletes links and makes white space single spaces. Expects a [`fix`]ed text.
+/// Deletes links and collapses white space to single spaces. Expects a [`fix`]ed text.
 pub fn clean(text: &str) -> String {
     let mut text = text.to_owned();
     for scheme in ["http:", "https:"] {
@@ -25,7 +24,7 @@ pub fn clean(text: &str) -> String {
         text = delete_links(&text, Some('\n'), scheme, false);
         text = delete_links(&text, None, scheme, false);
     }
-    // Splitting also makes each run of U+0020 one space.
+    // Splitting at white space also collapses runs of U+0020.
     let mut cleaned = String::with_capacity(text.len());
     for word in words(&text) {
         if !cleaned.is_empty() {
@@ -36,8 +35,8 @@ pub fn clean(text: &str) -> String {
     cleaned
 }
 
-/// Whether a cleaned post has too little of its own: fewer than [`MIN_WORDS`]
-/// words that hold none of `http`, `@`, `#`.
+/// Whether a cleaned post has fewer than [`MIN_WORDS`] words of its own, that is, without `http`,
+/// `@` and `#`.
 pub fn is_short(cleaned: &str) -> bool {
     let own = words(cleaned).filter(|word| {
         let word = word.to_lowercase();
@@ -46,7 +45,7 @@ pub fn is_short(cleaned: &str) -> bool {
     own.take(MIN_WORDS).count() < MIN_WORDS
 }
 
-/// Fixes and cleans a post; `None` if it is then short.
+/// Fixes and cleans a post; `None` if the result is short.
 pub fn kept(text: &str) -> Option<String> {
     let cleaned = clean(&fix(text));
     if is_short(&cleaned) { None } else { Some(cleaned) }
@@ -56,11 +55,11 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(is_space).filter(|word| !word.is_empty())
 }
 
-/// Deletes, from left to right, each `before` + `scheme` + one or more
-/// non-spaces (+ one U+0020 if `space_after`), where `before` may be nothing.
+/// Deletes, from left to right, each match of `before` (if any), `scheme`, one or more non-spaces,
+/// and one U+0020 if `space_after`.
 fn delete_links(text: &str, before: Option<char>, scheme: &str, space_after: bool) -> String {
     let mut kept = String::with_capacity(text.len());
-    // Up to here the text is copied or deleted; from `search` on a link may start.
+    // The text before `done` is copied or deleted; links are searched from `search` on.
     let (mut done, mut search) = (0, 0);
     while let Some(found) = text[search..].find(scheme) {
         let at = search + found;
@@ -100,6 +99,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+    use crate::beside::shared;
 
     #[derive(Deserialize)]
     struct Case {
@@ -128,12 +128,8 @@ mod tests {
 
     #[test]
     fn all_reference_cases_come_out_as_from_the_original() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/reference/cleaning-cases.jsonl");
-        match std::fs::read_to_string(path) {
-            Ok(cases) => assert!(check(&cases) >= 830),
-            Err(_) if std::env::var_os("CI").is_none() => eprintln!("skipped: no {path}"),
-            Err(error) => panic!("{path}: {error}"),
-        }
+        let Some(path) = shared("reference/cleaning-cases.jsonl") else { return };
+        assert!(check(&std::fs::read_to_string(path).unwrap()) >= 830);
     }
 
     #[test]

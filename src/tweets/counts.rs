@@ -1,4 +1,4 @@
-//! The four counts of an account, and its posts that are left to train on.
+//! An account's counts, and its posts that remain for training.
 
 use super::clean::{clean, fix, is_short};
 use super::filter::{Filter, FilteredOut};
@@ -6,11 +6,11 @@ use super::language;
 use super::post::{Archive, Unreadable};
 use crate::bundle::manifest::AccountCounts;
 
-/// What stands between posts, in the training text as in the model.
+/// The separator of posts, in the training text and in the vocabulary.
 pub const SEPARATOR: &str = "<|endoftext|>";
 
-/// An account after cleaning. `tweets_downloaded = retweets + filtered_out.total()
-/// + short_tweets + duplicates + kept.len()`, until posts are held out.
+/// An account after cleaning. Until posts are held out, `tweets_downloaded = retweets +
+/// filtered_out.total() + short_tweets + duplicates + kept.len()`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cleaned {
     pub handle: String,
@@ -18,26 +18,26 @@ pub struct Cleaned {
     pub tweets_downloaded: usize,
     pub retweets: usize,
     pub short_tweets: usize,
-    /// Zeros without a filter, as in the original.
+    /// Zero without a filter, as in the original.
     pub filtered_out: FilteredOut,
     /// Dropped by [`super::dataset::drop_duplicates`].
     pub duplicates: usize,
-    /// Entries that could not be read, and are in no other count.
+    /// Entries that could not be read; they are in no other count.
     pub unreadable: Unreadable,
-    /// What most of the kept posts are written in, where the source says: a tag without region.
+    /// Language of most of the kept posts, if the source says: a tag without region.
     pub language: Option<String>,
-    /// Cleaned posts in the order of the source, duplicates included.
+    /// Cleaned posts in the order of the source, including duplicates until they are dropped.
     pub kept: Vec<String>,
 }
 
 impl Cleaned {
-    /// Sets retweets aside, then cleans and drops the short posts.
+    /// Counts retweets, cleans the other posts and drops short ones.
     pub fn from_archive(archive: &Archive) -> Self {
         Self::filtered(archive, &Filter::default())
     }
 
-    /// The same with the posts alone that the filter lets through. Its minimum
-    /// length is asked of posts that are not short.
+    /// Like [`Cleaned::from_archive`], with only the posts that pass the filter. Short posts are
+    /// counted before its minimum length is applied.
     pub fn filtered(archive: &Archive, filter: &Filter) -> Self {
         let mut kept_langs: Vec<&[String]> = Vec::new();
         let mut cleaned = Self {
@@ -70,12 +70,12 @@ impl Cleaned {
         cleaned
     }
 
-    /// Unicode code points of the kept posts joined by [`SEPARATOR`].
+    /// Length of the kept posts joined by [`SEPARATOR`], in Unicode code points.
     pub fn kept_chars_joined(&self) -> usize {
         joined_chars(&self.kept)
     }
 
-    /// The account's row in `bot.json` and on the card.
+    /// The account's row in `bot.json` and on the model card.
     pub fn counts(&self) -> AccountCounts {
         AccountCounts {
             handle: self.handle.clone(),
@@ -96,7 +96,7 @@ impl From<&Cleaned> for AccountCounts {
     }
 }
 
-/// Unicode code points of these posts joined by [`SEPARATOR`].
+/// Length of these posts joined by [`SEPARATOR`], in Unicode code points.
 pub(crate) fn joined_chars<'a>(posts: impl IntoIterator<Item = &'a String>) -> usize {
     let (mut chars, mut count) = (0, 0usize);
     for post in posts {

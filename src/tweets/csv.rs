@@ -1,21 +1,19 @@
-//! `.csv` with a header line: the text in a column `full_text` or `text`.
+//! `.csv` with a header line, and the text in a column `full_text` or `text`.
 //!
-//! Columns `created_at`, `lang`, `id` and those that say what is answered are taken where they
-//! exist; the rest is passed over. Where both text columns exist `full_text` is the
-//! longer one.
+//! `full_text` is preferred because it is the longer one. Columns `created_at`, `lang`, `id` and
+//! those about replies are used if they exist; others are ignored.
 
 use super::error::{Place, ReadError, utf8};
 use super::post::{Archive, Post, Unreadable};
 use super::reply;
 
-/// Reads a CSV file's bytes. `label` is the file in error messages, `stem` the
-/// account's handle and name.
+/// Reads the bytes of a CSV file. `label` names the file in error messages; `stem` is the account's
+/// handle and name.
 ///
-/// A row with another number of fields than the header is left out and counted.
+/// A row with another number of fields than the header is skipped and counted.
 ///
 /// # Errors
-/// Not UTF-8, no text column (the found ones are listed), no row that is a post where
-/// there is one that is not.
+/// Not UTF-8; no text column (the message lists the columns); no post although a row is unreadable.
 pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
     let place = || Place::file(label);
     let text = utf8(bytes, place)?;
@@ -69,7 +67,7 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
     }
 }
 
-/// A row with as many fields as the header has.
+/// A row with as many fields as the header.
 fn whole(
     row: Result<csv::StringRecord, csv::Error>,
     fields: usize,

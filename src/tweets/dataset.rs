@@ -1,4 +1,4 @@
-//! From kept posts to the text that a bot is trained on.
+//! Builds the training text from the kept posts.
 
 use std::collections::HashSet;
 
@@ -8,28 +8,28 @@ use super::counts::{Cleaned, SEPARATOR, joined_chars};
 use super::filter::FilteredOut;
 use super::shuffle::Shuffler;
 
-/// Fewer characters than this are refused.
+/// Minimum length of the kept posts, in characters.
 pub const MIN_CHARS: usize = 6_000;
 
-/// Fewer characters than this bring a warning.
+/// Length below which there is a warning, in characters.
 pub const ADVISED_CHARS: usize = 40_000;
 
-/// Fewer held-out posts than this say nothing about a bot.
+/// Minimum number of held-out posts; fewer say nothing about a bot.
 pub const MIN_HELD_OUT: usize = 10;
 
-/// Sets the draw of held-out posts apart from the epochs' shuffles.
+/// Separates the random draw of held-out posts from the epochs' shuffles.
 const HOLD_OUT_STREAM: u64 = 0x686f_6c64_5f6f_7574;
 
-/// Enough to train, but little.
+/// Enough text to train on, but little.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "only {chars} characters of kept posts; a bot gets better from {ADVISED_CHARS} on, and 100000 to 300000 are plenty"
+    "only {chars} characters of kept posts; above {ADVISED_CHARS} the bot gets better, and 100000 to 300000 are plenty"
 )]
 pub struct Warning {
     pub chars: usize,
 }
 
-/// Not enough to train; says what was found.
+/// Too little text to train on, with what was found.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "too few posts to train on: {chars} characters in {tweets_kept} kept {} of {accounts} \
@@ -52,7 +52,7 @@ pub struct TooFew {
 }
 
 impl TooFew {
-    /// What else is not kept, as it goes on in a list.
+    /// The other reasons why posts were not kept, continuing a list.
     fn left_out(&self) -> String {
         let mut text = String::new();
         if self.duplicates > 0 {
@@ -65,11 +65,10 @@ impl TooFew {
     }
 }
 
-/// Whether the kept posts of all accounts together, joined by [`SEPARATOR`],
-/// are enough.
+/// Checks that the kept posts of all accounts together, joined by [`SEPARATOR`], are enough.
 ///
 /// # Errors
-/// [`TooFew`] under [`MIN_CHARS`] Unicode code points.
+/// [`TooFew`] below [`MIN_CHARS`] Unicode code points.
 pub fn check_size(accounts: &[Cleaned]) -> Result<Option<Warning>, TooFew> {
     let chars = joined_chars(accounts.iter().flat_map(|account| &account.kept));
     let sum = |count: fn(&Cleaned) -> usize| accounts.iter().map(count).sum();
@@ -88,30 +87,29 @@ pub fn check_size(accounts: &[Cleaned]) -> Result<Option<Warning>, TooFew> {
     Ok((chars < ADVISED_CHARS).then_some(Warning { chars }))
 }
 
-/// The same of each account by itself, as in the original: one that is too small is not
-/// helped by the others. The warning is of the smallest.
+/// Checks each account by itself, as the original does: other accounts do not make up for a small
+/// one. The warning is that of the smallest.
 ///
 /// # Errors
-/// As [`check_size`], of the first account that is too small.
+/// As [`check_size`], for the first account that is too small.
 pub fn check_each(accounts: &[Cleaned]) -> Result<Option<Warning>, TooFew> {
     let checked: Result<Vec<Option<Warning>>, TooFew> =
         accounts.iter().map(|account| check_size(std::slice::from_ref(account))).collect();
     Ok(checked?.into_iter().flatten().min_by_key(|warning| warning.chars))
 }
 
-/// How the posts of several accounts follow each other, and how long each is.
+/// How the posts of several accounts are ordered, and how an account's length is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Within an epoch one account's posts after another's, as in the original. An account
-    /// is as long as its posts.
+    /// Within an epoch, account after account, as in the original. Length counts posts only.
     ByAccount,
-    /// All accounts' posts shuffled together, so that a block of tokens holds several. What
-    /// stands between posts counts: short posts are not repeated for being many.
+    /// All accounts' posts shuffled together, so that a block of tokens mixes accounts. Length
+    /// includes separators, so an account of many short posts does not count as smaller than it is.
     Interleaved,
 }
 
 impl Order {
-    /// Characters that something between two posts counts for.
+    /// Characters that a separator between two posts counts for.
     fn separator_chars(self) -> usize {
         match self {
             Self::ByAccount => 0,
@@ -119,19 +117,19 @@ impl Order {
         }
     }
 
-    /// How long an account is.
+    /// Length of an account in characters.
     fn chars(self, account: &Cleaned) -> usize {
         let between = account.kept.len().saturating_sub(1);
         account.kept_chars_joined() - between * (SEPARATOR.len() - self.separator_chars())
     }
 }
 
-/// The training text: [`SEPARATOR`], then for each epoch all kept posts in a
-/// fresh shuffle, each ended by [`SEPARATOR`].
+/// The training text: [`SEPARATOR`], then for each epoch all kept posts in a new shuffle, each
+/// followed by [`SEPARATOR`].
 ///
-/// Of several accounts the smaller ones are repeated, in fresh shuffles, up to
-/// the post with which each has as many characters as the largest. One seed
-/// decides every order. Accounts without a kept post are passed over.
+/// Smaller accounts are repeated, in new shuffles, until each has at least as many characters as
+/// the largest, to the nearest whole post. One seed determines all orders. Accounts without a kept
+/// post are skipped.
 pub fn training_text(accounts: &[Cleaned], epochs: usize, order: Order, seed: u64) -> String {
     let mut shuffler = Shuffler::new(seed);
     let accounts: Vec<&Cleaned> = accounts.iter().filter(|account| !account.kept.is_empty()).collect();
@@ -157,8 +155,8 @@ pub fn training_text(accounts: &[Cleaned], epochs: usize, order: Order, seed: u6
     text
 }
 
-/// All posts of the account, then some again until `chars` characters are
-/// there. An account without posts gives none.
+/// All posts of the account, then some of them again until there are `chars` characters; empty for
+/// an account without posts.
 fn repeated<'a>(account: &'a Cleaned, chars: usize, order: Order, shuffler: &mut Shuffler) -> Vec<&'a str> {
     let mut posts: Vec<&str> = account.kept.iter().map(String::as_str).collect();
     let mut total = order.chars(account);
@@ -176,8 +174,8 @@ fn repeated<'a>(account: &'a Cleaned, chars: usize, order: Order, shuffler: &mut
     posts
 }
 
-/// Drops every kept post whose text stands before it already, in the same
-/// account or in one before it. Returns how many went; each account counts its own.
+/// Drops each kept post whose text already occurred in the same account or in an earlier one.
+/// Returns the number dropped; each account also counts its own.
 pub fn drop_duplicates(accounts: &mut [Cleaned]) -> usize {
     let mut seen = HashSet::new();
     let mut dropped = 0;
@@ -190,7 +188,7 @@ pub fn drop_duplicates(accounts: &mut [Cleaned]) -> usize {
     dropped
 }
 
-/// Too few posts to set any aside.
+/// Too few posts to hold any out.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "of {posts} posts {held_out} would be held out, and {MIN_HELD_OUT} at least are needed to measure on, \
@@ -202,15 +200,14 @@ pub struct TooFewToHoldOut {
     pub held_out: usize,
 }
 
-/// Moves a share (0 to 1) of each account's kept posts, drawn by the seed, out
-/// of the accounts, before any epoch is made of them. What is left keeps its
-/// order. A post that is kept twice may end up on both sides: drop duplicates
-/// first.
+/// Moves a random share (0 to 1) of each account's kept posts, drawn from the seed, to the held-out
+/// set, before any epoch is built. The rest keeps its order. Duplicates may end up on both sides,
+/// so drop them first.
 ///
 /// # Errors
-/// [`TooFewToHoldOut`], and the accounts are as they were.
+/// [`TooFewToHoldOut`]; the accounts are then unchanged.
 pub fn hold_out(accounts: &mut [Cleaned], share: f64, seed: u64) -> Result<Vec<String>, TooFewToHoldOut> {
-    // Another stream than the epochs' shuffles, which a share of 0 must not move.
+    // A separate stream, so that holding out does not change the epochs' shuffles.
     let mut shuffler = Shuffler::new(seed ^ HOLD_OUT_STREAM);
     let posts = accounts.iter().map(|account| account.kept.len()).sum();
     let mut held_out = Vec::new();
@@ -308,7 +305,7 @@ mod tests {
 
     #[test]
     fn the_original_measures_accounts_without_what_stands_between_posts() {
-        // 24 characters each; with what stands between, 37 and 167.
+        // 24 characters each; 37 and 167 with separators.
         let accounts = [account("a", &["twelve chars"; 2]), account("b", &["aa"; 12])];
         let count = |order| {
             let text = training_text(&accounts, 1, order, 1);
@@ -365,7 +362,7 @@ mod tests {
         let error = hold_out(&mut accounts, 0.05, 1).unwrap_err();
         assert_eq!(error, TooFewToHoldOut { posts: 100, held_out: 5 });
         assert_eq!(accounts, whole);
-        // Enough posts, but what is left would be under the least to train on.
+        // Enough posts, but too little text would be left to train on.
         assert!(hold_out(&mut accounts, 0.5, 1).is_err());
         assert_eq!(accounts, whole);
     }

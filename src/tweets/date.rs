@@ -1,18 +1,18 @@
-//! When a post was written, from the notations that archives have for it.
+//! The day on which a post was written, from the date formats of the archives.
 
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
-/// Digits of a Unix time in seconds (until the year 2286) and in milliseconds.
+/// Number of digits of a Unix time in seconds (until the year 2286) and in milliseconds.
 const UNIX_SECONDS_DIGITS: usize = 10;
 const UNIX_MILLISECONDS_DIGITS: usize = 13;
 
-/// The day (UTC) that a post's `created_at` names: RFC 3339 (Mastodon, Bluesky,
-/// X's long posts), X's `Wed Oct 10 20:19:24 +0000 2018` and its older
-/// `2018-10-10 20:19:24 +0000`, what spreadsheets make of these, a bare day, or
-/// a Unix time of 10 (seconds) or 13 digits (milliseconds). Without an offset
-/// it is UTC; `None` where it is none of them.
+/// The day (UTC) of a post's `created_at`; `None` if its format is unknown.
+///
+/// Accepted are RFC 3339 (Mastodon, Bluesky, X's long posts), X's `Wed Oct 10 20:19:24 +0000 2018`
+/// and its older `2018-10-10 20:19:24 +0000`, what spreadsheets make of these, a bare day, and a
+/// Unix time of 10 (seconds) or 13 digits (milliseconds). Without an offset, UTC is assumed.
 pub fn day(text: &str) -> Option<Date> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {

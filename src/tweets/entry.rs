@@ -1,9 +1,8 @@
-//! Lists of which one bad entry must not cost the others.
+//! Lists in which one malformed entry must not make the others unreadable.
 
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
-/// An entry of a list as far as it is what it should be. Text that is no JSON (or
-/// CBOR) at all stays an error.
+/// A list's entry if it has the expected shape. Malformed JSON (or CBOR) remains an error.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Entry<T> {
@@ -20,7 +19,7 @@ impl<T> Entry<T> {
     }
 }
 
-/// The entries of a list that are what they should be; anything but a list has none.
+/// The entries of a list that have the expected shape; empty for anything but a list.
 pub(super) fn readable<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     T: Deserialize<'de>,

@@ -1,10 +1,10 @@
-//! Why posts could not be read: each variant says where, what, and the way out.
+//! Errors of reading posts: each variant says where, what, and a way out.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// A file, and the entry in it where the file is an archive or a folder.
+/// A file, and the entry in it if it is an archive or a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     pub file: String,
@@ -82,7 +82,7 @@ fn commas(other_separator: bool) -> &'static str {
 }
 
 impl ReadError {
-    /// What is wrong with an archive of which nothing was read.
+    /// The error for an archive in which no post was read.
     #[cfg(feature = "archives")]
     pub(crate) fn empty(place: Place, unreadable: super::Unreadable) -> Self {
         match unreadable.count {
@@ -91,7 +91,7 @@ impl ReadError {
         }
     }
 
-    /// What is wrong with a row, without the file's name.
+    /// The problem of a row, without the file's name.
     pub(crate) fn within(&self) -> String {
         match self {
             Self::Json { line, column, problem, .. } => format!("line {line}, column {column}: {problem}"),
@@ -100,10 +100,10 @@ impl ReadError {
         }
     }
 
-    /// A JSON error of a document that starts `lines_before` lines into its file.
+    /// A JSON error in a document that starts `lines_before` lines into its file.
     ///
-    /// serde_json quotes a value of the wrong type in its message, and beside
-    /// an account's name stands its e-mail address: strings are left out.
+    /// serde_json quotes a value of the wrong type in its message, and the file with an account's
+    /// name also has its e-mail address, so strings are left out.
     pub(crate) fn json(place: Place, error: &serde_json::Error, lines_before: usize) -> Self {
         let cut_short = error.is_eof();
         let message = error.to_string();
@@ -118,7 +118,7 @@ impl ReadError {
         Self::Json { place, line: error.line() + lines_before, column: error.column(), problem, cut_short }
     }
 
-    /// What is wrong with JSON that is whole, without its strings.
+    /// What is wrong with the shape of well-formed JSON, without quoting its strings.
     pub(crate) fn shape(error: &serde_json::Error) -> String {
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or_default();
@@ -135,7 +135,7 @@ impl ReadError {
 /// The bytes as text, without a byte order mark.
 ///
 /// # Errors
-/// [`ReadError::NotUtf8`] with the offset of the first bad byte.
+/// [`ReadError::NotUtf8`] with the offset of the first invalid byte.
 pub(crate) fn utf8(bytes: &[u8], place: impl Fn() -> Place) -> Result<&str, ReadError> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),

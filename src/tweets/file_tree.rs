@@ -1,28 +1,27 @@
-//! The files of an archive, whether it is a zip, a folder or a list in memory.
+//! The files of an archive, whether in a zip, a tar, a folder or in memory.
 
 use super::ReadError;
 
-/// Most bytes that one file of an archive may unpack to: a phone's browser has to
-/// hold them, and growing there doubles. The limit is counted as bytes arrive, for
-/// a zip's headers can say anything.
+/// Maximum unpacked size of a file in an archive: a phone's browser has to hold it, and buffers
+/// double as they grow. Bytes are counted as they arrive, because a zip's headers may be wrong.
 pub const MAX_ENTRY_BYTES: u64 = 1 << 29;
 
 /// Named files that can be read one at a time.
 pub trait FileTree {
-    /// What error messages call the whole.
+    /// Name of the archive in error messages.
     fn label(&self) -> &str;
 
-    /// Paths of the files from the top, `/` between parts, in no set order.
+    /// Paths of the files from the top, with `/` between parts, in no particular order.
     fn names(&self) -> Vec<String>;
 
-    /// All bytes of the file of that name.
+    /// Contents of the file of this name.
     ///
     /// # Errors
     /// Missing, damaged, encrypted or larger than [`MAX_ENTRY_BYTES`].
     fn read(&mut self, name: &str) -> Result<Vec<u8>, ReadError>;
 }
 
-/// Reads to the end, refusing more than `limit` bytes. `Err(None)` is too much.
+/// Reads to the end; `Err(None)` if there are more than `limit` bytes.
 #[cfg(feature = "archives")]
 pub(crate) fn read_at_most(
     reader: impl std::io::Read,
@@ -34,7 +33,7 @@ pub(crate) fn read_at_most(
     if bytes.len() as u64 > limit { Err(None) } else { Ok(bytes) }
 }
 
-/// Path parts in the form this trait promises: Windows zips hold backslashes.
+/// A path in the form of [`FileTree::names`]: zips made on Windows have backslashes.
 #[cfg(feature = "archives")]
 pub(crate) fn normalise(name: &str) -> String {
     let name = name.replace('\\', "/");

@@ -1,8 +1,8 @@
-//! Which of an account's own posts are used. Without a filter all are, and the
-//! four counts are the original's.
+//! Filters for an account's own posts. Without a filter all are used, and the counts are the
+//! original's.
 //!
-//! Retweets are set aside before, and short posts are counted before the
-//! minimum length, so that no filter changes what these two counts mean:
+//! Retweets are set aside first, and short posts are counted before the minimum length applies, so
+//! a filter does not change the meaning of these two counts. Until duplicates are dropped,
 //! `downloaded = retweets + filtered out + short + kept`.
 
 use serde::{Deserialize, Serialize};
@@ -12,18 +12,18 @@ use super::date;
 use super::language;
 use super::post::Post;
 
-/// What a post must have. The default refuses nothing.
+/// What a post must satisfy. The default accepts every post.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
-    /// The first day (UTC) whose posts are used.
+    /// First day (UTC) to use.
     pub since: Option<Date>,
-    /// The last day (UTC) whose posts are used.
+    /// Last day (UTC) to use.
     pub until: Option<Date>,
-    /// Language tags (`en`, `pt-BR`), any of which will do; empty: any language.
+    /// Language tags (`en`, `pt-BR`), one of which a post must have; if empty, any language.
     pub languages: Vec<String>,
-    /// Leave out answers, those in the author's own threads included.
+    /// Leave out replies, including those in the author's own threads.
     pub no_replies: bool,
-    /// Unicode code points that a cleaned post must have.
+    /// Minimum length of a cleaned post, in Unicode code points.
     pub min_chars: usize,
 }
 
@@ -32,17 +32,17 @@ pub struct Filter {
 pub enum Refusal {
     /// Written before `since` or after `until`.
     Date,
-    /// There is a limit of time, but the post has no date that can be read.
+    /// A range of dates is set, but the post has no readable date.
     Undated,
-    /// In none of the languages, or in an unknown one.
+    /// In none of the languages, or without a language tag.
     Language,
     Reply,
-    /// Replies are refused, but the source does not say whether this is one.
+    /// Replies are excluded, but the source does not say whether this is one.
     PerhapsReply,
     TooFewChars,
 }
 
-/// How many posts a filter left out, by the first reason that applied.
+/// Numbers of posts left out, by the first reason that applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FilteredOut {
@@ -55,7 +55,7 @@ pub struct FilteredOut {
 }
 
 impl Filter {
-    /// What speaks against the post as the source has it.
+    /// The reason to leave out a post, judged by its data in the source.
     pub fn refuses(&self, post: &Post) -> Option<Refusal> {
         if self.since.is_some() || self.until.is_some() {
             let Some(day) = post.created_at.as_deref().and_then(date::day) else {
@@ -77,7 +77,7 @@ impl Filter {
         }
     }
 
-    /// What speaks against a post's cleaned text.
+    /// The reason to leave out a post, judged by its cleaned text.
     pub fn refuses_cleaned(&self, cleaned: &str) -> Option<Refusal> {
         let enough = self.min_chars == 0 || cleaned.chars().nth(self.min_chars - 1).is_some();
         (!enough).then_some(Refusal::TooFewChars)
@@ -85,7 +85,7 @@ impl Filter {
 }
 
 impl FilteredOut {
-    /// Counts one more.
+    /// Counts one post.
     pub fn count(&mut self, refusal: Refusal) {
         *match refusal {
             Refusal::Date => &mut self.by_date,
@@ -97,12 +97,12 @@ impl FilteredOut {
         } += 1;
     }
 
-    /// All of them.
+    /// The total over all reasons.
     pub fn total(&self) -> usize {
         self.reasons().iter().map(|(count, _)| count).sum()
     }
 
-    /// `12 by date, 3 replies`; empty where nothing was left out.
+    /// `12 by date, 3 replies`; empty if nothing was left out.
     pub fn describe(&self) -> String {
         let reasons = self.reasons();
         let some = reasons.iter().filter(|(count, _)| *count > 0);

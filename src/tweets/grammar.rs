@@ -1,5 +1,4 @@
-//! A grammar of posts, and its expansion: the text of the demo bot's
-//! fictional account is written as rules, by hand, and made into posts here.
+//! Expansion of a hand-written grammar into posts: the text of the demo bot's fictional account.
 //!
 //! A grammar is one or more plain texts:
 //!
@@ -12,14 +11,13 @@
 //! [polish|polishing] the lamp
 //! ```
 //!
-//! `{rule}` stands for one of the rule's alternatives, `{Rule}` has its first
-//! letter made a capital, `{a rule}` (`{A rule}`) puts the right article
-//! before it, and `{rule.form}` picks that column of every `[…|…]` in it.
-//! `\n` is a new line. Within one expansion no alternative is used twice, and
-//! of the words listed on one line of the rule `once` only one alternative may
-//! bring any, so that slots filled apart do not repeat each other.
+//! `{rule}` expands to one of the rule's alternatives, `{Rule}` capitalises it, `{a rule}`
+//! (`{A rule}`) prefixes the right article, and `{rule.form}` picks that column of every `[…|…]` in it.
+//! `\n` is a line break. Within one expansion no alternative is used twice. Each line of the rule
+//! `once` lists words of which only one alternative per expansion may contain any, so that
+//! independently filled slots do not repeat each other.
 //!
-//! Pure: no files, no clock; a seed decides the expansion.
+//! The expansion is a pure function of grammar and seed: no files, no clock.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -30,11 +28,11 @@ mod parse;
 
 use parse::{parse_alternative, parse_heading, words};
 
-/// Rules may refer to rules this deep; more is taken for a slip.
+/// Maximum depth of rules that refer to rules; anything deeper is taken for a mistake.
 const MAX_DEPTH: usize = 16;
-/// [`Grammar::distinct`] gives up after this many expansions a post wanted.
+/// Number of expansions per wanted post after which [`Grammar::distinct`] gives up.
 const MAX_ATTEMPTS_EACH: usize = 40;
-/// The rule whose lines are groups of words, not alternatives.
+/// The rule whose lines are groups of words instead of alternatives.
 const ONCE: &str = "once";
 
 /// File and line (from 1) of something in a grammar.
@@ -50,7 +48,7 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// A slip in a grammar, or a grammar that says too little.
+/// A mistake in a grammar, or a grammar with too few expansions.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum GrammarError {
     #[error("{at}: expected \"# name\" or \"# name (form, form)\", found {found:?}")]
@@ -79,7 +77,7 @@ pub enum GrammarError {
     Exhausted { root: String, found: usize, wanted: usize },
 }
 
-/// A parsed grammar, in which every reference leads somewhere and ends.
+/// A parsed grammar, in which every reference resolves and the depth is bounded.
 #[derive(Debug)]
 pub struct Grammar {
     rules: Vec<Rule>,
@@ -98,7 +96,7 @@ struct Rule {
 struct Alternative {
     weight: u64,
     parts: Vec<Part>,
-    /// Groups of `once` of which this alternative's own text has a word.
+    /// Groups of `once` of which this alternative's own text contains a word.
     groups: Vec<usize>,
     at: Place,
 }
@@ -112,14 +110,14 @@ enum Part {
         form: String,
         article: bool,
         capital: bool,
-        /// Rule and column; set once all rules are read.
+        /// Rule and column, resolved once all rules are read.
         target: (usize, usize),
     },
 }
 
 impl Grammar {
-    /// Reads a grammar of `(file name, text)`s; `roots` are the rules that
-    /// will be expanded, and every other rule has to be reachable from them.
+    /// Parses a grammar from pairs of file name and text. `roots` are the rules to expand; every
+    /// other rule must be reachable from them.
     pub fn parse(files: &[(&str, &str)], roots: &[&str]) -> Result<Grammar, GrammarError> {
         let mut grammar = Grammar { rules: Vec::new(), index: BTreeMap::new() };
         let mut once = Vec::new();
@@ -135,14 +133,14 @@ impl Grammar {
         Ok(grammar)
     }
 
-    /// How many alternatives the rules have whose name `pick` accepts.
+    /// Number of alternatives of the rules whose names `pick` accepts.
     pub fn alternatives(&self, pick: impl Fn(&str) -> bool) -> usize {
         let picked = self.rules.iter().filter(|rule| pick(&rule.name));
         picked.map(|rule| rule.alternatives.len()).sum()
     }
 
     fn read(&mut self, file: &str, text: &str, once: &mut Vec<Vec<String>>) -> Result<(), GrammarError> {
-        // None: before the first heading. Some(None): in `once`.
+        // `None`: before the first heading; `Some(None)`: in `once`.
         let mut current: Option<Option<usize>> = None;
         for (number, line) in text.lines().enumerate() {
             let at = Place { file: file.to_string(), line: number + 1 };
@@ -204,7 +202,7 @@ impl Grammar {
         }
     }
 
-    /// Resolves every reference's rule and column.
+    /// Resolves rule and column of every reference.
     fn link(&mut self) -> Result<(), GrammarError> {
         let forms: Vec<Vec<String>> = self.rules.iter().map(|r| r.forms.clone()).collect();
         for alternative in self.rules.iter_mut().flat_map(|r| &mut r.alternatives) {
@@ -247,7 +245,7 @@ impl Grammar {
         }
     }
 
-    /// Rules below `rule` on its longest path, itself included.
+    /// Length of the longest path of rules from `rule` down, `rule` included.
     fn measure(
         &self,
         rule: usize,
@@ -281,8 +279,8 @@ impl Grammar {
         found.ok_or_else(|| GrammarError::NoRoot { name: name.to_string() })
     }
 
-    /// One expansion of the rule `root`; `None` where the draw ran into a
-    /// corner (every fitting alternative used already): draw again.
+    /// One random expansion of the rule `root`; `None` if every fitting alternative of a rule was
+    /// used up, in which case the caller draws again.
     pub fn expand(&self, root: &str, rng: &mut ChaCha8Rng) -> Result<Option<String>, GrammarError> {
         let rule = self.root(root)?;
         let mut used = Used::default();
@@ -331,8 +329,8 @@ impl Grammar {
         Some(text)
     }
 
-    /// `wanted` different expansions of `root` that `accept` takes, in the
-    /// order drawn; the same for the same seed.
+    /// `wanted` distinct expansions of `root` that `accept` returns true for, in the order drawn;
+    /// deterministic for a seed.
     pub fn distinct(
         &self,
         root: &str,
@@ -359,23 +357,23 @@ impl Grammar {
     }
 }
 
-/// What one expansion has taken so far.
+/// Alternatives and word groups used so far in one expansion.
 #[derive(Default)]
 struct Used {
     alternatives: HashSet<(usize, usize)>,
     groups: HashSet<usize>,
 }
 
-/// A number below `bound`, 0 for a bound of 0.
+/// A random number below `bound`, or 0 if `bound` is 0.
 pub fn draw(rng: &mut ChaCha8Rng, bound: u64) -> u64 {
     ((u128::from(rng.next_u64()) * u128::from(bound)) >> 64) as u64
 }
 
-/// "an" before a vowel that is heard, else "a".
+/// "an" before a spoken vowel, else "a".
 pub fn article_for(next: &str) -> &'static str {
     let word = next.to_lowercase();
     let starts = |heads: &[&str]| heads.iter().any(|head| word.starts_with(head));
-    // Written with a vowel, spoken with w or y; and h that nobody hears.
+    // Vowels spoken as w or y, and silent h.
     let consonant = starts(&["one", "once", "uni", "use", "usu", "eu", "ewe"]);
     let silent = starts(&["hour", "honest", "honour", "heir"]);
     if silent || (starts(&["a", "e", "i", "o", "u"]) && !consonant) { "an" } else { "a" }

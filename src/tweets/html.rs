@@ -1,21 +1,22 @@
-//! A post's HTML as text: what a reader of it sees, except that links are whole
-//! addresses, which the cleaning finds.
+//! Converts a post's HTML to text as displayed, except that links become full addresses, which the
+//! cleaning recognises.
 
 use html5gum::{StartTag, Token, Tokenizer};
 
-/// Elements whose content is not shown.
+/// Elements whose content is not displayed.
 const HIDDEN: [&str; 5] = ["script", "style", "template", "title", "head"];
 
-/// Elements that stand in a paragraph of their own.
+/// Elements that form paragraphs of their own.
 const BLOCKS: [&str; 12] = ["p", "div", "ul", "ol", "blockquote", "pre", "h1", "h2", "h3", "h4", "h5", "h6"];
 
-/// Mastodon shows a quoted post itself, and hides this stand-in for it.
+/// Class of a fallback for a quoted post, which Mastodon hides because it displays the quote
+/// itself.
 const QUOTE_STAND_IN: &str = "quote-inline";
 
-/// The text of an HTML fragment. Paragraphs are parted by an empty line, lines
-/// by a newline. Of a link the text is kept where it is words, a mention or a
-/// hashtag; where it is an address, shortened or not, the link's own address
-/// stands instead.
+/// The text of an HTML fragment, with an empty line between paragraphs and line breaks as newlines.
+///
+/// Of a link, the text is kept if it is words, a mention or a hashtag; if it is an address,
+/// shortened or not, it is replaced by the link's full address.
 pub fn to_text(html: &str) -> String {
     let mut text = Text::default();
     for token in Tokenizer::new(html) {
@@ -36,9 +37,9 @@ struct Text {
     out: String,
     /// An open link: where its text starts in `out`, and its address.
     link: Option<(usize, String)>,
-    /// The element that hides what is inside, and how many of its name are open.
+    /// The element that hides its content, and how many elements of that name are open.
     hidden: Option<(String, usize)>,
-    /// Open `pre` elements, in which white space stands as it is.
+    /// Number of open `pre` elements, in which white space is kept.
     preformatted: usize,
 }
 
@@ -117,7 +118,7 @@ impl Text {
         }
     }
 
-    /// Ends the line; `newlines` of 2 leaves an empty line as well.
+    /// Ends the line; with `newlines` = 2, an empty line follows.
     fn new_line(&mut self, newlines: usize) {
         self.end_link();
         while self.out.ends_with(' ') {
@@ -125,7 +126,7 @@ impl Text {
         }
         let there = self.out.len() - self.out.trim_end_matches('\n').len();
         if !self.out.is_empty() {
-            // A `br` always adds one; two blocks that meet share their empty line.
+            // A `br` always adds one; adjacent blocks share one empty line.
             let more = if newlines == 1 { 1 } else { newlines.saturating_sub(there) };
             (0..more).for_each(|_| self.out.push('\n'));
         }
@@ -149,8 +150,8 @@ fn is_web_address(text: &str) -> bool {
     (scheme("http:") || scheme("https:")) && !text.contains(char::is_whitespace)
 }
 
-/// Whether a link's text is its address, or what a program makes of it to save
-/// room: without scheme or `www.`, with an ellipsis at its end.
+/// Whether a link's text is its address, possibly as shortened by a program: without scheme or
+/// `www.`, or with an ellipsis at its end.
 pub fn is_shown_address(shown: &str, address: &str) -> bool {
     fn bare(text: &str) -> &str {
         let text = text.split_once("://").map_or(text, |(_, rest)| rest);

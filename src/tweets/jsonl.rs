@@ -1,6 +1,5 @@
-//! `.jsonl`: a JSON object a line with `text` (or `full_text`), as `import
-//! --out` writes it. `created_at`, `lang`, `id` and the fields that say what is answered are taken
-//! where they exist.
+//! `.jsonl`: one JSON object with `text` (or `full_text`) per line, as `import --out` writes it.
+//! `created_at`, `lang`, `id` and fields about replies are used if they exist.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +28,7 @@ struct Row {
 }
 
 impl Row {
-    /// Whether it is a reply, as far as a field says.
+    /// Whether the post is a reply; `None` if no field says.
     fn in_reply_to(&self) -> Option<bool> {
         let mut fields = self.others.iter().filter(|(name, _)| reply::is_field(name)).peekable();
         fields.peek()?;
@@ -37,13 +36,13 @@ impl Row {
     }
 }
 
-/// Reads a JSONL file's bytes. `label` is the file in error messages, `stem`
-/// the account's handle and name. Blank lines are passed over.
-///
-/// A line that is no post is left out and counted.
+/// Reads the bytes of a JSONL file. `label` names the file in error messages; `stem` is the
+/// account's handle and name. Blank lines are skipped; a line that is not a post is skipped and
+/// counted.
 ///
 /// # Errors
-/// Not UTF-8; no line that is a JSON object with a text (the first one's number is named).
+/// Not UTF-8; no post although a line is not a JSON object with a text (the first such line is
+/// named).
 pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
     let place = || Place::file(label);
     let mut posts = Vec::new();
@@ -63,14 +62,14 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
     if let (true, Some(error)) = (posts.is_empty(), first_error) {
         return Err(error);
     }
-    // Where some posts say what they answer, those that do not answer nothing.
+    // If some posts have reply fields, those without are not replies.
     if posts.iter().any(|post| post.in_reply_to.is_some()) {
         posts.iter_mut().for_each(|post| post.in_reply_to = Some(post.in_reply_to == Some(true)));
     }
     Ok(Archive { unreadable, ..Archive::named_after_file(stem, posts) })
 }
 
-/// The post of a line, before which `number` stand.
+/// Parses a line, the number `number` of its file (from 0).
 fn post(line: &str, number: usize, place: Place) -> Result<Post, ReadError> {
     let row: Row = match serde_json::from_str(line) {
         Ok(row) => row,

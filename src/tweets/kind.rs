@@ -1,5 +1,5 @@
-//! What a file of posts is: told by its first bytes, and only where these say
-//! nothing by its name.
+//! Detects the format of a file of posts by its first bytes, or by its name if those are
+//! inconclusive.
 
 use std::fmt;
 
@@ -7,51 +7,51 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 
 use super::bluesky::car;
 
-/// First bytes that are enough to tell.
+/// Number of leading bytes that suffice to detect the format.
 pub const HEAD_BYTES: usize = 4096;
 
-/// How a zip file begins; the second is an archive without entries.
+/// Signatures of zip files; the second is that of an archive without entries.
 pub const ZIP_MAGICS: [[u8; 4]; 2] = [*b"PK\x03\x04", *b"PK\x05\x06"];
 
-/// How a gzip stream begins.
+/// Signature of a gzip stream.
 pub const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Where a tar says that it is one, and how.
+/// Offset and value of the signature in a tar header.
 const USTAR_AT: usize = 257;
 const USTAR: &[u8] = b"ustar";
 
-/// The formats that are read.
+/// Supported formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// An X or a Mastodon archive.
+    /// An X or Mastodon archive.
     Zip,
-    /// A Mastodon archive, packed or not.
+    /// A Mastodon archive, compressed or not.
     Tar,
     /// A Bluesky repository.
     Car,
-    /// JSON, of which [`Kind::of_json`] knows more.
+    /// JSON, distinguished further by [`Kind::of_json`].
     Json,
-    /// A JSON object with a text a line.
+    /// One JSON object with a text per line.
     Jsonl,
     Csv,
-    /// A post a line.
+    /// One post per line.
     Lines,
 }
 
-/// What a JSON file is, as the names in it say.
+/// The kind of a JSON file, by the keys in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JsonKind {
     /// Bluesky's `listRecords`.
     Records,
     /// Mastodon's `outbox.json` by itself.
     Outbox,
-    /// A JSON object with a text a line.
+    /// One JSON object with a text per line.
     Lines,
 }
 
 impl Kind {
-    /// The kind of a file with this name and these first [`HEAD_BYTES`] (or
-    /// all, if it has fewer); `None` where neither says.
+    /// The kind of a file with this name and these first [`HEAD_BYTES`] (all bytes, if it has
+    /// fewer); `None` if it is unknown.
     pub fn of(name: &str, head: &[u8]) -> Option<Self> {
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension).to_lowercase();
         if ZIP_MAGICS.iter().any(|magic| head.starts_with(magic)) {
@@ -64,7 +64,7 @@ impl Kind {
             return Some(Self::Car);
         }
         match extension.as_str() {
-            // These say in their own words that they are none.
+            // Content that contradicts one of these names gets the reader's specific error.
             "zip" => Some(Self::Zip),
             "tar" | "gz" | "tgz" => Some(Self::Tar),
             "car" => Some(Self::Car),
@@ -79,7 +79,7 @@ impl Kind {
         }
     }
 
-    /// What a JSON file is, told by its first value; `None` for other JSON.
+    /// The kind of a JSON file, by its first value; `None` for other JSON.
     pub fn of_json(bytes: &[u8]) -> Option<JsonKind> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let first = serde_json::Deserializer::from_slice(bytes).into_iter::<Keys>().next()?.ok()?;
@@ -95,12 +95,12 @@ impl Kind {
     }
 }
 
-/// Whether the first [`HEAD_BYTES`] are a tar's.
+/// Whether the first [`HEAD_BYTES`] are those of a tar.
 pub fn is_tar(head: &[u8]) -> bool {
     head.get(USTAR_AT..).is_some_and(|rest| rest.starts_with(USTAR))
 }
 
-/// The names in a JSON object, or in the first one of a list.
+/// The keys of a JSON object, or of the first one in a list.
 #[derive(Default)]
 struct Keys {
     keys: Vec<String>,

@@ -1,16 +1,16 @@
-//! Language tags: which one another is part of, and which one an account writes.
+//! Language tags: whether one is part of another, and the language of an account.
 
 use std::collections::BTreeMap;
 
-/// Tags that name no language: undetermined, none, several, uncoded; X adds
-/// its own of the private range `qaa` to `qtz` (only hashtags, only media).
+/// Tags that name no language: undetermined, no linguistic content, multiple, uncoded, artificial.
+/// X also uses its own in the private range `qaa` to `qtz` (only hashtags, only media).
 const NO_LANGUAGE: [&str; 5] = ["und", "zxx", "mul", "mis", "art"];
 
-/// Old codes that X still gives, and today's.
+/// Old codes that X still uses, and their replacements.
 const RENAMED: [(&str, &str); 3] = [("in", "id"), ("iw", "he"), ("ji", "yi")];
 
-/// The tag in one form: lower case, `-` between its parts, today's codes.
-/// `None` where it names no language.
+/// Normalises a tag: lower case, `-` between its parts, current codes. `None` if it names no
+/// language.
 pub fn normal(tag: &str) -> Option<String> {
     let tag = tag.trim().replace('_', "-").to_lowercase();
     let (primary, rest) = tag.split_once('-').map_or((tag.as_str(), None), |(p, rest)| (p, Some(rest)));
@@ -26,12 +26,12 @@ pub fn normal(tag: &str) -> Option<String> {
     })
 }
 
-/// The language alone, without region or script.
+/// The language without region or script.
 pub fn primary(tag: &str) -> Option<String> {
     Some(normal(tag)?.split('-').next()?.to_owned())
 }
 
-/// Whether `tag` is `wanted` or a kind of it: `en-GB` is within `en`.
+/// Whether `tag` is `wanted` or a variety of it: `en-GB` is within `en`.
 pub fn is_within(tag: &str, wanted: &str) -> bool {
     let (Some(tag), Some(wanted)) = (normal(tag), normal(wanted)) else {
         return false;
@@ -39,8 +39,8 @@ pub fn is_within(tag: &str, wanted: &str) -> bool {
     tag.strip_prefix(&wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
-/// The language of more than half of the posts that have one, if there is one.
-/// A post in several counts for each.
+/// The language of more than half of the posts that have one, if any. A post in several languages
+/// counts for each.
 pub fn of_most<'a>(posts: impl IntoIterator<Item = &'a [String]>) -> Option<String> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut known = 0usize;

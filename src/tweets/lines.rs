@@ -1,10 +1,10 @@
-//! `.txt`: a post a line. Blank lines are no posts.
+//! `.txt`: one post per line. Blank lines are ignored.
 
 use super::error::{Place, ReadError, utf8};
 use super::post::{Archive, Post};
 
-/// Reads a text file's bytes. `label` is the file in error messages, `stem`
-/// the account's handle and name.
+/// Reads the bytes of a text file. `label` names the file in error messages; `stem` is the
+/// account's handle and name.
 ///
 /// # Errors
 /// [`ReadError::NotUtf8`].

@@ -1,11 +1,10 @@
-//! A Mastodon archive: `outbox.json` with all that an account sent, and
-//! `actor.json` with its names, in a `.tar.gz`, a `.zip` or an unpacked folder.
+//! A Mastodon archive: `outbox.json` with everything that an account sent, and `actor.json` with
+//! its names, in a `.tar.gz`, a `.zip` or an unpacked folder.
 //!
-//! The outbox holds posts for followers and for single people too. Only what is
-//! addressed to the public is read; the rest is as good as absent, and in no
-//! count. A boost (`Announce`) is what X calls a retweet. A content warning
-//! (`summary`) is a label on the post, not part of it: the post is taken
-//! without it. The handle is `user@server`, for a user's name is another's elsewhere.
+//! The outbox also holds posts for followers and direct messages. Only what is addressed to the
+//! public is read; the rest is ignored and in no count. A boost (`Announce`) corresponds to a
+//! retweet on X. A content warning (`summary`) is a label, not part of the post, and is dropped.
+//! The handle is `user@server`, because user names are unique only within a server.
 
 use std::collections::BTreeMap;
 
@@ -18,15 +17,15 @@ use super::file_tree::FileTree;
 use super::html;
 use super::post::{Archive, Post, Unreadable};
 
-/// What [`read`] looks for, as errors name it.
+/// What [`read`] looks for, as named in errors.
 pub const LOOKED_FOR: &str = "outbox.json";
 
 const ACTOR: &str = "actor.json";
 
-/// The names of everybody, in full and as JSON-LD shortens it.
+/// Names of the public collection, in full and as abbreviated by JSON-LD.
 const PUBLIC: [&str; 3] = ["https://www.w3.org/ns/activitystreams#Public", "as:Public", "Public"];
 
-/// The kinds of object that are posts: a question is a post with a poll.
+/// Types of objects that are posts; a question is a post with a poll.
 const POSTS: [&str; 3] = ["Note", "Question", "Article"];
 
 #[derive(Deserialize)]
@@ -37,7 +36,7 @@ struct Outbox {
 
 #[derive(Deserialize)]
 struct Activity {
-    /// Of a boost its own.
+    /// Of a boost, its own identifier.
     #[serde(default)]
     id: Option<String>,
     #[serde(rename = "type", default)]
@@ -48,7 +47,7 @@ struct Activity {
     to: Vec<String>,
     #[serde(default, deserialize_with = "one_or_many")]
     cc: Vec<String>,
-    /// A post, or of a boost the address of one.
+    /// A post, or for a boost the address of one.
     #[serde(default)]
     object: Value,
 }
@@ -67,7 +66,7 @@ struct Note {
     in_reply_to: Value,
     #[serde(default)]
     content: Option<String>,
-    /// Language tag -> the content in it.
+    /// Content by language tag.
     #[serde(rename = "contentMap", default)]
     content_map: Option<BTreeMap<String, Option<String>>>,
 }
@@ -83,7 +82,7 @@ struct Actor {
     name: Option<String>,
 }
 
-/// A list, or its one entry by itself, as JSON-LD allows; other things in it are passed over.
+/// A list of strings, or a single one by itself as JSON-LD allows; other values are ignored.
 fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let text = |value: Value| match value {
         Value::String(text) => Some(text),
@@ -100,17 +99,17 @@ pub fn is_mastodon(tree: &dyn FileTree) -> bool {
     find(&tree.names(), LOOKED_FOR).is_some()
 }
 
-/// Whether an entry of that name is ever read: the rest are pictures and films.
+/// Whether an entry of this name is read: the others are media.
 pub fn is_wanted(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or_default();
     (file == LOOKED_FOR || file == ACTOR) && name.matches('/').count() <= 1
 }
 
-/// Reads the archive. `stem` stands in for names that `actor.json` lacks.
+/// Reads the archive. `stem` replaces names missing in `actor.json`.
 ///
 /// # Errors
-/// No outbox, or files that are damaged, not UTF-8 or not what they should hold. Single
-/// posts that are none are left out and counted.
+/// No outbox, or a file that is damaged, not UTF-8 or not of the expected shape. Malformed posts
+/// are skipped and counted.
 pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
     let label = tree.label().to_owned();
     let names = tree.names();
@@ -126,7 +125,7 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
         let filled = |name: Option<String>| name.filter(|name| !name.trim().is_empty());
         if let Some(username) = filled(actor.username) {
             archive.name.clone_from(&username);
-            // A name is somebody's on one server alone.
+            // User names are unique only within a server.
             archive.handle = match actor.id.as_deref().and_then(server) {
                 Some(server) => format!("{username}@{server}"),
                 None => username,
@@ -137,7 +136,7 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
     Ok(archive)
 }
 
-/// The server in an account's address: `sea.example` of `https://sea.example/users/keeper`.
+/// The server in an account's address: `sea.example` in `https://sea.example/users/keeper`.
 fn server(address: &str) -> Option<String> {
     let rest = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"))?;
     let host = rest.split('/').next()?;
@@ -145,7 +144,7 @@ fn server(address: &str) -> Option<String> {
     (!host.is_empty() && host.chars().all(plain)).then(|| host.to_lowercase())
 }
 
-/// Reads an `outbox.json` that lies by itself.
+/// Reads an `outbox.json` by itself.
 ///
 /// # Errors
 /// As [`read`].
@@ -159,7 +158,7 @@ pub fn files_read(tree: &dyn FileTree) -> Vec<String> {
     [LOOKED_FOR, ACTOR].into_iter().filter_map(|file| find(&names, file).cloned()).collect()
 }
 
-/// The entry of that file name that lies nearest the top, at most one folder down.
+/// The entry of this file name nearest the top, at most one folder down.
 fn find<'a>(names: &'a [String], file: &str) -> Option<&'a String> {
     names
         .iter()
@@ -167,7 +166,7 @@ fn find<'a>(names: &'a [String], file: &str) -> Option<&'a String> {
         .min_by_key(|name| (name.matches('/').count(), name.as_str()))
 }
 
-/// The public posts and boosts of an outbox's bytes, in its order, as `stem`'s.
+/// The public posts and boosts of an outbox, in its order, with `stem` as the account.
 fn posts(bytes: &[u8], stem: &str, place: impl Fn() -> Place) -> Result<Archive, ReadError> {
     let outbox: Outbox =
         serde_json::from_str(utf8(bytes, &place)?).map_err(|error| ReadError::json(place(), &error, 0))?;
@@ -195,7 +194,7 @@ fn posts(bytes: &[u8], stem: &str, place: impl Fn() -> Place) -> Result<Archive,
                         continue;
                     }
                 };
-                // The post's own addresses count; only where it has none, those of its sending.
+                // The post's own recipients count, those of the activity only if it has none.
                 let own = !(note.to.is_empty() && note.cc.is_empty());
                 let public =
                     if own { is_public(&note.to, &note.cc) } else { is_public(&activity.to, &activity.cc) };

@@ -1,23 +1,22 @@
-//! Archives of one account as one: an archive and a later one, or one that was
-//! given twice.
+//! Merges archives of the same account, such as an archive and a later one, or one given twice.
 
 use std::collections::HashSet;
 
 use super::post::{Archive, Post, Unreadable};
 
-/// An account, and where it was read.
+/// An account, and the archives it was read from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Merged {
     pub archive: Archive,
-    /// Which of the archives given, in their order.
+    /// Indices of those archives among the given ones.
     pub sources: Vec<usize>,
-    /// Posts of a later archive that an earlier one has, by the source's identifier and
-    /// their text (a table's identifier may be no more than the row): they are taken once.
+    /// Posts of a later archive that an earlier one has too, and which are used once. They are
+    /// recognised by identifier and text, because a table's identifier may be a mere row number.
     pub repeated: usize,
 }
 
-/// The archives by their accounts, each where the first of its archives stands. Posts
-/// whose source gives no identifier are all taken.
+/// Merges the archives by account, in the order of each account's first archive. Posts without an
+/// identifier are all used.
 pub fn merged(archives: impl IntoIterator<Item = Archive>) -> Vec<Merged> {
     let mut all: Vec<Merged> = Vec::new();
     for (source, archive) in archives.into_iter().enumerate() {

@@ -1,15 +1,14 @@
-//! Posts in: one reader a format, the original's cleaning, and the training text.
+//! Reading posts: one reader per format, the original's cleaning, and the training text.
 //!
 //! ```text
-//! any ─── x_archive (zip or folder)         ─┐
-//!      ├─ mastodon (tar.gz, zip or folder)   ├─> Archive ── filter, clean ──> Cleaned ── dataset ──> training text
-//!      ├─ bluesky (CAR or JSON)              │                 (counts)
-//!      └─ lines (.txt), csv, jsonl          ─┘
+//! any ─── x_archive (zip or folder)       ─┐
+//!      ├─ mastodon (tar.gz, zip or folder) ├─> Archive ─ filter, clean ─> Cleaned ─ dataset ─> training text
+//!      ├─ bluesky (CAR or JSON)            │                (counts)
+//!      └─ lines (.txt), csv, jsonl        ─┘
 //! ```
 //!
-//! Readers take bytes or a [`FileTree`] and never open a path themselves;
-//! only [`open`] does, so that everything else also runs in a page.
-//! `any` tells which reader a file is for.
+//! Readers take bytes or a [`FileTree`] and never open a path; only [`open`] does, so everything
+//! else also runs in the browser. `any` picks the reader for a file.
 
 pub mod bluesky;
 pub mod clean;

@@ -1,5 +1,5 @@
-//! Whether a post answers another, in files that anybody's program wrote: by X's,
-//! Mastodon's and this program's names for the post or the account that is answered.
+//! Whether a post is a reply, in files of unknown origin: by the names that X, Mastodon and this
+//! program give to the fields for the post or account replied to.
 
 use serde_json::Value;
 
@@ -15,21 +15,21 @@ const FIELDS: [&str; 9] = [
     "inReplyTo",
 ];
 
-/// What programs write for nothing.
+/// Spellings of an empty value.
 const NOTHING: [&str; 6] = ["null", "none", "nan", "nil", "false", "<na>"];
 
-/// Whether a field of that name says what a post answers.
+/// Whether a field of this name says what a post replies to.
 pub fn is_field(name: &str) -> bool {
     FIELDS.iter().any(|field| name.trim().eq_ignore_ascii_case(field))
 }
 
-/// Whether such a field's text names a post or an account.
+/// Whether the text of such a field names a post or an account.
 pub fn names_something(text: &str) -> bool {
     let text = text.trim();
     !text.is_empty() && !NOTHING.iter().any(|nothing| text.eq_ignore_ascii_case(nothing))
 }
 
-/// The same of a value in JSON.
+/// [`names_something`] for a JSON value.
 pub fn is_something(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,

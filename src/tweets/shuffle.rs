@@ -1,13 +1,12 @@
-//! Shuffles that depend on one seed and on nothing else.
+//! Shuffles that depend only on a seed.
 //!
-//! The key, the draw and the shuffle are written out here, so that no update of
-//! a crate changes the order in which an old seed presents the posts. Only the
-//! ChaCha8 stream itself is the crate's, and that is a standard.
+//! Key, draw and shuffle are implemented here, so that no update of a crate changes the order of
+//! posts for an existing seed. Only the ChaCha8 stream, a standard algorithm, is a crate's.
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
-/// A ChaCha8 stream whose key is the seed, little-endian, then zeros.
+/// A ChaCha8 stream with the seed as key: little-endian, padded with zeros.
 #[derive(Debug, Clone)]
 pub struct Shuffler {
     stream: ChaCha8Rng,
@@ -26,8 +25,8 @@ impl Shuffler {
         low | u64::from(self.stream.next_u32()) << 32
     }
 
-    /// A number below `bound` (0 for a bound of 0), each equally likely: draws
-    /// below 2^64 mod `bound` are thrown away, so that the rest divide evenly.
+    /// A uniform number below `bound` (0 for a bound of 0). Draws below 2^64 mod `bound` are
+    /// rejected, so that the rest divides evenly.
     pub fn below(&mut self, bound: u64) -> u64 {
         if bound <= 1 {
             return 0;
@@ -70,7 +69,7 @@ mod tests {
             *seen.entry(order).or_insert(0u32) += 1;
         }
         assert_eq!(seen.len(), 6);
-        // Five standard deviations of a binomial of 6000 and 1/6.
+        // Five standard deviations of a binomial with n = 6000 and p = 1/6.
         assert!(seen.values().all(|n| n.abs_diff(1000) < 145), "{seen:?}");
     }
 

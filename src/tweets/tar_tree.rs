@@ -1,7 +1,7 @@
 //! A `.tar.gz` (or plain `.tar`) archive as a [`FileTree`].
 //!
-//! A tar has no directory: it is unpacked once, from its start, and the few
-//! entries that are wanted are kept. The rest, pictures and films, goes by.
+//! A tar has no directory, so it is unpacked once from start to end, and only the few wanted
+//! entries are kept; media are discarded.
 
 use std::io::{self, Cursor, Read};
 
@@ -11,14 +11,14 @@ use super::error::{Place, ReadError};
 use super::file_tree::{FileTree, MAX_ENTRY_BYTES, normalise, read_at_most};
 use super::kind::{GZIP_MAGIC, is_tar};
 
-/// A tar's first header: what tells one.
+/// Size of a tar header, which has the signature.
 const HEADER_BYTES: usize = 512;
 
-/// Unpacked bytes that any archive may have.
+/// Unpacked size that is allowed whatever the archive's own size.
 const FREE_BYTES: u64 = 256 << 20;
 
-/// Times its own size that a larger one may unpack to: text becomes about ten
-/// times smaller, pictures hardly; only made-up data a thousand times.
+/// Maximum expansion of larger archives: text compresses about tenfold, pictures hardly; only
+/// crafted data reaches a thousand.
 const MAX_RATIO: u64 = 100;
 
 /// The wanted entries of a tar, in memory.
@@ -28,11 +28,11 @@ pub struct TarTree {
 }
 
 impl TarTree {
-    /// Unpacks from `reader`, a gzip stream or a tar of `size_bytes`, the
-    /// entries that `wanted` names.
+    /// Unpacks the entries that `wanted` accepts from `reader`, a gzip stream or a tar of
+    /// `size_bytes`.
     ///
     /// # Errors
-    /// Cut short, damaged, no tar inside, or far larger than any archive of posts.
+    /// Cut short, damaged, not a tar, or far larger than any archive of posts.
     pub fn open(
         label: &str,
         reader: impl Read,
@@ -78,7 +78,7 @@ impl TarTree {
         let mut archive = tar::Archive::new(Cursor::new(head).chain(reader));
         for entry in archive.entries().map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            // The name is only compared: nothing is written to where it points.
+            // The name is only compared, never used as a path on disk.
             let name = normalise(&String::from_utf8_lossy(&entry.path_bytes()));
             if !entry.header().entry_type().is_file() || !wanted(&name) {
                 continue;
@@ -92,11 +92,11 @@ impl TarTree {
             if (bytes.len() as u64) < size {
                 return Err(bad_tar(&label, "it ends early"));
             }
-            // A later entry of a name replaces an earlier one, as in unpacking.
+            // A later entry replaces an earlier one of the same name, as when unpacking to disk.
             self.files.retain(|(kept, _)| *kept != name);
             self.files.push((name, bytes));
         }
-        // To the end, where gzip's checksum stands.
+        // Reads to the end, where gzip's checksum is verified.
         io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(failed)?;
         Ok(())
     }
@@ -119,12 +119,12 @@ impl FileTree for TarTree {
     }
 }
 
-/// What an archive of more than its limit stops with.
+/// The error when an archive exceeds its limit.
 #[derive(Debug, thiserror::Error)]
 #[error("too large")]
 struct TooMuch;
 
-/// Gives `left` bytes, then an error.
+/// A reader that fails after `left` bytes.
 struct Limited<R> {
     inner: R,
     left: u64,
@@ -138,7 +138,7 @@ impl<R: Read> Read for Limited<R> {
     }
 }
 
-/// Reading fails because of the disk, of what is read, or of how much it is.
+/// Distinguishes errors of the disk, of the data and of its size.
 fn refusal(label: &str, limit: u64, source: io::Error) -> ReadError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&source);
     while let Some(error) = cause {
@@ -169,7 +169,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A tar of these files, in this order. Names are written as they are.
+    /// A tar of these files, in this order, with names as given.
     pub(crate) fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
         for (name, bytes) in files {

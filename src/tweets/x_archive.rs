@@ -1,11 +1,11 @@
 //! An X (Twitter) archive: the zip that the site sends, or its unpacked folder.
 //!
-//! Its files are JavaScript, `window.YTD.tweets.part0 = [ … ]`: up to the first
-//! `=` a prefix, then JSON. Read are `tweets.js` (older: `tweet.js`), its parts
-//! `tweets-partN.js` (`tweet-partN.js`) in numeric order, `note-tweet.js` (long
-//! posts) and of `account.js` the two names alone: the e-mail address beside
-//! them has no field to land in. `deleted-tweets.js` is never opened. The files
-//! lie in `data/`, at the top, or in either one folder further down.
+//! Its files are JavaScript, `window.YTD.tweets.part0 = [ … ]`: a prefix up to the first `=`, then
+//! JSON. Posts are in `tweets.js` (older: `tweet.js`) and its parts `tweets-partN.js`
+//! (`tweet-partN.js`), read in numeric order; long posts in `note-tweet.js` and its parts. Of
+//! `account.js` only the two names are deserialised, not the e-mail address next to them.
+//! `deleted-tweets.js` is never opened. The files are in `data/`, at the top, or in either of these
+//! one folder further down.
 
 use std::collections::HashMap;
 
@@ -18,17 +18,17 @@ use super::error::{Place, ReadError, utf8};
 use super::file_tree::FileTree;
 use super::post::{Archive, Post, Unreadable};
 
-/// What [`read`] looks for, as errors name it.
+/// What [`read`] looks for, as named in errors.
 pub const LOOKED_FOR: &str = "tweets.js or tweet.js (X), in data/ or at the top, or outbox.json (Mastodon)";
 
-/// Characters that an unmarked beginning must have to be taken as a cut long
-/// post. A cut post keeps about 250 (half as many in Chinese or Japanese).
+/// Minimum length of an unmarked beginning to be taken for a truncated long post, in characters. A
+/// truncated post keeps about 250 (half as many in Chinese or Japanese).
 const MIN_UNMARKED_CHARS: usize = 100;
 
-/// The same where the post ends with `…`, which says itself that it was cut.
+/// Minimum length if the post ends with `…`, which marks it as truncated.
 const MIN_MARKED_CHARS: usize = 10;
 
-/// A post: in today's layout inside `{"tweet": …}`, until 2019 bare.
+/// A post: wrapped in `{"tweet": …}` in today's layout, bare until 2019.
 #[derive(Deserialize)]
 struct Tweet {
     #[serde(default)]
@@ -45,13 +45,13 @@ struct Tweet {
     lang: Option<String>,
     #[serde(default, deserialize_with = "loose_string")]
     in_reply_to_status_id_str: Option<String>,
-    /// Alone where the post that was answered is gone, or a handle begins the text.
+    /// Present without the status if the post replied to is gone, or if a handle begins the text.
     #[serde(default, deserialize_with = "loose_string")]
     in_reply_to_user_id_str: Option<String>,
 }
 
 impl Tweet {
-    /// `None` where there is no text.
+    /// `None` if there is no text.
     fn into_post(self) -> Option<Post> {
         let tweet = match self.tweet {
             Some(inner) => *inner,
@@ -101,7 +101,7 @@ struct Account {
     display_name: Option<String>,
 }
 
-/// A string, or a number written as one; anything else is as good as absent.
+/// A string, or a number converted to one; `None` for anything else.
 pub(crate) fn loose_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -117,11 +117,11 @@ pub(crate) fn loose_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     })
 }
 
-/// Reads the archive. `stem` stands in for names that `account.js` lacks.
+/// Reads the archive. `stem` replaces names missing in `account.js`.
 ///
 /// # Errors
-/// No posts file, or one that is damaged, not UTF-8 or no list; the entry and the
-/// line are named. Single posts that are none are left out and counted.
+/// No posts file, or one that is damaged, not UTF-8 or not a list; entry and line are named.
+/// Malformed posts are skipped and counted.
 pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
     let label = tree.label().to_owned();
     let names = tree.names();
@@ -180,14 +180,14 @@ pub fn files_read(tree: &dyn FileTree) -> Vec<String> {
     })
 }
 
-/// Whether a file of that name is one of those that make up an archive.
+/// Whether a file of this name is part of an X archive.
 pub fn is_part(name: &str) -> bool {
     part_number(name).is_some()
         || name == "account.js"
         || name.starts_with("note-tweet") && name.ends_with(".js")
 }
 
-/// The entries that are read, in the order of reading.
+/// The entries to read, in the order of reading.
 struct Files {
     posts: Vec<String>,
     notes: Vec<String>,
@@ -195,7 +195,7 @@ struct Files {
 }
 
 impl Files {
-    /// Takes the posts files of one folder: the shallowest that has any.
+    /// Finds the posts files, in the shallowest folder that has any.
     fn find(names: &[String]) -> Option<Self> {
         let folder = names
             .iter()
@@ -241,7 +241,7 @@ fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
-/// Where a posts file stands: 0 for `tweets.js`, N for `tweets-partN.js`.
+/// Position of a posts file: 0 for `tweets.js`, N for `tweets-partN.js`.
 fn part_number(file: &str) -> Option<u64> {
     if matches!(file, "tweets.js" | "tweet.js") {
         return Some(0);
@@ -254,8 +254,8 @@ fn numbered(file: &str, prefix: &str) -> Option<u64> {
     if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 
-/// The JSON after the JavaScript prefix. Lines are counted from the top of the
-/// file; a file that is JSON from its first character is taken as it is.
+/// Parses the JSON after the JavaScript prefix, counting lines from the top of the file. A file
+/// that starts with JSON is parsed as it is.
 fn parse<T: DeserializeOwned>(label: &str, name: &str, bytes: &[u8]) -> Result<T, ReadError> {
     let place = || Place::entry(label, name);
     let text = utf8(bytes, place)?;
@@ -274,14 +274,13 @@ fn parse<T: DeserializeOwned>(label: &str, name: &str, bytes: &[u8]) -> Result<T
     })
 }
 
-/// Puts long posts in the place of the cut ones that `tweets.js` holds of them.
+/// Replaces the truncated posts in `tweets.js` by their long forms (notes).
 ///
-/// A note names no post it belongs to. A post that is not a retweet is taken as
-/// its cut form if their identifiers are equal, or if the post's text, without
-/// a last link and the `…` before it, is the whole note or its beginning, and
-/// then is long enough not to be so by chance: [`MIN_MARKED_CHARS`] where the
-/// `…` was there, else [`MIN_UNMARKED_CHARS`]. The first such post wins, and
-/// only once. Notes without one are appended in their order.
+/// A note does not name its post. A post is taken for its truncated form if their identifiers are
+/// equal. So is a post that is not a retweet if its text, without a final link and the `…` before
+/// it, is the whole note, or a beginning long enough not to match by chance: [`MIN_MARKED_CHARS`]
+/// with the `…`, else [`MIN_UNMARKED_CHARS`]. The first such post is used, and only once. Notes
+/// without one are appended in their order.
 fn merge_notes(posts: &mut Vec<Post>, notes: Vec<Note>) {
     if notes.is_empty() {
         return;
@@ -314,7 +313,7 @@ fn merge_notes(posts: &mut Vec<Post>, notes: Vec<Note>) {
     }
 }
 
-/// The part of a post that would begin its long form.
+/// The part of a post with which its long form would begin.
 struct Stub {
     text: String,
     /// Whether the post ended with `…`.
@@ -457,7 +456,7 @@ mod tests {
         let files = [("data/tweets.js", posts.as_str()), ("data/note-tweet.js", note.as_str())];
         assert_eq!(texts(&files), ["before", long.as_str(), "after that"]);
 
-        // Not marked as cut, and entities on one side alone.
+        // Not marked as truncated, and entities on one side only.
         let posts = tweets(&[&cut.replace('&', "&amp;")]);
         assert_eq!(texts(&[("tweets.js", &posts), ("note-tweet.js", &note)]), [long.as_str()]);
     }
@@ -511,10 +510,10 @@ mod tests {
         assert_eq!(texts, ["one", "two", "three"]);
         let first = "tweets.js: post 2 has no text".to_owned();
         assert_eq!(archive.unreadable, Unreadable { count: 5, first });
-        // A long post says nothing of what it answers.
+        // A long post has no information on replies.
         let replies: Vec<_> = archive.posts.iter().map(|post| post.in_reply_to).collect();
         assert_eq!(replies, [Some(false), Some(false), None]);
-        // JSON that is none, and a file that holds no list, are errors all the same.
+        // Malformed JSON, and a file without a list, are still errors.
         for posts in [r#"x = [{"tweet": {"full_text": "one"}}, {"tweet": tru}]"#, r#"x = {"a": 1}"#] {
             assert!(read(&mut tree(&[("tweets.js", posts)]), "stem").is_err(), "{posts}");
         }

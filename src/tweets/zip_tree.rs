@@ -19,8 +19,10 @@ pub struct ZipTree<R> {
 }
 
 impl<R: Read + Seek> ZipTree<R> {
+    /// Opens a zip archive and reads its directory.
+    ///
     /// # Errors
-    /// Not a zip, or one without its directory at the end (cut short).
+    /// Not a zip, or one without the directory at its end (cut short).
     pub fn open(label: &str, mut reader: R) -> Result<Self, ReadError> {
         let io = |source| ReadError::Io { place: Place::file(label), source };
         let mut magic = Vec::new();
@@ -44,7 +46,7 @@ impl<R: Read + Seek> ZipTree<R> {
         Ok(Self { label: label.to_owned(), archive, entries, max_entry_bytes: MAX_ENTRY_BYTES })
     }
 
-    /// Replaces [`MAX_ENTRY_BYTES`].
+    /// Replaces the limit of [`MAX_ENTRY_BYTES`].
     pub fn with_max_entry_bytes(mut self, limit: u64) -> Self {
         self.max_entry_bytes = limit;
         self
@@ -67,13 +69,13 @@ impl<R: Read + Seek> FileTree for ZipTree<R> {
         };
         let entry = self.archive.by_index(index).map_err(|error| zip_error(place(), error))?;
         let too_large = || ReadError::TooLarge { place: place(), limit: self.max_entry_bytes };
-        // What it says of itself is believed only to refuse it.
+        // The declared size is trusted only to refuse an entry.
         if entry.size() > self.max_entry_bytes {
             return Err(too_large());
         }
         read_at_most(entry, self.max_entry_bytes).map_err(|error| match error {
             None => too_large(),
-            // A wrong checksum, a bad deflate stream or an early end.
+            // A wrong checksum, an invalid deflate stream or an early end.
             Some(error) => ReadError::BadZip { place: place(), problem: error.to_string() },
         })
     }
@@ -117,7 +119,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_lying_header_does_not_lift_the_limit() {
-        // Both headers hold the unpacked size; say 1 byte in each.
+        // Both headers contain the unpacked size; claim 1 byte in each.
         let mut bytes = zip_of(&[("bomb.js", &vec![b' '; 1 << 20])]);
         let size = (1u32 << 20).to_le_bytes();
         for at in 0..bytes.len() - 4 {

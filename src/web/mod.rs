@@ -1,7 +1,6 @@
-//! The browser's half: what the page knows ([`page`]) and its views (`app`),
-//! the worker that owns the engine ([`worker`]), what page and worker say to
-//! each other ([`protocol`]) and over what ([`wire`]), and the readers of archives and cards ([`reader`]), which
-//! are fetched when somebody wants them.
+//! The browser side: the page's state ([`page`]) and views (`app`), the worker that owns the engine
+//! ([`worker`]), the messages between page and worker ([`protocol`]) and their channel ([`wire`]),
+//! and the readers of archives and cards ([`reader`]), which are fetched on demand.
 
 #[cfg(feature = "web")]
 pub mod app;

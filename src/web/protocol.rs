@@ -1,5 +1,5 @@
-//! What page and worker say to each other. Every order carries an id, and
-//! every report the id of the order it answers.
+//! The messages between page and worker. Every command carries an id, and every report the id of
+//! the command it answers.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ pub use crate::{
     sample::Params,
 };
 
-/// Ties a report to its order; never used twice by a page.
+/// Identifies a command and its reports; a page never reuses one.
 pub type Id = u32;
 
-/// Page to worker.
+/// A message from page to worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Command {
     pub id: Id,
@@ -27,53 +27,53 @@ pub struct Command {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Order {
-    /// Fetch a bot and make it ready. Answered by `Bot`, `Progress`, then
-    /// `Ready` or `Failed`.
+    /// Fetch a bot and prepare it. Answered by `Bot`, `Progress` and `TriesGpu`, then `Ready` or
+    /// `Failed`.
     Load(LoadRequest),
-    /// Answered by `Drafts`, then `Done` or `Failed`.
+    /// Write drafts; a generation under way is replaced and reports nothing more. Answered by
+    /// `Drafts`, then `Done` or `Failed`.
     Generate {
         request: Request,
-        /// What the drafts had when another worker was lost; empty: nothing.
+        /// What the drafts contained when another worker was lost; empty for new drafts.
         so_far: Vec<SoFar>,
     },
-    /// End one draft, or all, of the generation with this id; takes effect
-    /// within one token, and while the start is computed within one layer. Answered under the generation's own id.
+    /// Stop one draft, or all, of the generation with this id. Takes effect within one token;
+    /// during a prefill on the CPU, when the worker next polls between layers. Answered under the
+    /// generation's id.
     Stop { generation: Id, draft: Option<usize> },
-    /// How many tokens a start has. Answered by `Counted` or `Failed`.
+    /// Count the tokens of a prompt. Answered by `Counted` or `Failed`.
     Count(String),
-    /// How quickly this machine reads the loaded weights. Answered by
-    /// `Measured` or `Failed`.
+    /// Measure how fast this machine reads the loaded weights. Answered by `Measured` or `Failed`.
     Measure,
-    /// The logits behind these tokens. Answered by `Logits` or `Failed`.
+    /// Compute the logits after these tokens. Answered by `Logits` or `Failed`.
     Logits(Vec<u32>),
-    /// Remove from this device what it keeps of the bot at this address, and the
-    /// weights of this digest. Not answered: what cannot be removed is only in
-    /// the way.
+    /// Remove what this device stores of the bot at this address, and the weights with this digest.
+    /// Not answered: what cannot be removed only takes up space.
     Forget { model: String, sha256: Option<String> },
-    /// Answered by `Pong`: how the page knows that the worker lives.
+    /// Liveness check, answered by `Pong`.
     Ping,
 }
 
-/// Which bot, and how to run it.
+/// Which bot to load, and how to run it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LoadRequest {
     /// Absolute URL of a bundle folder, or of a `.gguf` file.
     pub model: String,
-    /// Files that the visitor gave, name -> object URL; what is in it is not
-    /// asked of the network, and not kept.
+    /// The visitor's own files, name -> object URL. They are neither fetched from the network nor
+    /// stored.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
     pub precision: Precision,
     pub backend: BackendChoice,
 }
 
-/// The `backend` parameter.
+/// The `backend` URL parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum BackendChoice {
-    /// The GPU where it computes right and is quicker, else SIMD.
+    /// The GPU if it computes correctly and is faster, else SIMD.
     #[default]
     Auto,
-    /// The GPU, unless it fails or computes wrong.
+    /// The GPU, unless it fails or computes incorrectly.
     WebGpu,
     Simd,
     Scalar,
@@ -82,7 +82,7 @@ pub enum BackendChoice {
 impl BackendChoice {
     pub const ALL: [Self; 4] = [Self::Auto, Self::WebGpu, Self::Simd, Self::Scalar];
 
-    /// As the address has it.
+    /// Its name in the URL.
     pub fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -92,13 +92,13 @@ impl BackendChoice {
         }
     }
 
-    /// The choice of a name.
+    /// The choice with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|choice| choice.name() == name)
     }
 }
 
-/// Worker to page.
+/// A message from worker to page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub id: Id,
@@ -108,54 +108,54 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::large_enum_variant, reason = "each is written down as JSON at once; none is kept")]
 pub enum News {
-    /// Who the bot is; known before its weights are here.
+    /// The bot's identity; known before its weights are loaded if there is a `bot.json`.
     Bot(BotInfo),
     Progress {
         phase: Phase,
         loaded_bytes: u64,
         total_bytes: Option<u64>,
     },
-    /// Whether the load is at the GPU now, whose driver may end the worker.
+    /// Whether the load is using the GPU now, whose driver may kill the worker.
     TriesGpu(bool),
     Ready(Ready),
-    /// What one step did to the drafts, and the tokens it drew: (draft, token).
+    /// The events of one step, and the tokens it drew: (draft, token).
     Drafts {
         events: Vec<Event>,
         drawn: Vec<(usize, u32)>,
     },
     Done(Stats),
     Failed(Failure),
-    /// Tokens of a start, the one that begins every post included.
+    /// Tokens of a prompt, including the one that begins every post.
     Counted(usize),
-    /// `None`: the weights are not in this machine's memory.
+    /// `None` if the weights are on the GPU, or a step is using them.
     Measured(Option<Traffic>),
     Logits(Vec<f32>),
     Pong,
 }
 
-/// What a load is busy with.
+/// The stage of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
-    /// The engine's own program over the network.
+    /// Downloading the engine itself.
     Engine,
     /// Reading `bot.json`.
     Description,
-    /// Another tab is bringing the same weights.
+    /// Another tab is downloading the same weights.
     Waiting,
-    /// Weights over the network.
+    /// Downloading the weights.
     Download,
-    /// Weights that this device has kept.
+    /// Reading weights stored on this device.
     Cache,
-    /// A known prompt runs through the engine.
+    /// Running a known prompt through the engine.
     Check,
-    /// The GPU and the processor are timed.
+    /// Timing the GPU and the CPU.
     Measure,
 }
 
-/// Why this engine writes, where there was a choice.
+/// Why this engine was chosen, where there was a choice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Because {
-    /// Both were timed: milliseconds a token.
+    /// Both were timed, in milliseconds per token.
     GpuQuicker {
         gpu_ms: f64,
         simd_ms: f64,
@@ -164,98 +164,98 @@ pub enum Because {
         gpu_ms: f64,
         simd_ms: f64,
     },
-    /// The browser has none.
+    /// The browser has no WebGPU.
     NoWebGpu,
-    /// The only adapter is a program.
+    /// The only adapter is a software one.
     SoftwareGpu,
-    /// Its logits were not the processor's.
+    /// The GPU's logits were wrong.
     WrongNumbers,
-    /// In its own words.
+    /// The GPU's own error message.
     GpuFailed(String),
 }
 
-/// The engine as it came up.
+/// The engine after loading.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ready {
     /// `webgpu`, `simd` or `scalar`.
     pub backend: String,
-    /// Why, where there was a choice: words for the end of the status line.
+    /// Why this engine was chosen, where there was a choice; shown at the end of the status line.
     pub because: Option<Because>,
-    /// Which of the engine's builds runs, such as `relaxed-shared`.
+    /// Which build of the engine this is, such as `relaxed-shared`.
     pub build: String,
-    /// Threads that compute.
+    /// Computing threads.
     pub threads: usize,
-    /// The longest text in tokens, prompt included.
+    /// Longest text in tokens, including the prompt.
     pub positions: usize,
-    /// Digest of the weights' file; `None` where nothing says what it must be.
+    /// SHA-256 of the weights' file; `None` if nothing specifies it.
     pub weights_sha256: Option<String>,
     /// Size of the weights' file.
     pub weights_bytes: u64,
-    /// From the order to here.
+    /// From the command to this report.
     pub load_ms: f64,
-    /// Size of the worker's WebAssembly file; 0 where the browser hides it.
+    /// Size of the worker's WebAssembly file, uncompressed; 0 where the browser hides it.
     pub wasm_bytes: u64,
     /// The engine's WebAssembly memory, which never shrinks.
     pub memory_bytes: u64,
-    /// Why the next visit downloads the weights again; `None`: they stay on this device.
+    /// Why the next visit downloads the weights again; `None` if they stay on this device.
     pub not_kept: Option<NotKept>,
 }
 
-/// How a generation went.
+/// Statistics of a generation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     pub prompt_tokens: usize,
-    /// Tokens drawn, all drafts together.
+    /// Tokens drawn, over all drafts.
     pub new_tokens: usize,
-    /// From the order to the first token drawn.
+    /// From the command to the first token drawn.
     pub first_token_ms: f64,
     pub total_ms: f64,
-    /// Prompt tokens over the time of the first step.
+    /// Prompt tokens divided by `first_token_ms`.
     pub prefill_tokens_per_s: f64,
-    /// Tokens after the first step over the time after it.
+    /// Tokens after the first step divided by the time after it; all by `total_ms` if there are
+    /// none.
     pub tokens_per_s: f64,
     pub memory_bytes: u64,
 }
 
-/// What bounds a decode step: the bytes it reads, and the speed of reading.
+/// What limits a decoding step: the bytes it reads, and the speed of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Traffic {
-    /// A plain read of the loaded weights by one thread, best of several;
-    /// 10^9 bytes a second.
+    /// Plain read of the loaded weights by one thread, best of several; 10^9 bytes per second.
     pub read_gb_per_s: f64,
     /// Bytes of weights that a step reads.
     pub weight_bytes: u64,
-    /// Bytes of keys and values for each position that a step sees.
+    /// Bytes of keys and values for each position that a step attends to.
     pub position_bytes: u64,
 }
 
-/// Why something did not work, as a sentence for the visitor.
+/// An error, as a sentence for the visitor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     pub kind: FailureKind,
     pub message: String,
-    /// Whether trying the same again can help.
+    /// Whether a retry can help.
     pub retryable: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureKind {
-    /// The bot, or the engine, could not be fetched.
+    /// The bot or the engine could not be downloaded.
     Network,
-    /// What was fetched is not what `bot.json` promises.
+    /// The data does not match `bot.json`.
     Damaged,
-    /// The file is no model that this engine runs.
+    /// The file is not a model that this engine runs.
     Model,
-    /// The request cannot be carried out (a start that is too long).
+    /// The request cannot be carried out, such as a prompt that is too long.
     Request,
-    /// The worker is gone.
+    /// The worker died.
     Crash,
-    /// The GPU is gone, or of no use any more; a processor can go on.
+    /// The GPU is lost or unusable; the CPU can continue.
     Gpu,
 }
 
 impl FailureKind {
-    /// Whether the processor can go on where the engine `on_gpu` failed so.
+    /// Whether the CPU can continue after this failure; `on_gpu`: the engine ran on the GPU.
     pub fn spares_processor(self, on_gpu: bool) -> bool {
         on_gpu && matches!(self, Self::Gpu | Self::Crash)
     }
@@ -265,39 +265,39 @@ impl FailureKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CardOrder {
     pub markdown: String,
-    /// The text of `bot.json`; empty where there is none.
+    /// The text of `bot.json`; empty if there is none.
     pub manifest: String,
-    /// Where the bundle is, ending in `/`: its pictures are there. Empty where
-    /// it has no address: pictures are left out.
+    /// The bundle's URL, ending in `/`, with its pictures. Empty if it has none: pictures are left
+    /// out.
     pub folder: String,
 }
 
-/// Why a bot's weights are not kept on this device.
+/// Why a bot's weights are not stored on this device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotKept {
-    /// Its storage is full.
+    /// The storage is full.
     Full,
-    /// The browser gives the page none.
+    /// The browser gives the page no storage.
     NoStorage,
-    /// No `bot.json` says what they are.
+    /// No `bot.json` describes them.
     Undescribed,
 }
 
-/// A bot's card, ready to show.
+/// A rendered card.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct CardPage {
-    /// Sanitised.
+    /// Sanitised HTML.
     pub html: String,
-    /// Name, bytes and SHA-256 of each file.
+    /// Name, size in bytes and SHA-256 of each file.
     pub files: Vec<(String, u64, String)>,
-    /// Loss on held-out posts, nats a token, by step.
+    /// (step, loss on held-out posts in nats per token).
     pub validation: Vec<(u64, f64)>,
     pub first_loss: Option<f64>,
     pub final_loss: Option<f64>,
 }
 
-/// A message on its way: JSON text.
+/// Serialises a message as JSON text.
 pub fn encode(message: &impl Serialize) -> JsValue {
     match serde_json::to_string(message) {
         Ok(text) => text.into(),
@@ -305,7 +305,7 @@ pub fn encode(message: &impl Serialize) -> JsValue {
     }
 }
 
-/// A message that has come.
+/// Parses a received message.
 pub fn decode<T: DeserializeOwned>(message: &JsValue) -> Result<T, serde_json::Error> {
     serde_json::from_str(&message.as_string().unwrap_or_default())
 }

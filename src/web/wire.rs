@@ -1,6 +1,6 @@
-//! A worker of the engine, as whoever starts it sees it: orders go out,
-//! reports come in, and its death is heard of. `www/worker-start.js` is the
-//! other end until the engine is there, [`crate::web::worker`] from then on.
+//! The starter's side of the channel to an engine worker: sends commands, delivers reports and
+//! notices the worker's death. `www/worker-start.js` is the other end until the engine is loaded,
+//! [`crate::web::worker`] after that.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,36 +12,36 @@ use web_sys::{ErrorEvent, Event, MessageEvent, Worker, WorkerOptions, WorkerType
 
 use super::protocol::{Command, Id, News, Phase, Report, decode, encode};
 
-/// Whom news of the engine's own way here is for.
+/// Whether the engine is loaded, and which command its download is reported under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Engine {
-    /// No order has been given.
+    /// No command has been sent.
     Unasked,
-    /// Who gave the first order waits for it.
+    /// Loading; progress is reported under the first command's id.
     Awaited(Id),
     Here,
 }
 
-/// The end of a worker.
+/// How a worker died.
 pub struct Death {
-    /// What it died of, where that is known.
+    /// The error message, where known.
     pub reason: Option<String>,
-    /// Its program did not come.
+    /// Whether a script or the wasm could not be fetched.
     pub fetching: bool,
 }
 
-/// Dropping it ends the worker, also one that hangs.
+/// A worker and the channel to it. Dropping it terminates the worker, even one that hangs.
 pub struct Wire {
     worker: Worker,
-    /// Orders from before the worker's script listened; `None` since it does.
+    /// Commands sent before the worker's script listened; `None` once it does.
     waiting: Rc<RefCell<Option<Vec<Command>>>>,
     engine: Rc<Cell<Engine>>,
     _message: Closure<dyn FnMut(MessageEvent)>,
     _error: Closure<dyn FnMut(Event)>,
 }
 
-/// Starts a script as a worker of its own, as a module. The engine's waits for
-/// [`Wire::open`]'s wishes.
+/// Starts a script as a module worker. The engine's script then waits for the options that
+/// [`Wire::open`] sends.
 pub fn start(address: &str) -> Result<Worker, JsValue> {
     let options = WorkerOptions::new();
     options.set_type(WorkerType::Module);
@@ -49,9 +49,9 @@ pub fn start(address: &str) -> Result<Worker, JsValue> {
 }
 
 impl Wire {
-    /// Tells a worker its wishes, as an address's parameters: which bot's
-    /// engine to start, and how; twice where its script may not have listened.
-    /// `died` may be called more than once.
+    /// Sends the worker its options as a URL query: which bot's engine to start, and how. They are
+    /// sent again when its script says that it listens, as it may have missed them. `died` may be
+    /// called more than once.
     pub fn open(
         worker: Worker,
         wishes: &str,
@@ -101,8 +101,8 @@ impl Wire {
             let waiting = waiting.clone();
             Closure::<dyn FnMut(Event)>::new(move |event: Event| {
                 event.prevent_default();
-                // A script that could not be fetched gives an event without words, and
-                // has said nothing before.
+                // A failed fetch of the script gives an event without a message, before the script
+                // has sent anything.
                 let error = event.dyn_ref::<ErrorEvent>();
                 let reason = error.map(ErrorEvent::message).filter(|reason| !reason.is_empty());
                 died(Death { reason, fetching: error.is_none() && waiting.borrow().is_some() });
@@ -114,20 +114,21 @@ impl Wire {
         Ok(Self { worker, waiting, engine, _message: message, _error: error })
     }
 
-    /// Gives an order: once the worker's script listens, which keeps it for the engine.
+    /// Sends a command, or queues it until the worker's script listens; the script queues it for
+    /// the engine.
     pub fn send(&self, command: Command) {
         if self.engine.get() == Engine::Unasked {
             self.engine.set(Engine::Awaited(command.id));
         }
         match &mut *self.waiting.borrow_mut() {
             Some(waiting) => waiting.push(command),
-            // A worker that is gone is heard of in another way.
+            // The death of a worker is reported through `died`.
             None => _ = self.worker.post_message(&encode(&command)),
         }
     }
 }
 
-/// A field of a message; `None` where it has none of that name.
+/// A field of a message; `None` if it is missing.
 pub fn field(message: &JsValue, name: &str) -> Option<JsValue> {
     js_sys::Reflect::get(message, &name.into()).ok().filter(|value| !value.is_undefined())
 }

@@ -7,10 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use huggingtweets::bundle::folder::BotFolder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{arg, failure, fixture, json, stdout};
+use crate::support::{arg, failure, fixture, json, run, stdout};
 
 /// A copy of tiny-gpt2 holding only the named files.
 fn copy(files: &[&str]) -> TempDir {
@@ -258,4 +259,108 @@ fn damaged_ggufs_are_refused() {
         let (code, message) = failure(&["generate", "--model", arg(&out)], "");
         assert!(code == 1 && message.contains("model-q8_0.gguf"), "{what}: {message}");
     }
+}
+
+#[test]
+fn what_was_made_of_damage_is_vouched_for_by_nobody() {
+    let home = tempfile::tempdir().unwrap();
+    let (bot, other) = (home.path().join("bot"), home.path().join("other"));
+    stdout(&["convert", arg(&fixture("tiny-gpt2")), "--out", arg(&bot)], "");
+    let flip = |name: &str| {
+        let mut bytes = fs::read(bot.join(name)).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(bot.join(name), bytes).unwrap();
+    };
+    // A file that is made of others can be made again.
+    let whole = fs::read(bot.join("model-q8_0.gguf")).unwrap();
+    flip("model-q8_0.gguf");
+    stdout(&["quantize", arg(&bot), "--to", "q8_0"], "");
+    assert!(fs::read(bot.join("model-q8_0.gguf")).unwrap() == whole);
+    flip("model.safetensors");
+    let before = fs::read(bot.join("bot.json")).unwrap();
+    for args in [
+        &["quantize", arg(&bot), "--to", "q8_0"][..],
+        &["convert", arg(&bot), "--out", arg(&other)],
+        &["card", arg(&bot), "--measure", "posts.txt"],
+    ] {
+        let (code, message) = failure(args, "");
+        assert!(code == 1 && message.contains("model.safetensors is damaged"), "{message}");
+    }
+    assert!(!other.exists() && fs::read(bot.join("bot.json")).unwrap() == before);
+}
+
+#[test]
+fn a_bot_in_another_form_is_told_of_as_before() {
+    let home = tempfile::tempdir().unwrap();
+    let (bot, other) = (home.path().join("bot"), home.path().join("other"));
+    stdout(&["convert", arg(&fixture("tiny-gpt2")), "--out", arg(&bot)], "");
+    let extras = json!({
+        "held_out_perplexity": [{ "precision": "f32", "perplexity": 21.5 }],
+        "perplexity_posts": 12,
+        "recipe": { "name": "modern", "differences": ["It differs."] },
+        "validation": [[1, 3.5], [2, 3.25]],
+        "memorisation": { "n_words": 8, "share": 0.25, "drafts": 20 },
+        "notes": ["Measured on a lamp."],
+    });
+    let file = home.path().join("extras.json");
+    fs::write(&file, extras.to_string()).unwrap();
+    let card = ["card", arg(&bot), "--extras", arg(&file), "--license", "mit", "--language", "en"];
+    stdout(&[&card[..], &["--repository", "keeper/lamp", "--page", "https://a.example/"]].concat(), "");
+    stdout(&["convert", arg(&bot), "--out", arg(&other), "--dtype", "f16"], "");
+    let told = |dir: &Path| -> Value {
+        let manifest: Value = serde_json::from_slice(&fs::read(dir.join("bot.json")).unwrap()).unwrap();
+        manifest["card"].clone()
+    };
+    assert_eq!(told(&other), told(&bot));
+    assert!(other.join("validation.png").is_file());
+    assert!(fs::read_to_string(other.join("README.md")).unwrap().contains("Measured on a lamp"));
+}
+
+#[test]
+fn an_account_without_a_handle_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("bot");
+    let model = fixture("tiny-gpt2");
+    for handle in ["@", "", " "] {
+        let args = ["convert", arg(&model), "--out", arg(&out), "--handle", handle, "--name", ""];
+        let (code, message) = failure(&args, "");
+        assert!(code == 2 && message.contains("--handle"), "{message}");
+    }
+    assert!(!out.exists());
+}
+
+#[test]
+fn commands_that_change_a_bot_leave_each_other_s_work_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let bot = home.path().join("bot");
+    stdout(&["convert", arg(&fixture("tiny-gpt2")), "--out", arg(&bot)], "");
+    let commands = [
+        vec!["quantize", arg(&bot), "--to", "q4_0", "--all-4bit"],
+        vec!["quantize", arg(&bot), "--to", "q8_0"],
+        vec!["card", arg(&bot), "--page", "https://a.example/"],
+    ];
+    let outputs: Vec<_> = std::thread::scope(|scope| {
+        let running = commands.each_ref().map(|args| scope.spawn(|| run(args, "")));
+        running.map(|thread| thread.join().unwrap()).into()
+    });
+    let mut done = 0;
+    for (output, args) in outputs.iter().zip(&commands) {
+        let message = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            done += 1;
+        } else {
+            assert!(message.contains("wait for its end"), "{args:?}: {message}");
+        }
+    }
+    assert!(done > 0);
+    let manifest: Value = serde_json::from_slice(&fs::read(bot.join("bot.json")).unwrap()).unwrap();
+    assert_eq!(manifest["card"]["page_url"].is_string(), outputs[2].status.success());
+    BotFolder::open(&bot).unwrap().verify().unwrap();
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn measuring_on_no_post_is_no_measure() {
+    let (code, message) = failure(&["eval", "bot", "posts.txt", "--limit", "0"], "");
+    assert!(code == 2 && message.contains("--limit"), "{message}");
 }

@@ -1,7 +1,10 @@
-//! `--recipe classic` is the original, to the letter; `modern` names every
-//! difference.
+//! `--recipe classic` reproduces the original exactly; `modern` names every difference.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use huggingtweets::{
     train::recipe::DIFFERENCES,
@@ -9,13 +12,14 @@ use huggingtweets::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 
 use crate::support::{arg, failure, fixture, json, stdout};
 
 const SEPARATOR: &str = "<|endoftext|>";
 
-/// An account of constructed posts, among them what the original cleans, counts
-/// as a retweet or as short, and keeps twice.
+/// An account of constructed posts, including ones that the original cleans, counts as retweets or
+/// as short, and keeps twice.
 fn archive(home: &Path, name: &str, posts: usize) -> std::path::PathBuf {
     let mut texts = vec![
         "RT @somebody: what a fine lamp this is".to_owned(),
@@ -32,7 +36,7 @@ fn archive(home: &Path, name: &str, posts: usize) -> std::path::PathBuf {
     path
 }
 
-/// What of the original's rules is kept of those posts, in their order.
+/// What the original's rules keep of those posts, in order.
 fn kept(name: &str, posts: usize) -> Vec<String> {
     let mut kept: Vec<String> =
         ["Salt & pepper <here> and more", "Said once and then said twice", "Said once and then said twice"]
@@ -48,7 +52,7 @@ fn tally(posts: &[&str]) -> BTreeMap<String, usize> {
     tally
 }
 
-/// The command's words for a run of two steps.
+/// Arguments for a run of two steps.
 fn train<'a>(archives: &[&'a str], out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     let small = "--base scratch --vocab-size 300 --layers 1 --channels 16 --heads 1 --max-steps 2 --json";
     let mut words = vec!["train", "--out", arg(out)];
@@ -62,16 +66,25 @@ fn run_config(out: &Path) -> Value {
     serde_json::from_slice(&fs::read(out.with_extension("run").join("config.json")).unwrap()).unwrap()
 }
 
+/// The text that the original makes of them, with this seed.
+fn original_text(accounts: &[Cleaned], seed: u64) -> String {
+    training_text(accounts, 4, Order::ByAccount, seed)
+}
+
+fn sha256(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[test]
-fn the_text_and_the_settings_are_the_documents() {
+fn the_text_is_every_post_four_times_each_time_shuffled_afresh() {
     let home = tempfile::tempdir().unwrap();
     let path = archive(home.path(), "ann", 200);
     let account = Cleaned::from_archive(&open::read(&path).unwrap());
     assert_eq!(account.kept, kept("ann", 200));
     assert_eq!((account.tweets_downloaded, account.retweets, account.short_tweets), (206, 1, 2));
 
-    // `<|endoftext|>`, then four times all posts in a fresh shuffle, each ended.
-    let text = training_text(std::slice::from_ref(&account), 4, Order::ByAccount, 9);
+    // `<|endoftext|>`, then four times all posts in a new shuffle, each followed by it.
+    let text = original_text(std::slice::from_ref(&account), 9);
     let body = text.strip_prefix(SEPARATOR).unwrap().strip_suffix(SEPARATOR).unwrap();
     let posts: Vec<&str> = body.split(SEPARATOR).collect();
     assert_eq!(posts.len(), 4 * 203);
@@ -84,14 +97,32 @@ fn the_text_and_the_settings_are_the_documents() {
             "epoch {i} is not shuffled afresh"
         );
     }
+}
 
-    // The command trains on that very text, in blocks of 1,024 that do not overlap.
+/// Two steps of the classic recipe, in blocks of the original's 1,024 tokens.
+struct Trained {
+    home: TempDir,
+    out: PathBuf,
+    report: Value,
+    config: Value,
+}
+
+fn trained() -> Trained {
+    let home = tempfile::tempdir().unwrap();
+    let path = archive(home.path(), "ann", 200);
     let out = home.path().join("bot");
-    let report =
-        json(&train(&[arg(&path)], &out, &["--recipe", "classic", "--seed", "9", "--context", "1024"]), "");
+    let more = ["--recipe", "classic", "--seed", "9", "--context", "1024"];
+    let report = json(&train(&[arg(&path)], &out, &more), "");
     let config = run_config(&out);
-    let digest: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(config["lineage"]["dataset"]["sha256"], digest);
+    Trained { home, out, report, config }
+}
+
+#[test]
+fn the_command_trains_on_that_very_text_with_the_documents_settings() {
+    let Trained { home, report, config, .. } = trained();
+    let account = Cleaned::from_archive(&open::read(&home.path().join("ann.jsonl")).unwrap());
+    assert_eq!(config["lineage"]["dataset"]["sha256"], sha256(&original_text(&[account], 9)));
+    // In blocks of 1,024 tokens without overlap.
     assert_eq!(report["bot"]["provenance"]["train_tokens"], 2 * 1024);
     let knobs = &config["hyper_parameters"];
     for (key, value) in [
@@ -123,8 +154,11 @@ fn the_text_and_the_settings_are_the_documents() {
     ] {
         assert_eq!(knobs[key], json!(value), "{key}");
     }
+}
 
-    // Along the cosine from its first step, without a warm-up, over the whole run's steps.
+#[test]
+fn the_rate_follows_the_cosine_over_the_whole_runs_steps_without_a_warm_up() {
+    let Trained { out, config, home: _home, .. } = trained();
     let metrics = fs::read_to_string(out.with_extension("run").join("metrics.jsonl")).unwrap();
     let rates: Vec<f64> = metrics
         .lines()
@@ -136,16 +170,23 @@ fn the_text_and_the_settings_are_the_documents() {
         let expected = 1.372e-4 * (1.0 + (std::f64::consts::PI * step as f64 / steps as f64).cos()) / 2.0;
         assert!((rate - expected).abs() < 1e-15, "step {step}: {rate} {expected}");
     }
+}
 
-    // Nothing is evaluated, and still the record shows what the bot writes.
+#[test]
+fn nothing_is_evaluated_and_still_the_record_shows_what_the_bot_writes() {
+    let Trained { out, home: _home, .. } = trained();
     let samples = fs::read_to_string(out.with_extension("run").join("samples.jsonl")).unwrap();
     let set: Value = serde_json::from_str(samples.trim_end()).unwrap();
     assert_eq!((&set["step"], set["drafts"].as_array().unwrap().len()), (&json!(2), 3));
+}
 
-    // Generation: ten drafts unless told otherwise, and what the file tells others.
+#[test]
+fn the_bot_writes_ten_drafts_by_the_originals_settings() {
+    let Trained { out, home: _home, .. } = trained();
     let drafts =
         json(&["generate", "--model", arg(&out), "--prompt", "The", "--json", "--max-tokens", "20"], "");
     assert_eq!(drafts["drafts"].as_array().unwrap().len(), 10);
+    // What the file tells others.
     let generation: Value =
         serde_json::from_slice(&fs::read(out.join("generation_config.json")).unwrap()).unwrap();
     for (key, value) in [
@@ -170,10 +211,9 @@ fn several_archives_make_one_bot() {
     let config = run_config(&out);
     assert_eq!(config["name"], "ann-zoe");
     let accounts = [&zoe, &ann].map(|path| Cleaned::from_archive(&open::read(path).unwrap()));
-    let text = training_text(&accounts, 4, Order::ByAccount, 0);
-    let digest: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = sha256(&original_text(&accounts, 0));
     assert_eq!(config["lineage"]["dataset"]["sha256"], digest);
-    // In each epoch zoe comes first, with as many characters as ann has.
+    // In each epoch zoe comes first, with about as many characters as ann.
     let text = training_text(&accounts, 1, Order::ByAccount, 0);
     let epoch: Vec<&str> = text.split(SEPARATOR).filter(|post| !post.is_empty()).collect();
     let chars = |posts: &[&str]| posts.iter().map(|post| post.chars().count()).sum::<usize>();
@@ -186,7 +226,8 @@ fn several_archives_make_one_bot() {
 
     let out = home.path().join("modern");
     let report = json(&train(&[arg(&zoe), arg(&ann)], &out, &[]), "");
-    // Said twice by each: three of the four, and one of the other post that both have.
+    // Of a post that both have twice, three copies are dropped; of one that both have once, one
+    // copy.
     assert_eq!(report["bot"]["provenance"]["recipe"], "modern");
     let rows = &report["card"]["hyper_parameters"];
     assert_eq!((&rows[0], &rows[1]), (&json!(["Held-out posts", "17"]), &json!(["Duplicates dropped", "4"])));

@@ -98,6 +98,27 @@ fn archive_to_bot_to_posts() {
     assert!(code == 1 && message.contains("--force"), "{message}");
 }
 
+/// What eight bits may change of the perplexity that 32 give.
+const EIGHT_BIT_BOUND: f64 = 1e-3;
+/// What four may: the demo bot has a hundredth of GPT-2's weights, and less to spare.
+const FOUR_BIT_BOUND: f64 = 2e-2;
+
+#[test]
+fn few_bits_cost_little_perplexity() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = home.path().join("unseen.zip");
+    stdout(&["demo-corpus", "--out", arg(&posts), "--posts", "400", "--seed", "2"], "");
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/model-card/demo");
+    let measured = json(&["eval", demo, arg(&posts), "--limit", "200", "--json"], "");
+    let change = |precision: &str| {
+        let results = measured["results"].as_array().unwrap();
+        let found = results.iter().find(|result| result["precision"] == precision).unwrap();
+        found["change_from_f32"].as_f64().unwrap().abs()
+    };
+    assert!(change("q8_0") < EIGHT_BIT_BOUND, "{measured}");
+    assert!(change("q4_0") < FOUR_BIT_BOUND, "{measured}");
+}
+
 #[test]
 fn one_seed_one_result() {
     let home = tempfile::tempdir().unwrap();

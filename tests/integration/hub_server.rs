@@ -1,6 +1,6 @@
 //! A Hugging Face Hub on this machine, in memory: it makes repositories, takes
-//! LFS objects (whole or in parts, checked by their SHA-256) and commits. Used
-//! by the tests of the library and of the command.
+//! LFS objects (whole or in parts, checked by their SHA-256), commits, and gives
+//! the files back. Used by the tests of the library and of the command.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -16,6 +16,7 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 /// The token that the server knows.
@@ -27,6 +28,15 @@ pub const LARGE_BYTES: u64 = 1000;
 /// A fault: the connection ends without an answer.
 pub const CUT: u16 = 0;
 
+/// A fault: neither is anything more read nor answered, and the connection stays.
+pub const HANG: u16 = 1;
+
+/// A fault after the fact: an answer that is no JSON.
+pub const HTML: u16 = 2;
+
+/// The commit that every repository is at.
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
 #[derive(Default)]
 pub struct Store {
     /// Repository -> file -> content.
@@ -35,6 +45,8 @@ pub struct Store {
     parts: HashMap<(String, u64), Vec<u8>>,
     /// Step -> what to answer instead, one entry a request.
     pub faults: HashMap<&'static str, VecDeque<u16>>,
+    /// Step -> what to answer once it is done.
+    pub late_faults: HashMap<&'static str, u16>,
     /// The steps, as they were asked for.
     pub log: Vec<&'static str>,
     /// Whether a request for an object's address had a token with it.
@@ -71,6 +83,8 @@ fn step(method: &str, path: &str) -> &'static str {
         ("POST", "/api/repos/create") => "create",
         ("GET", "/api/whoami-v2") => "whoami",
         ("GET", path) if path.starts_with("/api/models/") => "info",
+        ("GET" | "HEAD", path) if path.contains("/resolve/") => "resolve",
+        ("GET", path) if path.starts_with("/object/") => "object",
         ("POST", path) if path.contains("/preupload/") => "preupload",
         ("POST", path) if path.ends_with("/info/lfs/objects/batch") => "batch",
         ("PUT", _) => "put",
@@ -83,7 +97,6 @@ fn step(method: &str, path: &str) -> &'static str {
 
 async fn answer(State((store, port)): State<(Arc<Mutex<Store>>, u16)>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, 64 << 20).await.unwrap_or_default();
     let path = parts.uri.path().to_owned();
     let step = step(parts.method.as_str(), &path);
     let fault = {
@@ -91,13 +104,27 @@ async fn answer(State((store, port)): State<(Arc<Mutex<Store>>, u16)>, request: 
         store.log.push(step);
         store.faults.get_mut(step).and_then(VecDeque::pop_front)
     };
+    if fault == Some(HANG) {
+        std::future::pending::<()>().await;
+    }
+    let body = axum::body::to_bytes(body, 64 << 20).await.unwrap_or_default();
     match fault {
         // Ends the connection's task, and the connection with it.
         Some(CUT) => std::panic::resume_unwind(Box::new(())),
+        Some(status @ 300..400) => {
+            let renamed = path.replace("keeper/lamp", "keeper/lantern");
+            return (StatusCode::from_u16(status).unwrap(), [(header::LOCATION, renamed)]).into_response();
+        }
         Some(status) => return error(status, "a reason that the Hub gives"),
         None => {}
     }
-    respond(&mut store.lock().unwrap(), port, step, &path, &parts.headers, body)
+    let mut store = store.lock().unwrap();
+    let answer = respond(&mut store, port, step, &path, &parts.headers, body);
+    match store.late_faults.get(step) {
+        Some(&HTML) => "<title>It works</title>".into_response(),
+        Some(&status) => error(status, "a gateway gave up"),
+        None => answer,
+    }
 }
 
 fn error(status: u16, message: &str) -> Response {
@@ -119,7 +146,7 @@ fn respond(
     body: Bytes,
 ) -> Response {
     let bearer = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if matches!(step, "put" | "complete" | "verify") {
+    if matches!(step, "put" | "complete" | "verify" | "object") {
         store.token_leaked |= !bearer.is_empty();
     } else if bearer != format!("Bearer {TOKEN}") {
         return error(401, "Invalid credentials");
@@ -139,12 +166,23 @@ fn respond(
             store.repos.insert(name.clone(), BTreeMap::new());
             ok(&json!({ "url": format!("http://127.0.0.1:{port}/{name}") }))
         }
-        _ if matches!(step, "info" | "preupload" | "batch" | "commit")
+        _ if matches!(step, "info" | "resolve" | "preupload" | "batch" | "commit")
             && !store.repos.contains_key(&repo) =>
         {
             error(404, "Repository not found")
         }
-        "info" => ok(&json!({ "id": repo })),
+        "info" => {
+            let names = store.repos[&repo].keys().map(|name| json!({ "rfilename": name }));
+            ok(&json!({ "id": repo, "sha": COMMIT, "siblings": names.collect::<Vec<_>>() }))
+        }
+        "resolve" => match path.split_once(&format!("/resolve/{COMMIT}/")) {
+            Some((_, name)) => resolve(&store.repos[&repo], name, &elsewhere),
+            None => error(404, "no such commit"),
+        },
+        "object" => match store.objects.get(path.trim_start_matches("/object/")) {
+            Some(bytes) => bytes.clone().into_response(),
+            None => error(404, "no such object"),
+        },
         "preupload" => {
             let files = json["files"].as_array().unwrap().iter().map(|file| {
                 STANDARD.decode(file["sample"].as_str().unwrap()).unwrap();
@@ -211,9 +249,33 @@ fn respond(
     }
 }
 
+/// Where a file is, if it is large, and else the file.
+fn resolve(files: &BTreeMap<String, Vec<u8>>, name: &str, elsewhere: &str) -> Response {
+    let Some(content) = files.get(name) else {
+        return error(404, "no such file");
+    };
+    if content.len() as u64 >= LARGE_BYTES {
+        let oid = hex(&Sha256::digest(content));
+        let headers = [
+            ("location", format!("{elsewhere}/object/{oid}")),
+            ("x-linked-etag", format!("\"{oid}\"")),
+            ("x-linked-size", content.len().to_string()),
+            ("x-repo-commit", COMMIT.to_owned()),
+        ];
+        return (StatusCode::FOUND, headers, "").into_response();
+    }
+    let heading = format!("blob {}\0", content.len());
+    let id = hex(&Sha1::new_with_prefix(heading).chain_update(content).finalize());
+    let headers = [("etag", format!("\"{id}\"")), ("x-repo-commit", COMMIT.to_owned())];
+    (headers, content.clone()).into_response()
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn store_object(store: &mut Store, oid: &str, bytes: Vec<u8>) -> Response {
-    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    if digest != oid {
+    if hex(&Sha256::digest(&bytes)) != oid {
         return error(400, "the content is not what its SHA-256 says");
     }
     store.objects.insert(oid.to_owned(), bytes);

@@ -1,7 +1,7 @@
-//! Tests that cross modules: the command as its users run it, the reference
-//! figures, and the import rules.
+//! Tests across modules: the command as users run it, the reference results, and the import rules.
 
 mod architecture;
+mod beside;
 mod bots;
 mod build_script;
 mod classic;

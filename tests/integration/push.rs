@@ -1,28 +1,40 @@
 //! `push` against a Hub on this machine.
 
-use std::{fs, process::Output};
+use std::{fs, path::Path, process::Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::{
     hub_server::{Server, TOKEN},
-    support::{arg, demo, huggingtweets},
+    support::{arg, demo, failure, huggingtweets, stdout},
 };
 
-/// Runs `push` on a copy of the demo bot with one file that `bot.json` does not list.
-fn push(server: &Server, more: &[&str], token: Option<&str>, answer: &str) -> Output {
+/// A copy of the demo bot with one file that `bot.json` does not list.
+fn bot() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(demo()).unwrap() {
         let path = entry.unwrap().path();
         fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
     }
     fs::write(dir.path().join("diary.txt"), "private").unwrap();
-    fs::write(dir.path().join("answer"), answer).unwrap();
+    dir
+}
+
+/// Runs `push` on such a copy.
+fn push(server: &Server, more: &[&str], token: Option<&str>, answer: &str) -> Output {
+    push_from(bot().path(), server, more, token, answer)
+}
+
+fn push_from(dir: &Path, server: &Server, more: &[&str], token: Option<&str>, answer: &str) -> Output {
+    fs::write(dir.join("answer"), answer).unwrap();
     let mut command = huggingtweets();
-    command.args(["push", arg(dir.path()), "keeper/lamp"]).args(more);
+    command.args(["push", arg(dir), "keeper/lamp"]).args(more);
     command.env("HF_ENDPOINT", server.endpoint()).env_remove("HF_TOKEN");
     if let Some(token) = token {
         command.env("HF_TOKEN", token);
     }
-    command.stdin(fs::File::open(dir.path().join("answer")).unwrap());
+    command.stdin(fs::File::open(dir.join("answer")).unwrap());
     command.output().unwrap()
 }
 
@@ -52,6 +64,21 @@ fn a_bot_arrives_whole_and_nothing_else_does() {
 }
 
 #[test]
+fn no_command_makes_a_private_file_part_of_the_bot() {
+    let server = Server::start();
+    let dir = bot();
+    stdout(&["card", arg(dir.path()), "--repository", "keeper/lamp"], "");
+    stdout(&["quantize", arg(dir.path()), "--to", "q4_0"], "");
+    let output = push_from(dir.path(), &server, &["--yes"], Some(TOKEN), "");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(!server.store.lock().unwrap().repos["keeper/lamp"].contains_key("diary.txt"));
+    // Nor does what is no part of it go with it.
+    let (_, message) = failure(&["convert", arg(&demo()), "--out", arg(dir.path()), "--force"], "");
+    assert!(message.contains("no part of the bot"), "{message}");
+    assert_eq!(fs::read(dir.path().join("diary.txt")).unwrap(), b"private");
+}
+
+#[test]
 fn it_asks_first() {
     let server = Server::start();
     for answer in ["", "n\n"] {
@@ -66,9 +93,11 @@ fn it_asks_first() {
 #[test]
 fn errors_are_one_sentence_with_the_way_out() {
     let server = Server::start();
-    for (token, expected) in
-        [(None, "no token: set HF_TOKEN"), (Some("hf_wrong"), "does not know the token in HF_TOKEN (401")]
-    {
+    for (token, expected) in [
+        (None, "no token: set HF_TOKEN"),
+        (Some("hf_ wrong"), "the token in HF_TOKEN has a space"),
+        (Some("hf_wrong"), "does not know the token in HF_TOKEN (401"),
+    ] {
         let output = push(&server, &["--yes"], token, "");
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
@@ -77,4 +106,43 @@ fn errors_are_one_sentence_with_the_way_out() {
         assert!(!said.contains("panicked") && !said.contains("hf_wrong"), "{said}");
     }
     assert!(server.store.lock().unwrap().repos.is_empty());
+}
+
+/// Runs `convert` of a repository of the server.
+fn convert(server: &Server, repo: &str, home: &Path, out: &Path, token: Option<&str>) -> Output {
+    let mut command = huggingtweets();
+    command.args(["convert", repo, "--out", arg(out)]);
+    command.env("HF_ENDPOINT", server.endpoint()).env("HF_HOME", home).env_remove("HF_TOKEN");
+    if let Some(token) = token {
+        command.env("HF_TOKEN", token);
+    }
+    command.output().unwrap()
+}
+
+#[test]
+fn a_private_bot_that_was_pushed_can_be_had_again_with_its_name() {
+    let server = Server::start();
+    assert!(push(&server, &["--yes", "--private"], Some(TOKEN), "").status.success());
+    let dir = tempfile::tempdir().unwrap();
+    let (home, out) = (dir.path().join("home"), dir.path().join("bot"));
+    let refused = convert(&server, "keeper/lamp", &home, &out, None);
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("set HF_TOKEN if it is a private one") && said.lines().count() == 1, "{said}");
+
+    let output = convert(&server, "keeper/lamp", &home, &out, Some(TOKEN));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said =
+        |dir: &Path| -> Value { serde_json::from_slice(&fs::read(dir.join("bot.json")).unwrap()).unwrap() };
+    let (before, after) = (said(&demo()), said(&out));
+    for field in ["name", "handles", "notice"] {
+        assert_eq!(after[field], before[field], "{field}");
+    }
+    assert!(!server.store.lock().unwrap().token_leaked);
+
+    // Once more, though the Hub is gone.
+    drop(server);
+    let gone = Server::start();
+    let output = convert(&gone, "keeper/lamp", &home, &dir.path().join("again"), None);
+    assert!(output.status.success(), "{}", text(&output.stderr));
 }

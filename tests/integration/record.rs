@@ -1,30 +1,28 @@
-//! Recorded runs, from outside: killed ones, the list, two side by side.
+//! Recorded runs from outside: killed runs, the list, and comparing two.
 
 use std::{process::Stdio, thread, time::Duration};
 
 use huggingtweets::record::{Run, RunRecorder};
 
-use crate::support::{arg, failure, huggingtweets, json, stdout};
+use crate::support::{Running, arg, failure, huggingtweets, json, stdout};
 
-/// A run of more steps than anybody waits for, killed at some time: every step
-/// it reported is there, in order, and it can be gone on with.
+/// A long run killed at some point: every step it reported is there, in order, and it can be
+/// resumed.
 #[test]
 fn a_killed_run_is_readable_wherever_it_was() {
     let home = tempfile::tempdir().unwrap();
     let mut most = 0;
     for kill in 0..12u64 {
         let dir = home.path().join(kill.to_string());
-        let mut child = huggingtweets()
-            .args(["bench", "record", "--out", arg(&dir), "--steps", "1000000", "--every", "7"])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        // Uneven waits, so that kills fall into different places.
+        let mut command = huggingtweets();
+        command.args(["bench", "record", "--out", arg(&dir), "--steps", "1000000", "--every", "7"]);
+        let mut child = Running::start(command.stderr(Stdio::null()));
+        // Uneven delays, so that kills happen at different points.
         thread::sleep(Duration::from_millis(40 + 23 * kill));
         child.kill().unwrap();
         child.wait().unwrap();
         if !Run::is_at(&dir) {
-            // Before its first file: nothing there, or nothing but an empty folder.
+            // Killed before its first file: nothing is there, or an empty folder.
             continue;
         }
         let run = Run::open(&dir).unwrap();
@@ -33,7 +31,7 @@ fn a_killed_run_is_readable_wherever_it_was() {
             assert_eq!(line.step, index + 1);
             assert!(line.loss.is_some());
         }
-        // Every evaluation but the newest is on its line, with its drafts.
+        // Every evaluation but the last is on its line, with its drafts.
         let evaluated = run.metrics.iter().filter(|line| line.validation_loss.is_some()).count();
         assert!(evaluated + 1 >= run.steps() / 7 && run.samples.len() + 1 >= evaluated);
         let middle = run.steps() / 2;
@@ -78,7 +76,7 @@ fn runs_that_are_not_there_are_one_clear_line() {
     assert!(code == 1 && message.contains("is not a folder"), "{message}");
     let (code, message) = failure(&["runs", "--compare", "a"], "");
     assert!(code == 2, "{message}");
-    // A folder with something in it is not written over.
+    // A non-empty folder is not overwritten.
     std::fs::write(home.path().join("file"), "").unwrap();
     let (code, message) = failure(&["bench", "record", "--out", arg(home.path())], "");
     assert!(code == 1 && message.contains("choose another"), "{message}");

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::support::fixture;
+use crate::support::{Running, fixture};
 
 /// A page with a demo bot in it.
 fn page(dir: &Path) {
@@ -36,7 +36,7 @@ fn serve_says_where_it_is_and_ends_well_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     page(folder.path());
     for signal in ["-INT", "-TERM"] {
-        let mut child = command(folder.path(), &["serve", "--port", "0"]).spawn().unwrap();
+        let mut child = Running::start(&mut command(folder.path(), &["serve", "--port", "0"]));
         let line = first_line(&mut child);
         let address =
             line.strip_prefix("Serving Maren Holm at http://").unwrap().strip_suffix("/\n").unwrap();

@@ -1,33 +1,24 @@
-//! What the integration tests share.
+//! Helpers shared by the integration tests.
 
 use std::{
-    io::Write,
+    io::{self, Write},
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
 
-/// The repository.
+pub use crate::beside::shared;
+
+/// The repository's root.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A committed fixture.
+/// Path of a committed fixture.
 pub fn fixture(name: &str) -> PathBuf {
     root().join("tests/fixtures").join(name)
-}
-
-/// A file of the larger reference set beside the repository. Where it is
-/// absent the comparison is skipped aloud; in CI it must be there.
-pub fn shared(name: &str) -> Option<PathBuf> {
-    let path = root().join("../shared").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("CI").is_none(), "{} is missing in CI", path.display());
-    eprintln!("skipped: {name} is not beside this checkout");
-    None
 }
 
 /// The built command.
@@ -35,7 +26,44 @@ pub fn huggingtweets() -> Command {
     Command::new(env!("CARGO_BIN_EXE_huggingtweets"))
 }
 
-/// Runs with arguments and standard input.
+/// A process that does not outlive its test, however the test ends.
+pub struct Running(Option<Child>);
+
+impl Running {
+    pub fn start(command: &mut Command) -> Self {
+        Self(Some(command.spawn().unwrap()))
+    }
+
+    pub fn wait_with_output(mut self) -> io::Result<Output> {
+        self.0.take().unwrap().wait_with_output()
+    }
+}
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        self.0.as_ref().unwrap()
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        self.0.as_mut().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // Fails if the process has ended; a stopped process can still be killed.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Runs the command with arguments and standard input.
 pub fn run(args: &[&str], stdin: &str) -> Output {
     let mut child = huggingtweets()
         .args(args)
@@ -46,7 +74,7 @@ pub fn run(args: &[&str], stdin: &str) -> Output {
         .unwrap();
     let mut input = child.stdin.take().unwrap();
     let text = stdin.to_owned();
-    // From a thread: the command may answer before it has read everything.
+    // In a thread, because the command may answer before it has read everything.
     let writer = std::thread::spawn(move || drop(input.write_all(text.as_bytes())));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
@@ -61,13 +89,13 @@ pub fn stdout(args: &[&str], stdin: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Standard output as one JSON value.
+/// Standard output as a JSON value.
 pub fn json(args: &[&str], stdin: &str) -> Value {
     serde_json::from_str(&stdout(args, stdin)).unwrap()
 }
 
-/// The exit code and standard error of a run that must fail, checked to be
-/// short and to say nothing of panics.
+/// Exit code and standard error of a run that must fail. The message must be short and not that of
+/// a panic.
 pub fn failure(args: &[&str], stdin: &str) -> (i32, String) {
     let output = run(args, stdin);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -77,7 +105,7 @@ pub fn failure(args: &[&str], stdin: &str) -> (i32, String) {
     (output.status.code().unwrap_or(-1), errors)
 }
 
-/// The demo bot that the repository ships.
+/// The demo bot in the repository.
 pub fn demo() -> PathBuf {
     root().join("model-card/demo")
 }

@@ -1,15 +1,15 @@
 // Lighthouse on a page: `node run.mjs URL [README]`. Prints the scores, writes
 // them between the README's marks, and fails under 95.
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import * as chromeLauncher from "chrome-launcher";
 import lighthouse, { desktopConfig } from "lighthouse";
+import { chromium } from "../web/browsers.mjs";
 
 const LEAST = 95;
 const CATEGORIES = ["performance", "accessibility", "best-practices"];
 const [, , url, readme] = process.argv;
 
-const chromePath =
-  process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/google-chrome"].find((path) => existsSync(path));
+const chromePath = chromium();
 const chromeFlags = ["--headless=new", "--no-sandbox", "--disable-quic"];
 // One run hangs on what else the machine does; Lighthouse's own advice is the median of five.
 const RUNS = 5;

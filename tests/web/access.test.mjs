@@ -45,7 +45,7 @@ const states = {
     await bot.finishes();
     await bot.draftButton("Pin", 2).click();
     await bot.openSettings();
-    await page.getByText("Drafts of this device").click();
+    await page.getByText("Drafts on this device").click();
     await page.getByText("How this bot was trained").click();
     await bot.more(5);
   },
@@ -134,7 +134,7 @@ for (const colorScheme of ["light", "dark"]) {
       const viewport = { width: 360, height: 740 };
       const { page, leave } = await visitor(browser, [server.origin], { colorScheme, viewport });
       await page.goto(`${server.origin}/?seed=5&draft=2&digest=0000000000000000`);
-      await page.getByText(/not the one that was shared/).waitFor({ timeout: 60_000 });
+      await page.getByText(/differs from the one that was shared/).waitFor({ timeout: 60_000 });
       await new BotPage(page).finishes();
       await clean(page, "mismatch");
       await leave();

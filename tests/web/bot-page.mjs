@@ -108,3 +108,14 @@ async function says(element, pattern, timeout) {
   }
   return element.textContent();
 }
+
+/** Drags a file or a folder of this machine to the middle of an element, and lets go of it unless told to wait. */
+export async function drag(visit, element, path, types = ["dragEnter", "dragOver", "drop"]) {
+  visit.devtools ??= await visit.context.newCDPSession(visit.page);
+  await element.scrollIntoViewIfNeeded();
+  const { x, y, width, height } = await element.boundingBox();
+  const data = { items: [], files: [path], dragOperationsMask: 1 };
+  for (const type of types) {
+    await visit.devtools.send("Input.dispatchDragEvent", { type, x: x + width / 2, y: y + height / 2, data });
+  }
+}

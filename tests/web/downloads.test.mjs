@@ -335,9 +335,9 @@ for (const name of ["Chromium", "Firefox"]) {
     });
 
     for (const [what, lines, reason] of [
-      ["has no storage at all", NO_OPFS + NO_CACHE, /ready( \(.*\))?; the bot was not kept on this device: this browser gives the page no storage/],
-      ["is full", FULL, /ready( \(.*\))?; the bot was not kept on this device: its storage is full/],
-      ["fills up in the middle", FULL_LATER, /ready( \(.*\))?; the bot was not kept on this device: its storage is full/],
+      ["has no storage at all", NO_OPFS + NO_CACHE, /ready( \(.*\))?; the bot was not saved on this device: this browser gives the page no storage/],
+      ["is full", FULL, /ready( \(.*\))?; the bot was not saved on this device: its storage is full/],
+      ["fills up in the middle", FULL_LATER, /ready( \(.*\))?; the bot was not saved on this device: its storage is full/],
     ]) {
       it(`writes all the same where the device ${what}, and says so`, async () => {
         const { state, open, leave, all } = await visit({ lines });
@@ -381,7 +381,7 @@ describe("Chromium", () => {
     const tools = await context.newCDPSession(tab);
     await tools.send("Storage.overrideQuotaForOrigin", { origin: page.origin, quotaSize: 6 << 20 });
     await tab.goto(`${page.origin}/?${new URLSearchParams({ ...QUERY, model: `${bot.origin}/bot` })}`);
-    await until(tab, { status: /not kept on this device: its storage is full/ });
+    await until(tab, { status: /not saved on this device: its storage is full/ });
     assert.deepEqual((await write(tab)).drafts, expected);
     const left = await tab.evaluate(async () => (await navigator.storage.estimate()).usage);
     assert.ok(left < 1 << 20, `${left} bytes of a bot that cannot be whole`);

@@ -200,14 +200,14 @@ for (const name of ["Chromium", "Firefox"]) {
       const page = await context.newPage();
       const warned = page.waitForEvent("console", (message) => message.type() === "warning" && /precision/.test(message.text()));
       await page.goto(`${blog.origin}/typo`);
-      assert.equal((await warned).text(), "The address says precision=q4; precision can be: q8_0, q4_0.");
+      assert.equal((await warned).text(), "The address has precision=q4; precision must be: q8_0, q4_0.");
       await context.close();
     });
 
     it("copies a draft, says whether it could, and goes back", async () => {
       const { page, leave } = await open("/one");
       const [draft] = await page.evaluate(() => document.querySelector("tweet-bot").generate({ drafts: 1 }));
-      for (const [works, answer] of [[true, "Copied"], [false, "Copy the marked text"]]) {
+      for (const [works, answer] of [[true, "Copied"], [false, "Copy the selected text"]]) {
         const said = await page.evaluate(async (works) => {
           // A driver's click is no visitor's, which browsers ask for.
           navigator.clipboard.writeText = async (text) => {
@@ -347,7 +347,7 @@ for (const name of ["Chromium", "Firefox"]) {
         await bot.generate({ seed: "many" }).catch(() => {});
         return bot.shadowRoot.querySelector("[role=alert]").innerText;
       });
-      assert.match(refusal, /^The drafts cannot be written so\.\n+“many” is no seed/);
+      assert.match(refusal, /^These settings cannot be used\.\n+“many” is no seed/);
       await leave();
     });
 

@@ -48,7 +48,7 @@ describe("a bot that cannot be had", () => {
     const gone = await secondOrigin();
     gone.close();
     const { bot, leave } = await open({ model: `${gone.origin}/bot` });
-    await bot.seesAlert(/could not be fetched: is the network there/);
+    await bot.seesAlert(/could not be fetched: check your connection/);
     await leave();
   });
 
@@ -103,7 +103,7 @@ describe("a bot that cannot be had", () => {
   it("is no model at all", async () => {
     const site = await secondOrigin({ pages: { "/page.gguf": "<html>not a model</html>" } });
     const { bot, leave } = await open({ model: `${site.origin}/page.gguf` });
-    await bot.seesAlert(/page\.gguf is not a model that runs here/);
+    await bot.seesAlert(/page\.gguf is not a model that can run here/);
     await leave();
     site.close();
   });
@@ -147,7 +147,7 @@ describe("a worker that dies", () => {
     await bot.generateButton.waitFor();
     assert.deepEqual(await bot.drafts(), begun);
     await bot.draftButton("Regenerate", 1).waitFor();
-    await page.getByText("Drafts of this device").click();
+    await page.getByText("Drafts on this device").click();
     assert.ok((await page.locator(".remembered").count()) > 0, "what was stopped is remembered, too");
     await visit.leave();
     slow.close();
@@ -179,7 +179,7 @@ describe("a worker that dies", () => {
       await visit.page.goto(server.origin);
       const bot = new BotPage(visit.page);
       await bot.type("typed before it failed");
-      await bot.seesAlert(/The engine could not be fetched: is the network there/);
+      await bot.seesAlert(/The engine could not be downloaded. Check your connection/);
       broken = false;
       await retryWorks(bot);
       await visit.leave();
@@ -234,7 +234,7 @@ describe("a worker that dies", () => {
     await bot.seesStatus(/ready/);
     const [worker] = page.workers();
     await worker.evaluate(() => self.close()).catch(() => {});
-    await bot.seesAlert(/no longer answers/, 60_000);
+    await bot.seesAlert(/no longer responds/, 60_000);
     await retryWorks(bot);
     await leave();
   });

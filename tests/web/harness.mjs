@@ -2,14 +2,15 @@
 // Chromium, bots to load, and a list of whatever a page complained about.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { createReadStream, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
-import { createServer } from "node:http";
-import { dirname, extname, join, resolve } from "node:path";
+import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { chromium } from "playwright-core";
 import puppeteer from "puppeteer-core";
+import * as browsers from "./browsers.mjs";
 import { serveWith } from "./command.mjs";
+import { fileAt, listen, send } from "./files.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const repository = resolve(here, "../..");
@@ -20,6 +21,18 @@ export const dist = process.env.HUGGINGTWEETS_DIST ?? join(repository, "dist-tes
 export const fullBundle = process.env.HUGGINGTWEETS_FULL_BUNDLE;
 
 mkdirSync(out, { recursive: true });
+
+/**
+ * A file of the larger reference set beside the repository, or null, and then the test is
+ * skipped; with HUGGINGTWEETS_REFERENCE=require it fails.
+ */
+export function reference(name, test) {
+  const path = join(repository, "../shared", name);
+  if (existsSync(path)) return path;
+  assert.notEqual(process.env.HUGGINGTWEETS_REFERENCE, "require", `${path} is missing`);
+  test.skip(`${name} is not beside this checkout`);
+  return null;
+}
 
 /** Runs the command and gives its standard output. */
 export async function huggingtweets(...args) {
@@ -81,8 +94,6 @@ export function chunkedBundle() {
 /** The real server with a bot, on a free port. */
 export const serve = (model) => serveWith(bin, dist, model);
 
-const TYPES = { ".html": "text/html", ".js": "text/javascript", ".json": "application/json", ".svg": "image/svg+xml", ".wasm": "application/wasm" };
-
 /**
  * A second origin, with no header but a type, those given, and CORS where asked. `pages`
  * maps a path to HTML, to a function (request, response), or to nothing, and
@@ -90,28 +101,16 @@ const TYPES = { ".html": "text/html", ".js": "text/javascript", ".json": "applic
  */
 export async function secondOrigin({ pages = {}, root, cors = true, headers = {} } = {}) {
   const requests = [];
-  const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url, "http://x");
+  const { origin, close } = await listen((request, response, pathname) => {
     requests.push(pathname);
     if (cors) response.setHeader("Access-Control-Allow-Origin", "*");
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     const page = pages[pathname];
     if (typeof page === "function") return page(request, response);
     if (typeof page === "string") return response.setHeader("Content-Type", "text/html").end(page);
-    const file = root && join(root, decodeURIComponent(pathname.replace(/\/$/, "/index.html")));
-    if (!file || !file.startsWith(root) || !existsSync(file) || !statSync(file).isFile()) {
-      return response.writeHead(404).end();
-    }
-    response.setHeader("Content-Type", TYPES[extname(file)] ?? "application/octet-stream");
-    response.setHeader("Content-Length", statSync(file).size);
-    createReadStream(file).pipe(response);
+    send(response, root ? fileAt(root, pathname) : null);
   });
-  await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
-  const close = () => {
-    server.closeAllConnections();
-    server.close();
-  };
-  return { origin: `http://127.0.0.1:${server.address().port}`, requests, close };
+  return { origin, requests, close };
 }
 
 /** A bot's files at `/bot/`, as pages of an origin that has another at that place, or none. */
@@ -146,15 +145,7 @@ export function spoiledBot(bundle, spoil, state = { spoiled: true }) {
 
 /** `more`: further arguments of Chromium. */
 export function launch(more = []) {
-  const executablePath =
-    process.env.CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/google-chrome"].find((path) => existsSync(path));
-  return chromium.launch({
-    executablePath,
-    args: [
-      "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
-      "--disable-component-update", "--disable-sync", ...more,
-    ],
-  });
+  return chromium.launch({ executablePath: browsers.chromium(), args: [...browsers.CHROMIUM_FLAGS, ...more] });
 }
 
 /** The rules that axe holds pages to. */
@@ -165,9 +156,7 @@ export const WEBGPU = ["--enable-unsafe-webgpu"];
 
 /** Firefox, by the protocol that it has itself. */
 export function launchFirefox() {
-  const executablePath =
-    process.env.FIREFOX ?? ["/usr/bin/firefox-esr", "/usr/bin/firefox"].find((path) => existsSync(path));
-  return puppeteer.launch({ browser: "firefox", executablePath, headless: true });
+  return puppeteer.launch({ browser: "firefox", executablePath: browsers.firefox(), headless: true });
 }
 
 /**

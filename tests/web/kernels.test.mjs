@@ -5,6 +5,8 @@ import { after, before, describe, it } from "node:test";
 import { dist, launch, launchFirefox, secondOrigin } from "./harness.mjs";
 
 const CASES = 150;
+/** How an x86-64 without AVX-VNNI reads the operands of relaxed SIMD's products. */
+const WITHOUT_VNNI = "relaxed simd128, signs";
 /** Chromium without an instruction has the next best one. */
 const without = (...features) => () => launch([`--js-flags=${features.map((feature) => `--no-enable-${feature}`).join(" ")}`]);
 const BROWSERS = {
@@ -46,6 +48,8 @@ for (const [name, open] of Object.entries(BROWSERS)) {
         test.diagnostic(instructions);
         assert.equal(wrong, null);
         assert.ok(instructions.startsWith(build === "relaxed" ? "relaxed simd128" : "simd128"), instructions);
+        // V8 ignores a flag that it does not know: where the processor has AVX-VNNI, its name shows.
+        if (build === "relaxed" && process.arch === "x64" && name.includes("without")) assert.equal(instructions, WITHOUT_VNNI);
       });
     }
   });

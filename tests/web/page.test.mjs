@@ -162,16 +162,42 @@ for (const [backend, flags, expected] of [
     });
 
     it("never blocks typing while drafts are written", async () => {
-      const visit = await open();
-      const { bot, page } = visit;
+      const slow = await serve(await slowBundle());
+      const visit = await visitor(browser, [slow.origin]);
+      const { page } = visit;
+      const bot = new BotPage(page);
+      await page.goto(`${slow.origin}/?backend=${backend === "webgpu" ? "webgpu" : "scalar"}&seed=3`);
       await bot.seesStatus(/ready/);
-      await bot.generate();
-      await bot.start.fill("");
-      await page.keyboard.type("typed while it writes");
-      assert.equal(await bot.start.inputValue(), "typed while it writes");
-      await bot.finishes();
-      assert.equal(await bot.start.inputValue(), "typed while it writes");
+      await page.evaluate(() => {
+        window.longTasks = [];
+        new PerformanceObserver((list) => window.longTasks.push(...list.getEntries().map(({ duration }) => duration)))
+          .observe({ type: "longtask" });
+      });
+      const written = async () => (await bot.drafts()).join("").length;
+      const typed = "typed while it writes";
+      const long = [];
+      // The engine computes on every core: a task of the page may wait for one, and takes
+      // no longer for it. What the page itself takes shows in the best of three.
+      do {
+        await bot.type("My dream is");
+        await bot.generate();
+        await bot.streams("My dream is", 4);
+        await bot.type("");
+        await page.evaluate(() => (window.longTasks.length = 0));
+        await page.keyboard.type(typed, { delay: 20 });
+        assert.equal(await bot.start.inputValue(), typed);
+        long.push(await page.evaluate(() => window.longTasks));
+        const then = await written();
+        const ends = Date.now() + 60_000;
+        while ((await written()) <= then) assert.ok(Date.now() < ends, "no draft grew after the typing");
+        assert.ok(await bot.stopButton.isVisible(), "drafts are still written");
+        await bot.stop();
+        await bot.finishes();
+        assert.equal(await bot.start.inputValue(), typed);
+      } while (long.at(-1).length && long.length < 3);
+      assert.deepEqual(long.at(-1), [], `tasks of over 50 ms while typing: ${JSON.stringify(long)}`);
       await visit.leave();
+      slow.close();
     });
 
     it("keeps the focus when Generate becomes Stop and back", async () => {

@@ -80,7 +80,7 @@ for (const name of ["Chromium", "Firefox"]) {
     before(async () => {
       const there = await site();
       const page = await browsers[name].newPage();
-      await page.goto(there.origin);
+      await page.goto(`${there.origin}/?threads=1`);
       relaxed = await page.evaluate(() => import("./engine-choice.js").then((choice) => choice.hasRelaxedSimd()));
       await page.close();
       there.close();

@@ -4,11 +4,27 @@
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
+import { webKitDriver } from "./browsers.mjs";
 
 // Its own sandbox needs rights that containers do not have.
 const ENVIRONMENT = { WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1", LIBGL_ALWAYS_SOFTWARE: "1" };
+
+/** Programs with their displays, each a process group: none outlives this process. */
+const running = new Set();
+process.on("exit", () => running.forEach(tell));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+  process.once(signal, () => process.exit(128 + constants.signals[signal]));
+}
+
+function tell(child) {
+  try {
+    process.kill(-child.pid, "SIGTERM");
+  } catch {
+    // It has ended by itself.
+  }
+}
 
 /** Starts a program on a display of its own; both end with the function it gives. */
 function onHiddenDisplay(program, args, environment = {}) {
@@ -17,10 +33,12 @@ function onHiddenDisplay(program, args, environment = {}) {
     detached: true,
     env: { ...process.env, ...ENVIRONMENT, ...environment },
   });
+  running.add(child);
   const ended = new Promise((exit) => child.once("exit", exit));
   return async () => {
-    process.kill(-child.pid, "SIGTERM");
+    tell(child);
     await ended;
+    running.delete(child);
   };
 }
 
@@ -33,10 +51,8 @@ async function freePort() {
 }
 
 export async function launchWebKit() {
-  const path = process.env.WEBKIT_DRIVER ?? "/usr/bin/WebKitWebDriver";
-  if (!existsSync(path)) throw new Error("WebKitWebDriver is missing: run 'make setup-browser', or set WEBKIT_DRIVER");
   const port = await freePort();
-  const end = onHiddenDisplay(path, [`--port=${port}`]);
+  const end = onHiddenDisplay(webKitDriver(), [`--port=${port}`]);
   const call = async (method, route, body) => {
     const response = await fetch(`http://127.0.0.1:${port}${route}`, { method, body: body && JSON.stringify(body) });
     const { value } = await response.json();
@@ -75,7 +91,7 @@ export async function launchWebKit() {
  */
 export function webKitVisitor(features = []) {
   const places = readdirSync("/usr/lib").map((target) => `/usr/lib/${target}/webkit2gtk-4.1/MiniBrowser`);
-  const path = process.env.WEBKIT ?? places.find((place) => existsSync(place));
+  const path = process.env.WEBKIT || places.find((place) => existsSync(place));
   if (!path) throw new Error("WebKit's MiniBrowser is missing: run 'make setup-browser', or set WEBKIT");
   const home = mkdtempSync(join(tmpdir(), "huggingtweets-webkit-"));
   const environment = { HOME: home, XDG_DATA_HOME: join(home, "data"), XDG_CACHE_HOME: join(home, "cache") };

@@ -63,8 +63,7 @@ for (const [where, features] of [
         told = null;
         const end = visitor.visit(`${site.origin}/?${new URLSearchParams({ seed: 21, model: `${bot.origin}/bot` })}`);
         // As any other page is looked at, but that it is asked nothing.
-        const { ready, drafts } = await until({ evaluate: async () => told }, { status: /tokens\/s/ });
-        await end();
+        const { ready, drafts } = await until({ evaluate: async () => told }, { status: /tokens\/s/ }).finally(end);
         assert.doesNotMatch(ready.join("\n"), /not kept/, `the ${when} visit`);
         assert.deepEqual(drafts, expected, `the ${when} visit`);
         assert.equal(bot.state.parts.length, bot.chunks, `the ${when} visit`);

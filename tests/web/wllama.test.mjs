@@ -7,7 +7,8 @@ import { fileURLToPath } from "node:url";
 import { huggingtweets, launch, secondOrigin, smallBundle } from "./harness.mjs";
 
 const PROMPT = "My dream is";
-const TOKENS = 16;
+/** More than the draft has: both end it themselves. */
+const TOKENS = 100;
 const wllama = join(dirname(fileURLToPath(import.meta.url)), "node_modules/@wllama/wllama/esm");
 let bundle, browser, weights, library;
 
@@ -46,9 +47,9 @@ for (const precision of ["q8_0", "q4_0"]) {
         ..."generate -n 1 --temperature 0 --json --precision".split(" "), precision, "--model", bundle, "--prompt", PROMPT,
       ),
     ).drafts[0].text;
-    // Activations are rounded in their own way there, so late tokens may part.
-    const first = theirs.text.trimEnd().slice(0, 12);
-    assert.ok(first.length > 3 && ours.slice(PROMPT.length).startsWith(first), `theirs: ${theirs.text}\nours: ${ours}`);
+    // Activations are rounded in their own way there: where two tokens were all but equally
+    // likely the texts could part, and in these they are not.
+    assert.equal(PROMPT + theirs.text, ours);
     await page.close();
   });
 }

@@ -139,7 +139,7 @@ describe("a link", () => {
     const other = await visitor(browser, [server.origin]);
     await other.page.goto(link);
     const bot = new BotPage(other.page);
-    await other.page.getByText("This is the draft that was shared, token by token: draft 4.").waitFor({ timeout: 60_000 });
+    await other.page.getByText("This is the draft that was shared, token for token: draft 4.").waitFor({ timeout: 60_000 });
     assert.deepEqual(await bot.finishes(), drafts);
     await bot.openSettings();
     assert.ok(await other.page.getByRole("radio", { name: "Wild" }).isChecked());
@@ -176,11 +176,11 @@ describe("a link", () => {
     await bot.generate();
     const drafts = await bot.finishes();
     await bot.draftButton("Copy", 2).click();
-    await page.getByTestId("announced").getByText("Copy the marked text").waitFor();
+    await page.getByTestId("announced").getByText("Copy the selected text").waitFor();
     assert.equal((await page.evaluate(() => String(getSelection()))).trim(), drafts[1].trim());
     await bot.more(2);
     await bot.draftButton("Copy link", 2).click();
-    const field = page.getByRole("textbox", { name: "Copy the marked text" });
+    const field = page.getByRole("textbox", { name: "Copy the selected text" });
     await field.waitFor();
     const marked = () => {
       const { readOnly, value, selectionStart, selectionEnd } = document.activeElement;
@@ -203,7 +203,7 @@ describe("a link", () => {
       await other.page.getByText(sentence).waitFor({ timeout: 60_000 });
       await quietly(other);
     };
-    await follow((query) => query.set("seed", "10"), /not the one that was shared, though bot and engine are the same/);
+    await follow((query) => query.set("seed", "10"), /differs from the one that was shared, although bot and engine are the same/);
     await follow((query) => {
       query.set("seed", "10");
       query.set("bot", "0000000000000000");
@@ -250,7 +250,7 @@ describe("this device", () => {
     const drafts = await bot.drafts();
     await page.reload();
     await bot.seesStatus(/ready/);
-    await page.getByText("Drafts of this device").click();
+    await page.getByText("Drafts on this device").click();
     const history = page.locator(".remembered");
     assert.equal(await history.count(), 5);
     const remembered = await history.allTextContents();
@@ -258,7 +258,7 @@ describe("this device", () => {
     await page.getByRole("link", { name: `Write again: ${drafts[4]}` }).click();
     await page.getByText(/This is the draft that was shared/).waitFor({ timeout: 60_000 });
     assert.equal((await bot.finishes())[4], drafts[4]);
-    await page.getByText("Drafts of this device").click();
+    await page.getByText("Drafts on this device").click();
     await page.getByRole("button", { name: `Delete the draft: ${drafts[4]}` }).click();
     assert.equal(await history.count(), 4);
     assert.equal(await page.evaluate(() => document.activeElement.id), "history", "the focus is not lost");
@@ -281,7 +281,7 @@ describe("this device", () => {
     await bot.draftButton("Regenerate", 2).click();
     await bot.generateButton.waitFor();
     await bot.seesStatus(/tokens\/s/);
-    await page.getByText("Drafts of this device").click();
+    await page.getByText("Drafts on this device").click();
     await page.getByText("kept by another tab").waitFor();
     assert.equal(await page.locator(".remembered").count(), 7);
     await page.evaluate(() => {
@@ -387,10 +387,10 @@ describe("presets and starts", () => {
     assert.ok(await page.getByRole("radio", { name: "Classic" }).isChecked());
     await page.getByRole("radio", { name: "Calm" }).check();
     assert.equal(await page.getByLabel("Surprise", { exact: true }).inputValue(), "0.7");
-    await page.getByText(/Keeps to likely words/).waitFor();
+    await page.getByText(/Sticks to likely words/).waitFor();
     await bot.set("Surprise", "0.3");
     assert.equal(await page.getByRole("radio", { checked: true }).count(), 0);
-    await page.getByText("Settings of your own.").waitFor();
+    await page.getByText("Custom settings.").waitFor();
     await page.getByRole("button", { name: "Reset to the original's settings" }).click();
     assert.ok(await page.getByRole("radio", { name: "Classic" }).isChecked());
     await quietly(visit);

@@ -3,28 +3,28 @@
 const OPEN = "huggingtweets:open";
 const HERE = "huggingtweets:here";
 const FAILED = "huggingtweets:failed ";
-/** From the load of the engine's document to its first word. */
+/** Timeout from the load of the engine's document to its first message. */
 const SILENT_MS = 60_000;
-/** To its load: a forbidden document never loads in Firefox, and a slow line is no failure. */
+/** Timeout for that load: in Firefox a forbidden document never loads, but a connection may be slow. */
 const UNLOADED_MS = 180_000;
-/** An element that only moves in its page keeps its engine. */
+/** An element that only moves within its page keeps its engine. */
 const LINGER_MS = 2000;
 
-/** One engine; elements speak to it over ports. */
+/** One engine; elements exchange messages with it over ports. */
 class Engine {
   static #all = new Map();
 
   #address;
   #frame = document.createElement("iframe");
-  /** The frame's; once the page has moved or removed that, it has another or none. */
+  /** The frame's window; if the page moves or removes the frame, it has another or none. */
   #window;
-  /** The origin of the engine's document, once that listens: its address may lead to another. */
+  /** The origin of the engine's document, once it listens: the URL may redirect to another. */
   #here = null;
   #links = new Set();
   #patience;
   #moves = new MutationObserver(() => this.#check());
 
-  /** A line to the engine at an address; `heard` is called with what it tells. */
+  /** A connection to the engine at an address; `heard` is called with its messages. */
   static connect(address, heard) {
     Engine.#all.get(address)?.#check();
     let engine = Engine.#all.get(address);
@@ -36,7 +36,7 @@ class Engine {
     this.#address = address;
     const frame = this.#frame;
     frame.hidden = true;
-    // A page's own style may show what is hidden.
+    // A page's own style may show hidden elements.
     frame.style.display = "none";
     frame.title = "huggingtweets";
     frame.allow = "cross-origin-isolated";
@@ -45,7 +45,7 @@ class Engine {
     this.#expect(UNLOADED_MS);
     window.addEventListener("message", this);
     document.addEventListener("securitypolicyviolation", this);
-    // Beside the body, which some pages replace as their visitors go from one to the next.
+    // Beside the body, which some pages replace when they navigate.
     document.documentElement.append(frame);
     this.#window = frame.contentWindow;
     this.#moves.observe(document.documentElement, { childList: true });
@@ -59,7 +59,7 @@ class Engine {
   #hear({ source, data, origin }) {
     if (source !== this.#frame.contentWindow || typeof data !== "string") return;
     if (data === HERE) {
-      // The ports went to the document before.
+      // The ports went to the former document.
       if (this.#here) return this.#fail("it was loaded anew, and what it wrote is lost; Retry begins again");
       this.#here = origin;
       for (const link of this.#links) this.#open(link);
@@ -83,7 +83,7 @@ class Engine {
     this.#patience = setTimeout(() => this.#here || this.#fail(reason), ms);
   }
 
-  /** Fails where the page has removed the frame, or moved it, which loads it anew. */
+  /** Fails if the page has removed the frame, or moved it, which reloads it. */
   #check() {
     if (this.#frame.contentWindow !== this.#window) this.#fail("this page removed it, or moved it; Retry begins again");
   }
@@ -114,7 +114,7 @@ class Engine {
 
   #fail(reason) {
     const links = [...this.#links];
-    // First, so that whoever is told can begin again.
+    // First, so that whoever is told can start again.
     this.#end();
     const message = `${this.#address.split("?")[0]}: ${reason}`;
     for (const { heard } of links) heard({ tell: "failed", id: null, message, retryable: true, gone: true });

@@ -1,8 +1,9 @@
-// How the widget looks, and what it is made of; part of www/tweet-bot.js.
+// The widget's styles and elements; part of www/tweet-bot.js.
 
 /**
- * A colour in a light scheme and in a dark one: light-dark() where browsers have it (2024).
- * Else one of --light and --dark is empty, and the other not there, which gives its colour.
+ * A colour for the light scheme and one for the dark: by light-dark() where browsers have it
+ * (2024). Otherwise one of --light and --dark is empty and the other unset, so that its fallback
+ * applies.
  */
 const shade = CSS.supports("color", "light-dark(red, red)")
   ? (light, dark) => `light-dark(${light}, ${dark})`

@@ -1,15 +1,15 @@
-// What the widget says, in six languages; part of www/tweet-bot.js.
+// The widget's sentences, in six languages; part of www/tweet-bot.js.
 
-// Phases and reasons are named as the engine names them.
+// Phases and reasons have the engine's names.
 const WORDS = {
   en: {
     bot: "A bot", label: "AI BOT", cyborg: "AI CYBORG", note: "AI-generated parody", more: "Open on its own page", start: "Start of the tweet",
     generate: "Generate tweets", stop: "Stop", retry: "Retry", drafts: "Drafts", draft: "Draft", copy: "Copy", copied: "Copied",
-    uncopied: "Copy the marked text", idle: "Writes on your own device", starting: "Starting the engine", waiting: "Another tab is downloading this bot",
-    download: "Downloading the bot", cache: "Reading the bot from this device", check: "Checking the engine", ready: "ready",
+    uncopied: "Copy the selected text", idle: "Writes on your own device", starting: "Starting the engine", waiting: "Another tab is downloading this bot",
+    download: "Downloading the bot", cache: "Loading the bot from this device", check: "Checking the engine", ready: "ready",
     writing: "writing", turn: "Waiting for another bot on this page", thread: "thread", threads: "threads", failed: "The engine is not running",
-    refused: "The drafts cannot be written so.", notKept: "the bot was not kept on this device: {reason}",
-    full: "its storage is full", no_storage: "this browser gives the page no storage", undescribed: "no bot.json describes it",
+    refused: "These settings cannot be used.", notKept: "the bot was not saved on this device: {reason}",
+    full: "its storage is full", no_storage: "this browser gives the page no storage", undescribed: "it has no bot.json",
   },
   es: {
     bot: "Un bot", label: "BOT DE IA", cyborg: "CÍBORG DE IA", note: "Parodia generada por IA", more: "Abrir en su propia página", start: "Comienzo del tuit",

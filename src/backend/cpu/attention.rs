@@ -1,48 +1,49 @@
-//! The key/value cache and causal attention over it.
+//! The KV cache and causal attention over it.
 
 use super::{
     Cpu, math,
     matrix::room,
     panels::{self, Kernel},
     pool::Pool,
+    prefetch::prefetch,
     shared::Shared,
-    touch::touch,
 };
 use crate::backend::{Backend, Batch, CacheShape, Place, Sequence};
 
-/// Outputs of a head that are summed together.
+/// Channels of a head's output that are summed together.
 const LANES: usize = 32;
 
-/// For so few rows keys and values come from memory; more rows find a head's in a cache.
+/// Up to this many rows, keys and values are prefetched, because they come from memory; in a larger
+/// batch, most rows find them in a cache.
 const FEW_ROWS: usize = 8;
 
-/// What a step needs besides for each row and channel: ten floats of activations, the
-/// quantised ones, and something for logits and scores. Asked for and given back, it stays
-/// part of a page's memory, so it is not more than that.
+/// Memory that a step needs besides the cache, for each row and channel: ten floats of activations,
+/// the quantised activations, and something for logits and scores. Memory once requested stays part
+/// of a page even when freed, so the estimate is not generous.
 const STEP_BYTES: usize = 16 * size_of::<f32>();
 
-/// So many zeros; `None` where there is no memory for them.
+/// n zeros; `None` if there is not enough memory.
 fn zeros(n: usize) -> Option<Vec<f32>> {
-    // Only asked for: where memory comes as zeros, it is then not written at all.
+    // A trial, since `vec!` would abort; where memory comes zeroed, neither writes any of it.
     room::<f32>(n)?;
     Some(vec![0.0; n])
 }
 
-/// Keys and values of every layer for one prompt and its drafts; allocated
-/// once. A head's stand together, for a row of queries passes through them.
+/// Keys and values of every layer, for one prompt and its drafts; allocated once. Those of one head
+/// are contiguous, because a row of queries passes through them.
 #[derive(Debug)]
 pub struct Cache {
     shape: CacheShape,
     heads: usize,
     /// C / H
     width: usize,
-    /// (L) times (H, slots, width)
+    /// L vectors of (H, slots, width).
     keys: Vec<Vec<f32>>,
     values: Vec<Vec<f32>>,
 }
 
 impl Cache {
-    /// `None`: there is no memory for it, or none besides.
+    /// `None` if there is not enough memory for the cache and the first step.
     pub fn new(layers: usize, heads: usize, width: usize, shape: CacheShape) -> Option<Self> {
         let channels = heads.saturating_mul(width);
         let floats = channels.saturating_mul(shape.slots());
@@ -52,7 +53,7 @@ impl Cache {
         Some(cache)
     }
 
-    /// Puts the keys and values of qkv (R, 3 C) at the batch's places.
+    /// Stores the keys and values of qkv (R, 3 C) at the batch's places.
     pub fn store(&mut self, layer: usize, batch: &Batch, qkv: &[f32]) {
         let (width, slots) = (self.width, self.shape.slots());
         let c = self.heads * width;
@@ -66,9 +67,9 @@ impl Cache {
         }
     }
 
-    /// Attention of every row of qkv (R, 3 C) over its own sequence up to its
-    /// own position, into out (R, C): softmax(q k / sqrt(C / H)) v. Heads and
-    /// their rows are spread over the threads; `scores` is a task's own memory.
+    /// Attention of every row of qkv (R, 3 C) over its own sequence up to its own position, into
+    /// out (R, C): softmax(q k / sqrt(C / H)) v. Heads and rows are divided among the threads;
+    /// `scores` is scratch, one vector per task.
     #[allow(clippy::too_many_arguments, reason = "a layer's, and where and how it is computed")]
     pub fn attend(
         &self,
@@ -87,14 +88,13 @@ impl Cache {
         scores.resize_with(scores.len().max(tasks), Vec::new);
         let (scores, out) = (Shared::new(scores), Shared::new(out));
         panels::spread(pool, tasks, parts, |task, parts| {
-            // SAFETY: each task has a place of its own in scores, and each row
-            // and head is in one task.
+            // SAFETY: each task has its own vector in scores, and each row's head is in one task.
             let scores = unsafe { &mut scores.slice(task, 1)[0] };
             let first = parts.start;
             for part in parts {
                 let (head, row) = (part / rows, part % rows);
                 if rows <= FEW_ROWS && (row == 0 || part == first) {
-                    self.touch(layer, batch, head);
+                    self.prefetch(layer, batch, head);
                 }
                 let query = &qkv[row * 3 * c + head * width..][..width];
                 // SAFETY: as above.
@@ -104,26 +104,26 @@ impl Cache {
         });
     }
 
-    /// A head's keys and values that the batch's rows see, the prompt's once.
-    fn touch(&self, layer: usize, batch: &Batch, head: usize) {
+    /// Prefetches the keys and values of a head that the batch's rows see, the prompt's only once.
+    fn prefetch(&self, layer: usize, batch: &Batch, head: usize) {
         for (row, &place) in batch.places.iter().enumerate() {
             let [prompt, own] = self.visible(place);
             let prompt = if row == 0 { prompt } else { 0..0 };
             for of in [&self.keys, &self.values].map(|of| self.of_head(&of[layer], head)) {
                 for slots in [prompt.clone(), own.clone()] {
-                    touch(&of[slots.start * self.width..slots.end * self.width]);
+                    prefetch(&of[slots.start * self.width..slots.end * self.width]);
                 }
             }
         }
     }
 
-    /// What is a head's of a layer's keys or values (H, slots, width): (slots, width).
+    /// The part (slots, width) of one head in a layer's keys or values (H, slots, width).
     fn of_head<'a>(&self, all: &'a [f32], head: usize) -> &'a [f32] {
         let floats = self.shape.slots() * self.width;
         &all[head * floats..][..floats]
     }
 
-    /// One head of one row: query and out (C / H).
+    /// One head of one row: query and out (C / H); `scores` is scratch.
     fn head(
         &self,
         layer: usize,
@@ -149,12 +149,12 @@ impl Cache {
         let sum = math::softmax_unnormalised(scores);
         let (whole, rest) = out.as_chunks_mut::<LANES>();
         for (i, out) in whole.iter_mut().enumerate() {
-            // A sum stays in registers over all slots.
+            // The sums stay in registers over all slots.
             let mut sums = [0.0f32; LANES];
             let mut scores = scores.iter();
             for slots in &visible {
                 for (value, score) in values[slots.clone()].chunks_exact(width).zip(&mut scores) {
-                    // There are as many: out is as wide as a value.
+                    // Never skips: a value is as wide as out.
                     let Some(value) = value[i * LANES..].first_chunk::<LANES>() else { continue };
                     for (sum, value) in sums.iter_mut().zip(value) {
                         *sum += score * value;
@@ -171,7 +171,7 @@ impl Cache {
         }
     }
 
-    /// The slots a place sees: the prompt's, then its own draft's.
+    /// The slots that a place sees: the prompt's, then its own draft's.
     fn visible(&self, place: Place) -> [std::ops::Range<usize>; 2] {
         let end = self.shape.slot(place) + 1;
         match place.sequence {

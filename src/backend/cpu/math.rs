@@ -1,25 +1,24 @@
-//! Float arithmetic with one result everywhere.
+//! Float arithmetic with the same result everywhere.
 //!
-//! A draft must be the same on every machine, so nothing here leaves its
-//! rounding to a platform: no FMA, no library `exp`, sums over a fixed number
-//! of lanes folded in a fixed order. Plain Rust float operations are IEEE
-//! operations in the order written, vectorised or not.
+//! A draft must be the same on every machine, so nothing here leaves rounding to a platform: no
+//! FMA, no library `exp`, and sums over a fixed number of lanes, folded in a fixed order. Plain
+//! Rust float operations are IEEE operations in the order written, vectorised or not.
 
 use std::hint::black_box;
 
 /// Lanes of every sum: element i is added to lane `i % LANES`.
 pub const LANES: usize = 8;
 
-/// Largest relative error of e^x, as it is computed here, inside its range; in units of f32 epsilon.
+/// Bound on the relative error of e^x as computed here, within its range, in units of f32 epsilon.
 pub const EXP_MAX_ERROR_EPSILON: f64 = 1.5;
 
-/// Folds lanes: `((l0+l4)+(l2+l6)) + ((l1+l5)+(l3+l7))`.
+/// Sums the lanes: `((l0+l4)+(l2+l6)) + ((l1+l5)+(l3+l7))`.
 #[inline(always)]
 pub fn fold(l: [f32; LANES]) -> f32 {
     ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
 }
 
-/// The lane-wise sum of `f(x)`.
+/// The sum of `f(x)`, lane by lane.
 #[inline(always)]
 fn sum_by(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
@@ -35,12 +34,12 @@ fn sum_by(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     fold(lanes)
 }
 
-/// Sum of x.
+/// The sum of x.
 pub fn sum(x: &[f32]) -> f32 {
     sum_by(x, |v| v)
 }
 
-/// Dot product of two vectors of one length.
+/// Dot product of two vectors of equal length.
 #[inline]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     debug_assert_eq!(a.len(), b.len());
@@ -58,7 +57,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     fold(lanes)
 }
 
-/// Dot products that [`dots`] makes together.
+/// Number of dot products that [`dots`] computes together.
 pub const DOTS: usize = 4;
 
 /// The dot products of a (n) with the vectors of b ([`DOTS`], n), each summed as [`dot`] does.
@@ -81,21 +80,21 @@ pub fn dots(a: &[f32], b: &[f32]) -> [f32; DOTS] {
     folds(&lanes)
 }
 
-/// [`fold`] of each, side by side: no sum runs across a vector.
+/// [`fold`] of each, computed side by side, without horizontal sums.
 ///
-/// Not inlined: compilers would make vectors across the sums instead of
-/// along each, and shuffle for every product.
+/// Not inlined: otherwise compilers vectorise across the sums instead of along each, and shuffle
+/// for every product.
 #[inline(never)]
 fn folds(lanes: &[[f32; LANES]; DOTS]) -> [f32; DOTS] {
     let halves: [[f32; LANES / 2]; DOTS] = lanes.map(|l| std::array::from_fn(|i| l[i] + l[i + LANES / 2]));
-    // Lane i of every sum.
+    // Lane i of all sums.
     let lane = |i: usize| halves.map(|half| half[i]);
     let [a, b, c, d] = [lane(0), lane(1), lane(2), lane(3)];
     std::array::from_fn(|sum| (a[sum] + c[sum]) + (b[sum] + d[sum]))
 }
 
-/// Adding this to |x| < 2^22 rounds x to an integer, ties to even, which then
-/// stands in the low bits: the same on every target, and vectorisable.
+/// Adding this to |x| < 2^22 rounds x to an integer, ties to even, and leaves it in the low bits:
+/// the same on every target, and vectorisable.
 pub const ROUND_MAGIC: f32 = 12_582_912.0; // 1.5 * 2^23
 
 /// x rounded to the nearest integer, ties to even; |x| < 2^22.
@@ -104,10 +103,10 @@ pub fn round_to_i32(x: f32) -> i32 {
     (x + ROUND_MAGIC).to_bits() as i32 - ROUND_MAGIC.to_bits() as i32
 }
 
-/// What [`Exp::of`] and [`Gelu::of`] calculate with, as values.
+/// The constants of [`Exp::of`] and [`Gelu::of`], as values.
 ///
-/// Browsers make a constant anew wherever it is used, three instructions for a vector: most
-/// of a GELU's. What the compiler does not know ([`black_box`]) they load, an operand.
+/// Browsers rematerialise a vector constant at every use, in three instructions, which were most of
+/// the instructions of a GELU. A value hidden from the compiler ([`black_box`]) is loaded instead.
 #[derive(Debug, Clone, Copy)]
 struct Exp {
     least: f32,
@@ -116,7 +115,7 @@ struct Exp {
     round: f32,
     ln2_high: f32,
     ln2_low: f32,
-    /// 1/7! and so on to 1/2!
+    /// 1/7!, 1/6!, … 1/2!
     taylor: [f32; 6],
     /// 1.0 as bits.
     one: u32,
@@ -136,8 +135,8 @@ const EXP: Exp = Exp {
 impl Exp {
     /// e^x for x clamped to [-87, 88]; see [`EXP_MAX_ERROR_EPSILON`].
     ///
-    /// Range reduction by multiples of ln 2 in two parts (Cody and Waite), then
-    /// the Taylor polynomial of degree 7 on |r| <= ln(2)/2.
+    /// Range reduction by multiples of ln 2 in two parts (Cody and Waite), then the Taylor
+    /// polynomial of degree 7 on |r| <= ln(2)/2.
     #[inline(always)]
     fn of(&self, x: f32) -> f32 {
         let x = if x < self.least { self.least } else { x };
@@ -148,13 +147,13 @@ impl Exp {
         let [p, rest @ ..] = self.taylor;
         let p = rest.into_iter().fold(p, |p, next| p * r + next);
         let p = (p * r) * r + r;
-        // The integer's low bits become an exponent; what else they hold is shifted out.
+        // The low bits hold n, which becomes the exponent; the shift drops the bits above.
         let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(self.one));
         p * scale + scale
     }
 }
 
-/// As [`Exp`].
+/// The constants of GELU, as values; see [`Exp`].
 #[derive(Debug, Clone, Copy)]
 struct Gelu {
     /// 2 sqrt(2 / pi)
@@ -177,13 +176,13 @@ impl Gelu {
     }
 }
 
-/// GPT-2's GELU of every x.
+/// GPT-2's GELU (the tanh form) of every x, in place.
 pub fn gelu(x: &mut [f32]) {
     let gelu = black_box(GELU);
     x.iter_mut().for_each(|x| *x = gelu.of(*x));
 }
 
-/// One row of layer norm: x and out (C).
+/// Layer norm of one row: x, gain, bias and out (C).
 pub fn layer_norm(x: &[f32], gain: &[f32], bias: &[f32], epsilon: f32, out: &mut [f32]) {
     let n = x.len() as f32;
     let mean = sum(x) / n;
@@ -194,7 +193,7 @@ pub fn layer_norm(x: &[f32], gain: &[f32], bias: &[f32], epsilon: f32, out: &mut
     }
 }
 
-/// The largest of x, negative infinity of nothing.
+/// The largest of x; negative infinity if x is empty.
 pub fn max(x: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -207,7 +206,7 @@ pub fn max(x: &[f32]) -> f32 {
     lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| larger(a, b))
 }
 
-/// Turns scores into `exp(score - max)` and returns their sum; the caller divides.
+/// Replaces scores by `exp(score - max)` and returns their sum; the caller divides by it.
 pub fn softmax_unnormalised(scores: &mut [f32]) -> f32 {
     let (exp, max) = (black_box(EXP), max(scores));
     for score in scores.iter_mut() {
@@ -233,13 +232,16 @@ mod tests {
         assert!(EXP.of(-1e9) < 1e-37 && EXP.of(1e9).is_finite());
     }
 
+    /// Bound on GELU in f32 against f64, relative to 1 + |x|.
+    const GELU_BOUND: f64 = 1e-6;
+
     #[test]
     fn gelu_follows_its_definition() {
         for i in -1200..=1200 {
             let x = f64::from(i) * 0.01;
             let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
             let expected = 0.5 * x * (1.0 + inner.tanh());
-            assert!((f64::from(GELU.of(x as f32)) - expected).abs() < 1e-6 * (1.0 + x.abs()), "{x}");
+            assert!((f64::from(GELU.of(x as f32)) - expected).abs() < GELU_BOUND * (1.0 + x.abs()), "{x}");
         }
     }
 

@@ -1,10 +1,9 @@
 //! Weight matrices in the layout that the kernels read.
 //!
-//! Quantised rows are interleaved eight at a time into *panels*. Within a
-//! panel and a block of 32 columns, weights stand in quads of four columns:
-//! row 0's four, row 1's four, … so that a 16-byte vector holds four rows and
-//! one lane of the sum belongs to one row: no sum runs across lanes, the
-//! activation is one splat shared by every row, and memory is read in order.
+//! Quantised rows are interleaved eight at a time into *panels*. Within a panel, each block of 32
+//! columns is stored in quads of four columns: row 0's four, row 1's four, and so on, so that a
+//! 16-byte vector holds four rows and a lane of the sum belongs to one row. No sum runs across
+//! lanes, an activation is one splat shared by every row, and memory is read in order.
 //!
 //! ```text
 //! block = 8 scales (f32), then quads
@@ -14,7 +13,7 @@
 //!     (low nibble: columns 4 q.., high nibble: columns 16 + 4 q..)
 //! ```
 //!
-//! A block's scales stand before it, so that a panel is one stream of memory.
+//! A block's scales precede it, so that a panel is one stream of memory.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -31,8 +30,7 @@ use crate::{
 /// Rows interleaved in a panel.
 pub const PANEL: usize = 8;
 
-/// Bytes as kernels load them: where they begin, so that no load goes across two lines
-/// of the cache.
+/// 32 bytes, aligned so that no vector load crosses a cache line.
 #[derive(Debug, Clone, Copy, Default, Pod, Zeroable)]
 #[repr(C, align(32))]
 pub(super) struct Aligned([u8; 32]);
@@ -52,13 +50,13 @@ pub struct Dense {
     pub values: Vec<f32>,
 }
 
-/// Interleaved quantised rows; a last panel that is not full is padded with zeros.
+/// Interleaved quantised rows; an incomplete last panel is padded with zeros.
 #[derive(Debug)]
 pub struct Panels {
     pub rows: usize,
     pub cols: usize,
     pub format: Format,
-    /// (panels, blocks, [`Format::block_bytes`]), in the layout above.
+    /// (panels, blocks, [`Format::block_bytes`]), in the module's layout.
     blocks: Vec<Aligned>,
 }
 
@@ -71,8 +69,8 @@ impl Matrix {
         }
     }
 
-    /// The memory that holds the weights, in the order the kernels read it:
-    /// as bytes (quantised, with their scales) or as floats.
+    /// The memory that holds the weights, in the order in which kernels read it: bytes (quantised
+    /// weights with their scales) or floats; the other slice is empty.
     pub fn memory(&self) -> (&[u8], &[f32]) {
         match self {
             Self::Dense(m) => (&[], &m.values),
@@ -80,7 +78,7 @@ impl Matrix {
         }
     }
 
-    /// Row n as f32, added into out (cols).
+    /// Adds row n, as f32, to out (cols).
     pub fn add_row(&self, n: usize, out: &mut [f32]) {
         match self {
             Self::Dense(m) => {
@@ -102,7 +100,7 @@ impl Matrix {
 }
 
 impl Panels {
-    /// Panels in all.
+    /// The number of panels.
     pub fn panels(&self) -> usize {
         self.rows.div_ceil(PANEL)
     }
@@ -111,15 +109,15 @@ impl Panels {
         bytemuck::cast_slice(&self.blocks)
     }
 
-    /// A range of panels.
+    /// The bytes of a range of panels.
     pub fn range(&self, panels: std::ops::Range<usize>) -> &[u8] {
         let bytes = self.cols / BLOCK * self.format.block_bytes();
         &self.bytes()[panels.start * bytes..panels.end * bytes]
     }
 }
 
-/// Takes a GGUF tensor's bytes as they arrive and appends panel after panel:
-/// no second copy of a matrix is ever held, and no memory written twice.
+/// Takes a GGUF tensor's bytes as they arrive and appends one panel after the other: there is never
+/// a second copy of the matrix, and no memory is written twice.
 #[derive(Debug)]
 pub struct Packer {
     matrix: Matrix,
@@ -128,8 +126,11 @@ pub struct Packer {
 }
 
 impl Packer {
-    /// A packer for a (rows, cols) matrix. Its memory is taken at once, which
-    /// can fail where there is too little.
+    /// Allocates the memory of a (rows, cols) matrix.
+    ///
+    /// # Errors
+    /// There is not enough memory, or the matrix is quantised and cols is not a multiple of
+    /// [`BLOCK`].
     pub fn new(rows: usize, cols: usize, dtype: Dtype) -> Result<Self, BackendError> {
         let too_large = || BackendError::Memory { rows, cols };
         let cells = rows.checked_mul(cols).ok_or_else(too_large)?;
@@ -147,6 +148,9 @@ impl Packer {
     }
 
     /// Takes the next bytes of the tensor.
+    ///
+    /// # Errors
+    /// There are more bytes than the matrix has.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), BackendError> {
         let Self { matrix, dtype, arriving } = self;
         arriving.push(bytes, |_, rows| match matrix {
@@ -156,7 +160,10 @@ impl Packer {
         })
     }
 
-    /// The matrix, if every byte of it came.
+    /// The complete matrix.
+    ///
+    /// # Errors
+    /// Bytes are missing.
     pub fn finish(self) -> Result<Matrix, BackendError> {
         self.arriving.finish()?;
         Ok(self.matrix)
@@ -164,19 +171,18 @@ impl Packer {
 }
 
 impl Panels {
-    /// Appends the panel of these rows' bytes, at most [`PANEL`] rows; those that it
-    /// has not are zeros.
+    /// Appends one panel: the bytes of at most [`PANEL`] rows; missing rows become zeros.
     fn append(&mut self, rows: &[u8]) {
         match self.format {
             Format::Q8 => self.append_blocks::<{ 2 + BLOCK }>(rows, 0),
-            // The upper bit of a signed byte, flipped, is 128 more.
+            // Flipping the top bit of a signed byte adds 128.
             Format::U8 => self.append_blocks::<{ 2 + BLOCK }>(rows, 128),
             Format::Q4 => self.append_blocks::<{ 2 + BLOCK / 2 }>(rows, 0),
         }
     }
 
-    /// A block is the scale (f16), then weights: in every format four bytes of a row
-    /// in each 32 of the panel, with the bits of `flip` flipped.
+    /// A row's block is its scale (f16), then its weights. In every format, each 32 bytes of the
+    /// panel take four bytes of every row, with the bits of `flip` flipped.
     fn append_blocks<const BYTES: usize>(&mut self, rows: &[u8], flip: u8) {
         let blocks = self.cols / BLOCK;
         let nothing = [0; BYTES];
@@ -188,29 +194,29 @@ impl Panels {
             self.blocks.push(bytemuck::cast(scales));
             for part in 0..(BYTES - 2) / 16 {
                 let parts = sources.map(|source| source[2..].as_chunks().0.get(part).unwrap_or(&[0; 16]));
-                // One by one: together they would be copied by a call.
+                // One push each: together, the compiler would copy them with a call.
                 vector::interleaved(parts, flip).into_iter().for_each(|quad| self.blocks.push(Aligned(quad)));
             }
         }
     }
 }
 
-/// The f16 with these bits. A file has millions of them, and wasm no instruction:
-/// with its exponent moved up, every finite one is a product (Giesen, "Half to float
-/// done quick", 2012). Without branches, for eight are converted together.
+/// The f16 with these bits. A file has millions of them, and wasm has no instruction for it: with
+/// its exponent moved up, every finite value is one product (Giesen, "Half to float done quick",
+/// 2012). Branch-free, because eight are converted together.
 #[inline(always)]
 fn f16_to_f32(bits: u16) -> f32 {
     const TWO_TO_112: f32 = f32::from_bits((127 + 112) << 23);
     let magnitude = u32::from(bits & 0x7fff);
     let finite = (f32::from_bits(magnitude << 13) * TWO_TO_112).to_bits();
-    // An infinity, or a NaN, which becomes a quiet one.
+    // An infinity or a NaN; a NaN becomes quiet.
     let quiet = if magnitude > 0x7c00 { 1 << 22 } else { 0 };
     let other = magnitude << 13 | 0x7f80_0000 | quiet;
     let value = if magnitude < 0x7c00 { finite } else { other };
     f32::from_bits(value | u32::from(bits & 0x8000) << 16)
 }
 
-/// Room for n values, or `None` where there is no memory for them.
+/// An empty vector with capacity for n values; `None` if there is not enough memory.
 pub(super) fn room<T>(n: usize) -> Option<Vec<T>> {
     let mut values = Vec::new();
     values.try_reserve_exact(n).ok()?;
@@ -218,7 +224,7 @@ pub(super) fn room<T>(n: usize) -> Option<Vec<T>> {
 }
 
 impl Dtype {
-    /// How a panel holds it; `None`: as floats.
+    /// How panels store this dtype; `None` if it is kept as floats.
     fn format(self) -> Option<Format> {
         match self {
             Self::F32 | Self::F16 => None,

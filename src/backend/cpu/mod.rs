@@ -1,22 +1,21 @@
-//! The engine on the processor: scalar as the reference, and vectors.
+//! The engine on the processor: scalar kernels as the reference, and vector kernels.
 //!
-//! [`Level`] chooses the integer kernels at run time; everything else is one
-//! code. Integer sums are exact, and float sums have one written order
-//! ([`math`]), so every level on every target, with any number of threads,
-//! gives the same bits.
+//! [`Level`] selects the integer kernels at run time; all other code is shared. Integer sums are
+//! exact and float sums have one specified order ([`math`]), so every level on every target, with
+//! any number of threads, gives the same bits.
 
 mod attention;
 pub mod math;
 mod matrix;
-mod pace;
+mod order_tuner;
 mod panels;
 pub mod pool;
+mod prefetch;
 mod quant;
 mod scalar;
 mod shared;
 #[cfg(test)]
 mod tests;
-mod touch;
 mod vector;
 mod warm_up;
 
@@ -30,7 +29,7 @@ use std::future::ready;
 use super::{Backend, BackendError, Batch, CacheShape, Epilogue, Outputs, Wanted, top::Top};
 use crate::dtype::Dtype;
 use matrix::Dense;
-use pace::Pace;
+use order_tuner::OrderTuner;
 use panels::{Kernel, ORDERS};
 use quant::QuantRows;
 use shared::Shared;
@@ -44,21 +43,21 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Sets the shape, re-using memory; values are unspecified.
+    /// Sets the shape, reusing memory; the values are unspecified.
     fn shape(&mut self, rows: usize, width: usize) {
         self.rows = rows;
         self.width = width;
         self.values.resize(rows * width, 0.0);
     }
 
-    /// Row by row.
+    /// Iterates over the rows.
     fn iter(&self) -> std::slice::ChunksExact<'_, f32> {
         self.values.chunks_exact(self.width.max(1))
     }
 }
 
-/// A row's blocks as the definition quantises them, with their scales: what
-/// other backends are tested against.
+/// The blocks of a row as the definition quantises them, with their scales; other backends are
+/// tested against it.
 #[cfg(test)]
 pub fn quantised(row: &[f32]) -> Vec<([i8; quant::BLOCK], f32)> {
     let mut rows = QuantRows::default();
@@ -73,14 +72,14 @@ pub fn quantised(row: &[f32]) -> Vec<([i8; quant::BLOCK], f32)> {
 #[derive(Debug)]
 pub struct Cpu {
     kernel: Kernel,
-    pace: Pace,
+    tuner: OrderTuner,
     pool: Pool,
     quantised: QuantRows,
-    /// What a linear layer adds to its outputs.
+    /// Scratch: what a linear layer adds to its outputs ([`Epilogue::Add`]).
     added: Vec<f32>,
-    /// Attention's scores, one vector a task.
+    /// Scratch: attention scores, one vector per task.
     scores: Vec<Vec<f32>>,
-    /// The head's candidates, one collector a task and row.
+    /// Scratch: the head's largest logits, one collector per task and row.
     tops: Vec<Top>,
 }
 
@@ -89,7 +88,7 @@ impl Cpu {
         let kernel = Kernel { level, order: ORDERS[0] };
         Self {
             kernel,
-            pace: Pace::default(),
+            tuner: OrderTuner::default(),
             pool,
             quantised: QuantRows::default(),
             added: Vec::new(),
@@ -98,12 +97,12 @@ impl Cpu {
         }
     }
 
-    /// Which kernels run.
+    /// The level of the kernels that run.
     pub fn level(&self) -> Level {
         self.kernel.level
     }
 
-    /// Threads that compute, this one included.
+    /// Threads that compute, the caller's included.
     pub fn threads(&self) -> usize {
         self.pool.threads()
     }
@@ -150,11 +149,11 @@ impl Backend for Cpu {
     }
 
     fn begin(&mut self, batch: &Batch) {
-        self.kernel.order = self.pace.begin(batch);
+        self.kernel.order = self.tuner.begin(batch);
     }
 
     fn took(&mut self, ms: f64) {
-        self.pace.took(ms);
+        self.tuner.took(ms);
     }
 
     fn embed(&mut self, wte: &Matrix, wpe: &Matrix, batch: &Batch, out: &mut Rows) {
@@ -234,7 +233,7 @@ impl Backend for Cpu {
 }
 
 impl Cpu {
-    /// The k largest logits of each row, collected as panels are multiplied.
+    /// The k largest logits of each row of x (R, C), collected as w's panels are multiplied.
     fn largest(&mut self, w: &matrix::Panels, x: &Rows, k: usize, out: &mut Vec<Vec<(u32, f32)>>) {
         self.quantised.fill(&x.values, x.width, w.format);
         let tasks = self.kernel.tasks(&self.pool, w.panels());
@@ -243,7 +242,7 @@ impl Cpu {
         let (kernel, quantised) = (self.kernel, &self.quantised);
         let tops = Shared::new(&mut self.tops);
         panels::spread(&self.pool, tasks, w.panels(), |task, range| {
-            // SAFETY: each task has collectors of its own.
+            // SAFETY: the range is this task's own: tasks have different numbers.
             let tops = unsafe { tops.slice(task * x.rows, x.rows) };
             panels::multiply(kernel, w, range, quantised, |row, first, logits| tops[row].take(first, logits));
         });
@@ -257,9 +256,8 @@ impl Cpu {
     }
 }
 
-/// A linear layer of floats: x (R, K) times w (N, K) transposed, with bias (N)
-/// and epilogue, into out (R, N). Rows of w outermost, so that each is read
-/// from memory once.
+/// A linear layer of floats: `x W^T` of x (R, K) and w (N, K), with bias (N) and epilogue, into out
+/// (R, N). Rows of w are outermost, so that each is read from memory once.
 fn dense(
     kernel: Kernel,
     pool: &Pool,
@@ -275,7 +273,8 @@ fn dense(
             let row = &w.values[n * w.cols..][..w.cols];
             let bias = bias.map(|bias| &bias[n..=n]);
             for (r, x) in x.iter().enumerate() {
-                // SAFETY: output n of every row belongs to one task.
+                // SAFETY: the ranges of tasks are disjoint, so one task alone writes output n of
+                // every row.
                 let out = unsafe { &mut out.slice(r * w.rows + n, 1)[0] };
                 let mut value = [math::dot(row, x)];
                 panels::finish(&mut value, bias, epilogue);

@@ -1,15 +1,15 @@
-//! Quantised activations times interleaved panels: which kernel, which rows,
-//! on which thread, and what happens to a sum before it is stored.
+//! Quantised activations times interleaved panels: the choice of kernel, the division into tiles
+//! and tasks, and the epilogue.
 
 use super::{
     math,
     matrix::{PANEL, Panels},
     pool::Pool,
+    prefetch::prefetch,
     quant::QuantRows,
     scalar,
     shared::Shared,
-    touch::touch,
-    vector::{self, Places},
+    vector::{self, PanelGroups},
 };
 use crate::backend::Epilogue;
 
@@ -18,12 +18,12 @@ use crate::backend::Epilogue;
 pub enum Level {
     /// One product at a time: the reference.
     Scalar,
-    /// The target's vectors (simd128 in a browser).
+    /// The target's vector instructions (simd128 in a browser).
     Simd,
 }
 
 impl Level {
-    /// As the status line and the `backend` parameter call it.
+    /// The name in the status line and in the `backend` parameter.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
@@ -31,7 +31,7 @@ impl Level {
         }
     }
 
-    /// The instructions behind it on this machine.
+    /// The instructions that it uses on this machine.
     pub fn instructions(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
@@ -40,20 +40,20 @@ impl Level {
     }
 }
 
-/// How a panel's bytes hold its weights.
+/// How a panel's bytes store its weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// Signed bytes.
     #[default]
     Q8,
-    /// Bytes, 128 above the signed value: for instructions that multiply unsigned bytes by
-    /// signed ones.
+    /// Unsigned bytes, 128 above the signed value: for instructions that multiply unsigned by
+    /// signed bytes.
     U8,
     /// Nibbles, 8 above the signed value.
     Q4,
 }
 
-/// Bytes of the scales that a panel's block begins with, a float a row.
+/// Bytes of the scales at the start of a panel's block, one float per row.
 pub const SCALES_BYTES: usize = PANEL * size_of::<f32>();
 
 impl Format {
@@ -71,7 +71,7 @@ impl Format {
     }
 }
 
-/// A panel's block taken apart: the rows' scales, and the weights.
+/// Splits a panel's block into the rows' scales and the weights.
 pub fn parts(block: &[u8]) -> ([f32; PANEL], &[u8]) {
     let (scales, quants) = block.split_at(SCALES_BYTES);
     let mut floats = [0.0; PANEL];
@@ -81,30 +81,31 @@ pub fn parts(block: &[u8]) -> ([f32; PANEL], &[u8]) {
     (floats, quants)
 }
 
-/// In which order weights are read. All give the same bits.
+/// The order in which weights are read. All give the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Order {
-    /// Panels that are multiplied in turn, a block of each, far apart: most memories
-    /// give several streams more than one, and some two more than four.
-    pub beside: usize,
-    /// Parts of a matrix for each thread, where there are several: the fewer, the longer
-    /// is what is read without a break; the more, the less a slow thread holds up the rest.
+    /// Panels that are multiplied in turn, one block of each. They are far apart, so each is a
+    /// stream of its own: most memories deliver more from several streams than from one, some more
+    /// from two than from four.
+    pub streams: usize,
+    /// Tasks per thread into which a matrix is divided, if there are several threads. Fewer tasks
+    /// read longer contiguous ranges; with more, a slow thread delays the others less.
     pub tasks: usize,
 }
 
-/// Those that are tried, beginning with the first.
+/// The orders that are tried, beginning with the first.
 pub const ORDERS: [Order; 4] = [
-    Order { beside: 2, tasks: 1 },
-    Order { beside: 4, tasks: 1 },
-    Order { beside: 1, tasks: 1 },
-    Order { beside: 2, tasks: 4 },
+    Order { streams: 2, tasks: 1 },
+    Order { streams: 4, tasks: 1 },
+    Order { streams: 1, tasks: 1 },
+    Order { streams: 2, tasks: 4 },
 ];
 
-/// The one for what arithmetic holds up, whatever the memory does.
-pub const MANY_ROWS: Order = Order { beside: MOST_BESIDE, tasks: 4 };
+/// The order for batches that arithmetic limits; no time is measured for them.
+pub const MANY_ROWS: Order = Order { streams: MAX_STREAMS, tasks: 4 };
 
-/// The most panels in turn.
-const MOST_BESIDE: usize = 4;
+/// The largest [`Order::streams`].
+const MAX_STREAMS: usize = 4;
 
 /// Which kernel runs, and how.
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +115,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// How many tasks `parts` things make. Threads may come and go between two calls.
+    /// The number of tasks for `parts` parts. Threads may join between two calls.
     pub fn tasks(self, pool: &Pool, parts: usize) -> usize {
         match pool.threads() {
             1 => 1,
@@ -123,22 +124,21 @@ impl Kernel {
     }
 }
 
-/// Calls `f(task, range)` for ranges that together are 0..parts, on all threads.
+/// Calls `f(task, range)` on all threads, for ranges that partition `0..parts`.
 pub fn spread(pool: &Pool, tasks: usize, parts: usize, f: impl Fn(usize, std::ops::Range<usize>) + Sync) {
     pool.run(tasks, &|task| f(task, task * parts / tasks..(task + 1) * parts / tasks));
 }
 
-/// Sums of panels and rows that are held before they are taken.
+/// Rows of sums in the buffer between kernel and `take`, each of one panel and one activation row.
 const HELD: usize = 128;
 
-const _: () = assert!(HELD >= MOST_BESIDE * vector::TILE);
+const _: () = assert!(HELD >= MAX_STREAMS * vector::TILE);
 
-/// Calls `take(row, first output, sums)` with the sums of every row of x and
-/// each panel of the range, in no order; the last panel's sums are cut to what
-/// is there. Panels are outermost: weights are read from memory once for all
-/// rows, in as many places at once as are `beside` each other.
+/// Calls `take(row, first output, sums)` for every row of x and each panel of the range, in no
+/// particular order; the last panel's sums are cut to the existing outputs. Panels are outermost,
+/// so weights are read from memory once for all rows, in `streams` streams.
 pub fn multiply(
-    Kernel { level, order: Order { beside, .. } }: Kernel,
+    Kernel { level, order: Order { streams, .. } }: Kernel,
     w: &Panels,
     panels: std::ops::Range<usize>,
     x: &QuantRows,
@@ -146,15 +146,16 @@ pub fn multiply(
 ) {
     let mut sums = [[0.0f32; PANEL]; HELD];
     let tiles: Vec<_> = x.tiles().collect();
-    let stride = panels.len() / beside;
-    let rest = panels.start + beside * stride..panels.end;
-    for (panels, beside) in [(panels.start..panels.start + stride, beside), (rest, 1)] {
-        // Several tiles find a panel in a cache only while it is one of few.
-        let most = if let [tile] = &tiles[..] { HELD / (beside * tile.rows) } else { 1 };
+    let stride = panels.len() / streams;
+    let rest = panels.start + streams * stride..panels.end;
+    for (panels, streams) in [(panels.start..panels.start + stride, streams), (rest, 1)] {
+        // With several tiles a panel is read again for each, from a cache if few panels come
+        // between.
+        let most = if let [tile] = &tiles[..] { HELD / (streams * tile.rows) } else { 1 };
         for first in panels.clone().step_by(most) {
             let groups = most.min(panels.end - first);
-            let places = Places { beside, stride, groups };
-            let weights = w.range(first..first + (beside - 1) * stride + groups);
+            let places = PanelGroups { streams, stride, groups };
+            let weights = w.range(first..first + (streams - 1) * stride + groups);
             let mut row = 0;
             for tile in &tiles {
                 let panels = vector::Panels::new(w.format, weights, places, tile, &mut sums);
@@ -164,7 +165,7 @@ pub fn multiply(
                 }
                 let mut sums = sums.iter();
                 for panel in first..first + groups {
-                    for first in (0..beside).map(|p| (panel + p * stride) * PANEL) {
+                    for first in (0..streams).map(|p| (panel + p * stride) * PANEL) {
                         let outputs = PANEL.min(w.rows - first);
                         for (i, sum) in sums.by_ref().take(tile.rows).enumerate() {
                             take(row + i, first, &sum[..outputs]);
@@ -177,8 +178,8 @@ pub fn multiply(
     }
 }
 
-/// A linear layer: x (R, K) times w (N, K) transposed, with bias (N) and
-/// epilogue, into out (R, N). `added`: memory for what is added to out.
+/// A linear layer: `x W^T` of x (R, K) and w (N, K), with bias (N) and epilogue, into out (R, N).
+/// `added` is scratch for [`Epilogue::Add`].
 #[allow(clippy::too_many_arguments, reason = "a layer's, and where and how it is computed")]
 pub fn linear(
     kernel: Kernel,
@@ -200,25 +201,26 @@ pub fn linear(
     spread(pool, kernel.tasks(pool, w.panels()), w.panels(), |_, panels| {
         let outputs = n.min(panels.start * PANEL)..n.min(panels.end * PANEL);
         multiply(kernel, w, panels, x, |row, first, panel| {
-            // SAFETY: a row's outputs of a panel belong to one task.
+            // SAFETY: the panels of tasks are disjoint, so one task alone has this row's outputs of
+            // a panel.
             let sums = unsafe { sums.slice(row * n + first, panel.len()) };
-            // Of a length that is known: two moves, where a call would be.
+            // A length known at compile time makes two vector moves of what would be a call.
             match (<&mut [f32; PANEL]>::try_from(&mut *sums), <&[f32; PANEL]>::try_from(panel)) {
                 (Ok(sums), Ok(panel)) => *sums = *panel,
                 _ => sums.copy_from_slice(panel),
             }
         });
-        // From end to end behind all products: a bias comes from memory as weights do,
-        // and is waited for where it is read here and there.
+        // One contiguous pass after all products: a bias comes from memory as weights do, and
+        // reading it piecewise would stall every time.
         let bias = bias.map(|bias| &bias[outputs.clone()]);
-        touch(bias.unwrap_or_default());
+        prefetch(bias.unwrap_or_default());
         for row in 0..x.rows() {
             let at = row * n + outputs.start;
             // SAFETY: as above.
             let values = unsafe { sums.slice(at, outputs.len()) };
             finish(values, bias, epilogue);
             if adds {
-                // SAFETY: as above, and what is added stands elsewhere.
+                // SAFETY: as above, and `values` is in `added`, a different buffer.
                 let out = unsafe { out.slice(at, outputs.len()) };
                 out.iter_mut().zip(values).for_each(|(out, value)| *out += *value);
             }
@@ -226,7 +228,8 @@ pub fn linear(
     });
 }
 
-/// Sums become values: bias, and what the epilogue makes of them.
+/// Adds the bias (N) to a row's sums (N) and applies the epilogue, except for the residual's
+/// addition.
 pub fn finish(sums: &mut [f32], bias: Option<&[f32]>, epilogue: Epilogue) {
     if let Some(bias) = bias {
         sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);

@@ -1,49 +1,48 @@
-//! Activations as signed bytes: the one definition of block, scale and
-//! rounding that every engine follows.
+//! Activations as signed bytes: the one definition of block, scale and rounding that every engine
+//! follows.
 //!
-//! A row is cut into blocks of [`BLOCK`]; with `a` the block's largest
-//! magnitude, the scale is `d = a / 127` and each value becomes
-//! `round(x * (127 / a))`, ties to even, in -127..=127. A block with
-//! `a < TINY`, or with a value that is not finite, is all zero with `d = 0`.
+//! A row is divided into blocks of [`BLOCK`]. With `a` the block's largest magnitude, the scale is
+//! `d = a / 127`, and each value becomes `round(x * (127 / a))`, ties to even, in -127..=127. A
+//! block with `a < TINY`, or with a value that is not finite, is all zero with `d = 0`.
 
 use super::{math::round_to_i32, matrix::Aligned, panels::Format, vector};
 
-/// Activations share a scale where the weights that they meet share one.
+/// Activations are quantised in the same blocks as weights.
 pub use crate::dtype::BLOCK;
 
-/// Below this a block counts as zero, so that 127 / a stays finite.
+/// A block whose largest magnitude is below this counts as zero, so that 127 / a stays finite.
 pub const TINY: f32 = 1e-30;
 
-/// 4-bit weights are stored this much above their signed value.
+/// Stored 4-bit weights are their signed value plus this.
 pub const Q4_ZERO: i32 = 8;
 
-/// 8-bit weights, where they are stored unsigned ([`Format::U8`]).
+/// The same for 8-bit weights, if they are stored unsigned ([`Format::U8`]).
 pub const U8_ZERO: i32 = 128;
 
 /// Quantised activations (R, K), K a multiple of [`BLOCK`].
 ///
-/// Rows that are multiplied together stand together, a *tile*: its first
-/// block of every row, then its second, and so on, so that a kernel walks
-/// through one stretch of memory. How many, [`vector::tile_rows`] says; the last may have
-/// fewer.
+/// Rows that are multiplied together form a *tile*: the first block of each of its rows, then the
+/// second of each, and so on, so that a kernel reads memory in order. [`vector::tile_rows`] says
+/// how many rows a tile has; the last may have fewer.
 #[derive(Debug, Default)]
 pub struct QuantRows {
     /// (tile, block, row, BLOCK), each in -127..=127.
     values: Vec<i8>,
-    /// (tile, block, [`vector::PACKED`] a row): the values again, as this
-    /// target's vector kernels multiply them.
+    /// (tile, block, row, [`vector::PACKED`] bytes): the values again, in the form that this
+    /// target's vector kernels multiply, if they need one.
     packed: Vec<Aligned>,
     /// (tile, block, row)
     scales: Vec<f32>,
-    /// (tile, block, row): -[`Q4_ZERO`] times the block's sum, which takes the
-    /// offset of 4-bit weights out of a product; 16 times as much that of unsigned ones.
+    /// (tile, block, row): -[`Q4_ZERO`] times the sum of the block's values, which cancels the
+    /// offset of 4-bit weights in a product; 16 times as much cancels that of unsigned 8-bit
+    /// weights.
     offsets: Vec<i32>,
     rows: usize,
     /// K / BLOCK
     blocks: usize,
-    /// Rows of a whole tile.
+    /// Rows of a full tile.
     tile: usize,
-    /// Of the weights that they are packed for.
+    /// The format of the weights that they are packed for.
     format: Format,
 }
 
@@ -51,19 +50,19 @@ pub struct QuantRows {
 #[derive(Debug, Clone, Copy)]
 pub struct Tile<'a> {
     pub rows: usize,
-    /// Of a row.
+    /// Blocks of a row.
     pub blocks: usize,
     pub values: &'a [i8],
     #[allow(dead_code, reason = "not every target packs")]
     pub packed: &'a [u8],
     pub scales: &'a [f32],
     pub offsets: &'a [i32],
-    /// Of the weights that they are packed for.
+    /// The format of the weights that they are packed for.
     pub format: Format,
 }
 
 impl QuantRows {
-    /// Quantises x (R, width) for weights of this format, re-using this value's memory.
+    /// Quantises x (R, width) for weights of this format, reusing memory.
     pub fn fill(&mut self, x: &[f32], width: usize, format: Format) {
         self.rows = x.len() / width.max(1);
         self.blocks = width / BLOCK;
@@ -93,7 +92,7 @@ impl QuantRows {
         }
     }
 
-    /// Where a row's block stands.
+    /// The position of a row's block, counted in blocks.
     fn index(&self, row: usize, block: usize) -> usize {
         let first = row / self.tile * self.tile;
         first * self.blocks + block * self.tile.min(self.rows - first) + (row - first)
@@ -103,7 +102,7 @@ impl QuantRows {
         self.rows
     }
 
-    /// The tiles, in the order of their rows.
+    /// The tiles, in order of rows.
     pub fn tiles(&self) -> impl Iterator<Item = Tile<'_>> {
         (0..self.rows).step_by(self.tile.max(1)).map(|first| {
             let rows = self.tile.min(self.rows - first);
@@ -122,20 +121,20 @@ impl QuantRows {
 }
 
 impl Tile<'_> {
-    /// One row's block: its values and its scale.
+    /// The values and the scale of one block of a row of this tile.
     pub fn block(&self, row: usize, block: usize) -> (&[i8; BLOCK], f32) {
         let at = block * self.rows + row;
         (&self.values.as_chunks().0[at], self.scales[at])
     }
 }
 
-/// Quantises one block and returns its scale and the sum of its values.
+/// Quantises one block; returns its scale and the sum of its quantised values.
 #[inline(always)]
 fn quantise(x: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> (f32, i32) {
-    // Magnitudes are in the order of their bits, whose largest needs no branch.
+    // Magnitudes compare like their bits, and the largest integer needs no branch.
     let magnitudes = x.map(|v| v.abs().to_bits() as i32);
     let largest = f32::from_bits(magnitudes.into_iter().fold(0, i32::max) as u32);
-    // An infinity or a NaN would spread to every other value.
+    // An infinity or a NaN would otherwise spread to the whole block.
     if largest < TINY || !largest.is_finite() {
         out.fill(0);
         return (0.0, 0);
@@ -175,7 +174,7 @@ mod tests {
             format in prop::sample::select(&[Format::Q8, Format::U8, Format::Q4]),
         ) {
             let width = blocks * BLOCK;
-            // Each block of a row has a scale of its own.
+            // Each block of a row has its own scale.
             let x: Vec<f32> = (0..rows * width).map(|i| (i / BLOCK + 1) as f32).collect();
             let mut q = QuantRows::default();
             q.fill(&x, width, format);

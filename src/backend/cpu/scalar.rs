@@ -1,5 +1,4 @@
-//! The reference kernel: the definition that the vector forms must equal bit
-//! for bit.
+//! The reference kernel: the definition that the vector kernels must equal bit for bit.
 
 use super::{
     matrix::PANEL,
@@ -7,11 +6,10 @@ use super::{
     quant::{Q4_ZERO, Tile, U8_ZERO},
 };
 
-/// One panel of weights (blocks, [`Format::block_bytes`]) times the rows of a tile;
-/// writes sums (rows, PANEL):
+/// One panel of weights (blocks, [`Format::block_bytes`]) times the rows of a tile, into sums
+/// (rows, PANEL). For one block after the other:
 ///
-/// `sum = sum + f32(integer dot) * (weight scale * activation scale)`, block
-/// after block.
+/// `sum = sum + f32(integer dot) * (weight scale * activation scale)`
 pub fn panel(format: Format, panel: &[u8], x: &Tile, sums: &mut [[f32; PANEL]]) {
     for (row, sum) in sums.iter_mut().enumerate() {
         *sum = [0.0; PANEL];
@@ -29,7 +27,7 @@ pub fn panel(format: Format, panel: &[u8], x: &Tile, sums: &mut [[f32; PANEL]]) 
     }
 }
 
-/// The integer weight of row n, column k of a block's weights.
+/// The integer weight of panel row n and column k, from a block's weights.
 pub fn weight(format: Format, quants: &[u8], n: usize, k: usize) -> i32 {
     match format {
         Format::Q8 => i32::from(quants[k / 4 * 32 + n * 4 + k % 4] as i8),

@@ -1,10 +1,25 @@
-//! Every kernel against the reference, over random shapes.
+//! Compares every kernel with the reference, over random shapes.
 
 use proptest::prelude::*;
 
 use super::*;
-use super::{panels::Format, quant::BLOCK};
+use super::{
+    panels::{Format, MANY_ROWS, Order},
+    quant::BLOCK,
+};
 use crate::backend::{Place, Sequence};
+
+/// Every order that a batch may be computed in.
+const EVERY_ORDER: [Order; ORDERS.len() + 1] = [ORDERS[0], ORDERS[1], ORDERS[2], ORDERS[3], MANY_ROWS];
+
+/// Bound on sums in f32 against f64, relative to the sum of the terms' magnitudes.
+const SUM_BOUND: f64 = 1e-5;
+
+/// Added to the bound, for sums near f32's smallest numbers.
+const SMALLEST: f64 = 1e-9;
+
+/// Bound on attention in f32 against f64, for values within -1..=1.
+const ATTENTION_BOUND: f64 = 1e-5;
 
 /// GGUF bytes of random weights, and the weights themselves.
 fn random(dtype: Dtype, rows: usize, cols: usize, seed: u64) -> (Vec<u8>, Vec<f32>) {
@@ -54,23 +69,27 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn levels_and_threads_agree_in_every_bit_and_with_the_definition(
-        rows in 1usize..60, blocks in 1usize..5, inputs in 1usize..20, seed: u64, piece in 1usize..200,
+        rows in 1usize..120, blocks in 1usize..5, inputs in 1usize..20, seed: u64, piece in 1usize..200,
     ) {
         let cols = blocks * BLOCK;
         let x = activations(inputs, cols, seed);
         let bias: Vec<f32> = (0..rows).map(|i| i as f32 * 0.1).collect();
         let mut quantised = QuantRows::default();
         quantised.fill(&x.values, cols, Format::Q8);
+        let pool = Pool::new(3);
         for dtype in [Dtype::Q8_0, Dtype::Q4_0] {
             let (bytes, values) = random(dtype, rows, cols, seed);
             let matrix = packed(dtype, rows, cols, &bytes, piece);
             let mut scalar = Cpu::new(Level::Scalar, Pool::serial());
             let mut others =
-                [Cpu::new(Level::Simd, Pool::serial()), Cpu::new(Level::Simd, Pool::new(3))];
+                [Cpu::new(Level::Simd, Pool::serial()), Cpu::new(Level::Simd, pool.clone())];
             for epilogue in [Epilogue::Store, Epilogue::Gelu, Epilogue::Add] {
                 let expected = linear(&mut scalar, &matrix, &bias, &x, epilogue);
                 for other in &mut others {
-                    prop_assert_eq!(&linear(other, &matrix, &bias, &x, epilogue), &expected);
+                    for order in EVERY_ORDER {
+                        other.kernel.order = order;
+                        prop_assert_eq!(&linear(other, &matrix, &bias, &x, epilogue), &expected);
+                    }
                 }
             }
             let stored = linear(&mut scalar, &matrix, &bias, &x, Epilogue::Store);
@@ -83,7 +102,7 @@ proptest! {
                     });
                     let (sum, size) = terms.fold((0.0, 0.0), |(s, a), t| (s + t, a + t.abs()));
                     let sum = sum + f64::from(bias[n]);
-                    prop_assert!((f64::from(stored[r * rows + n]) - sum).abs() <= 1e-5 * (size + sum.abs()) + 1e-9);
+                    prop_assert!((f64::from(stored[r * rows + n]) - sum).abs() <= SUM_BOUND * (size + sum.abs()) + SMALLEST);
                 }
             }
             let mut row = vec![0.0; cols];
@@ -155,7 +174,7 @@ proptest! {
             })
             .collect();
         prop_assert_eq!(&runs[0], &runs[1]);
-        // The last draft's second token, computed plainly in f64.
+        // The last draft's second token, computed directly in f64.
         let qkv: Vec<Rows> =
             batches.iter().enumerate().map(|(i, b)| activations(b.rows(), 3 * c, seed ^ i as u64)).collect();
         let seen: Vec<&[f32]> = (qkv[0].iter())
@@ -169,7 +188,7 @@ proptest! {
             for i in 0..width {
                 let expected: f64 = seen.iter().zip(&weights).map(|(row, w)| w * part(row, 2, i)).sum::<f64>() / total;
                 let found = runs[0][2][(drafts - 1) * c + head * width + i];
-                prop_assert!((f64::from(found) - expected).abs() < 1e-5, "{} {}", found, expected);
+                prop_assert!((f64::from(found) - expected).abs() < ATTENTION_BOUND, "{} {}", found, expected);
             }
         }
     }

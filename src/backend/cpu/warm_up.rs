@@ -1,7 +1,8 @@
-//! Kernels made quick before they are needed.
+//! Makes browsers optimise the kernels before they are needed.
 //!
-//! A browser compiles a function twice: at once, and again, quick, when it has run for a
-//! while, on a thread of its own. What a kernel does until then takes several times as long.
+//! A browser compiles a function twice: at once by a baseline compiler, and again, on a thread of
+//! its own, by an optimising one when the function has run for a while. Until then a kernel takes
+//! several times as long.
 
 use super::{
     Cpu, Matrix, Packer,
@@ -11,18 +12,18 @@ use super::{
 };
 use crate::{backend::Backend, dtype::Dtype};
 
-/// A small matrix, (outputs, inputs): its panels go through the kernels in one call.
+/// A small (outputs, inputs) matrix, whose panels pass through the kernels in one call.
 const SHAPE: (usize, usize) = (16 * PANEL, 24 * BLOCK);
 
-/// Products of it with each tile of rows: twice what V8 asks for (`wasm_tiering_budget`, 13
-/// million bytes of code that ran), and a millisecond or two.
+/// Products of it with a tile: twice what V8 requires (`wasm_tiering_budget`, 13 million bytes of
+/// executed code); a millisecond or two.
 const TIMES: usize = 24;
 
 impl Cpu {
-    /// Has the kernels for so many rows and weights of this dtype run on zeros, so that a
-    /// browser makes them quick beside whatever is done next.
+    /// Runs the kernels for this number of rows and this dtype of weights on zeros, so that a
+    /// browser optimises them while other things are done.
     pub fn warm_up(&self, dtype: Dtype, rows: usize) {
-        // The reference is not there to be quick.
+        // The reference need not be fast.
         if self.kernel.level == Level::Scalar {
             return;
         }
@@ -34,10 +35,11 @@ impl Cpu {
         };
         let Some(Matrix::Quantised(w)) = weights() else { return };
         let mut x = QuantRows::default();
-        // More are multiplied in pieces.
+        // Longer batches are multiplied in pieces of this many.
         let rows = rows.clamp(1, Self::ROWS_AT_ONCE);
         x.fill(&vec![0.0; rows * k], k, w.format);
-        // Two tiles may differ, with functions of their own; of more, most are alike.
+        // Two tiles may differ in size and so run different functions; of more tiles, most are
+        // alike.
         for _ in 0..TIMES.div_ceil(x.tiles().count().div_ceil(2)) {
             panels::multiply(self.kernel, &w, 0..w.panels(), &x, |_, _, _| ());
         }

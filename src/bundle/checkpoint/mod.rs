@@ -18,7 +18,7 @@ use half::{bf16, f16};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{Weights, weights::Tensor};
+use super::{Weights, manifest::is_plain_name, weights::Tensor};
 use crate::gpt2::{Config, names};
 
 pub use safetensors::{CheckpointDtype, SafetensorsFile, write_safetensors};
@@ -190,8 +190,11 @@ pub fn file_names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     Err(CheckpointError::NoWeights { folder: folder.to_path_buf() })
 }
 
-/// The files an index names, each once.
-fn shard_names(index: &Path) -> Result<BTreeSet<String>, CheckpointError> {
+/// The files that an index (`model.safetensors.index.json`) names, each once.
+///
+/// # Errors
+/// If it cannot be read, or has a name that is not a plain file name.
+pub fn shard_names(index: &Path) -> Result<BTreeSet<String>, CheckpointError> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
@@ -201,11 +204,11 @@ fn shard_names(index: &Path) -> Result<BTreeSet<String>, CheckpointError> {
         std::fs::read(index).map_err(|source| CheckpointError::Io { file: index.to_path_buf(), source })?;
     let parsed: Index = serde_json::from_slice(&bytes).map_err(|e| format(e.to_string()))?;
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
-    match names
-        .iter()
-        .find(|name| name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']))
-    {
-        Some(name) => Err(format(format!("it names the file `{name}`, which is no plain file name"))),
+    match names.iter().find(|name| !is_plain_name(name)) {
+        Some(name) => {
+            let name: String = name.escape_debug().take(100).collect();
+            Err(format(format!("it names the file `{name}`, which is no plain file name")))
+        }
         None => Ok(names),
     }
 }

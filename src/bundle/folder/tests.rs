@@ -222,17 +222,11 @@ fn a_bundle_holds_every_file_and_reads_back() {
     assert!(bot.weights().unwrap() == weights);
     assert_eq!(bot.config, source.config);
     for precision in [Precision::Q8_0, Precision::Q4_0] {
-        let bytes = bot.gguf(precision).unwrap();
+        let bytes = fs::read(bot.precision_path(precision).unwrap()).unwrap();
         let parsed = Header::parse(&bytes, Some(bytes.len() as u64)).unwrap();
         let gguf::Parsed::Header(header) = parsed else { panic!("{precision}: a whole file is too short") };
         assert_eq!(header.config.n_layer, source.config.n_layer);
         assert_eq!(header.name.as_deref(), Some("tiny"));
-        let made = source.gguf(precision).unwrap();
-        let (data, made_data) = (
-            &bytes[header.data_offset as usize..],
-            &made[made.len() - (bytes.len() - header.data_offset as usize)..],
-        );
-        assert!(data == made_data, "a folder without the file makes the same");
     }
     let generation: Value =
         serde_json::from_slice(&fs::read(dir.path().join("generation_config.json")).unwrap()).unwrap();
@@ -271,10 +265,55 @@ fn a_damaged_file_of_a_bundle_is_named() {
     bytes[last] ^= 1;
     fs::write(&file, bytes).unwrap();
     let bot = BotFolder::open(dir.path()).unwrap();
-    for error in [bot.gguf(Precision::Q8_0).unwrap_err(), bot.verify().unwrap_err()] {
-        assert!(error.to_string().contains("model-q8_0.gguf"), "{error}");
+    let error = bot.verify().unwrap_err().to_string();
+    assert!(error.contains("model-q8_0.gguf") && error.contains("damaged"), "{error}");
+    // It is made from others, and can be made again.
+    bot.verify_sources().unwrap();
+    for source in bot.files_read().unwrap() {
+        let file = dir.path().join(&source);
+        let whole = fs::read(&file).unwrap();
+        let mut bytes = whole.clone();
+        bytes[whole.len() / 2] ^= 1;
+        fs::write(&file, bytes).unwrap();
+        let error = bot.verify_sources().unwrap_err().to_string();
+        assert!(error.contains(&source) && error.contains("damaged"), "{error}");
+        fs::write(&file, whole).unwrap();
     }
-    bot.gguf(Precision::Q4_0).unwrap();
+}
+
+#[test]
+fn a_refreshed_description_keeps_what_it_said_of_other_files() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c"] {
+        fs::write(dir.path().join(name), name).unwrap();
+    }
+    let before = finish(dir.path(), info(), BTreeMap::new(), None).unwrap();
+    let aside = tempfile::tempdir().unwrap();
+    fs::write(aside.path().join("a"), "new").unwrap();
+    // Damage, and what is somebody's own, under a name that no bundle has.
+    fs::write(dir.path().join("b"), "x").unwrap();
+    fs::write(dir.path().join("todo #1.txt"), "private").unwrap();
+    let after = refresh(dir.path(), aside.path(), before.clone(), &["a"]).unwrap();
+    assert_eq!(after.files.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(after.files["a"], digest::digest(&b"new"[..]).unwrap());
+    assert_eq!(after.files["b"], before.files["b"]);
+    assert_eq!(read_manifest(aside.path()).unwrap(), Some(after));
+
+    fs::remove_file(dir.path().join("c")).unwrap();
+    let error = refresh(dir.path(), aside.path(), before, &["a"]).unwrap_err().to_string();
+    assert!(error.contains("/c, which is not there"), "{error}");
+}
+
+#[test]
+fn a_description_that_could_not_be_read_again_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("todo #1.txt"), "").unwrap();
+    let error = finish(dir.path(), info(), BTreeMap::new(), None).unwrap_err().to_string();
+    assert!(error.contains("todo #1.txt"), "{error}");
+    let nobody = BotInfo { handles: vec![String::new()], ..info() };
+    fs::remove_file(dir.path().join("todo #1.txt")).unwrap();
+    assert!(finish(dir.path(), nobody, BTreeMap::new(), None).is_err());
+    assert!(!dir.path().join("bot.json").exists());
 }
 
 proptest! {

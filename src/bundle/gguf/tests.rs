@@ -81,7 +81,7 @@ fn a_written_file_reads_back_as_the_same_model() {
                     } else {
                         row * entry.cols + col
                     };
-                    let bound = quantize::error_bound(entry.dtype, 0.5);
+                    let bound = quantize::bounds::error_bound(entry.dtype, 0.5);
                     let found = read[row * entry.cols + col];
                     assert!((found - data[at]).abs() <= bound, "{} [{row}, {col}]", entry.name);
                 }

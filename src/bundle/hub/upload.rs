@@ -4,8 +4,9 @@
 //! (`preupload`), send the large ones as Git LFS objects (`info/lfs/objects/batch`,
 //! then `PUT`, in parts where the Hub says so), and commit: the small files in
 //! the request itself, the large ones by their SHA-256. Only the commit changes
-//! the repository, so that whatever breaks before leaves it as it was, and a
-//! second run sends only what has not arrived. (The crates that upload,
+//! the repository, so that whatever breaks before leaves it as it was; a commit
+//! whose answer did not come may have been made. A second run sends only what has
+//! not arrived. (The crates that upload,
 //! `hf-hub` 1.0 and `hf-xet`, send large files by the Xet protocol alone.)
 //! Sources: <https://huggingface.co/docs/hub/api>,
 //! <https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md>.
@@ -13,19 +14,17 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use thiserror::Error;
 use ureq::{Agent, SendBody, http::Response};
 
+use super::connection::{self, Patience, TRIES, header, read, said, short};
+
 mod answer;
 
 use answer::{Batch, Committed, Preuploads, Tags};
-
-/// The Hub, where `HF_ENDPOINT` names no other.
-const HUB: &str = "https://huggingface.co";
 
 /// First bytes of a file by which the Hub tells text from data.
 const SAMPLE_BYTES: u64 = 512;
@@ -34,17 +33,15 @@ const JSON: &str = "application/json";
 const LFS_JSON: &str = "application/vnd.git-lfs+json";
 const NDJSON: &str = "application/x-ndjson";
 
-/// Tries of a request that may be sent twice.
-const TRIES: u32 = 3;
-
-/// Most bytes of an answer that are read.
-const MAX_ANSWER_BYTES: u64 = 8 << 20;
-
-/// Why nothing, or not all, was uploaded. The repository is as it was.
+/// Why nothing, or not all, was uploaded. The repository's files are as they were, but
+/// for what befell the commit itself: after [`Server`](Self::Server),
+/// [`Connection`](Self::Connection) and [`Answer`](Self::Answer) there it may have been made.
 #[derive(Debug, Error)]
 pub enum UploadError {
     #[error("no token: set HF_TOKEN to one that may write (huggingface.co/settings/tokens makes one)")]
     NoToken,
+    #[error("the token in HF_TOKEN has a space or another character that no token has: copy it again")]
+    BadToken,
     #[error("HF_ENDPOINT is `{0}`, which is no http(s) address")]
     Endpoint(String),
     #[error("`{0}` is no repository's name, owner/name")]
@@ -57,13 +54,16 @@ pub enum UploadError {
     NotFound { repo: String, at: &'static str },
     #[error("the Hub refused {at} ({status}{}): nothing was committed", said(.message))]
     Refused { at: &'static str, status: u16, message: String },
+    #[error("the Hub sends `{repo}` on to {to} ({status} at {at}): nothing was committed; push to that one")]
+    Redirected { repo: String, at: &'static str, status: u16, to: String },
     #[error(
-        "the Hub has a fault ({status} at {at}): nothing was committed; run it again later, what has arrived is not sent again"
+        "the Hub has a fault ({status} at {at}): {}; run it again later, what has arrived is not sent again",
+        outcome(.at)
     )]
     Server { at: &'static str, status: u16 },
     #[error("the connection broke at {at} ({reason}): {}; run it again, what has arrived is not sent again", outcome(.at))]
     Connection { at: &'static str, reason: String },
-    #[error("the Hub's answer to {at} is not what it should be ({problem}): nothing was committed")]
+    #[error("the Hub's answer to {at} is not what it should be ({problem}): {}", outcome(.at))]
     Answer { at: &'static str, problem: String },
     #[error("the Hub would not store {file} ({message}): nothing was committed")]
     Object { file: String, message: String },
@@ -80,12 +80,12 @@ const PUT: &str = "sending a file";
 const VERIFY: &str = "confirming a file";
 const COMMIT: &str = "the commit";
 
-fn said(message: &str) -> String {
-    if message.is_empty() { String::new() } else { format!(": {message}") }
-}
-
 fn outcome(at: &str) -> &'static str {
-    if at == COMMIT { "it may or may not have been made" } else { "nothing was committed" }
+    if at == COMMIT {
+        "it may or may not have been made, as the repository's page shows"
+    } else {
+        "nothing was committed"
+    }
 }
 
 /// A file to upload.
@@ -116,41 +116,31 @@ pub struct Hub {
     /// Without a slash at its end.
     endpoint: String,
     token: String,
-    /// Before the second try; doubled before the third.
-    retry_wait: Duration,
+    patience: Patience,
 }
 
 impl Hub {
     /// By `HF_TOKEN` and, if set, `HF_ENDPOINT`.
     ///
     /// # Errors
-    /// No token, or an endpoint that is no address.
+    /// No token, one that cannot be one, or an endpoint that is no address.
     pub fn from_env() -> Result<Self, UploadError> {
-        let set =
-            |name| std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|v| !v.is_empty());
-        let token = set("HF_TOKEN").ok_or(UploadError::NoToken)?;
-        Self::new(&set("HF_ENDPOINT").unwrap_or_else(|| HUB.into()), &token, Duration::from_secs(2))
+        let token = connection::variable("HF_TOKEN").ok_or(UploadError::NoToken)?;
+        let endpoint = connection::variable("HF_ENDPOINT");
+        Self::new(endpoint.as_deref().unwrap_or(connection::HUB), &token, Patience::default())
     }
 
     /// A hub at `endpoint`.
     ///
     /// # Errors
     /// An endpoint that is no address, a token that no header can hold.
-    pub fn new(endpoint: &str, token: &str, retry_wait: Duration) -> Result<Self, UploadError> {
-        let endpoint = endpoint.trim_end_matches('/');
-        if !endpoint.starts_with("https://") && !endpoint.starts_with("http://") {
-            return Err(UploadError::Endpoint(endpoint.chars().take(100).collect()));
+    pub fn new(endpoint: &str, token: &str, patience: Patience) -> Result<Self, UploadError> {
+        let (endpoint, _) = connection::endpoint(endpoint)
+            .ok_or_else(|| UploadError::Endpoint(endpoint.escape_debug().take(100).collect()))?;
+        if !connection::is_token(token) {
+            return Err(UploadError::BadToken);
         }
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(UploadError::Unauthorized { at: WHOAMI });
-        }
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(Duration::from_secs(20)))
-            .timeout_recv_response(Some(Duration::from_secs(120)))
-            .user_agent(concat!("huggingtweets/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Ok(Self { agent: config.into(), endpoint: endpoint.into(), token: token.into(), retry_wait })
+        Ok(Self { agent: connection::agent(&patience), endpoint, token: token.into(), patience })
     }
 
     /// Where it sends to.
@@ -181,7 +171,8 @@ impl Hub {
     /// are not among them stay.
     ///
     /// # Errors
-    /// Each leaves the repository's files as they were.
+    /// Each leaves the repository's files as they were, but for those at the commit that
+    /// [`UploadError`] names.
     pub fn push(
         &self,
         repo: &str,
@@ -210,7 +201,11 @@ impl Hub {
             // A token for one repository may not make any, yet write to its own.
             403 => {
                 let found = self.retried(|| self.get(&format!("/api/models/{repo}"), CREATE))?;
-                if found.status().is_success() { Ok(()) } else { Err(self.refusal(answer, CREATE, repo)) }
+                match found.status() {
+                    status if status.is_success() => Ok(()),
+                    status if status.is_redirection() => Err(self.refusal(found, CREATE, repo)),
+                    _ => Err(self.refusal(answer, CREATE, repo)),
+                }
             }
             _ => self.accepted::<Value>(answer, CREATE, repo).map(drop),
         }
@@ -259,7 +254,10 @@ impl Hub {
             let object =
                 answer.object(&file.sha256).ok_or_else(|| wrong(BATCH, "an object is missing in it"))?;
             if let Some(error) = &object.error {
-                return Err(UploadError::Object { file: file.name.clone(), message: short(&error.message) });
+                return Err(UploadError::Object {
+                    file: file.name.escape_debug().to_string(),
+                    message: short(&error.message),
+                });
             }
             let Some(upload) = object.actions.as_ref().and_then(|actions| actions.upload.as_ref()) else {
                 progress(Progress::Present { name: &file.name });
@@ -396,7 +394,7 @@ impl Hub {
         &self,
         mut request: impl FnMut() -> Result<Response<ureq::Body>, UploadError>,
     ) -> Result<Response<ureq::Body>, UploadError> {
-        let mut wait = self.retry_wait;
+        let mut wait = self.patience.retry;
         for _ in 1..TRIES {
             match request() {
                 Ok(answer) if !answer.status().is_server_error() => return Ok(answer),
@@ -431,11 +429,13 @@ impl Hub {
 
     fn refusal(&self, answer: Response<ureq::Body>, at: &'static str, repo: &str) -> UploadError {
         let status = answer.status().as_u16();
+        let location = header(&answer, "location").to_owned();
         let body = read(answer).unwrap_or_default();
         let said: Value = serde_json::from_slice(&body).unwrap_or_default();
         let message = short(said["error"].as_str().or(said["message"].as_str()).unwrap_or_default());
         let repo = repo.to_owned();
         match status {
+            300..=399 => UploadError::Redirected { repo, at, status, to: new_name(&location) },
             401 => UploadError::Unauthorized { at },
             403 => UploadError::Forbidden { repo, at, message },
             404 => UploadError::NotFound { repo, at },
@@ -445,8 +445,28 @@ impl Hub {
     }
 }
 
-fn read(answer: Response<ureq::Body>) -> Result<Vec<u8>, ureq::Error> {
-    answer.into_body().into_with_config().limit(MAX_ANSWER_BYTES).read_to_vec()
+/// The repository that a redirect of the Hub names, else the address as it stands.
+fn new_name(location: &str) -> String {
+    let path = match location.split_once("://") {
+        Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
+        None => location.trim_start_matches('/'),
+    };
+    let (is_api, path) = match path.strip_prefix("api/models/") {
+        Some(rest) => (true, rest),
+        None => (false, path),
+    };
+    let mut parts = path.split(['/', '?']);
+    let name = match (parts.next(), parts.next()) {
+        (Some(owner), Some(name)) => format!("{owner}/{}", name.trim_end_matches(".git")),
+        _ => String::new(),
+    };
+    if (is_api || path.contains(".git/")) && super::is_repo_name(&name) {
+        return format!("`{name}`");
+    }
+    match short(location) {
+        none if none.is_empty() => "an address that it does not say".to_owned(),
+        address => address,
+    }
 }
 
 fn cut(at: &'static str, error: &ureq::Error) -> UploadError {
@@ -458,12 +478,7 @@ fn wrong(at: &'static str, problem: &str) -> UploadError {
 }
 
 fn unreadable(file: &LocalFile, source: io::Error) -> UploadError {
-    UploadError::File { file: file.path.display().to_string(), source }
-}
-
-/// One short line of what another program says.
-fn short(text: &str) -> String {
-    text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(160).collect()
+    UploadError::File { file: file.path.display().to_string().escape_debug().to_string(), source }
 }
 
 /// Bytes of a file.

@@ -61,13 +61,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What byte-level tokenizers write for a space.
+/// Byte-level BPE's symbol for a space.
 const SPACE: char = '\u{120}';
 
-/// A byte-level BPE of exactly `size` tokens: `<|endoftext|>`, 256 bytes with
-/// the printable ones of ASCII first, then those in pairs and threes. Nearly all
-/// it can write is text (some programs refuse broken UTF-8) in one line (a draft
-/// ends at a newline, and a measurement wants it whole).
+/// A byte-level BPE of exactly `size` tokens: `<|endoftext|>`, the 256 bytes with printable ASCII
+/// first, then pairs and triples of printable ones. Almost all its output is valid text (some
+/// programs refuse broken UTF-8) in a single line (a draft ends at a newline, and measurements need
+/// full drafts).
 fn synthetic_tokenizer(size: usize) -> anyhow::Result<Tokenizer> {
     let bytes = byte_symbols();
     let printable: Vec<char> = bytes.iter().copied().take_while(|&c| is_printable(c)).collect();
@@ -97,8 +97,8 @@ fn is_printable(symbol: char) -> bool {
     symbol.is_ascii_graphic() || symbol == SPACE
 }
 
-/// GPT-2's printable stand-ins for the 256 bytes: those of printable bytes
-/// first, lower-case letters before all.
+/// GPT-2's printable symbols for the 256 bytes: those of printable bytes first, and of these the
+/// lower-case letters.
 fn byte_symbols() -> Vec<char> {
     let mut all: Vec<char> = ByteLevel::alphabet().into_iter().collect();
     all.sort_by_key(|&c| (!is_printable(c), !c.is_ascii_lowercase(), c));
@@ -116,7 +116,7 @@ mod tests {
         let words: Vec<u32> = (257..50257).collect();
         let text = tokenizer.decode(&words);
         assert!(text.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{text}");
-        // The starts that the browser benchmarks count on.
+        // The prompts that the browser benchmarks rely on.
         assert_eq!(tokenizer.encode_plain("ab!?ab").len(), 3);
     }
 

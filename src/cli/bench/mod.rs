@@ -1,6 +1,5 @@
-//! `huggingtweets bench …`: measurements, and material for them. Random
-//! weights of the real shape stand in for GPT-2's, which need not be at hand:
-//! speed does not depend on what the weights say.
+//! `huggingtweets bench …`: benchmarks, and material for them. Random weights of the real shape
+//! stand in for GPT-2's, which may not be available: speed does not depend on the values.
 
 mod bundle;
 #[cfg(feature = "gpu")]
@@ -56,7 +55,7 @@ struct Shape {
 }
 
 impl Shape {
-    /// The configuration of such a network with `positions`; dropouts are GPT-2's.
+    /// The configuration of a network of this size with `positions`, and with GPT-2's dropout.
     fn config(&self, positions: usize) -> anyhow::Result<Config> {
         let config = Config {
             vocab_size: self.vocab_size,
@@ -76,7 +75,7 @@ impl Shape {
     }
 }
 
-/// Weights as GPT-2 is initialised: normal, 0.02; gains 1, biases 0.
+/// GPT-2's initialisation: normal with standard deviation 0.02, gains 1, biases 0.
 fn random_weights(config: &Config, seed: u64) -> Weights {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut weights = Weights::new();
@@ -85,7 +84,7 @@ fn random_weights(config: &Config, seed: u64) -> Weights {
         let data = match tensor.role {
             names::Role::Vector if tensor.name.ends_with("weight") => vec![1.0; n],
             names::Role::Vector => vec![0.0; n],
-            // The sum of four uniforms is normal enough here.
+            // The sum of four uniforms is close enough to normal here.
             _ => (0..n).map(|_| 0.02 * rough_normal(rng.next_u64())).collect(),
         };
         weights.insert(tensor.name, Tensor { shape: tensor.shape, data });
@@ -93,7 +92,7 @@ fn random_weights(config: &Config, seed: u64) -> Weights {
     weights
 }
 
-/// Mean 0, variance 1, from 64 random bits: four 16-bit uniforms.
+/// Approximately normal, with mean 0 and variance 1, from 64 random bits: four 16-bit uniforms.
 fn rough_normal(bits: u64) -> f32 {
     let sum: f32 = (0..4).map(|i| (bits >> (16 * i) & 0xffff) as f32 / 65536.0 - 0.5).sum();
     sum * 3f32.sqrt()

@@ -1,5 +1,5 @@
-//! `huggingtweets bench record`: a made-up run in the real folder, for programs
-//! that read such folders, and for the time that recording takes.
+//! `huggingtweets bench record`: writes a synthetic run in the real format, to test programs that
+//! read such folders and to time recording.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -23,7 +23,7 @@ pub struct Args {
     name: String,
 }
 
-/// Tokens of a made-up step.
+/// Tokens of a synthetic step.
 const TOKENS: u64 = 1024;
 const TOKENS_PER_S: f64 = 150.0;
 const LEARNING_RATE: f64 = 1.372e-4;
@@ -33,7 +33,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut recorder = RunRecorder::create(&args.out, &config(&args)?)?;
     let wobble = |step: usize| ((step as u64).wrapping_mul(0x9e37_79b9 ^ args.seed) % 97) as f32 / 97.0 - 0.5;
     let train = |step: usize| 2.2 + 1.6 * (-(step as f32) / 90.0).exp() + 0.3 * wobble(step);
-    // Falls, then rises: a bot that learns by heart.
+    // Falls, then rises, like that of a bot that overfits.
     let held_out = |step: usize| {
         let part = step as f64 / args.steps.max(1) as f64;
         3.9 - 1.9 * part + 1.2 * part * part
@@ -113,7 +113,7 @@ fn config(args: &Args) -> anyhow::Result<RunConfig> {
     Ok(config)
 }
 
-/// Among them one that no reader may take for markup.
+/// One of the drafts contains markup, which readers must show as text.
 fn drafts(step: usize) -> Vec<SampleDraft> {
     let draft =
         |prompt: &str, rest: &str| SampleDraft { prompt: prompt.into(), text: format!("{prompt}{rest}") };

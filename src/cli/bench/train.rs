@@ -1,5 +1,5 @@
-//! `huggingtweets bench train`: how fast a training step is, in how much
-//! memory, and how far from the machine's own matrix peak.
+//! `huggingtweets bench train`: speed and memory of a training step, and how close it comes to the
+//! machine's matrix peak.
 
 use std::time::Instant;
 
@@ -57,20 +57,20 @@ pub struct Args {
     json: bool,
 }
 
-/// What was measured.
+/// Results of the benchmark.
 struct Measured {
     /// Median of the timed steps.
     step_seconds: f64,
-    /// Operations a second of each step, as a share of the matrix peak just
-    /// before and after it: the median. Machines change their speed.
+    /// Each step's operations per second as a fraction of the matrix peak just before and after it,
+    /// because a machine's speed changes over time; the median.
     utilisation: f64,
-    /// The matrix peak, operations a second: the median of all measurements.
+    /// The matrix peak in operations per second: the median of all measurements.
     matrix_peak: f64,
-    /// Of the last step, nats a token.
+    /// Loss of the last step, nats per token.
     loss: f32,
-    /// The process' most ever; none where the system does not say.
+    /// Peak memory of the process; `None` if the system does not report it.
     peak_bytes: Option<u64>,
-    /// Seconds a step, by kind of work.
+    /// Seconds per step, by kind of work.
     profile: Vec<(&'static str, f64)>,
 }
 
@@ -169,9 +169,9 @@ fn measure(args: &Args, config: &Config) -> anyhow::Result<Measured> {
     })
 }
 
-/// Forward and backward, two operations a multiplication and sum: every
-/// matrix's six a weight, and attention over what a token can see. What is
-/// computed twice is counted once.
+/// Floating-point operations per token, forward and backward, a multiply-add counting as two: six
+/// for each weight of a matrix, and attention over the tokens that each can see. Recomputation is
+/// not counted.
 fn flops_per_token(config: &Config, context: usize) -> f64 {
     let (c, inner, layers) = (config.n_embd as f64, config.n_inner as f64, config.n_layer as f64);
     let weights = layers * (4.0 * c * c + 2.0 * c * inner) + config.vocab_size as f64 * c;
@@ -183,8 +183,8 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// The matrix peak: the most operations a second that the product reaches on
-/// shapes of this network's kind, on all cores.
+/// Measures the matrix peak: the most operations per second that the matrix product reaches on
+/// shapes typical of this network, on all cores.
 struct PeakProbe {
     /// (m, k, n) of each product.
     shapes: [(usize, usize, usize); 3],
@@ -207,7 +207,7 @@ impl PeakProbe {
         Self { shapes, a, b, out: vec![0.0; most(|(m, _, n)| m * n)] }
     }
 
-    /// Operations a second, now.
+    /// The current matrix peak, in operations per second.
     fn measure(&mut self) -> f64 {
         let mut best: f64 = 0.0;
         for (m, k, n) in self.shapes {
@@ -222,7 +222,7 @@ impl PeakProbe {
     }
 }
 
-/// The most main memory this process has had, from Linux's own count.
+/// Peak resident memory of this process in bytes, as counted by Linux.
 fn peak_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,5 +1,5 @@
-//! `huggingtweets inspect clean`: the cleaning rules on given texts, a line
-//! at a time, so that others can compare them with the original's.
+//! `huggingtweets inspect clean`: applies the cleaning to given texts line by line, to compare it
+//! with the original's.
 
 use std::io::{self, BufRead, Write};
 
@@ -21,7 +21,7 @@ struct Input {
 struct Output {
     fixed: String,
     cleaned: String,
-    /// Whether it is long enough; whether it is a retweet is not asked.
+    /// Whether it is long enough, retweet or not.
     kept: bool,
 }
 
@@ -29,7 +29,7 @@ pub fn run(_args: Args) -> anyhow::Result<()> {
     clean_lines(io::stdin().lock(), io::stdout().lock())
 }
 
-/// One line of output for each line of input that is not blank, at once.
+/// Writes one line of output for each non-blank line of input, as it is read.
 fn clean_lines(mut input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {
     let mut line = Vec::new();
     for number in 1u64.. {

@@ -1,4 +1,4 @@
-//! `inspect forward`: what the network computes for given token ids.
+//! `inspect forward`: the network's outputs for given token ids.
 
 use std::{
     collections::BTreeMap,

@@ -6,7 +6,7 @@ use crate::{
     cli::{engine, eval::negative_log_likelihood},
 };
 
-/// Logits (B, T, V) and the mean loss of the shifted labels, for ids (B, T).
+/// Logits (B, T, V) and the mean loss in nats of predicting each next token, for ids (B, T).
 pub fn cpu_forward(
     bot: &BotFolder,
     precision: Precision,

@@ -1,8 +1,7 @@
 //! `huggingtweets inspect tokenize`: JSONL `{"text"}` in, JSONL `{"ids"}` out.
 //!
-//! Shows what the file says, its `truncation` included, so that the ids can be
-//! compared with those of other programs. (Training and generation drop that
-//! setting: [`crate::tokenizer`].)
+//! Follows the file, including its `truncation`, so that ids can be compared with those of other
+//! programs. (Training and generation ignore that setting: [`crate::tokenizer`].)
 
 use std::{
     fs,
@@ -56,7 +55,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The `truncation` of a `tokenizer.json`.
+/// The `truncation` setting of a `tokenizer.json`.
 struct Truncation {
     max_length: usize,
     /// Keep the end instead of the beginning.

@@ -101,6 +101,22 @@ fn tables_set_figures_to_the_right() {
 fn figures_keep_four_decimals_and_names_no_control_characters() {
     assert_eq!(cell(&2.5.into()), "2.5");
     assert_eq!(cell(&3.0.into()), "3");
+    assert_eq!(cell(&3.00002.into()), "3");
+    assert_eq!(cell(&0.0.into()), "0");
     assert_eq!(cell(&1.372e-4.into()), "0.0001372");
     assert_eq!(cell(&"a\u{1b}[2Jb".into()), "a [2Jb");
+}
+
+#[test]
+fn a_folder_s_name_moves_no_cursor() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("a\u{1b}[2Jb\nc.run");
+    record(&dir, "one", 1e-4, 1, true);
+    let run = Run::open(&dir).unwrap();
+    let mut text = Vec::new();
+    write_table(&mut text, &TITLES, &[Row::of(&run).cells()]).unwrap();
+    let comparison = Comparison::of(&run, &run);
+    comparison.write(&mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(!text.contains('\u{1b}') && text.contains("a [2Jb c.run"), "{text:?}");
 }

@@ -4,7 +4,14 @@
 //! load the widget and the bot from here, in ranges. tower-http reads files
 //! and ranges; entity tags and what depends on them are added here.
 
-use std::{convert::Infallible, io, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io::{self, ErrorKind},
+    net::TcpListener,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -82,22 +89,22 @@ fn router(roots: Roots) -> Router {
 
 async fn answer(State(roots): State<Arc<Roots>>, request: Request) -> Result<Response, Infallible> {
     let (mut head, _) = request.into_parts();
-    let path = head.uri.path().to_string();
-    if path == "/bot" {
+    if head.uri.path() == "/bot" {
         return Ok((StatusCode::PERMANENT_REDIRECT, [(LOCATION, "/bot/")]).into_response());
     }
-    // Dot files are nobody's business, and no part of the page or of a bot.
-    if path.split('/').any(|part| part.starts_with('.') || part.to_ascii_lowercase().starts_with("%2e")) {
-        return Ok(StatusCode::NOT_FOUND.into_response());
-    }
-    let (root, path) = match path.strip_prefix("/bot/") {
-        Some(rest) => (&roots.bot, format!("/{rest}")),
-        None => (&roots.assets, path),
-    };
-    let Ok(uri) = path.parse::<Uri>() else {
+    let Some(parts) = parts(head.uri.path()) else {
         return Ok(StatusCode::NOT_FOUND.into_response());
     };
-    let mut files = ServeDir::new(root).with_buf_chunk_size(READ_BYTES);
+    let (root, parts) = match parts.split_first() {
+        Some((first, rest)) if first == "bot" => (&roots.bot, rest),
+        _ => (&roots.assets, parts.as_slice()),
+    };
+    let Ok(uri) = address(parts).parse::<Uri>() else {
+        return Ok(StatusCode::NOT_FOUND.into_response());
+    };
+    // A folder is no file: there is one page, and it is named above.
+    let mut files =
+        ServeDir::new(root).append_index_html_on_directories(false).with_buf_chunk_size(READ_BYTES);
 
     if head.headers.contains_key(IF_NONE_MATCH) || head.headers.contains_key(IF_RANGE) {
         let current = file(&mut files, Method::HEAD, &uri, HeaderMap::new()).await;
@@ -115,6 +122,52 @@ async fn answer(State(roots): State<Arc<Roots>>, request: Request) -> Result<Res
     }
     name_charset(response.headers_mut());
     Ok(response)
+}
+
+/// The names that a path is made of, decoded once; of `/`, the page's. `None` where one can
+/// be no file's of the page or of a bot: an empty one, one that is several, and dot files,
+/// which are nobody's business.
+fn parts(path: &str) -> Option<Vec<String>> {
+    if path == "/" {
+        return Some(vec!["index.html".into()]);
+    }
+    path.strip_prefix('/')?.split('/').map(|part| decoded(part).filter(|name| is_name(name))).collect()
+}
+
+fn is_name(name: &str) -> bool {
+    let odd = |c: char| c.is_control() || matches!(c, '/' | '\\');
+    !name.is_empty() && !name.starts_with('.') && !name.contains(odd)
+}
+
+fn decoded(part: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut rest = part.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16);
+            let (high, low) = (digit()?, digit()?);
+            bytes.push((high * 16 + low) as u8);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The names as a path again.
+fn address(parts: &[String]) -> String {
+    let mut address = String::new();
+    for part in parts {
+        address.push('/');
+        for byte in part.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                address.push(char::from(byte));
+            } else {
+                address.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    address
 }
 
 /// Whether a file becomes much smaller by compression: the page's own files do,
@@ -155,6 +208,10 @@ async fn file(files: &mut ServeDir, method: Method, uri: &Uri, headers: HeaderMa
     *request.headers_mut() = headers;
     match files.try_call(request).await {
         Ok(response) => response.map(Body::new),
+        // A name that is too long, or goes on behind a file's, is nobody's.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidFilename | ErrorKind::NotADirectory) => {
+            StatusCode::NOT_FOUND.into_response()
+        }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

@@ -1,4 +1,4 @@
-//! `train`'s arguments, and what they come to once checked.
+//! Arguments of `train`, and the checked plan made from them.
 
 use std::path::{Path, PathBuf};
 
@@ -13,41 +13,42 @@ use crate::{
     tweets::Filter,
 };
 
-/// The longest block by default: GPT-2's whole context.
+/// Default block length: GPT-2's full context.
 pub const DEFAULT_CONTEXT: usize = 1024;
-/// The context of a network made from nothing: a post is short.
+/// Default context of a new network: posts are short.
 const SCRATCH_CONTEXT: usize = 160;
-/// The original's figures.
+/// The original's hyper-parameters.
 pub const EPOCHS: usize = 4;
 pub const LEARNING_RATE: f64 = 1.372e-4;
 pub const BATCH: usize = 1;
-/// A run is measured, and saved, so many times unless told otherwise.
+/// Number of evaluations and of checkpoints in a run, by default.
 pub const PARTS: usize = 10;
-/// More layers than a bot's files may have.
+/// Maximum number of layers, the same as in the readers of a bot's files.
 const MAX_LAYERS: usize = 1 << 12;
-/// More of anything else than any GPT-2 has, and so little that products of sizes can be counted.
+/// Maximum of all other sizes: more than any GPT-2 has, and so small that products of sizes do not
+/// overflow.
 const MAX_SIZE: usize = 1 << 20;
-/// The better of what is there.
+/// A GPU if there is one, else the CPU.
 const DEFAULT_DEVICE: &str = "auto";
-/// Evaluations in a row without a better one that end a run.
+/// Evaluations in a row without improvement after which a run ends.
 const PATIENCE: usize = 2;
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(args_override_self = true, after_help = Recipe::help())]
 pub struct Args {
-    /// X, Mastodon and Bluesky archives, .txt (a post a line), .csv (column text or full_text), .jsonl ({"text"}); several make one bot
+    /// X, Mastodon and Bluesky archives, .txt (one post per line), .csv (column text or full_text), .jsonl ({"text"}); several make one bot
     #[arg(required_unless_present = "resume", value_name = "ARCHIVE")]
     pub archives: Vec<PathBuf>,
     /// The bot to write
     #[arg(long, value_name = "DIR", required_unless_present = "resume")]
     pub out: Option<PathBuf>,
-    /// Replace an existing --out, and whatever run is in its folder (--run), finished or not
+    /// Replace an existing --out, and any run in its folder (--run), finished or not
     #[arg(long)]
     pub force: bool,
     /// What to start from: gpt2, a repository on the Hub, a folder, or scratch (a small new GPT-2) [default: gpt2]
     #[arg(long, value_name = "gpt2|REPO|DIR|scratch")]
     pub base: Option<String>,
-    /// classic: the original, to the letter; modern: with the differences below
+    /// classic reproduces the original exactly; modern makes the changes listed below
     #[arg(long, default_value = "modern", value_parser = Recipe::NAMES)]
     pub recipe: String,
     /// Display name [default: the archives' own, joined by " & "]
@@ -73,62 +74,62 @@ pub struct Args {
 }
 
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Learning")]
+#[command(next_help_heading = "Optimisation")]
 pub struct LearningArgs {
-    /// Times that each post is seen
+    /// Passes over the training posts
     #[arg(long, default_value_t = EPOCHS)]
     pub epochs: usize,
     /// Learning rate of the first step; falls to 0 along a cosine
     #[arg(long, default_value_t = LEARNING_RATE)]
     pub lr: f64,
-    /// Blocks that go through the network together
+    /// Blocks per batch
     #[arg(long, default_value_t = BATCH)]
     pub batch: usize,
-    /// Batches whose gradients make one step
+    /// Batches whose gradients are accumulated for one step
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub accumulate: usize,
-    /// Compute activations again instead of keeping them: less memory, a third more work, the same result
+    /// Recompute activations in the backward pass: less memory, a third more compute, the same result
     #[arg(long)]
     pub checkpoint_activations: bool,
-    /// Tokens a block [default: 1024, or the base's positions if fewer]
+    /// Tokens per block [default: 1024, or the base's positions if fewer]
     #[arg(long)]
     pub context: Option<usize>,
-    /// Decides shuffles, dropout and new weights: one seed, one result
+    /// Seed of shuffles, dropout and new weights: one seed, one result
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Dropout while training [default: the base's; classic, and from scratch: 0.1]
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
-    /// Which tokens are learnt: all of a block, or not a post's first, before which another post stands
+    /// Which tokens count towards the loss: all, or all but the first token of each post
     #[arg(long, value_name = "TOKENS", default_value = "all", value_parser = LossOver::NAMES)]
     pub loss_over: String,
-    /// What computes: cuda (an NVIDIA GPU, in builds with that feature), cpu, or the better of what is there
+    /// Device: cuda (an NVIDIA GPU, in builds with that feature), cpu, or auto (a GPU if there is one)
     #[arg(long, default_value = DEFAULT_DEVICE, value_parser = device::NAMES)]
     pub device: String,
-    /// Stop after so many steps, for a trial
+    /// Stop after this many steps, for a trial
     #[arg(long)]
     pub max_steps: Option<usize>,
 }
 
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Measuring and keeping")]
+#[command(next_help_heading = "Evaluation and checkpoints")]
 pub struct KeepingArgs {
-    /// Share of each account's posts that is not trained on but measured on, 0 for none [default: 0.05; classic: 0]
+    /// Fraction of each account's posts held out for evaluation; 0 for none [default: 0.05; classic: 0]
     #[arg(long, value_name = "SHARE")]
     pub held_out: Option<f64>,
-    /// Steps between two measurements on the held-out posts [default: a tenth of the run]
+    /// Steps between evaluations on the held-out posts [default: a tenth of the run]
     #[arg(long, value_name = "N")]
     pub eval_every: Option<usize>,
-    /// Measurements in a row no better than the best that end the run [default: 2]
+    /// Stop after this many evaluations in a row without improvement [default: 2]
     #[arg(long, value_name = "N")]
     pub patience: Option<usize>,
-    /// Steps between two checkpoints; one is written on Ctrl-C, too [default: a tenth of the run]
+    /// Steps between checkpoints; Ctrl-C writes one, too [default: a tenth of the run]
     #[arg(long, value_name = "N")]
     pub save_every: Option<usize>,
-    /// Folder of the run's record, and of its checkpoint until the bot is written [default: OUT.run]
+    /// Folder for the run's record, and for its checkpoint until the bot is written [default: OUT.run]
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
-    /// Go on with the run in this folder; nothing else need be given, and what is given must be the same
+    /// Resume the run in this folder; other options are optional and must match the original run
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
 }
@@ -136,7 +137,7 @@ pub struct KeepingArgs {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "With --base scratch")]
 pub struct ScratchArgs {
-    /// Tokens of the new vocabulary, at most
+    /// Maximum size of the new vocabulary
     #[arg(long, default_value_t = 2048)]
     pub vocab_size: usize,
     /// Layers
@@ -150,34 +151,34 @@ pub struct ScratchArgs {
     pub heads: usize,
 }
 
-/// Where training starts.
+/// What training starts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
-    /// A Hub repository's name or a folder, as given.
+    /// A repository on the Hub or a folder, as given.
     Base(String),
-    /// A new network, and the most tokens of its vocabulary.
+    /// A new network of (layers, channels, heads), and the maximum size of its vocabulary.
     Scratch { shape: (usize, usize, usize), vocab_size: usize },
 }
 
-/// Arguments that hold together.
+/// Arguments that have been checked and are consistent.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub archives: Vec<PathBuf>,
     pub out: PathBuf,
     pub force: bool,
-    /// Where record and checkpoints are.
+    /// Folder of record and checkpoints.
     pub run: PathBuf,
-    /// Whether to go on with what is there.
+    /// Whether to resume the run in that folder.
     pub resume: bool,
     pub start: Start,
     pub recipe: Recipe,
     pub filter: Filter,
-    /// The filter's options as they are typed.
+    /// The filter's options as typed.
     pub filter_words: Vec<String>,
-    /// Share of posts, 0 to 1.
+    /// Fraction of posts, 0 to 1.
     pub held_out: f64,
     pub loss_over: LossOver,
-    /// `None`: the base's own.
+    /// `None` for the base's own.
     pub dropout: Option<f32>,
     pub learning: LearningArgs,
     pub eval_every: Option<usize>,
@@ -190,10 +191,10 @@ pub struct Plan {
 }
 
 impl Args {
-    /// Checks each setting and that they go together.
+    /// Checks each setting, and that they are consistent.
     ///
     /// # Errors
-    /// A [`UsageError`] with the option's name.
+    /// A [`UsageError`] that names the option.
     pub fn plan(self) -> anyhow::Result<Plan> {
         let recipe = Recipe::from_name(&self.recipe).unwrap_or_default();
         self.check()?;
@@ -273,7 +274,7 @@ impl Args {
                 scratch.channels.is_multiple_of(scratch.heads.max(1)),
                 "--channels must be a multiple of --heads",
             ),
-            // Not clap's to check: the command that a run began with may have its --run.
+            // Not left to clap, because the command that began a resumed run may contain --run.
             (
                 keeping.run.is_none() || keeping.resume.is_none(),
                 "--resume names the run's folder already: leave --run away",
@@ -286,7 +287,7 @@ impl Args {
         Ok(())
     }
 
-    /// The original knows none of these.
+    /// Refuses options that the original does not have.
     fn check_classic(&self) -> Result<(), UsageError> {
         let keeping = &self.keeping;
         let filters = self.filter.words();
@@ -299,7 +300,7 @@ impl Args {
         ] {
             if given {
                 return Err(UsageError(format!(
-                    "--recipe classic does what the original did, and {option} was no part of it: leave it away, or take --recipe modern"
+                    "{option} is not available with --recipe classic, which reproduces the original: drop it or use --recipe modern"
                 )));
             }
         }
@@ -308,7 +309,7 @@ impl Args {
 }
 
 impl Plan {
-    /// A base's name without the folders of this machine.
+    /// The base's name, without folders of this machine.
     pub fn base_name(&self) -> String {
         match &self.start {
             Start::Scratch { .. } => "scratch".into(),
@@ -317,13 +318,13 @@ impl Plan {
         }
     }
 
-    /// A new network's size.
+    /// Size of a new network.
     pub fn shape(&self, (layers, channels, heads): (usize, usize, usize)) -> Shape {
         let positions = self.learning.context.unwrap_or(SCRATCH_CONTEXT);
         Shape { layers, channels, heads, positions }
     }
 
-    /// The command that makes this bot again, with file names alone, as a shell takes it.
+    /// The shell command that reproduces this bot, with file names only.
     pub fn command_line(&self) -> String {
         let learning = &self.learning;
         let mut line = words::Line::new("huggingtweets train");
@@ -372,7 +373,7 @@ impl Plan {
         line.into_text()
     }
 
-    /// How the weights are stored, as `--dtype` has it.
+    /// How the weights are stored, as a value of `--dtype`.
     pub fn dtype_name(&self) -> &'static str {
         match self.dtype {
             CheckpointDtype::F32 => "f32",
@@ -382,7 +383,7 @@ impl Plan {
 }
 
 impl Start {
-    /// `--dtype` where it is not given: a new network is small because it is to travel.
+    /// Default of `--dtype`: a new network is stored small, because it is meant to be shared.
     fn default_dtype(&self) -> &'static str {
         match self {
             Self::Scratch { .. } => "f16",
@@ -391,7 +392,7 @@ impl Start {
     }
 }
 
-/// `bot.run` beside `bot`.
+/// `bot.run` for `bot`.
 fn beside(out: &Path) -> PathBuf {
     let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(".run");
@@ -475,7 +476,7 @@ mod tests {
         assert!(error.is::<UsageError>() && error.to_string().contains("leave --run away"), "{error}");
     }
 
-    /// What a shell makes of the command's line, the program's name left out.
+    /// The words that a shell makes of a command line, without the program's name.
     #[cfg(unix)]
     fn shell_words(line: &str) -> Vec<String> {
         let script = format!("printf '%s\\0' {line}");

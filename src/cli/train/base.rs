@@ -1,4 +1,4 @@
-//! What training starts from.
+//! Loads or creates what training starts from.
 
 use anyhow::Context;
 
@@ -15,15 +15,15 @@ use crate::{
 
 /// A network and its vocabulary.
 pub struct Base {
-    /// As the file says it; dropouts of a run may differ.
+    /// As in the file; the dropout of a run may differ.
     pub config: Config,
     pub tokenizer: Tokenizer,
     pub weights: Weights,
-    /// For the record; a new network has no bytes of its own.
+    /// For the record; a new network has no file to digest.
     pub artifact: Artifact,
 }
 
-/// Opens the base, or makes a new network for these posts.
+/// Opens the base, or creates a new network for these posts.
 pub fn open(plan: &Plan, accounts: &[Cleaned]) -> anyhow::Result<Base> {
     match &plan.start {
         Start::Scratch { shape, vocab_size } => {

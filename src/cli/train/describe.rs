@@ -1,4 +1,4 @@
-//! What a run says of itself: to its record, and to the bot it came to.
+//! Descriptions of a run, for its record and for the bot made by it.
 
 use std::{
     path::Path,
@@ -37,22 +37,22 @@ use crate::{
 /// Names of the original's base.
 const ORIGINAL_BASES: [&str; 2] = ["gpt2", "openai-community/gpt2"];
 
-/// A run whose every part is there.
+/// A run whose inputs are all loaded.
 pub struct Described<'a> {
     pub plan: &'a Plan,
     pub settings: &'a Settings,
     pub posts: &'a Posts,
     pub data: &'a Data,
-    /// Of the text that `data` was made of.
+    /// The text that `data` was made from.
     pub dataset: Artifact,
-    /// The base's, without its weights.
+    /// The base, without its weights.
     pub base: Artifact,
     pub model: &'a Model,
 }
 
 impl Described<'_> {
-    /// What a checkpoint must have in common to be gone on from. How often it is
-    /// saved, and after how many steps it stops, are not among it.
+    /// Properties that a checkpoint must share to be resumed. Checkpoint interval and `--max-steps`
+    /// are not among them.
     pub fn identity(&self) -> Identity {
         let Settings { learning_rate, batch, accumulate, context, seed, .. } = self.settings;
         let config = self.model.config();
@@ -73,14 +73,14 @@ impl Described<'_> {
             .with("the base", digest(&self.base))
             .with("the network", network(config))
             .with("the digest of the training text and held-out posts", self.data.digest());
-        // Not said of the text's own order, which older checkpoints do not name.
+        // Only named if blocks are shuffled, because older checkpoints do not have it.
         match self.settings.shuffle_blocks {
             true => identity.with("the order of blocks", "drawn"),
             false => identity,
         }
     }
 
-    /// The first part of the record.
+    /// The initial part of the record.
     pub fn run_config(&self) -> anyhow::Result<RunConfig> {
         let plan = self.plan;
         let mut config = RunConfig {
@@ -149,7 +149,7 @@ impl Described<'_> {
         all
     }
 
-    /// Who the bot is; how it was made is added at the end.
+    /// The bot's identity, without how it was made.
     fn info(&self) -> BotInfo {
         let accounts = &self.posts.accounts;
         let names: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
@@ -162,7 +162,7 @@ impl Described<'_> {
         }
     }
 
-    /// Who the bot is and how it was made.
+    /// The bot's identity and how it was made.
     pub fn bot(&self, progress: &Progress) -> BotInfo {
         let (plan, settings) = (self.plan, self.settings);
         let (first_loss, final_loss) = progress.first_and_final_loss();
@@ -187,7 +187,7 @@ impl Described<'_> {
         BotInfo { provenance, ..self.info() }
     }
 
-    /// What the card shows of the run; the bot's own drafts are added later.
+    /// What the card shows of the run, without the bot's own drafts.
     pub fn extras(&self, progress: &Progress, ending: Ending) -> CardExtras {
         let [embedding, attention, residual] = dropouts(self.model.config());
         let mut rows = vec![("Held-out posts", self.posts.held_out.len().to_string())];
@@ -195,7 +195,7 @@ impl Described<'_> {
             rows.push(("Duplicates dropped", self.posts.duplicates.to_string()));
         }
         if self.settings.accumulate > 1 {
-            rows.push(("Batches a step", self.settings.accumulate.to_string()));
+            rows.push(("Batches per step", self.settings.accumulate.to_string()));
         }
         rows.extend([
             ("Dropout", format!("{embedding}, {attention}, {residual} (embeddings, attention, residuals)")),
@@ -221,7 +221,7 @@ impl Described<'_> {
         }
     }
 
-    /// In what the run was otherwise than the original, as it turned out.
+    /// The differences between this run, as it turned out, and the original.
     fn differences(&self, progress: &Progress, ending: Ending) -> Vec<String> {
         let (plan, settings, posts) = (self.plan, self.settings, self.posts);
         let mut all = Vec::new();
@@ -234,7 +234,7 @@ impl Described<'_> {
         say(
             held_out > 0,
             format!(
-                "{held_out} posts ({}%) were held out before the epochs were made, and the bot was measured on them every {} steps.",
+                "{held_out} posts ({}%) were held out before the epochs were made, and the bot was evaluated on them every {} steps.",
                 (100.0 * plan.held_out).round(),
                 settings.evaluate_every
             ),
@@ -243,7 +243,7 @@ impl Described<'_> {
             say(
                 true,
                 format!(
-                    "The weights of step {} are kept, the best of {} measurements.",
+                    "The weights of step {} are kept, the best of {} evaluations.",
                     best.step,
                     progress.evaluations.len()
                 ),
@@ -251,18 +251,21 @@ impl Described<'_> {
         }
         say(
             ending == Ending::Early,
-            format!("Training ended after step {}, for the held-out loss had got worse.", progress.step),
+            format!(
+                "Training stopped after step {}, because the held-out loss had stopped improving.",
+                progress.step
+            ),
         );
         say(posts.too_few.is_some(), "No post was held out: there are too few.".into());
-        say(
-            posts.duplicates > 0,
-            format!("{} posts that say the same as one before them were dropped.", posts.duplicates),
-        );
+        say(posts.duplicates > 0, format!("{} duplicate posts were dropped.", posts.duplicates));
         say(
             posts.accounts.len() > 1 && plan.recipe == Recipe::Modern,
             "The accounts' posts were shuffled together.".into(),
         );
-        say(!plan.filter_words.is_empty(), format!("Posts were chosen by {}.", plan.filter_words.join(" ")));
+        say(
+            !plan.filter_words.is_empty(),
+            format!("Posts were filtered with {}.", plan.filter_words.join(" ")),
+        );
         let dropout = dropouts(self.model.config());
         say(
             dropout != [0.1; 3],
@@ -273,13 +276,13 @@ impl Described<'_> {
         );
         say(
             settings.loss_over != Default::default(),
-            "A post's first token, before which another post stands, was not learnt.".into(),
+            "The first token of each post was left out of the loss.".into(),
         );
         let learning = &plan.learning;
         say(learning.epochs != EPOCHS, format!("{} epochs, not {EPOCHS}.", learning.epochs));
         say(learning.lr != LEARNING_RATE, format!("Learning rate {:e}, not {LEARNING_RATE:e}.", learning.lr));
-        let blocks = settings.blocks_a_step();
-        say(blocks != BATCH, format!("{blocks} blocks a step, not {BATCH}."));
+        let blocks = settings.blocks_per_step();
+        say(blocks != BATCH, format!("{blocks} blocks per step, not {BATCH}."));
         say(
             settings.context != DEFAULT_CONTEXT,
             format!("Blocks of {} tokens, not {DEFAULT_CONTEXT}.", settings.context),
@@ -289,24 +292,23 @@ impl Described<'_> {
             Start::Base(_) => {
                 let base = plan.base_name();
                 let is_original = ORIGINAL_BASES.contains(&base.as_str());
-                say(!is_original, format!("Training began from {base}, not from GPT-2's 124M parameters."));
+                say(!is_original, format!("Training started from {base}, not from GPT-2 124M."));
             }
         }
         say(plan.dtype == CheckpointDtype::F16, "The weights are stored in 16-bit floats, not 32.".into());
         say(
             self.model.products() != "f32",
-            format!("Matrices were multiplied in {}, on a GPU.", self.model.products()),
+            format!("Matrix products were computed in {}, on a GPU.", self.model.products()),
         );
         say(
             ending == Ending::MaxSteps,
-            format!("Training was stopped after step {}, as --max-steps said.", progress.step),
+            format!("Training was stopped after step {} by --max-steps.", progress.step),
         );
         all
     }
 }
 
-/// What went into a run of an archive: the file, or of an unpacked one the files that
-/// are read.
+/// Digest of an archive: of the file, or in an unpacked one of the files that are read.
 fn archive(path: &Path) -> anyhow::Result<Artifact> {
     if !path.is_dir() {
         return Ok(Artifact::of_file(path)?);
@@ -315,7 +317,7 @@ fn archive(path: &Path) -> anyhow::Result<Artifact> {
     Ok(Artifact::of_files(path, &files)?)
 }
 
-/// The f64 that is written as the f32 is: 0.1, not 0.10000000149011612.
+/// The f64 with the same decimal notation as the f32: 0.1, not 0.10000000149011612.
 fn decimal(x: f32) -> f64 {
     x.to_string().parse().unwrap_or(f64::from(x))
 }
@@ -324,7 +326,7 @@ fn dropouts(config: &Config) -> [f32; 3] {
     [config.embd_pdrop, config.attn_pdrop, config.resid_pdrop]
 }
 
-/// The name where there are no bytes.
+/// The digest, or the name of an artifact without files.
 fn digest(artifact: &Artifact) -> &str {
     artifact.sha256.as_deref().unwrap_or(&artifact.name)
 }

@@ -1,5 +1,5 @@
-//! Drafts straight from the variables being trained: a look before any file of
-//! a bot is written. Slow, for nothing is cached; short, therefore.
+//! Drafts straight from the variables in training, before any file of a bot is written. They are
+//! short because generation is slow: there is no KV cache.
 
 use candle_transformers::generation::{LogitsProcessor, Sampling};
 
@@ -8,11 +8,10 @@ use crate::{
     train::model::Model,
 };
 
-/// Tokens of prompt and draft together, at most.
+/// Maximum length of prompt and draft together, in tokens.
 pub const LONGEST: usize = 40;
 
-/// `count` drafts of the prompt, each whole, the prompt included; draft i is
-/// decided by `seed + i`.
+/// `count` drafts of the prompt, each including the prompt; draft i is determined by `seed + i`.
 pub fn drafts(
     model: &Model,
     tokenizer: &Tokenizer,
@@ -38,7 +37,7 @@ pub fn drafts(
         for (i, (draft, sampler)) in drafts.iter_mut().zip(&mut samplers).enumerate() {
             let next = sampler.sample(&logits.get((i + 1) * length - 1)?)?;
             ended[i] |= next == tokenizer.eos_id();
-            // An ended draft goes on as `<|endoftext|>`, so that all stay one length.
+            // A finished draft is padded with `<|endoftext|>`, so that all have the same length.
             draft.push(if ended[i] { tokenizer.eos_id() } else { next });
         }
     }

@@ -1,10 +1,10 @@
-//! The run's folder beside the bot: a new one, or one to go on with.
+//! The folder of a run, next to the bot: a new one, or one to resume.
 //!
-//! It holds the record and, until the bot is written, the checkpoint and the
-//! command that began the run, so that `train --resume DIR` says enough.
+//! It holds the record and, until the bot is written, the checkpoint and the command that began the
+//! run, so that `train --resume DIR` needs no other options.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::args::{Args, Plan};
 use crate::{
-    bundle::folder::folder_name,
+    bundle::{
+        folder::folder_name,
+        staging::{Held, Lock},
+    },
     cli::words,
     record::{LOCK, Run},
     train::checkpoint::Store,
@@ -22,20 +25,19 @@ use crate::{
 
 const COMMAND: &str = "command.json";
 
-/// How a run was begun. It stays on this machine and goes with the checkpoint.
+/// The command that began a run. It stays on this machine and is deleted with the checkpoint.
 #[derive(Debug, Serialize, Deserialize)]
 struct Command {
-    /// Where its relative paths begin.
+    /// The working directory, for relative paths.
     folder: PathBuf,
-    /// Everything after `train`.
+    /// All words after `train`.
     words: Vec<String>,
 }
 
-/// Adds what `--resume DIR` leaves unsaid: the command that the run began with,
-/// which the options given now come after.
+/// Completes `--resume DIR` with the command that began the run; options given now override it.
 ///
 /// # Errors
-/// Where the folder holds no run under way.
+/// If the folder has no unfinished run.
 pub fn complete(args: Args, given: &[String]) -> anyhow::Result<Args> {
     let Some(dir) = args.keeping.resume.clone() else { return Ok(args) };
     if !args.archives.is_empty() {
@@ -44,8 +46,8 @@ pub fn complete(args: Args, given: &[String]) -> anyhow::Result<Args> {
     let path = dir.join(COMMAND);
     let text = match fs::read(&path) {
         Ok(text) => text,
-        Err(_) if Run::is_at(&dir) => bail!("--resume {}: this run has ended already", dir.display()),
-        Err(_) => bail!("--resume {}: there is no run under way in it", dir.display()),
+        Err(_) if Run::is_at(&dir) => bail!("--resume {}: this run has already ended", dir.display()),
+        Err(_) => bail!("--resume {}: there is no unfinished run in it", dir.display()),
     };
     let begun: Command = serde_json::from_slice(&text)
         .with_context(|| format!("{} is damaged; give the whole command, too", path.display()))?;
@@ -67,50 +69,38 @@ fn parse(words: &[String]) -> Result<Args, clap::Error> {
     Args::from_arg_matches(&command.try_get_matches_from(words)?)
 }
 
-/// The run's folder as this process's own, as long as the value lives. The system lets
-/// go of it when a process is killed.
-#[derive(Debug)]
-pub struct Hold {
-    _lock: File,
-}
-
-/// Makes the folder where there is none, and keeps other processes off it.
+/// Creates the folder if needed, and locks out other processes while the value lives. The system
+/// releases the lock when the process is killed.
 ///
 /// # Errors
-/// Where one has it.
-pub fn hold(dir: &Path) -> anyhow::Result<Hold> {
+/// If another process has it.
+pub fn hold(dir: &Path) -> anyhow::Result<Lock> {
     let path = dir.join(LOCK);
     let opened = fs::create_dir_all(dir)
         .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path));
-    let lock = opened.with_context(|| path.display().to_string())?;
-    refuse_held(dir, &lock)?;
-    Ok(Hold { _lock: lock })
+    take(dir, opened.with_context(|| path.display().to_string())?)
 }
 
-fn refuse_held(dir: &Path, lock: &File) -> anyhow::Result<()> {
-    match lock.try_lock() {
-        Err(TryLockError::WouldBlock) => {
-            bail!("a run is under way in {}: wait for its end, or choose another --out", dir.display())
-        }
-        // Where there are no locks, nobody else has one either.
-        _ => Ok(()),
-    }
+fn take(dir: &Path, lock: File) -> anyhow::Result<Lock> {
+    Lock::of_file(lock).or_else(|Held| {
+        bail!("another process is running in {}: wait for it to end, or choose another --out", dir.display())
+    })
 }
 
-/// Makes sure that a run may be in the folder: a new one needs it empty, or
-/// `--force` and a run's in it, which goes.
+/// Checks that the run may use the folder. A new run needs an empty one, or one with an older run
+/// to replace: with `--force`, or if that failed before its first checkpoint.
 ///
 /// # Errors
-/// Names what is there and both ways out.
+/// Names what is in the way, and the ways out.
 pub fn check(plan: &Plan) -> anyhow::Result<()> {
     let dir = &plan.run;
     if let Ok(lock) = File::open(dir.join(LOCK)) {
-        refuse_held(dir, &lock)?;
+        take(dir, lock)?;
     }
     check_contents(plan)
 }
 
-/// The same of a folder that this process holds.
+/// Like [`check`], for a folder that this process holds.
 ///
 /// # Errors
 /// As [`check`].
@@ -123,9 +113,11 @@ pub fn check_contents(plan: &Plan) -> anyhow::Result<()> {
         }
         if !Store::is_begun(dir) {
             match Run::open(dir)?.summary {
-                Some(_) => bail!("--resume {shown}: this run has ended already"),
+                Some(_) => bail!("--resume {shown}: this run has already ended"),
                 None => {
-                    bail!("--resume {shown}: it holds nothing to go on from; begin again without --resume")
+                    bail!(
+                        "--resume {shown}: it has no checkpoint to resume from; start over without --resume"
+                    )
                 }
             }
         }
@@ -140,34 +132,34 @@ pub fn check_contents(plan: &Plan) -> anyhow::Result<()> {
     let mut names = contents.iter().map(|path| folder_name(path));
     if let Some(foreign) = names.find(|name| is_run && !is_part(name)) {
         bail!(
-            "{} holds `{foreign}`, which is no part of a run: move that away, or choose another --run",
+            "{} contains `{foreign}`, which does not belong to a run: move it, or choose another --run",
             dir.display()
         );
     }
     if plan.force && is_run {
         return Ok(());
     }
-    // One that failed before its first checkpoint has lost nothing that takes long.
+    // A run that failed before its first checkpoint has lost little work.
     if is_run && !Store::is_at(dir) && Run::open(dir)?.summary.is_none() {
         return Ok(());
     }
     match (is_run, Store::is_at(dir)) {
         (true, true) => bail!(
-            "{} holds an unfinished run: go on with it by `{}`, or replace it with --force",
+            "{} holds an unfinished run: resume it with `{}`, or replace it with --force",
             dir.display(),
-            way_on(dir)
+            resume_command(dir)
         ),
         (true, false) => {
             bail!("{} holds a run: choose another --run, or replace it with --force", dir.display())
         }
-        (false, _) => bail!("{} exists and is no run's folder: choose another --run", dir.display()),
+        (false, _) => bail!("{} exists and is not a run's folder: choose another --run", dir.display()),
     }
 }
 
-/// Empties the folder of an older run, which [`check`] has allowed, but for its lock.
+/// Deletes an older run that [`check`] has allowed to replace, except the lock.
 pub fn clear(plan: &Plan) -> anyhow::Result<()> {
     for path in contents(&plan.run)? {
-        // A link's target is not the run's.
+        // The target of a symbolic link is not part of the run.
         let removed = match fs::symlink_metadata(&path) {
             Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
             _ => fs::remove_file(&path),
@@ -177,7 +169,7 @@ pub fn clear(plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What lies in the folder beside its lock; of no folder, nothing.
+/// Contents of the folder except the lock; empty if there is no folder.
 fn contents(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let read = || dir.display().to_string();
     match fs::read_dir(dir) {
@@ -192,20 +184,20 @@ fn contents(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
 }
 
-/// Writes down how the run was begun.
+/// Stores the command that began the run.
 pub fn remember(dir: &Path, words: &[String]) -> anyhow::Result<()> {
     let path = dir.join(COMMAND);
     let command = Command { folder: std::env::current_dir()?, words: words.to_vec() };
     fs::write(&path, serde_json::to_vec_pretty(&command)?).with_context(|| path.display().to_string())
 }
 
-/// Deletes that again, once the bot is written.
+/// Deletes the stored command, once the bot is written.
 pub fn forget(dir: &Path) {
     let _ = fs::remove_file(dir.join(COMMAND));
 }
 
-/// The command that goes on with a run.
-pub fn way_on(dir: &Path) -> String {
+/// The command that resumes a run.
+pub fn resume_command(dir: &Path) -> String {
     let mut line = words::Line::new("huggingtweets train");
     line.option("--resume", dir.display());
     line.into_text()
@@ -291,6 +283,6 @@ mod tests {
 
     #[test]
     fn a_name_with_a_space_is_quoted() {
-        assert_eq!(way_on(Path::new("my bot.run")), "huggingtweets train --resume 'my bot.run'");
+        assert_eq!(resume_command(Path::new("my bot.run")), "huggingtweets train --resume 'my bot.run'");
     }
 }

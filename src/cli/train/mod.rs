@@ -37,16 +37,16 @@ use crate::{
     },
 };
 
-/// The first draft printed is this seed's.
+/// Seed of the draft that is printed.
 const FIRST_DRAFT_SEED: u64 = 0;
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let words: Vec<String> =
         std::env::args_os().skip(2).map(|word| word.to_string_lossy().into_owned()).collect();
     let plan = folder::complete(args, &words)?.plan()?;
-    staging::check_target(&plan.out, plan.force)?;
-    // Now, for the run may need the room.
+    // Now, because the run may need the space, and first, because it may put a bot back.
     staging::sweep(&plan.out);
+    staging::check_target(&plan.out, plan.force)?;
     folder::check(&plan)?;
 
     let device = device::open(&plan.learning.device)?;
@@ -57,7 +57,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return Err(TrainError::Context { context, positions: config.n_positions }.into());
     }
     let (data, dataset) = posts.data(&plan, &tokenizer, context);
-    // The file keeps the base's own figures: they are the architecture's.
+    // The bot keeps the base's own dropout, which is part of the architecture.
     let mut trained = config.clone();
     if let Some(p) = plan.dropout {
         (trained.embd_pdrop, trained.attn_pdrop, trained.resid_pdrop) = (p, p, p);
@@ -78,7 +78,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     say_what_begins(&described);
 
     let run_config = described.run_config()?;
-    // Until the process ends. What was there may have changed since it was first looked at.
+    // Held until the process ends. The contents may have changed since the first check.
     let _hold = folder::hold(&plan.run)?;
     folder::check_contents(&plan)?;
     let store = Store::new(&plan.run, described.identity());
@@ -87,7 +87,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let mut run = Run::begin(&model, &data, &settings, &store)?;
     let recorder = if plan.resume {
-        say!("going on after step {}", run.progress().step);
+        say!("resuming after step {}", run.progress().step);
         RunRecorder::reopen_as(&plan.run, run.progress().step, |begun| {
             begun.command = run_config.command;
             begun.hyper_parameters = run_config.hyper_parameters;
@@ -98,7 +98,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         store.begin()?;
         recorder
     };
-    // Before the first step there is nothing to save: Ctrl-C ends it as ever.
+    // Installed only now: before the first step there is nothing to save, so Ctrl-C may simply end
+    // the process.
     let interrupted = watch::on_interrupt()?;
     let mut watcher = Watcher::new(recorder, &tokenizer, settings.seed, interrupted.clone());
     let ending = run.train(&mut watcher);
@@ -106,7 +107,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let ending = match ending {
         Ok(ending) => ending,
         Err(error) => {
-            // Where the disk is full, this fails as the run did, and that is said.
+            // On a full disk this fails like the run did; that error is the one reported.
             let _ = recorder.break_off(&why(&error));
             return Err(with_way_on(error, &plan, run.saved()));
         }
@@ -116,7 +117,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     say_what_it_came_to(&progress, ending);
     let draft = drafts::drafts(&model, &tokenizer, "", 1, FIRST_DRAFT_SEED)?;
     say!("A first draft: {}", draft.concat());
-    // Without an evaluation, no drafts are in the record yet.
+    // Without evaluations, the record has no drafts yet.
     let last_samples = match progress.evaluations.is_empty() {
         true => watch::samples(&model, &tokenizer, settings.seed)?,
         false => Vec::new(),
@@ -140,7 +141,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let _ = recorder.break_off("all steps are done, but the bot is not written");
             return Err(error.context(format!(
                 "the bot could not be written; all steps are saved, so go on with `{}`",
-                folder::way_on(&plan.run)
+                folder::resume_command(&plan.run)
             )));
         }
     };
@@ -165,7 +166,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The loop's settings; what was left open is a share of the whole run.
+/// Settings of the loop; intervals that were not given are a fraction of the whole run.
 fn settings(plan: &Plan, data: &Data, context: usize) -> anyhow::Result<Settings> {
     let learning = &plan.learning;
     let mut settings = Settings {
@@ -182,7 +183,7 @@ fn settings(plan: &Plan, data: &Data, context: usize) -> anyhow::Result<Settings
         max_steps: learning.max_steps,
     };
     let blocks = data::blocks(&data.ids, context)?.len();
-    let part = data::steps(blocks, settings.blocks_a_step()).div_ceil(PARTS);
+    let part = data::steps(blocks, settings.blocks_per_step()).div_ceil(PARTS);
     settings.evaluate_every = plan.eval_every.unwrap_or(part);
     settings.save_every = plan.save_every.unwrap_or(part);
     Ok(settings)
@@ -210,7 +211,7 @@ fn say_what_it_came_to(progress: &Progress, ending: Ending) {
     let (first, last) = progress.first_and_final_loss();
     say!("{} steps in {:.0} s, loss {first:.3} -> {last:.3}", progress.step, progress.seconds);
     if let Some(best) = progress.best() {
-        let early = if ending == Ending::Early { "ended early; " } else { "" };
+        let early = if ending == Ending::Early { "stopped early; " } else { "" };
         say!(
             "{early}the weights of step {} are kept: held-out loss {:.4}, perplexity {:.2}",
             best.step,
@@ -223,11 +224,11 @@ fn say_what_it_came_to(progress: &Progress, ending: Ending) {
 fn say_what_it_repeats(found: &Memorisation) {
     let Memorisation { drafts, memorised, words, longest_words } = found;
     say!(
-        "memorisation: {memorised} of {drafts} drafts share more than {words} words in a row with a training post (longest: {longest_words})"
+        "memorisation: {memorised} of {drafts} drafts share more than {words} consecutive words with a training post (longest: {longest_words})"
     );
 }
 
-/// Why a run broke off, without the paths of this machine.
+/// Why a run was interrupted, without paths of this machine.
 fn why(error: &TrainError) -> String {
     match error {
         TrainError::Store(_) => "a checkpoint could not be written or read".into(),
@@ -236,17 +237,17 @@ fn why(error: &TrainError) -> String {
     }
 }
 
-/// What to do after a run that did not come to its end.
+/// Adds to the error how to continue.
 fn with_way_on(error: TrainError, plan: &Plan, saved: Option<usize>) -> anyhow::Error {
-    let way_on = folder::way_on(&plan.run);
+    let resume_command = folder::resume_command(&plan.run);
     let Some(step) = saved else { return error.into() };
     match error {
-        TrainError::Interrupted { .. } => anyhow::anyhow!("{error}; go on with `{way_on}`"),
+        TrainError::Interrupted { .. } => anyhow::anyhow!("{error}; resume with `{resume_command}`"),
         TrainError::NotFinite { .. } | TrainError::GradientNotFinite { .. } => anyhow::anyhow!(
-            "{error}; the checkpoint after step {step} is intact, and `{way_on} --max-steps {step}` makes a bot of it"
+            "{error}; the checkpoint after step {step} is intact: `{resume_command} --max-steps {step}` makes a bot from it"
         ),
         error => anyhow::Error::new(error).context(format!(
-            "training stopped, but the checkpoint after step {step} is intact: go on with `{way_on}`"
+            "training stopped, but the checkpoint after step {step} is intact: go on with `{resume_command}`"
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! From archives to what a run learns from: the recipe's part before the loop.
+//! From archives to training data: the recipe's steps before the loop.
 
 use anyhow::Context;
 
@@ -15,20 +15,20 @@ use crate::{
     tweets::{Cleaned, check_size, dataset, training_text},
 };
 
-/// Posts, chosen and set apart.
+/// The selected posts, split into training and held-out set.
 pub struct Posts {
-    /// What is trained on.
+    /// Posts to train on.
     pub accounts: Vec<Cleaned>,
-    /// What was found: the card's counts.
+    /// Counts of what was found, for the card.
     pub counts: Vec<AccountCounts>,
     pub held_out: Vec<String>,
     pub duplicates: usize,
-    /// Why nothing is held out though it was asked for.
+    /// Why no posts are held out although some were requested.
     pub too_few: Option<String>,
 }
 
-/// Reads the archives and applies filters, duplicates and the hold-out, in this
-/// order. Warnings go to standard error.
+/// Reads the archives, then filters, drops duplicates and holds posts out, in this order. Warnings
+/// go to standard error.
 pub fn read(plan: &Plan) -> anyhow::Result<Posts> {
     let accounts = import::read_filtered(&plan.archives, &plan.filter)?;
     let counts = accounts.iter().map(Cleaned::counts).collect();
@@ -57,8 +57,8 @@ pub fn read(plan: &Plan) -> anyhow::Result<Posts> {
 }
 
 impl Posts {
-    /// Token ids of the training text and of the held-out posts, and the
-    /// text's digest for the record.
+    /// Token ids of the training text and of the held-out posts, and the text's digest for the
+    /// record.
     pub fn data(&self, plan: &Plan, tokenizer: &Tokenizer, context: usize) -> (Data, Artifact) {
         let learning = &plan.learning;
         let text = training_text(&self.accounts, learning.epochs, plan.recipe.order(), learning.seed);
@@ -72,7 +72,7 @@ impl Posts {
         (data, Artifact::of_bytes("training text", text.as_bytes()))
     }
 
-    /// For the record.
+    /// Counts for the record.
     pub fn dataset_counts(&self, data: &Data) -> DatasetCounts {
         DatasetCounts {
             train_posts: self.accounts.iter().map(|a| a.kept.len()).sum(),

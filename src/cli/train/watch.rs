@@ -1,4 +1,4 @@
-//! Who looks on while a run goes: a bar or lines, and the record.
+//! The observer of a run: progress bar or lines, and the record.
 
 use std::{
     io::IsTerminal,
@@ -24,13 +24,13 @@ use crate::{
     },
 };
 
-/// Drafts written down at each evaluation.
+/// Drafts recorded at each evaluation.
 const DRAFTS: usize = 3;
-/// The exit code of a process that Ctrl-C ended: 128 + SIGINT.
+/// Exit code of a process ended by Ctrl-C: 128 + SIGINT.
 const INTERRUPTED: i32 = 130;
 
-/// Set by Ctrl-C, SIGTERM or SIGHUP. A second one ends the process at once, if it could
-/// be said that it would: a terminal that is closed sends several.
+/// A flag set by Ctrl-C, SIGTERM or SIGHUP. A second signal ends the process at once, but only if
+/// the message that says so could be printed: a closing terminal sends several.
 pub fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&flag);
@@ -50,13 +50,13 @@ pub fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-/// Drafts as the record keeps them.
+/// Drafts in the form of the record.
 pub fn samples(model: &Model, tokenizer: &Tokenizer, seed: u64) -> anyhow::Result<Vec<SampleDraft>> {
     let texts = drafts(model, tokenizer, EXAMPLE_PROMPT, DRAFTS, seed)?;
     Ok(texts.into_iter().map(|text| SampleDraft { prompt: EXAMPLE_PROMPT.into(), text }).collect())
 }
 
-/// Shows and records.
+/// Shows progress and records it.
 pub struct Watcher<'a> {
     bar: ProgressBar,
     recorder: RunRecorder,
@@ -78,7 +78,7 @@ impl<'a> Watcher<'a> {
         Self { bar, recorder, tokenizer, seed, interrupted }
     }
 
-    /// Takes the bar away and gives the record back.
+    /// Removes the bar and returns the recorder.
     pub fn into_recorder(self) -> RunRecorder {
         self.bar.finish_and_clear();
         self.recorder
@@ -86,7 +86,7 @@ impl<'a> Watcher<'a> {
 }
 
 impl Watch for Watcher<'_> {
-    /// A bar in a terminal; elsewhere a line now and then.
+    /// Updates the bar in a terminal; elsewhere prints a line now and then.
     fn step(&mut self, step: &Step) -> Result<(), WatchError> {
         self.recorder.step(&StepMetrics {
             step: step.step,

@@ -1,13 +1,12 @@
-//! The bot's folder of a run that came to its end.
+//! Writes the bot's folder after a completed run.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 
 use super::{args::Plan, posts::Posts};
 use crate::{
     bundle::{
-        Manifest,
         folder::{self, BotFolder, BundleParts},
         manifest::{self, BotInfo, CardExtras},
         staging::Staging,
@@ -20,23 +19,22 @@ use crate::{
     tokenizer::clean_up_spaces,
 };
 
-/// Drafts, without a start, that are looked at for what they repeat. With GPT-2's shape
-/// on two cores they take half a minute, and two where a bot ends no post.
+/// Number of drafts, with an empty prompt, that are checked for memorisation. With GPT-2's shape on
+/// two cores they take half a minute, or two if the bot does not end its posts.
 const DRAFTS: usize = 200;
 const SEED: u64 = 0;
-/// Held-out posts on which each precision is measured, at most.
+/// Maximum number of held-out posts on which each precision is evaluated.
 const MEASURED_POSTS: usize = 100;
 
 /// What the record says of the bot.
 pub struct Written {
-    /// Its weights.
+    /// The bot's weights.
     pub output: Artifact,
     pub memorisation: Memorisation,
 }
 
-/// Makes the folder aside and puts it in its place; to `extras` is added what the
-/// bot itself shows. `stop` is asked between the
-/// parts.
+/// Writes the folder to a temporary one and moves it into place, adding to `extras` what is
+/// measured on the bot itself. `stop` is asked between the steps.
 pub fn bot(
     plan: &Plan,
     posts: &Posts,
@@ -67,16 +65,16 @@ pub fn bot(
     Ok(Written { output, memorisation })
 }
 
-/// At most so many posts, evenly from all over the list: it is one account after the other.
+/// At most `most` posts, evenly spaced over the list, which is sorted by account.
 fn spread(posts: &[String], most: usize) -> Vec<&str> {
     let count = posts.len().min(most);
     (0..count).map(|i| posts[i * posts.len() / count].as_str()).collect()
 }
 
-/// How much of the posts that were trained on the bot's drafts repeat.
+/// How much the bot's drafts repeat the training posts.
 fn memorisation(bot: &Path, posts: &Posts) -> anyhow::Result<Memorisation> {
     let drafts = finish::drafts(&BotFolder::open(bot)?, "", DRAFTS, SEED)?;
-    // Drafts come out with their tokenisation spaces cleaned up.
+    // Cleaned up like drafts, in which tokenisation spaces are removed.
     let trained: Vec<String> =
         posts.accounts.iter().flat_map(|a| &a.kept).map(|p| clean_up_spaces(p)).collect();
     let index = PostIndex::new(trained.iter().map(String::as_str));
@@ -87,11 +85,14 @@ fn share(found: &Memorisation) -> manifest::Memorisation {
     manifest::Memorisation { n_words: found.words, share: found.share(), drafts: found.drafts }
 }
 
-/// The weights of a bot's folder, as its `bot.json` describes them.
+/// The weights of a bot's folder, as described in its `bot.json`.
 fn output(bot: &Path) -> anyhow::Result<Artifact> {
     const WEIGHTS: &str = "model.safetensors";
-    let manifest = Manifest::from_json(&fs::read(bot.join("bot.json"))?)?;
-    let entry = manifest.files.get(WEIGHTS).context("bot.json names no model.safetensors")?;
+    let manifest = folder::read_manifest(bot)?;
+    let entry = manifest
+        .as_ref()
+        .and_then(|manifest| manifest.files.get(WEIGHTS))
+        .context("bot.json names no model.safetensors")?;
     Ok(Artifact::of_entry(WEIGHTS, entry))
 }
 

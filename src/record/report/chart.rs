@@ -3,6 +3,8 @@
 
 use serde::Serialize;
 
+use crate::card::figure::{TICKS, grouped, round_step, trimmed};
+
 /// The SVG's own units, across and down.
 pub const WIDTH: f64 = 1000.0;
 pub const HEIGHT: f64 = 400.0;
@@ -10,8 +12,6 @@ pub const HEIGHT: f64 = 400.0;
 pub const WIDE: usize = 400;
 /// The same for a curve a third as wide.
 pub const NARROW: usize = 120;
-/// Ticks an axis has at most.
-const MOST_TICKS: usize = 5;
 /// Free space above and below the curves, of their height.
 const MARGIN: f64 = 0.05;
 
@@ -168,13 +168,11 @@ fn tick(part: f64, value: f64) -> Tick {
 /// Round values between the bounds, 1, 2 or 5 times a power of ten apart.
 fn ticks(low: f64, high: f64, whole: bool) -> impl Iterator<Item = f64> {
     let span = if high > low { high - low } else { 1.0 };
-    let rough = (span / MOST_TICKS as f64).max(f64::MIN_POSITIVE);
-    let power = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|s| *s >= rough).unwrap_or(rough);
+    let step = round_step(span);
     let step = if whole { step.max(1.0) } else { step };
     let first = (low / step).ceil();
     // Multiplied, not added up: no 0.30000000000000004.
-    (0..=MOST_TICKS + 1).map(move |i| (first + i as f64) * step).take_while(move |v| *v <= high)
+    (0..=TICKS + 1).map(move |i| (first + i as f64) * step).take_while(move |v| *v <= high)
 }
 
 /// A figure as a person writes it: three or four digits that count.
@@ -186,7 +184,7 @@ pub fn short(value: f64) -> String {
         format!("{value:.2e}").replace(".00e", "e").replace("0e", "e")
     } else if size >= 1000.0 {
         let sign = if value < 0.0 { "-" } else { "" };
-        format!("{sign}{}", crate::card::grouped(size.round() as u64))
+        format!("{sign}{}", grouped(size.round() as u64))
     } else {
         let digits = if size >= 100.0 {
             1
@@ -197,8 +195,7 @@ pub fn short(value: f64) -> String {
         } else {
             5
         };
-        let text = format!("{value:.digits$}");
-        text.trim_end_matches('0').trim_end_matches('.').into()
+        trimmed(value, digits)
     }
 }
 

@@ -3,12 +3,12 @@
 
 mod chart;
 
-use minijinja::{AutoEscape, Environment, Output, State, Value, context};
+use minijinja::{AutoEscape, Environment, Value, context};
 use serde_json::Value as Json;
 
 use self::chart::{NARROW, Series, WIDE, chart, short};
 use super::{MetricsLine, RecordError, Run, Stopped, files};
-use crate::card::{date, duration, escape, grouped};
+use crate::card::{date, duration, escape, escaped_by, figure::grouped};
 
 /// The hyper-parameter that says after how many tokens sample drafts are cut off.
 pub const SAMPLE_TOKENS: &str = "sample_tokens";
@@ -32,7 +32,7 @@ pub fn write(run: &Run) -> Result<(), RecordError> {
 pub fn render(run: &Run) -> Result<String, RecordError> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("xml"));
-    environment.set_formatter(print_escaped);
+    environment.set_formatter(escaped_by(escape::xml));
     environment.add_template("report", TEMPLATE)?;
     let config = &run.config;
     let summary = run.summary.as_ref();
@@ -182,17 +182,4 @@ fn bytes(n: u64) -> String {
 fn escape_within(text: &str) -> String {
     let glue = if text.starts_with(char::is_whitespace) { " " } else { "" };
     format!("{glue}{}", escape::xml(text))
-}
-
-/// What the template prints is text until a filter or this module says otherwise.
-fn print_escaped(out: &mut Output, _: &State, value: &Value) -> Result<(), minijinja::Error> {
-    if value.is_undefined() || value.is_none() {
-        return Ok(());
-    }
-    match value.as_str() {
-        Some(text) if !value.is_safe() => out.write_str(&escape::xml(text))?,
-        Some(text) => out.write_str(text)?,
-        None => write!(out, "{value}")?,
-    }
-    Ok(())
 }

@@ -1,6 +1,5 @@
-//! A checkpoint's file: safetensors, written tensor by tensor beside its place,
-//! brought to the disk, and renamed. Whatever happens on the way, the name
-//! stands for the old file or the whole new one.
+//! Writing a checkpoint's file: safetensors, written tensor by tensor to a temporary file, synced
+//! and renamed. Whatever fails, the path has the old file or the complete new one.
 
 use std::{
     fs::{self, File},
@@ -11,26 +10,29 @@ use std::{
 use serde_json::{Map, json};
 
 use super::StoreError;
-use crate::{bundle::staging::sync_folder, train::values::Values};
+use crate::{
+    bundle::staging::{parent, sync_folder},
+    train::values::Values,
+};
 
-/// Bytes gathered before they go to the file.
+/// Size of the write buffer, in bytes.
 const BUFFER_BYTES: usize = 1 << 20;
-/// Values turned into bytes at a time.
+/// Values converted to bytes at a time.
 const VALUES: usize = 1 << 12;
 
-/// One tensor to write.
+/// A tensor to write.
 pub struct Entry<'a> {
     pub name: String,
     pub shape: &'a [usize],
-    /// Nothing is copied before its turn.
+    /// Copied from a device only when it is written.
     pub values: Values<'a>,
 }
 
-/// Replaces the file at `path`. `state` is kept in the header under `key`.
+/// Atomically replaces the file at `path`; `state` is stored in the header under `key`.
 ///
 /// # Errors
-/// [`StoreError::NotFinite`] where a tensor holds what is no number;
-/// [`StoreError::Io`] where the disk refuses. The old file stays.
+/// [`StoreError::NotFinite`] if a value is not finite; [`StoreError::Io`] if writing fails. The old
+/// file stays, unless only the final sync of the folder fails.
 pub fn replace(path: &Path, key: &str, state: &str, entries: &[Entry<'_>]) -> Result<(), StoreError> {
     let partial = partial(path);
     let written = File::create(&partial)
@@ -39,13 +41,12 @@ pub fn replace(path: &Path, key: &str, state: &str, entries: &[Entry<'_>]) -> Re
         .and_then(|file| file.sync_all().map_err(|source| StoreError::io(path, source)))
         .and_then(|()| fs::rename(&partial, path).map_err(|source| StoreError::io(path, source)));
     if written.is_err() {
-        // What is left would only take room.
+        // A partial file would only take up space.
         let _ = fs::remove_file(&partial);
         return written;
     }
-    // The rename itself reaches the disk.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    sync_folder(folder).map_err(|source| StoreError::io(path, source))
+    // Makes the rename itself durable.
+    sync_folder(parent(path)).map_err(|source| StoreError::io(path, source))
 }
 
 fn partial(path: &Path) -> PathBuf {
@@ -54,8 +55,8 @@ fn partial(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Names, shapes and places of all tensors, as safetensors wants them: a
-/// length of 8 bytes, then JSON, padded so that the data begin at a multiple of 8.
+/// The safetensors header, with names, shapes and offsets of all tensors: its length in 8 bytes,
+/// then JSON, padded so that the data begins at a multiple of 8.
 fn header(key: &str, state: &str, entries: &[Entry<'_>]) -> Vec<u8> {
     let mut header = Map::new();
     header.insert("__metadata__".into(), json!({ "format": "pt", key: state }));
@@ -73,7 +74,7 @@ fn header(key: &str, state: &str, entries: &[Entry<'_>]) -> Vec<u8> {
     bytes
 }
 
-/// Writes all of it and gives the writer back. `path` is for the message.
+/// Writes header and tensors and returns the writer. `path` is for error messages.
 fn write<W: Write>(path: &Path, to: W, header: &[u8], entries: &[Entry<'_>]) -> Result<W, StoreError> {
     let io = |source| StoreError::io(path, source);
     let mut to = BufWriter::with_capacity(BUFFER_BYTES, to);
@@ -87,7 +88,7 @@ fn write<W: Write>(path: &Path, to: W, header: &[u8], entries: &[Entry<'_>]) -> 
     to.into_inner().map_err(|error| io(error.into_error()))
 }
 
-/// False where a value is not finite.
+/// Returns false if a value is not finite.
 fn write_values(to: &mut impl Write, values: &[f32]) -> io::Result<bool> {
     let mut bytes = Vec::with_capacity(4 * VALUES);
     for values in values.chunks(VALUES) {
@@ -105,7 +106,7 @@ fn write_values(to: &mut impl Write, values: &[f32]) -> io::Result<bool> {
 mod tests {
     use super::*;
 
-    /// Room for so many bytes.
+    /// A disk with space for this many bytes.
     struct Disk(usize);
 
     impl Write for Disk {

@@ -1,12 +1,11 @@
-//! Checkpoints: everything from which a run goes on and ends bit for bit where
-//! it would have ended unbroken.
+//! Checkpoints: everything needed to resume a run so that it ends, bit for bit, where an
+//! uninterrupted one would.
 //!
-//! `checkpoint.safetensors` holds the weights, both moments of each, and in its
-//! header the [`Progress`] and the [`Identity`] of the run. `best-N.safetensors`
-//! holds the weights of the best evaluation so far, made after N steps; the
-//! checkpoint says which N, and one that no checkpoint names is deleted only
-//! after a newer checkpoint is in place. `identity.json` says from the start which
-//! run it is, for one that breaks off before its first checkpoint.
+//! `checkpoint.safetensors` holds the weights, both moments of each, and in its header the
+//! [`Progress`] and the [`Identity`] of the run. `best-N.safetensors` holds the weights of the best
+//! evaluation so far, made after N steps. The checkpoint says which N; a file that it does not name
+//! is deleted only once a newer checkpoint is in place. `identity.json` identifies the run from the
+//! start, in case it is interrupted before its first checkpoint.
 
 mod file;
 
@@ -28,14 +27,14 @@ const FILE: &str = "checkpoint.safetensors";
 const IDENTITY: &str = "identity.json";
 /// Key of the state in the file's header.
 const STATE: &str = "huggingtweets";
-/// The version this program writes, and the only one it reads.
+/// The version that this program writes, and the only one that it reads.
 const FORMAT: u32 = 1;
-/// What precedes a tensor's name.
+/// Prefixes of tensor names.
 const WEIGHT: &str = "weight/";
 const FIRST: &str = "first-moment/";
 const SECOND: &str = "second-moment/";
 
-/// Why a checkpoint cannot be written or gone on from.
+/// Why a checkpoint cannot be written or resumed.
 #[derive(Debug, Error)]
 pub enum StoreError {
     #[error("{} could not be written: {source}", path.display())]
@@ -61,19 +60,19 @@ impl StoreError {
     }
 }
 
-/// What a run must have in common with a checkpoint, by the names that a user
-/// knows: settings by their options, data and base by their digests.
+/// What a run must share with a checkpoint to resume it, by names that users know: settings by
+/// their options, data and base by their digests.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Identity(Vec<(String, String)>);
 
 impl Identity {
-    /// Adds something that decides the result.
+    /// Adds a property that affects the result.
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.0.push((name.into(), value.to_string()));
         self
     }
 
-    /// The first thing in which `other` differs: its name, our value, the other's.
+    /// The first property that differs in `other`: its name, our value, the other's.
     fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         let names = self.0.iter().chain(&other.0).map(|(name, _)| name);
         for name in names {
@@ -107,28 +106,28 @@ pub struct Store {
 }
 
 impl Store {
-    /// For a run with this identity. The folder must exist.
+    /// A store for a run with this identity. The folder must exist.
     pub fn new(folder: &Path, identity: Identity) -> Self {
         Self { folder: folder.into(), identity }
     }
 
-    /// Whether the folder has a checkpoint, of whatever run.
+    /// Whether the folder has a checkpoint, of any run.
     pub fn is_at(folder: &Path) -> bool {
         folder.join(FILE).exists()
     }
 
-    /// Whether a run that can be gone on with was begun in the folder: its bot is not
-    /// written yet.
+    /// Whether the folder has a run that can be resumed: one whose bot is not written yet.
     pub fn is_begun(folder: &Path) -> bool {
         Self::is_at(folder) || folder.join(IDENTITY).exists()
     }
 
-    /// Whether a file of that name is a checkpoint's own, or what a kill left of one.
+    /// Whether a file of this name belongs to a checkpoint, or is what a killed process left of
+    /// one.
     pub fn is_part(name: &str) -> bool {
         name == IDENTITY || name.starts_with(FILE) || is_best(name)
     }
 
-    /// Writes down which run this is, before its first step.
+    /// Records the run's identity, before its first step.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -139,7 +138,7 @@ impl Store {
         fs::write(&path, text).map_err(|source| StoreError::io(&path, source))
     }
 
-    /// Refuses a run of another identity.
+    /// Fails if `found` is the identity of another run.
     fn compare(&self, path: &Path, found: &Identity) -> Result<(), StoreError> {
         match found.difference(&self.identity) {
             Some((what, found, expected)) => {
@@ -149,7 +148,7 @@ impl Store {
         }
     }
 
-    /// The same where there is no checkpoint yet.
+    /// Compares with the recorded identity, for a run without a checkpoint.
     fn compare_begun(&self) -> Result<(), StoreError> {
         let path = self.folder.join(IDENTITY);
         let text = match fs::read(&path) {
@@ -170,10 +169,10 @@ impl Store {
         self.folder.join(format!("best-{step}.safetensors"))
     }
 
-    /// Replaces the checkpoint, then deletes weights that it does not name.
+    /// Replaces the checkpoint, then deletes best weights that it does not name.
     ///
     /// # Errors
-    /// Where the disk refuses, or a value is not finite; the old one is intact.
+    /// If writing fails or a value is not finite; there is still a complete checkpoint.
     pub fn save(&self, model: &Model, optimizer: &AdamW, progress: &Progress) -> Result<(), StoreError> {
         let state = State {
             format: FORMAT,
@@ -198,7 +197,7 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps the weights aside, as those of the best evaluation.
+    /// Saves the weights as those of the best evaluation, after `step` steps.
     ///
     /// # Errors
     /// As [`Store::save`].
@@ -206,22 +205,22 @@ impl Store {
         file::replace(&self.best_path(step), STATE, "{}", &weights(model))
     }
 
-    /// Gives the model the weights of the evaluation after `step` steps.
+    /// Loads the weights of the evaluation after `step` steps into the model.
     ///
     /// # Errors
-    /// Where they are not there, or of another network.
+    /// If they do not exist, or are of another network.
     pub fn restore_best(&self, model: &Model, step: usize) -> Result<(), StoreError> {
         let path = self.best_path(step);
         let mut file = open(&path)?;
         restore_weights(&path, &mut file, model)
     }
 
-    /// Gives the model the checkpoint's weights, and returns the rest of it;
-    /// `None` where there is no checkpoint yet.
+    /// Loads the checkpoint's weights into the model and returns the rest of it; `None` if there is
+    /// no checkpoint.
     ///
     /// # Errors
-    /// Where it, or the run that was begun, is another; or where it is damaged. The model
-    /// may have changed.
+    /// If the checkpoint or the recorded identity is of another run, or the checkpoint is damaged.
+    /// The model may have changed.
     pub fn restore(&self, model: &Model) -> Result<Option<(AdamW, Progress)>, TrainError> {
         let path = self.path();
         if !path.exists() {
@@ -231,7 +230,7 @@ impl Store {
         let mut file = open(&path)?;
         let format = |reason: &str| StoreError::Format { path: path.clone(), reason: reason.into() };
         let state = file.note(STATE).ok_or_else(|| format("it does not say of which run it is"))?;
-        // The version first: another one may have other fields.
+        // The version is checked first: another one may have other fields.
         let value: serde_json::Value = serde_json::from_str(state).map_err(|e| format(&e.to_string()))?;
         if value["format"].as_u64() != Some(u64::from(FORMAT)) {
             return Err(format(&format!("its format is {}, not {FORMAT}", value["format"])).into());
@@ -243,7 +242,7 @@ impl Store {
         for (name, _) in model.vars() {
             let mut read =
                 |prefix: &str| file.read(&format!("{prefix}{name}")).map_err(|e| read_error(&path, e));
-            // Before the first step there are none.
+            // Before the first step there are no moments.
             if state.optimizer_steps > 0 {
                 moments.insert(name.to_owned(), (read(FIRST)?, read(SECOND)?));
             }
@@ -252,15 +251,15 @@ impl Store {
         Ok(Some((optimizer, state.progress)))
     }
 
-    /// Deletes the checkpoint, once its run has come to a bot.
+    /// Deletes the checkpoint, once the run's bot is written.
     pub fn clear(&self) {
         let _ = fs::remove_file(self.path());
         self.delete_best_but(None);
-        // Last: without it, nothing is gone on with.
+        // Last: as long as it exists, the folder counts as one with an unfinished run.
         let _ = fs::remove_file(self.folder.join(IDENTITY));
     }
 
-    /// What cannot be deleted takes room and does no harm.
+    /// Failures are ignored: a leftover file takes up space but does no harm.
     fn delete_best_but(&self, step: Option<usize>) {
         let kept = step.map(|step| self.best_path(step));
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
@@ -430,7 +429,7 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         let mut cases = vec![Vec::new(), b"no checkpoint".to_vec(), whole[..whole.len() - 1].to_vec()];
         cases.push(whole[..whole.len() / 2].to_vec());
-        // A format of another version, of the same length.
+        // Another format version, in as many bytes.
         let mut newer = whole.clone();
         let at = newer.windows(13).position(|w| w == br#"\"format\":1,"#).unwrap();
         newer[at + 11] = b'7';
@@ -453,7 +452,7 @@ mod tests {
         store.save(&model_1, &optimizer, &progress).unwrap();
         let (model_2, optimizer_2, mut progress_2) = after(2);
         store.save_best(&model_2, 2).unwrap();
-        // A run killed here goes on from the checkpoint of step 1, and needs its best.
+        // A run killed here resumes from the checkpoint of step 1 and needs its best weights.
         store.restore_best(&model_2, 1).unwrap();
         assert!(model_2.weights().unwrap() == model_1.weights().unwrap());
         progress_2.evaluations = vec![best(1, 2.0), best(2, 1.0)];

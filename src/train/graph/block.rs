@@ -1,16 +1,15 @@
-//! One transformer block of the graph.
+//! One transformer block in candle operations.
 
 use candle_core::{D, Result, Tensor};
 
 use super::{Graph, dropout::dropout, layer_norm, product};
 use crate::train::chance::Mask;
 
-/// A layer's parameters and dropout decisions.
+/// A layer's parameters and dropout masks.
 pub(super) struct Block<'a> {
     graph: &'a Graph<'a>,
     layer: usize,
-    /// Dropout of attention's probabilities, and of what attention and the MLP
-    /// add to the stream.
+    /// For attention probabilities, and for the outputs of attention and MLP.
     masks: [Option<Mask>; 3],
 }
 
@@ -22,7 +21,7 @@ impl<'a> Block<'a> {
         Ok(Self { graph, layer, masks })
     }
 
-    /// The stream (B T, C) after the block.
+    /// The residual stream (B T, C) after the block, for x (B T, C).
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let attended = self.attention(&self.linear("attn.c_attn", &self.norm("ln_1", x)?)?)?;
         let attended = self.linear("attn.c_proj", &attended)?;
@@ -31,7 +30,7 @@ impl<'a> Block<'a> {
         x + dropout(&self.linear("mlp.c_proj", &wide)?, self.masks[2])?
     }
 
-    /// (B T, C) for queries, keys and values (B T, 3 C).
+    /// Attention output (B T, C) for queries, keys and values (B T, 3 C).
     fn attention(&self, qkv: &Tensor) -> Result<Tensor> {
         let (rows, channels) = (qkv.dim(0)?, self.graph.config.n_embd);
         let (length, heads) = (self.graph.context, self.graph.config.n_head);

@@ -1,10 +1,10 @@
-//! Dropout whose decisions are [`Mask`]'s, on any device.
+//! Dropout with the decisions of [`Mask`], on any device.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 use crate::train::chance::Mask;
 
-/// x (.., C), each row of C with the mask's decisions for it; x itself without a mask.
+/// Applies the mask to the rows of x (.., C); returns x itself without a mask.
 pub(super) fn dropout(x: &Tensor, mask: Option<Mask>) -> Result<Tensor> {
     match mask {
         Some(mask) => x.contiguous()?.apply_op1(Dropout(mask)),
@@ -39,13 +39,13 @@ impl CustomOp1 for Dropout {
         Ok((dropped, layout.shape().clone()))
     }
 
-    /// What was dropped has no gradient, and the rest was scaled.
+    /// The same mask applied to the gradient: zero where x was dropped, else scaled.
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         dropout(grad, Some(self.0)).map(Some)
     }
 }
 
-/// Where the values lie, and how many make a row.
+/// Start and end of the values in storage, and the width of a row.
 fn rows(layout: &Layout) -> Result<(usize, usize, usize)> {
     match (layout.contiguous_offsets(), layout.dims().last()) {
         (Some((start, end)), Some(&width)) if width > 0 => Ok((start, end, width)),

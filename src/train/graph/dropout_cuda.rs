@@ -1,4 +1,4 @@
-//! Dropout on an NVIDIA GPU: `dropout.cu`, compiled when it is first used.
+//! Dropout on an NVIDIA GPU: `dropout.cu`, compiled on first use.
 
 use std::{ops::Range, sync::OnceLock};
 
@@ -16,10 +16,10 @@ use candle_core::{
 use crate::train::chance::Mask;
 
 const SOURCE: &str = include_str!("dropout.cu");
-/// What a launch numbers its threads with.
+/// A launch counts its threads in 32 bits.
 const MOST: usize = u32::MAX as usize;
 
-/// The values in `range` (R, width) of f32 storage, with the mask's decisions.
+/// A copy of the values in `range` (R, width) of f32 storage, with the mask applied.
 pub(super) fn apply(
     mask: &Mask,
     storage: &CudaStorage,
@@ -34,14 +34,14 @@ pub(super) fn apply(
     }
     let x = storage.as_cuda_slice::<f32>()?.slice(range);
     let kernel = device.get_or_load_custom_func("dropout", "huggingtweets-dropout", compiled()?)?;
-    // SAFETY: the kernel below writes each of the n values.
+    // SAFETY: the kernel below writes each of the n values before anything reads them.
     let out = unsafe { device.alloc::<f32>(n)? };
     let (key, threshold, scale) = mask.parts();
     let (length, width) = (n as u64, width as u64);
     let mut launch = kernel.builder();
     launch.arg(&x).arg(&out).arg(&length).arg(&width).arg(&key).arg(&threshold).arg(&scale);
-    // SAFETY: the arguments are the kernel's, in its order; it reads and writes
-    // below n alone, which both slices have.
+    // SAFETY: the arguments match the kernel's parameters in type and order; it accesses only
+    // indices below n, and both slices have n values.
     unsafe { launch.launch(LaunchConfig::for_num_elems(n as u32)) }.w()?;
     Ok(CudaStorage::wrap_cuda_slice(out, device.clone()))
 }

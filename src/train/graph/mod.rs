@@ -1,9 +1,9 @@
-//! GPT-2 as candle's tensors, for devices other than the processor.
+//! GPT-2 in candle operations, for devices other than the CPU.
 //!
-//! Here candle differentiates. What it would keep for that is cut in two
-//! places: the head runs over a chunk of rows at a time, so that the logits of
-//! a batch never exist whole, and with `recompute` a layer keeps its input alone.
-//! The same decisions of dropout as in [`super::pass`] make both learn the same.
+//! candle differentiates. What it has to keep for that is limited in two ways: the head runs over
+//! chunks of rows, so that a batch's logits are never materialised as a whole, and with `recompute`
+//! a layer keeps only its input. Dropout makes the same decisions as in [`super::pass`], so both
+//! learn the same.
 
 mod block;
 mod dropout;
@@ -20,27 +20,28 @@ use self::block::Block;
 use super::model::Mode;
 use crate::gpt2::Config;
 
-/// Rows of logits that exist at a time: 200 MB of them for GPT-2's vocabulary.
+/// Rows per chunk of logits: 200 MB with GPT-2's vocabulary.
 const HEAD_ROWS: usize = 1024;
 
-/// Every variable's gradient on the device, by the variable's name.
+/// Gradients on the device, by the variable's name.
 pub(super) type DeviceSums = BTreeMap<String, Tensor>;
 
-/// One batch through the network.
+/// One batch and all that its passes need.
 pub(super) struct Graph<'a> {
     pub config: &'a Config,
     pub vars: &'a BTreeMap<String, Var>,
     pub device: &'a Device,
-    /// What matrices are multiplied in; all else is f32.
+    /// Type of matrix products; everything else is f32.
     pub products: DType,
     /// (B, T), row-major; every id is below V.
     pub ids: &'a [u32],
-    /// T, at most the positions.
+    /// T, at most the number of positions.
     pub context: usize,
     pub mode: Mode,
-    /// Keep each layer's input alone, and compute the rest again as its gradient is needed.
+    /// Activation checkpointing: keep only each layer's input and recompute the rest in the
+    /// backward pass.
     pub recompute: bool,
-    /// Made for the first layer, kept for the others.
+    /// The causal mask, created by the first layer and shared by the others.
     pub later: OnceCell<Tensor>,
 }
 
@@ -62,7 +63,7 @@ impl Graph<'_> {
         total(&nats)
     }
 
-    /// [`Graph::loss`], with `weight` times its gradients added to `sums`.
+    /// [`Graph::loss`], also adding `weight` times its gradients to `sums`.
     pub fn accumulate(&self, labels: &[Option<u32>], weight: f32, sums: &mut DeviceSums) -> Result<f64> {
         let embedded = self.embedded()?;
         if !self.recompute {
@@ -91,8 +92,8 @@ impl Graph<'_> {
         total(&nats)
     }
 
-    /// What the head has of each chunk of rows: its nats, its gradients in
-    /// `sums`, and that of the hidden rows (B T, C), which is returned.
+    /// Loss of each chunk (nats) and the gradient of the hidden rows (B T, C), with the head's
+    /// gradients added to `sums`.
     fn head_backward(
         &self,
         hidden: &Tensor,
@@ -112,8 +113,8 @@ impl Graph<'_> {
         Ok((nats, Tensor::cat(&grads, 0)?))
     }
 
-    /// Rows of the batch for the head, with what each should be followed by and
-    /// how much it counts: one of all labels, or nothing.
+    /// Splits the batch's labels into chunks for the head, each row with its weight in the mean: 1
+    /// / number of labels, or 0 without a label.
     fn chunks(&self, labels: &[Option<u32>]) -> Result<Vec<Chunk>> {
         let share = 1.0 / labels.iter().flatten().count().max(1) as f32;
         let chunk = |(number, labels): (usize, &[Option<u32>])| {
@@ -130,7 +131,7 @@ impl Graph<'_> {
         labels.chunks(HEAD_ROWS).enumerate().map(chunk).collect()
     }
 
-    /// The chunk's part of the mean cross-entropy: one number.
+    /// The chunk's contribution to the mean cross-entropy: a scalar.
     fn nats(&self, hidden: &Tensor, wte: &Tensor, chunk: &Chunk) -> Result<Tensor> {
         let logits = self.head(hidden, wte)?;
         let shifted = logits.broadcast_sub(&logits.detach().max_keepdim(D::Minus1)?)?;
@@ -143,7 +144,7 @@ impl Graph<'_> {
         product(hidden, &wte.to_dtype(self.products)?.t()?)
     }
 
-    /// The stream before the first layer (B T, C).
+    /// The residual stream before the first layer (B T, C).
     fn embedded(&self) -> Result<Tensor> {
         let rows = self.ids.len();
         let ids = Tensor::new(self.ids, self.device)?;
@@ -166,7 +167,7 @@ impl Graph<'_> {
         layer_norm(stream, gain, bias, self.config.layer_norm_epsilon)
     }
 
-    /// What is added to scores (T, T): minus infinity where a key is after its query.
+    /// The causal mask added to scores (T, T): minus infinity where the key comes after its query.
     fn later(&self) -> Result<&Tensor> {
         if let Some(later) = self.later.get() {
             return Ok(later);
@@ -188,7 +189,7 @@ impl Graph<'_> {
         self.vars.get(name).map(Var::as_tensor).ok_or_else(missing)
     }
 
-    /// Adds the variables' gradients of one backward pass to the sums.
+    /// Adds the variables' gradients of one backward pass to `sums`.
     fn add(&self, store: &GradStore, sums: &mut DeviceSums) -> Result<()> {
         for (name, var) in self.vars {
             let Some(grad) = store.get(var) else { continue };
@@ -196,13 +197,13 @@ impl Graph<'_> {
                 Some(sum) => (sum + grad)?,
                 None => grad.clone(),
             };
-            // The backward pass' graph must not outlive it.
+            // Detached, so that the graph of the backward pass is freed.
             sums.insert(name.clone(), sum.detach());
         }
         Ok(())
     }
 
-    /// [`Graph::add`], and the gradient of what the pass began from.
+    /// [`Graph::add`]; returns the gradient of the pass's input.
     fn add_and_take(&self, mut store: GradStore, input: &Tensor, sums: &mut DeviceSums) -> Result<Tensor> {
         self.add(&store, sums)?;
         let missing = || candle_core::Error::Msg("a layer's input has no gradient".into());
@@ -210,22 +211,22 @@ impl Graph<'_> {
     }
 }
 
-/// Rows for the head.
+/// A chunk of rows for the head.
 struct Chunk {
     first: usize,
     rows: usize,
-    /// (rows, 1); 0 where there is none, which counts for nothing.
+    /// (rows, 1); 0 for a row without a label, whose share is 0.
     labels: Tensor,
-    /// (rows, 1).
+    /// Weights in the mean loss (rows, 1).
     shares: Tensor,
 }
 
-/// Something that gradients are wanted of and whose own history is forgotten.
+/// A variable with x's value, without its history: gradients stop here.
 fn leaf(x: &Tensor) -> Result<Var> {
     Var::from_tensor(&x.detach())
 }
 
-/// Gradients of everything that y was made of, from y's own.
+/// Gradients of all inputs of y, given the gradient of y.
 fn backward(y: &Tensor, grad: &Tensor) -> Result<GradStore> {
     (y * grad)?.sum_all()?.backward()
 }
@@ -235,12 +236,12 @@ fn total(nats: &[Tensor]) -> Result<f64> {
     Ok(all.iter().map(|&nats| f64::from(nats)).sum())
 }
 
-/// x w in f32, multiplied in w's type: x (R, in), w (in, out).
+/// x w in f32, multiplied in w's type, for x (R, in) and w (in, out).
 fn product(x: &Tensor, w: &Tensor) -> Result<Tensor> {
     x.to_dtype(w.dtype())?.matmul(w)?.to_dtype(DType::F32)
 }
 
-/// Over the last dimension; candle-nn's fused one has no gradient.
+/// Layer norm over the last dimension; candle-nn's fused one has no gradient.
 fn layer_norm(x: &Tensor, gain: &Tensor, bias: &Tensor, epsilon: f32) -> Result<Tensor> {
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;

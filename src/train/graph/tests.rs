@@ -32,7 +32,7 @@ fn config() -> Config {
 
 fn by_hand() -> Model {
     let mut weights = scratch::weights(&config(), 3);
-    // As they are made, all attention is alike and every norm's bias is 0.
+    // Fresh weights give almost uniform attention, and their norms' biases are 0.
     for (name, tensor) in &mut weights {
         let bias = name.ends_with("bias");
         tensor
@@ -52,10 +52,10 @@ fn ids(blocks: usize) -> Vec<u32> {
     (0..(blocks * CONTEXT) as u32).map(|i| i * i % 7919 * 31 % 131).collect()
 }
 
-/// Loss, and every gradient by the variable's name.
+/// Loss, and every gradient with the name of its variable.
 fn figures(model: &Model, ids: &[u32], mode: Mode) -> (f32, Vec<(String, Vec<f32>)>) {
     let mut sums = Gradients::new(model);
-    // Twice, at half the weight: sums are added to.
+    // Twice, at half the weight, to test that gradients are added up.
     let mut labels = next_tokens(ids, CONTEXT);
     labels[3] = None;
     let mut once = || model.accumulate(ids, &labels, CONTEXT, mode, 0.5, &mut sums).unwrap();
@@ -65,7 +65,7 @@ fn figures(model: &Model, ids: &[u32], mode: Mode) -> (f32, Vec<(String, Vec<f32
     (loss, model.vars().map(|(name, _)| (name.to_owned(), read(name))).collect())
 }
 
-/// The norm of the difference over the norm.
+/// Norm of the difference, relative to the norm of a.
 fn distance(a: &[f32], b: &[f32]) -> f32 {
     let norm = |x: &mut dyn Iterator<Item = f32>| x.map(|x| x * x).sum::<f32>().sqrt();
     norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut a.iter().copied()).max(1e-9)
@@ -75,7 +75,7 @@ fn assert_same(a: &Model, b: &Model, ids: &[u32], mode: Mode, bound: f32) {
     let ((loss_a, grads_a), (loss_b, grads_b)) = (figures(a, ids, mode), figures(b, ids, mode));
     assert!((loss_a - loss_b).abs() < bound * loss_a, "{loss_a} {loss_b}");
     for ((name, a), (_, b)) in grads_a.iter().zip(&grads_b) {
-        // The key third of attention's bias has a gradient of 0 in theory.
+        // The key part of attention's bias has a gradient of 0 in theory.
         let (a, b) = if name.ends_with("c_attn.bias") { (&a[..21], &b[..21]) } else { (&a[..], &b[..]) };
         assert!(distance(a, b) < bound, "{name}: {}", distance(a, b));
     }
@@ -126,7 +126,7 @@ fn steps_and_restored_moments_are_those_of_the_pass_by_hand() {
     for _ in 0..3 {
         let (norm, other) = (step(&model, &mut by_hand), step(&graph, &mut on_device));
         assert!((norm - other).abs() < 1e-3 * norm, "{norm} {other}");
-        // As after a checkpoint.
+        // As after resuming from a checkpoint.
         let read = |v: crate::train::values::Values| v.to_memory().unwrap().into_owned();
         let moments = on_device.moments().map(|(name, m, v)| (name.into(), (read(m), read(v)))).collect();
         on_device = AdamW::restore(&graph, on_device.steps(), moments).unwrap();

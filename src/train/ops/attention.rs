@@ -1,10 +1,10 @@
-//! Causal self-attention, a block of queries at a time.
+//! Causal self-attention in blocks of queries.
 //!
-//! Scores exist for one block of queries of one head: (B, H, T, T) never does,
-//! in either direction. What a block cannot see is not computed. The forward
-//! pass keeps one number a query, log(sum(exp(score))), from which the
-//! backward pass has each block's probabilities again in one pass (Dao et al.
-//! 2022, "FlashAttention"). Heads run in parallel, each on one core.
+//! Only the scores of one block of queries of one head exist at a time; (B, H, T, T) is never
+//! materialised, in either direction, and keys that a whole block cannot see are skipped. The
+//! forward pass keeps one number per query, log(sum(exp(score))), from which the backward pass
+//! recomputes a block's probabilities in one pass (Dao et al. 2022, "FlashAttention"). Heads run in
+//! parallel, one core each.
 
 use rayon::prelude::*;
 
@@ -16,10 +16,10 @@ use super::{
 };
 use crate::train::chance::Mask;
 
-/// Queries of a block.
+/// Queries per block.
 const BLOCK: usize = 128;
 
-/// The shape of one attention, and its dropout.
+/// Shape and dropout of an attention operation.
 #[derive(Clone, Copy)]
 pub struct Attention {
     /// T
@@ -28,27 +28,27 @@ pub struct Attention {
     pub heads: usize,
     /// C
     pub channels: usize,
-    /// Drops probabilities, as GPT-2's `attn_pdrop` does.
+    /// Drops attention probabilities (GPT-2's `attn_pdrop`).
     pub mask: Option<Mask>,
 }
 
-/// One head of one sequence, and where its part of a (B T, …) buffer lies.
+/// One head of one sequence, and the position of its part in a (B T, …) buffer.
 #[derive(Clone, Copy)]
 struct Head {
-    /// Index among B H.
+    /// Index in B H.
     index: usize,
-    /// First row of its sequence.
+    /// First row of the sequence.
     row: usize,
-    /// First column within a C-wide part.
+    /// First column within a part C wide.
     column: usize,
 }
 
-/// A block's queries, and the keys they see.
+/// A block of queries and the keys that they see.
 struct Block {
     /// Index of the first query.
     first: usize,
     queries: usize,
-    /// Keys seen by the last query.
+    /// Number of keys that the last query sees.
     keys: usize,
 }
 
@@ -60,8 +60,8 @@ fn blocks(context: usize) -> impl Iterator<Item = Block> {
 }
 
 impl Attention {
-    /// softmax(q k^T / sqrt(C / H), causal) v for qkv (B T, 3 C), into `out`
-    /// (B T, C); and log(sum(exp(score))) of each query into `log_sums` (B, H, T).
+    /// Writes softmax(q k^T / sqrt(C / H), causal) v to `out` (B T, C), for qkv (B T, 3 C), and
+    /// each query's log(sum(exp(score))) to `log_sums` (B, H, T).
     pub fn forward(&self, qkv: &[f32], out: &mut [f32], log_sums: &mut [f32]) {
         let width = self.width();
         let results: Vec<Vec<f32>> = log_sums
@@ -78,8 +78,8 @@ impl Attention {
         });
     }
 
-    /// The gradient of qkv into `dqkv` (B T, 3 C), from that of the result in
-    /// `grad` (B T, C), the result and its `log_sums`.
+    /// Writes the gradient of qkv to `dqkv` (B T, 3 C), given the gradient of the output in `grad`
+    /// (B T, C), the output `out` (B T, C) and its `log_sums` (B, H, T).
     pub fn backward(&self, qkv: &[f32], out: &[f32], log_sums: &[f32], grad: &[f32], dqkv: &mut [f32]) {
         let width = self.width();
         let results: Vec<[Vec<f32>; 3]> = log_sums
@@ -111,26 +111,26 @@ impl Attention {
         Head { index, row: index / self.heads * self.context, column: index % self.heads * self.width() }
     }
 
-    /// Rows of q, k or v (part 0, 1, 2) of a head: (rows, C / H).
+    /// Rows of a head's q, k or v (part 0, 1, 2): (rows, C / H).
     fn part<'a>(&self, qkv: &'a [f32], head: Head, part: usize, first: usize, rows: usize) -> View<'a> {
         let start = (head.row + first) * 3 * self.channels + part * self.channels + head.column;
         View::strided(&qkv[start..], rows, self.width(), 3 * self.channels)
     }
 
-    /// Rows of a head of a (B T, C) buffer: (rows, C / H).
+    /// Rows of a head in a (B T, C) buffer: (rows, C / H).
     fn rows<'a>(&self, values: &'a [f32], head: Head, first: usize, rows: usize) -> View<'a> {
         let start = (head.row + first) * self.channels + head.column;
         View::strided(&values[start..], rows, self.width(), self.channels)
     }
 
-    /// q k^T of a block (queries, keys), unscaled.
+    /// q k^T of a block: (queries, keys), unscaled.
     fn scores(&self, qkv: &[f32], head: Head, block: &Block, scores: &mut [f32]) {
         let q = self.part(qkv, head, 0, block.first, block.queries);
         let k = self.part(qkv, head, 1, 0, block.keys);
         product(q, k.t(), scores, block.keys, false, Cores::One);
     }
 
-    /// The head's result (T, C / H).
+    /// The head's output (T, C / H).
     fn head_forward(&self, qkv: &[f32], head: Head, log_sums: &mut [f32]) -> Vec<f32> {
         let (width, scale) = (self.width(), self.scale());
         let mut out = vec![0.0; self.context * width];
@@ -169,7 +169,7 @@ impl Attention {
         out
     }
 
-    /// The head's gradients of q, k and v, each (T, C / H).
+    /// The head's gradients of q, k and v, (T, C / H) each.
     fn head_backward(
         &self,
         qkv: &[f32],
@@ -197,7 +197,7 @@ impl Attention {
                     {
                         let query = block.first + i;
                         let start = (head.row + query) * self.channels + head.column;
-                        // sum(p dp) over the keys, dropped or not, is grad . out.
+                        // sum(p dp) over the keys equals grad . out, with or without dropout.
                         let total = lanes::dot(&grad[start..][..width], &out[start..][..width]);
                         let (p, p_hidden) = p.split_at_mut(query + 1);
                         let (dp, dp_hidden) = dp.split_at_mut(query + 1);
@@ -205,7 +205,8 @@ impl Attention {
                         for p in p.iter_mut() {
                             *p = exp(*p * scale - log_sum);
                         }
-                        // d scores in dp's place, and the dropped probabilities in p's.
+                        // The gradient of the scores replaces dp; the probabilities after dropout
+                        // replace p.
                         match self.mask {
                             Some(mask) => {
                                 let mask = mask.row(head.index * t + query);
@@ -271,7 +272,7 @@ mod tests {
         }
     }
 
-    /// A context of one query beyond a block, against the plain definition in f64.
+    /// One query more than a block, compared with the plain definition in f64.
     #[test]
     fn blocks_make_the_plain_definition() {
         let (context, heads, width) = (BLOCK + 1, 2, 3);
@@ -297,8 +298,7 @@ mod tests {
         }
     }
 
-    /// The gradient of qkv (T, 3 C) by the plain definition in f64, probabilities dropped
-    /// as the mask says.
+    /// The gradient of qkv (T, 3 C) from the plain definition in f64, with the dropout of the mask.
     fn plain_backward(attention: &Attention, qkv: &[f32], grad: &[f32]) -> Vec<f64> {
         let Attention { context, heads, channels: c, mask } = *attention;
         let width = c / heads;
@@ -329,7 +329,7 @@ mod tests {
         dqkv
     }
 
-    /// One query beyond a block, and two blocks and a part: gradients of keys and values
+    /// One query more than a block, and two blocks and a partial one: gradients of keys and values
     /// are summed over blocks of queries.
     #[test]
     fn gradients_across_blocks_are_the_plain_definitions() {

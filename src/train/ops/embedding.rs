@@ -1,12 +1,12 @@
-//! Token and position embeddings, added; the gradient is scattered row by row.
+//! Sum of token and position embeddings; gradients are scattered row by row.
 
 use rayon::prelude::*;
 
 use super::wide;
 
-/// `out` (B T, C) = wte (V, C) at ids (B, T), plus wpe (positions, C).
+/// `out` (B T, C) = rows of wte (V, C) selected by ids (B, T), plus wpe (positions, C).
 ///
-/// Every id must be below V and T at most the positions; the caller checks.
+/// The caller ensures that every id is below V and that T is at most the number of positions.
 pub fn embed(wte: &[f32], wpe: &[f32], width: usize, ids: &[u32], context: usize, out: &mut [f32]) {
     out.par_chunks_exact_mut(width).zip(ids).enumerate().with_min_len(16).for_each(|(i, (out, &id))| {
         let token = &wte[id as usize * width..][..width];
@@ -22,15 +22,14 @@ pub fn embed(wte: &[f32], wpe: &[f32], width: usize, ids: &[u32], context: usize
     });
 }
 
-/// Adds the rows of `grad` (B T, C) to those of their ids in `dwte` (V, C).
+/// Adds each row of `grad` (B T, C) to the row of its token id in `dwte` (V, C).
 pub fn add_token_gradients(grad: &[f32], width: usize, ids: &[u32], dwte: &mut [f32]) {
     for (grad, &id) in grad.chunks_exact(width).zip(ids) {
         add(grad, &mut dwte[id as usize * width..][..width]);
     }
 }
 
-/// Adds the rows of `grad` (B T, C) to those of their positions in `dwpe`
-/// (positions, C).
+/// Adds each row of `grad` (B T, C) to the row of its position in `dwpe` (positions, C).
 pub fn add_position_gradients(grad: &[f32], width: usize, context: usize, dwpe: &mut [f32]) {
     for (i, grad) in grad.chunks_exact(width).enumerate() {
         add(grad, &mut dwpe[i % context * width..][..width]);

@@ -1,4 +1,4 @@
-//! GELU in the tanh form that GPT-2 uses (Hendrycks and Gimpel 2016).
+//! GELU in its tanh approximation, which GPT-2 uses (Hendrycks and Gimpel 2016).
 
 use rayon::prelude::*;
 
@@ -7,7 +7,7 @@ use super::{CHUNK_ROWS, add_column_sums, wide};
 const SQRT_2_OVER_PI: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
 
-/// e^x in operations that compilers vectorise; relative error under 2e-7.
+/// e^x, with x clamped between -87 and 88, in operations that vectorise; relative error below 2e-7.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     const MAGIC: f32 = 12_582_912.0;
@@ -34,7 +34,7 @@ fn gate(x: f32) -> f32 {
     e / (e + 1.0)
 }
 
-/// `out` (R, N) = GELU(x), for x (R, N).
+/// `out` (R, N) = GELU(x) for x (R, N).
 pub fn gelu(x: &[f32], out: &mut [f32]) {
     const CHUNK: usize = 1 << 13;
     out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(out, x)| {
@@ -49,9 +49,9 @@ pub fn gelu(x: &[f32], out: &mut [f32]) {
     });
 }
 
-/// From x (R, N) and the gradient of GELU(x) in `grad` (R, N): `out` (R, N)
-/// becomes GELU(x) again, `grad` the gradient of x, and its columns' sums are
-/// added to `bias` (N), the gradient of a bias that is part of x.
+/// Backward pass of GELU, for x (R, N). `grad` (R, N) holds the gradient of GELU(x) and becomes
+/// that of x; its column sums are added to `bias` (N), the gradient of a bias included in x. `out`
+/// (R, N) receives GELU(x) again.
 pub fn gelu_backward(x: &[f32], grad: &mut [f32], out: &mut [f32], bias: &mut [f32]) {
     let width = bias.len();
     let size = CHUNK_ROWS * width;
@@ -61,7 +61,7 @@ pub fn gelu_backward(x: &[f32], grad: &mut [f32], out: &mut [f32], bias: &mut [f
                 #[inline(always)]
                 || {
                     for ((grad, out), &x) in grad.iter_mut().zip(out).zip(x) {
-                        // With g the gate: g' = 2 g (1 - g) u'.
+                        // With g = gate(x): g' = 2 g (1 - g) u'.
                         let g = gate(x);
                         let slope = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
                         *out = x * g;
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn gradients_follow_finite_differences() {
-        // Rows beyond one chunk, and a width that fills no vector.
+        // More rows than one chunk, and widths that do not fill a vector.
         for (rows, width) in [(1, 1), (5, 7), (CHUNK_ROWS + 1, 3)] {
             let x: Vec<f32> = check::values(rows * width, 0.3).iter().map(|x| x * 4.0).collect();
             let forward = |t: &[Vec<f32>]| {

@@ -1,7 +1,7 @@
-//! The tied language-model head and its cross-entropy, fused and cut into
-//! chunks of tokens: logits (B T, V) never exist whole, and the gradients are
-//! made of each chunk's logits while they are at hand, so that no product is
-//! computed twice.
+//! The tied language-model head fused with cross-entropy, in chunks of tokens.
+//!
+//! Logits (B T, V) are never materialised as a whole. Gradients are computed from each chunk's
+//! logits while these are in the buffer, so no product is computed twice.
 
 use rayon::prelude::*;
 
@@ -12,23 +12,25 @@ use super::{
     wide,
 };
 
-/// Tokens whose logits exist at once.
+/// Tokens per chunk of logits.
 pub const CHUNK_TOKENS: usize = 512;
 
-/// Where the head's gradients go, and by what they are multiplied.
+/// Destinations and weight of the head's gradients.
 pub struct HeadGradients<'a> {
-    /// (R, C), overwritten.
+    /// Gradient of x (R, C), overwritten.
     pub dx: &'a mut [f32],
-    /// (V, C), added to, or overwritten where `add` is false.
+    /// Gradient of wte (V, C): added to, or overwritten if `add` is false.
     pub dwte: &'a mut [f32],
     pub add: bool,
-    /// Of the mean loss.
+    /// Factor of the mean loss.
     pub weight: f32,
 }
 
-/// Mean over the labelled rows of `-log softmax(x wte^T)[label]`, for x (R, C)
-/// and wte (V, C), in nats. A label of `None` leaves its row out; every label
-/// must be below V. `logits` is room for [`logits_len`] numbers.
+/// Mean of `-log softmax(x wte^T)[label]` over the labelled rows, in nats, for x (R, C) and wte (V,
+/// C).
+///
+/// A row whose label is `None` is left out; every label must be below V. `logits` is a buffer of
+/// [`logits_len`] numbers. With `gradients`, those of `weight` times the mean are computed too.
 pub fn head_loss(
     x: &[f32],
     wte: &[f32],
@@ -67,13 +69,13 @@ pub fn head_loss(
     total / labelled as f64
 }
 
-/// The room [`head_loss`] needs for logits of R rows.
+/// Length of the buffer that [`head_loss`] needs for R rows.
 pub fn logits_len(rows: usize, vocab: usize) -> usize {
     CHUNK_TOKENS.min(rows) * vocab
 }
 
-/// Turns a row of logits into the gradient (softmax - one-hot) * weight and
-/// returns the row's loss.
+/// Replaces a row of logits (V) by its gradient, (softmax - one-hot) * weight, and returns the
+/// row's loss in nats.
 #[inline(always)]
 fn row_loss(logits: &mut [f32], label: Option<u32>, weight: f32) -> f64 {
     let Some(label) = label else {
@@ -124,7 +126,7 @@ mod tests {
 
     #[test]
     fn chunks_add_up_to_the_plain_definition() {
-        // One token over a chunk's size.
+        // One token more than a chunk.
         let rows = CHUNK_TOKENS + 1;
         let (x, wte) = (check::values(rows * 4, 0.3), check::values(7 * 4, 0.4));
         let labels: Vec<Option<u32>> = (0..rows as u32).map(|i| Some(i % 7)).collect();

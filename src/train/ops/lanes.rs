@@ -1,10 +1,10 @@
-//! Sums and maxima of a row in sixteen lanes: one written order that compilers
-//! turn into vectors of any width, with smaller rounding than a running sum.
+//! Row reductions in sixteen lanes: a fixed order that compilers vectorise at any width, with
+//! smaller rounding errors than a running sum.
 
-/// Lanes of a sum.
+/// Lanes of a reduction.
 const LANES: usize = 16;
 
-/// The sum of f(a, b, c) over three rows of one length.
+/// Sum of f(a, b, c) over three rows of equal length.
 #[inline(always)]
 pub fn sum_of_three(a: &[f32], b: &[f32], c: &[f32], f: impl Fn(f32, f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
@@ -22,7 +22,7 @@ pub fn sum_of_three(a: &[f32], b: &[f32], c: &[f32], f: impl Fn(f32, f32, f32) -
     fold(lanes, |a, b| a + b)
 }
 
-/// The sum of f(x) over a row.
+/// Sum of f(x) over a row.
 #[inline(always)]
 pub fn sum_of(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     sum_of_three(row, row, row, |x, _, _| f(x))
@@ -38,7 +38,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     sum_of_three(a, b, b, |a, b, _| a * b)
 }
 
-/// The largest value; -inf for none. A NaN is passed over.
+/// The largest value, ignoring NaN; -inf for an empty row.
 #[inline(always)]
 pub fn max(row: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
@@ -55,7 +55,7 @@ pub fn max(row: &[f32]) -> f32 {
     fold(lanes, larger)
 }
 
-/// In f64.
+/// Sum of squares of a row, in f64.
 #[inline(always)]
 pub fn sum_of_squares(row: &[f32]) -> f64 {
     let mut lanes = [0.0f64; LANES];

@@ -13,8 +13,8 @@ fn statistics(row: &[f32], epsilon: f32) -> (f32, f32) {
     (mean, 1.0 / (variance + epsilon).sqrt())
 }
 
-/// `out` (R, C) = (x - mean) / sqrt(variance + epsilon) * gain + bias, over
-/// the rows of x (R, C); gain and bias are (C).
+/// `out` (R, C) = (x - mean) / sqrt(variance + epsilon) * gain + bias for each row of x (R, C);
+/// gain and bias are (C).
 pub fn layer_norm(x: &[f32], gain: &[f32], bias: &[f32], epsilon: f32, out: &mut [f32]) {
     let width = gain.len();
     out.par_chunks_mut(CHUNK_ROWS * width).zip(x.par_chunks(CHUNK_ROWS * width)).for_each(|(out, x)| {
@@ -32,8 +32,8 @@ pub fn layer_norm(x: &[f32], gain: &[f32], bias: &[f32], epsilon: f32, out: &mut
     });
 }
 
-/// Adds the gradient of x to `dx` (R, C), for the gradient `grad` (R, C) of
-/// the result, and those of gain and bias, one after the other, to `sums` (2 C).
+/// Backward pass for x (R, C), given the gradient `grad` (R, C) of the output: adds the gradient of
+/// x to `dx` (R, C), and those of gain and bias, concatenated, to `sums` (2 C).
 pub fn layer_norm_backward(
     x: &[f32],
     gain: &[f32],
@@ -44,7 +44,7 @@ pub fn layer_norm_backward(
 ) {
     let width = gain.len();
     let size = CHUNK_ROWS * width;
-    // One pass: each task has its rows of dx and its own partial sums.
+    // A single pass: each task has its own rows of dx and its own partial sums.
     let parts: Vec<Vec<f32>> = dx
         .par_chunks_mut(size)
         .zip(x.par_chunks(size).zip(grad.par_chunks(size)))
@@ -64,8 +64,7 @@ pub fn layer_norm_backward(
     }
 }
 
-/// With n the normalised row and d = grad * gain:
-/// dx = (d - mean(d) - n mean(d n)) * scale.
+/// dx = (d - mean(d) - n mean(d n)) * scale, with n the normalised row and d = grad * gain.
 #[inline(always)]
 fn rows_backward(x: &[f32], gain: &[f32], epsilon: f32, grad: &[f32], dx: &mut [f32], sums: &mut [f32]) {
     let width = gain.len();

@@ -1,27 +1,27 @@
-//! The matrix product, over slices and strides, from the `gemm` crate.
+//! Matrix product over strided slices, computed by the `gemm` crate.
 
 use std::ops::Range;
 
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-/// A matrix inside a slice.
+/// A strided matrix view of a slice.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     pub values: &'a [f32],
     pub rows: usize,
     pub cols: usize,
-    /// Distance between rows, and between columns.
+    /// Distance between rows and between columns, in elements.
     pub strides: (usize, usize),
 }
 
 impl<'a> View<'a> {
-    /// Row-major, without gaps.
+    /// Row-major (rows, cols) without gaps.
     pub fn new(values: &'a [f32], rows: usize, cols: usize) -> Self {
         Self { values, rows, cols, strides: (cols, 1) }
     }
 
-    /// Row-major with `stride` between rows.
+    /// Row-major (rows, cols) with `stride` elements from row to row.
     pub fn strided(values: &'a [f32], rows: usize, cols: usize, stride: usize) -> Self {
         Self { values, rows, cols, strides: (stride, 1) }
     }
@@ -30,7 +30,7 @@ impl<'a> View<'a> {
         Self { rows: self.cols, cols: self.rows, strides: (self.strides.1, self.strides.0), ..self }
     }
 
-    /// `rows` of its rows, from `first` on.
+    /// The `rows` rows from `first` on.
     fn rows_from(self, first: usize, rows: usize) -> Self {
         Self { values: &self.values[first * self.strides.0..], rows, ..self }
     }
@@ -42,23 +42,23 @@ impl<'a> View<'a> {
     }
 }
 
-/// Whether a product may use all cores, or runs inside a parallel task.
+/// Whether a product may use all cores or runs inside a parallel task.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Cores {
     All,
     One,
 }
 
-/// Columns of a task, where a product is cut by columns: the same for any number
-/// of cores, so that sums are.
+/// Columns per task when a product is split by columns. Independent of the number of cores, so that
+/// the order of sums is too.
 const TASK_COLUMNS: usize = 96;
 
-/// Rows of a task, where a product is cut by rows, and so many rows that every
-/// core has some of them.
+/// Rows per task when a product is split by rows, which happens from [`TALL`] rows on, so that
+/// every core gets some.
 const TASK_ROWS: usize = 512;
 const TALL: usize = 16 * TASK_ROWS;
 
-/// out (a.rows, b.cols; rows `stride` apart) = a b, or += where `add`.
+/// `out` (a.rows, b.cols), whose rows are `stride` elements apart, = a b; += a b if `add`.
 pub fn product(a: View, b: View, out: &mut [f32], stride: usize, add: bool, cores: Cores) {
     assert_eq!(a.cols, b.rows);
     let (m, n, k) = (a.rows, b.cols, a.cols);
@@ -68,24 +68,24 @@ pub fn product(a: View, b: View, out: &mut [f32], stride: usize, add: bool, core
     assert!(a.fits() && b.fits() && (m - 1) * stride + n <= out.len());
     let out = Out { start: out.as_mut_ptr(), stride, add };
     match cores {
-        // SAFETY: the asserts above keep every index the strides can reach
-        // inside its slice; `out` is borrowed exclusively.
+        // SAFETY: the asserts above keep every index that the strides can reach inside its slice,
+        // and `out` is borrowed exclusively.
         Cores::One => unsafe { columns(a, b, out, 0..n, Parallelism::None) },
-        // The crate copies b before it begins, whatever its size. For a tall
-        // product (the head's gradient) tasks by rows copy what a cache holds.
+        // gemm packs b before it starts, whatever its size. For a tall product (the head's
+        // gradient), tasks over rows pack only what fits a cache.
         Cores::All if m >= TALL => (0..m.div_ceil(TASK_ROWS)).into_par_iter().for_each(|task| {
             let first = task * TASK_ROWS;
             let rows = a.rows_from(first, TASK_ROWS.min(m - first));
-            // SAFETY: as above, and no row is in two tasks.
+            // SAFETY: as above; tasks have disjoint rows of `out`.
             unsafe { columns(rows, b, out.rows_from(first), 0..n, Parallelism::None) }
         }),
-        // The crate's threads meet after every few hundred of the sum's terms;
-        // where those are many for the rows there are, they mostly wait
-        // (benches/README.md). Tasks by columns never meet.
+        // gemm's threads synchronise after every few hundred terms of the sum. If k is large for
+        // the number of rows, they mostly wait (benches/README.md); tasks over columns never
+        // synchronise.
         Cores::All if k >= 2 * m => {
             (0..n.div_ceil(TASK_COLUMNS)).into_par_iter().for_each(|task| {
                 let first = task * TASK_COLUMNS;
-                // SAFETY: as above, and no column is in two tasks.
+                // SAFETY: as above; tasks have disjoint columns of `out`.
                 unsafe { columns(a, b, out, first..n.min(first + TASK_COLUMNS), Parallelism::None) }
             });
         }
@@ -94,7 +94,7 @@ pub fn product(a: View, b: View, out: &mut [f32], stride: usize, add: bool, core
     }
 }
 
-/// Where a product goes.
+/// Destination of a product.
 #[derive(Clone, Copy)]
 struct Out {
     start: *mut f32,
@@ -108,18 +108,18 @@ impl Out {
     }
 }
 
-// SAFETY: a pointer that tasks use for rows or columns of their own.
+// SAFETY: each task accesses only its own rows or columns through the pointer.
 unsafe impl Send for Out {}
 // SAFETY: as above.
 unsafe impl Sync for Out {}
 
-/// The product's columns `range`.
+/// Computes the columns `range` of the product.
 ///
 /// # Safety
-/// The views fit their slices, `a.cols == b.rows`, and the columns of `out`
-/// are valid for (a.rows, range) and nobody else's while this runs.
+/// The views fit their slices, `a.cols == b.rows`, and the columns `range` of `out`'s a.rows rows
+/// are valid for reads and writes, and not accessed by anyone else during the call.
 unsafe fn columns(a: View, b: View, out: Out, range: Range<usize>, parallelism: Parallelism) {
-    // SAFETY: the caller's; b's columns of the range are inside its slice.
+    // SAFETY: guaranteed by the caller; columns `range` of b are inside its slice.
     unsafe {
         gemm::gemm(
             a.rows,
@@ -149,8 +149,7 @@ unsafe fn columns(a: View, b: View, out: Out, range: Range<usize>, parallelism: 
 mod tests {
     use super::{super::check, *};
 
-    /// Shapes on both sides of every choice, odd ones among them, each operand
-    /// as it lies and transposed.
+    /// Shapes on both sides of every branch, odd ones included, each operand plain and transposed.
     #[test]
     fn products_follow_the_definition() {
         for (m, n, k) in

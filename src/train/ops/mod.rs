@@ -1,10 +1,8 @@
-//! The network's operations over plain buffers, one a file, each with its
-//! hand-written gradient.
+//! The network's operations on plain buffers, one per file, each with a hand-written gradient.
 //!
-//! Everything is f32, row-major, without gaps. Rows are worked on in parallel
-//! in chunks of a fixed size, and sums over rows are folded in chunk order, so
-//! that a result does not depend on the number of threads. Loops run inside
-//! `wide`: compiled once for each vector width, chosen as the program runs.
+//! All buffers are f32, row-major, without gaps. Rows are processed in parallel in chunks of a
+//! fixed size, and sums over rows are folded in chunk order, so results do not depend on the number
+//! of threads. Loops run inside `wide`, compiled once per vector width and selected at run time.
 
 pub mod attention;
 pub mod embedding;
@@ -19,18 +17,18 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-/// Rows of one parallel task.
+/// Rows per parallel task.
 const CHUNK_ROWS: usize = 16;
 
-/// Runs a loop with the machine's widest vectors. The closure, and what it
-/// calls, must be `#[inline(always)]` to be compiled for them. No sum changes
-/// its order, and no product is fused with a sum: bits are the same at any width.
+/// Runs a loop with the widest vectors of the machine. The closure and its callees must be
+/// `#[inline(always)]` to be compiled for them. Sums are not reordered and products not fused with
+/// sums, so results are bit-identical at any width.
 #[inline]
 pub(super) fn wide<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
-/// Adds to `sums` (width) what `f` adds up for each chunk of rows, in chunk order.
+/// Adds `f`'s partial sums of each chunk of rows to `sums` (width), in chunk order.
 fn sum_chunks(rows: usize, sums: &mut [f32], f: impl Fn(Range<usize>, &mut [f32]) + Sync) {
     let chunks: Vec<Vec<f32>> = (0..rows.div_ceil(CHUNK_ROWS))
         .into_par_iter()
@@ -48,7 +46,7 @@ fn sum_chunks(rows: usize, sums: &mut [f32], f: impl Fn(Range<usize>, &mut [f32]
     }
 }
 
-/// The columns' sums of x (R, width), added to `sums` (width): a bias' gradient.
+/// Adds the column sums of x (R, width) to `sums` (width): the gradient of a bias.
 pub fn add_column_sums(x: &[f32], sums: &mut [f32]) {
     let width = sums.len();
     sum_chunks(x.len() / width, sums, |rows, part| {
@@ -65,13 +63,13 @@ pub fn add_column_sums(x: &[f32], sums: &mut [f32]) {
     });
 }
 
-/// Writes `row` (width) to every row of `out` (R, width).
+/// Copies `row` (width) to every row of `out` (R, width).
 pub fn fill_rows(row: &[f32], out: &mut [f32]) {
     out.par_chunks_mut(CHUNK_ROWS * row.len())
         .for_each(|rows| rows.chunks_exact_mut(row.len()).for_each(|out| out.copy_from_slice(row)));
 }
 
-/// The sum of squares, in f64, folded in a fixed order.
+/// Sum of squares in f64, folded in a fixed order.
 pub fn sum_of_squares(values: &[f32]) -> f64 {
     let parts: Vec<f64> = values
         .par_chunks(1 << 14)
@@ -87,16 +85,16 @@ pub fn sum_of_squares(values: &[f32]) -> f64 {
 
 #[cfg(test)]
 pub(crate) mod check {
-    //! Finite differences: the one judge of every hand-written gradient.
+    //! Finite differences, against which every hand-written gradient is tested.
 
-    /// Fixed, irregular values of about unit size.
+    /// Deterministic, irregular values of about unit size.
     pub fn values(n: usize, phase: f32) -> Vec<f32> {
         (0..n).map(|i| ((i as f32 * 1.37 + phase).sin() * 7.0).sin()).collect()
     }
 
-    /// Compares the gradients of `sum(forward(inputs) * weights)` with central
-    /// differences, for every element of every input. `backward` gets the
-    /// inputs and the gradient of the output and gives those of the inputs.
+    /// Compares the gradients of `sum(forward(inputs) * weights)` with central differences, for
+    /// every element of every input. `backward` maps the inputs and the gradient of the output to
+    /// the gradients of the inputs.
     pub fn gradients(
         inputs: &[Vec<f32>],
         forward: impl Fn(&[Vec<f32>]) -> Vec<f32>,
@@ -125,7 +123,7 @@ pub(crate) mod check {
         }
     }
 
-    /// Runs `f` with one thread and with several, and compares the bits.
+    /// Runs `f` with one thread and with several and compares the results bit for bit.
     pub fn any_number_of_threads(f: impl Fn() -> Vec<f32> + Sync) {
         let bits = |threads| -> Vec<u32> {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

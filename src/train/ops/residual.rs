@@ -1,12 +1,11 @@
-//! What a block adds to the residual stream: a projection's bias, dropout and
-//! the sum, in one pass.
+//! Adds a projection to the residual stream: bias, dropout and sum, fused.
 
 use rayon::prelude::*;
 
 use super::{CHUNK_ROWS, wide};
 use crate::train::chance::Mask;
 
-/// `out` (R, C) = x + dropout(y + bias), for x and y (R, C) and bias (C).
+/// `out` (R, C) = x + dropout(y + bias) for x and y (R, C) and bias (C).
 pub fn add_residual(x: &[f32], y: &[f32], bias: &[f32], mask: Option<Mask>, out: &mut [f32]) {
     let width = bias.len();
     let size = CHUNK_ROWS * width;
@@ -34,8 +33,8 @@ pub fn add_residual(x: &[f32], y: &[f32], bias: &[f32], mask: Option<Mask>, out:
     );
 }
 
-/// Drops elements of x (R, width) in place, as [`add_residual`] did: the
-/// gradient of y from that of the sum.
+/// Applies the dropout of [`add_residual`] to x (R, width) in place: turns the gradient of the sum
+/// into that of y.
 pub fn dropout(x: &mut [f32], width: usize, mask: Mask) {
     x.par_chunks_mut(CHUNK_ROWS * width).enumerate().for_each(|(chunk, x)| {
         wide(

@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// A layer's parameters and dropout decisions.
+/// A layer's parameters and dropout masks.
 pub(super) struct Block<'a> {
     layer: usize,
     ln_1: Norm<'a>,
@@ -34,7 +34,7 @@ pub(super) struct Block<'a> {
     mlp_c_proj: Linear<'a>,
     epsilon: f32,
     attention: Attention,
-    /// Dropout of what attention and the MLP add to the stream.
+    /// For the outputs of attention and MLP.
     masks: [Option<Mask>; 2],
 }
 
@@ -67,8 +67,8 @@ impl<'a> Block<'a> {
         })
     }
 
-    /// Fills `kept` from the residual stream x (R, C), and the stream after
-    /// the block (R, C) where it is wanted.
+    /// Fills `kept` from the residual stream x (R, C), and `out`, if given, with the stream after
+    /// the block (R, C).
     pub fn forward(&self, x: &[f32], kept: &mut Kept, scratch: &mut Scratch, out: Option<&mut [f32]>) {
         let Scratch { normed, active, projected, laps, .. } = scratch;
         self.norm(self.ln_1, x, normed);
@@ -95,9 +95,9 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Turns the gradient of the stream after the block, `dstream` (R, C),
-    /// into that of the stream before it, and puts the parameters' gradients
-    /// into `sums`: added where `add`, else overwritten.
+    /// Replaces the gradient of the stream after the block, `dstream` (R, C), by that of the stream
+    /// before it, given x (R, C) and the activations `kept`. Gradients of parameters are added to
+    /// `sums` if `add`, else overwrite it.
     pub fn backward(
         &self,
         x: &[f32],
@@ -110,7 +110,7 @@ impl<'a> Block<'a> {
         let name = |part: &str| format!("h.{}.{part}", self.layer);
         let Scratch { normed, active, projected, dnormed, dwide, norm_sums, laps } = scratch;
 
-        // The MLP.
+        // MLP
         let dy = self.dropped(dstream, 1, projected);
         ops::add_column_sums(dy, sums.get_mut_zeroed(&name("mlp.c_proj.bias"), add)?);
         laps.end(Work::Residual);
@@ -130,7 +130,7 @@ impl<'a> Block<'a> {
         sums.store_norm(&name("ln_2"), norm_sums, add)?;
         laps.end(Work::LayerNorm);
 
-        // Attention.
+        // Attention
         let dy = self.dropped(dstream, 0, projected);
         ops::add_column_sums(dy, sums.get_mut_zeroed(&name("attn.c_proj.bias"), add)?);
         laps.end(Work::Residual);
@@ -163,13 +163,14 @@ impl<'a> Block<'a> {
         layer_norm_backward(x, norm.gain, self.epsilon, grad, dx, sums);
     }
 
-    /// The gradient of what a projection gave, before its dropout.
-    fn dropped<'b>(&self, dstream: &'b [f32], which: usize, room: &'b mut [f32]) -> &'b [f32] {
+    /// Gradient of a projection before its dropout: `dstream` (R, C) itself, or dropped in `room`
+    /// (R, C).
+    fn dropped<'b>(&self, dstream: &'b [f32], which: usize, out: &'b mut [f32]) -> &'b [f32] {
         match self.masks[which] {
             Some(mask) => {
-                room.copy_from_slice(dstream);
-                dropout(room, self.attention.channels, mask);
-                room
+                out.copy_from_slice(dstream);
+                dropout(out, self.attention.channels, mask);
+                out
             }
             None => dstream,
         }
@@ -184,7 +185,7 @@ fn linear(layer: Linear, x: &[f32], out: &mut [f32]) {
     product(View::new(x, out.len() / width, weight.rows), weight, out, width, true, Cores::All);
 }
 
-/// `out` (R, out) = x (R, in) weight, without the bias.
+/// `out` (R, out) = x (R, in) weight, without the bias, which [`add_residual`] adds.
 fn project(layer: Linear, x: &[f32], out: &mut [f32]) {
     let width = layer.bias.len();
     let weight = View::new(layer.weight, layer.weight.len() / width, width);
@@ -199,7 +200,8 @@ fn input_gradient(layer: Linear, dy: &[f32], dx: &mut [f32]) {
     product(dy, weight.t(), dx, weight.rows, false, Cores::All);
 }
 
-/// x^T dy, (in, out), for x (R, in) and dy (R, out).
+/// Adds x^T dy (in, out) to the weight's gradient if `add`, else overwrites it; x (R, in), dy (R,
+/// out).
 fn weight_gradient(sums: &mut Sums, name: &str, x: &[f32], dy: &[f32], add: bool) -> Result<(), TrainError> {
     let width = sums.get_mut(&format!("{name}.bias"))?.len();
     let rows = dy.len() / width;

@@ -1,9 +1,9 @@
-//! GPT-2 forward and backward, by hand, over buffers that are kept.
+//! Hand-written forward and backward pass of GPT-2 over reused buffers.
 //!
-//! candle's graph keeps every intermediate tensor, copies gradients to add
-//! them and computes no two operations as one; here each layer keeps what its
-//! backward pass needs ([`workspace`]), products add straight into the
-//! gradients, and the head's two passes share their logits ([`head`]).
+//! candle's graph keeps every intermediate tensor, copies gradients to add them, and fuses no
+//! operations. Here each layer keeps only what its backward pass needs ([`workspace`]), products
+//! accumulate straight into the gradients, and the head's forward and backward pass share their
+//! logits ([`head`]).
 
 mod block;
 mod parameters;
@@ -32,22 +32,22 @@ use super::{
 };
 use crate::gpt2::Config;
 
-/// One batch through the network.
+/// One batch and all that its passes need.
 pub(crate) struct Pass<'a> {
     pub config: &'a Config,
     pub parameters: &'a Parameters<'a>,
     /// (B, T), row-major; every id is below V.
     pub ids: &'a [u32],
-    /// T, at most the positions.
+    /// T, at most the number of positions.
     pub context: usize,
     pub mode: Mode,
-    /// Keep each layer's input alone, and compute the rest again as its
-    /// gradient is needed: a third more arithmetic, a fraction of the memory.
+    /// Activation checkpointing: keep only each layer's input and recompute the rest in the
+    /// backward pass. A third more arithmetic for a fraction of the memory.
     pub recompute: bool,
 }
 
 impl Pass<'_> {
-    /// The last layer norm's result (B T, C).
+    /// Output of the final layer norm (B T, C).
     pub fn hidden<'w>(&self, workspace: &'w mut Workspace) -> Result<&'w [f32], TrainError> {
         self.fit(workspace, true);
         self.forward(workspace)?;
@@ -62,7 +62,7 @@ impl Pass<'_> {
         Ok(head::head_loss(hidden, wte, self.config.n_embd, labels, &mut workspace.logits, None))
     }
 
-    /// [`Pass::loss`], with `weight` times its gradients added to `sums`.
+    /// [`Pass::loss`], also adding `weight` times its gradients to `sums`.
     pub fn accumulate(
         &self,
         labels: &[Option<u32>],

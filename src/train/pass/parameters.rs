@@ -1,4 +1,4 @@
-//! The variables' values as slices, for as long as a pass lasts.
+//! The variables' values as slices, for the duration of a pass.
 
 use std::{collections::BTreeMap, ops::Deref};
 
@@ -6,23 +6,23 @@ use candle_core::{Storage, Var};
 
 use crate::train::TrainError;
 
-/// Keeps a variable's storage from being written.
+/// Read lock on a variable's storage.
 type Guard<'a> = Box<dyn Deref<Target = Storage> + 'a>;
 
-/// Every variable, held for reading.
+/// All variables, locked for reading.
 pub(crate) struct Parameters<'a> {
-    /// A guard, and where the values lie in what it guards.
+    /// The lock, and start and end of the values in its storage.
     held: BTreeMap<&'a str, (Guard<'a>, usize, usize)>,
 }
 
-/// A linear layer's weight (in, out) and bias (out).
+/// Weight (in, out) and bias (out) of a linear layer.
 #[derive(Clone, Copy)]
 pub(super) struct Linear<'a> {
     pub weight: &'a [f32],
     pub bias: &'a [f32],
 }
 
-/// A layer norm's gain and bias (C).
+/// Gain (C) and bias (C) of a layer norm.
 #[derive(Clone, Copy)]
 pub(super) struct Norm<'a> {
     pub gain: &'a [f32],
@@ -30,7 +30,7 @@ pub(super) struct Norm<'a> {
 }
 
 impl<'a> Parameters<'a> {
-    /// Errors where a variable is not contiguous f32 in main memory.
+    /// Locks all variables; fails if one is not contiguous and in main memory.
     pub(crate) fn hold(vars: &'a BTreeMap<String, Var>) -> Result<Self, TrainError> {
         let mut held: BTreeMap<&'a str, (Guard<'a>, usize, usize)> = BTreeMap::new();
         for (name, var) in vars {

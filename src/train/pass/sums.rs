@@ -2,35 +2,35 @@
 
 use std::collections::BTreeMap;
 
-use crate::train::{TrainError, ops, room};
+use crate::train::{TrainError, huge_pages, ops};
 
-/// One flat, row-major gradient a variable, by the variable's name. Made once
-/// and used for every step: [`Sums::clear`] keeps the memory.
+/// One row-major gradient per variable, by the variable's name. Allocated once and reused for every
+/// step: [`Sums::clear`] keeps the memory.
 pub(crate) struct Sums {
     sums: BTreeMap<String, Vec<f32>>,
-    /// Whether nothing was added since the last clear: what `sums` hold is
-    /// then to be overwritten.
+    /// Whether nothing was added since the last clear; the contents of `sums` are then to be
+    /// overwritten.
     empty: bool,
 }
 
 impl Sums {
-    /// None yet, with room for variables of these names and lengths.
+    /// Empty sums, allocated for variables of these names and lengths.
     pub fn new<'a>(variables: impl Iterator<Item = (&'a str, usize)>) -> Self {
-        let sums = variables.map(|(name, length)| (name.to_owned(), room::zeros(length))).collect();
+        let sums = variables.map(|(name, length)| (name.to_owned(), huge_pages::zeros(length))).collect();
         Self { sums, empty: true }
     }
 
-    /// Forgets the sums, for the next step.
+    /// Discards the sums, for the next step.
     pub fn clear(&mut self) {
         self.empty = true;
     }
 
-    /// A variable's gradient; none before the first was added.
+    /// A variable's gradient; `None` until one has been added.
     pub fn get(&self, name: &str) -> Option<&[f32]> {
         self.sums.get(name).filter(|_| !self.empty).map(Vec::as_slice)
     }
 
-    /// The norm of all gradients together, summed in f64 in a fixed order.
+    /// L2 norm of all gradients together, summed in f64 in a fixed order.
     pub fn norm(&self) -> f32 {
         if self.empty {
             return 0.0;
@@ -38,7 +38,7 @@ impl Sums {
         self.sums.values().map(|sum| ops::sum_of_squares(sum)).sum::<f64>().sqrt() as f32
     }
 
-    /// Whether there are sums to add to; from here on there are.
+    /// Whether there are sums to add to; marks them as present from now on.
     pub(super) fn hold_sums(&mut self) -> bool {
         !std::mem::replace(&mut self.empty, false)
     }
@@ -48,7 +48,7 @@ impl Sums {
         self.sums.get_mut(name).map(Vec::as_mut_slice).ok_or_else(missing)
     }
 
-    /// A variable's sums to add to: zeros, where there are none yet.
+    /// A variable's gradient to add to, zeroed first unless `add`.
     pub(super) fn get_mut_zeroed(&mut self, name: &str, add: bool) -> Result<&mut [f32], TrainError> {
         let sums = self.get_mut(name)?;
         if !add {
@@ -57,7 +57,8 @@ impl Sums {
         Ok(sums)
     }
 
-    /// Adds a layer norm's gradients: of its gain, then of its bias (2 C).
+    /// Adds the gradients of a layer norm's gain and bias, concatenated in `both` (2 C); overwrites
+    /// unless `add`.
     pub(super) fn store_norm(&mut self, name: &str, both: &[f32], add: bool) -> Result<(), TrainError> {
         let (gain, bias) = both.split_at(both.len() / 2);
         for (part, values) in [("weight", gain), ("bias", bias)] {

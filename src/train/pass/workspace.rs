@@ -1,59 +1,59 @@
-//! The buffers of a pass, kept from step to step: fresh pages cost as much
-//! time as filling them.
+//! The buffers of a pass, reused from step to step: fresh pages take as long to allocate as to
+//! fill.
 
 use crate::{
     gpt2::Config,
-    train::{laps::Laps, ops::head, room},
+    train::{huge_pages, laps::Laps, ops::head},
 };
 
-/// What decides the size of every buffer.
+/// Everything that the sizes of the buffers depend on, beside the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sizes {
     /// B T
     pub rows: usize,
     /// T
     pub context: usize,
-    /// Layers whose activations are kept at once: one where the backward pass
-    /// computes them again, and where there is none.
+    /// Layers whose activations are kept at once: one with activation checkpointing or without a
+    /// backward pass.
     pub kept_layers: usize,
 }
 
-/// What a layer's backward pass needs of its forward pass, next to its input.
-/// Layer norms and GELU are computed again: cheaper than reading them back.
+/// Activations that a layer's backward pass needs, beside the layer's input. Layer norms and GELU
+/// are recomputed, which is cheaper than reading their outputs back.
 #[derive(Default)]
 pub(super) struct Kept {
     /// Queries, keys and values (R, 3 C).
     pub qkv: Vec<f32>,
-    /// Attention's result (R, C).
+    /// Attention output (R, C).
     pub attended: Vec<f32>,
     /// log(sum(exp(score))) of each query (B, H, T).
     pub log_sums: Vec<f32>,
     /// The residual stream after attention (R, C).
     pub middle: Vec<f32>,
-    /// Before GELU (R, inner).
+    /// Input of GELU (R, inner).
     pub wide: Vec<f32>,
 }
 
-/// Room that every layer uses in turn.
+/// Buffers that all layers share.
 #[derive(Default)]
 pub(super) struct Scratch {
-    /// A layer norm's result (R, C).
+    /// Output of a layer norm (R, C).
     pub normed: Vec<f32>,
-    /// GELU's result (R, inner).
+    /// Output of GELU (R, inner).
     pub active: Vec<f32>,
-    /// A projection's result, or its gradient (R, C).
+    /// Output of a projection, or its gradient (R, C).
     pub projected: Vec<f32>,
-    /// A layer norm's gradient (R, C).
+    /// Gradient of a layer norm's output, or of attention's (R, C).
     pub dnormed: Vec<f32>,
-    /// Gradient of what a block widens to: qkv (R, 3 C), or before GELU (R, inner).
+    /// Gradient of qkv (R, 3 C) or of GELU's input (R, inner).
     pub dwide: Vec<f32>,
-    /// Gradients of a layer norm's gain and bias (2 C).
+    /// Gradients of a layer norm's gain and bias, concatenated (2 C).
     pub norm_sums: Vec<f32>,
-    /// Where the time went.
+    /// Time spent, by kind of work.
     pub laps: Laps,
 }
 
-/// Every buffer of a pass.
+/// All buffers of a pass.
 #[derive(Default)]
 pub(crate) struct Workspace {
     sizes: Option<Sizes>,
@@ -61,49 +61,49 @@ pub(crate) struct Workspace {
     pub(super) stream: Vec<Vec<f32>>,
     pub(super) kept: Vec<Kept>,
     pub(super) scratch: Scratch,
-    /// The residual stream's gradient (R, C).
+    /// Gradient of the residual stream (R, C).
     pub(super) dstream: Vec<f32>,
-    /// Logits of the head's chunk.
+    /// Logits of one chunk of the head ([`head::logits_len`] numbers).
     pub(super) logits: Vec<f32>,
 }
 
 impl Workspace {
-    /// Where the time of all passes went.
+    /// Time spent in all passes, by kind of work.
     pub(crate) fn laps(&self) -> &Laps {
         &self.scratch.laps
     }
 
-    /// Makes every buffer fit; what they hold then is anything.
+    /// Resizes all buffers; their contents are unspecified afterwards.
     pub(super) fn fit(&mut self, config: &Config, sizes: Sizes) {
         if self.sizes == Some(sizes) {
             return;
         }
-        // First give back what another shape took.
+        // Buffers of another shape are freed first.
         let laps = std::mem::take(&mut self.scratch.laps);
         *self = Self::default();
         self.sizes = Some(sizes);
         let (r, c) = (sizes.rows, config.n_embd);
-        let room = room::zeros;
-        self.stream = (0..=config.n_layer).map(|_| room(r * c)).collect();
+        let zeros = huge_pages::zeros;
+        self.stream = (0..=config.n_layer).map(|_| zeros(r * c)).collect();
         self.kept = (0..sizes.kept_layers)
             .map(|_| Kept {
-                qkv: room(r * 3 * c),
-                attended: room(r * c),
-                log_sums: room(r * config.n_head),
-                middle: room(r * c),
-                wide: room(r * config.n_inner),
+                qkv: zeros(r * 3 * c),
+                attended: zeros(r * c),
+                log_sums: zeros(r * config.n_head),
+                middle: zeros(r * c),
+                wide: zeros(r * config.n_inner),
             })
             .collect();
         self.scratch = Scratch {
-            normed: room(r * c),
-            active: room(r * config.n_inner),
-            projected: room(r * c),
-            dnormed: room(r * c),
-            dwide: room(r * config.n_inner.max(3 * c)),
-            norm_sums: room(2 * c),
+            normed: zeros(r * c),
+            active: zeros(r * config.n_inner),
+            projected: zeros(r * c),
+            dnormed: zeros(r * c),
+            dwide: zeros(r * config.n_inner.max(3 * c)),
+            norm_sums: zeros(2 * c),
             laps,
         };
-        self.dstream = room(r * c);
-        self.logits = room(head::logits_len(r, config.vocab_size));
+        self.dstream = zeros(r * c);
+        self.logits = zeros(head::logits_len(r, config.vocab_size));
     }
 }

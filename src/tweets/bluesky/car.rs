@@ -1,14 +1,11 @@
-//! A repository export: CAR version 1, that is a header and blocks, each with
-//! the hash it is found by. The header names the commit; the commit has the
-//! account's DID and the root of a search tree (MST), whose entries name the
-//! records by path, `app.bsky.feed.post/3k…`, in order of time.
+//! A Bluesky repository export: a CAR version 1 file, that is a header and blocks, each with its
+//! hash. The header names the commit; the commit has the account's DID and the root of a search
+//! tree (MST), whose entries map paths, `app.bsky.feed.post/3k…`, in order of time, to records.
 //!
-//! The tree is walked rather than all blocks taken: a block without an entry
-//! is a deleted record. Everything that is read is checked against its hash.
-//! The framing is read here, for the crates that do are asynchronous; hashes'
-//! names and CBOR are `ipld-core`'s and `serde_ipld_dagcbor`'s.
-//! Sources: <https://ipld.io/specs/transport/car/carv1/>,
-//! <https://atproto.com/specs/repository>.
+//! Records are found by walking the tree: a block without an entry is a deleted record. Every block
+//! read is verified against its hash. The framing is parsed here because the crates for it are
+//! asynchronous; hash names and CBOR are parsed by `ipld-core` and `serde_ipld_dagcbor`. Sources:
+//! <https://ipld.io/specs/transport/car/carv1/>, <https://atproto.com/specs/repository>.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -23,13 +20,13 @@ use super::{Decode, POST, PROFILE, REPOST, Records};
 use crate::tweets::error::{Place, ReadError};
 use crate::tweets::post::Archive;
 
-/// Most bytes of a header, which names a root or two.
+/// Maximum size of a header, which names a root or two.
 const MAX_HEADER_BYTES: usize = 64 << 10;
 
-/// Most bytes of a record's path (the protocol's own limit).
+/// Maximum length of a record's path, in bytes (the protocol's own limit).
 const MAX_PATH_BYTES: usize = 1024;
 
-/// The multihash code of SHA-256.
+/// Multihash code of SHA-256.
 const SHA2_256: u64 = 0x12;
 
 #[derive(Deserialize)]
@@ -56,7 +53,7 @@ struct TreeNode {
 
 #[derive(Deserialize)]
 struct TreeEntry {
-    /// Bytes that the path shares with the entry before it.
+    /// Number of bytes that the path shares with the previous entry's.
     p: u64,
     /// The rest of the path.
     k: ByteBuf,
@@ -67,18 +64,18 @@ struct TreeEntry {
     t: Option<Cid>,
 }
 
-/// Whether the bytes begin as a CAR does, of either version.
+/// Whether the bytes begin like a CAR of either version.
 pub fn is_car(head: &[u8]) -> bool {
     let mut rest = head;
     read_varint(&mut rest).is_ok()
         && (rest.starts_with(b"\xa2\x65roots") || rest.starts_with(b"\xa1\x67version"))
 }
 
-/// Reads an export's bytes. `stem` is the file's name, which may be the handle.
+/// Reads the bytes of an export. `stem` is the file's name, which may be the handle.
 ///
 /// # Errors
-/// Cut short, damaged, of another version, or no repository's export. Whole records
-/// that are not what their collection says are left out and counted.
+/// Cut short, damaged, of another version, or not a repository export. Intact records that do not
+/// fit their collection are skipped and counted.
 pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
     let car = Car::open(label, bytes)?;
     let commit: Commit = car.decode(&car.root, "its commit")?;
@@ -91,7 +88,7 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
     Ok(records.into_archive(stem, Some(&commit.did)))
 }
 
-/// A record's block, and what messages call it.
+/// A record's block, and its name in messages.
 struct Cbor<'a> {
     block: &'a [u8],
     path: &'a str,
@@ -136,7 +133,7 @@ impl<'a> Car<'a> {
         Ok(Self { label, bytes, root, blocks })
     }
 
-    /// The block of that hash, checked against it.
+    /// The block with this hash, verified.
     fn block(&self, cid: &Cid, what: &str) -> Result<&'a [u8], ReadError> {
         let bad = |problem: &str| bad_car(self.label, &format!("{what} {problem}"));
         let range = self.blocks.get(cid).cloned().ok_or_else(|| bad("is missing"))?;
@@ -157,7 +154,7 @@ impl<'a> Car<'a> {
             .map_err(|_| bad_car(self.label, &format!("{what} is not what it should be")))
     }
 
-    /// Path and hash of each record that is read, in the order of the tree.
+    /// Path and hash of each record to read, in the order of the tree.
     fn records(&self, root: Cid) -> Result<Vec<(String, Cid)>, ReadError> {
         enum Visit {
             Node(Cid),
@@ -206,7 +203,7 @@ fn bad_car(label: &str, problem: &str) -> ReadError {
     ReadError::BadCar { place: Place::file(label), problem: problem.to_owned() }
 }
 
-/// An unsigned LEB128 number, of at most 63 bits as multiformats have it.
+/// An unsigned LEB128 number of at most 63 bits, as in multiformats.
 fn read_varint(rest: &mut &[u8]) -> Result<u64, &'static str> {
     let mut value = 0u64;
     for shift in (0..63).step_by(7) {
@@ -220,7 +217,7 @@ fn read_varint(rest: &mut &[u8]) -> Result<u64, &'static str> {
     Err("a length is too long")
 }
 
-/// A length and as many bytes.
+/// A length and that many bytes.
 fn take_section<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], &'static str> {
     let length = usize::try_from(read_varint(rest)?).map_err(|_| "a length is too long")?;
     let (section, after) = rest.split_at_checked(length).ok_or("it is cut short")?;
@@ -291,8 +288,8 @@ pub(crate) mod tests {
         ipld!({"$type": POST, "text": text, "createdAt": "2024-05-06T07:08:09.000Z", "langs": ["en"]})
     }
 
-    /// Three posts over two levels of the tree, a repost, a like, a profile
-    /// with a picture, and a deleted post that no entry names.
+    /// Three posts on two levels of the tree, a repost, a like, a profile with a picture, and a
+    /// deleted post that no entry names.
     pub(crate) fn small_export() -> Vec<u8> {
         let mut w = Writer(Vec::new());
         w.put(post("deleted"));
@@ -374,7 +371,7 @@ pub(crate) mod tests {
         assert!(error(&car(&ipld!({"version": 1, "roots": []}), &[])).contains("names no commit"));
         let long = ipld!({"version": 1, "roots": [], "x": Ipld::Bytes(vec![0; MAX_HEADER_BYTES])});
         assert!(error(&car(&long, &[])).contains("header is too long"));
-        // Lists within lists within lists.
+        // Deeply nested lists.
         let mut deep = vec![0x80, 0x80, 0x04];
         deep.extend(vec![0x81; 1 << 16]);
         assert!(error(&deep).contains("header"));
@@ -411,7 +408,7 @@ pub(crate) mod tests {
         let mut w = Writer(Vec::new());
         let whole = w.put(post("the lamp"));
         let wrong = w.put(ipld!({"text": 7}));
-        // Lists within lists, as a record and as its facets.
+        // Deeply nested lists, as a record and as its facets.
         let deep = |start: &[u8]| [start, &[0x81; 1 << 16], &[0x80]].concat();
         let list = w.put_bytes(deep(&[]));
         let facets = w.put_bytes(deep(b"\xa2\x64text\x61x\x66facets"));

@@ -1,5 +1,5 @@
-//! The JSON that `com.atproto.repo.listRecords` answers: a page of records, or
-//! several pages one after the other or in a list.
+//! JSON responses of `com.atproto.repo.listRecords`: a page of records, or several pages in
+//! succession or in a list.
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -16,7 +16,7 @@ struct Listed {
     value: Value,
 }
 
-/// A record's JSON, and what messages call it.
+/// A record's JSON, and its number in messages.
 struct Json {
     value: Value,
     number: usize,
@@ -29,8 +29,8 @@ impl Decode for Json {
     }
 }
 
-/// Reads the pages' bytes. Records of other collections are passed over; those that are
-/// not what their collection says are left out and counted.
+/// Reads the bytes of the pages. Records of other collections are ignored; those that do not fit
+/// their collection are skipped and counted.
 ///
 /// # Errors
 /// Not UTF-8, not JSON, or no list `records`.

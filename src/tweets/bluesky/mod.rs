@@ -1,10 +1,10 @@
-//! Bluesky: an account's records, from a repository export ([`car`]) or from
-//! the answers of `com.atproto.repo.listRecords` ([`list`]).
+//! Bluesky: an account's records, from a repository export ([`car`]) or from responses of
+//! `com.atproto.repo.listRecords` ([`list`]).
 //!
-//! Posts are `app.bsky.feed.post`; a repost is a record of its own collection
-//! and is counted as a retweet; the profile record has the display name. The
-//! handle stands in neither source, for it belongs to the directory: a file
-//! named after it gives it, else the account's DID stands for it.
+//! Posts are `app.bsky.feed.post`; a repost is a record of another collection and counts as a
+//! retweet; the profile record has the display name. Neither source has the handle, which belongs
+//! to the directory: the file's name is taken as the handle, or the account's DID if the file has a
+//! usual name.
 
 pub mod car;
 pub mod list;
@@ -22,11 +22,11 @@ const PROFILE: &str = "app.bsky.actor.profile";
 
 const LINK: &str = "app.bsky.richtext.facet#link";
 
-/// What Bluesky's app and its API call a file: no handle.
+/// File names used by Bluesky's app and API, which are not handles.
 const USUAL_NAMES: [&str; 5] =
     ["repo", "posts", "listRecords", "com.atproto.sync.getRepo", "com.atproto.repo.listRecords"];
 
-/// What is read of a post's record, which is the same in CBOR and in JSON.
+/// The fields read from a post's record, the same in CBOR and JSON.
 #[derive(Deserialize)]
 struct PostRecord {
     text: String,
@@ -34,7 +34,7 @@ struct PostRecord {
     created_at: Option<String>,
     #[serde(default)]
     langs: Option<Vec<String>>,
-    /// Those that can be read: the others mark nothing.
+    /// Readable facets only; others have no effect.
     #[serde(default, deserialize_with = "readable")]
     facets: Vec<Facet>,
     #[serde(default)]
@@ -53,7 +53,7 @@ struct ProfileRecord {
     display_name: Option<String>,
 }
 
-/// What a stretch of the text is, beside text.
+/// Annotation of a range of the text.
 #[derive(Deserialize)]
 struct Facet {
     index: ByteRange,
@@ -61,7 +61,7 @@ struct Facet {
     features: Vec<Feature>,
 }
 
-/// Bytes of the text's UTF-8.
+/// Range of bytes in the text's UTF-8.
 #[derive(Deserialize)]
 struct ByteRange {
     #[serde(rename = "byteStart")]
@@ -96,10 +96,9 @@ impl RepostRecord {
     }
 }
 
-/// The text without what its facets mark as a link's address: apps shorten it
-/// beyond what the cleaning knows. A link on words keeps the words. A facet
-/// that points outside of the text, into a character or into one before it
-/// says nothing, as the protocol has it.
+/// The text without the addresses that facets mark as links: apps shorten them beyond what the
+/// cleaning recognises. A link on words keeps the words. A facet that points outside of the text,
+/// into a character or into an earlier facet is ignored, as the protocol says.
 fn without_links(text: &str, facets: &[Facet]) -> String {
     let mut cuts: Vec<(usize, usize)> = facets.iter().filter_map(|facet| link_range(text, facet)).collect();
     cuts.sort_unstable();
@@ -115,7 +114,7 @@ fn without_links(text: &str, facets: &[Facet]) -> String {
     kept
 }
 
-/// Where the address of a facet's link stands, if it is shown as one.
+/// The range of a facet's link if it is displayed as an address.
 fn link_range(text: &str, facet: &Facet) -> Option<(usize, usize)> {
     let start = usize::try_from(facet.index.start).ok()?;
     let end = usize::try_from(facet.index.end).ok()?;
@@ -127,7 +126,7 @@ fn link_range(text: &str, facet: &Facet) -> Option<(usize, usize)> {
     addresses.any(|address| domain || is_shown_address(shown, address)).then_some((start, end))
 }
 
-/// What was read of an account's records.
+/// What was read from an account's records.
 #[derive(Default)]
 struct Records {
     posts: Vec<Post>,
@@ -136,8 +135,8 @@ struct Records {
 }
 
 impl Records {
-    /// Takes a record of that collection; `decode` makes of it what its collection
-    /// says, or says what is wrong. Records of other collections are passed over.
+    /// Takes a record of this collection, decoded by `decode`; one that cannot be decoded is
+    /// counted as unreadable. Records of other collections are ignored.
     fn take<D: Decode>(&mut self, collection: &str, id: String, decode: D) {
         let taken = match collection {
             POST => decode.decode().map(|record: PostRecord| self.posts.push(record.into_post(id))),
@@ -150,19 +149,19 @@ impl Records {
         }
     }
 
-    /// All of it: `stem` as the handle where the file seems to be named after it.
+    /// The account with all records; `stem` is its handle if the file seems to be named after it.
     fn into_archive(self, stem: &str, did: Option<&str>) -> Archive {
         let Self { posts, display_name, unreadable } = self;
         Archive { unreadable, ..account(stem, did, display_name, posts) }
     }
 }
 
-/// A record in one of its two notations.
+/// A record in one of its two encodings.
 trait Decode {
     fn decode<T: serde::de::DeserializeOwned>(self) -> Result<T, String>;
 }
 
-/// The account: `stem` as its handle where the file seems to be named after it.
+/// The account; `stem` is its handle if the file seems to be named after it.
 fn account(stem: &str, did: Option<&str>, display_name: Option<String>, posts: Vec<Post>) -> Archive {
     let usual = USUAL_NAMES.iter().any(|name| stem.eq_ignore_ascii_case(name)) || stem.starts_with("did");
     let handle = match did {
@@ -187,7 +186,7 @@ mod tests {
         Facet { index: ByteRange { start: start as u64, end: end as u64 }, features }
     }
 
-    /// A facet on the only place where `shown` stands.
+    /// A facet on the only occurrence of `shown`.
     fn on(text: &str, shown: &str, uri: &str) -> Facet {
         let start = text.find(shown).unwrap();
         facet(start, start + shown.len(), uri)

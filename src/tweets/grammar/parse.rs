@@ -1,5 +1,5 @@
-//! One line of a grammar: a heading or an alternative, read into the types of
-//! [`super`]. What rules the line refers to is looked up later.
+//! Parses one line of a grammar, a heading or an alternative, into the types of [`super`].
+//! References to rules are resolved later.
 
 use super::{Alternative, GrammarError, Part, Place};
 
@@ -13,7 +13,7 @@ fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(known)
 }
 
-/// ` do (do, did, doing)` -> name and forms.
+/// Parses ` do (do, did, doing)` into name and forms.
 pub(super) fn parse_heading(heading: &str) -> Option<(String, Vec<String>)> {
     let heading = heading.trim();
     let (name, forms) = match heading.split_once('(') {
@@ -65,7 +65,7 @@ pub(super) fn parse_alternative(line: &str, forms: usize, at: Place) -> Result<A
     Ok(Alternative { weight, parts, groups: Vec::new(), at })
 }
 
-/// `a Rule.form` without its braces.
+/// Parses a reference such as `a Rule.form`, without its braces.
 fn parse_use(inside: &str) -> Option<Part> {
     let (article, rest) = match inside.split_once(' ') {
         Some(("a", rest)) => (Some(false), rest),

@@ -1,5 +1,4 @@
-//! The bench page: runs the engine and leaves `window.benchResult`, or
-//! `window.benchError`.
+//! The bench page: runs the engine and sets `window.benchResult` or `window.benchError`.
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,14 +10,14 @@ use serde::Serialize;
 
 use super::{browser, line::Line};
 use crate::web::{
-    page::{loss::Loss, query::Query, starts, text, wish::WorkerWish, words::Words},
+    page::{loss::Loss, query::Query, starts, text, wish::WorkerOptions, words::Words},
     protocol::{Command, LoadRequest, News, Order, Ready, Report, Request, Stats, Traffic},
 };
 
-/// What the page leaves; the names are the page's contract.
+/// The result; the names are the page's contract.
 #[derive(Debug, Default, Serialize)]
 struct BenchResult {
-    /// From the order to load to a ready engine.
+    /// From the load command to a ready engine.
     load_ms: f64,
     /// From opening the page to a ready engine.
     ready_ms: f64,
@@ -28,10 +27,10 @@ struct BenchResult {
     threads: usize,
     wasm_bytes: u64,
     peak_memory_bytes: u64,
-    /// A plain read of the loaded weights by one thread; 10^9 bytes a second.
+    /// Plain read of the loaded weights by one thread; 10^9 bytes per second.
     read_gb_per_s: f64,
-    /// Bytes that a decode step reads, halfway through the runs: weights, keys
-    /// and values. No step of one thread is quicker than reading them.
+    /// Bytes that a decoding step reads, halfway through the runs: weights, keys and values. No
+    /// step of one thread is faster than reading them.
     step_bytes: f64,
 }
 
@@ -44,7 +43,7 @@ struct BenchRun {
     prompt_tokens: usize,
 }
 
-/// Runs what the address asks for.
+/// Runs what the page's URL asks for.
 pub fn start() {
     let query = browser::query();
     if let Some(problem) = &query.problem {
@@ -52,7 +51,7 @@ pub fn start() {
     }
     show("Loading the bot");
     let model = browser::model_url(query.model.as_deref());
-    let wish = WorkerWish::new(&query, model.clone());
+    let wish = WorkerOptions::new(&query, model.clone());
     let bench = Rc::new(Bench {
         model,
         query,
@@ -107,7 +106,7 @@ impl Bench {
                 self.next_run();
             }
             News::Measured(traffic) => {
-                // Weights on a GPU are not this memory's to read.
+                // Weights on a GPU are not in this memory.
                 if let Some(traffic) = traffic {
                     self.take_traffic(traffic);
                 }
@@ -158,8 +157,8 @@ impl Bench {
         self.query.prompt.clone().unwrap_or_else(|| starts::DEFAULT.into())
     }
 
-    /// Each run has a seed of its own; a draft has at most `tokens` new tokens
-    /// and no early end but a newline. Reading is measured after all runs.
+    /// Each run has its own seed; a draft has at most `tokens` new tokens and only a newline ends
+    /// it early. Reading is measured after all runs.
     fn next_run(&self) {
         let done = self.result.borrow().runs.len();
         if done < self.query.runs {

@@ -1,5 +1,4 @@
-//! Another bot: by its address, from this device's files, or one that was
-//! opened here before.
+//! Opens another bot: by its URL, from this device's files, or one that was opened here before.
 
 use leptos::{html, prelude::*};
 use wasm_bindgen_futures::spawn_local;
@@ -73,7 +72,7 @@ fn AddressForm(handle: Handle, said: RwSignal<String>) -> impl IntoView {
     }
 }
 
-/// Asks the Hub what a repository has, and opens the bot in it.
+/// Asks the Hub for a repository's files, and opens the bot among them.
 async fn find(handle: Handle, question: Question, asked: RwSignal<Option<Question>>, said: RwSignal<String>) {
     let repository = question.repository.as_str();
     said.set(handle.words.with_untracked(|w| w.fill(Word::Looking, &[("repository", repository)])));
@@ -117,7 +116,7 @@ fn FromFiles(handle: Handle, said: RwSignal<String>) -> impl IntoView {
         event.prevent_default();
         over.set(false);
         let entries = event.data_transfer().map(|dropped| files::entries(&dropped)).unwrap_or_default();
-        // Text can be dropped, too.
+        // Text can be dropped as well.
         if !entries.is_empty() {
             spawn_local(async move { open(files::dropped(entries).await) });
         }
@@ -125,7 +124,7 @@ fn FromFiles(handle: Handle, said: RwSignal<String>) -> impl IntoView {
     let choose = move |event: web_sys::Event| {
         let input: web_sys::HtmlInputElement = event_target(&event);
         open(files::chosen(input.files()));
-        // The same file can be chosen again.
+        // Allows the same file to be chosen again.
         input.set_value("");
     };
     let drag = move |event: DragEvent| {
@@ -161,7 +160,7 @@ fn Recent(handle: Handle, said: RwSignal<String>) -> impl IntoView {
             fallback=move || view! { <p class="nothing">{handle.say(Word::RecentEmpty)}</p> }
         >
             <ul class="recent" role="list" aria-labelledby="recent">
-                // Other weights at the same address are another row.
+                // Other weights at the same address are a different row.
                 <For each=move || known.get() key=|bot| (bot.model.clone(), bot.sha256.clone()) let:bot>
                     <RecentBot handle bot said />
                 </For>

@@ -1,5 +1,4 @@
-//! What the page asks of the browser: its address, its document, its storage,
-//! the clipboard.
+//! The browser APIs that the page uses: its URL, its document, its storage, the clipboard.
 
 use gloo::{events::EventListener, net::http::Request};
 use js_sys::{JsString, Reflect};
@@ -15,16 +14,16 @@ use crate::web::page::{
     words::{Language, Words},
 };
 
-/// The bot shown where the address names none: a folder beside the page.
+/// The bot shown if the URL names none: a folder beside the page.
 const DEFAULT_MODEL: &str = "bot/";
 
-/// Names of what is kept on this device.
+/// Keys of what is stored on this device.
 pub const THEME: &str = "huggingtweets.theme";
 pub const LANGUAGE: &str = "huggingtweets.language";
 pub const HISTORY: &str = "huggingtweets.history";
 pub const BOTS: &str = "huggingtweets.bots";
 
-/// `data-mode` of the root element.
+/// The `data-mode` of the root element.
 pub fn document_mode() -> Option<String> {
     document().document_element()?.get_attribute("data-mode")
 }
@@ -36,14 +35,14 @@ pub fn set_root(name: &str, value: &str) {
     }
 }
 
-/// Removes what the HTML shows until the app is here.
+/// Removes the HTML's placeholder.
 pub fn clear_placeholder() {
     if let Some(placeholder) = document().get_element_by_id("placeholder") {
         placeholder.remove();
     }
 }
 
-/// Moves the focus, once the views are up to date.
+/// Moves the focus once the views are up to date.
 pub fn focus(id: &'static str) {
     leptos::task::spawn_local(async move {
         leptos::task::tick().await;
@@ -54,7 +53,7 @@ pub fn focus(id: &'static str) {
     });
 }
 
-/// The parameters of this page's address.
+/// The parameters of this page's URL.
 pub fn query() -> Query {
     let search = window().location().search().unwrap_or_default();
     let Ok(parameters) = UrlSearchParams::new_with_str(&search) else { return Query::default() };
@@ -66,19 +65,18 @@ pub fn query() -> Query {
     Query::parse(pairs.into_iter().filter_map(pair))
 }
 
-/// The bot's absolute address; one that cannot be read stays as it is, for the
-/// worker's sentence to name.
+/// The bot's absolute URL; an invalid one stays as it is, for the worker's error message.
 pub fn model_url(model: Option<&str>) -> String {
     absolute(model.unwrap_or(DEFAULT_MODEL))
 }
 
-/// An address relative to this page, in full.
+/// The absolute form of a URL relative to this page.
 pub fn absolute(address: &str) -> String {
     let base = document().base_uri().ok().flatten().unwrap_or_default();
     Url::new_with_base(address, &base).map_or_else(|_| address.into(), |url| url.href())
 }
 
-/// The worker that `www/start.js` started beside the page; given out once.
+/// The worker that `www/start.js` started alongside the page; returned only once.
 pub fn started_worker() -> Option<Worker> {
     let (window, name) = (window(), JsValue::from("startedWorker"));
     let worker = Reflect::get(&window, &name).ok()?.dyn_into().ok()?;
@@ -86,33 +84,33 @@ pub fn started_worker() -> Option<Worker> {
     Some(worker)
 }
 
-/// Whether a key belongs to a word under way in an input method. Safari says so
-/// of the key that ends it by its code alone.
+/// Whether a key belongs to an input method's composition. In Safari, only its code shows that of
+/// the key that ends one.
 pub fn is_composing(event: &KeyboardEvent) -> bool {
     const IN_COMPOSITION: u32 = 229;
     event.is_composing() || event.key_code() == IN_COMPOSITION
 }
 
-/// Writes the bot that is shown into the address, as its search part; the rest
-/// of it was about the bot before.
+/// Replaces the query of the page's URL by the shown bot's; the rest of it was about the former
+/// bot.
 pub fn show_search(search: &str) {
     if let Ok(history) = window().history() {
         let _ = history.replace_state_with_url(&JsValue::NULL, "", Some(&format!("./{search}")));
     }
 }
 
-/// The text kept under a name; empty where there is none, or no storage.
+/// The text stored under a name; empty if there is none, or no storage.
 pub fn kept(name: &str) -> String {
     storage().and_then(|storage| storage.get_item(name).ok().flatten()).unwrap_or_default()
 }
 
-/// Keeps a text; false where storage is full or forbidden, which costs that, and nothing else.
+/// Stores a text; returns false if storage is full or forbidden, which has no other effect.
 pub fn keep(name: &str, text: &str) -> bool {
     storage().is_some_and(|storage| storage.set_item(name, text).is_ok())
 }
 
-/// Calls when another tab of this site has kept something, and when the page comes
-/// back from where the browser kept it whole; as long as the page is there.
+/// Calls `call` when another tab of this site has stored something, and when the page returns from
+/// the back/forward cache; for as long as the page lives.
 pub fn when_kept_elsewhere(call: impl Fn() + Copy + 'static) {
     EventListener::new(&window(), "storage", move |_| call()).forget();
     let shown = move |event: &Event| {
@@ -127,7 +125,7 @@ fn storage() -> Option<Storage> {
     window().local_storage().ok().flatten()
 }
 
-/// The language chosen here, else the first of the browser's that there is.
+/// The language chosen here, else the first of the browser's that the interface has.
 pub fn language() -> Language {
     let chosen = kept(LANGUAGE);
     let languages = window().navigator().languages();
@@ -135,7 +133,7 @@ pub fn language() -> Language {
     Language::pick(std::iter::once(chosen.as_str()).chain(tags.iter().map(String::as_str)))
 }
 
-/// The sentences of a language; English where its file cannot be had.
+/// The sentences of a language; English if its file cannot be fetched.
 pub async fn words(language: Language) -> Words {
     if language == Language::English {
         return Words::english();
@@ -144,33 +142,33 @@ pub async fn words(language: Language) -> Words {
     file.and_then(|json| Words::parse(language, &json).ok()).unwrap_or_else(Words::english)
 }
 
-/// A file's text; `None` where there is none.
+/// A file's text; `None` if it cannot be fetched.
 pub async fn fetch_text(url: &str) -> Option<String> {
     let response = Request::get(url).send().await.ok().filter(|response| response.ok())?;
     response.text().await.ok()
 }
 
-/// Unicode normalisation form C.
+/// The text in Unicode normalisation form C.
 pub fn composed(text: &str) -> String {
     JsString::from(text).normalize("NFC").into()
 }
 
-/// Puts text on the clipboard; false where the browser does not allow it.
+/// Copies text to the clipboard; returns false if the browser does not allow it.
 pub async fn copy(text: &str) -> bool {
-    // Absent on insecure addresses.
+    // Missing on insecure origins.
     let navigator = window().navigator();
     let there = Reflect::get(&navigator, &"clipboard".into()).is_ok_and(|c| !c.is_undefined());
     there && JsFuture::from(navigator.clipboard().write_text(text)).await.is_ok()
 }
 
-/// Marks an element's text, so that a keystroke copies it.
+/// Selects an element's text, so that a keystroke copies it.
 pub fn select_text(element: &Element) {
     if let Ok(Some(selection)) = window().get_selection() {
         let _ = selection.select_all_children(element);
     }
 }
 
-/// Gives the visitor an object of this page as a file.
+/// Saves what an object URL refers to as a file.
 pub fn save(url: &str, name: &str) {
     let anchor = document().create_element("a").ok().and_then(|a| a.dyn_into::<HtmlAnchorElement>().ok());
     if let Some(anchor) = anchor {
@@ -180,7 +178,7 @@ pub fn save(url: &str, name: &str) {
     }
 }
 
-/// Whether the page is shown dark.
+/// Whether the page is shown in dark colours.
 pub fn is_dark() -> bool {
     match document().document_element().and_then(|root| root.get_attribute("data-theme")).as_deref() {
         Some("dark") => true,

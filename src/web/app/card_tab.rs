@@ -1,5 +1,5 @@
-//! The bot's card: its README.md, rendered by a worker, and what `bot.json`
-//! says of its training and its files.
+//! The bot's card: its README.md, rendered by a worker, and what `bot.json` says about its training
+//! and its files.
 
 use gloo::net::http::Request;
 use leptos::prelude::*;
@@ -63,7 +63,7 @@ pub fn CardTab(handle: Handle) -> impl IntoView {
     }
 }
 
-/// Fetches what the bundle says of its bot, and has it rendered.
+/// Fetches the bundle's README.md and bot.json, and has them rendered.
 async fn fetch(place: &Place) -> Shown {
     let (Ok(markdown), Ok(manifest)) = (file(place, "README.md").await, file(place, "bot.json").await) else {
         return Shown::Failed;
@@ -75,10 +75,10 @@ async fn fetch(place: &Place) -> Shown {
     page.map_or(Shown::Failed, Shown::Card)
 }
 
-/// A file may be there, and could not be had.
+/// A file that may exist could not be fetched.
 struct Unfetched;
 
-/// A file of the bundle; `None` where it has none of that name.
+/// A file of the bundle; `None` if there is none of that name.
 async fn file(place: &Place, name: &str) -> Result<Option<String>, Unfetched> {
     let Some(url) = place.file(name) else { return Ok(None) };
     let response = Request::get(&url).send().await.map_err(|_| Unfetched)?;
@@ -93,7 +93,7 @@ async fn file(place: &Place, name: &str) -> Result<Option<String>, Unfetched> {
 fn Rendered(handle: Handle, page: CardPage) -> impl IntoView {
     let card = match page.html.trim().is_empty() {
         true => view! { <p class="sheet">{handle.say(Word::CardNone)}</p> }.into_any(),
-        // The worker's sanitiser let only text, links, tables and the bundle's pictures through.
+        // The worker's sanitiser admits only text, links, tables and the bundle's pictures.
         false => view! { <div class="sheet prose" dir="auto" inner_html=page.html.clone()></div> }.into_any(),
     };
     view! {

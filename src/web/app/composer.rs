@@ -1,5 +1,4 @@
-//! Where a visitor writes: the start, the button, and what the engine says
-//! about itself.
+//! The prompt field, the button that writes drafts, and the engine's status.
 
 use leptos::prelude::*;
 use web_sys::{KeyboardEvent, MouseEvent};
@@ -44,18 +43,18 @@ pub fn Composer(handle: Handle) -> impl IntoView {
     }
 }
 
-/// Random, and short enough to be read aloud.
+/// A random seed, short enough to be read aloud.
 pub fn seed() -> u64 {
     random_u64() >> 32
 }
 
-/// One button, so that the focus stays where it is when its meaning changes.
+/// One button for both actions, so that the focus stays when its meaning changes.
 #[component]
 fn MainButton(handle: Handle) -> impl IntoView {
     let busy = Memo::new(move |_| handle.page.with(|page| page.busy()));
     let press = move |event: MouseEvent| match busy.get_untracked() {
         false => handle.act(|page| page.generate(seed())),
-        // The second click of a double click on Generate is no wish to stop.
+        // The second click of a double click on Generate must not stop it.
         true if event.detail() > 1 => {}
         true => handle.act_on_kept(|page| page.stop(None)),
     };
@@ -67,7 +66,7 @@ fn MainButton(handle: Handle) -> impl IntoView {
     }
 }
 
-/// Starts to try, in the bot's language.
+/// Suggested prompts, in the bot's language.
 #[component]
 fn Starts(handle: Handle) -> impl IntoView {
     let starts = Memo::new(move |_| handle.page.with(|page| starts::suggestions(page.bot.as_ref())));
@@ -138,6 +137,6 @@ fn Alert(handle: Handle) -> impl IntoView {
             </div>
         })
     };
-    // The region itself is always there: readers announce what enters it.
+    // The region itself is permanent: screen readers announce what is added to it.
     view! { <div role="alert">{shown}</div> }
 }

@@ -29,10 +29,10 @@ use crate::{
     },
 };
 
-/// How long a button says what it did.
+/// How long a button shows the result of a click.
 const ANSWER_MS: u32 = 2000;
 
-/// How long a picture is kept for the browser to save.
+/// How long a picture's URL stays valid, for the browser to save it.
 const SAVED_MS: u32 = 60_000;
 
 #[component]
@@ -47,7 +47,7 @@ pub fn DraftList(handle: Handle) -> impl IntoView {
         <section class="drafts">
             <h2 id="drafts-title">{handle.say(Word::Drafts)}</h2>
             <div aria-live="polite">{promised}</div>
-            // Styled lists lose their role in some readers unless it is said.
+            // Styled lists lose their role in some screen readers unless it is explicit.
             <ul role="list" aria-labelledby="drafts-title">
                 {(0..DRAFTS).map(|card| view! { <li><DraftCard handle card /></li> }).collect_view()}
             </ul>
@@ -56,7 +56,7 @@ pub fn DraftList(handle: Handle) -> impl IntoView {
     }
 }
 
-/// Whole drafts for those who hear the page; tokens would be noise.
+/// The live region for finished drafts; single tokens would be noise.
 #[component]
 fn Spoken(handle: Handle) -> impl IntoView {
     let spoken = Memo::new(move |_| handle.page.with(|page| page.spoken.clone()));
@@ -98,7 +98,7 @@ impl Card {
         move || self.handle.words.with(|words| words.fill(word, &[("n", &number.to_string())]))
     }
 
-    /// The text that a post form opens with.
+    /// The text that a post form is filled in with.
     fn post(self) -> String {
         let bot = self.bot.with(|bot| bot.name.clone());
         let line = self.handle.words.with(|words| words.fill(Word::PostLine, &[("bot", &bot)]));
@@ -119,7 +119,7 @@ fn DraftCard(handle: Handle, card: usize) -> impl IntoView {
     let empty = Memo::new(move |_| draft.with(Draft::is_empty));
     let pinned = Memo::new(move |_| draft.with(|d| d.pinned));
     let finished = Memo::new(move |_| draft.with(Draft::is_finished));
-    // The start and what the bot added, in two elements whose text together is the draft.
+    // The prompt and what the bot added, in two elements whose text together is the draft.
     let written = Memo::new(move |_| draft.with(|d| d.parts().0.to_owned()));
     let added = Memo::new(move |_| draft.with(|d| d.parts().1.to_owned()));
     let text_element = NodeRef::<html::P>::new();
@@ -175,7 +175,7 @@ fn Byline(handle: Handle, bot: BotInfo) -> impl IntoView {
     }
 }
 
-/// The counter: what a post may weigh, as a ring that fills, and in figures.
+/// The counter of a post's weight, as a ring that fills and in figures.
 #[component]
 fn Weight(card: Card) -> impl IntoView {
     let weighed = Memo::new(move |_| card.draft.with(|draft| weight(&browser::composed(&draft.text))));
@@ -194,8 +194,8 @@ fn Weight(card: Card) -> impl IntoView {
     }
 }
 
-/// Ends the draft while it is written, and asks for another one after; one
-/// button, so that the focus stays.
+/// Stops the draft while it is written, and requests another afterwards; one button, so that the
+/// focus stays.
 #[component]
 fn Again(card: Card, writing: Memo<bool>) -> impl IntoView {
     let Card { handle, card: index, .. } = card;
@@ -276,13 +276,13 @@ fn FinishedButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView 
     }
 }
 
-/// Ids of the buttons that end or begin again, for the focus.
+/// Ids of the buttons that stop or regenerate a draft, for focus management.
 const AGAIN: [&str; DRAFTS] = ["again-0", "again-1", "again-2", "again-3", "again-4"];
 
-/// Ids of the switches of what a card has beside its buttons.
+/// Ids of the buttons that open a card's menu.
 const MORE: [&str; DRAFTS] = ["more-0", "more-1", "more-2", "more-3", "more-4"];
 
-/// Other networks, the link, the picture.
+/// The menu: other networks, the link, the picture.
 #[component]
 fn MoreButtons(card: Card) -> impl IntoView {
     let Card { handle, card: index, .. } = card;
@@ -291,13 +291,13 @@ fn MoreButtons(card: Card) -> impl IntoView {
     let address = Signal::derive(move || {
         link.get().map(|search| browser::absolute(&format!("./{search}"))).unwrap_or_default()
     });
-    // Where the browser does not copy, the link is there to be copied by hand.
+    // If the browser refuses to copy, the link is shown to be copied by hand.
     let by_hand = RwSignal::new(false);
     let field = NodeRef::<html::Input>::new();
     let mark = move || {
         by_hand.try_set(true);
         spawn_local(async move {
-            // The field is made first.
+            // The field must exist first.
             leptos::task::tick().await;
             if let Some(field) = field.try_get_untracked().flatten() {
                 let _ = field.focus();
@@ -333,7 +333,7 @@ fn MoreButtons(card: Card) -> impl IntoView {
             browser::focus(MORE[index]);
         }
     };
-    // It hangs over the page: whoever goes elsewhere has done with it.
+    // The menu covers part of the page, so it closes when the focus leaves it.
     let left = move |event: web_sys::FocusEvent| {
         let inside = menu
             .get_untracked()
@@ -373,7 +373,7 @@ fn MoreButtons(card: Card) -> impl IntoView {
     }
 }
 
-/// Copies; `mark` shows what to copy by hand, where the browser does not allow it.
+/// Copies a text; `mark` shows what to copy by hand if the browser does not allow it.
 #[component]
 fn CopyButton(
     card: Card,
@@ -429,7 +429,7 @@ fn PictureButton(card: Card) -> impl IntoView {
             failed.try_set(url.is_none());
             let Some(url) = url else { return handle.announce(Word::PictureFailed) };
             browser::save(&url, "draft.png");
-            // Some browsers read it after the click.
+            // Some browsers read it only after the click.
             Timeout::new(SAVED_MS, move || _ = web_sys::Url::revoke_object_url(&url)).forget();
         });
     };
@@ -441,7 +441,7 @@ fn PictureButton(card: Card) -> impl IntoView {
     }
 }
 
-/// A drawing of `www/icons.svg`; its button says in words what it does.
+/// An icon from `www/icons.svg`; its button has a name in words.
 fn icon(name: &'static str) -> impl IntoView {
     view! {
         <svg class="icon" class:turns={name == "continue"} aria-hidden="true">

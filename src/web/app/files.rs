@@ -1,4 +1,4 @@
-//! Files that a visitor drops or chooses, a dropped folder's among them.
+//! Files that a visitor drops or chooses, including those in folders.
 
 use js_sys::{Array, Function, Promise, Reflect};
 use leptos::{ev, prelude::*};
@@ -11,26 +11,26 @@ use web_sys::{
 
 use crate::web::page::bots;
 
-/// Files that are taken: of a bundle three or four are wanted.
+/// Maximum number of files taken; a bundle needs three or four.
 const MOST_FILES: usize = 100;
 
 /// Name, object URL and size of each file.
 pub type Given = Vec<(String, String, u64)>;
 
-/// What was chosen of a bot; of a folder, the browser lists all that is in it at any depth.
+/// A bot's files among those chosen; of a folder, the browser lists the files at any depth.
 pub fn chosen(files: Option<FileList>) -> Given {
     let Some(files) = files else { return Given::new() };
     let files = (0..files.length()).filter_map(|index| files.get(index));
     files.filter(|file| bots::is_wanted(&path(file))).take(MOST_FILES).filter_map(|f| give(&f)).collect()
 }
 
-/// Below the folder that was chosen; else the name alone.
+/// Path from the chosen folder on; else the name alone.
 fn path(file: &File) -> String {
     let path = Reflect::get(file, &"webkitRelativePath".into()).ok().and_then(|path| path.as_string());
     path.filter(|path| !path.is_empty()).unwrap_or_else(|| file.name())
 }
 
-/// Keeps a file that misses its place from being opened in the page's stead.
+/// Prevents a file dropped in the wrong place from replacing the page.
 pub fn keep_page() {
     let keep = |event: DragEvent| {
         // Text may be dragged into a field.
@@ -39,19 +39,19 @@ pub fn keep_page() {
             event.prevent_default();
         }
     };
-    // As long as the page.
+    // As long as the page lives.
     window_event_listener(ev::dragover, keep);
     window_event_listener(ev::drop, keep);
 }
 
-/// Entries that were dropped; they must be taken before the event ends.
+/// The entries that were dropped; they must be taken before the event ends.
 pub fn entries(dropped: &DataTransfer) -> Vec<FileSystemEntry> {
     let items = dropped.items();
     let entry = |index| items.get(index)?.webkit_get_as_entry().ok().flatten();
     (0..items.length()).filter_map(entry).collect()
 }
 
-/// What is of a bot among the entries, and directly in their folders.
+/// A bot's files among the entries and directly in dropped folders.
 pub async fn dropped(entries: Vec<FileSystemEntry>) -> Given {
     let mut given = Given::new();
     for entry in entries {
@@ -71,7 +71,7 @@ fn is_wanted(entry: &FileSystemEntry) -> bool {
     entry.is_file() && bots::is_wanted(&entry.name())
 }
 
-/// A reader gives its folder in parts, and at last an empty one.
+/// Lists a folder: its reader returns the entries in parts, then an empty one.
 async fn list(reader: &FileSystemDirectoryReader) -> Vec<FileSystemEntry> {
     let mut found = Vec::new();
     while found.len() < MOST_FILES {
@@ -99,7 +99,7 @@ fn give(file: &File) -> Option<(String, String, u64)> {
     Some((file.name(), url, file.size() as u64))
 }
 
-/// An interface of callbacks as a value.
+/// Turns a callback interface into a value.
 async fn settle(begin: impl Fn(&Function, &Function) -> Result<(), JsValue>) -> Option<JsValue> {
     let promise = Promise::new(&mut |resolve: Function, reject: Function| {
         let done = Closure::once_into_js(move |value: JsValue| _ = resolve.call1(&JsValue::NULL, &value));

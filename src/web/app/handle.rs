@@ -1,4 +1,4 @@
-//! The state in the reactive system, and the effects that leave it.
+//! The page's state in the reactive system, and the place where its effects happen.
 
 use gloo::timers::callback::Timeout;
 use leptos::prelude::*;
@@ -14,36 +14,36 @@ use crate::web::{
         preferences::{Tab, Theme},
         query::Query,
         state::{self, Page, Shelf},
-        wish::WorkerWish,
+        wish::WorkerOptions,
         words::{Language, Words},
     },
     protocol::Report,
 };
 
-/// A live region that is emptied is heard again when it is filled a moment later.
+/// Time for which a live region is empty, so that the same text is announced again.
 const ANNOUNCE_MS: u32 = 100;
 
-/// Copied into every component: reads the state, runs its verbs.
+/// Copied into every component: reads the state and calls its methods.
 #[derive(Clone, Copy)]
 pub struct Handle {
     pub page: RwSignal<Page>,
     pub words: RwSignal<Words>,
     pub theme: RwSignal<Theme>,
     pub tab: RwSignal<Tab>,
-    /// What a press has done, for those who hear the page.
+    /// The result of an action, for the live region.
     pub announced: RwSignal<String>,
     line: StoredValue<Option<Line>, LocalStorage>,
-    /// What each worker of this page is told.
-    wish: StoredValue<WorkerWish>,
-    /// This device took whatever it was to keep.
+    /// The options of this page's workers.
+    wish: StoredValue<WorkerOptions>,
+    /// Whether this device has stored everything it should.
     all_kept: StoredValue<bool>,
 }
 
 impl Handle {
-    /// Opens the page; also what starts its engine.
+    /// Opens the page; also returns what starts its engine.
     pub fn open(query: &Query, words: Words) -> (Self, impl FnOnce() + 'static) {
         let model = browser::model_url(query.model.as_deref());
-        let wish = WorkerWish::new(query, model.clone());
+        let wish = WorkerOptions::new(query, model.clone());
         let history = History::parse(&browser::kept(browser::HISTORY));
         let bots = Bots::parse(&browser::kept(browser::BOTS));
         let (page, effects) = Page::open(query, model, history, bots);
@@ -61,30 +61,30 @@ impl Handle {
         (handle, move || handle.run(effects))
     }
 
-    /// Runs a verb and its effects.
+    /// Calls a method and carries out its effects.
     pub fn act(self, verb: impl FnOnce(&mut Page) -> Vec<state::Effect>) {
         if let Some(effects) = self.page.try_update(verb) {
             self.run(effects);
         }
     }
 
-    /// Runs a verb that changes what this device keeps: what other tabs have kept
-    /// stays, whether or not this one has heard of it.
+    /// Calls a method that changes what this device stores. What other tabs have stored stays,
+    /// whether or not this one has been told of it.
     pub fn act_on_kept(self, verb: impl FnOnce(&mut Page) -> Vec<state::Effect>) {
         self.keep_in_step();
         self.act(verb);
     }
 
-    /// Takes over what this device keeps.
+    /// Takes over what this device has stored.
     fn keep_in_step(self) {
-        // What it could not keep is nowhere but here.
+        // What could not be stored is only in this tab.
         if self.all_kept.get_value() {
             let (history, bots) = (browser::kept(browser::HISTORY), browser::kept(browser::BOTS));
             self.change(|page| page.keep_in_step(History::parse(&history), Bots::parse(&bots)));
         }
     }
 
-    /// Runs a verb that has no effects.
+    /// Calls a method that has no effects.
     pub fn change(self, verb: impl FnOnce(&mut Page)) {
         self.act(|page| {
             verb(page);
@@ -97,20 +97,20 @@ impl Handle {
         move || self.words.with(|words| words[word].to_owned())
     }
 
-    /// A sentence as it is now.
+    /// A sentence in the present language.
     pub fn said(self, word: Word) -> String {
         self.words.with_untracked(|words| words[word].to_owned())
     }
 
-    /// Says what a press has done.
+    /// Announces the result of an action.
     pub fn announce(self, word: Word) {
-        // The same words twice would be heard once.
+        // The same text twice would be announced once.
         self.announced.set(String::new());
         let said = self.said(word);
         Timeout::new(ANNOUNCE_MS, move || self.announced.set(said)).forget();
     }
 
-    /// Opens another bot, and shows where it writes.
+    /// Opens another bot, and shows the tab in which it writes.
     pub fn open_bot(self, place: Place) {
         let wished = self.page.with_untracked(Page::wished_precision);
         browser::show_search(&place.search(wished));
@@ -157,7 +157,7 @@ impl Handle {
     }
 
     fn start_worker(self, place: &Place) {
-        // The old one goes first: two engines would double the memory.
+        // End the old one first: two engines would double the memory.
         self.line.set_value(None);
         self.wish.update_value(|wish| *wish = wish.clone().with_place(place));
         let heard = move |report: Report| match Page::may_keep(&report) {

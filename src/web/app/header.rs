@@ -1,4 +1,4 @@
-//! Who the bot is: avatars, name, label, handles, and how it was trained.
+//! The bot's identity: avatars, name, label, handles, and how it was trained.
 
 use leptos::prelude::*;
 
@@ -50,7 +50,7 @@ pub fn Avatars(bot: BotInfo) -> impl IntoView {
     view! { <span class="avatars" aria-hidden="true">{faces.collect_view()}</span> }
 }
 
-/// One figure of an account.
+/// One of an account's counts.
 type Count = fn(&AccountCounts) -> usize;
 
 #[component]
@@ -86,7 +86,7 @@ fn TrainingTable(handle: Handle, accounts: Vec<AccountCounts>) -> impl IntoView 
     }
 }
 
-/// The card's label without its pictures, which a screen reader would read out.
+/// The card's label without its emoji, which a screen reader would read out.
 pub fn label(bot: &BotInfo) -> Word {
     if bot.handles.len() > 1 { Word::Cyborg } else { Word::AiBot }
 }

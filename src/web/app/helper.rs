@@ -1,5 +1,5 @@
-//! Small workers for what the first paint does not need: each is fetched when
-//! it is wanted, answers one message, and is gone.
+//! Small workers for what the first paint does not need: each is fetched on demand, answers one
+//! message, and is terminated.
 
 use gloo::events::EventListener;
 use js_sys::{Function, Promise};
@@ -15,7 +15,7 @@ pub const READER: &str = "./reader-worker.js";
 /// Draws a draft's card.
 pub const PICTURE: &str = "./picture-worker.js";
 
-/// What the worker answers to `message`; `None` where it fails.
+/// The worker's answer to `message`; `None` if it fails.
 pub async fn ask(script: &str, message: &str) -> Option<JsValue> {
     let worker = wire::start(script).ok()?;
     let mut listeners = Vec::new();

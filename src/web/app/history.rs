@@ -1,4 +1,4 @@
-//! The drafts that this device remembers.
+//! The list of drafts remembered on this device.
 
 use leptos::prelude::*;
 
@@ -49,7 +49,7 @@ fn Remembered(handle: Handle, entry: Entry) -> impl IntoView {
     });
     view! {
         <li class="remembered">
-            // In whatever language that bot wrote.
+            // The language of the bot that wrote it, which is unknown here.
             <p lang="" dir="auto">{entry.text.clone()}</p>
             <p class="handles" dir="auto">{entry.bot.clone()}</p>
             <span class="buttons">

@@ -1,5 +1,5 @@
-//! The page's line to its worker: a [`Wire`], and a watchdog for a death that
-//! nobody reports.
+//! The page's connection to its worker: a [`Wire`], and a watchdog for a death that nothing
+//! reports.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -8,35 +8,35 @@ use web_sys::UrlSearchParams;
 
 use super::browser;
 use crate::web::{
-    page::{loss::Loss, wish::WorkerWish},
+    page::{loss::Loss, wish::WorkerOptions},
     protocol::{Command, News, Order, Phase, Report},
     wire::{self, Death, Wire},
 };
 
-/// Loads the worker's wasm and reports what goes wrong.
+/// Loads the worker's wasm and reports errors.
 const LOADER: &str = "./worker-start.js";
 
-/// Between two signs of life asked for, in milliseconds.
+/// Interval of pings, in milliseconds.
 const PING_MS: u32 = 2000;
 
-/// Unanswered pings in a row that mean the worker is dead. A step of the
-/// engine takes seconds on the slowest devices, never this long.
+/// Consecutive unanswered pings after which the worker counts as dead. A step of the engine takes
+/// seconds on the slowest devices, never this long.
 const SILENT_PINGS: u32 = 10;
 
-/// The same for a worker that has not said a word yet: its wasm is on the way.
+/// The same before the engine's first report, while its wasm is being downloaded.
 const SILENT_PINGS_AT_START: u32 = 45;
 
-/// A worker of its own; dropping the line ends it.
+/// A connection to a worker of its own; dropping it terminates the worker.
 pub struct Line {
     wire: Rc<Wire>,
     _watchdog: Interval,
 }
 
 impl Line {
-    /// Starts a worker, or takes over the one that started with the page.
-    /// `lost` is called at most once.
+    /// Starts a worker, or adopts the one that started with the page. `lost` is called at most
+    /// once.
     pub fn open(
-        wish: &WorkerWish,
+        wish: &WorkerOptions,
         heard: impl Fn(Report) + 'static,
         lost: impl Fn(Loss) + 'static,
     ) -> Option<Self> {
@@ -61,7 +61,7 @@ impl Line {
             let (silent, limit) = (silent.clone(), limit.clone());
             move |report: Report| {
                 silent.set(0);
-                // Its script speaks before the engine does.
+                // These reports are the script's, from before the engine is loaded.
                 if !matches!(report.news, News::Progress { phase: Phase::Engine, .. }) {
                     limit.set(SILENT_PINGS);
                 }
@@ -96,7 +96,7 @@ impl Line {
     }
 }
 
-/// Enough for a seed or a name; not for a secret.
+/// A random number, good enough for a seed or a name; not for a secret.
 pub fn random_u64() -> u64 {
     let half = || (js_sys::Math::random() * 4_294_967_296.0) as u64;
     half() << 32 | half()

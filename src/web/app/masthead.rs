@@ -1,4 +1,4 @@
-//! The page's own line: its name, and the switches for language and colours.
+//! The page's header: its name, and the menus for language and theme.
 
 use leptos::prelude::*;
 

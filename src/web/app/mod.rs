@@ -1,5 +1,4 @@
-//! The page's views: they show what `web/page` knows, and one place
-//! (`handle`) lets effects leave the system.
+//! The page's views: they show the state of `web/page`. Its effects happen in one place, `handle`.
 
 mod bench;
 mod bots_tab;
@@ -36,7 +35,7 @@ use self::{
 };
 use crate::web::page::{Word, preferences::Tab, text, words::Words};
 
-/// Starts what the document's root element says it is; the whole of the app's `main`.
+/// Starts the mode that the document's root element names; the whole of the app's `main`.
 pub fn start() {
     console_error_panic_hook::set_once();
     match browser::document_mode().as_deref() {
@@ -55,17 +54,17 @@ fn show() {
     });
 }
 
-/// The first parts, which take the place of what the HTML shows until then.
+/// Number of the first parts, which replace the HTML's placeholder.
 const FRAME: usize = 3;
 
-/// The last part's number.
+/// Number of the last part.
 const PARTS: usize = 7;
 
 #[component]
 fn App(words: Words) -> impl IntoView {
     let (handle, start_engine) = Handle::open(&browser::query(), words);
     files::keep_page();
-    // The page first: where cores are few, the engine's start would hold it up.
+    // The page first: with few cores, starting the engine would delay it.
     let come = Come::begin(PARTS, start_engine);
     let framed = Memo::new(move |_| come.has(FRAME));
     Effect::new(move |_| {
@@ -81,7 +80,7 @@ fn App(words: Words) -> impl IntoView {
     });
     let pane = move |tab: Tab, content: fn(Handle) -> AnyView| {
         let name = tab.name();
-        // What nobody has looked at yet is not made yet: the page is there sooner.
+        // A tab's content is created when it is first shown, so that the page appears sooner.
         let seen = Memo::new(move |seen: Option<&bool>| {
             seen.copied().unwrap_or_default() || handle.tab.get() == tab
         });
@@ -98,7 +97,7 @@ fn App(words: Words) -> impl IntoView {
         }
     };
     let skip = move |event: web_sys::MouseEvent| {
-        // It may stand in a panel that is not shown.
+        // The target may be in a hidden panel.
         event.prevent_default();
         handle.tab.set(Tab::Write);
         browser::focus("start");
@@ -150,7 +149,7 @@ fn Tabs(handle: Handle) -> impl IntoView {
                 id=tab_id(tab)
                 aria-controls=format!("panel-{}", tab.name())
                 aria-selected=move || chosen().to_string()
-                // One stop for the Tab key; arrows lead from tab to tab.
+                // The Tab key stops once; arrow keys move between tabs.
                 tabindex=move || if chosen() { "0" } else { "-1" }
                 on:click=move |_| handle.tab.set(tab)
             >

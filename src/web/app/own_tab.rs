@@ -1,5 +1,5 @@
-//! How to make a bot of one's own posts, and the archive check: a frame that
-//! is forbidden every connection (`www/check.html`).
+//! How to make a bot from one's own posts, and the archive check: a frame whose policy forbids
+//! every connection (`www/check.html`).
 
 use gloo::events::EventListener;
 use js_sys::{Array, ArrayBuffer, Object, Reflect};
@@ -14,22 +14,21 @@ use crate::web::{
     wire::field,
 };
 
-/// What the frame says when it listens, or asks for the readers once more; and
-/// when its height changes.
+/// Messages of the frame: it listens or asks for the readers again; its height has changed.
 const READY: &str = "huggingtweets:check-ready";
 const HEIGHT: &str = "huggingtweets:check-height";
 
-/// What it is told: its sentences and colours; the readers, or null.
+/// Messages to the frame: its sentences and colours; the readers, or null.
 const WORDS_FOR_IT: &str = "huggingtweets:check";
 const READERS_FOR_IT: &str = "huggingtweets:check-readers";
 
-/// Its height before it has said so.
+/// The frame's height until it reports one.
 const UNKNOWN_PX: u32 = 240;
 
-/// The readers, which the frame may not fetch itself.
+/// The readers' wasm, which the frame may not fetch itself.
 const READERS: &str = "./reader/reader_bg.wasm";
 
-/// How to make the command, and where what that needs is.
+/// How to build the command, and where to get Rust.
 const BUILD: &str = "cargo build --release --locked --bin huggingtweets";
 const RUST: &str = "https://rustup.rs";
 
@@ -92,7 +91,7 @@ pub fn OwnTab(handle: Handle) -> impl IntoView {
     }
 }
 
-/// The frame, from the first time that its tab is shown.
+/// The frame, created when its tab is first shown.
 #[component]
 fn Check(handle: Handle) -> impl IntoView {
     let frame = NodeRef::<html::Iframe>::new();
@@ -120,7 +119,7 @@ fn Check(handle: Handle) -> impl IntoView {
     });
     let listener = StoredValue::new_local(Some(listener));
     on_cleanup(move || _ = listener.try_set_value(None));
-    // A change of language or colours while the frame is open.
+    // Language or theme may change while the frame is open.
     Effect::new(move |_| {
         handle.words.track();
         handle.theme.track();
@@ -141,7 +140,7 @@ fn Check(handle: Handle) -> impl IntoView {
     }
 }
 
-/// The frame's window, if the message is its.
+/// The frame's window, if it sent the message.
 fn own_window(event: &MessageEvent, frame: &HtmlIFrameElement) -> Option<Window> {
     let inside = frame.content_window()?;
     let source = event.source()?;
@@ -154,7 +153,7 @@ async fn readers() -> Option<ArrayBuffer> {
     Some(js_sys::Uint8Array::from(bytes.as_slice()).buffer())
 }
 
-/// Gives the frame its sentences and colours.
+/// Sends the frame its sentences and colours.
 fn tell(handle: Handle, inside: &Window) {
     let sentences = Object::new();
     let language = handle.words.with_untracked(|words| {
@@ -171,7 +170,7 @@ fn tell(handle: Handle, inside: &Window) {
     post(inside, &message, &Array::new());
 }
 
-/// Gives the frame the readers, or the news that they could not be fetched.
+/// Sends the frame the readers, or null if they could not be fetched.
 fn give(inside: &Window, readers: Option<ArrayBuffer>) {
     let message = message(READERS_FOR_IT);
     let readers = readers.map_or(JsValue::NULL, JsValue::from);

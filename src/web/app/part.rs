@@ -1,15 +1,15 @@
-//! The page comes part by part, each in a task of its own: made in one task it
-//! would hold a phone up for a third of a second.
+//! The page is created part by part, each in a task of its own: a single task would block a phone
+//! for a third of a second.
 
 use gloo::timers::callback::Timeout;
 use leptos::prelude::*;
 
-/// How many parts have come.
+/// How many parts have been created.
 #[derive(Clone, Copy)]
 pub struct Come(RwSignal<usize>);
 
 impl Come {
-    /// Lets `parts` parts come, one after the other, and then does what comes `after`.
+    /// Creates `parts` parts one after the other, then calls `after`.
     pub fn begin(parts: usize, after: impl FnOnce() + 'static) -> Self {
         let come = Self(RwSignal::new(0));
         provide_context(come);
@@ -17,7 +17,7 @@ impl Come {
         come
     }
 
-    /// Whether the `nth` part, counted from 1, is there.
+    /// Whether the `nth` part, counted from 1, has been created.
     pub fn has(self, nth: usize) -> bool {
         self.0.get() >= nth
     }
@@ -34,8 +34,8 @@ impl Come {
     }
 }
 
-/// What comes as the `nth` part. Parts are counted from top to bottom, so that
-/// none pushes down what is there.
+/// The content of the `nth` part. Parts are counted from top to bottom, so that none shifts what is
+/// already shown.
 #[component]
 pub fn Part(nth: usize, children: ChildrenFn) -> impl IntoView {
     let come: Come = expect_context();

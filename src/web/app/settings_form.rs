@@ -1,4 +1,4 @@
-//! The sampling settings: presets, and a field each.
+//! The sampling settings: presets, and a field for each setting.
 
 use leptos::prelude::*;
 
@@ -17,7 +17,7 @@ pub fn SettingsForm(handle: Handle) -> impl IntoView {
     view! {
         <details class="settings">
             <summary>{handle.say(Word::Settings)}</summary>
-            // Closed at first.
+            // Created late, as it is closed at first.
             <Part nth=5>
                 <Presets handle />
                 <div class="fields">
@@ -100,7 +100,7 @@ fn SettingField(handle: Handle, field: &'static Field) -> impl IntoView {
             <code class="term" aria-hidden="true">{field.term}</code>
             <input
                 id=field.id
-                // A field for numbers alone would give nothing for what is none.
+                // A number field would return nothing for invalid text.
                 type="text"
                 inputmode="decimal"
                 autocomplete="off"

@@ -1,5 +1,5 @@
-//! `engine.html`: a document without a view that runs one engine for all the
-//! widgets of the page around it. Each speaks over a port of its own, in JSON.
+//! `engine.html`: a document without a view that runs one engine for all widgets of the page around
+//! it. Each widget has a port of its own, with messages in JSON.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
@@ -18,15 +18,15 @@ use crate::web::{
         loss::Loss,
         query::Query,
         text,
-        wish::WorkerWish,
+        wish::WorkerOptions,
         words::Words,
     },
     protocol::LoadRequest,
 };
 
-/// The page around says so, with a port, for each widget.
+/// Sent by the page around for each widget, with a port.
 const OPEN: &str = "huggingtweets:open";
-/// Said to the page around once this document listens.
+/// Sent to the page around once this document listens.
 const HERE: &str = "huggingtweets:here";
 
 /// Listens for widgets.
@@ -43,7 +43,7 @@ pub fn start() {
             }
         })
     };
-    // As long as the document.
+    // Needed as long as the document lives.
     listener.forget();
     if let Ok(Some(parent)) = window().parent() {
         let _ = parent.post_message(&HERE.into(), "*");
@@ -52,7 +52,7 @@ pub fn start() {
 
 struct Room {
     desk: RefCell<Desk>,
-    wish: WorkerWish,
+    wish: WorkerOptions,
     line: RefCell<Option<Line>>,
     ports: RefCell<BTreeMap<Visitor, Port>>,
 }
@@ -64,12 +64,12 @@ struct Port {
 
 impl Room {
     fn new(query: &Query) -> Self {
-        // An attribute of the element that cannot be read: its author looks here.
+        // An invalid attribute of the element: its author looks at the console.
         if let Some(problem) = &query.problem {
             leptos::logging::warn!("{}", text::bad_parameter(&Words::english(), problem));
         }
         let model = browser::model_url(query.model.as_deref());
-        let wish = WorkerWish::new(query, model.clone());
+        let wish = WorkerOptions::new(query, model.clone());
         let load = LoadRequest {
             model,
             precision: query.precision,
@@ -90,7 +90,7 @@ impl Room {
             let room = self.clone();
             Closure::new(move |event: MessageEvent| {
                 let ask = event.data().as_string().and_then(|text| serde_json::from_str::<Ask>(&text).ok());
-                // What is no order is nobody's: any page may embed this one.
+                // Anything else is ignored, as any page may embed this one.
                 let Some(ask) = ask else { return };
                 let effects = room.desk.borrow_mut().hear_widget(visitor, ask, random_u64());
                 room.clone().run(effects);
@@ -123,7 +123,7 @@ impl Room {
     }
 
     fn start_worker(self: Rc<Self>) {
-        // The old one goes first: two engines would double the memory.
+        // End the old one first: two engines would double the memory.
         *self.line.borrow_mut() = None;
         let (heard, lost) = (self.clone(), self.clone());
         let line = Line::open(

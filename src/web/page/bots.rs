@@ -1,4 +1,4 @@
-//! Where bots are, and those that were opened on this device.
+//! Where bots are, and the list of those that were opened on this device.
 
 pub mod address;
 pub mod card;
@@ -10,53 +10,52 @@ use serde::{Deserialize, Serialize};
 use super::share;
 use crate::web::protocol::Precision;
 
-/// Bots remembered; the oldest go.
+/// Maximum number of bots listed; the oldest are dropped.
 const MOST: usize = 12;
 
-/// Digests remembered of one bot's weights.
+/// Maximum number of digests remembered of one bot's weights.
 const MOST_WEIGHTS: usize = 16;
 
-/// Stands in for the address of files that the visitor gave: a name that no
-/// network has (RFC 6761).
+/// Stands for the URL of the visitor's own files: a name that no network has (RFC 6761).
 const LOCAL: &str = "https://local.invalid/";
 
-/// Where a bot is.
+/// The location of a bot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Place {
     /// Absolute URL of a bundle folder, or of a `.gguf` file.
     pub model: String,
-    /// The weights of a bundle that has not those that the page wishes for.
+    /// The precision of the weights, if the bot lacks the one that the page requests.
     pub precision: Option<Precision>,
-    /// Files that the visitor gave, name -> object URL; else empty.
+    /// The visitor's own files, name -> object URL; else empty.
     pub files: BTreeMap<String, String>,
-    /// Size of the weights among them.
+    /// Size of the weights among these files.
     pub bytes: Option<u64>,
 }
 
-/// A bot that was opened.
+/// A bot that was opened on this device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     pub model: String,
-    /// As its [`Place`] has it.
+    /// As in its [`Place`].
     #[serde(default)]
     pub precision: Option<Precision>,
     pub name: String,
     /// Size of its weights.
     pub bytes: u64,
     pub sha256: Option<String>,
-    /// Digests of other weights of it that were opened, and may be kept here.
+    /// Digests of its other weights that were opened and may be stored here.
     #[serde(default)]
     pub others: Vec<String>,
-    /// It is in the list no more, but what this device keeps of it is not removed yet.
+    /// No longer listed, but its data is still to be removed from this device.
     #[serde(default)]
     pub deleted: bool,
 }
 
-/// A bot that is in the list no longer.
+/// A bot that is no longer listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forgotten {
     pub model: String,
-    /// Its weights that no other bot of the list has, too.
+    /// Digests of its weights, without those that a listed bot has too.
     pub sha256: Vec<String>,
 }
 
@@ -66,7 +65,7 @@ pub struct Bots {
     known: Vec<Known>,
 }
 
-/// Files that are no bot.
+/// There is no bot among the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoModel;
 
@@ -75,8 +74,8 @@ impl Place {
         Self { model, ..Self::default() }
     }
 
-    /// A folder that has files of these names, if they are a bundle: with the
-    /// weights wished for, else with those that are there.
+    /// The bundle in a folder that has files of these names, if they are one: with the requested
+    /// weights, else with those that are there.
     pub fn bundle(model: String, wished: Precision, has: impl Fn(&str) -> bool) -> Option<Self> {
         let known = [wished, Precision::Q8_0, Precision::Q4_0];
         let found = known.into_iter().find(|precision| has(precision.file_name()))?;
@@ -84,8 +83,8 @@ impl Place {
         has("bot.json").then(|| Self { precision, ..Self::url(model) })
     }
 
-    /// The bot in files that were dropped or chosen: (name, object URL, bytes).
-    /// A folder with `bot.json` is a bundle; else the one GGUF is the bot.
+    /// The bot in files that were dropped or chosen: (name, object URL, bytes). A folder with
+    /// `bot.json` is a bundle; else a GGUF is the bot.
     ///
     /// # Errors
     /// There is neither.
@@ -103,7 +102,7 @@ impl Place {
         }
         let first = || files.iter().find(|(name, ..)| is_gguf(name));
         let (name, url, bytes) = find(wished.file_name()).or_else(first).ok_or(NoModel)?;
-        // What a name may hold an address may not.
+        // Characters that would not stay in a URL's path.
         let name: String = name.chars().map(|c| if "?#%/\\".contains(c) { '_' } else { c }).collect();
         let model = format!("{LOCAL}{name}");
         Ok(Self { bytes: Some(*bytes), files: BTreeMap::from([(name, url.clone())]), ..Self::url(model) })
@@ -113,8 +112,8 @@ impl Place {
         !self.files.is_empty()
     }
 
-    /// The search part of the page's address for it, on a page that wishes for such
-    /// weights; none for the visitor's own files.
+    /// The query of the page's URL for this bot, if the page requests this precision; empty for the
+    /// visitor's own files.
     pub fn search(&self, wished: Precision) -> String {
         if self.is_local() {
             return String::new();
@@ -127,7 +126,7 @@ impl Place {
         share::search(&parameters)
     }
 
-    /// The bundle's folder, ending in `/`; a GGUF alone has none.
+    /// The bundle's URL, ending in `/`; `None` for a single GGUF.
     pub fn folder(&self) -> Option<String> {
         let path = self.model.split(['?', '#']).next()?;
         if is_gguf(path) {
@@ -137,7 +136,7 @@ impl Place {
         Some(format!("{}/", path.trim_end_matches('/')))
     }
 
-    /// Where a file of the bundle is; `None` where it can have none of that name.
+    /// URL of a file of the bundle; `None` if it cannot have one of that name.
     pub fn file(&self, name: &str) -> Option<String> {
         match self.is_local() {
             true => self.files.get(name).cloned(),
@@ -146,11 +145,11 @@ impl Place {
     }
 }
 
-/// Whether a file that was given can be part of a bot. `path` begins with the
-/// folder, if one was given: only what lies directly in it is a bundle's.
+/// Whether a given file can be part of a bot. `path` begins with the folder, if one was given: only
+/// files directly in it belong to a bundle.
 pub fn is_wanted(path: &str) -> bool {
     let name = path.split_once('/').map_or(path, |(_, name)| name);
-    // Its card shows no pictures: they have no address.
+    // The card shows no pictures of local files: they have no URL.
     matches!(name, "bot.json" | "README.md") || (is_gguf(name) && !name.contains('/'))
 }
 
@@ -163,14 +162,14 @@ impl Known {
         Place { precision: self.precision, ..Place::url(self.model.clone()) }
     }
 
-    /// Digests of all weights of it that may be kept here, the last opened first.
+    /// Digests of all its weights that may be stored here, the last opened first.
     fn digests(&self) -> impl Iterator<Item = &String> {
         self.sha256.iter().chain(&self.others)
     }
 }
 
 impl Bots {
-    /// What was kept; a text that is none counts as nothing.
+    /// Parses what was stored; invalid text counts as empty.
     pub fn parse(json: &str) -> Self {
         let mut bots: Self = serde_json::from_str(json).unwrap_or_default();
         bots.known.truncate(2 * MOST);
@@ -181,14 +180,14 @@ impl Bots {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// The last opened first.
+    /// Listed bots, the last opened first.
     pub fn known(&self) -> impl Iterator<Item = &Known> {
         self.known.iter().filter(|bot| !bot.deleted)
     }
 
-    /// Puts a bot first; those that the list has no room for are deleted.
+    /// Puts a bot first; those beyond the limit are marked as deleted.
     pub fn remember(&mut self, mut bot: Known) {
-        // Its other weights are here as well.
+        // Its other weights may be stored as well.
         let old = self.known.iter().filter(|old| old.model == bot.model).flat_map(Known::digests);
         let others: Vec<_> = old.filter(|digest| Some(*digest) != bot.sha256.as_ref()).cloned().collect();
         bot.others.extend(others);
@@ -200,7 +199,7 @@ impl Bots {
         }
     }
 
-    /// Deletes a bot from the list; [`Bots::take_deleted`] gives what is to be removed.
+    /// Removes a bot from the list; [`Bots::take_deleted`] returns the data to remove.
     pub fn forget(&mut self, bot: &Known) {
         if !self.known.iter().any(|known| known.model == bot.model) {
             self.known.push(bot.clone());
@@ -210,7 +209,7 @@ impl Bots {
         }
     }
 
-    /// What is to be removed from this device, once.
+    /// What is to be removed from this device; returned only once.
     #[must_use]
     pub fn take_deleted(&mut self) -> Vec<Forgotten> {
         let (deleted, known) = std::mem::take(&mut self.known).into_iter().partition(|bot| bot.deleted);
@@ -251,7 +250,7 @@ mod tests {
         assert_eq!(bots.take_deleted(), []);
         bots.forget(&known("a"));
         assert_eq!(models(&bots), ["b"]);
-        // Whoever closes the page before it was removed finds that again.
+        // Closing the page before the removal leaves it to the next visit.
         let mut again = Bots::parse(&bots.to_json());
         assert_eq!(again, bots);
         assert_eq!(again.take_deleted(), [forgotten("a")]);
@@ -270,11 +269,11 @@ mod tests {
         bots.forget(&other("four"));
         let sha256 = vec!["four".to_owned(), "eight".to_owned()];
         assert_eq!(bots.clone().take_deleted(), [Forgotten { model: "a".into(), sha256 }]);
-        // One that is opened again meanwhile stays, and nothing of it is lost sight of.
+        // A bot that is opened again meanwhile stays, and its other weights are remembered.
         bots.remember(other("eight"));
         assert_eq!(bots.take_deleted(), []);
         assert_eq!(bots.known().next().unwrap().others, ["four"]);
-        // Weights that another bot has, too, stay.
+        // Weights that another bot has too stay.
         bots.remember(Known { sha256: Some("four".into()), ..known("b") });
         bots.forget(&other("eight"));
         let sha256 = vec!["eight".to_owned()];

@@ -1,7 +1,7 @@
 //! A loss curve as points of a drawing.
 
-/// Points of a polyline for (step, loss) in a box of `width` by `height`, the
-/// least loss at the bottom; `None` of fewer than two.
+/// Points of a polyline for (step, loss) in a box of `width` by `height`, the lowest loss at the
+/// bottom; `None` if fewer than two are finite.
 pub fn points(values: &[(u64, f64)], width: f64, height: f64) -> Option<String> {
     let finite: Vec<_> = values.iter().filter(|(_, loss)| loss.is_finite()).collect();
     let (first, last) = (finite.first()?.0, finite.last()?.0);

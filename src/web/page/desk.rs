@@ -1,5 +1,5 @@
-//! One engine for the widgets of a page, as a plain type with verbs: it is
-//! started when a widget first wants it, and writes one request after the other.
+//! One engine for all widgets of a page, as a plain type: it is started when a widget first needs
+//! it, and handles one request at a time.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -11,24 +11,24 @@ use crate::web::protocol::{
     Phase, Report, Request, SoFar,
 };
 
-/// One widget.
+/// Identifies a widget.
 pub type Visitor = u32;
 
-/// Drafts a request may ask for.
+/// Maximum number of drafts per request.
 const MOST_DRAFTS: usize = 16;
 
-/// What a widget says; `www/tweet-bot.js` writes these.
+/// A message from a widget, sent by `www/tweet-bot.js`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Ask {
-    /// Have the engine ready.
+    /// Start the engine.
     Load,
-    /// `id`: the widget's own, never used twice.
+    /// `id`: the widget's own, never reused.
     Generate {
         id: u32,
         prompt: String,
         drafts: usize,
-        /// A whole number as text: JavaScript's numbers are shorter.
+        /// A whole number as text: JavaScript's numbers hold fewer bits.
         seed: Option<String>,
     },
     Stop {
@@ -39,18 +39,18 @@ pub enum Ask {
     Leave,
 }
 
-/// What a widget is told.
+/// A message to a widget.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "tell", rename_all = "snake_case")]
 pub enum Tell {
     Bot {
         name: String,
         handles: Vec<String>,
-        /// What it writes, as a tag.
+        /// Tag of the language it writes.
         language: Option<String>,
         notice: Option<String>,
     },
-    /// The load goes on.
+    /// Progress of the load.
     Loading {
         phase: &'static str,
         loaded_bytes: u64,
@@ -61,11 +61,11 @@ pub enum Tell {
         threads: usize,
         not_kept: Option<NotKept>,
     },
-    /// Another widget's drafts come before `id`'s.
+    /// Another widget's drafts come before those of `id`.
     Waiting {
         id: u32,
     },
-    /// `id`'s turn has come.
+    /// The drafts of `id` are next.
     Writing {
         id: u32,
     },
@@ -81,7 +81,7 @@ pub enum Tell {
         seed: String,
         tokens_per_s: f64,
     },
-    /// Without an `id` the engine is gone, and what was asked for with it.
+    /// Without an `id` the engine has failed, and all requests with it.
     Failed {
         id: Option<u32>,
         message: String,
@@ -89,10 +89,10 @@ pub enum Tell {
     },
 }
 
-/// What must happen outside.
+/// Something that must happen outside the desk.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// End the worker, if there is one, and start a fresh one.
+    /// Terminate the worker, if there is one, and start a new one.
     StartWorker,
     Send(Command),
     Tell(Visitor, Tell),
@@ -100,7 +100,7 @@ pub enum Effect {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Engine {
-    /// Nobody has wanted it yet.
+    /// No widget has needed it yet.
     Off,
     Loading(Tell),
     Ready(Tell),
@@ -112,7 +112,7 @@ struct Job {
     visitor: Visitor,
     id: u32,
     request: Request,
-    /// Each draft's tokens so far: what another engine goes on from.
+    /// Each draft's tokens so far, from which another engine can continue.
     so_far: Vec<SoFar>,
 }
 
@@ -121,11 +121,11 @@ pub struct Desk {
     load: LoadRequest,
     engine: Engine,
     bot: Option<Tell>,
-    /// The load under way is at the GPU.
+    /// Whether the load under way is using the GPU.
     tries_gpu: bool,
     visitors: BTreeSet<Visitor>,
     waiting: VecDeque<Job>,
-    /// The job the engine is busy with, and its order.
+    /// The job under way, and the id of its command.
     running: Option<(Id, Job)>,
     next_id: Id,
     load_id: Id,
@@ -146,7 +146,7 @@ impl Desk {
         }
     }
 
-    /// A widget is there; it hears what is known.
+    /// Registers a widget and tells it the current state.
     pub fn arrive(&mut self, visitor: Visitor) -> Vec<Effect> {
         self.visitors.insert(visitor);
         let state = match &self.engine {
@@ -199,7 +199,7 @@ impl Desk {
         }
     }
 
-    /// Takes a report of the worker.
+    /// Handles a report of the worker.
     pub fn hear(&mut self, report: Report) -> Vec<Effect> {
         if report.id == self.load_id {
             return match report.news {
@@ -266,7 +266,7 @@ impl Desk {
         }
     }
 
-    /// The worker is gone.
+    /// Handles the loss of the worker.
     pub fn crash(&mut self, loss: &Loss) -> Vec<Effect> {
         self.fail(loss.failure(&Words::english()))
     }
@@ -284,7 +284,7 @@ impl Desk {
         effects
     }
 
-    /// Gives the engine the job that waits longest.
+    /// Gives the engine the job that has waited longest.
     fn next(&mut self) -> Vec<Effect> {
         if self.running.is_some() {
             return Vec::new();
@@ -296,7 +296,7 @@ impl Desk {
         vec![writing, self.command(order)]
     }
 
-    /// Ends what runs, and forgets what waits, of the jobs that `is_meant`.
+    /// Stops the running job and drops the waiting ones, where `is_meant`.
     fn stop(&mut self, is_meant: impl Fn(&Job) -> bool) -> Vec<Effect> {
         let mut effects = Vec::new();
         let (gone, rest) = std::mem::take(&mut self.waiting).into_iter().partition(|job| is_meant(job));
@@ -312,7 +312,7 @@ impl Desk {
         effects
     }
 
-    /// The engine is gone; where it was the GPU's, the processor goes on.
+    /// Handles an engine's failure; if it ran on the GPU, the CPU continues.
     fn fail(&mut self, failure: Failure) -> Vec<Effect> {
         let on_gpu = match &self.engine {
             Engine::Ready(Tell::Ready { backend, .. }) => backend == BackendChoice::WebGpu.name(),
@@ -409,7 +409,7 @@ mod tests {
         })
     }
 
-    /// The orders among the effects.
+    /// The commands among the effects.
     fn orders(effects: &[Effect]) -> Vec<Command> {
         let order = |effect: &Effect| match effect {
             Effect::Send(command) => Some(command.clone()),
@@ -492,7 +492,7 @@ mod tests {
         let effects = desk.crash(&Loss::Unfetched(Some("Failed to fetch".into())));
         let told = told(&effects, 2);
         assert!(
-            matches!(&told[..], [Tell::Failed { message, retryable: true, .. }] if message.contains("engine could not be fetched"))
+            matches!(&told[..], [Tell::Failed { message, retryable: true, .. }] if message.contains("engine could not be downloaded"))
         );
     }
 

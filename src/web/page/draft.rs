@@ -1,32 +1,32 @@
-//! One draft on its card: its text, and the request that made it.
+//! One draft on its card: its text, and the request that produced it.
 
 use crate::web::protocol::{EndReason, Request};
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Draft {
-    /// The whole draft so far, the start included.
+    /// The whole draft so far, including the prompt.
     pub text: String,
-    /// The start it was written from.
+    /// The prompt it was written from.
     pub start: String,
     pub writing: bool,
-    /// Drawn so far: what another engine goes on from.
+    /// Tokens drawn so far, from which another engine can continue.
     pub tokens: Vec<u32>,
     pub end: Option<EndReason>,
-    /// Stays when others are written.
+    /// Whether it stays when others are written.
     pub pinned: bool,
-    /// A GPU computed at least a part of it.
+    /// Whether a GPU computed any part of it.
     pub on_gpu: bool,
-    /// The request that makes this draft alone.
+    /// The request that produces this draft alone.
     pub made_by: Option<Request>,
-    /// Tells its tokens; known when it is finished.
+    /// Digest of its tokens; known when it is finished.
     pub digest: Option<String>,
 }
 
-/// Tokens that a draft that goes on must get before it may end again.
+/// Tokens that a continued draft gets before it may end again.
 const CONTINUE_AT_LEAST: usize = 8;
 
 impl Draft {
-    /// About to be written as draft `index` of a request.
+    /// A draft about to be written, as number `index` of a request.
     pub fn begin(request: &Request, index: usize) -> Self {
         let start = request.start();
         let stream = request.streams.get(index).copied().unwrap_or(index as u64);
@@ -34,23 +34,23 @@ impl Draft {
         Self { text: start.clone(), start, writing: true, made_by: Some(made_by), ..Self::default() }
     }
 
-    /// Nothing is written on it.
+    /// Whether nothing is written on the card.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Written, and no longer being written.
+    /// Whether it has text and is no longer being written.
     pub fn is_finished(&self) -> bool {
         !self.writing && !self.is_empty()
     }
 
-    /// Whether the draft is what its request makes: not where it was stopped.
+    /// Whether its request reproduces it, which is not so if it was stopped.
     pub fn is_repeatable(&self) -> bool {
         self.digest.is_some() && self.made_by.is_some() && self.end != Some(EndReason::Stopped)
     }
 
-    /// The start and what the bot added; together the text. A start that the
-    /// draft does not begin with counts as none.
+    /// The prompt and what the bot added, which together are the text. A prompt that the draft does
+    /// not begin with counts as empty.
     pub fn parts(&self) -> (&str, &str) {
         match self.text.strip_prefix(self.start.as_str()) {
             Some(rest) => (&self.text[..self.start.len()], rest),
@@ -58,7 +58,7 @@ impl Draft {
         }
     }
 
-    /// The request that goes on with it, up to the bot's `positions`.
+    /// The request that continues it, up to the bot's `positions`.
     pub fn further(&self, request: Request, positions: usize) -> Request {
         Request {
             prompt: self.text.clone(),

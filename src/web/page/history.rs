@@ -1,22 +1,22 @@
-//! Drafts that this device remembers, newest first.
+//! Drafts remembered on this device, newest first.
 
 use serde::{Deserialize, Serialize};
 
-/// Drafts kept; the oldest go.
+/// Maximum number of drafts; the oldest are dropped.
 const MOST: usize = 60;
 
 /// A finished draft.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     pub text: String,
-    /// Who wrote it.
+    /// Name of the bot that wrote it.
     pub bot: String,
-    /// The search part of the address that writes it again; empty where none does.
+    /// The query of the URL that reproduces it; empty if none does.
     pub link: String,
 }
 
 impl Entry {
-    /// The same text of the same bot, however it was come by.
+    /// Whether text and bot are the same, whatever the link.
     fn is_same(&self, other: &Self) -> bool {
         self.text == other.text && self.bot == other.bot
     }
@@ -29,7 +29,7 @@ pub struct History {
 }
 
 impl History {
-    /// What was kept; a text that is none counts as nothing.
+    /// Parses what was stored; invalid text counts as empty.
     pub fn parse(json: &str) -> Self {
         let mut history: Self = serde_json::from_str(json).unwrap_or_default();
         history.entries.truncate(MOST);
@@ -44,7 +44,7 @@ impl History {
         &self.entries
     }
 
-    /// Puts a draft in front; one already there moves.
+    /// Puts a draft first; one already there moves.
     pub fn add(&mut self, entry: Entry) {
         self.remove(&entry);
         self.entries.insert(0, entry);

@@ -1,23 +1,23 @@
-//! Which file of a repository on the Hugging Face Hub is the bot.
+//! Finds the bot in a repository on the Hugging Face Hub.
 
 use serde::Deserialize;
 
 use super::bots::Place;
 use crate::web::protocol::Precision;
 
-/// Where the Hub lists a repository's files.
+/// URL of the Hub's list of a repository's files.
 pub fn api_url(repository: &str) -> String {
     format!("https://huggingface.co/api/models/{repository}")
 }
 
-/// Why a repository is no bot for this page.
+/// Why a repository is not a bot for this page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HubProblem {
-    /// The Hub has no such repository, or not for everybody.
+    /// The Hub has no such repository, or it is not public.
     Missing,
-    /// The Hub did not answer, or not as it does.
+    /// The Hub did not answer, or not in the expected form.
     Unreachable,
-    /// It has weights, but none that a browser runs.
+    /// It has neither a bundle for browsers nor a GGUF.
     NoGguf,
 }
 
@@ -29,7 +29,7 @@ pub struct Question {
 }
 
 impl Question {
-    /// Whether its answer is still waited for: nothing was asked or opened since.
+    /// Whether its answer is still wanted: nothing has been asked or opened since.
     pub fn stands(&self, last: Option<&Self>, open: &Place) -> bool {
         last == Some(self) && self.open == *open
     }
@@ -49,7 +49,7 @@ struct Sibling {
 /// The bot in a repository, from the Hub's answer.
 ///
 /// # Errors
-/// No repository, or none with a GGUF.
+/// There is no such repository, no proper answer, or no bot in it.
 pub fn find(repository: &str, status: u16, answer: &str, wished: Precision) -> Result<Place, HubProblem> {
     match status {
         200 => {}
@@ -68,8 +68,8 @@ pub fn find(repository: &str, status: u16, answer: &str, wished: Precision) -> R
     Ok(Place::url(folder + &in_path(file)))
 }
 
-/// A file's name as an address has it: what would end the path, or begin a
-/// code in it, as a code. Browsers do the rest.
+/// Escapes the characters of a file's name that would end a URL's path, or begin an escape in it.
+/// Browsers escape the rest.
 fn in_path(name: &str) -> String {
     name.replace('%', "%25").replace('?', "%3F").replace('#', "%23")
 }

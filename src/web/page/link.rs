@@ -1,8 +1,8 @@
-//! The address of one draft: what made it, and how to know that it is the same.
+//! The URL of one draft: what produced it, and how to verify the result.
 //!
-//! The processor's engine gives the same tokens on every machine, so seed,
-//! settings and bot are enough to write a draft again; digests of the bot's
-//! weights and of the draft's tokens say whether that came true.
+//! The CPU engine gives the same tokens on every machine, so seed, settings and bot are enough to
+//! reproduce a draft; digests of the bot's weights and of the draft's tokens show whether they
+//! matched.
 
 use super::{
     draft::Draft,
@@ -13,21 +13,21 @@ use crate::web::protocol::Precision;
 /// The version of this engine.
 pub const ENGINE: &str = env!("CARGO_PKG_VERSION");
 
-/// Hexadecimal digits of a digest in an address.
+/// Hexadecimal digits of a digest in a URL.
 const DIGITS: usize = 16;
 
-/// What a link says about its draft, beside what the page's own parameters do.
+/// What a link says about its draft, besides the page's other parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Shared {
-    /// From 0: which card, and which stream of the seed.
+    /// The card, from 0, which is also the random stream of the seed.
     pub draft: usize,
-    /// How the SHA-256 of the weights begins.
+    /// The first digits of the weights' SHA-256.
     pub bot: Option<String>,
-    /// The version that wrote it, and `-webgpu` where it ran on a GPU.
+    /// The version that wrote it, with `-webgpu` if it ran on a GPU.
     pub engine: Option<String>,
-    /// [`crate::generate::token_digest`] of it.
+    /// [`crate::generate::token_digest`] of its tokens.
     pub digest: Option<String>,
-    /// Of a draft that went on from another.
+    /// Above 0 for a draft that continues another.
     pub min_new_tokens: usize,
 }
 
@@ -37,12 +37,12 @@ pub enum Verdict {
     Same,
     /// The weights at this address are not those that wrote it.
     OtherBot,
-    /// Other tokens, and another version of the engine, or a GPU's arithmetic.
+    /// The tokens differ, and so does the engine's version, or a GPU computed it.
     OtherEngine,
-    /// Other tokens for no reason that is known: it was changed, or this
-    /// machine computes wrongly.
+    /// The tokens differ for no known reason: the link was changed, or this machine computes
+    /// incorrectly.
     OtherDraft,
-    /// The link does not say what to compare.
+    /// The link has no digest to compare.
     Unknown,
 }
 
@@ -63,8 +63,8 @@ impl Shared {
     }
 }
 
-/// The parameters of a draft's address, if it can be written again. `model` and
-/// `precision` are the page's.
+/// The URL parameters that reproduce a draft, if that is possible. `model` and `precision` are the
+/// page's.
 pub fn parameters(
     model: Option<&str>,
     precision: Precision,
@@ -96,7 +96,7 @@ pub fn parameters(
     let engine = if draft.on_gpu { format!("{ENGINE}-webgpu") } else { ENGINE.into() };
     parameters.push(("engine", engine));
     parameters.push(("digest", digest.into()));
-    // Equal on every machine; other backends need not be.
+    // The same on every machine; other backends need not be.
     parameters.push(("backend", "simd".into()));
     Some(parameters)
 }

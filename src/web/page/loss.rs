@@ -1,15 +1,15 @@
-//! How a worker can be lost, and what is said of it.
+//! The ways in which a worker can be lost, and what the page says about them.
 
 use super::{word::Word, words::Words};
 use crate::web::protocol::{Failure, FailureKind};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loss {
-    /// It died, and may have said of what.
+    /// It died, and may have said why.
     Died(Option<String>),
     /// Its program could not be fetched.
     Unfetched(Option<String>),
-    /// It does not answer.
+    /// It does not answer pings.
     Silent,
 }
 
@@ -22,7 +22,7 @@ impl Loss {
         }
     }
 
-    /// Its last words: the engine's English, or the browser's.
+    /// The error message: the engine's in English, or the browser's.
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::Died(detail) | Self::Unfetched(detail) => detail.as_deref(),
@@ -37,7 +37,7 @@ impl Loss {
         }
     }
 
-    /// The same for those who hear of failures alone.
+    /// The same as a [`Failure`].
     pub fn failure(&self, words: &Words) -> Failure {
         let sentence = &words[self.word()];
         let message = match self.detail() {
@@ -58,7 +58,10 @@ mod tests {
         let unfetched = said(Loss::Unfetched(Some("Failed to fetch".into())));
         assert_eq!(
             (unfetched.kind, unfetched.message.as_str()),
-            (FailureKind::Network, "The engine could not be fetched: is the network there? Failed to fetch")
+            (
+                FailureKind::Network,
+                "The engine could not be downloaded. Check your connection. Failed to fetch"
+            )
         );
         assert!(unfetched.retryable);
         let died = said(Loss::Died(None));

@@ -1,5 +1,5 @@
-//! What the page knows, as plain types with verbs: no view, no browser, tested
-//! natively. The views over them are in `web/app`.
+//! The page's state: plain types and methods, without views or browser APIs, tested natively. The
+//! views are in `web/app`.
 
 pub mod bots;
 pub mod curve;

@@ -1,9 +1,9 @@
-//! What a visitor chose for this device.
+//! What a visitor chose to see: the theme and the tab.
 
-/// Which colours.
+/// Colour theme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Theme {
-    /// The system's.
+    /// The system's preference.
     #[default]
     Auto,
     Light,
@@ -13,7 +13,7 @@ pub enum Theme {
 impl Theme {
     pub const ALL: [Self; 3] = [Self::Auto, Self::Light, Self::Dark];
 
-    /// As it is kept, and as the document's `data-theme` has it.
+    /// Its name in storage and in the document's `data-theme`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -22,13 +22,13 @@ impl Theme {
         }
     }
 
-    /// The theme of that name; else the system's.
+    /// The theme of that name; else `Auto`.
     pub fn named(name: &str) -> Self {
         Self::ALL.into_iter().find(|theme| theme.name() == name).unwrap_or_default()
     }
 }
 
-/// What the page shows.
+/// A tab of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tab {
     #[default]
@@ -41,7 +41,7 @@ pub enum Tab {
 impl Tab {
     pub const ALL: [Self; 4] = [Self::Write, Self::Card, Self::Own, Self::Bots];
 
-    /// Also the end of its elements' ids.
+    /// Its name, which also ends its elements' ids.
     pub fn name(self) -> &'static str {
         match self {
             Self::Write => "write",
@@ -51,8 +51,8 @@ impl Tab {
         }
     }
 
-    /// The tab that a key leads to, as the pattern of tabs has it; right and
-    /// left change places where text runs from right to left.
+    /// The tab that a key moves to, by the ARIA tabs pattern; right and left are exchanged in
+    /// right-to-left text.
     pub fn after_key(self, key: &str, right_to_left: bool) -> Option<Self> {
         let here = Self::ALL.iter().position(|tab| *tab == self)?;
         let count = Self::ALL.len();

@@ -1,40 +1,40 @@
-//! The page's parameters, as they stand in its address.
+//! The page's URL parameters.
 
 use super::{link::Shared, settings::Setting};
 use crate::web::protocol::{BackendChoice, Precision};
 
-/// What the address asks for. Absent and empty parameters keep the default, but
-/// for an empty `prompt`.
+/// What the page's URL asks for. Missing and empty parameters keep the default, except an empty
+/// `prompt`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
-    /// As written; relative to the page.
+    /// As written; it may be relative to the page.
     pub model: Option<String>,
     pub precision: Precision,
     pub prompt: Option<String>,
     pub seed: Option<u64>,
     pub backend: BackendChoice,
-    /// `None` leaves threads, kernels and memory to what the browser can do.
+    /// For `threads`, `simd` and `memory`, `None` leaves the choice to what the browser supports.
     pub threads: Option<usize>,
     pub simd: Option<Simd>,
     pub memory: Option<Memory>,
-    /// The bench page's: tokens a draft, drafts, runs.
+    /// For the bench page: tokens per draft, drafts, runs.
     pub tokens: usize,
     pub drafts: usize,
     pub runs: usize,
-    /// Sampling settings as their fields' texts.
+    /// Sampling settings, as the texts of their fields.
     pub settings: Vec<(Setting, String)>,
-    /// Of a link to one draft: which, and how to know it.
+    /// For a link to one draft: which, and how to verify it.
     pub shared: Option<Shared>,
-    /// The first parameter that could not be read.
+    /// The first invalid parameter.
     pub problem: Option<BadParameter>,
 }
 
-/// A parameter whose value is none.
+/// A parameter with an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadParameter {
     pub name: String,
     pub value: String,
-    /// In words and signs that need no translation.
+    /// Valid values, in a form that needs no translation.
     pub expected: &'static str,
 }
 
@@ -100,11 +100,11 @@ impl Default for Query {
 }
 
 impl Query {
-    /// Reads decoded name and value pairs; unknown names are passed over.
+    /// Parses decoded name and value pairs; unknown names are ignored.
     pub fn parse(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut query = Self::default();
         for (name, value) in pairs {
-            // Only a start may be empty.
+            // Only the prompt may be empty.
             if (name == "prompt" || !value.trim().is_empty())
                 && let Err(expected) = query.set(&name, &value)
             {

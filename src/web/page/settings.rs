@@ -1,10 +1,9 @@
-//! The sampling settings as a visitor edits them: text in fields, checked when
-//! drafts are asked for.
+//! The sampling settings as a visitor edits them: text fields, validated when drafts are requested.
 
 use super::word::Word;
 use crate::web::protocol::{Params, Request};
 
-/// One field.
+/// A setting, and its field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setting {
     Temperature,
@@ -22,15 +21,15 @@ pub enum Setting {
 pub struct Field {
     pub setting: Setting,
     pub id: &'static str,
-    /// The field's name in this project, in `transformers` and in addresses.
+    /// The setting's name in this project, in `transformers` and in URLs.
     pub term: &'static str,
     /// Its name in plain words.
     pub label: Word,
-    /// Its effect in a sentence.
+    /// Its effect in one sentence.
     pub hint: Word,
-    /// What an empty field means; nothing where a draw decides.
+    /// The value of an empty field; empty if that is random.
     pub default: &'static str,
-    /// What it may be, in signs.
+    /// Valid values, in symbols.
     pub range: &'static str,
 }
 
@@ -120,7 +119,7 @@ pub const FIELDS: [Field; 9] = [
 ];
 
 impl Setting {
-    /// The setting that addresses call so.
+    /// The setting of this name in URLs.
     pub fn named(term: &str) -> Option<Self> {
         FIELDS.iter().find(|field| field.term == term).map(|field| field.setting)
     }
@@ -130,10 +129,10 @@ impl Setting {
     }
 }
 
-/// Settings with a name.
+/// A named set of sampling settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
-    /// The original's.
+    /// The original's settings.
     Classic,
     Calm,
     Wild,
@@ -151,7 +150,7 @@ impl Preset {
         }
     }
 
-    /// Its name and its effect in a sentence.
+    /// Its name, and its effect in one sentence.
     pub fn words(self) -> (Word, Word) {
         match self {
             Self::Classic => (Word::Classic, Word::ClassicHint),
@@ -161,11 +160,11 @@ impl Preset {
     }
 }
 
-/// Why the fields make no request.
+/// A field without a valid value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadSetting {
     pub setting: Setting,
-    /// What stands in the field.
+    /// The text in the field.
     pub found: String,
 }
 
@@ -176,8 +175,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The fields that make such a request; what is the default stays empty,
-    /// and so does the seed.
+    /// The fields of such a request; defaults stay empty, and so does the seed.
     pub fn of(request: &Request) -> Self {
         let mut settings = Self::default();
         settings.take(&request.sampling);
@@ -195,25 +193,25 @@ impl Settings {
         self.texts[setting as usize] = text.trim().to_owned();
     }
 
-    /// Every field to its default, but for the seed.
+    /// Resets every field except the seed.
     pub fn reset(&mut self) {
         let seed = std::mem::take(&mut self.texts[Setting::Seed as usize]);
         *self = Self::default();
         self.texts[Setting::Seed as usize] = seed;
     }
 
-    /// The sampling of a preset; length and seed stay.
+    /// Applies a preset's sampling; length and seed stay.
     pub fn choose(&mut self, preset: Preset) {
         self.take(&preset.params());
     }
 
-    /// The preset that the fields are.
+    /// The preset that the fields equal.
     pub fn preset(&self) -> Option<Preset> {
         let sampling = self.sampling().ok()?;
         Preset::ALL.into_iter().find(|preset| preset.params() == sampling)
     }
 
-    /// The request they make, or the first field that makes none.
+    /// The request that the fields make, or the first invalid field.
     pub fn request(&self, prompt: &str, drafts: usize, random_seed: u64) -> Result<Request, BadSetting> {
         let sampling = self.sampling()?;
         if let Err(error) = sampling.validate() {
@@ -262,7 +260,7 @@ impl Settings {
         if text.is_empty() {
             return Ok(default);
         }
-        // In most languages it is a comma, and a phone's keyboard has no other.
+        // Most languages have a decimal comma, and a phone's keyboard may offer nothing else.
         text.replace(',', ".").parse().map_err(|_| BadSetting { setting, found: text.to_owned() })
     }
 }

@@ -1,5 +1,4 @@
-//! A draft as it leaves the page: texts and the addresses that open a form
-//! with them. None posts anything by itself.
+//! Sharing a draft: its text, and URLs of forms filled in with it. None posts anything by itself.
 
 use super::weight::{MOST, weight};
 
@@ -22,8 +21,8 @@ impl Network {
         }
     }
 
-    /// The form with the text in it. Mastodon's asks which server is the
-    /// visitor's, and gets the text in the part that is never sent.
+    /// URL of the form, with the text filled in. Mastodon's asks for the visitor's server, and gets
+    /// the text in the fragment, which is never sent.
     pub fn post_url(self, text: &str) -> String {
         let form = match self {
             Self::X => "https://x.com/intent/post?text=",
@@ -34,8 +33,8 @@ impl Network {
     }
 }
 
-/// The bot's line, then the draft with its start in brackets, cut at a word
-/// where a post would be too long.
+/// The bot's line, then the draft with its prompt in brackets, cut at a word if it is too long for
+/// a post.
 pub fn share_text(line: &str, start: &str, draft: &str) -> String {
     let heading = format!("🤖 {line}\n\n");
     let room = MOST.saturating_sub(weight(&heading) + weight("[]"));
@@ -47,13 +46,13 @@ pub fn share_text(line: &str, start: &str, draft: &str) -> String {
     heading + &marked
 }
 
-/// The search part of an address: `?name=value&…`.
+/// A URL query: `?name=value&…`.
 pub fn search(parameters: &[(&str, String)]) -> String {
     let pairs = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value)));
     format!("?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 
-/// The text, or its first words and an ellipsis, that weigh at most so much.
+/// The text, or its first words and an ellipsis, of a weight of at most `most`.
 fn cut_at_word(text: &str, most: usize) -> String {
     if weight(text) <= most {
         return text.into();
@@ -61,10 +60,10 @@ fn cut_at_word(text: &str, most: usize) -> String {
     const ELLIPSIS: &str = "…";
     let fits = |end: &usize| weight(&text[..*end]) + weight(ELLIPSIS) <= most;
     let ends = text.char_indices().map(|(end, _)| end);
-    // A character may weigh nothing beside the one before it, never less.
+    // A character may add no weight to the one before it, but never reduces it.
     let end = ends.take_while(fits).last().unwrap_or(0);
     let head = &text[..end];
-    // Where there are no words, or hardly any, in the middle of one.
+    // Inside a word if there are no spaces, or too few.
     let words = head.rsplit_once(' ').map_or("", |(words, _)| words);
     let whole = text[end..].starts_with(' ');
     let head = if !whole && 2 * words.len() >= head.len() { words } else { head };

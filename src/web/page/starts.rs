@@ -1,18 +1,18 @@
-//! Starts that a visitor may try, in the language that the bot writes.
+//! Suggested prompts, in the language that the bot writes.
 
 use crate::web::protocol::BotInfo;
 
-/// What the text box holds at first: the original's.
+/// Initial text of the prompt field, as in the original.
 pub const DEFAULT: &str = "My dream is";
 
 const ENGLISH: [&str; 5] = [DEFAULT, "Today I", "The best thing about", "People ask me", "Tonight"];
 
-/// The language that a bot writes, as a tag; `None` where it is unknown.
+/// The tag of the language that a bot writes; `None` if unknown.
 pub fn language(bot: &BotInfo) -> Option<&str> {
     bot.accounts.iter().find_map(|account| account.language.as_deref())
 }
 
-/// Suggestions for a bot, and their language; English where the bot's is unknown.
+/// Suggestions for a bot, and their language; English if there are none in the bot's.
 pub fn suggestions(bot: Option<&BotInfo>) -> (&'static str, [&'static str; 5]) {
     match bot.and_then(language).and_then(|tag| tag.split('-').next()) {
         Some("es") => ("es", ["Mi sueño es", "Hoy he", "Lo mejor de", "La gente me pregunta", "Esta noche"]),

@@ -1,5 +1,5 @@
-//! What the page knows, as a plain type with verbs. A verb changes the state
-//! and returns the effects that must leave the system; the views only show it.
+//! The state of the page as a plain type. Its methods change the state and return the effects that
+//! must happen outside it; the views only show it.
 
 mod status;
 mod writing;
@@ -22,23 +22,23 @@ use crate::web::protocol::{
 pub use status::{Alert, Doing, Problem, Status, Why};
 use writing::streams;
 
-/// Drafts on the page, always.
+/// Number of drafts on the page.
 pub const DRAFTS: usize = 5;
 
-/// A bot's positions before they are known: GPT-2's.
+/// Positions assumed until the bot's are known: GPT-2's.
 const POSITIONS: usize = 1024;
 
-/// What must happen outside the state.
+/// Something that must happen outside the state.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// End the worker, if there is one, and start a fresh one for this bot.
+    /// Terminate the worker, if there is one, and start a new one for this bot.
     StartWorker(Place),
     Send(Command),
-    /// Keep a text on this device.
+    /// Store a text on this device.
     Keep(Shelf, String),
 }
 
-/// Where a text is kept.
+/// Where a text is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shelf {
     History,
@@ -54,15 +54,15 @@ pub enum Engine {
     },
     Ready(Ready),
     Failed(Failure),
-    /// Its worker is gone.
+    /// The worker is gone.
     Lost(Loss),
 }
 
-/// What the visitor asked for, and on which card each draft of it stands.
+/// What the visitor asked for, and the card of each of its drafts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Run {
     Idle,
-    /// Asked for before the engine was ready.
+    /// Waits for an engine.
     Waiting {
         request: Request,
         cards: Vec<usize>,
@@ -77,13 +77,13 @@ pub enum Run {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     place: Place,
-    /// The bot as the page's address has it; nothing where it has none.
+    /// The bot as the page's URL names it, if it does.
     model_parameter: Option<String>,
     precision: Precision,
     backend: BackendChoice,
-    /// The GPU was lost: the engine that goes on does without.
+    /// Whether the GPU was lost, so that this engine runs without it.
     gpu_lost: bool,
-    /// The load under way is at the GPU.
+    /// Whether the load under way is using the GPU.
     tries_gpu: bool,
     pub bot: Option<BotInfo>,
     pub engine: Engine,
@@ -91,16 +91,16 @@ pub struct Page {
     pub start: String,
     pub settings: Settings,
     pub drafts: [Draft; DRAFTS],
-    /// The cards as they were before the wish under way.
+    /// The cards before the request under way.
     before: [Draft; DRAFTS],
-    /// How the last generation went.
+    /// Statistics of the last generation.
     pub last: Option<Stats>,
     pub problem: Option<Problem>,
-    /// The draft that the page's address promises, until it is written.
+    /// The draft that the page's URL promises, until it is written.
     expected: Option<Shared>,
-    /// Whether it came out: (card, verdict).
+    /// Whether it is the promised one: (card, verdict).
     pub verdict: Option<(usize, Verdict)>,
-    /// Drafts finished since the last wish, for those who hear the page.
+    /// Drafts finished since the last request, for the live region.
     pub spoken: Vec<(usize, String)>,
     pub history: History,
     pub bots: Bots,
@@ -109,8 +109,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// The page as it opens; `model` is the bot's absolute address. A link to
-    /// a draft writes it at once.
+    /// Opens the page; `model` is the bot's absolute URL. A link to a draft writes it at once.
     pub fn open(query: &Query, model: String, history: History, bots: Bots) -> (Self, Vec<Effect>) {
         let mut settings = Settings::default();
         for (setting, text) in &query.settings {
@@ -123,8 +122,7 @@ impl Page {
             place: Place::url(model),
             model_parameter: query.model.clone(),
             precision: query.precision,
-            // What a link promises is promised of the processor's arithmetic,
-            // which is the same everywhere.
+            // A link's promise holds for the CPU's arithmetic, which is the same everywhere.
             backend: match (query.backend, &query.shared) {
                 (BackendChoice::Auto, Some(_)) => BackendChoice::Simd,
                 (wished, _) => wished,
@@ -169,8 +167,8 @@ impl Page {
         self.start = start.into();
     }
 
-    /// Asks for drafts on all cards but the pinned ones. Before the engine is
-    /// ready the wish is kept.
+    /// Requests drafts on all cards that are not pinned. The request waits until the engine is
+    /// ready.
     pub fn generate(&mut self, random_seed: u64) -> Vec<Effect> {
         let cards: Vec<_> = (0..DRAFTS).filter(|card| !self.drafts[*card].pinned).collect();
         if cards.is_empty() && !self.busy() {
@@ -181,7 +179,7 @@ impl Page {
         self.ask(request, cards)
     }
 
-    /// Asks for another draft on one card, from the same start.
+    /// Requests another draft on one card, from the same prompt.
     pub fn regenerate(&mut self, card: usize, random_seed: u64) -> Vec<Effect> {
         let Some(draft) = self.drafts.get(card) else { return Vec::new() };
         let start = if draft.is_empty() { self.start.clone() } else { draft.start.clone() };
@@ -190,7 +188,7 @@ impl Page {
         self.ask(request.map(|request| Request { seed: random_seed, ..request }), vec![card])
     }
 
-    /// Asks the bot to go on with a draft.
+    /// Requests a continuation of a draft.
     pub fn continue_draft(&mut self, card: usize, random_seed: u64) -> Vec<Effect> {
         let Some(draft) = self.drafts.get(card).filter(|draft| draft.is_finished()) else {
             return Vec::new();
@@ -205,14 +203,14 @@ impl Page {
         self.ask(request, vec![card])
     }
 
-    /// Keeps a finished draft where it is, or no longer.
+    /// Pins or unpins a finished draft.
     pub fn pin(&mut self, card: usize) {
         if let Some(draft) = self.drafts.get_mut(card).filter(|draft| draft.is_finished()) {
             draft.pinned = !draft.pinned;
         }
     }
 
-    /// Tries again after a failure; a wish for drafts is kept.
+    /// Tries again after a failure; a waiting request is kept.
     pub fn retry(&mut self) -> Vec<Effect> {
         match self.engine {
             Engine::Failed(_) | Engine::Lost(_) => self.start_engine(),
@@ -220,7 +218,7 @@ impl Page {
         }
     }
 
-    /// Opens another bot in the place of this one. What is typed stays.
+    /// Opens another bot in place of this one. What is typed stays.
     pub fn open_bot(&mut self, place: Place) -> Vec<Effect> {
         self.model_parameter = (!place.is_local()).then(|| place.model.clone());
         self.place = place;
@@ -235,7 +233,7 @@ impl Page {
         self.start_engine()
     }
 
-    /// Takes a bot from the list of those opened here, and from this device.
+    /// Removes a bot from the list of those opened here, and its data from this device.
     pub fn forget_bot(&mut self, bot: &Known) -> Vec<Effect> {
         self.bots.forget(bot);
         self.keep_bots()
@@ -251,12 +249,12 @@ impl Page {
         vec![Effect::Keep(Shelf::History, self.history.to_json())]
     }
 
-    /// Takes over what another tab has kept: the next thing kept here must not undo it.
+    /// Takes over what another tab has stored, so that what this one stores next does not undo it.
     pub fn keep_in_step(&mut self, history: History, bots: Bots) {
         (self.history, self.bots) = (history, bots);
     }
 
-    /// Whether a report may change what this device keeps.
+    /// Whether a report may change what this device stores.
     pub fn may_keep(report: &Report) -> bool {
         match &report.news {
             News::Ready(_) | News::Failed(_) => true,
@@ -265,7 +263,7 @@ impl Page {
         }
     }
 
-    /// Takes a report of the worker.
+    /// Handles a report of the worker.
     pub fn hear(&mut self, report: Report) -> Vec<Effect> {
         let writing = matches!(&self.run, Run::Writing { id, .. } if *id == report.id);
         if report.id == self.load_id {
@@ -297,7 +295,7 @@ impl Page {
                 }
                 News::Failed(failure) if failure.kind == FailureKind::Request => {
                     self.problem = Some(Problem::Refused(failure.message));
-                    // Another engine may have written a part of them.
+                    // A former engine may have written part of them.
                     let effects = self.give_up(&(0..DRAFTS).collect::<Vec<_>>());
                     self.rest();
                     return effects;
@@ -316,17 +314,17 @@ impl Page {
         Vec::new()
     }
 
-    /// The worker is gone.
+    /// Handles the loss of the worker.
     pub fn crash(&mut self, loss: Loss) -> Vec<Effect> {
         self.end_engine(loss.kind(), Engine::Lost(loss))
     }
 
-    /// Which engine is wished for.
+    /// Which engine is requested.
     pub fn backend(&self) -> BackendChoice {
         self.backend
     }
 
-    /// Starts over with another engine; drafts under way go on there.
+    /// Restarts with another engine, which continues drafts under way.
     pub fn choose_backend(&mut self, backend: BackendChoice) -> Vec<Effect> {
         if backend == self.backend {
             return Vec::new();
@@ -337,28 +335,28 @@ impl Page {
         self.start_engine()
     }
 
-    /// Drafts were asked for and are not yet all there.
+    /// Whether drafts were requested and are not all finished.
     pub fn busy(&self) -> bool {
         self.run != Run::Idle
     }
 
-    /// The bot's absolute address, and its files where the visitor gave them.
+    /// The bot's absolute URL, and its files if they are the visitor's.
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Of the weights: the bundle's own where it has no other, else the page's.
+    /// Precision of the weights: the bot's own if it lacks the requested one, else the page's.
     pub fn precision(&self) -> Precision {
         self.place.precision.unwrap_or(self.precision)
     }
 
-    /// The precision that the page's address asks for.
+    /// The precision that the page's URL asks for.
     pub fn wished_precision(&self) -> Precision {
         self.precision
     }
 
-    /// The search part of the address that writes a draft again; `None` where
-    /// no address can: it was stopped, or the bot has no address.
+    /// The query of the URL that reproduces a draft; `None` if none can: it was stopped, or the bot
+    /// has no URL.
     pub fn link(&self, card: usize) -> Option<String> {
         if self.place.is_local() {
             return None;
@@ -431,7 +429,7 @@ impl Page {
         if !self.place.is_local() {
             self.bots.remember(Known {
                 model: self.place.model.clone(),
-                // A file alone has no other weights.
+                // A single file has no other weights.
                 precision: self.place.folder().map(|_| self.precision()),
                 name: self.bot.as_ref().map_or(String::new(), |bot| bot.name.clone()),
                 bytes: ready.weights_bytes,
@@ -452,8 +450,8 @@ impl Page {
         self.end_engine(failure.kind, Engine::Failed(failure))
     }
 
-    /// The engine is gone. Drafts under way are wished for again; where it was
-    /// the GPU's, the processor goes on with them at once.
+    /// Handles the end of the engine. Drafts under way wait for another; if it ran on the GPU, the
+    /// CPU continues them at once.
     fn end_engine(&mut self, kind: FailureKind, end: Engine) -> Vec<Effect> {
         self.wait_again();
         let on_gpu = match &self.engine {
@@ -469,8 +467,8 @@ impl Page {
         Vec::new()
     }
 
-    /// Keeps the list, and has removed what was deleted from it: by a worker that is
-    /// there, and brings no weights meanwhile. Else that waits for one, on the list.
+    /// Stores the list, and has the worker remove the data of deleted bots, if it is there and not
+    /// loading weights. Otherwise the deleted bots stay on the list until it is.
     fn keep_bots(&mut self) -> Vec<Effect> {
         let gone = match self.engine {
             Engine::Ready(_) | Engine::Failed(_) => self.bots.take_deleted(),
@@ -479,7 +477,7 @@ impl Page {
         let mut effects = vec![Effect::Keep(Shelf::Bots, self.bots.to_json())];
         for Forgotten { model, sha256 } in gone {
             let mut digests = sha256.into_iter();
-            // What is kept by the address goes with the first.
+            // The first also removes what is stored by address.
             let first = Order::Forget { model: model.clone(), sha256: digests.next() };
             effects.push(self.command(first));
             for digest in digests {

@@ -1,4 +1,4 @@
-//! The page's verbs, without a browser.
+//! The page's state, tested without a browser.
 
 mod engines;
 mod kept;
@@ -35,13 +35,13 @@ impl Visit {
         Self { page, effects }
     }
 
-    /// Five drafts, whole.
+    /// Writes all five drafts.
     fn written(&mut self) -> &mut Self {
         self.ready().generate();
         self.finish(|card| format!("My dream is number {card}."))
     }
 
-    /// The generation under way ends with these texts, by draft.
+    /// Ends the generation under way with these texts, by draft.
     fn finish(&mut self, text: impl Fn(usize) -> String) -> &mut Self {
         let id = self.last_id();
         let drafts = self.request().drafts;

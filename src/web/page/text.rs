@@ -1,4 +1,4 @@
-//! Typed things as sentences.
+//! Turns typed states and errors into sentences.
 
 use super::{
     bots::address::NoAddress,
@@ -14,8 +14,7 @@ use crate::web::protocol::{BackendChoice, Because, FailureKind, NotKept, Phase};
 /// The product's name.
 pub const TITLE: &str = "huggingtweets";
 
-/// A sentence that another program wrote, in English, under a heading in the
-/// visitor's language.
+/// Another program's sentence in English, under a heading in the visitor's language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {
     pub heading: Option<String>,
@@ -27,7 +26,7 @@ pub fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
-/// `1234567` as `1,234,567`, or with the language's own mark.
+/// `1234567` as `1,234,567`, or with the language's own separator.
 pub fn thousands(n: usize, language: Language) -> String {
     let mark = match language {
         Language::English | Language::Japanese => ',',
@@ -110,7 +109,7 @@ fn engine(words: &Words, backend: &str, threads: usize) -> String {
     format!("{}, {}", backend.to_uppercase(), words.fill(word, &[("n", &threads.to_string())]))
 }
 
-/// Why an engine writes. What a GPU says of itself is its browser's English.
+/// Why an engine is used. A GPU's own error message is in the browser's English.
 fn because_of(words: &Words, why: &Why) -> String {
     let timed = |word, gpu_ms: &f64, simd_ms: &f64| {
         words.fill(word, &[("gpu", &format!("{gpu_ms:.1}")), ("simd", &format!("{simd_ms:.1}"))])
@@ -126,7 +125,7 @@ fn because_of(words: &Words, why: &Why) -> String {
     }
 }
 
-/// What the menu of engines calls each.
+/// The label of each engine in the menu.
 pub fn backend_choice(choice: BackendChoice) -> Word {
     match choice {
         BackendChoice::Auto => Word::EngineAuto,
@@ -136,7 +135,7 @@ pub fn backend_choice(choice: BackendChoice) -> Word {
     }
 }
 
-/// Slow machines get a decimal.
+/// Below 10 tokens per second, one decimal.
 fn speed(tokens_per_s: f64) -> String {
     match tokens_per_s {
         s if s < 10.0 => format!("{s:.1}"),
@@ -144,8 +143,8 @@ fn speed(tokens_per_s: f64) -> String {
     }
 }
 
-/// What went wrong. The engine's sentences name files and bytes and are
-/// English: readers of another language get the kind of failure first.
+/// The text of an alert. The engine's sentences name files and bytes and are in English: in other
+/// languages the kind of failure precedes them.
 pub fn alert(words: &Words, alert: &Alert) -> Said {
     let ours = |sentence: String| Said { heading: Some(sentence), english: None };
     let theirs = |word: Word, sentence: &str| Said {
@@ -200,7 +199,7 @@ pub fn verdict(words: &Words, (card, verdict): (usize, Verdict)) -> String {
     words.fill(word, &[("n", &(card + 1).to_string())])
 }
 
-/// What was pasted is no bot's address.
+/// Why what was pasted is not a bot's address.
 pub fn no_address(words: &Words, text: &str, reason: NoAddress) -> String {
     let word = match reason {
         NoAddress::Unreadable => Word::BadAddress,
@@ -261,7 +260,7 @@ mod tests {
         assert!(sentence.contains("top_p") && sentence.contains("7") && sentence.contains("0 < p ≤ 1"));
         let bad = BadParameter { name: "precision".into(), value: "f32".into(), expected: "q8_0, q4_0" };
         let said = alert(&words, &Alert::Problem(Problem::Parameter(bad))).heading.unwrap();
-        assert_eq!(said, "The address says precision=f32; precision can be: q8_0, q4_0.");
+        assert_eq!(said, "The address has precision=f32; precision must be: q8_0, q4_0.");
     }
 
     #[test]

@@ -1,16 +1,15 @@
-//! How long a tweet is: the platform's weighted count, of which a post may
-//! have 280. Latin letters and common punctuation weigh one, everything else
-//! two; a link weighs 23 whatever its length, an emoji two however many code
-//! points it is made of. Source: X's documentation, "Counting characters", and
+//! The length of a tweet: the platform's weighted count, which may be at most 280. Latin letters
+//! and common punctuation weigh one, everything else two; a link weighs 23 whatever its length, an
+//! emoji two however many code points it has. Source: X's documentation, "Counting characters", and
 //! the configuration (version 3) of its twitter-text library.
 
-/// What a post may weigh.
+/// Maximum weight of a post.
 pub const MOST: usize = 280;
 
 const LINK: usize = 23;
 const HEAVY: usize = 2;
 
-/// Code points of weight one.
+/// Ranges of code points of weight one.
 const LIGHT: [(u32, u32); 4] = [(0, 4351), (8192, 8205), (8208, 8223), (8242, 8247)];
 
 /// Generic domains under which a name without `https://` becomes a link.
@@ -18,7 +17,7 @@ const GENERIC: [&str; 22] = [
     "com", "org", "net", "edu", "gov", "mil", "int", "info", "biz", "name", "app", "dev", "page", "blog",
     "social", "online", "site", "shop", "xyz", "news", "art", "cloud",
 ];
-/// Countries' domains that are links also without a path.
+/// Country domains under which it does so even without a path.
 const AS_GENERIC: [&str; 2] = ["co", "tv"];
 
 /// The weight of a text in Unicode normalisation form C, as browsers make it.
@@ -46,9 +45,9 @@ fn weight_of(c: char) -> usize {
     if light { 1 } else { HEAVY }
 }
 
-/// Bytes of the link that the text begins with.
+/// Bytes of the link at the start of the text.
 fn link_length(text: &str, before: Option<char>) -> Option<usize> {
-    // In the middle of a word, a name or a tag there is no link.
+    // No link begins in the middle of a word, a name or a tag.
     if before.is_some_and(|c| c.is_alphanumeric() || "@#$_.-/".contains(c)) {
         return None;
     }
@@ -60,7 +59,7 @@ fn link_length(text: &str, before: Option<char>) -> Option<usize> {
     let host_length =
         after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '.')).unwrap_or(after.len());
     let host = after[..host_length].trim_end_matches(['.', '-']);
-    // An address of e-mail is no link.
+    // An e-mail address is not a link.
     if after[host.len()..].starts_with('@') {
         return None;
     }
@@ -74,13 +73,13 @@ fn link_length(text: &str, before: Option<char>) -> Option<usize> {
     let generic = GENERIC.contains(&domain.as_str());
     let is_link = match scheme {
         Some(_) => domain.len() >= 2 && domain.bytes().all(|b| b.is_ascii_lowercase()),
-        // `it.is` in running text is no link; `it.is/so` is.
+        // `it.is` in running text is not a link; `it.is/so` is.
         None => generic || country && (path > 0 || name.contains('.') || AS_GENERIC.contains(&&*domain)),
     };
     is_link.then_some(scheme_length + host.len() + path)
 }
 
-/// Bytes of a path, a query or a port after a host; what ends a sentence stays outside.
+/// Bytes of a path, query or port after a host, without the punctuation that ends a sentence.
 fn path_length(text: &str) -> usize {
     let begins = text.starts_with(['/', '?'])
         || text.strip_prefix(':').is_some_and(|port| port.starts_with(|c: char| c.is_ascii_digit()));
@@ -92,7 +91,7 @@ fn path_length(text: &str) -> usize {
     path.len()
 }
 
-/// Bytes of the emoji that the text begins with.
+/// Bytes of the emoji at the start of the text.
 fn emoji_length(text: &str) -> Option<usize> {
     let first = text.chars().next()?;
     let mut length = first.len_utf8();
@@ -106,7 +105,7 @@ fn emoji_length(text: &str) -> Option<usize> {
     if is_regional(first) {
         return next(length).filter(|c| is_regional(*c)).map(|second| length + second.len_utf8());
     }
-    // © and ® are text unless they are asked to be pictures.
+    // ©, ® and ™ are text unless a variation selector makes them emoji.
     let asked = matches!(first, '©' | '®' | '™') && next(length) == Some('\u{fe0f}');
     if !is_pictograph(first) && !asked {
         return None;
@@ -133,7 +132,7 @@ fn is_skin(c: char) -> bool {
     ('\u{1f3fb}'..='\u{1f3ff}').contains(&c)
 }
 
-/// What spells a region's flag after 🏴.
+/// Tag characters, which spell a region's flag after 🏴.
 fn is_tag(c: char) -> bool {
     ('\u{e0020}'..='\u{e007f}').contains(&c)
 }

@@ -1,6 +1,5 @@
-//! What the worker's scripts need before there is an engine to ask: they choose
-//! the build, reserve its memory and start its threads. It travels in the
-//! worker's address, to `www/worker-start.js`.
+//! The options that the worker's scripts need before there is an engine: they choose the build,
+//! reserve its memory and start its threads. `www/worker-start.js` gets them as a URL query.
 
 use super::{
     bots::Place,
@@ -9,32 +8,32 @@ use super::{
 use crate::web::protocol::Precision;
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct WorkerWish {
-    /// The bot's absolute address; its weights' size decides the memory.
+pub struct WorkerOptions {
+    /// The bot's absolute URL; the size of its weights decides the memory.
     model: String,
-    /// That size, where it is known beforehand.
+    /// That size, if known beforehand.
     bytes: Option<u64>,
     precision: Precision,
-    /// The bot's own, where it has no other.
+    /// The bot's own, if it lacks the requested one.
     only_precision: Option<Precision>,
-    /// `None` leaves the choice to what the browser can do.
+    /// `None`: decided by what the browser supports.
     threads: Option<usize>,
     simd: Option<Simd>,
     memory: Option<Memory>,
 }
 
-impl WorkerWish {
+impl WorkerOptions {
     pub fn new(query: &Query, model: String) -> Self {
         let Query { precision, threads, simd, memory, .. } = *query;
         Self { model, bytes: None, precision, only_precision: None, threads, simd, memory }
     }
 
-    /// The same for another bot.
+    /// The same options for another bot.
     pub fn with_place(self, place: &Place) -> Self {
         Self { model: place.model.clone(), bytes: place.bytes, only_precision: place.precision, ..self }
     }
 
-    /// Names and values of the worker's address.
+    /// Names and values of the URL query.
     pub fn parameters(&self) -> Vec<(&'static str, String)> {
         let file = self.only_precision.unwrap_or(self.precision).file_name();
         let mut parameters = vec![("model", self.model.clone()), ("file", file.into())];
@@ -52,7 +51,7 @@ mod tests {
 
     #[test]
     fn only_wishes_travel() {
-        let wish = WorkerWish::new(&Query::default(), "https://example.org/bot/".into());
+        let wish = WorkerOptions::new(&Query::default(), "https://example.org/bot/".into());
         let model = ("model", "https://example.org/bot/".to_owned());
         assert_eq!(wish.parameters(), [model.clone(), ("file", "model-q8_0.gguf".into())]);
         let query = Query {
@@ -69,7 +68,7 @@ mod tests {
             ("simd", "plain".into()),
             ("memory", "single".into()),
         ];
-        let wish = WorkerWish::new(&query, "https://example.org/bot/".into());
+        let wish = WorkerOptions::new(&query, "https://example.org/bot/".into());
         assert_eq!(wish.parameters(), expected);
         let local = Place { model: "https://local.invalid/".into(), bytes: Some(9), ..Place::default() };
         let parameters = wish.clone().with_place(&local).parameters();

@@ -1,12 +1,12 @@
-//! The names of the interface's sentences: the same in every language's file.
+//! The keys of the interface's sentences, the same in every language's file.
 
 macro_rules! words {
     ($($word:ident,)*) => {
-        /// A sentence of the interface, whatever its language.
+        /// A sentence of the interface, in any language.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Word { $($word,)* }
 
-        /// Every name, in the order of [`Word`].
+        /// Every key, in the order of [`Word`].
         pub const NAMES: &[&str] = &[$(stringify!($word),)*];
     };
 }
@@ -213,7 +213,7 @@ words! {
 pub const COUNT: usize = NAMES.len();
 
 impl Word {
-    /// As the languages' files have it.
+    /// Its key in the languages' files.
     pub fn name(self) -> &'static str {
         NAMES[self as usize]
     }

@@ -1,6 +1,5 @@
-//! The interface's sentences: one file a language (`www/words/*.json`), all
-//! with the same names. English is part of the program; another language is
-//! fetched when it is wanted.
+//! The interface's sentences: one file per language (`www/words/*.json`), all with the same keys.
+//! English is built in; other languages are fetched on demand.
 
 use std::{collections::BTreeMap, ops::Index};
 
@@ -24,7 +23,7 @@ impl Language {
     pub const ALL: [Self; 6] =
         [Self::English, Self::Spanish, Self::French, Self::German, Self::Portuguese, Self::Japanese];
 
-    /// ISO 639: the `lang` of the document, and the name of the file.
+    /// ISO 639 code: the document's `lang`, and the name of the file.
     pub fn code(self) -> &'static str {
         match self {
             Self::English => "en",
@@ -36,7 +35,7 @@ impl Language {
         }
     }
 
-    /// As its speakers call it.
+    /// Its name in the language itself.
     pub fn own_name(self) -> &'static str {
         match self {
             Self::English => "English",
@@ -54,7 +53,7 @@ impl Language {
         Self::ALL.into_iter().find(|language| language.code().eq_ignore_ascii_case(primary))
     }
 
-    /// The first of the reader's languages that the interface has.
+    /// The first of the visitor's languages that the interface has; else English.
     pub fn pick<'a>(tags: impl IntoIterator<Item = &'a str>) -> Self {
         tags.into_iter().find_map(Self::of_tag).unwrap_or_default()
     }
@@ -67,7 +66,7 @@ pub struct Words {
     texts: Vec<String>,
 }
 
-/// A file of sentences that is none.
+/// An invalid file of sentences.
 #[derive(Debug, PartialEq, Error)]
 pub enum WordsError {
     #[error("the file of sentences is not JSON: {0}")]
@@ -77,19 +76,19 @@ pub enum WordsError {
 }
 
 impl Words {
-    /// The sentences that are part of the program.
+    /// The sentences built into the program.
     pub fn english() -> Self {
-        // A test reads every file.
+        // A test reads every file, so this one can be parsed.
         Self::parse(Language::English, include_str!("../../../www/words/en.json")).unwrap_or(Self {
             language: Language::English,
             texts: NAMES.iter().map(|name| (*name).to_owned()).collect(),
         })
     }
 
-    /// Reads a language's file: an object with a string for every [`Word`].
+    /// Parses a language's file: an object with a string for every [`Word`].
     ///
     /// # Errors
-    /// Not JSON, or a sentence is missing.
+    /// It is not JSON, or a sentence is missing.
     pub fn parse(language: Language, json: &str) -> Result<Self, WordsError> {
         let mut found: BTreeMap<String, String> =
             serde_json::from_str(json).map_err(|error| WordsError::Json(error.to_string()))?;
@@ -113,7 +112,7 @@ impl Index<Word> for Words {
     }
 }
 
-/// Replaces each `{name}`, left to right; what a value holds is not looked at again.
+/// Replaces each `{name}` from left to right, but none inside the values.
 fn fill(sentence: &str, values: &[(&str, &str)]) -> String {
     let mut text = String::with_capacity(sentence.len() + 16);
     let mut rest = sentence;

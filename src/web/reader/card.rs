@@ -1,6 +1,6 @@
-//! A bot's card: Markdown, with HTML in it, from whoever made the bot. What
-//! comes out holds text, links, tables and the bundle's own pictures: no
-//! script, no style, and nothing that asks another site for anything.
+//! A bot's card: Markdown that contains HTML, from whoever made the bot. The result has text,
+//! links, tables and the bundle's own pictures: no script, no style, and no request to another
+//! site.
 
 use std::borrow::Cow;
 
@@ -25,7 +25,7 @@ pub fn render(order: &CardOrder) -> CardPage {
     page
 }
 
-/// Markdown as sanitised HTML; addresses are relative to `folder`.
+/// Renders Markdown as sanitised HTML; URLs are relative to `folder`.
 fn to_html(markdown: &str, folder: &str) -> String {
     let options =
         Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
@@ -44,8 +44,8 @@ fn to_html(markdown: &str, folder: &str) -> String {
     sanitise(&unsafe_html, folder)
 }
 
-/// The card's head (faces, name, handle), which the page shows itself: the
-/// first block of HTML, if nothing stands before it and it is centred.
+/// The card's header (avatars, name, handle), which the page shows itself: the first HTML block, if
+/// nothing precedes it and it is centred.
 #[derive(Clone, Copy)]
 enum Header {
     Ahead,
@@ -55,7 +55,7 @@ enum Header {
 }
 
 impl Header {
-    /// Whether the event belongs to the head.
+    /// Whether the event belongs to the header.
     fn takes(&mut self, event: &Event) -> bool {
         let (next, takes) = match (*self, event) {
             (here, Event::Start(Tag::MetadataBlock(_)) | Event::End(TagEnd::MetadataBlock(_))) => {
@@ -84,9 +84,10 @@ fn sanitise(html: &str, folder: &str) -> String {
     match base {
         Some(base) => {
             builder.url_relative(UrlRelative::RewriteWithBase(base.clone()));
-            // An isolated page shows another site's picture only if it was asked for with CORS.
+            // A cross-origin isolated page shows another origin's picture only if it was requested
+            // with CORS.
             builder.set_tag_attribute_value("img", "crossorigin", "anonymous");
-            // A picture of another site would tell that site of the visit.
+            // A picture from another site would tell that site about the visit.
             builder.attribute_filter(move |element, attribute, value| match (element, attribute) {
                 ("img", "src") => {
                     let own = base.join(value).is_ok_and(|url| url.origin() == base.origin());

@@ -1,5 +1,5 @@
-//! The archive check: the command's own readers on a file that a visitor
-//! gives, and whether a bot can come of it.
+//! The archive check: runs the command's own readers on a visitor's file, and judges whether there
+//! is enough for a bot.
 
 use std::io::{Read, Seek};
 
@@ -13,23 +13,23 @@ use crate::{
     },
 };
 
-/// Characters from which more posts hardly make a better bot.
+/// Characters beyond which more posts hardly improve a bot.
 const PLENTY_CHARS: usize = 100_000;
 
-/// Kept posts shown.
+/// Number of kept posts shown.
 const EXAMPLES: usize = 5;
 
-/// Characters a token, of English posts with GPT-2's vocabulary, roughly.
+/// Approximate characters per token, for English posts with GPT-2's vocabulary.
 const CHARS_A_TOKEN: f64 = 4.0;
 
-/// Times that training reads every post.
+/// How often training reads every post.
 const EPOCHS: f64 = 4.0;
 
-/// GPT-2 124M on two cores of a server, in the slower of the two shapes of a step
-/// that benches/README.md has.
+/// Training speed of GPT-2 124M on two cores of a server, for the slower of the two shapes of a
+/// step in benches/README.md.
 const TOKENS_A_SECOND: f64 = 215.0;
 
-/// Whether the posts are enough.
+/// Whether there are enough posts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Verdict {
     TooFew,
@@ -38,25 +38,25 @@ pub enum Verdict {
     Plenty,
 }
 
-/// What is in an archive.
+/// The content of an archive.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Check {
     pub counts: AccountCounts,
-    /// Entries that could not be read as posts, and are in no count.
+    /// Entries that could not be read as posts; they are in none of the counts.
     pub unreadable: usize,
     /// Unicode code points of the kept posts, joined as for training.
     pub chars: usize,
     pub verdict: Verdict,
-    /// Kept posts from all over the archive.
+    /// Kept posts from across the archive.
     pub examples: Vec<String>,
-    /// What fine-tuning takes, about.
+    /// Approximate time of fine-tuning.
     pub minutes: u64,
 }
 
 /// Reads and cleans the archive as `huggingtweets import` does.
 ///
 /// # Errors
-/// The reader's sentence.
+/// The reader's error.
 pub fn check(name: &str, file: impl Read + Seek, size_bytes: u64) -> Result<Check, ReadError> {
     let archive = any::read(name, name, any::stem(name), file, size_bytes)?;
     let cleaned = Cleaned::from_archive(&archive);

@@ -1,5 +1,5 @@
-//! A visitor's file as a reader: read piece by piece where it lies, so that an
-//! archive of gigabytes needs no memory. Works in workers alone.
+//! A visitor's file as a reader: read in place, piece by piece, so that an archive of gigabytes
+//! needs no memory. Works only in workers.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -14,12 +14,14 @@ pub struct FileSource {
     reader: FileReaderSync,
     size: u64,
     position: u64,
-    /// The piece that was read last, and where it begins.
+    /// The last piece read, and its offset.
     piece: Vec<u8>,
     piece_at: u64,
 }
 
 impl FileSource {
+    /// Opens a file.
+    ///
     /// # Errors
     /// The browser has no synchronous reader here.
     pub fn open(file: File) -> io::Result<Self> {
@@ -32,7 +34,7 @@ impl FileSource {
         self.size
     }
 
-    /// What is at hand from the position on.
+    /// The bytes already read, from the position on.
     fn at_hand(&self) -> &[u8] {
         let offset = self.position.checked_sub(self.piece_at).and_then(|offset| usize::try_from(offset).ok());
         offset.and_then(|offset| self.piece.get(offset..)).unwrap_or_default()

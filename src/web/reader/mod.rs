@@ -1,6 +1,5 @@
-//! What the page fetches when it is wanted: the command's own readers of
-//! archives ([`check`]), and the card's Markdown ([`card`]). A wasm of its own,
-//! so that neither the page nor the engine carries them.
+//! What the page fetches on demand: the command's own archive readers ([`check`]) and the renderer
+//! of cards ([`card`]). A wasm of its own, so that neither the page nor the engine contains them.
 
 pub mod card;
 pub mod check;

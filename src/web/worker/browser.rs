@@ -1,5 +1,5 @@
-//! What the worker needs of the browser besides the network: a clock, its own
-//! size, and a turn of the event loop.
+//! What the worker needs of the browser besides the network: a clock, timers, memory and file
+//! sizes, and a way to yield to the event loop.
 
 use std::{future::poll_fn, pin::pin, task::Poll};
 
@@ -19,16 +19,14 @@ pub fn now_ms() -> f64 {
     global().and_then(|g| g.performance()).map_or(0.0, |p| p.now())
 }
 
-/// Bytes of this worker's WebAssembly memory; it never shrinks, so this is
-/// also its peak.
+/// Bytes of this worker's WebAssembly memory; it never shrinks, so this is also its peak.
 pub fn memory_bytes() -> u64 {
     let memory: WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
     let length = Reflect::get(&memory.buffer(), &"byteLength".into()).ok().and_then(|n| n.as_f64());
     length.unwrap_or(0.0) as u64
 }
 
-/// Bytes of the WebAssembly file this worker was started from, uncompressed;
-/// 0 where the browser does not say.
+/// Bytes of this worker's WebAssembly file, uncompressed; 0 where the browser hides them.
 pub fn wasm_bytes() -> u64 {
     let Some(performance) = global().and_then(|g| g.performance()) else { return 0 };
     let entries = performance.get_entries_by_type("resource");
@@ -40,7 +38,7 @@ pub fn wasm_bytes() -> u64 {
     entries.iter().filter_map(size).fold(0.0, f64::max) as u64
 }
 
-/// Waits for work, but no longer than so many milliseconds; `None` then.
+/// Waits for work, but at most `ms` milliseconds; `None` on timeout.
 pub async fn within<T>(ms: u32, work: impl Future<Output = T>) -> Option<T> {
     let (ring, alarm) = oneshot::channel();
     let _timer = Timeout::new(ms, move || {
@@ -59,18 +57,18 @@ pub async fn within<T>(ms: u32, work: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
-/// Whether this browser has WebGPU at all.
+/// Whether this browser has WebGPU.
 pub fn has_webgpu() -> bool {
     navigator("gpu").is_some()
 }
 
-/// An object that this browser's navigator has; `None` where it has none.
+/// An object of the browser's navigator; `None` if there is none of that name.
 pub fn navigator(name: &str) -> Option<JsValue> {
     let found = Reflect::get(&global()?.navigator(), &name.into()).ok()?;
     found.is_object().then_some(found)
 }
 
-/// Resolves after so many milliseconds.
+/// Resolves after `ms` milliseconds.
 pub async fn sleep(ms: u32) {
     let (ring, alarm) = oneshot::channel();
     let _timer = Timeout::new(ms, move || {
@@ -79,8 +77,8 @@ pub async fn sleep(ms: u32) {
     let _ = alarm.await;
 }
 
-/// Lets waiting messages in. A message channel, because timers are held back
-/// to 4 ms, and longer in hidden tabs.
+/// Yields to the event loop. Uses a message channel, because timers are clamped to 4 ms, and longer
+/// in hidden tabs.
 pub struct Turns {
     channel: MessageChannel,
 }
@@ -90,7 +88,7 @@ impl Turns {
         Ok(Self { channel: MessageChannel::new()? })
     }
 
-    /// Resolves after every event that waits now.
+    /// Resolves after every event that is queued now.
     pub async fn next(&self) -> Result<(), JsValue> {
         let wait = Promise::new(&mut |resolve: Function, _| {
             let resolve = Closure::once_into_js(move |_: MessageEvent| {

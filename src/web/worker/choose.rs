@@ -28,7 +28,7 @@ const WARM_STEPS: usize = 2;
 const TIMED_STEPS: usize = 5;
 
 /// A GPU that has not answered after this long hangs.
-pub const PATIENCE_MS: u32 = 30_000;
+pub const TIMEOUT_MS: u32 = 30_000;
 
 /// A prompt for files that bring none: any tokens do.
 const KNOWN_PROMPT: [u32; 4] = [0, 40, 7, 11];
@@ -90,7 +90,7 @@ async fn on_gpu(
     reply.send(News::TriesGpu(true));
     // A GPU that will not be used is not opened: that, and its kernels, cost it and the
     // visitor something at every visit.
-    let found = patiently(PATIENCE_MS, async { Ok(Found::look().await?) }).await;
+    let found = with_timeout(TIMEOUT_MS, async { Ok(Found::look().await?) }).await;
     let found = match gpu_result(found)? {
         Ok(found) => found,
         Err(refusal) => return Ok(Err(refusal)),
@@ -106,7 +106,7 @@ async fn on_gpu(
     if let Some(Measured { gpu_ms, simd_ms }) = known.filter(|m| !m.gpu_wins()) {
         return Ok(Err(Because::SimdQuicker { gpu_ms, simd_ms }));
     }
-    let opened = patiently(PATIENCE_MS, async { Ok(Gpu::open_found(found, Options::default()).await?) });
+    let opened = with_timeout(TIMEOUT_MS, async { Ok(Gpu::open_found(found, Options::default()).await?) });
     let gpu = match gpu_result(opened.await)? {
         Ok(gpu) => gpu,
         Err(refusal) => return Ok(Err(refusal)),
@@ -188,14 +188,14 @@ async fn check(
             &computed
         }
     };
-    match gpu_result(patiently(PATIENCE_MS, engine.check(known)).await) {
+    match gpu_result(with_timeout(TIMEOUT_MS, engine.check(known)).await) {
         Err(WorkerError::SelfCheck { .. }) => Ok(Err(Because::WrongNumbers)),
         other => other,
     }
 }
 
 /// Work of the GPU; one that hangs has failed.
-pub async fn patiently<T>(
+pub async fn with_timeout<T>(
     ms: u32,
     work: impl Future<Output = Result<T, WorkerError>>,
 ) -> Result<T, WorkerError> {
@@ -222,7 +222,7 @@ async fn gpu_step_ms(engine: &mut Engine) -> Result<f64, WorkerError> {
             start: (position == 0).then_some(shape),
         };
         let started_ms = browser::now_ms();
-        patiently(PATIENCE_MS, async { Ok(network.forward(&batch).await.map(drop)?) }).await?;
+        with_timeout(TIMEOUT_MS, async { Ok(network.forward(&batch).await.map(drop)?) }).await?;
         times.push(browser::now_ms() - started_ms);
     }
     let mut times = times.split_off(WARM_STEPS.min(times.len() - 1));

@@ -1,6 +1,6 @@
-//! One chunk of a file while it arrives, in the browser's memory: there its
-//! digest is taken beside this thread, the device keeps it as it is, and the
-//! engine copies it once.
+//! One chunk of a file while it arrives, in the browser's memory and not in WebAssembly's: there
+//! another thread can compute its digest, storage writes it without a copy, and the engine copies
+//! it once.
 
 use js_sys::Uint8Array;
 
@@ -17,12 +17,12 @@ impl Chunk {
         Self { bytes: Uint8Array::new_with_length(capacity as u32), filled: 0 }
     }
 
-    /// A chunk that is all there.
+    /// A complete chunk.
     pub fn whole(bytes: Uint8Array) -> Self {
         Self { filled: bytes.length(), bytes }
     }
 
-    /// Takes what there is room for and returns the rest.
+    /// Takes what fits and returns the rest.
     pub fn take(&mut self, piece: &Uint8Array) -> Uint8Array {
         let now = piece.length().min(self.bytes.length() - self.filled);
         self.bytes.set(&piece.subarray(0, now), self.filled);
@@ -38,23 +38,23 @@ impl Chunk {
         self.filled.into()
     }
 
-    /// What it holds. The chunk must not take more while this is in use.
+    /// The bytes so far, as a view: the chunk must not take more while it is in use.
     pub fn bytes(&self) -> Uint8Array {
         self.bytes.subarray(0, self.filled)
     }
 
-    /// Its memory, for another chunk.
+    /// Its buffer, for another chunk.
     pub fn into_room(self) -> Uint8Array {
         self.bytes
     }
 
-    /// Forgets its bytes.
+    /// Discards its bytes.
     pub fn clear(&mut self) {
         self.filled = 0;
     }
 
-    /// Whether the full chunk's SHA-256 is this one, in lower-case hexadecimal
-    /// digits; `None` where its bytes are lost (see [`Digester::sha256`]).
+    /// Whether the full chunk's SHA-256 is this one, in lower-case hexadecimal digits; `None` if
+    /// its bytes were lost (see [`Digester::sha256`]).
     pub async fn is(&mut self, sha256: &str, digester: &Digester) -> Option<bool> {
         let capacity = self.bytes.length();
         match digester.sha256(self.bytes.clone()).await {

@@ -1,7 +1,6 @@
-//! SHA-256 of chunks, by the browser. Chromium computes it on the thread that
-//! asks, 5 to 8 ms for a chunk, in which the engine could take another one in: so
-//! there a worker beside this one asks (`www/digest-worker.js`). Other browsers have
-//! threads of their own for digests.
+//! SHA-256 of chunks, by the browser. Chromium computes it on the calling thread, 5 to 8 ms per
+//! chunk, in which the engine could load another one: there a helper worker calls it
+//! (`www/digest-worker.js`). Other browsers have threads of their own for digests.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
@@ -14,18 +13,18 @@ use web_sys::{Event, MessageEvent, SubtleCrypto, Worker, WorkerGlobalScope};
 use super::browser::{navigator, sleep, within};
 use crate::bundle::digest::{hex, sha256_hex};
 
-/// Beside the worker's own script.
+/// Relative to the worker's own script.
 const SCRIPT: &str = "./digest-worker.js";
 
-/// So few chunks are checked before a helper has started.
+/// This many chunks are verified before a helper has started.
 const FEW: usize = 2;
 
-/// A chunk's digest takes milliseconds.
-const PATIENCE_MS: u32 = 10_000;
+/// Timeout of a digest, which takes milliseconds.
+const TIMEOUT_MS: u32 = 10_000;
 
-/// Takes digests; its helper ends with it.
+/// Computes digests; its helper ends with it.
 pub struct Digester {
-    /// `None` where there is no use for it, or the browser refuses one more worker.
+    /// `None` if it would be of no use, or the browser refuses another worker.
     helper: Option<Helper>,
 }
 
@@ -38,35 +37,35 @@ struct Helper {
 
 #[derive(Default)]
 struct Asked {
-    /// The helper has started, and has not failed.
+    /// Whether the helper has started and has not failed.
     ready: bool,
-    /// Who waits, in the order of asking.
+    /// Pending requests in order.
     waiting: VecDeque<oneshot::Sender<Answer>>,
 }
 
-/// A digest in lower-case hexadecimal digits, and the bytes back. It is `None`
-/// where the helper could not take it.
+/// A digest in lower-case hexadecimal digits, and the bytes back. The digest is `None` if the
+/// helper could not compute it.
 type Answer = (Option<String>, Uint8Array);
 
 impl Digester {
-    /// For a file of so many chunks.
+    /// For a file of this many chunks.
     pub fn new(chunks: usize) -> Self {
         let helper = || Some(Helper::listen(Worker::new(SCRIPT).ok()?));
         Self { helper: if chunks > FEW && is_chromium() { helper() } else { None } }
     }
 
-    /// SHA-256 of the bytes in lower-case hexadecimal digits, and the bytes
-    /// back; `None` where both are lost with the helper.
+    /// SHA-256 of the bytes in lower-case hexadecimal digits, and the bytes back; `None` if both
+    /// were lost with the helper.
     pub async fn sha256(&self, bytes: Uint8Array) -> Option<(String, Uint8Array)> {
         if let Some(helper) = &self.helper
             && !helper.asked.borrow().ready
         {
-            // Its messages wait for a turn of the event loop.
+            // Yield, so that the helper's first message can arrive.
             sleep(0).await;
         }
         let asked = self.helper.as_ref().and_then(|helper| helper.ask(&bytes));
         let (digest, bytes) = match asked {
-            Some(answer) => self.patiently(answer).await?,
+            Some(answer) => self.with_timeout(answer).await?,
             None => (None, bytes),
         };
         match digest {
@@ -75,9 +74,9 @@ impl Digester {
         }
     }
 
-    /// An answer; a helper that gives none is asked no more.
-    async fn patiently(&self, answer: oneshot::Receiver<Answer>) -> Option<Answer> {
-        if let Some(Ok(answer)) = within(PATIENCE_MS, answer).await {
+    /// Waits for an answer; a helper that does not give one is not asked again.
+    async fn with_timeout(&self, answer: oneshot::Receiver<Answer>) -> Option<Answer> {
+        if let Some(Ok(answer)) = within(TIMEOUT_MS, answer).await {
             return Some(answer);
         }
         if let Some(helper) = &self.helper {
@@ -108,7 +107,7 @@ impl Helper {
         Self { worker, asked, _heard: heard, _lost: lost }
     }
 
-    /// Gives the bytes away for their digest; `None`: they are still here.
+    /// Transfers the bytes to the helper; `None` if they are still here.
     fn ask(&self, bytes: &Uint8Array) -> Option<oneshot::Receiver<Answer>> {
         let mut asked = self.asked.borrow_mut();
         if !asked.ready {
@@ -139,19 +138,19 @@ impl Asked {
     }
 }
 
-/// A digest and the bytes.
+/// Parses an answer: a digest and the bytes.
 fn read(answer: &Array) -> Option<Answer> {
     let digest = answer.get(0);
     let digest = digest.is_object().then(|| hex(&Uint8Array::new(&digest).to_vec()));
     Some((digest, answer.get(1).dyn_into().ok()?))
 }
 
-/// Only Chromium's kin say what they are in this way.
+/// Only browsers based on Chromium have this property.
 fn is_chromium() -> bool {
     navigator("userAgentData").is_some()
 }
 
-/// On this thread, or wherever the browser does it.
+/// Computes a digest on this thread, or wherever the browser does.
 async fn here(bytes: &Uint8Array) -> String {
     let started = subtle().and_then(|subtle| subtle.digest_with_str_and_buffer_source("SHA-256", bytes).ok());
     let digest = match started {
@@ -160,7 +159,7 @@ async fn here(bytes: &Uint8Array) -> String {
     };
     match digest {
         Some(digest) => hex(&Uint8Array::new(&digest).to_vec()),
-        // No WebCrypto at an insecure address.
+        // There is no WebCrypto on an insecure origin.
         None => sha256_hex(&bytes.to_vec()),
     }
 }

@@ -1,8 +1,7 @@
-//! A bot's weights on their way to the engine: a file that this device has and found right
-//! ([`seal`](super::storage::seal)); else chunks of it that are there, then the rest over the
-//! network, several at a time. Every one of those is checked against `bot.json` before
-//! engine or storage sees it, and a bad one is fetched again alone. Memory holds the
-//! chunks in flight and no more.
+//! Loads a bot's weights into the engine: from a sealed file on this device
+//! ([`seal`](super::storage::seal)), else from chunks stored here and the rest over the network,
+//! several at a time. Each of these chunks is verified against `bot.json` before engine or storage
+//! gets it, and a bad one is fetched again by itself. Only the chunks in flight are in memory.
 
 use std::cell::Cell;
 
@@ -29,30 +28,30 @@ use crate::{
     web::protocol::{NotKept, Phase},
 };
 
-/// Chunks on their way at once, 4 MiB each.
+/// Chunks of 4 MiB in flight at once.
 const IN_FLIGHT: usize = 4;
 
-/// Chunks read ahead from this device and checked: so many that the digests go on
-/// while the first of them brings the vocabulary.
+/// Chunks read ahead from this device and verified: enough to keep the digests going while the
+/// engine reads the vocabulary from the first.
 const READ_AHEAD: usize = 8;
 
-/// Bytes of a chunk in this program's memory at once: small enough to stay in
-/// a cache until they are packed.
+/// Bytes of a chunk in WebAssembly memory at once: few enough to stay in a CPU cache until they are
+/// packed.
 const PIECE_BYTES: u32 = 256 << 10;
 
-/// A chunk is fetched so many times before its file is called damaged.
+/// How often a chunk is fetched before its file counts as damaged.
 const MOST_FETCHES: usize = 3;
 
-/// Weights that are loaded.
+/// Loaded weights.
 pub struct Loaded {
     pub engine: Engine,
-    /// Of the file.
+    /// Size of the file.
     pub bytes: u64,
-    /// Why they are not kept on this device; `None` if they are.
+    /// Why they are not stored on this device; `None` if they are, or need not be.
     pub not_kept: Option<NotKept>,
 }
 
-/// Brings the weights in. `kept`: a file on this device, of whichever bot, for
+/// Loads the weights. `kept`: a file on this device, possibly another bot's, for
 /// [`SealedFile::open`].
 pub async fn weights(
     source: &Source,
@@ -77,13 +76,13 @@ pub async fn weights(
     Ok(Loaded { engine, bytes: entry.size, not_kept })
 }
 
-/// Brings chunks that are checked one by one; says why they are not kept, if they are not.
+/// Loads chunks that are verified one by one; returns why they are not stored, if they are not.
 async fn checked(
     intake: &mut Intake<'_>,
     progress: &impl Fn(Phase, u64, Option<u64>),
 ) -> Result<Option<NotKept>, WorkerError> {
     let (source, entry) = (intake.source, intake.entry);
-    // Held until the file is whole: another tab then finds it here.
+    // Held until the file is complete: another tab then finds it here.
     let name = format!("huggingtweets {} {}", source.weights_url, entry.sha256);
     let _lock = lock::hold(&name, || progress(Phase::Waiting, 0, None)).await;
     let digester = Digester::new(entry.chunks.len());
@@ -99,7 +98,7 @@ async fn checked(
     Ok(shelf.close())
 }
 
-/// A GGUF that nothing describes, as it comes.
+/// Loads a GGUF without a description as it arrives.
 async fn unchecked(
     source: &Source,
     device: &mut Device,
@@ -107,12 +106,12 @@ async fn unchecked(
 ) -> Result<Loaded, WorkerError> {
     let response = get(&source.weights_url, None, RequestCache::Default).await?;
     let headers = response.headers();
-    // The body's length is unknown where the transport compresses it.
+    // The length of the body is unknown where the transport compresses it.
     let total = match headers.get("content-encoding") {
         Some(encoding) if encoding != "identity" => None,
         _ => headers.get("content-length").and_then(|length| length.parse().ok()),
     };
-    // Another origin's encoding is hidden, its length is not.
+    // Another origin hides the encoding, but not the length.
     let certain = total.filter(|_| response.type_() == ResponseType::Basic);
     let mut loader = EngineLoader::open(device, total, certain)?;
     let mut pieces = Pieces::of(&response)?;
@@ -124,12 +123,12 @@ async fn unchecked(
         progress(Phase::Download, loaded, total.filter(|&total| loaded <= total));
     }
     let engine = loader.finish().map_err(|error| wrong_model(source, error))?;
-    // The visitor's own file need not be.
+    // The visitor's own file need not be stored.
     let not_kept = (!source.is_local).then_some(NotKept::Undescribed);
     Ok(Loaded { engine, bytes: loaded, not_kept })
 }
 
-/// The whole file, as quickly as it can be read; whether it is what it was when it was sealed.
+/// Loads a sealed file at full speed; returns whether it still matches its seals.
 fn from_sealed(
     intake: &mut Intake<'_>,
     file: &SealedFile,
@@ -139,7 +138,7 @@ fn from_sealed(
     let entry = intake.entry;
     for (index, seal) in seals.iter().enumerate() {
         let read = |start, piece: &mut [u8]| file.read(chunk_start(index) + u64::from(start), piece);
-        // What is wrong with it is found by those who take digests.
+        // Verifying the digests afterwards finds what is wrong.
         if intake.take_by(chunk_bytes(entry, index) as u32, read).is_err()
             || intake.sealing.seals().last() != Some(seal)
         {
@@ -150,7 +149,7 @@ fn from_sealed(
     true
 }
 
-/// Chunks that earlier visits left here, up to the first that is missing.
+/// Loads the chunks that earlier visits stored, up to the first that is missing.
 async fn from_device(
     intake: &mut Intake<'_>,
     shelf: &Shelf,
@@ -170,7 +169,7 @@ async fn from_device(
     Ok(())
 }
 
-/// The rest, in order for the engine, however it comes.
+/// Downloads the rest and passes it to the engine in order.
 async fn from_network(
     intake: &mut Intake<'_>,
     shelf: &Shelf,
@@ -178,7 +177,7 @@ async fn from_network(
     progress: &impl Fn(Phase, u64, Option<u64>),
 ) -> Result<(), WorkerError> {
     let (source, entry, first) = (intake.source, intake.entry, intake.index);
-    // The shelf keeps it; the browser's own cache need not.
+    // Chunks go to our own storage, so the browser's HTTP cache need not hold them too.
     let remote = Remote::new(&source.weights_url, &source.file, entry.size, RequestCache::NoStore);
     let arriving = Arriving { entry, shelf, digester, loaded: Cell::new(intake.loaded), progress };
     arriving.tell();
@@ -203,7 +202,7 @@ async fn from_network(
     Ok(())
 }
 
-/// Chunks under way, and the bytes they have brought.
+/// The chunks in flight and the bytes received.
 struct Arriving<'a, P> {
     entry: &'a FileEntry,
     shelf: &'a Shelf,
@@ -213,8 +212,8 @@ struct Arriving<'a, P> {
 }
 
 impl<P: Fn(Phase, u64, Option<u64>)> Arriving<'_, P> {
-    /// A chunk by a connection of its own: one that is `opened`, or another. One
-    /// beyond the first that was missing may be on this device all the same.
+    /// Gets a chunk over a connection of its own, `opened` or a new one. One after the first that
+    /// was missing may still be stored here.
     async fn obtain(
         &self,
         remote: &Remote<'_>,
@@ -235,7 +234,7 @@ impl<P: Fn(Phase, u64, Option<u64>)> Arriving<'_, P> {
         self.fill(&mut reader, index).await
     }
 
-    /// Reads a chunk until its digest is right, and keeps it.
+    /// Downloads a chunk until its digest matches, and stores it.
     async fn fill(&self, reader: &mut Reader<'_>, index: usize) -> Result<Chunk, WorkerError> {
         let start = chunk_start(index);
         let expected = self.entry.chunks.get(index).map(String::as_str).unwrap_or_default();
@@ -264,12 +263,12 @@ impl<P: Fn(Phase, u64, Option<u64>)> Arriving<'_, P> {
     }
 }
 
-/// Chunks in order, on their way into the engine's layout.
+/// Passes chunks in order to the engine's loader.
 struct Intake<'a> {
     source: &'a Source,
     entry: &'a FileEntry,
     loader: EngineLoader,
-    /// A piece of the chunk, in this program's memory.
+    /// A piece of the chunk in WebAssembly memory.
     copy: Vec<u8>,
     sealing: Sealing,
     /// Chunks taken, and their bytes.
@@ -283,7 +282,7 @@ impl<'a> Intake<'a> {
         Ok(Self { source, entry, loader, copy: Vec::new(), sealing: Sealing::default(), index: 0, loaded: 0 })
     }
 
-    /// Takes a chunk that was checked.
+    /// Takes a verified chunk.
     fn take(&mut self, chunk: &Chunk) -> Result<(), WorkerError> {
         let bytes = chunk.bytes();
         self.take_by(chunk.filled() as u32, |start, piece| {
@@ -292,8 +291,8 @@ impl<'a> Intake<'a> {
         })
     }
 
-    /// Takes a chunk of `length` bytes, whose pieces `read` puts where they are asked for; it
-    /// gives `false` where it cannot.
+    /// Takes a chunk of `length` bytes. `read` copies the piece at an offset, and returns `false`
+    /// if it cannot.
     fn take_by(&mut self, length: u32, read: impl Fn(u32, &mut [u8]) -> bool) -> Result<(), WorkerError> {
         for start in (0..length).step_by(PIECE_BYTES as usize) {
             self.copy.resize((length - start).min(PIECE_BYTES) as usize, 0);
@@ -305,7 +304,7 @@ impl<'a> Intake<'a> {
         }
         self.sealing.end_chunk();
         if self.index == 0 {
-            // While the others come: for the known prompt, and for one draft.
+            // While the others arrive: kernels for the known prompt, and for one draft.
             let known = self.source.check().map_or(1, |known| known.prompt_ids.len());
             self.loader.warm_up(&[known, 1]);
         }

@@ -1,4 +1,4 @@
-//! Everything that can go wrong in the worker, as sentences for the visitor.
+//! All errors of the worker, as sentences for the visitor.
 
 use thiserror::Error;
 use wasm_bindgen::JsValue;
@@ -16,7 +16,7 @@ pub enum WorkerError {
     #[error("“{url}” is not an address this page can read")]
     Address { url: String },
     #[error(
-        "{url} could not be fetched: is the network there, and does that site allow other pages to read it?"
+        "{url} could not be fetched: check your connection, and whether that site allows other pages to read it (CORS)"
     )]
     Unreachable { url: String },
     #[error("{url} could not be fetched: the site answered {status}")]
@@ -35,10 +35,10 @@ pub enum WorkerError {
     Manifest(#[from] ManifestError),
     #[error("this bot has no {file}; it has {available}")]
     NoSuchPrecision { file: String, available: String },
-    #[error("{file} is not a model that runs here: {source}")]
+    #[error("{file} is not a model that can run here: {source}")]
     Model { file: String, source: Box<LoadError> },
     #[error(
-        "this browser's engine computes other numbers than the bot's author got (off by {:.2}%); try ?backend=scalar",
+        "this browser's engine computes different results from its author's (off by {:.2}%); try ?backend=scalar",
         100.0 * .off
     )]
     SelfCheck { off: f64 },
@@ -50,7 +50,7 @@ pub enum WorkerError {
     Forward(ForwardError),
     #[error("the GPU stopped: {0}")]
     Gpu(String),
-    /// In the words of the worker that checks the GPU.
+    /// The message of the worker that computes reference logits.
     #[error("{0}")]
     OtherWorker(String),
     #[error("no bot is loaded")]
@@ -83,7 +83,7 @@ impl From<OpenError> for WorkerError {
 }
 
 impl WorkerError {
-    /// A file that makes no model here, or a GPU that failed meanwhile.
+    /// A file that is not a model for this engine, or a GPU that failed meanwhile.
     pub fn model(file: &str, error: LoadError) -> Self {
         match error {
             LoadError::Assemble(AssembleError::Matrix {
@@ -104,14 +104,14 @@ impl WorkerError {
             | Self::NoSuchPrecision { .. }
             | Self::Model { .. }
             | Self::SelfCheck { .. } => FailureKind::Model,
-            Self::Generate(GenerateError::NotNumbers) => FailureKind::Model,
+            Self::Generate(GenerateError::NotFinite) => FailureKind::Model,
             Self::Generate(_) | Self::Memory(_) => FailureKind::Request,
             Self::Gpu(_) => FailureKind::Gpu,
             Self::Forward(_) | Self::OtherWorker(_) | Self::NotReady | Self::Browser(_) => FailureKind::Crash,
         }
     }
 
-    /// Whether the same request may succeed in a moment.
+    /// Whether the same request may succeed shortly.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Interrupted { .. } => true,
@@ -120,10 +120,10 @@ impl WorkerError {
         }
     }
 
-    /// For the page.
+    /// The error as the page gets it.
     pub fn to_failure(&self) -> Failure {
         let mut message = self.to_string();
-        // Sentences begin with a capital; names of files and addresses stay.
+        // Sentences begin with a capital; file names and addresses stay as they are.
         let is_word =
             message.split(' ').next().is_some_and(|w| w.bytes().all(|byte| byte.is_ascii_lowercase()));
         if is_word && let Some(first) = message.get_mut(..1) {
@@ -153,7 +153,7 @@ mod tests {
             "There is not enough memory for 5120 tokens, start and drafts together; \
              ask for fewer tokens or drafts."
         );
-        let nan = WorkerError::from(GenerateError::NotNumbers).to_failure();
+        let nan = WorkerError::from(GenerateError::NotFinite).to_failure();
         assert_eq!(nan.kind, FailureKind::Model);
     }
 }

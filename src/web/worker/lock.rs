@@ -1,5 +1,5 @@
-//! One tab at a time brings a file to this device; the others wait and find it
-//! there. The browser takes the lock from a tab that is closed.
+//! Web Locks: one tab at a time downloads a file to this device; the others wait and find it there.
+//! The browser releases the lock of a tab that is closed.
 
 use js_sys::{Function, Object, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
@@ -7,7 +7,7 @@ use wasm_bindgen_futures::JsFuture;
 
 use super::{browser::navigator, storage::swallow};
 
-// web-sys still calls this interface unstable.
+// This interface is still unstable in web-sys.
 #[wasm_bindgen]
 extern "C" {
     type Locks;
@@ -15,7 +15,7 @@ extern "C" {
     fn request(this: &Locks, name: &str, options: &Object, granted: &Function) -> Result<Promise, JsValue>;
 }
 
-/// Held until dropped.
+/// A Web Lock, held until dropped.
 pub struct Lock {
     release: Function,
 }
@@ -26,8 +26,8 @@ impl Drop for Lock {
     }
 }
 
-/// Waits for the lock; `waiting` is called if another tab has it. `None` where
-/// the browser has no locks for this page.
+/// Waits for the lock; `waiting` is called if another tab has it. `None` if the browser has no
+/// locks for this page.
 pub async fn hold(name: &str, waiting: impl FnOnce()) -> Option<Lock> {
     let locks = locks()?;
     let at_once = Object::new();
@@ -46,7 +46,7 @@ fn locks() -> Option<Locks> {
 /// `Some(None)`: not available now.
 async fn request(locks: &Locks, name: &str, options: &Object) -> Option<Option<Lock>> {
     let mut release = None;
-    // Held while this promise is pending.
+    // The lock is held while this promise is pending.
     let held = Promise::new(&mut |resolve, _| release = Some(resolve));
     let release = release?;
     let answer = Promise::new(&mut |resolve: Function, reject: Function| {

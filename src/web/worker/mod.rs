@@ -1,6 +1,5 @@
-//! The worker: owns the engine, answers the page's orders one at a time, and
-//! yields between tokens so that an order to stop can arrive. Other workers
-//! run the same module as threads of its pool.
+//! The worker: owns the engine, carries out the page's commands, and yields between tokens so that
+//! a command to stop can arrive. Other workers run the same module as threads of its pool.
 
 mod browser;
 mod choose;
@@ -31,37 +30,37 @@ use crate::{
     web::protocol::{Command, Id, News, Order, Phase, Report, decode, encode},
 };
 
-/// What the page's scripts prepared for this worker.
+/// What `www/worker-start.js` prepared for this worker.
 #[derive(Clone)]
 struct Machine {
-    /// Which of the builds this is, such as `relaxed-shared`.
+    /// Which build this is, such as `relaxed-shared`.
     build: String,
-    /// What the worker was told at its start, as an address's parameters.
+    /// The options that the worker was started with, as a URL query.
     wishes: String,
-    /// Threads that were asked for; those that are late or never come are not in the pool.
+    /// Threads requested, including this one; those that start late or never are not in the pool.
     threads: usize,
     pool: Pool,
-    /// Settles when every thread has joined the pool that will.
+    /// Settles once every thread that will join the pool has joined.
     assembled: Promise,
-    /// The bot's description, which they asked for: gives `null` where there is none.
+    /// Resolves to the bot's description, `{ url, json }`, or to `null`.
     described: Promise,
-    /// What they found of its weights: gives `null` where that is nothing.
+    /// Resolves to what the script found of the stored weights, or to `null`.
     kept: Promise,
 }
 
 impl Machine {
-    /// Waits for the threads that will come.
+    /// Waits for the pool's threads.
     async fn assemble(&self) -> Result<(), WorkerError> {
         JsFuture::from(self.assembled.clone()).await?;
         Ok(())
     }
 
-    /// The bot's description where it is already on its way.
+    /// The bot's description, if the script fetched it.
     async fn described(&self) -> Option<Description> {
         Description::from_js(&JsFuture::from(self.described.clone()).await.ok()?)
     }
 
-    /// What this device has of the bot's weights, for [`storage::seal::SealedFile::open`].
+    /// The weights stored on this device, for [`storage::seal::SealedFile::open`].
     async fn kept(&self) -> JsValue {
         JsFuture::from(self.kept.clone()).await.unwrap_or(JsValue::NULL)
     }
@@ -76,24 +75,24 @@ fn machine() -> Option<Machine> {
     MACHINE.with(|machine| machine.get().cloned())
 }
 
-/// What a worker begins with.
+/// The arguments of [`start`].
 pub struct Start {
-    /// Which of the builds this is, such as `relaxed-shared`.
+    /// Which build this is, such as `relaxed-shared`.
     pub build: String,
-    /// What the worker was told, as an address's parameters.
+    /// The worker's options, as a URL query.
     pub wishes: String,
-    /// Of the pool.
+    /// Threads of the pool, including the engine's own.
     pub threads: usize,
-    /// Settles when as many threads as will come have called [`join`].
+    /// Settles once every thread that will come has called [`join`].
     pub assembled: Promise,
-    /// The bot's description, `{ url, json }`, where it was asked for; else it gives `null`.
+    /// Resolves to the bot's description, `{ url, json }`, or to `null` if there is none.
     pub described: Promise,
-    /// Gives the weights' file where this device has it and found it right, as
-    /// `{ open, sha256 }`; else `null`.
+    /// Resolves to the weights' file as `{ open, sha256 }` if this device has it, sealed; else to
+    /// `null`.
     pub kept: Promise,
 }
 
-/// Opens the pool, and starts answering.
+/// Opens the thread pool and starts to handle messages.
 pub fn start(start: Start) -> Result<(), JsValue> {
     console_error_panic_hook::set_once();
     let Start { build, wishes, threads, assembled, described, kept } = start;
@@ -110,15 +109,15 @@ pub fn start(start: Start) -> Result<(), JsValue> {
     });
     let session = Session::default();
     let hear = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
-        // The wishes may come twice.
+        // Anything else is the options, which may be sent twice.
         if event.data().is_string() {
-            // Only the page's own program speaks here: what it says can be read.
+            // Only our own page sends these, so they can be parsed.
             receive(&session, decode(&event.data()).expect_throw("an order"));
         }
     });
     let page = page()?;
     page.set_onmessage(Some(hear.as_ref().unchecked_ref()));
-    // As long as the worker.
+    // Needed as long as the worker lives.
     hear.forget();
     page.post_message(&JsValue::NULL)
 }
@@ -128,17 +127,17 @@ pub fn join() {
     pool::web::join();
 }
 
-/// The life of a thread that has joined; it ends with the engine.
+/// Runs a thread that has joined; it ends with the engine.
 pub fn serve() {
     pool::web::serve();
 }
 
-/// Says that a thread's [`serve`] ended by an error, so that nobody waits for it.
+/// Reports that a thread's [`serve`] failed, so that nobody waits for it.
 pub fn fail() {
     pool::web::fail();
 }
 
-/// The other end of the line.
+/// This worker's scope, for messages to and from the page.
 fn page() -> Result<DedicatedWorkerGlobalScope, JsValue> {
     js_sys::global().dyn_into().map_err(JsValue::from)
 }
@@ -159,7 +158,7 @@ fn receive(session: &Session, command: Command) {
     }
 }
 
-/// Sends news about one order.
+/// Sends reports about one command.
 struct Reply {
     id: Id,
 }
@@ -170,7 +169,7 @@ impl Reply {
     }
 
     fn send(&self, news: News) {
-        // Without a page there is nobody to tell.
+        // Outside a worker there is no page to report to.
         if let Ok(page) = page() {
             let _ = page.post_message(&encode(&Report { id: self.id, news }));
         }

@@ -1,6 +1,6 @@
-//! A second worker, for the one thing that this one must not do: compute a
-//! foreign file's logits on the processor. WebAssembly memory never shrinks, so
-//! the weights go where they can be dropped with everything else.
+//! A second worker, which computes a file's logits on the CPU where `bot.json` has none to compare
+//! the GPU's with. WebAssembly memory never shrinks, so the weights go where they can be freed with
+//! everything else.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -14,21 +14,21 @@ use crate::web::{
     wire::{self, Wire},
 };
 
-/// It loads the file again, from the browser's cache or the network.
-const PATIENCE_MS: u32 = 600_000;
+/// Long enough to load the file again, from the browser's cache or the network.
+const TIMEOUT_MS: u32 = 600_000;
 
-/// Loads the bot in a worker of its own, and gives the logits behind a prompt.
+/// Loads the bot in a worker of its own and returns the logits after a prompt.
 pub async fn logits(
     machine: &Machine,
     request: &LoadRequest,
     prompt: &[u32],
 ) -> Result<Vec<f32>, WorkerError> {
     let scope: WorkerGlobalScope = js_sys::global().dyn_into().map_err(|_| WorkerError::NotReady)?;
-    // The same script, with the same wishes.
+    // The same script, with the same options.
     let location = scope.location();
     let address = format!("{}{}?{}", location.origin(), location.pathname(), machine.wishes);
 
-    // Who waits for the next answer; a dead worker leaves nobody waiting.
+    // The pending request; dropped if the worker dies, so that nobody waits.
     let asker = Rc::new(RefCell::new(None::<oneshot::Sender<News>>));
     let heard = {
         let asker = asker.clone();
@@ -49,7 +49,7 @@ pub async fn logits(
         let (sender, answer) = oneshot::channel();
         *asker.borrow_mut() = Some(sender);
         wire.send(Command { id, order });
-        browser::within(PATIENCE_MS, answer).await
+        browser::within(TIMEOUT_MS, answer).await
     };
     let load = LoadRequest { backend: BackendChoice::Simd, ..request.clone() };
     let answer = match ask(1, Order::Load(load)).await {

@@ -1,5 +1,4 @@
-//! What the worker holds between orders: the loaded bot and the generation
-//! under way.
+//! The worker's state between commands: the loaded bot and the generation under way.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -18,17 +17,20 @@ use crate::{
     web::protocol::{Id, LoadRequest, News, Phase, Ready, Request, SoFar, Stats, Traffic},
 };
 
-/// Read in one sample at least, and samples taken: about 100 ms together.
+/// Minimum bytes read per sample, and number of samples: about 100 ms together.
 const READ_BYTES_AT_LEAST: u64 = 64 << 20;
 const READ_SAMPLES: usize = 8;
 
-/// Longer than this the processor computes without hearing orders at a layer's end only: a
-/// sign of life, and an order to stop, wait for no more than a layer of
+/// The longest that the CPU computes without polling for messages. It polls between layers, so Stop
+/// and pings wait at most this and one layer of
 /// [`ROWS_AT_ONCE`](crate::backend::Backend::ROWS_AT_ONCE) tokens.
-const UNHEARD_MS: f64 = 50.0;
+const POLL_INTERVAL_MS: f64 = 50.0;
 
-/// A long prompt may take the GPU longer than one token before it counts as hung.
-const PATIENCE_A_ROW_MS: u32 = 200;
+/// Interval of checks whether the step of a replaced generation has ended.
+const REPLACED_POLL_MS: u32 = 1;
+
+/// Added per row before the GPU counts as hung: a long prompt may take longer than one token.
+const TIMEOUT_PER_ROW_MS: u32 = 200;
 
 #[derive(Clone, Default)]
 pub struct Session {
@@ -39,7 +41,7 @@ pub struct Session {
 struct State {
     engine: Option<Engine>,
     running: Option<Running>,
-    /// Loads so far: a step that began before a load does not end after it.
+    /// Number of loads, by which a step notices that its network is no longer in use.
     loads: u32,
 }
 
@@ -48,11 +50,11 @@ struct Running {
     generation: Generation,
     started_ms: f64,
     first_token_ms: Option<f64>,
-    /// Tokens drawn before the first step's end.
+    /// Tokens drawn by the end of the first step.
     first_tokens: usize,
-    /// Tokens that the request came with.
+    /// Tokens that the request was resumed with.
     brought_tokens: usize,
-    /// A step is under way; what is to be stopped behind it.
+    /// Whether a step is under way, and what to stop after it.
     stepping: bool,
     stops: Vec<Option<usize>>,
 }
@@ -61,7 +63,7 @@ impl Session {
     pub async fn load(self, request: LoadRequest, reply: Reply) {
         let loads = {
             let mut state = self.state.borrow_mut();
-            // Two bots at once would double the memory.
+            // Free the old bot first: two at once would double the memory.
             *state = State { loads: state.loads + 1, ..State::default() };
             state.loads
         };
@@ -82,14 +84,14 @@ impl Session {
     pub async fn generate(self, request: Request, so_far: Vec<SoFar>, reply: Reply) {
         let news = match self.run(request, &so_far, &reply).await {
             Ok(Some(stats)) => News::Done(stats),
-            // Replaced by a newer generation, which answers for itself.
+            // Replaced by a newer generation, which sends its own reports.
             Ok(None) => return,
             Err(error) => News::Failed(error.to_failure()),
         };
         reply.send(news);
     }
 
-    /// Computes the logits behind a prompt.
+    /// Computes the logits after a prompt.
     pub async fn logits(self, prompt: Vec<u32>, reply: Reply) {
         let result = async {
             let mut network = self.lend()?.ok_or(WorkerError::NotReady)?;
@@ -97,10 +99,10 @@ impl Session {
             let outputs = forward(&mut network, &logits_behind(&prompt), async || true).await;
             let logits = outputs.map(|outputs| outputs.map(|o| o.logits.clone()).unwrap_or_default());
             self.take_back(network, loads);
-            // JSON has no other numbers.
+            // JSON has no NaN or infinity.
             match logits? {
                 logits if logits.iter().all(|logit| logit.is_finite()) => Ok(logits),
-                _ => Err(WorkerError::from(GenerateError::NotNumbers)),
+                _ => Err(WorkerError::from(GenerateError::NotFinite)),
             }
         };
         reply.send(match result.await {
@@ -109,12 +111,12 @@ impl Session {
         });
     }
 
-    /// The network; `None` while a step has it.
+    /// Takes the network for a step; `None` while another step has it.
     fn lend(&self) -> Result<Option<Network>, WorkerError> {
         Ok(self.state.borrow_mut().engine.as_mut().ok_or(WorkerError::NotReady)?.lend())
     }
 
-    /// Takes the network back, unless another bot has been loaded meanwhile.
+    /// Puts the network back, unless another bot has been loaded meanwhile.
     fn take_back(&self, network: Network, loads: u32) {
         let mut state = self.state.borrow_mut();
         if state.loads == loads
@@ -128,7 +130,7 @@ impl Session {
         let mut state = self.state.borrow_mut();
         if let Some(running) = state.running.as_mut().filter(|r| r.id == generation) {
             running.stops.push(draft);
-            // A step that is being computed must not change.
+            // The batch of a step under way must not change.
             if !running.stepping || running.generation.is_starting() {
                 running.stop(reply);
             }
@@ -157,22 +159,25 @@ impl Session {
         let turns = Turns::new()?;
         self.state.borrow_mut().begin(reply.id, request, so_far)?;
         loop {
-            // Orders that wait are heard before the step they would change.
+            // Handle queued messages before the step that they would affect.
             turns.next().await?;
-            let mut heard_ms = browser::now_ms();
+            let mut polled_ms = browser::now_ms();
             let Some(step) = self.state.borrow_mut().next_step(reply.id)? else { return Ok(None) };
             let (mut network, batch, loads) = match step {
                 Next::Step { network, batch, loads } => (network, batch, loads),
-                // A generation that this one replaces is in its last step.
-                Next::Wait => continue,
+                // The step of the generation that this one replaces still has the network.
+                Next::Wait => {
+                    browser::sleep(REPLACED_POLL_MS).await;
+                    continue;
+                }
                 Next::Done(stats) => return Ok(Some(stats)),
             };
             let go_on = async || {
-                if browser::now_ms() - heard_ms < UNHEARD_MS {
+                if browser::now_ms() - polled_ms < POLL_INTERVAL_MS {
                     return true;
                 }
                 let _ = turns.next().await;
-                heard_ms = browser::now_ms();
+                polled_ms = browser::now_ms();
                 self.state.borrow().waits(reply.id)
             };
             let started_ms = browser::now_ms();
@@ -180,7 +185,7 @@ impl Session {
             let ms = browser::now_ms() - started_ms;
             let result = outputs.map(|outputs| match outputs {
                 Some(outputs) => self.state.borrow_mut().accept(reply, outputs),
-                // Stopped, or replaced: the next turn says which.
+                // Stopped or replaced: the next iteration finds out which.
                 None => Some(Ok(())),
             });
             network.took(ms);
@@ -197,23 +202,23 @@ impl Session {
     }
 }
 
-/// Runs a batch; a GPU that hangs has failed. `None`: `go_on`, asked between a processor's
-/// layers, said no.
+/// Runs a batch; a GPU that hangs counts as failed. Returns `None` if `go_on`, called between
+/// layers on the CPU, returns false.
 async fn forward<'a>(
     network: &'a mut Network,
     batch: &Batch,
     go_on: impl AsyncFnMut() -> bool,
 ) -> Result<Option<&'a Outputs>, WorkerError> {
     let patience = match network {
-        // Nothing else runs meanwhile, and no clock is needed.
+        // The CPU does not hang, so it needs no timeout.
         Network::Cpu(_) => None,
         Network::Gpu(_) => {
-            Some(choose::PATIENCE_MS.saturating_add(PATIENCE_A_ROW_MS.saturating_mul(batch.rows() as u32)))
+            Some(choose::TIMEOUT_MS.saturating_add(TIMEOUT_PER_ROW_MS.saturating_mul(batch.rows() as u32)))
         }
     };
     let work = async { Ok(network.forward_in_turns(batch, go_on).await?) };
     match patience {
-        Some(ms) => choose::patiently(ms, work).await,
+        Some(ms) => choose::with_timeout(ms, work).await,
         None => work.await,
     }
 }
@@ -243,7 +248,7 @@ impl State {
         Ok(())
     }
 
-    /// `None`: the generation was replaced.
+    /// `None` if the generation was replaced.
     fn next_step(&mut self, id: Id) -> Result<Option<Next>, WorkerError> {
         let loads = self.loads;
         let Some(run) = self.running.as_mut().filter(|r| r.id == id) else { return Ok(None) };
@@ -261,7 +266,7 @@ impl State {
         }))
     }
 
-    /// Takes a step's logits; `None`: the generation was replaced meanwhile.
+    /// Takes a step's logits; `None` if the generation was replaced meanwhile.
     fn accept(&mut self, reply: &Reply, outputs: &Outputs) -> Option<Result<(), WorkerError>> {
         let engine = self.engine.as_ref()?;
         let run = self.running.as_mut().filter(|r| r.id == reply.id)?;
@@ -281,7 +286,7 @@ impl State {
         Some(Ok(()))
     }
 
-    /// Whether a generation still waits for logits.
+    /// Whether this generation is current and still needs logits.
     fn waits(&self, id: Id) -> bool {
         let running = self.running.as_ref().filter(|r| r.id == id);
         running.is_some_and(|r| r.generation.next_batch().is_some())
@@ -295,7 +300,7 @@ impl State {
 }
 
 impl Running {
-    /// Carries out the orders to stop that have come.
+    /// Carries out the queued stops.
     fn stop(&mut self, reply: &Reply) {
         for draft in std::mem::take(&mut self.stops) {
             let events = self.generation.stop(draft);
@@ -333,10 +338,10 @@ fn per_second(count: usize, ms: f64) -> f64 {
     1000.0 * count as f64 / ms.max(1e-3)
 }
 
-/// Reads the weights as they lie in memory, best of several times.
+/// Reads the weights as laid out in memory; the best of several samples counts.
 fn measure(model: &Model<Cpu>) -> Traffic {
     let (weight_bytes, position_bytes) = (model.weight_bytes() as u64, model.position_bytes() as u64);
-    // A browser's clock may stand still for 100 microseconds.
+    // A browser's clock may have a resolution of 100 µs.
     let passes = READ_BYTES_AT_LEAST.div_ceil(weight_bytes.max(1));
     let mut best_ms = f64::INFINITY;
     for _ in 0..READ_SAMPLES {

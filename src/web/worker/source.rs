@@ -1,4 +1,4 @@
-//! Where a bot's weights are, and what `bot.json` says of them.
+//! Where a bot's weights are, and what `bot.json` says about them.
 
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
@@ -17,7 +17,7 @@ use crate::{
     web::{protocol::LoadRequest, wire::field},
 };
 
-/// A description beyond this is none: the demo's has 22 kB.
+/// Limit for a description; the demo's has 22 kB.
 const MOST_DESCRIPTION_BYTES: u64 = 16 << 20;
 
 /// A `bot.json` that the page's scripts have already fetched.
@@ -27,28 +27,28 @@ pub struct Description {
 }
 
 impl Description {
-    /// Of `{ url, json }`.
+    /// From `{ url, json }`.
     pub fn from_js(described: &JsValue) -> Option<Self> {
         let text = |name: &str| field(described, name)?.as_string();
         Some(Self { url: text("url")?, json: text("json")? })
     }
 }
 
-/// A bot's weights, known by their address.
+/// A bot's weights: their address and description.
 pub struct Source {
     /// Absolute URL of the GGUF.
     pub weights_url: String,
-    /// Its name, for sentences.
+    /// The file's name, for messages.
     pub file: String,
-    /// `None` for a GGUF by its own URL: nothing to check it against.
+    /// `None` for a GGUF with its own URL: there is nothing to verify it against.
     manifest: Option<Manifest>,
-    /// The visitor's own file: there is no need to keep it.
+    /// The visitor's own file, which need not be stored.
     pub is_local: bool,
 }
 
 impl Source {
-    /// Reads a folder's `bot.json` (or takes it from `described`, or from the
-    /// last visit where there is no network), or takes a `.gguf` URL as it is.
+    /// Takes a `.gguf` URL as it is; otherwise reads the folder's `bot.json`, from `described` if
+    /// that is it, and without a network from the last visit.
     pub async fn resolve(request: &LoadRequest, described: Option<Description>) -> Result<Self, WorkerError> {
         let (model, precision) = (request.model.as_str(), request.precision);
         let is_local = !request.files.is_empty();
@@ -92,30 +92,30 @@ impl Source {
             return Err(WorkerError::NoSuchPrecision { file: file.into(), available });
         }
         if !is_local {
-            // The weights need not wait for it.
+            // The weights need not wait for this.
             spawn_local(async move { remember_description(&manifest_url, &json).await });
         }
         Ok(Self { weights_url: in_folder(file), file: file.into(), manifest: Some(manifest), is_local })
     }
 
-    /// Who the bot is, where that is known before its weights are here.
+    /// The bot's identity, if it is known before the weights are loaded.
     pub fn info(&self) -> Option<&BotInfo> {
         self.manifest.as_ref().map(|m| &m.info)
     }
 
-    /// For a GGUF alone: its own name, else its file's.
+    /// For a GGUF without a description: the name inside the file, else the file's name.
     pub fn info_from_name(&self, general_name: Option<&str>) -> BotInfo {
         let stem = self.file.get(..self.file.len().saturating_sub(".gguf".len())).unwrap_or(&self.file);
         let name = general_name.map(str::trim).filter(|n| !n.is_empty()).unwrap_or(stem);
         BotInfo { name: name.into(), ..BotInfo::default() }
     }
 
-    /// The known prompt for this file.
+    /// The known prompt for this file and its logits.
     pub fn check(&self) -> Option<&LogitsCheck> {
         self.manifest.as_ref()?.checks.get(&self.file)
     }
 
-    /// Tells this file and no other; for a GGUF alone, its address.
+    /// Identifies this file alone; for a GGUF without a description, its address.
     pub fn identity(&self) -> String {
         match self.entry() {
             Some(entry) => {
@@ -126,7 +126,7 @@ impl Source {
         }
     }
 
-    /// Digest of the weights, as `bot.json` has it.
+    /// SHA-256 of the weights, from `bot.json`.
     pub fn sha256(&self) -> Option<&str> {
         self.entry().map(|entry| entry.sha256.as_str())
     }
@@ -137,7 +137,7 @@ impl Source {
     }
 }
 
-/// The bytes of a `bot.json`.
+/// Fetches a `bot.json`; without a network, the last visit's.
 async fn description(url: &str) -> Result<Vec<u8>, WorkerError> {
     let response = match get(url, None, RequestCache::NoCache).await {
         Ok(response) => response,

@@ -1,5 +1,5 @@
-//! A file over the network: pieces of it by range where the server gives
-//! ranges, else one stream from its start; taken up again where it broke.
+//! Reads a file over the network: by ranges where the server supports them, else as one stream from
+//! the start. A broken connection is resumed where it ended.
 
 use std::cell::Cell;
 
@@ -16,23 +16,23 @@ use super::{
     storage::swallow,
 };
 
-/// Waits before a connection is tried again that brought nothing, in
-/// milliseconds; after the last one the visitor is asked.
+/// Pauses before reconnecting, in milliseconds; received bytes start them over. After the last one
+/// the error is returned.
 const PAUSES_MS: [u32; 3] = [250, 1000, 4000];
 
-/// A connection that brings nothing for so many milliseconds has broken: a network that a
-/// device has left does not say so.
+/// A connection that delivers nothing for this many milliseconds counts as broken: a device that
+/// left its network gets no error.
 const STALL_MS: u32 = 20_000;
 
-/// A file's address and what is promised of it.
+/// A file's URL and promised size.
 pub struct Remote<'a> {
     pub url: &'a str,
-    /// Its name, for sentences.
+    /// The file's name, for error messages.
     pub file: &'a str,
     pub size: u64,
-    /// What the browser's own cache does with it.
+    /// How requests use the browser's HTTP cache.
     pub cache: RequestCache,
-    /// Whether the server answers a range with a range; unknown before the first.
+    /// Whether the server answers a range with a range; unknown before the first request.
     ranges: Cell<Option<bool>>,
 }
 
@@ -41,13 +41,13 @@ impl<'a> Remote<'a> {
         Self { url, file, size, cache, ranges: Cell::new(None) }
     }
 
-    /// Whether parts can be had alone; known once a [`Reader`] was opened.
+    /// Whether the server supports ranges; known once a [`Reader`] has connected.
     pub fn has_ranges(&self) -> bool {
         self.ranges.get() == Some(true)
     }
 
-    /// A response that begins at byte `start`, or at 0 where the server gives
-    /// no ranges; and which of the two.
+    /// Requests a range. Returns the response and the byte it begins at: `start`, or 0 where the
+    /// server does not support ranges.
     async fn ask(&self, start: u64, end: u64) -> Result<(Response, u64), WorkerError> {
         if self.ranges.get() != Some(false) {
             let range = format!("bytes={start}-{}", end.saturating_sub(1));
@@ -61,8 +61,8 @@ impl<'a> Remote<'a> {
                     self.ranges.set(Some(self.has_ranges()));
                     return Ok((response, 0));
                 }
-                // Another origin may refuse the header alone, and a file that is too
-                // short the range: the whole file tells.
+                // Another origin may refuse the header alone, and a server a range beyond a file
+                // that is too short: the whole file shows which.
                 Err(WorkerError::Unreachable { .. } | WorkerError::Status { status: 416, .. })
                     if self.ranges.get().is_none() => {}
                 Err(error) => return Err(error),
@@ -73,8 +73,8 @@ impl<'a> Remote<'a> {
         Ok((response, 0))
     }
 
-    /// `Content-Range: bytes 0-99/1234` holds the whole size; another origin's
-    /// may be hidden.
+    /// Compares the whole size in `Content-Range: bytes 0-99/1234`; another origin may hide the
+    /// header.
     fn compare_size(&self, response: &Response) -> Result<(), WorkerError> {
         let range = response.headers().get("content-range");
         let found = range.as_deref().and_then(|range| range.rsplit('/').next()?.parse::<u64>().ok());
@@ -94,14 +94,14 @@ impl<'a> Remote<'a> {
     }
 }
 
-/// Bytes `position..end` of a file, in order, over as many connections as it takes.
+/// Reads bytes `position..end` of a file in order, reconnecting as needed.
 pub struct Reader<'a> {
     remote: &'a Remote<'a>,
-    /// The next byte to give out.
+    /// The next byte to return.
     position: u64,
     end: u64,
     connection: Option<Pieces>,
-    /// What the last piece held beyond the last chunk.
+    /// The part of the last piece that did not fit into the last chunk.
     rest: Option<Uint8Array>,
 }
 
@@ -110,11 +110,11 @@ impl<'a> Reader<'a> {
         Self { remote, position: start, end, connection: None, rest: None }
     }
 
-    /// Connects, so that it is known whether the server gives ranges.
+    /// Connects, which also finds out whether the server supports ranges.
     pub async fn open(&mut self) -> Result<(), WorkerError> {
         let (response, starts_at) = self.remote.ask(self.position, self.end).await?;
         let mut pieces = Pieces::of(&response)?;
-        // A server without ranges begins at the beginning.
+        // Without ranges the response begins at byte 0.
         let mut skip = self.position - starts_at;
         self.rest = None;
         while skip > 0 {
@@ -129,20 +129,20 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The file's name, for sentences.
+    /// The file's name, for error messages.
     pub fn file(&self) -> &str {
         self.remote.file
     }
 
-    /// Starts again from an earlier byte.
+    /// Restarts at an earlier byte.
     pub fn rewind(&mut self, position: u64) {
         self.position = position;
         self.connection = None;
         self.rest = None;
     }
 
-    /// Fills the chunk, connecting again where the line breaks. `arrived` hears
-    /// how many bytes came.
+    /// Fills the chunk, reconnecting when the connection breaks. `arrived` gets the number of bytes
+    /// received each time.
     pub async fn fill(&mut self, chunk: &mut Chunk, arrived: &impl Fn(u64)) -> Result<(), WorkerError> {
         let mut failures = 0;
         while !chunk.is_full() {
@@ -186,13 +186,13 @@ impl<'a> Reader<'a> {
         let Some(connection) = &mut self.connection else { return Err(interrupted) };
         match connection.next().await {
             Ok(Some(piece)) => Ok(piece),
-            // A whole file that ends is short; a range that ends was cut.
+            // A whole file that ends here is too short; a range that ends here was cut off.
             Ok(None) if !self.remote.has_ranges() => Err(self.remote.truncated(self.position)),
             Ok(None) | Err(_) => Err(interrupted),
         }
     }
 
-    /// At the end of the file: an error if the server sends more than was promised.
+    /// At the end of the file, fails if the server sends more than was promised.
     pub async fn expect_end(&mut self) -> Result<(), WorkerError> {
         if self.position < self.remote.size {
             return Ok(());
@@ -212,7 +212,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// One request; an answer that is no success is an error.
+/// Sends one request; an unsuccessful status is an error.
 pub async fn get(url: &str, range: Option<&str>, cache: RequestCache) -> Result<Response, WorkerError> {
     let mut request = Request::get(url).cache(cache);
     if let Some(range) = range {
@@ -228,7 +228,7 @@ pub async fn get(url: &str, range: Option<&str>, cache: RequestCache) -> Result<
     }
 }
 
-/// A body as it arrives; dropping it ends the transfer.
+/// A response body as it arrives; dropping it cancels the transfer.
 pub struct Pieces {
     reader: ReadableStreamDefaultReader,
 }
@@ -239,7 +239,7 @@ impl Pieces {
         Ok(Self { reader: body.get_reader().unchecked_into() })
     }
 
-    /// The next bytes; `None` at the end; an error where the line breaks.
+    /// The next bytes; `None` at the end; an error if the connection breaks or stalls.
     pub async fn next(&mut self) -> Result<Option<Uint8Array>, JsValue> {
         let read = within(STALL_MS, JsFuture::from(self.reader.read()));
         let result = read.await.ok_or(JsValue::UNDEFINED)??;

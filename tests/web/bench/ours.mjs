@@ -10,8 +10,25 @@ export async function visit(context, origin, { precision, backend = "simd", thre
   const query = new URLSearchParams({ model: "./bot/", precision, backend, threads, prompt, tokens, drafts, runs });
   if (simd) query.set("simd", simd);
   const result = await resultOf(context, `${origin}/bench.html?${query}`);
+  // A page that fell back would be taken for the backend that was asked for.
+  if (result.backend !== backend) throw new Error(`${backend} was asked for, and ${result.backend} ran`);
   for (const run of result.runs) {
     if (run.prompt_tokens !== prompt_tokens) throw new Error(`the start has ${run.prompt_tokens} tokens, not ${prompt_tokens}`);
   }
   return result;
+}
+
+/**
+ * Milliseconds from opening the page itself, with its views, to "ready" in its status line;
+ * the visit before it has filled the caches and installed the service worker.
+ */
+export async function openPage(context, origin, { precision, threads = 1 }) {
+  const page = await context.newPage();
+  try {
+    await page.goto(`${origin}/?${new URLSearchParams({ model: "./bot/", precision, threads })}`);
+    const ready = () => /, ready/.test(document.querySelector("[role=status]")?.textContent ?? "") && performance.now();
+    return await (await page.waitForFunction(ready, null, { timeout: 60_000, polling: "raf" })).jsonValue();
+  } finally {
+    await page.close();
+  }
 }

@@ -1,18 +1,15 @@
 // What both benchmarks stand on: a browser with a profile of its own (so that
 // files are cached as on a second visit), the real server, a plain server that
 // isolates its pages, and the words of a report.
-import { createReadStream, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { cpus, tmpdir } from "node:os";
-import { extname, join } from "node:path";
+import { join } from "node:path";
+import * as browsers from "../browsers.mjs";
 import { serveWith } from "../command.mjs";
+import { fileAt, listen, send } from "../files.mjs";
 
 const MINUTES = 60_000;
-const FLAGS = [
-  "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync",
-];
 
 /** A variable that the shell scripts set. */
 export function setting(name, otherwise) {
@@ -27,8 +24,8 @@ export const packages = join(setting("BENCH_PACKAGES"), "node_modules");
 export async function launch(more = []) {
   const { chromium } = createRequire(`${packages}/`)("playwright-core");
   const profile = mkdtempSync(join(tmpdir(), "huggingtweets-bench-"));
-  const executablePath = process.env.CHROMIUM || ["/usr/bin/chromium", "/usr/bin/google-chrome"].find(existsSync);
-  const context = await chromium.launchPersistentContext(profile, { executablePath, args: [...FLAGS, ...more], headless: true });
+  const args = [...browsers.CHROMIUM_FLAGS, ...more];
+  const context = await chromium.launchPersistentContext(profile, { executablePath: browsers.chromium(), args, headless: true });
   const close = async () => {
     await context.close();
     rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
@@ -59,37 +56,19 @@ async function browserOf(context, page) {
 /** The real server with our page and a bot. */
 export const serveBot = (model) => serveWith(setting("HUGGINGTWEETS_BIN"), setting("HUGGINGTWEETS_DIST"), model);
 
-const TYPES = {
-  ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript",
-  ".json": "application/json", ".wasm": "application/wasm",
-};
-
 /** Folders under paths (`{"/bot/": dir}`), isolated and cached by the browser. */
-export async function serveFolders(folders) {
-  const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url, "http://x");
+export function serveFolders(folders) {
+  return listen((_, response, pathname) => {
     const mount = Object.keys(folders).find((path) => pathname.startsWith(path));
-    const file = mount && join(folders[mount], decodeURIComponent(pathname.slice(mount.length)));
-    if (!file?.startsWith(folders[mount]) || !existsSync(file) || !statSync(file).isFile()) {
-      return response.writeHead(404).end();
+    const file = mount ? fileAt(folders[mount], pathname.slice(mount.length)) : null;
+    if (file) {
+      response.setHeader("Cache-Control", "max-age=3600");
+      response.setHeader("ETag", `"${statSync(file).mtimeMs}"`);
+      response.setHeader("Cross-Origin-Opener-Policy", "same-origin");
+      response.setHeader("Cross-Origin-Embedder-Policy", "require-corp");
     }
-    response.writeHead(200, {
-      "Content-Type": TYPES[extname(file)] ?? "application/octet-stream",
-      "Content-Length": statSync(file).size,
-      "Cache-Control": "max-age=3600",
-      ETag: `"${statSync(file).mtimeMs}"`,
-      "Cross-Origin-Opener-Policy": "same-origin",
-      "Cross-Origin-Embedder-Policy": "require-corp",
-    });
-    if (request.method === "HEAD") return response.end();
-    createReadStream(file, { highWaterMark: 256 << 10 }).pipe(response);
+    send(response, file);
   });
-  await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
-  const close = () => {
-    server.closeAllConnections();
-    server.close();
-  };
-  return { origin: `http://127.0.0.1:${server.address().port}`, close };
 }
 
 /**

@@ -4,13 +4,13 @@ import { readFileSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
-import { LONG, SHORT, visit } from "./ours.mjs";
+import { LONG, SHORT, openPage, visit } from "./ours.mjs";
 import { earlier, keep, launch, machine, median, number, promptOf, resultOf, serveBot, serveFolders, setting, spread, summary, table } from "./rig.mjs";
 
 const dist = setting("HUGGINGTWEETS_DIST");
 const rounds = Number(setting("BENCH_ROUNDS", "3"));
 const tokens = Number(setting("BENCH_TOKENS", "64"));
-const backends = setting("BENCH_BACKENDS", "simd").split(/[ ,]+/);
+const backends = setting("BENCH_BACKENDS", "simd webgpu").split(/[ ,]+/);
 const threads = setting("BENCH_THREADS", "1 2").split(/[ ,]+/).map(Number);
 const file = join(setting("BENCH_PACKAGES"), "results-web.json");
 
@@ -25,8 +25,11 @@ const WORK = {
   long: { prompt: promptOf(LONG), prompt_tokens: LONG, tokens: 8 },
 };
 
+/** Keys and values of one token in every layer of GPT-2 124M: 12 layers, 768 channels, f32. */
+const KV_BYTES_A_TOKEN = 12 * 2 * 768 * 4;
+
 const results = earlier(file);
-const { context, close } = await launch();
+const { context, close } = await launch(backends.includes("webgpu") ? ["--enable-unsafe-webgpu"] : []);
 const servers = {};
 const pages = await serveFolders({ "/": join(dirname(fileURLToPath(import.meta.url)), "pages") });
 try {
@@ -38,7 +41,8 @@ try {
   for (let round = 1; round <= rounds; round += 1) {
     for (const { name, bundle, precision } of FILES) {
       for (const backend of backends) {
-        for (const asked of threads) {
+        // A GPU needs no threads of ours.
+        for (const asked of backend === "webgpu" ? [1] : threads) {
           for (const [work, order] of Object.entries(WORK)) {
             const visited = await visit(context, servers[bundle].origin, { precision, backend, threads: asked, ...order });
             console.error(`round ${round}: ${name}, ${backend}, ${visited.threads} of ${asked} threads, ${work}: ${number(summary(visited).decode)} tokens/s`);
@@ -46,6 +50,9 @@ try {
             // The engine reads with one thread alone; what several read together is measured beside it.
             const read = `${pages.origin}/read.html?threads=${asked}&bytes=${visited.step_bytes}`;
             if (asked > 1 && work === "short") Object.assign(visited, await resultOf(context, read));
+            if (work === "short" && backend === "simd") {
+              visited.page_ready_ms = await openPage(context, servers[bundle].origin, { precision, threads: asked });
+            }
             results.push({ name, backend, threads: asked, work, gguf: statSync(join(bundle, `model-${precision}.gguf`)).size, ...visited });
             keep(file, results);
           }
@@ -71,6 +78,8 @@ const rows = keys.map((key) => {
   const shares = decode.map((speed, i) => (100 * speed) / limit[i]);
   const five = of("five", (r) => summary(r).decode);
   const memory = Math.max(...all.map((r) => r.peak_memory_bytes));
+  // What is left of a page with one draft when its KV cache is taken away.
+  const weights = median(of("short", (r) => r.peak_memory_bytes - KV_BYTES_A_TOKEN * (SHORT + tokens)));
   return [
     name, backend, count,
     spread(decode), `${number(median(of("short", (r) => r.step_bytes)) / 1e6)}`,
@@ -79,14 +88,27 @@ const rows = keys.map((key) => {
     spread(of("long", (r) => summary(r).prefill), 0),
     spread(of("short", (r) => summary(r).first), 0),
     spread(of("short", (r) => r.ready_ms), 0),
-    `${number(memory / 1e6, 0)} (${number(memory / all[0].gguf, 2)}x)`,
+    spread(of("short", (r) => r.page_ready_ms ?? NaN), 0),
+    `${number(memory / 1e6, 0)} (${number(weights / all[0].gguf, 2)}x)`,
   ];
 });
 console.log(`\nOur page: GPT-2 124M's shape, random weights; ${machine(results[0].browser)}; medians (range) of ${results.filter((r) => r.work === "short").length / keys.length} rounds.\n`);
 console.log(table(
-  ["file", "backend", "threads", "decode tokens/s", "step MB", "page reads GB/s", "limit tokens/s", "share of the limit", "5 drafts tokens/s", `prefill of ${LONG} tokens/s`, "first token ms", "open to ready ms", "peak wasm memory MB (of the GGUF)"],
+  ["file", "backend", "threads", "decode tokens/s", "step MB", "page reads GB/s", "limit tokens/s", "share of the limit", "5 drafts tokens/s", `prefill of ${LONG} tokens/s`, "first token ms", "open to ready ms", "the page itself ms", "peak wasm memory MB (one draft, without its KV cache, of the GGUF)"],
   rows,
 ));
+
+// The ratios between our own rows.
+const speed = (name, count, work = "short") =>
+  median(results.filter((r) => r.name === name && r.backend === "simd" && r.threads === count && r.work === work).map((r) => summary(r).decode));
+const ratios = [
+  ["4-bit over 8-bit, one thread", speed("q4_0, head too", 1) / speed("q8_0", 1)],
+  ["4-bit with an 8-bit head over 8-bit, one thread", speed("q4_0", 1) / speed("q8_0", 1)],
+  ["two threads over one, 8-bit", speed("q8_0", 2) / speed("q8_0", 1)],
+  ["five drafts over one, 8-bit, one thread", speed("q8_0", 1, "five") / speed("q8_0", 1)],
+  ["five drafts over one, 8-bit, two threads", speed("q8_0", 2, "five") / speed("q8_0", 2)],
+];
+console.log(`\n${table(["decode tokens/s", "ratio"], ratios.map(([name, ratio]) => [name, `${number(ratio, 2)}x`]))}`);
 
 const travels = readdirSync(dist, { recursive: true }).filter((name) => name.endsWith(".wasm")).sort().map((name) => {
   const bytes = readFileSync(join(dist, name));

@@ -1,11 +1,10 @@
-//! One parallel region at a time, on threads that wait between regions.
+//! One parallel region at a time, on worker threads that wait between regions.
 //!
-//! A region is open or shut, and counts the threads inside: the gate. The
-//! caller opens it and works along; whoever finds no task left shuts it. The
-//! caller waits only for threads that came in, so one that sleeps, is late or
-//! never started costs nothing but its help. Waiting is a short spin, then
-//! parking, because the regions of one step of the engine follow each other
-//! within microseconds and steps may be seconds apart.
+//! The gate is a word that holds whether a region is open and how many workers are inside. The
+//! caller opens it and takes tasks too; whoever finds no task left shuts it. The caller waits only
+//! for workers that entered, so one that sleeps, is late or never started costs only its help.
+//! Waiting is a short spin, then parking, because the regions of one step follow each other within
+//! microseconds and steps may be seconds apart.
 
 use std::{
     any::Any,
@@ -22,35 +21,32 @@ use std::{
 
 use super::threads::SPINS;
 
-/// The gate's bit for an open region; the bits below count threads inside,
-/// the caller not among them.
+/// The gate's bit for an open region; the bits below count the workers inside (not the caller).
 const OPEN: u32 = 1 << 31;
 
-/// The caller looks so many times as long as a thread without work: the others
-/// are at their last task.
+/// How many times longer the caller spins than an idle worker: the others are in their last task.
 const PATIENCE: u32 = 10;
 
 type Task = dyn Fn(usize) + Sync;
 
-/// What the threads of a pool share.
+/// State shared by the threads of a pool.
 #[derive(Default)]
 pub struct Crew {
     gate: AtomicU32,
-    /// The next task that nobody took.
+    /// The next task to take.
     next: AtomicUsize,
-    /// Written by the caller while the gate is shut and nobody is inside; read
-    /// by who came in.
+    /// Written by the caller while the gate is shut and nobody is inside; read by threads inside.
     region: UnsafeCell<Region>,
-    /// Threads that serve, the caller not among them.
+    /// Worker threads that serve (not the caller).
     members: AtomicUsize,
-    /// A region is under way.
+    /// A region is in progress.
     busy: AtomicBool,
     dismissed: AtomicBool,
-    /// A member died inside a region without leaving it.
+    /// A worker died inside a region without leaving it.
     failed: AtomicBool,
-    /// The first panic of the region.
+    /// The region's first panic.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-    /// Guards nothing but falling asleep.
+    /// Protects no data: locked to park, and before a notification.
     sleep: Mutex<()>,
     parked: AtomicUsize,
     opened: Condvar,
@@ -64,25 +60,31 @@ struct Region {
     f: Option<*const Task>,
 }
 
-// SAFETY: `region` is the one field that is not `Sync`; it is written only by
-// the caller that holds `busy`, before the gate opens and when nobody is
-// inside, and read only by threads inside. The task it points to is `Sync`.
+// SAFETY: `region` is the only field that is not `Sync`. It is written only by the caller that
+// holds `busy`, before the gate opens and when nobody is inside, and read only by threads inside
+// and that caller. The task it points to is `Sync`.
 unsafe impl Send for Crew {}
 // SAFETY: as above.
 unsafe impl Sync for Crew {}
 
 impl Crew {
-    /// Threads that serve, the caller not among them.
+    /// Worker threads that serve (not the caller).
     pub fn members(&self) -> usize {
         self.members.load(Acquire)
     }
 
-    /// Counts one more thread that serves, or is about to.
+    /// Worker threads that are parked.
+    #[cfg(test)]
+    pub fn parked(&self) -> usize {
+        self.parked.load(SeqCst)
+    }
+
+    /// Counts one more worker, which serves or is about to.
     pub fn admit(&self) {
         self.members.fetch_add(1, AcqRel);
     }
 
-    /// Works until the crew is dismissed: the whole life of a thread.
+    /// Runs a worker thread: works until the crew is dismissed.
     pub fn serve(&self) {
         while self.wait_until_open() {
             if self.enter() {
@@ -92,30 +94,30 @@ impl Crew {
         }
     }
 
-    /// Ends [`Crew::serve`] on every thread.
+    /// Ends [`Crew::serve`] on every worker.
     pub fn dismiss(&self) {
         self.dismissed.store(true, SeqCst);
         drop(self.asleep());
         self.opened.notify_all();
     }
 
-    /// Says that a member died inside [`Crew::serve`]: its region never ends
-    /// by itself.
+    /// Reports that a worker died inside [`Crew::serve`], so that the caller does not wait for it
+    /// forever.
     pub fn fail(&self) {
         self.failed.store(true, SeqCst);
         drop(self.asleep());
         self.emptied.notify_all();
     }
 
-    /// A whole region: see [`super::Pool::run`].
+    /// Runs a whole region; see [`super::Pool::run`].
     pub fn run(&self, tasks: usize, f: &(dyn Fn(usize) + Sync)) {
         if self.members() == 0 || self.busy.swap(true, Acquire) {
             return (0..tasks).for_each(f);
         }
-        // SAFETY: `busy` makes this thread the only caller, and the last region
-        // ended with nobody inside, so nothing reads `region` now. The erased
-        // lifetime ends after this function: it returns, or unwinds, only when
-        // the gate is shut and nobody is inside.
+        // SAFETY: `busy` makes this thread the only caller, and the last region ended with nobody
+        // inside, so nothing reads `region` now. The erased lifetime ends after this function,
+        // which returns or unwinds only when the gate is shut and nobody is inside; or after
+        // `fail`, which (tests aside) only a browser's worker calls, where a panic aborts.
         unsafe {
             let f = std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static Task>(f);
             *self.region.get() = Region { tasks, f: Some(f) };
@@ -136,10 +138,10 @@ impl Crew {
         }
     }
 
-    /// Takes tasks until none is left. Called inside only.
+    /// Takes tasks until none is left. Called only inside (or by the caller).
     fn work(&self) {
-        // SAFETY: this thread is inside (or is the caller), so `region` is not
-        // written, and the task outlives the region.
+        // SAFETY: this thread is inside (or is the caller), so `region` is not being written, and
+        // the task outlives the region.
         let region = unsafe { *self.region.get() };
         let Some(f) = region.f else { return };
         // SAFETY: as above.
@@ -154,21 +156,21 @@ impl Crew {
             }
         }));
         if let Err(panic) = result {
-            // Nobody takes another task of this region.
+            // No further task of this region is taken.
             self.next.store(region.tasks, Relaxed);
             self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
         }
     }
 
-    /// Goes inside if the gate is still open.
+    /// Enters if the gate is still open.
     fn enter(&self) -> bool {
         let inside = |gate| (gate & OPEN != 0).then_some(gate + 1);
         self.gate.fetch_update(SeqCst, Relaxed, inside).is_ok()
     }
 
-    /// Shuts the gate, for no task is left, and goes outside.
+    /// Shuts the gate, since no task is left, and leaves.
     fn leave(&self) {
-        // Still inside, so this is the gate of this thread's own region.
+        // This thread is still inside, so the gate is that of its own region.
         self.gate.fetch_and(!OPEN, SeqCst);
         if self.gate.fetch_sub(1, SeqCst) == 1 && self.caller_parked.load(SeqCst) {
             drop(self.asleep());
@@ -176,12 +178,13 @@ impl Crew {
         }
     }
 
-    /// False when the crew is dismissed.
+    /// Waits for a region; false when the crew is dismissed.
     fn wait_until_open(&self) -> bool {
         let called = || self.gate.load(SeqCst) & OPEN != 0 || self.dismissed.load(SeqCst);
         if !spin(SPINS, called) {
-            // Raising the count and looking again is ordered against opening
-            // and looking at the count: one of the two sides sees the other.
+            // Both sides write, then read the other's variable, in one total order (SeqCst): a
+            // worker raises the count and looks at the gate, the caller opens the gate and looks at
+            // the count. So at least one sees the other, and no wake-up is lost.
             let mut asleep = self.asleep();
             self.parked.fetch_add(1, SeqCst);
             while !called() {
@@ -192,7 +195,7 @@ impl Crew {
         !self.dismissed.load(SeqCst)
     }
 
-    /// Returns when nobody is inside.
+    /// Waits until nobody is inside.
     fn wait_until_empty(&self) {
         let empty = || self.gate.load(SeqCst) == 0 || self.failed.load(SeqCst);
         if !spin(SPINS * PATIENCE, empty) {
@@ -203,8 +206,8 @@ impl Crew {
             }
             self.caller_parked.store(false, SeqCst);
         }
-        // Where threads can fail, a panic ends the program: nothing that the
-        // lost thread borrowed is ever freed.
+        // Where workers can fail, a panic aborts: nothing that the lost worker borrowed is ever
+        // freed.
         assert!(!self.failed.load(SeqCst), "a thread of the engine died");
     }
 
@@ -213,7 +216,7 @@ impl Crew {
     }
 }
 
-/// Looks so many times; true as soon as `done`.
+/// Polls `done` up to `looks` times; true as soon as it is.
 fn spin(looks: u32, done: impl Fn() -> bool) -> bool {
     (0..looks).any(|_| {
         std::hint::spin_loop();

@@ -1,10 +1,9 @@
-//! Threads for the kernels: [`Pool::run`] spreads the tasks of one parallel
-//! region and returns when all are done.
+//! The kernels' thread pool: [`Pool::run`] hands out the tasks of one parallel region and returns
+//! when all are done.
 //!
-//! Which thread runs which task is left to chance, so a task writes to a place
-//! of its own and sums in its own order: results never depend on the number of
-//! threads. The region itself is in `crew`; how a thread comes to be is in
-//! twins, `native` and [`web`], chosen here and nowhere else.
+//! Which thread runs which task varies, so each task has its own outputs and its own order of sums:
+//! results never depend on the number of threads. The region is in `crew`; `native` and [`web`]
+//! create the threads, and only this module chooses between them.
 
 mod crew;
 #[cfg(not(target_family = "wasm"))]
@@ -19,15 +18,14 @@ use native as threads;
 #[cfg(target_family = "wasm")]
 use web as threads;
 
-/// Threads that wait for work, the caller's own included. Cheap to clone; the
-/// threads end with the last clone.
+/// A pool of threads, the caller's included. Cheap to clone; the threads end with the last clone.
 #[derive(Clone, Default)]
 pub struct Pool {
-    /// `None` is the caller's thread alone.
+    /// `None`: the caller's thread alone.
     owner: Option<Arc<Owner>>,
 }
 
-/// Dismisses the threads when the last pool is gone.
+/// Dismisses the threads when the last clone of the pool is dropped.
 struct Owner {
     crew: Arc<Crew>,
 }
@@ -39,13 +37,13 @@ impl Drop for Owner {
 }
 
 impl Pool {
-    /// The caller's thread alone.
+    /// A pool of the caller's thread alone.
     pub fn serial() -> Self {
         Self::default()
     }
 
-    /// Up to so many threads, the caller's included. There may be fewer: where
-    /// the system refuses a thread, the others do its work.
+    /// A pool of up to `threads` threads, the caller's included. If the system refuses some, the
+    /// others do their work.
     pub fn new(threads: usize) -> Self {
         if threads <= 1 {
             return Self::serial();
@@ -55,15 +53,14 @@ impl Pool {
         Self { owner: Some(Arc::new(Owner { crew })) }
     }
 
-    /// The threads that are there now, the caller's included.
+    /// The number of threads that serve now, the caller's included.
     pub fn threads(&self) -> usize {
         1 + self.owner.as_ref().map_or(0, |owner| owner.crew.members())
     }
 
-    /// Calls `f(i)` once for every i in 0..tasks, in any order and on any of
-    /// the threads. A panic in a task ends the region and is raised here. A
-    /// region begun inside a task, or while another thread's region runs on
-    /// this pool, runs on its caller's thread.
+    /// Calls `f(i)` once for every i in `0..tasks`, in any order and on any of the threads. A panic
+    /// in a task ends the region and is raised here. A region begun inside a task, or while another
+    /// thread's region runs on this pool, runs on its caller's thread.
     pub fn run(&self, tasks: usize, f: &(dyn Fn(usize) + Sync)) {
         match &self.owner {
             Some(owner) if tasks > 1 => owner.crew.run(tasks, f),
@@ -87,7 +84,7 @@ mod tests {
         time::Duration,
     };
 
-    /// How often each task ran.
+    /// How many times each task ran.
     fn counts(pool: &Pool, tasks: usize) -> Vec<usize> {
         let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
         pool.run(tasks, &|i| {
@@ -124,12 +121,24 @@ mod tests {
         let pool = Pool::new(2);
         for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(20));
-            // Only two threads at once can pass: each waits for the other.
+            // Only two threads together can pass: each waits for the other.
             let meeting = std::sync::Barrier::new(2);
             pool.run(2, &|_| {
                 meeting.wait();
             });
         }
+    }
+
+    #[test]
+    fn threads_without_work_sleep() {
+        let pool = Pool::new(3);
+        counts(&pool, 10);
+        let crew = &pool.owner.as_ref().unwrap().crew;
+        let asleep = (0..1000).any(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            crew.parked() == crew.members()
+        });
+        assert!(asleep, "{} of {} threads sleep", crew.parked(), crew.members());
     }
 
     #[test]

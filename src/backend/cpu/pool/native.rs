@@ -1,14 +1,14 @@
-//! Threads of the operating system.
+//! The operating system's threads.
 
 use std::{sync::Arc, thread::Builder};
 
 use super::crew::Crew;
 
-/// Looks at the gate before a waiting thread parks: about 50 µs. Within a step
-/// of the engine the next region comes sooner, and a woken thread comes later.
+/// Polls of the gate before an idle worker parks: about 50 µs. Within a step the next region comes
+/// sooner, and waking a parked thread takes longer.
 pub const SPINS: u32 = 2_000;
 
-/// Starts up to `count` threads that serve the crew until it is dismissed.
+/// Starts up to `count` worker threads, which serve the crew until it is dismissed.
 pub fn hire(crew: &Arc<Crew>, count: usize) {
     for index in 0..count {
         let served = crew.clone();

@@ -1,22 +1,21 @@
-//! Threads of a browser: workers that run the same module over the same
-//! memory. The page's scripts start them (`www/worker-start.js`), and each
-//! calls [`join`] and [`serve`]. Where memory is not shared none ever comes, and the pool
-//! is the caller's thread alone.
+//! A browser's threads: workers that run the same module over the same memory. The page's scripts
+//! start them (`www/worker-start.js`), and each calls [`join`] and [`serve`]. If memory is not
+//! shared none ever comes, and the pool is the caller's thread alone.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::crew::Crew;
 
-/// Looks at the gate before a waiting thread parks: about 250 µs, so that it is
-/// mostly awake when the event loop's turn between two tokens is over (7% more
-/// tokens on two threads than with 50 µs), and asleep for what is longer.
-/// WebAssembly has no pause instruction, so the number is larger than natively.
+/// Polls of the gate before an idle worker parks: about 250 µs, so that it is mostly awake when the
+/// event loop returns between two tokens (7% more tokens on two threads than with 50 µs), and
+/// parked during longer pauses. WebAssembly has no pause instruction, so the number is larger than
+/// natively.
 pub const SPINS: u32 = 100_000;
 
 /// The crew that workers join: the newest.
 static CREW: Mutex<Option<Arc<Crew>>> = Mutex::new(None);
 
-/// Has the workers that come serve this crew.
+/// Makes this the crew that arriving workers serve.
 pub fn hire(crew: &Arc<Crew>, _count: usize) {
     *CREW.lock().unwrap_or_else(PoisonError::into_inner) = Some(crew.clone());
 }
@@ -25,21 +24,21 @@ fn crew() -> Option<Arc<Crew>> {
     CREW.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Counts the worker that calls it; whoever is told so finds it counted.
+/// Counts the calling worker; done before it reports that it has joined.
 pub fn join() {
     if let Some(crew) = crew() {
         crew.admit();
     }
 }
 
-/// The whole life of a worker that has joined: works until the crew is dismissed.
+/// Runs a worker that has joined: works until the crew is dismissed.
 pub fn serve() {
     if let Some(crew) = crew() {
         crew.serve();
     }
 }
 
-/// Says that a worker died inside [`serve`].
+/// Reports that a worker died inside [`serve`].
 pub fn fail() {
     if let Some(crew) = crew() {
         crew.fail();
@@ -80,8 +79,7 @@ mod tests {
         crew.run(5, &task);
         assert_eq!(count.load(Ordering::Relaxed), 10);
 
-        // Each of two tasks waits for the other, so one is the worker's; that
-        // one never ends.
+        // Each of the two tasks waits for the other, so one is the worker's; that one never ends.
         let region = Arc::new(Barrier::new(2));
         let caller = thread::spawn({
             let region = region.clone();

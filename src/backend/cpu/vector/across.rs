@@ -1,7 +1,7 @@
-//! Eight activation rows at once, a lane of a sum for each: of weights, not of
-//! activations, four columns are spread to every lane. A row costs two operands here
-//! (`signs`), a weight one, and the operand that is spread takes an instruction
-//! more to load; so many rows are multiplied this way.
+//! Multiplies eight activation rows at once, a lane of a sum for each: instead of activations, four
+//! columns of weights are splatted to every lane. An activation row is two operands here (`signs`)
+//! and a weight one, and a splat takes one more instruction to load; so with this many rows
+//! splatting the weights costs less.
 
 use core::arch::wasm32::*;
 
@@ -15,19 +15,19 @@ use crate::backend::cpu::{
 /// Activation rows of a tile.
 pub const ROWS: usize = 8;
 
-/// Weight rows whose sums stay in the fifteen registers that engines have for them on
-/// x86-64, with what they are made of.
+/// Weight rows per pass: their sums and operands fit the fifteen vector registers that engines have
+/// on x86-64.
 const OUTPUTS: usize = 4;
 
-/// Bytes of a column quad of the rows: their magnitudes, then their signs.
+/// Bytes of the rows' column quad: magnitudes, then signs.
 const QUAD: usize = 2 * ROWS * 4;
 
-/// Bytes of a packed block: its quads, then what the rows' sums begin with.
+/// Bytes of a packed block: its quads, then the rows' initial sums.
 const BYTES: usize = BLOCK / 4 * QUAD + ROWS * 4;
 
 const _: () = assert!(BYTES == ROWS * signs::BYTES);
 
-/// Packs a tile's block.
+/// Packs one block of a tile.
 pub fn pack(rows: &[[i8; BLOCK]; ROWS], out: &mut [u8]) {
     let (quads, firsts) = out.split_at_mut(BLOCK / 4 * QUAD);
     for (row, values) in rows.iter().enumerate() {
@@ -43,14 +43,14 @@ pub fn pack(rows: &[[i8; BLOCK]; ROWS], out: &mut [u8]) {
     }
 }
 
-/// Panels of 8-bit weights times a tile of [`ROWS`] rows.
+/// Multiplies panels of 8-bit weights with a tile of [`ROWS`] rows.
 pub fn run(mut panels: Panels) {
-    let x = panels.x;
+    let x = panels.x();
     assert!(x.rows == ROWS);
     let ones = std::hint::black_box(i16x8_splat(1));
     in_turn!(panels, Format::Q8, ROWS, |block, b, sums| {
-        // SAFETY: the tile has as many blocks; a panel's sums are PANEL times ROWS floats,
-        // here the rows of an output together.
+        // SAFETY: the tile has as many blocks as the panels, and a panel's sums are PANEL x ROWS
+        // floats, here the rows of one output together.
         unsafe {
             let packed = x.packed.as_ptr().add(b * BYTES);
             let scales = x.scales.as_ptr().add(b * ROWS).cast();
@@ -60,21 +60,22 @@ pub fn run(mut panels: Panels) {
             }
         }
     });
-    panels.sums.as_chunks_mut().0.iter_mut().for_each(transpose);
+    panels.sums().as_chunks_mut().0.iter_mut().for_each(transpose);
 }
 
 /// Adds a block's products with [`OUTPUTS`] weight rows to their sums.
 ///
 /// # Safety
-/// `block` must be where the first one's scale is in a block of weights, `packed` a tile's
-/// block, `scales` readable for its scales, `sums` writable for OUTPUTS times ROWS floats.
+/// `block` must point to the first weight row's scale in a block of weights, `packed` to the tile's
+/// packed block; `scales` must be readable for its scales, `sums` writable for OUTPUTS x ROWS
+/// floats.
 #[inline(always)]
 unsafe fn outputs(ones: v128, block: *const u8, packed: *const u8, scales: *const v128, sums: *mut v128) {
-    // SAFETY: the caller's; the steps together are a block.
+    // SAFETY: by the caller's contract; the iterations together cover one block.
     unsafe {
         let firsts: *const v128 = packed.add(BLOCK / 4 * QUAD).cast();
         let mut dots = [[v128_load(firsts), v128_load(firsts.add(1))]; OUTPUTS];
-        // A count that the compiler does not know: see `wasm`.
+        // A count unknown to the compiler: see `wasm`.
         let mut left = std::hint::black_box(BLOCK / 4);
         let (mut quants, mut quad) = (block.add(SCALES_BYTES), packed.cast::<v128>());
         loop {
@@ -107,7 +108,7 @@ unsafe fn outputs(ones: v128, block: *const u8, packed: *const u8, scales: *cons
     }
 }
 
-/// The sums of each output's rows as those of each row's outputs.
+/// Transposes sums (outputs, rows) into (rows, outputs).
 fn transpose(sums: &mut [[f32; PANEL]; ROWS]) {
     let at: *mut v128 = sums.as_mut_ptr().cast();
     // SAFETY: eight times eight floats are 16 vectors.

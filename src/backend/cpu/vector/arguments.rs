@@ -1,5 +1,5 @@
-//! What a vector kernel is given, held against each other once: its loads
-//! check nothing.
+//! The arguments of a vector kernel, checked against each other once, because its loads check
+//! nothing.
 
 use super::PACKED;
 use crate::backend::cpu::{
@@ -8,43 +8,46 @@ use crate::backend::cpu::{
     quant::{BLOCK, Tile},
 };
 
-/// Which panels of a matrix, from the first in weights on.
+/// The panels of a matrix to multiply, counted from the start of the weights.
 #[derive(Debug, Clone, Copy)]
-pub struct Places {
-    /// Panels that are multiplied in turn, a block of each.
-    pub beside: usize,
-    /// From one of these to the next. Far from each other, each is a stream of its own,
-    /// whose next lines the processor fetches ahead.
+pub struct PanelGroups {
+    /// Panels that are multiplied in turn, one block of each: a group.
+    pub streams: usize,
+    /// Panels from one of a group to the next. Far apart, each is a stream of its own for the
+    /// hardware prefetcher.
     pub stride: usize,
-    /// After such panels the ones behind them, and so on: so many in all, one after the other.
+    /// Number of groups, one after the other; each begins one panel after the previous.
     pub groups: usize,
 }
 
-/// Panels of one matrix to be multiplied with one tile.
+/// Panels of one matrix to be multiplied with one tile. Kernels rely on the checks of
+/// [`Panels::new`], so no field changes after it.
 pub struct Panels<'a> {
-    pub format: Format,
+    format: Format,
     /// (panels, blocks, [`Format::block_bytes`])
-    pub weights: &'a [u8],
-    pub places: Places,
-    pub x: &'a Tile<'a>,
-    /// (groups, beside, rows, PANEL)
-    pub sums: &'a mut [[f32; PANEL]],
+    weights: &'a [u8],
+    places: PanelGroups,
+    x: &'a Tile<'a>,
+    /// (groups, streams, rows, PANEL)
+    sums: &'a mut [[f32; PANEL]],
 }
 
 impl<'a> Panels<'a> {
+    /// Uses the first `groups * streams * rows` of sums.
+    ///
     /// # Panics
-    /// Where they do not fit each other; of sums the first are taken.
+    /// If the arguments do not fit each other.
     pub fn new(
         format: Format,
         weights: &'a [u8],
-        places: Places,
+        places: PanelGroups,
         x: &'a Tile<'a>,
         sums: &'a mut [[f32; PANEL]],
     ) -> Self {
-        let Places { beside, stride, groups } = places;
-        let sums = &mut sums[..groups * beside * x.rows];
+        let PanelGroups { streams, stride, groups } = places;
+        let sums = &mut sums[..groups * streams * x.rows];
         assert!(!sums.is_empty());
-        let panels = (beside - 1) * stride + groups;
+        let panels = (streams - 1) * stride + groups;
         assert!(weights.len() >= panels * x.blocks * format.block_bytes());
         let n = x.rows * x.blocks;
         assert!(x.format == format && x.scales.len() == n && x.offsets.len() == n);
@@ -52,15 +55,38 @@ impl<'a> Panels<'a> {
         Self { format, weights, places, x, sums }
     }
 
-    /// Group after group: where its first panel begins, and its sums (beside, rows, PANEL).
+    #[inline(always)]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The activations, packed for the weights' format.
+    #[inline(always)]
+    pub fn x(&self) -> &'a Tile<'a> {
+        self.x
+    }
+
+    /// Panels from one of a group to the next.
+    #[inline(always)]
+    pub fn stride(&self) -> usize {
+        self.places.stride
+    }
+
+    /// (groups, streams, rows, PANEL)
+    #[inline(always)]
+    pub fn sums(&mut self) -> &mut [[f32; PANEL]] {
+        self.sums
+    }
+
+    /// For each group: the weights from its first panel on, and its sums (streams, rows, PANEL).
     #[inline(always)]
     pub fn groups(&mut self) -> impl Iterator<Item = (&'a [u8], &mut [[f32; PANEL]])> {
         let (weights, bytes) = (self.weights, self.x.blocks * self.format.block_bytes());
-        let sums = self.sums.chunks_exact_mut(self.places.beside * self.x.rows);
+        let sums = self.sums.chunks_exact_mut(self.places.streams * self.x.rows);
         sums.enumerate().map(move |(group, sums)| (&weights[group * bytes..], sums))
     }
 
-    /// Calls f with each panel and its sums.
+    /// Calls f with each panel and its sums (rows, PANEL).
     pub fn each(mut self, mut f: impl FnMut(&[u8], &mut [[f32; PANEL]])) {
         let bytes = self.x.blocks * self.format.block_bytes();
         let (stride, rows) = (self.places.stride, self.x.rows);

@@ -1,10 +1,19 @@
-//! Which simd128 instruction multiplies: relaxed (`i32x4.relaxed_dot_i8x16_i7x16_add_s`,
-//! four products a lane, or `i16x8.relaxed_dot_i8x16_i7x16_s`, two) or plain
-//! (`i32x4.dot_i16x8_s`, two a lane). The one place where the two artefacts differ;
-//! all forms give the same integers.
+//! Selects the simd128 instruction that multiplies: relaxed (`i32x4.relaxed_dot_i8x16_i7x16_add_s`,
+//! four products a lane, or `i16x8.relaxed_dot_i8x16_i7x16_s`, two) or plain (`i32x4.dot_i16x8_s`,
+//! two a lane). Only this module selects; `across` and `pairs` hold forms that exist in one of the
+//! two builds only. All forms give the same integers.
 //!
-//! A vector of weights holds four rows by four columns; a [`Product`] says how
-//! such vectors meet the bytes of activation rows.
+//! A vector of weights holds four rows by four columns; a [`Product`] defines how such vectors are
+//! multiplied with the bytes of activation rows:
+//!
+//! | form | build | weights | how the wide relaxed instruction reads its second operand |
+//! | --- | --- | --- | --- |
+//! | `Unsigned` | relaxed | 8-bit | as unsigned (x86 with AVX-VNNI) |
+//! | `Signed` | relaxed | 8-bit | as signed (ARM) |
+//! | `Signs`, and `across` for eight rows | relaxed | 8-bit | neither: pairs saturate (other x86) |
+//! | `Nibbles` | relaxed | 4-bit | either |
+//! | `ShortNibbles` | relaxed | 4-bit | neither |
+//! | `pairs::Bytes`, `pairs::Nibbles` | plain | 8-bit, 4-bit | |
 
 use core::arch::wasm32::*;
 
@@ -21,67 +30,67 @@ pub use relaxed::*;
 
 pub const ZERO: v128 = i32x4(0, 0, 0, 0);
 
-/// Products of weights with activations, in 32-bit sums.
+/// Products of weights with activations, and their integer sums.
 pub trait Product {
-    /// A vector of weights, as it is multiplied.
+    /// A vector of weights, ready to multiply.
     type Weights: Copy;
-    /// Four columns of an activation row, as they are multiplied.
+    /// Four columns of an activation row, ready to multiply.
     type Quad: Copy;
-    /// Sums over a block for one activation row and four rows of weights.
+    /// Sums over a block, for one activation row and four weight rows.
     type Sum: Copy;
-    /// How the weights are stored.
+    /// How panels store the weights.
     const FORMAT: Format;
-    /// Rows of a tile, at most.
+    /// The most rows of a tile.
     const MOST: usize;
-    /// Activation rows that are multiplied together: with what they are made of, their
-    /// sums stay in the fifteen registers that engines have for them on x86-64. Of a
-    /// tile with more, two are.
+    /// The most activation rows that are multiplied together: their sums and operands fit the
+    /// fifteen vector registers that engines have on x86-64. A tile with more rows is multiplied
+    /// two rows at a time.
     const ROWS: usize;
-    /// Bytes of an activation row's block.
+    /// Bytes of one row's block.
     const ROW: usize;
     /// Bytes from one column quad of a row to the next.
     const QUAD: usize;
 
-    /// Where a tile's (block, row, [`Product::ROW`]) bytes begin.
+    /// The start of a tile's (block, row, [`Product::ROW`]) bytes.
     fn rows(x: &Tile) -> *const u8;
 
-    /// What a sum begins with. `offset` has [`Tile::offsets`]' number of the
-    /// activation row in every lane.
+    /// The initial sum. `offset` has the activation row's number of [`Tile::offsets`] in every
+    /// lane.
     ///
     /// # Safety
-    /// `row` must be where the row's block begins.
+    /// `row` must point to the start of the row's block.
     unsafe fn start(offset: v128, row: *const u8) -> Self::Sum;
 
-    /// Prepares weights once for all activation rows.
+    /// Prepares weights, once for all activation rows.
     fn weights(weights: v128) -> Self::Weights;
 
-    /// Prepares weights as they lie in memory.
+    /// Loads and prepares weights.
     ///
     /// # Safety
     /// `from` must be readable for 16 bytes.
     #[inline(always)]
     unsafe fn load(from: *const u8) -> Self::Weights {
-        // SAFETY: the caller's.
+        // SAFETY: by the caller's contract.
         Self::weights(unsafe { v128_load(from.cast()) })
     }
 
-    /// A column quad.
+    /// Loads a column quad.
     ///
     /// # Safety
-    /// `x` must be where one begins in a row's block.
+    /// `x` must point to the start of one in a row's block.
     unsafe fn quad(x: *const u8) -> Self::Quad;
 
     fn add(sum: &mut Self::Sum, weights: Self::Weights, x: Self::Quad);
 
-    /// The integer dots of four rows.
+    /// The integer dot products of four weight rows.
     fn total(sum: Self::Sum) -> v128;
 }
 
-/// Each panel as [`crate::backend::cpu::scalar::panel`] multiplies it, in the
-/// form that runs here; [`tile_rows`] of them at most.
+/// Multiplies panels as [`crate::backend::cpu::scalar::panel`] does, in the form for this machine;
+/// the tile has at most as many rows as [`tile_rows`] gives.
 pub fn panels(panels: Panels) {
-    assert!(panels.format == Format::Q4 || panels.format == format8());
-    match panels.format {
+    assert!(panels.format() == Format::Q4 || panels.format() == format8());
+    match panels.format() {
         Format::Q8 | Format::U8 => panels8(panels),
         Format::Q4 => panels4(panels),
     }
@@ -94,35 +103,34 @@ mod relaxed {
     use super::*;
     use crate::backend::cpu::vector::{across, signs};
 
-    /// Bytes of a packed block, of which [`Signs`] and [`across`] alone read.
+    /// Bytes of a packed block; only [`Signs`] and [`across`] read it.
     pub const PACKED: usize = signs::BYTES;
 
-    /// Activation rows that weights are read once for.
+    /// The most activation rows for which weights are read once.
     pub const TILE: usize = across::ROWS;
 
-    /// Rows that are multiplied together as [`wasm`] does.
+    /// The most rows that are multiplied together as in [`wasm`].
     const ROWS: usize = 6;
 
-    /// Rows of a tile of `rows` rows in all.
+    /// Rows of a tile if the batch has `rows`.
     pub fn tile_rows(format: Format, rows: usize) -> usize {
         match (format, Reading::get()) {
             (Format::Q8, Reading::Inexact) if rows >= across::ROWS => across::ROWS,
             _ if rows <= ROWS => rows,
-            // Sums and what they are made of stay in the registers.
+            // Sums and operands stay in registers.
             (Format::Q4, _) | (_, Reading::Inexact) => equal(rows, 4),
             _ => equal(rows, ROWS),
         }
     }
 
-    /// How this machine's instruction reads a byte over 127 in its second
-    /// operand. The standard leaves it open between machines, not within one,
-    /// so it is tried once.
+    /// How this machine's instruction reads a byte above 127 in its second operand. The standard
+    /// lets machines differ, but not one machine over time, so it is probed once.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     #[repr(u8)]
     enum Reading {
         Unsigned = 1,
         Signed = 2,
-        /// As neither, exactly: sums of pairs saturate.
+        /// Neither, exactly: sums of pairs saturate.
         Inexact = 3,
     }
 
@@ -141,13 +149,14 @@ mod relaxed {
             }
         }
 
-        /// The corners, where a wrong reading or a saturated pair must show.
+        /// Multiplies extremes, where a wrong reading or a saturated pair shows.
         #[cold]
         fn probe() -> Self {
             let agrees = |read: fn(u8) -> i32| {
                 [-128i8, -127, 1, 127].into_iter().all(|w| {
                     [0u8, 1, 127, 128, 129, 200, 255].into_iter().all(|x| {
-                        // Hidden from the optimiser, which need not know the machine.
+                        // Hidden from the optimiser, whose folding may read the byte otherwise than
+                        // the machine.
                         let (w, x) = (std::hint::black_box(w), std::hint::black_box(x));
                         let dot = i32x4_relaxed_dot_i8x16_i7x16_add(i8x16_splat(w), u8x16_splat(x), ZERO);
                         i32x4_extract_lane::<0>(dot) == 4 * i32::from(w) * read(x)
@@ -172,7 +181,7 @@ mod relaxed {
         }
     }
 
-    /// How weights of 8 bits are stored.
+    /// How panels store 8-bit weights.
     pub fn format8() -> Format {
         match Reading::get() {
             Reading::Unsigned => Format::U8,
@@ -180,7 +189,7 @@ mod relaxed {
         }
     }
 
-    /// Packs a tile's block where the form that runs here needs it.
+    /// Packs one block of a tile if the form for this machine needs it.
     pub fn pack(format: Format, rows: &[[i8; BLOCK]], out: &mut [u8]) {
         if (format, Reading::get()) != (Format::Q8, Reading::Inexact) {
             return;
@@ -195,17 +204,17 @@ mod relaxed {
         }
     }
 
-    /// Runs panels of 8-bit weights.
+    /// Multiplies panels of 8-bit weights.
     pub fn panels8(panels: Panels) {
         match Reading::get() {
             Reading::Unsigned => wasm::run::<Unsigned>(panels),
             Reading::Signed => wasm::run::<Signed>(panels),
-            Reading::Inexact if panels.x.rows == across::ROWS => across::run(panels),
+            Reading::Inexact if panels.x().rows == across::ROWS => across::run(panels),
             Reading::Inexact => wasm::run::<Signs>(panels),
         }
     }
 
-    /// Runs panels of 4-bit weights.
+    /// Multiplies panels of 4-bit weights.
     pub fn panels4(panels: Panels) {
         match Reading::get() {
             Reading::Unsigned | Reading::Signed => wasm::run::<Nibbles>(panels),
@@ -213,7 +222,7 @@ mod relaxed {
         }
     }
 
-    /// Activations times bytes that the instruction reads rightly.
+    /// Products of activations with bytes that the instruction reads correctly.
     macro_rules! direct {
         ($name:ident, $format:ident, $start:expr) => {
             impl Product for $name {
@@ -243,7 +252,7 @@ mod relaxed {
 
                 #[inline(always)]
                 unsafe fn quad(x: *const u8) -> v128 {
-                    // SAFETY: the caller's; a quad has four bytes.
+                    // SAFETY: by the caller's contract; a quad has four bytes.
                     unsafe { v128_load32_splat(x.cast()) }
                 }
 
@@ -260,8 +269,8 @@ mod relaxed {
         };
     }
 
-    /// Second operand: the weight, unsigned. A sum begins with -128 times the
-    /// activations, 16 times what takes the 8 of 4-bit weights out.
+    /// Second operand: the weight, unsigned. The initial sum is -128 times the activations: 16
+    /// times the offset, which is -8 times.
     pub struct Unsigned;
     direct!(Unsigned, U8, |offset| i32x4_shl(offset, 4));
 
@@ -269,12 +278,12 @@ mod relaxed {
     pub struct Signed;
     direct!(Signed, Q8, |_| ZERO);
 
-    /// Second operand: a 4-bit weight as it is stored, 0..=15, 8 too high.
+    /// Second operand: a 4-bit weight as it is stored, 0..=15, 8 too large.
     pub struct Nibbles;
     direct!(Nibbles, Q4, |offset| offset);
 
-    /// Second operand: the activation's magnitude; the weight has its sign. By the
-    /// instruction of half the width, as [`ShortNibbles`].
+    /// Second operand: the activation's magnitude; its sign moves to the weight. Uses the
+    /// instruction of half the width, for the reason given at [`ShortNibbles`].
     pub struct Signs;
 
     impl Product for Signs {
@@ -282,7 +291,7 @@ mod relaxed {
         type Quad = (v128, v128);
         type Sum = v128;
         const FORMAT: Format = Format::Q8;
-        // What `across` leaves over.
+        // The sizes that `across` does not take.
         const MOST: usize = across::ROWS - 1;
         const ROWS: usize = ROWS;
         const ROW: usize = PACKED;
@@ -295,7 +304,7 @@ mod relaxed {
 
         #[inline(always)]
         unsafe fn start(_: v128, row: *const u8) -> v128 {
-            // SAFETY: the caller's; the number is the block's end.
+            // SAFETY: by the caller's contract; the initial sum ends the block.
             unsafe { v128_load32_splat(row.add(2 * BLOCK).cast()) }
         }
 
@@ -306,8 +315,8 @@ mod relaxed {
 
         #[inline(always)]
         unsafe fn quad(x: *const u8) -> (v128, v128) {
-            // SAFETY: the caller's; a quad has four bytes of each, the signs behind the
-            // block's magnitudes.
+            // SAFETY: by the caller's contract; a quad has four bytes of each, and the signs follow
+            // the block's magnitudes.
             unsafe { (v128_load32_splat(x.cast()), v128_load32_splat(x.add(BLOCK).cast())) }
         }
 
@@ -324,9 +333,10 @@ mod relaxed {
     }
 
     /// [`Nibbles`] in 16-bit sums of pairs, by the instruction of half the width
-    /// (`i16x8.relaxed_dot_i8x16_i7x16_s`): where that is what the machine has, the
-    /// wide one widens every product, this a block's sum. A pair is within 2 * 15 * 127,
-    /// the eight of a block with what takes the 8 of the weights out within 2^15.
+    /// (`i16x8.relaxed_dot_i8x16_i7x16_s`). Where the machine has only that one, the wide
+    /// instruction widens every product; this widens once per block. A pair is within 2 * 15 * 127,
+    /// and a block's eight pairs, with the initial sum for the weights' offset of 8, are within
+    /// 2^15.
     pub struct ShortNibbles;
 
     impl Product for ShortNibbles {
@@ -346,7 +356,7 @@ mod relaxed {
 
         #[inline(always)]
         unsafe fn start(offset: v128, _: *const u8) -> v128 {
-            // Once a pair.
+            // Into one of the two 16-bit sums of a row.
             v128_and(offset, i32x4_splat(0xffff))
         }
 
@@ -357,7 +367,7 @@ mod relaxed {
 
         #[inline(always)]
         unsafe fn quad(x: *const u8) -> v128 {
-            // SAFETY: the caller's; a quad has four bytes.
+            // SAFETY: by the caller's contract; a quad has four bytes.
             unsafe { v128_load32_splat(x.cast()) }
         }
 
@@ -381,10 +391,10 @@ mod plain {
     /// Bytes of a packed block.
     pub const PACKED: usize = pairs::BYTES;
 
-    /// Activation rows that weights are read once for.
+    /// The most activation rows for which weights are read once.
     pub const TILE: usize = 4;
 
-    /// Rows of a tile of `rows` rows in all.
+    /// Rows of a tile if the batch has `rows`.
     pub fn tile_rows(_: Format, rows: usize) -> usize {
         equal(rows, TILE)
     }
@@ -393,24 +403,24 @@ mod plain {
         "simd128"
     }
 
-    /// How weights of 8 bits are stored.
+    /// How panels store 8-bit weights.
     pub fn format8() -> Format {
         Format::Q8
     }
 
-    /// Packs a tile's block, row by row.
+    /// Packs one block of a tile, row by row.
     pub fn pack(_: Format, rows: &[[i8; BLOCK]], out: &mut [u8]) {
         for (values, out) in rows.iter().zip(out.chunks_exact_mut(PACKED)) {
             pairs::write(values, out);
         }
     }
 
-    /// Runs panels of 8-bit weights.
+    /// Multiplies panels of 8-bit weights.
     pub fn panels8(panels: Panels) {
         wasm::run::<pairs::Bytes>(panels);
     }
 
-    /// Runs panels of 4-bit weights.
+    /// Multiplies panels of 4-bit weights.
     pub fn panels4(panels: Panels) {
         wasm::run::<pairs::Nibbles>(panels);
     }

@@ -1,39 +1,37 @@
-//! The vector kernels of this target, behind one name, with the bits of
-//! [`super::scalar`]:
+//! The vector kernels of this target, under common names; they give the bits of [`super::scalar`]:
 //!
 //! | module | target | instruction |
 //! | --- | --- | --- |
-//! | `wasm` | wasm32 with simd128 | the one that `dot` chooses |
+//! | `wasm` | wasm32 with simd128 | the one that `dot` selects |
 //! | `x86` | x86-64 | `vpdpbusd` (AVX-VNNI or AVX-512's), else `vpmaddubsw` (AVX2), chosen at run time |
 //! | `neon` | aarch64 | `sdot` where the processor has it |
 //! | `portable` | any | loops that compilers vectorise |
 
-/// Calls a kernel made for as many rows as the panels' tile has: at most `most`.
+/// Calls the kernel instance for the number of rows in the panels' tile, at most `most`.
 #[allow(unused_macros, reason = "the portable form needs none")]
 macro_rules! by_rows {
     ($kernel:ident::<$form:ty>($panels:ident), $most:expr) => {
         by_rows!($kernel::<$form>($panels), $most; 1 2 3 4 5 6 7 8)
     };
     ($kernel:ident::<$form:ty>($panels:ident), $most:expr; $($rows:literal)*) => {
-        match $panels.x.rows {
+        match $panels.x().rows {
             $($rows if $rows <= $most => $kernel::<$form, $rows>($panels),)*
             rows => unreachable!("a tile of {rows} rows"),
         }
     };
 }
 
-/// Sets the sums to zero, and does `each` with a block of every panel in turn: where the
-/// block begins, which of its panel it is, and the panel's sums, `rows` of them. `format`
-/// is the panels'.
+/// Sets the sums to zero, then runs `each` for every block of every panel, the panels of a group in
+/// turn. `each` gets the start of the block, its index in the panel, and the panel's sums (`rows`).
+/// `format` is the panels'.
 ///
-/// Each of two or four panels has a copy of the instructions: a processor fetches ahead
-/// for the instruction that it saw read in steps, and one that reads here and there in
-/// turn has none.
+/// For two or four panels, each panel has its own copy of the instructions: the hardware prefetcher
+/// follows a load instruction that advances in steps, but not one that alternates between streams.
 #[allow(unused_macros, reason = "the portable form goes from panel to panel")]
 macro_rules! in_turn {
     ($panels:ident, $format:expr, $rows:expr, |$block:ident, $b:ident, $sums:ident| $each:expr) => {
-        let (blocks, stride) = ($panels.x.blocks, $panels.places.stride);
-        $panels.sums.as_flattened_mut().fill(0.0);
+        let (blocks, stride) = ($panels.x().blocks, $panels.stride());
+        $panels.sums().as_flattened_mut().fill(0.0);
         for (weights, all) in $panels.groups() {
             let all = all.as_chunks_mut::<{ $rows }>().0;
             match all.len() {
@@ -62,8 +60,8 @@ macro_rules! in_turn {
         |$block:ident, $b:ident, $sums:ident| $each:expr, $panel:expr
     ) => {{
         let at = ($panel * $stride * $blocks + $b) * $format.block_bytes();
-        // SAFETY: the block is in weights, by the contract of Panels, and a group has
-        // sums for each of its panels.
+        // SAFETY: the block is in weights, as Panels::new has checked, and a group has sums for
+        // each of its panels.
         let ($block, $sums) = unsafe { ($weights.as_ptr().add(at), $all.get_unchecked_mut($panel)) };
         $each
     }};
@@ -105,10 +103,10 @@ use neon as target;
 )))]
 use portable as target;
 
-pub use arguments::{Panels, Places};
+pub use arguments::{PanelGroups, Panels};
 pub use target::{PACKED, TILE, format8, instructions, interleaved, pack, panels, tile_rows};
 
-/// Rows of a tile of `rows` rows in all: tiles of equal size of at most `most`.
+/// Rows per tile when `rows` rows are divided into tiles of nearly equal size, at most `most` each.
 fn equal(rows: usize, most: usize) -> usize {
     rows.div_ceil(rows.div_ceil(most).max(1))
 }

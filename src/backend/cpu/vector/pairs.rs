@@ -1,5 +1,4 @@
-//! Products of 16-bit numbers, two a lane (`i32x4.dot_i16x8_s`): for simd128
-//! without relaxed SIMD.
+//! Products of 16-bit numbers, two a lane (`i32x4.dot_i16x8_s`): for simd128 without relaxed SIMD.
 
 use core::arch::wasm32::*;
 
@@ -9,21 +8,21 @@ use crate::backend::cpu::{
     quant::{BLOCK, Tile},
 };
 
-/// Bytes of a packed block: 16 bits a value.
+/// Bytes of a packed block: 16 bits per value.
 pub const BYTES: usize = 2 * BLOCK;
 
-/// Writes a block with 16 bits a value.
+/// Widens a block to 16 bits per value.
 pub fn write(values: &[i8; BLOCK], out: &mut [u8]) {
     for (v, out) in values.iter().zip(out.as_chunks_mut::<2>().0) {
         *out = i16::from(*v).to_le_bytes();
     }
 }
 
-/// 8-bit weights. Sums are those of columns (0+1, 2+3) of rows 0 and 1, and of
-/// rows 2 and 3; the pairs meet once a block.
+/// 8-bit weights. One vector of sums is for rows 0 and 1, one for rows 2 and 3, with a lane each
+/// for columns 0+1 and 2+3; these pairs of lanes are added once per block.
 pub type Bytes = Pairs<false>;
 
-/// 4-bit weights, likewise.
+/// 4-bit weights, with the same sums.
 pub type Nibbles = Pairs<true>;
 
 pub struct Pairs<const NIBBLES: bool>;
@@ -34,7 +33,7 @@ impl<const NIBBLES: bool> Product for Pairs<NIBBLES> {
     type Sum = (v128, v128);
     const FORMAT: Format = if NIBBLES { Format::Q4 } else { Format::Q8 };
     const MOST: usize = TILE;
-    // Unpacking nibbles twice costs more than sums that are put by.
+    // For nibbles, unpacking them twice costs more than spilling sums.
     const ROWS: usize = if NIBBLES { 4 } else { 2 };
     const ROW: usize = BYTES;
     const QUAD: usize = 8;
@@ -46,7 +45,7 @@ impl<const NIBBLES: bool> Product for Pairs<NIBBLES> {
 
     #[inline(always)]
     unsafe fn start(offset: v128, _: *const u8) -> (v128, v128) {
-        // Once a pair.
+        // Into one of a row's two lanes.
         let first = if NIBBLES { v128_and(offset, i32x4(-1, 0, -1, 0)) } else { ZERO };
         (first, first)
     }
@@ -58,14 +57,14 @@ impl<const NIBBLES: bool> Product for Pairs<NIBBLES> {
 
     #[inline(always)]
     unsafe fn load(from: *const u8) -> (v128, v128) {
-        // The upper half of a register takes one instruction more.
-        // SAFETY: the caller's.
+        // Two loads, because extending the upper half of a register takes an instruction more.
+        // SAFETY: by the caller's contract.
         unsafe { (i16x8_load_extend_i8x8(from.cast()), i16x8_load_extend_i8x8(from.add(8).cast())) }
     }
 
     #[inline(always)]
     unsafe fn quad(x: *const u8) -> v128 {
-        // SAFETY: the caller's; a quad has four times two bytes.
+        // SAFETY: by the caller's contract; a quad has four times two bytes.
         unsafe { v128_load64_splat(x.cast()) }
     }
 

@@ -1,5 +1,5 @@
-//! Loops over fixed-size arrays, lane = row, that compilers vectorise: what
-//! runs where no better form is written, and what the better ones fall back to.
+//! Loops over fixed-size arrays, lane = row, that compilers vectorise: used on targets without a
+//! hand-written kernel, and as the fallback of those kernels.
 
 use super::{Panels, equal};
 use crate::backend::cpu::{
@@ -12,13 +12,13 @@ use crate::backend::cpu::{
 #[allow(dead_code, reason = "used where no better form is written")]
 pub const TILE: usize = 4;
 
-/// Rows of a tile of `rows` rows in all.
+/// Rows of a tile if the batch has `rows`.
 #[allow(dead_code, reason = "used where no better form is written")]
 pub fn tile_rows(_: Format, rows: usize) -> usize {
     equal(rows, TILE)
 }
 
-/// How weights of 8 bits are stored.
+/// How panels store 8-bit weights.
 #[allow(dead_code, reason = "used where no better form is written")]
 pub fn format8() -> Format {
     Format::Q8
@@ -32,8 +32,8 @@ pub const PACKED: usize = 0;
 #[allow(dead_code, reason = "used where no better form is written")]
 pub fn pack(_: Format, _: &[[i8; BLOCK]], _: &mut [u8]) {}
 
-/// Sixteen bytes of each of a panel's rows, four of every row in turn, with the bits of
-/// `flip` flipped.
+/// Interleaves sixteen bytes of each of a panel's rows, four of every row in turn, and flips the
+/// bits of `flip`.
 #[allow(dead_code, reason = "used where no better form is written")]
 pub fn interleaved(rows: [&[u8; 16]; PANEL], flip: u8) -> [[u8; 4 * PANEL]; 4] {
     std::array::from_fn(|quad| {
@@ -42,14 +42,14 @@ pub fn interleaved(rows: [&[u8; 16]; PANEL], flip: u8) -> [[u8; 4 * PANEL]; 4] {
     })
 }
 
-/// The instructions that run.
+/// The instructions in use.
 pub fn instructions() -> &'static str {
     "portable"
 }
 
-/// Each panel as [`crate::backend::cpu::scalar::panel`] multiplies it.
+/// Multiplies panels as [`crate::backend::cpu::scalar::panel`] does.
 pub fn panels(panels: Panels) {
-    let (format, x) = (panels.format, panels.x);
+    let (format, x) = (panels.format(), panels.x());
     panels.each(|weights, sums| panel(format, weights, x, sums));
 }
 
@@ -87,7 +87,7 @@ fn panel(format: Format, panel: &[u8], x: &Tile, sums: &mut [[f32; PANEL]]) {
     }
 }
 
-/// Four columns of eight rows.
+/// Adds the products of four columns of eight rows.
 #[inline(always)]
 fn accumulate(dots: &mut [i32; PANEL], w: &[i16; 32], x: &[i8; 4]) {
     let x = x.map(i16::from);

@@ -1,14 +1,13 @@
-//! Activations as magnitudes and signs of a block.
+//! A block of activations as magnitudes and signs.
 //!
-//! Instructions that multiply signed by unsigned bytes saturate sums of pairs, or
-//! may read the unsigned one's top bit either way; with magnitudes, which are below
-//! 128, all of them are exact. The sign goes to the weight, whose bits are flipped
-//! where the activation is negative: -w = !w + 1, so that a sum begins with the
-//! magnitudes of those that are.
+//! Instructions that multiply signed by unsigned bytes saturate sums of pairs, or may read the
+//! unsigned operand's top bit either way. Magnitudes are below 128, so with them all are exact. The
+//! sign moves to the weight, whose bits are flipped where the activation is negative: -w = !w + 1,
+//! so a sum begins with the sum of the magnitudes of negative activations.
 
 use crate::backend::cpu::quant::BLOCK;
 
-/// Bytes of a packed block: magnitudes, signs (0 or 255), what a sum begins with.
+/// Bytes of a packed block: magnitudes, signs (0 or 255), initial sum (i32).
 pub const BYTES: usize = 2 * BLOCK + 4;
 
 /// Packs a block.

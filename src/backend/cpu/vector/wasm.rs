@@ -1,11 +1,10 @@
-//! simd128: each 16-byte vector of weights holds four rows by four columns,
-//! two vectors make the panel's eight rows. The multiplying instruction is
-//! [`super::dot`]'s.
+//! simd128: each 16-byte vector of weights holds four rows by four columns; two vectors make the
+//! panel's eight rows. [`super::dot`] supplies the multiplying instruction.
 
 use core::arch::wasm32::*;
 
 pub use super::dot::{PACKED, TILE, format8, name as instructions, pack, panels, tile_rows};
-use super::{Panels, dot::Product};
+use super::{Panels, TILE, dot::Product};
 use crate::backend::cpu::{
     matrix::PANEL,
     panels::{Format, SCALES_BYTES},
@@ -15,21 +14,21 @@ use crate::backend::cpu::{
 /// Column quads of a block.
 const QUADS: usize = BLOCK / 4;
 
-/// Bytes of a step through a block: the panel's rows, four each.
+/// Bytes per iteration: four of each of the panel's rows.
 const STEP: usize = 32;
 
-/// Sixteen bytes of each of a panel's rows, four of every row in turn, with the bits of
-/// `flip` flipped.
+/// Interleaves sixteen bytes of each of a panel's rows, four of every row in turn, and flips the
+/// bits of `flip`.
 pub fn interleaved(rows: [&[u8; 16]; PANEL], flip: u8) -> [[u8; 4 * PANEL]; 4] {
     // SAFETY: a row has sixteen bytes.
     let row = |row: &[u8; 16]| v128_xor(unsafe { v128_load(row.as_ptr().cast()) }, u8x16_splat(flip));
     let [a, b, c, d, e, f, g, h] = rows.map(row);
     let [upper, lower] = [transposed([a, b, c, d]), transposed([e, f, g, h])];
-    // SAFETY: both are as many bytes, of any value.
+    // SAFETY: both are 32 bytes, of any value.
     std::array::from_fn(|i| unsafe { std::mem::transmute::<[v128; 2], _>([upper[i], lower[i]]) })
 }
 
-/// Four rows of four words each become columns.
+/// Transposes four rows of four words.
 #[inline(always)]
 pub fn transposed([a, b, c, d]: [v128; 4]) -> [v128; 4] {
     let [ab, cd] = [i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<0, 4, 1, 5>(c, d)];
@@ -42,25 +41,25 @@ pub fn transposed([a, b, c, d]: [v128; 4]) -> [v128; 4] {
     ]
 }
 
-/// Runs panels with one way to multiply.
+/// Multiplies panels with the form `P`.
 pub fn run<P: Product>(panels: Panels) {
+    const { assert!(P::MOST <= TILE && P::ROWS <= P::MOST) };
     by_rows!(tile::<P>(panels), P::MOST)
 }
 
-/// A block's sums: of each activation row, the panel's upper and its lower
-/// four rows.
+/// A block's sums for each activation row: of the panel's upper and lower four rows.
 type Sums<P, const R: usize> = [[<P as Product>::Sum; 2]; R];
 
-/// R activation rows times some panels. A function for each R: browsers make a function
-/// quick as a whole, and while they are at it, it is slow.
+/// Multiplies panels with R activation rows. One function for each R: browsers optimise whole
+/// functions, and the more there is in one, the longer its slow version runs.
 #[inline(never)]
 fn tile<P: Product, const R: usize>(mut panels: Panels) {
-    let x = panels.x;
-    // A count that the compiler does not know: unrolled, it would finish one sum
-    // after the other, or load all weights first, and run out of registers.
+    let x = panels.x();
+    // A count unknown to the compiler. Unrolled, the loop would finish one sum after the other, or
+    // load all weights first, and run out of registers.
     let steps = std::hint::black_box(P::FORMAT.quant_bytes() / STEP);
     in_turn!(panels, P::FORMAT, R, |block, b, sums| {
-        // SAFETY: it is a block of the format, and the rows of all calls together are the
+        // SAFETY: `block` is a block of P's format, and the rows of all calls together are the
         // tile's.
         unsafe {
             if R <= P::ROWS {
@@ -78,12 +77,12 @@ fn tile<P: Product, const R: usize>(mut panels: Panels) {
     });
 }
 
-/// Adds what a block is to the sums of R activation rows: their blocks at `at`
-/// of the tile.
+/// Adds a block's products to the sums of R activation rows, whose blocks begin at index `at` of
+/// the tile.
 ///
 /// # Safety
-/// `steps` must be the format's, `block` hold a block of P's format, and the tile
-/// R rows' blocks from `at` on.
+/// `steps` must be the format's, `block` hold a block of P's format, and the tile hold R rows'
+/// blocks from `at` on.
 #[inline(always)]
 unsafe fn rows<P: Product, const R: usize>(
     steps: usize,
@@ -92,7 +91,7 @@ unsafe fn rows<P: Product, const R: usize>(
     at: usize,
     sums: &mut [[f32; PANEL]; R],
 ) {
-    // SAFETY: the caller's; a row of sums has eight floats.
+    // SAFETY: by the caller's contract; a row of sums has eight floats.
     unsafe {
         let offsets = x.offsets.as_ptr().add(at);
         let rows = P::rows(x).add(at * P::ROW);
@@ -114,7 +113,7 @@ unsafe fn rows<P: Product, const R: usize>(
     }
 }
 
-/// Adds a block's products.
+/// Adds a block's products to the integer sums.
 ///
 /// # Safety
 /// `steps` must be the format's, `quants` hold a block's weights, `rows` R rows' blocks.
@@ -125,7 +124,7 @@ unsafe fn multiply<P: Product, const R: usize>(
     rows: *const u8,
     dots: &mut Sums<P, R>,
 ) {
-    // SAFETY: the caller's; the steps together are a block.
+    // SAFETY: by the caller's contract; the iterations together cover one block.
     unsafe {
         let (mut quants, mut rows, mut left) = (quants, rows, steps);
         loop {
@@ -139,13 +138,13 @@ unsafe fn multiply<P: Product, const R: usize>(
     }
 }
 
-/// Adds the products of one column quad, of 4-bit weights two.
+/// Adds the products of one column quad, or of two for 4-bit weights.
 ///
 /// # Safety
-/// `block` must be readable for 32 bytes, `rows` for that quad of R rows' blocks.
+/// `block` must be readable for 32 bytes, `rows` for these quads of R rows' blocks.
 #[inline(always)]
 unsafe fn quads<P: Product, const R: usize>(block: *const u8, rows: *const u8, dots: &mut Sums<P, R>) {
-    // SAFETY: the caller's.
+    // SAFETY: by the caller's contract.
     unsafe {
         match P::FORMAT {
             Format::Q8 | Format::U8 => {
@@ -160,7 +159,7 @@ unsafe fn quads<P: Product, const R: usize>(block: *const u8, rows: *const u8, d
             Format::Q4 => {
                 let bytes: [v128; 2] = std::array::from_fn(|half| v128_load(block.add(half * 16).cast()));
                 let low = bytes.map(|bytes| P::weights(v128_and(bytes, u8x16_splat(15))));
-                // Not u8x16_shr: engines mask after it once more.
+                // Not u8x16_shr, which engines implement with another mask.
                 let high = bytes.map(|bytes| P::weights(v128_and(u16x8_shr(bytes, 4), u8x16_splat(15))));
                 for (i, dots) in dots.iter_mut().enumerate() {
                     let x = [0, QUADS / 2].map(|q| P::quad(rows.add(i * P::ROW + q * P::QUAD)));

@@ -1,9 +1,9 @@
 //! x86-64: one 32-byte vector holds four columns of the panel's eight rows.
 //!
-//! Both instructions multiply unsigned by signed bytes. VNNI adds four products into a
-//! lane at once; its unsigned operand is the weight, which is stored so. AVX2 goes through
-//! 16-bit pairs, which must not saturate: its unsigned operand is the activation's magnitude
-//! for 8-bit weights, 2 x 127 x 128 < 2^15, and the weight for 4-bit ones.
+//! Both instructions multiply unsigned by signed bytes. VNNI adds four products into a lane; its
+//! unsigned operand is the weight, which is stored so. AVX2 goes through 16-bit pairs, which must
+//! not saturate: its unsigned operand is the activation's magnitude for 8-bit weights (2 x 127 x
+//! 128 < 2^15) and the weight for 4-bit ones.
 
 use core::arch::x86_64::*;
 
@@ -14,15 +14,15 @@ use crate::backend::cpu::{
     quant::{BLOCK, Tile},
 };
 
-/// Activation rows whose sums stay in the sixteen registers.
+/// The most activation rows whose sums stay in the sixteen registers.
 pub const TILE: usize = 8;
 
-/// Rows of a tile of `rows` rows in all.
+/// Rows of a tile if the batch has `rows`.
 pub fn tile_rows(_: Format, rows: usize) -> usize {
     equal(rows, TILE)
 }
 
-/// How weights of 8 bits are stored.
+/// How panels store 8-bit weights.
 pub fn format8() -> Format {
     match Instructions::get() {
         Some(Instructions::AvxVnni | Instructions::Avx512Vnni) => Format::U8,
@@ -30,10 +30,10 @@ pub fn format8() -> Format {
     }
 }
 
-/// Bytes of a packed block: what AVX2 multiplies signed bytes with.
+/// Bytes of a packed block: the form of activations that AVX2 multiplies with signed weights.
 pub const PACKED: usize = signs::BYTES;
 
-/// Packs a tile's block, row by row, for the instructions that run here.
+/// Packs one block of a tile, row by row, if the instructions in use need it.
 pub fn pack(format: Format, rows: &[[i8; BLOCK]], out: &mut [u8]) {
     if format == Format::Q8 {
         for (values, out) in rows.iter().zip(out.chunks_exact_mut(PACKED)) {
@@ -42,7 +42,7 @@ pub fn pack(format: Format, rows: &[[i8; BLOCK]], out: &mut [u8]) {
     }
 }
 
-/// What this processor has.
+/// The instructions for bytes that this processor has.
 #[derive(Debug, Clone, Copy)]
 enum Instructions {
     AvxVnni,
@@ -64,7 +64,7 @@ impl Instructions {
     }
 }
 
-/// The instructions that run.
+/// The instructions in use.
 pub fn instructions() -> &'static str {
     match Instructions::get() {
         Some(Instructions::AvxVnni) => "AVX-VNNI",
@@ -74,10 +74,9 @@ pub fn instructions() -> &'static str {
     }
 }
 
-/// Each panel as [`crate::backend::cpu::scalar::panel`] multiplies it; at most
-/// [`TILE`] rows.
+/// Multiplies panels as [`crate::backend::cpu::scalar::panel`] does, for at most [`TILE`] rows.
 pub fn panels(panels: Panels) {
-    // SAFETY: the processor has the instructions.
+    // SAFETY: the processor has the instructions, as `Instructions::get` has detected.
     unsafe {
         match Instructions::get() {
             Some(Instructions::AvxVnni) => panels_vnni(panels),
@@ -90,35 +89,38 @@ pub fn panels(panels: Panels) {
 
 #[target_feature(enable = "avx2,avxvnni")]
 fn panels_vnni(panels: Panels) {
-    by_rows!(tile::<Vnni<false>>(panels), TILE);
+    // SAFETY: the processor has these target features, which are the instructions.
+    unsafe { by_rows!(tile::<Vnni<false>>(panels), TILE) }
 }
 
 #[target_feature(enable = "avx2,avx512vnni,avx512vl")]
 fn panels_avx512(panels: Panels) {
-    by_rows!(tile::<Vnni<true>>(panels), TILE);
+    // SAFETY: the processor has these target features, which are the instructions.
+    unsafe { by_rows!(tile::<Vnni<true>>(panels), TILE) }
 }
 
 #[target_feature(enable = "avx2")]
 fn panels_avx2(panels: Panels) {
-    by_rows!(tile::<Avx2>(panels), TILE);
+    // SAFETY: the processor has these target features, which are the instructions.
+    unsafe { by_rows!(tile::<Avx2>(panels), TILE) }
 }
 
-/// How a processor multiplies bytes and adds them up: eight sums in 32 bits.
+/// How a processor multiplies bytes and sums the products, into eight 32-bit totals.
 trait Multiply {
-    /// How it wants weights of 8 bits.
+    /// The format that it needs 8-bit weights in.
     const FORMAT8: Format;
 
-    /// Bytes of an activation row's block, as those weights meet it.
+    /// Bytes of one row's block, in the form that is multiplied with those weights.
     const ROW8: usize;
 
-    /// Where a tile's (block, row, [`Multiply::ROW8`]) bytes begin.
+    /// The start of a tile's (block, row, [`Multiply::ROW8`]) bytes.
     fn rows8(x: &Tile) -> *const u8;
 
-    /// What a sum of 8-bit products begins with. `offset` is [`Tile::offsets`]' number.
+    /// The initial sum of 8-bit products. `offset` is the row's number of [`Tile::offsets`].
     ///
     /// # Safety
-    /// The processor must have the implementation's instructions, here and in the
-    /// functions below; `row` is where a row's block begins.
+    /// The processor must have the implementation's instructions, here and in the functions below;
+    /// `row` must point to the start of a row's block, `x` to a column quad in it.
     unsafe fn first8(offset: i32, row: *const u8) -> __m256i;
 
     /// Adds the products of 8-bit weights with the column quad at `x` in a row's block.
@@ -127,26 +129,26 @@ trait Multiply {
     /// See [`Multiply::first8`].
     unsafe fn add8(sum: __m256i, weights: __m256i, x: *const u8) -> __m256i;
 
-    /// What a sum of 4-bit products begins with.
+    /// The initial sum of 4-bit products.
     ///
     /// # Safety
     /// See [`Multiply::first8`].
     unsafe fn first4(offset: i32) -> __m256i;
 
-    /// Adds the products of nibbles with a column quad in every lane.
+    /// Adds the products of nibbles with a column quad splatted to every lane.
     ///
     /// # Safety
     /// See [`Multiply::first8`].
     unsafe fn add4(sum: __m256i, nibbles: __m256i, x: __m256i) -> __m256i;
 
-    /// The integer dots of eight rows.
+    /// The integer dot products of eight weight rows.
     ///
     /// # Safety
     /// See [`Multiply::first8`].
     unsafe fn total4(sum: __m256i) -> __m256i;
 }
 
-/// With AVX-512's encoding, or AVX's.
+/// VNNI in AVX-512's encoding, or in AVX's.
 struct Vnni<const AVX512: bool>;
 struct Avx2;
 
@@ -157,7 +159,7 @@ impl<const AVX512: bool> Vnni<AVX512> {
     /// See [`Multiply::first8`].
     #[inline(always)]
     unsafe fn add(sum: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
-        // SAFETY: the caller's.
+        // SAFETY: by the caller's contract.
         unsafe {
             match AVX512 {
                 true => _mm256_dpbusd_epi32(sum, unsigned, signed),
@@ -175,28 +177,28 @@ impl<const AVX512: bool> Multiply for Vnni<AVX512> {
         x.values.as_ptr().cast()
     }
 
-    /// -128 times the activations: 16 times what takes the 8 of 4-bit weights out.
+    /// -128 times the activations: 16 times the offset, which is -8 times.
     #[inline(always)]
     unsafe fn first8(offset: i32, _: *const u8) -> __m256i {
-        // SAFETY: the caller's.
+        // SAFETY: by the caller's contract.
         unsafe { _mm256_set1_epi32(16 * offset) }
     }
 
     #[inline(always)]
     unsafe fn add8(sum: __m256i, weights: __m256i, x: *const u8) -> __m256i {
-        // SAFETY: the caller's.
+        // SAFETY: by the caller's contract.
         unsafe { Self::add(sum, weights, splat(x)) }
     }
 
     #[inline(always)]
     unsafe fn first4(offset: i32) -> __m256i {
-        // SAFETY: the caller's.
+        // SAFETY: by the caller's contract.
         unsafe { _mm256_set1_epi32(offset) }
     }
 
     #[inline(always)]
     unsafe fn add4(sum: __m256i, nibbles: __m256i, x: __m256i) -> __m256i {
-        // SAFETY: the caller's.
+        // SAFETY: by the caller's contract.
         unsafe { Self::add(sum, nibbles, x) }
     }
 
@@ -216,13 +218,13 @@ impl Multiply for Avx2 {
 
     #[inline(always)]
     unsafe fn first8(_: i32, row: *const u8) -> __m256i {
-        // SAFETY: the caller's; the number is the block's end.
+        // SAFETY: by the caller's contract; the initial sum ends the block.
         unsafe { splat(row.add(2 * BLOCK)) }
     }
 
     #[inline(always)]
     unsafe fn add8(sum: __m256i, weights: __m256i, x: *const u8) -> __m256i {
-        // SAFETY: the caller's; signs are 32 bytes behind their magnitudes.
+        // SAFETY: by the caller's contract; signs are 32 bytes after their magnitudes.
         unsafe {
             let weights = _mm256_xor_si256(weights, splat(x.add(BLOCK)));
             let pairs = _mm256_maddubs_epi16(splat(x), weights);
@@ -230,35 +232,38 @@ impl Multiply for Avx2 {
         }
     }
 
-    /// Sums of a block's pairs fit into 16 bits: `dot`'s `ShortNibbles`.
+    /// Sums of a block's pairs fit 16 bits: see `dot`'s `ShortNibbles`.
     #[inline(always)]
     unsafe fn first4(offset: i32) -> __m256i {
-        // SAFETY: the caller's.
+        // SAFETY: by the caller's contract.
         unsafe { _mm256_set1_epi32(offset & 0xffff) }
     }
 
     #[inline(always)]
     unsafe fn add4(sum: __m256i, nibbles: __m256i, x: __m256i) -> __m256i {
-        // SAFETY: the caller's.
+        // SAFETY: by the caller's contract.
         unsafe { _mm256_add_epi16(sum, _mm256_maddubs_epi16(nibbles, x)) }
     }
 
     #[inline(always)]
     unsafe fn total4(sum: __m256i) -> __m256i {
-        // SAFETY: the caller's.
+        // SAFETY: by the caller's contract.
         unsafe { _mm256_madd_epi16(sum, _mm256_set1_epi16(1)) }
     }
 }
 
+/// # Safety
+/// The processor must have M's instructions.
+///
 /// # Panics
-/// If weights of 8 bits are not stored for these instructions.
+/// If 8-bit weights are not in these instructions' format.
 #[inline(always)]
-fn tile<M: Multiply, const R: usize>(mut panels: Panels) {
-    let Panels { format, x, .. } = panels;
+unsafe fn tile<M: Multiply, const R: usize>(mut panels: Panels) {
+    let (format, x) = (panels.format(), panels.x());
     assert!(format == Format::Q4 || format == M::FORMAT8);
     in_turn!(panels, format, R, |block, b, sums| {
-        // SAFETY: the tile has as many blocks, a row of sums eight floats, and the caller
-        // the instructions.
+        // SAFETY: the tile has as many blocks as the panels, a row of sums eight floats, and the
+        // processor the instructions.
         unsafe {
             let quants = block.add(SCALES_BYTES);
             let offsets = x.offsets.as_ptr().add(b * R);
@@ -277,18 +282,18 @@ fn tile<M: Multiply, const R: usize>(mut panels: Panels) {
     });
 }
 
-/// The integer dots of a block of 8-bit weights.
+/// The integer dot products of a block of 8-bit weights.
 ///
 /// # Safety
-/// `quants` must hold 256 bytes, `rows` R rows' blocks, `offsets` R numbers; the
-/// processor must have M's instructions.
+/// `quants` must hold 256 bytes, `rows` R rows' blocks, `offsets` R numbers; the processor must
+/// have M's instructions.
 #[inline(always)]
 unsafe fn block8<M: Multiply, const R: usize>(
     quants: *const u8,
     rows: *const u8,
     offsets: *const i32,
 ) -> [__m256i; R] {
-    // SAFETY: the caller's; column quads are 0..8.
+    // SAFETY: by the caller's contract; column quads are 0..8.
     unsafe {
         let row = |i: usize| rows.add(i * M::ROW8);
         let mut dots: [__m256i; R] = core::array::from_fn(|i| M::first8(*offsets.add(i), row(i)));
@@ -302,18 +307,18 @@ unsafe fn block8<M: Multiply, const R: usize>(
     }
 }
 
-/// The integer dots of a block of 4-bit weights.
+/// The integer dot products of a block of 4-bit weights.
 ///
 /// # Safety
-/// `quants` must hold 128 bytes, `rows` R blocks of values, `offsets` R numbers;
-/// the processor must have M's instructions.
+/// `quants` must hold 128 bytes, `rows` R blocks of values, `offsets` R numbers; the processor must
+/// have M's instructions.
 #[inline(always)]
 unsafe fn block4<M: Multiply, const R: usize>(
     quants: *const u8,
     rows: *const u8,
     offsets: *const i32,
 ) -> [__m256i; R] {
-    // SAFETY: the caller's; column quads are 0..4, and 4 further on.
+    // SAFETY: by the caller's contract; column quads are 0..4 and the same plus 4.
     unsafe {
         let mask = _mm256_set1_epi8(15);
         let mut dots: [__m256i; R] = core::array::from_fn(|i| M::first4(*offsets.add(i)));
@@ -331,22 +336,22 @@ unsafe fn block4<M: Multiply, const R: usize>(
     }
 }
 
-/// Four bytes in every lane.
+/// Splats four bytes to every lane.
 ///
 /// # Safety
 /// `at` must be readable for four bytes; the processor must have AVX2.
 #[inline(always)]
 unsafe fn splat(at: *const u8) -> __m256i {
-    // SAFETY: the caller's.
+    // SAFETY: by the caller's contract.
     unsafe { _mm256_set1_epi32(at.cast::<i32>().read_unaligned()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::cpu::{matrix::PANEL, scalar, vector::Places};
+    use crate::backend::cpu::{matrix::PANEL, scalar, vector::PanelGroups};
 
-    /// A machine with VNNI would otherwise never run the AVX2 form.
+    /// A machine with VNNI would otherwise never run the AVX2 kernel.
     #[test]
     fn all_instructions_give_the_definitions_sums() {
         let byte = |i: usize| (i as u32).wrapping_mul(2_654_435_761).to_le_bytes()[2];
@@ -379,7 +384,7 @@ mod tests {
                         }
                     }
                     let of = &weights[..];
-                    let places = Places { beside: 2, stride: 2, groups: 2 };
+                    let places = PanelGroups { streams: 2, stride: 2, groups: 2 };
                     let mut expected = vec![[0.0; PANEL]; 4 * rows];
                     Panels::new(format, of, places, &x, &mut expected)
                         .each(|panel, sums| scalar::panel(format, panel, &x, sums));

@@ -1,6 +1,9 @@
 //! Against a Hub on this machine (`tests/integration/hub_server.rs`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -9,12 +12,18 @@ use super::*;
 #[path = "../../../../tests/integration/hub_server.rs"]
 mod hub_server;
 
-use hub_server::{CUT, LARGE_BYTES, Server, TOKEN};
+use hub_server::{CUT, HANG, HTML, LARGE_BYTES, Server, TOKEN};
 
 const REPO: &str = "keeper/lamp";
 
+const PATIENCE: Patience = Patience {
+    retry: Duration::from_millis(1),
+    send: Duration::from_secs(20),
+    receive: Duration::from_secs(20),
+};
+
 fn hub(server: &Server) -> Hub {
-    Hub::new(&server.endpoint(), TOKEN, Duration::from_millis(1)).unwrap()
+    Hub::new(&server.endpoint(), TOKEN, PATIENCE).unwrap()
 }
 
 /// An empty, a small and two large files.
@@ -98,6 +107,7 @@ fn every_fault_is_one_sentence_and_commits_nothing() {
             (401, "HF_TOKEN (401"),
             (403, "may not write to `keeper/lamp` (403"),
             (404, "(404 at "),
+            (307, "sends `keeper/lamp` on to "),
             (413, "(413: a reason that the Hub gives)"),
             (500, "has a fault (500"),
             (503, "has a fault (503"),
@@ -134,6 +144,86 @@ fn a_passing_fault_is_waited_for_but_no_commit_is_sent_twice() {
         assert!(push(&server, &files).is_err());
         let log = server.store.lock().unwrap().log.clone();
         assert_eq!(log.iter().filter(|step| **step == "commit").count(), 1);
+    }
+}
+
+#[test]
+fn a_commit_that_was_made_is_not_denied() {
+    let (_dir, files) = folder();
+    for fault in [504, HTML] {
+        let server = Server::start();
+        server.store.lock().unwrap().late_faults.insert("commit", fault);
+        let error = push(&server, &files).unwrap_err().to_string();
+        assert_eq!(arrived(&server), expected(&files), "it was made");
+        assert!(error.contains("may or may not have been made"), "{error}");
+        assert!(!error.contains("nothing was committed") && !error.contains('\n'), "{error}");
+
+        // Elsewhere the same fault says that nothing was.
+        let server = Server::start();
+        server.store.lock().unwrap().late_faults.insert("preupload", fault);
+        let error = push(&server, &files).unwrap_err().to_string();
+        assert!(error.contains("nothing was committed") && arrived(&server).is_empty(), "{error}");
+    }
+}
+
+#[test]
+fn a_server_on_which_nothing_moves_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    // More than the system takes for a connection that nobody reads.
+    let content = vec![0; 48 << 20];
+    let path = dir.path().join("large");
+    std::fs::write(&path, &content).unwrap();
+    let sha256 = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+    let file = LocalFile { name: "large".into(), path, size: content.len() as u64, sha256 };
+    let short = Duration::from_millis(200);
+    for (step, patience) in [
+        ("put", Patience { send: short, ..PATIENCE }),
+        ("batch", Patience { receive: short, ..PATIENCE }),
+        ("commit", Patience { receive: short, ..PATIENCE }),
+    ] {
+        let server = Server::start();
+        server.store.lock().unwrap().faults.insert(step, VecDeque::from([HANG; 3]));
+        let hub = Hub::new(&server.endpoint(), TOKEN, patience).unwrap();
+        let started = Instant::now();
+        let error = hub.push(REPO, std::slice::from_ref(&file), "a bot", false, &mut |_| ()).unwrap_err();
+        assert!(matches!(error, UploadError::Connection { .. }), "{step}: {error}");
+        assert!(started.elapsed() < Duration::from_secs(15), "{step}");
+    }
+}
+
+#[test]
+fn a_renamed_repository_is_named_and_asked_once() {
+    let (_dir, files) = folder();
+    for (step, to) in
+        [("preupload", "`keeper/lantern`"), ("batch", "`keeper/lantern`"), ("commit", "`keeper/lantern`")]
+    {
+        let server = Server::start();
+        server.store.lock().unwrap().faults.insert(step, VecDeque::from([307; 3]));
+        let error = push(&server, &files).unwrap_err();
+        assert!(matches!(error, UploadError::Redirected { status: 307, .. }), "{step}: {error}");
+        assert!(error.to_string().contains(to), "{step}: {error}");
+        let log = server.store.lock().unwrap().log.clone();
+        assert_eq!(log.iter().filter(|asked| **asked == step).count(), 1, "{step}");
+    }
+    // Of a token that may make none, too.
+    let server = Server::start();
+    server.store.lock().unwrap().faults.insert("create", VecDeque::from([403]));
+    server.store.lock().unwrap().faults.insert("info", VecDeque::from([301]));
+    let error = push(&server, &files).unwrap_err().to_string();
+    assert!(error.contains("on to `keeper/lantern`"), "{error}");
+}
+
+#[test]
+fn a_redirect_says_where_to() {
+    for (location, expected) in [
+        ("/api/models/a/b/commit/main", "`a/b`"),
+        ("https://hub.example/api/models/a/b?x=y", "`a/b`"),
+        ("/a/b.git/info/lfs/objects/batch", "`a/b`"),
+        ("https://login.example/a/b", "https://login.example/a/b"),
+        ("/api/models/../b\u{1b}[2J", "/api/models/../b[2J"),
+        ("", "an address that it does not say"),
+    ] {
+        assert_eq!(new_name(location), expected, "{location}");
     }
 }
 
@@ -179,12 +269,16 @@ fn a_bare_name_is_the_tokens_owners() {
 fn a_wrong_token_and_a_wrong_endpoint_are_said() {
     let server = Server::start();
     let (_dir, files) = folder();
-    let wrong = Hub::new(&server.endpoint(), "hf_wrong", Duration::ZERO).unwrap();
+    let wrong = Hub::new(&server.endpoint(), "hf_wrong", PATIENCE).unwrap();
     let error = wrong.push(REPO, &files, "a bot", false, &mut |_| ()).unwrap_err();
     assert!(matches!(error, UploadError::Unauthorized { .. }), "{error}");
-    assert!(matches!(Hub::new("ftp://x", "t", Duration::ZERO), Err(UploadError::Endpoint(_))));
-    assert!(Hub::new("https://x", "a\nb", Duration::ZERO).is_err());
-    let nobody = Hub::new("http://127.0.0.1:1", TOKEN, Duration::ZERO).unwrap();
+    for bad in ["ftp://x", "https://", "http://a b"] {
+        assert!(matches!(Hub::new(bad, "t", PATIENCE), Err(UploadError::Endpoint(_))), "{bad}");
+    }
+    for bad in ["a\nb", "a b", "é", ""] {
+        assert!(matches!(Hub::new("https://x", bad, PATIENCE), Err(UploadError::BadToken)), "{bad}");
+    }
+    let nobody = Hub::new("http://127.0.0.1:1", TOKEN, PATIENCE).unwrap();
     let error = nobody.push(REPO, &files, "a bot", false, &mut |_| ()).unwrap_err();
     assert!(matches!(error, UploadError::Connection { .. }), "{error}");
 }

@@ -26,7 +26,7 @@ const MODEL: &[u8] = b"0123456789abcdefghij";
 fn served() -> Served {
     let folder = tempfile::tempdir().unwrap();
     let (assets, bot) = (folder.path().join("dist"), folder.path().join("my bot"));
-    for dir in [&assets, &assets.join("bot"), &bot] {
+    for dir in [&assets, &assets.join("bot"), &bot, &bot.join("onnx")] {
         fs::create_dir(dir).unwrap();
     }
     for (name, text) in [
@@ -43,6 +43,9 @@ fn served() -> Served {
     fs::write(bot.join("bot.json"), "{}").unwrap();
     fs::write(bot.join("README.md"), "# é").unwrap();
     fs::write(bot.join("model-q8_0.gguf"), MODEL).unwrap();
+    fs::write(bot.join("a b%.txt"), "spaced").unwrap();
+    fs::write(bot.join("onnx/index.html"), "inner").unwrap();
+    fs::write(bot.join("onnx/.env"), "secret").unwrap();
     fs::write(folder.path().join("secret"), "secret").unwrap();
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -241,6 +244,37 @@ fn nothing_outside_the_folders_is_reached() {
         let reply = page.get(path);
         assert_eq!(reply.status, 404, "{path}");
         assert!(!reply.body.windows(6).any(|window| window == b"secret"), "{path}");
+    }
+}
+
+#[test]
+fn a_path_is_decoded_once_and_has_one_meaning() {
+    let page = served();
+    assert_eq!(page.get("/b%6Ft/bot.json").body, b"{}");
+    assert_eq!(page.get("/bot/a%20b%25.txt").body, b"spaced");
+    assert_eq!(page.get("/bot/onnx/index.html").body, b"inner");
+    let long = format!("/bot/{}", "n".repeat(300));
+    for path in [
+        "/bot/onnx",
+        "/bot/onnx/",
+        "//bot",
+        "//bot/bot.json",
+        "/bot//bot.json",
+        "/bot%2fbot.json",
+        "/bot/onnx/.env",
+        "/bot/onnx%2f.env",
+        "/bot/onnx%2F%2eenv",
+        "/bot/a%2520b%2525.txt",
+        "/bot/a%zzb",
+        "/bot/%ff",
+        "/bot/%",
+        "/app.js/",
+        "/app.js/x",
+        &long,
+    ] {
+        let reply = page.get(path);
+        assert_eq!((reply.status, reply.header("location")), (404, ""), "{path}");
+        assert!(reply.body.is_empty(), "{path}");
     }
 }
 

@@ -1,6 +1,6 @@
-//! What a visitor pastes to open another bot.
+//! Parses what a visitor pastes to open another bot.
 
-/// Where the Hub's addresses begin, with and without their scheme.
+/// How the Hub's URLs begin after the scheme, which may be missing.
 const HUB: [&str; 2] = ["huggingface.co/", "hf.co/"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,22 +10,22 @@ pub enum Address {
     Hub(String),
 }
 
-/// Why what was pasted opens no bot.
+/// Why what was pasted does not open a bot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoAddress {
-    /// It is neither a web address nor a repository's name.
+    /// It is neither a URL nor a repository's name.
     Unreadable,
     /// The page's policy forbids it (`www/csp.txt`).
     Insecure,
-    /// A Space or a data set: the Hub has bots among its models.
+    /// A Space or a data set: bots are among the Hub's models.
     NoModel,
 }
 
 impl Address {
-    /// Reads what was pasted; `own_site` is where the page is, up to the `/`.
+    /// Parses what was pasted; `own_site` is the page's site, up to the `/`.
     ///
     /// # Errors
-    /// It opens no bot.
+    /// It does not open a bot.
     pub fn parse(text: &str, own_site: &str) -> Result<Self, NoAddress> {
         let text = text.trim();
         let bare = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
@@ -48,8 +48,8 @@ impl Address {
         }
     }
 
-    /// An address of the Hub. A file or a folder of a repository is an address like any
-    /// other, also where the pasted one leads to the page that shows it.
+    /// Parses a URL of the Hub. A file or folder of a repository is opened by its own URL, even if
+    /// the pasted one is of the page that shows it.
     fn on_hub(path: &str) -> Result<Self, NoAddress> {
         let plain = path.split(['?', '#']).next().unwrap_or_default();
         let parts: Vec<_> = plain.split('/').filter(|part| !part.is_empty()).collect();
@@ -59,7 +59,7 @@ impl Address {
             Some(["blob", file @ ..]) => {
                 resolved(&parts, &format!("{}{}", file.join("/"), &path[plain.len()..]))
             }
-            // The main branch as a whole is the repository.
+            // The root of the main branch is the repository.
             Some(["tree", branch, within @ ..]) if *branch != "main" || !within.is_empty() => {
                 resolved(&parts, &format!("{}/", parts[3..].join("/")))
             }
@@ -84,7 +84,7 @@ impl Address {
     }
 }
 
-/// The file or folder itself, of the repository that `parts` begin with.
+/// Path of the file or folder itself, in the repository that `parts` begin with.
 fn resolved(parts: &[&str], within: &str) -> String {
     format!("{}/resolve/{within}", parts[..2].join("/"))
 }

@@ -1,5 +1,5 @@
-//! The open bot's card: fetched when somebody looks at it, kept while the bot
-//! is open, and asked for again where it could not be had.
+//! The open bot's card: fetched when it is first viewed, kept while the bot is open, and fetched
+//! again after a failure.
 
 use super::Place;
 use crate::web::protocol::{CardOrder, CardPage};
@@ -8,7 +8,7 @@ use crate::web::protocol::{CardOrder, CardPage};
 pub enum Shown {
     #[default]
     Loading,
-    /// It could not be fetched or rendered; another try may help.
+    /// It could not be fetched or rendered; a retry may help.
     Failed,
     /// The bot is a single file.
     None,
@@ -17,7 +17,7 @@ pub enum Shown {
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Card {
-    /// The bot that was looked at last.
+    /// The bot whose card was viewed last.
     of: Option<Place>,
     shown: Shown,
 }
@@ -27,7 +27,7 @@ impl Card {
         &self.shown
     }
 
-    /// Somebody looks at the card of the bot that is open; whether it must be fetched.
+    /// Called when the open bot's card is viewed; returns whether it must be fetched.
     pub fn look(&mut self, open: &Place) -> bool {
         let other = self.of.as_ref() != Some(open);
         if other {
@@ -36,32 +36,32 @@ impl Card {
         other
     }
 
-    /// Takes what came of fetching a bot's card. A late one of another bot is dropped.
+    /// Takes the result of fetching a bot's card; a late one of another bot is dropped.
     pub fn take(&mut self, of: &Place, shown: Shown) {
         if self.of.as_ref() == Some(of) {
             self.shown = shown;
         }
     }
 
-    /// The next look fetches it again.
+    /// Discards the card, so that the next view fetches it again.
     pub fn forget(&mut self) {
         *self = Self::default();
     }
 }
 
-/// What the readers are to render, from a bundle's README.md and its bot.json.
-/// Either is worth showing alone; without both there is no card.
+/// What the readers are to render, from a bundle's README.md and its bot.json. Either is enough;
+/// `None` without both.
 pub fn order(place: &Place, markdown: Option<String>, manifest: Option<String>) -> Option<CardOrder> {
     if markdown.is_none() && manifest.is_none() {
         return None;
     }
-    // Files of this device have no address that a picture or a link could be below.
+    // Local files have no URL for pictures and links to be relative to.
     let folder = place.folder().filter(|_| !place.is_local()).unwrap_or_default();
     Some(CardOrder { markdown: markdown.unwrap_or_default(), manifest: manifest.unwrap_or_default(), folder })
 }
 
-/// Whether a status says that a file is not there, rather than that it could
-/// not be had: hosts that hide their folders' lists answer 403.
+/// Whether a status says that a file does not exist, not that it could not be fetched: hosts that
+/// hide their folders' listings answer 403.
 pub fn is_absent(status: u16) -> bool {
     matches!(status, 403 | 404 | 410)
 }

@@ -1,4 +1,4 @@
-//! What the state says to the visitor: the status line, the alert, the progress.
+//! What the page tells the visitor: the status line, the alert, the progress.
 
 use super::{Engine, Page, Run};
 use crate::web::{
@@ -10,15 +10,15 @@ use crate::web::{
     protocol::{Because, Failure, NotKept, Phase},
 };
 
-/// Downloads over this many bytes report their quarters.
+/// Longer downloads report their quarters.
 const LONG_DOWNLOAD_BYTES: u64 = 20_000_000;
 
-/// A wish that cannot be carried out; the engine is well.
+/// A request that cannot be carried out; the engine is unaffected.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Problem {
     Parameter(BadParameter),
     Setting(BadSetting),
-    /// No card is free for a draft.
+    /// Every card is pinned.
     AllPinned,
     /// The engine's own sentence.
     Refused(String),
@@ -32,16 +32,16 @@ pub enum Alert {
     Problem(Problem),
 }
 
-/// What the status line says.
+/// The content of the status line.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Status {
     NotRunning,
     Loading {
         phase: Phase,
         total_bytes: Option<u64>,
-        /// Quarters of a long download.
+        /// In quarters, for a long download.
         percent: Option<u64>,
-        /// Drafts start when it is over.
+        /// Whether drafts start when it is over.
         waits: bool,
         gpu_lost: bool,
     },
@@ -49,18 +49,18 @@ pub enum Status {
         backend: String,
         threads: usize,
         doing: Doing,
-        /// Why it is this one.
+        /// Why this engine is used.
         because: Option<Why>,
         /// Why the next visit downloads the weights again.
         not_kept: Option<NotKept>,
     },
 }
 
-/// Why an engine writes.
+/// Why an engine is used.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Why {
     Chosen(Because),
-    /// The GPU was lost on the way.
+    /// The GPU was lost meanwhile.
     GpuLost,
 }
 
@@ -68,14 +68,14 @@ pub enum Why {
 pub enum Doing {
     Nothing,
     Writing,
-    /// How quickly it wrote.
+    /// The speed of the last generation.
     Wrote {
         tokens_per_s: f64,
     },
 }
 
 impl Page {
-    /// What needs attention, and whether Retry helps.
+    /// What needs attention, and whether Retry can help.
     pub fn alert(&self) -> Option<(Alert, bool)> {
         match (&self.engine, &self.problem) {
             (Engine::Failed(failure), _) => Some((Alert::Engine(failure.clone()), failure.retryable)),
@@ -85,7 +85,7 @@ impl Page {
         }
     }
 
-    /// Whether what stands in a setting's field was refused.
+    /// Whether the text in a setting's field was refused.
     pub fn refuses(&self, setting: Setting) -> bool {
         matches!(&self.problem, Some(Problem::Setting(bad)) if bad.setting == setting)
     }
@@ -120,7 +120,7 @@ impl Page {
         }
     }
 
-    /// Done and total bytes of the transfer under way.
+    /// Loaded and total bytes of the transfer under way.
     pub fn progress(&self) -> Option<(u64, u64)> {
         match self.engine {
             Engine::Loading {
@@ -133,7 +133,7 @@ impl Page {
     }
 }
 
-/// 0, 25, 50 or 75 of a long download; `None` of a short one.
+/// 0, 25, 50 or 75 for a long download; `None` for a short one.
 fn quarters(loaded: u64, total: u64) -> Option<u64> {
     (total > LONG_DOWNLOAD_BYTES).then(|| (4 * loaded / total).min(3) * 25)
 }

@@ -1,10 +1,10 @@
-//! Drafts on their cards while an engine writes them, or they wait for one.
+//! Drafts on their cards while an engine writes them or they wait for one.
 
 use super::{Effect, Engine, Entry, Page, Run, Shelf};
 use crate::web::protocol::{EndReason, Event, Order, Request, SoFar};
 
 impl Page {
-    /// Ends the draft on one card, or all.
+    /// Stops the draft on one card, or all.
     pub fn stop(&mut self, card: Option<usize>) -> Vec<Effect> {
         match &self.run {
             Run::Idle => Vec::new(),
@@ -13,7 +13,7 @@ impl Page {
                     cards.iter().partition(|wanted| card.is_none_or(|card| card == **wanted));
                 let request = Request { drafts: rest.len(), streams: streams(&rest), ..request.clone() };
                 let effects = self.give_up(&ended);
-                // What is whole needs no engine.
+                // Finished drafts need no engine.
                 match rest.iter().any(|card| self.drafts[*card].writing) {
                     true => self.run = Run::Waiting { request, cards: rest },
                     false => self.rest(),
@@ -34,7 +34,7 @@ impl Page {
         }
     }
 
-    /// Has drafts written, from what an engine before this one left of them.
+    /// Has drafts written, continuing what a former engine left of them.
     pub(super) fn write(&mut self, request: Request, cards: Vec<usize>) -> Vec<Effect> {
         let on_gpu = matches!(&self.engine, Engine::Ready(ready) if ready.backend == "webgpu");
         for card in &cards {
@@ -48,7 +48,7 @@ impl Page {
         vec![command]
     }
 
-    /// Takes the tokens that a step drew.
+    /// Adds the tokens that a step drew.
     pub(super) fn draw(&mut self, drawn: &[(usize, u32)]) {
         let Run::Writing { cards, .. } = &self.run else { return };
         for (draft, token) in drawn {
@@ -59,7 +59,7 @@ impl Page {
         }
     }
 
-    /// Takes what happened to a draft; gives the card that was finished.
+    /// Applies an event to its draft; returns the card if it is finished.
     pub(super) fn draft(&mut self, event: Event) -> Option<usize> {
         let Run::Writing { cards, .. } = &self.run else { return None };
         let (Event::Text { draft, .. } | Event::Done { draft, .. }) = &event;
@@ -71,7 +71,7 @@ impl Page {
                 None
             }
             Event::Done { text, reason, digest, .. } => {
-                // Stopped before its first token: the start is all there is.
+                // Stopped before its first token: there is only the prompt.
                 if !text.is_empty() {
                     target.text = text;
                 }
@@ -83,7 +83,8 @@ impl Page {
         }
     }
 
-    /// Finished drafts are spoken, kept, and compared with the one promised.
+    /// Announces finished drafts, adds them to the history, and compares them with the promised
+    /// one.
     pub(super) fn remember(&mut self, cards: &[usize]) -> Vec<Effect> {
         for &card in cards {
             let draft = &self.drafts[card];
@@ -108,8 +109,8 @@ impl Page {
         }
     }
 
-    /// Nobody writes on at these cards: what has a beginning is a stopped draft, and
-    /// in the place of one that has none stands what was there before the wish.
+    /// Ends the drafts on these cards, which no engine continues: one with tokens counts as
+    /// stopped, one without is replaced by what was there before the request.
     pub(super) fn give_up(&mut self, cards: &[usize]) -> Vec<Effect> {
         let mut stopped = Vec::new();
         for &card in cards {
@@ -127,7 +128,7 @@ impl Page {
         self.remember(&stopped)
     }
 
-    /// The generation is over.
+    /// Ends the generation.
     pub(super) fn rest(&mut self) {
         self.run = Run::Idle;
         self.expected = None;
@@ -136,7 +137,7 @@ impl Page {
         }
     }
 
-    /// Drafts under way wait for the next engine, with what they have.
+    /// Makes drafts under way wait for the next engine, with what they have.
     pub(super) fn wait_again(&mut self) {
         self.run = match std::mem::replace(&mut self.run, Run::Idle) {
             Run::Writing { request, cards, .. } => Run::Waiting { request, cards },
@@ -145,8 +146,8 @@ impl Page {
     }
 }
 
-/// The coin streams of drafts on these cards: a card's own number, so that a
-/// draft is the same with others and alone.
+/// The random streams of drafts on these cards: a card's own number, so that a draft is the same
+/// alone and with others.
 pub(super) fn streams(cards: &[usize]) -> Vec<u64> {
     cards.iter().map(|card| *card as u64).collect()
 }

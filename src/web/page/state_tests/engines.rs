@@ -81,7 +81,7 @@ fn a_worker_that_dies_at_the_gpu_spares_the_processor_once() {
     visit.effects = visit.page.crash(Loss::Died(Some("Trapped.".into())));
     assert!(visit.effects.is_empty() && visit.page.alert().is_some(), "once");
 
-    // One that has left the GPU dies of something else.
+    // After the GPU was given up, a crash has another cause.
     let mut visit = Visit::begin();
     let id = visit.last_id();
     visit.hear(id, News::TriesGpu(true)).hear(id, News::TriesGpu(false));
@@ -127,7 +127,7 @@ fn what_a_gpu_had_a_part_in_is_marked() {
     assert!(visit.page.drafts.iter().all(|draft| !draft.on_gpu));
 }
 
-/// Five drafts, three of them whole, one begun, one without a token.
+/// Five drafts: three finished, one begun, one without a token.
 fn under_way() -> Visit {
     let mut visit = Visit::begin();
     visit.written().generate();

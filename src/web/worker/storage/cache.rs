@@ -1,4 +1,4 @@
-//! Bytes in the Cache API: each entry is one response, which the browser stores
+//! Chunks and other bytes in the Cache API: each entry is one response, which the browser stores
 //! whole or not at all.
 
 use js_sys::{ArrayBuffer, Uint8Array};
@@ -8,20 +8,20 @@ use web_sys::{Cache, CacheStorage, Request, Response};
 
 use super::{Name, scope, settled};
 
-/// `bot.json` under its address; `www/engine-choice.js` reads them too.
+/// `bot.json` by its address; `www/engine-choice.js` reads these too.
 pub const DESCRIPTIONS: &str = "huggingtweets-descriptions-1";
 
-/// Timings of engines, under the weights' address.
+/// Timings of engines, by the weights' address.
 pub const MEASUREMENTS: &str = "huggingtweets-measurements-1";
 
-/// Cards, pictures and descriptions for visits without a network: `www/sw.js` fills it.
+/// Cards, pictures and descriptions for visits without a network, stored by `www/sw.js`.
 const BOTS: &str = "huggingtweets-bots-1";
 
-/// Names of the caches of weights begin so; the address' digest follows.
+/// Names of the weights' caches begin with this; the digest of the address follows.
 const WEIGHTS: &str = "huggingtweets-weights-2-";
 
-/// One file's chunks, an entry each. The cache is the address's; an entry's
-/// name begins with the file's digest.
+/// One file's chunks, an entry each. Each address has a cache; the names of entries begin with the
+/// file's digest.
 #[derive(Clone)]
 pub struct CacheFile {
     cache: Cache,
@@ -34,7 +34,7 @@ impl CacheFile {
         let prefix = prefix(&name.sha256);
         let entries: js_sys::Array = settled(cache.keys().unchecked_into()).await?;
         for entry in entries.iter().filter_map(|entry| entry.dyn_into::<Request>().ok()) {
-            // Of the file that stood at this address before.
+            // A chunk of a former file at this address.
             if !entry.url().starts_with(&prefix) {
                 JsFuture::from(cache.delete_with_request(&entry)).await?;
             }
@@ -63,7 +63,7 @@ impl CacheFile {
     }
 }
 
-/// What every entry of a file begins with.
+/// What the name of each of a file's entries begins with.
 fn prefix(sha256: &str) -> String {
     format!("https://weights.invalid/{sha256}/")
 }
@@ -84,8 +84,8 @@ pub async fn forget(sha256: &str) -> Result<(), JsValue> {
     Ok(())
 }
 
-/// Removes what is kept of the bot at this address, but for its weights: of a
-/// folder, what lies directly in it.
+/// Removes what is stored of the bot at this address, except its weights: of a folder, only files
+/// directly in it.
 pub async fn forget_address(model: &str) -> Result<(), JsValue> {
     let model = model.strip_suffix("bot.json").unwrap_or(model);
     let is_folder = !model.to_ascii_lowercase().ends_with(".gguf");
@@ -106,8 +106,7 @@ pub async fn forget_address(model: &str) -> Result<(), JsValue> {
     Ok(())
 }
 
-/// Fails where the browser has none for this page (an insecure address, a
-/// private window).
+/// Opens a cache. Fails if the browser has none for this page (insecure origin, private window).
 pub async fn open(name: &str) -> Result<Cache, JsValue> {
     let caches: CacheStorage = scope()?.caches()?;
     if caches.is_undefined() {

@@ -1,9 +1,7 @@
-//! Weights that stay on this device, chunk by chunk: in the origin's private
-//! file system, else in the Cache API, else nowhere. A chunk is written when
-//! its digest was found right and believed only when it is found right again
-//! ([`seal`]: or still is what it was when it was found right), so that nothing wrong,
-//! torn or half-written is ever used. Nothing here is fatal: what is not kept comes over
-//! the network.
+//! Weights stored on this device, chunk by chunk: in the origin private file system (OPFS), else in
+//! the Cache API, else nowhere. A chunk is written once its digest matched and used only if it
+//! matches again (or, in a sealed file, its checksum: [`seal`]), so nothing wrong, torn or
+//! half-written is ever used. No error here is fatal: what is not stored is downloaded.
 
 mod cache;
 mod opfs;
@@ -26,12 +24,12 @@ use crate::{
     web::protocol::NotKept,
 };
 
-/// Where one file's chunks lie on this device.
+/// The storage of one file's chunks.
 pub struct Shelf {
     place: RefCell<Place>,
-    /// Why nothing is kept, for the visitor.
+    /// Why nothing is stored, for the visitor.
     refusal: RefCell<Option<NotKept>>,
-    /// Memory of chunks that are done with: fresh memory costs as much as the reading.
+    /// Buffers of chunks already used: a new one costs as much as reading the chunk.
     rooms: RefCell<Vec<Uint8Array>>,
 }
 
@@ -42,17 +40,16 @@ enum Place {
     Nowhere,
 }
 
-/// What tells a file from all others: another version at the same address
-/// takes its place.
+/// Identifies a file; another version at the same address replaces it.
 struct Name {
     /// Digest of the address.
     address: String,
-    /// The file's SHA-256.
+    /// SHA-256 of the file.
     sha256: String,
 }
 
 impl Shelf {
-    /// The shelf of the file at `url`, with whatever earlier visits left there.
+    /// Opens the storage of the file at `url`, with the chunks that earlier visits left.
     pub async fn open(url: &str, entry: &FileEntry) -> Self {
         let name = Name { address: sha256_hex(url.as_bytes()), sha256: entry.sha256.clone() };
         let mut refusal = NotKept::NoStorage;
@@ -72,7 +69,7 @@ impl Shelf {
         shelf
     }
 
-    /// Keeps nothing: the visitor's own file need not be copied.
+    /// Stores nothing: the visitor's own file need not be copied.
     pub fn nowhere() -> Self {
         Self::at(Place::Nowhere)
     }
@@ -81,7 +78,7 @@ impl Shelf {
         Self { place: RefCell::new(place), refusal: RefCell::default(), rooms: RefCell::default() }
     }
 
-    /// The chunk if it is here and is what `bot.json` describes.
+    /// The chunk, if it is stored and matches its digest in `bot.json`.
     pub async fn read(&self, entry: &FileEntry, index: usize, digester: &Digester) -> Option<Chunk> {
         let place = self.place.borrow().clone();
         let sha256 = entry.chunks.get(index)?;
@@ -95,14 +92,14 @@ impl Shelf {
                 Place::Nowhere => None,
             }?;
             let mut chunk = Chunk::whole(bytes);
-            // Bytes that are lost are still here, and are not given away twice.
+            // A buffer lost with the helper is read again; that helper is not used twice.
             if let Some(right) = chunk.is(sha256, digester).await {
                 return right.then_some(chunk);
             }
         }
     }
 
-    /// Takes the memory of a chunk that is done with.
+    /// Takes back the buffer of a chunk already used.
     pub fn recycle(&self, chunk: Chunk) {
         self.rooms.borrow_mut().push(chunk.into_room());
     }
@@ -112,7 +109,7 @@ impl Shelf {
         room.unwrap_or_else(|| Uint8Array::new_with_length(length as u32))
     }
 
-    /// Keeps a chunk that was found right.
+    /// Stores a verified chunk.
     pub async fn write(&self, index: usize, chunk: &Chunk) {
         let place = self.place.borrow().clone();
         let written = match &place {
@@ -124,23 +121,23 @@ impl Shelf {
             let reason = if is_quota(&error) { NotKept::Full } else { NotKept::NoStorage };
             self.refusal.replace(Some(reason));
             self.place.replace(Place::Nowhere);
-            // A part that can never be whole only takes room.
+            // A file that will never be complete only takes up space.
             place.remove().await;
         }
     }
 
-    /// Takes note of what the file's chunks are, now that all of them were found right.
+    /// Appends the checksums of the file's chunks, all of which were verified.
     pub fn seal(&self, entry: &FileEntry, seals: &[u128]) {
         if let Place::Opfs(file) = &*self.place.borrow()
             && seals.len() == entry.chunks.len()
         {
             let bytes = Uint8Array::from(&seal::to_bytes(seals)[..]);
-            // Without it, digests are taken again.
+            // Without them, the next visit computes digests.
             let _ = file.write(entry.size, &bytes);
         }
     }
 
-    /// Lets other tabs have the file; says why it is not kept, if it is not.
+    /// Releases the file for other tabs; returns why it is not stored, if it is not.
     pub fn close(&self) -> Option<NotKept> {
         if let Place::Opfs(file) = self.place.replace(Place::Nowhere) {
             file.close();
@@ -165,17 +162,17 @@ impl Place {
     }
 }
 
-/// Where a chunk begins in its file.
+/// Offset of a chunk in its file.
 pub fn chunk_start(index: usize) -> u64 {
     index as u64 * CHUNK_BYTES as u64
 }
 
-/// Bytes of a chunk: the last one is shorter.
+/// Bytes of a chunk; the last one may be shorter.
 pub fn chunk_bytes(entry: &FileEntry, index: usize) -> usize {
     entry.size.saturating_sub(chunk_start(index)).min(CHUNK_BYTES as u64) as usize
 }
 
-/// The browsers' name for an error of having no room.
+/// The browsers' name for an exceeded quota.
 const QUOTA: &str = "QuotaExceededError";
 
 fn is_quota(error: &JsValue) -> bool {
@@ -196,7 +193,7 @@ async fn settled<T: JsCast>(promise: Promise) -> Result<T, JsValue> {
     JsFuture::from(promise).await?.dyn_into()
 }
 
-/// The last `bot.json` that came from `url`, for visits without a network.
+/// The last `bot.json` from `url`, for visits without a network.
 pub async fn remembered_description(url: &str) -> Option<Vec<u8>> {
     let cache = cache::open(cache::DESCRIPTIONS).await.ok()?;
     cache::read(&cache, url).await.map(|bytes: Uint8Array| bytes.to_vec())
@@ -208,7 +205,7 @@ pub async fn remember_description(url: &str, json: &[u8]) {
     }
 }
 
-/// A measurement kept under a key that begins with an address.
+/// A measurement stored under a key that begins with an address.
 pub async fn remembered_measurement(key: &str) -> Option<String> {
     let cache = cache::open(cache::MEASUREMENTS).await.ok()?;
     cache::read(&cache, key).await.and_then(|bytes: Uint8Array| String::from_utf8(bytes.to_vec()).ok())
@@ -220,8 +217,8 @@ pub async fn remember_measurement(key: &str, text: &str) {
     }
 }
 
-/// Removes what is kept of the bot at this address, and the weights with this
-/// digest, wherever they came from.
+/// Removes what is stored of the bot at this address, and the weights with this digest, from
+/// whichever address they came.
 pub async fn forget(model: String, sha256: Option<String>) {
     let _ = cache::forget_address(&model).await;
     if let Some(sha256) = sha256.filter(|sha256| is_digest(sha256)) {
@@ -230,13 +227,12 @@ pub async fn forget(model: String, sha256: Option<String>) {
     }
 }
 
-/// Digests are taken by a stranger's bot.json: they must be no path.
+/// Digests come from a stranger's `bot.json` and become file names: they must not be paths.
 fn is_digest(sha256: &str) -> bool {
     sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Takes note of a failure that changes nothing, so that the browser does not
-/// report it as unhandled.
+/// Ignores a promise's failure, so that the browser does not report it as unhandled.
 pub fn swallow(promise: Promise) {
     wasm_bindgen_futures::spawn_local(async move {
         let _ = JsFuture::from(promise).await;

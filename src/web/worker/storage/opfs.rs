@@ -1,5 +1,5 @@
-//! A file in the origin's private file system, read and written in place at
-//! the speed of the disk: only workers may, and one at a time.
+//! A file in the origin private file system (OPFS), read and written in place at the speed of the
+//! disk. Only workers can do this, and one at a time.
 
 use js_sys::{AsyncIterator, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
@@ -11,10 +11,10 @@ use web_sys::{
 
 use super::{super::browser::sleep, Name, QUOTA, is, scope, settled};
 
-/// A folder an address lies in it, with one file: the version last opened.
+/// Contains a folder per address, with one file: the version last opened.
 const FOLDER: &str = "huggingtweets-weights";
 
-/// Between two tries to open a file that is in use, and how many.
+/// Interval of attempts to open a file that is in use, and their number.
 const TRY_MS: u32 = 100;
 const MOST_TRIES: usize = 300;
 
@@ -26,8 +26,8 @@ pub struct OpfsFile {
 }
 
 impl OpfsFile {
-    /// Opens or makes the file, `size` bytes long and with no seal; fails with a quota's
-    /// error where there is no room for it.
+    /// Opens or creates the file, `size` bytes long and without seals; fails with a quota error if
+    /// there is not enough space.
     pub async fn open(name: &Name, size: u64) -> Result<Self, JsValue> {
         let storage = scope()?.navigator().storage();
         if storage.is_undefined() {
@@ -51,7 +51,7 @@ impl OpfsFile {
         }
     }
 
-    /// Room is asked for at once, not found missing at the end.
+    /// Reserves the space now, so that a lack of it shows at once.
     fn fit(&self, size: u64) -> Result<(), JsValue> {
         match self.handle.get_size()? as u64 == size {
             true => Ok(()),
@@ -59,7 +59,7 @@ impl OpfsFile {
         }
     }
 
-    /// Fills `room`; whether the file has so many bytes there.
+    /// Fills `room`; returns whether the file has that many bytes there.
     pub fn read(&self, at: u64, room: &Uint8Array) -> bool {
         let read = self.handle.read_with_js_u8_array_and_options(room, &place(at));
         read.is_ok_and(|read| read as u32 == room.length())
@@ -69,7 +69,7 @@ impl OpfsFile {
         let written = self.handle.write_with_js_u8_array_and_options(bytes, &place(at))?;
         match written as u32 == bytes.length() {
             true => self.handle.flush(),
-            // Chromium says in this way that there is no more room.
+            // This is how Chromium reports that there is no space left.
             false => {
                 let error = js_sys::Error::new("a short write");
                 error.set_name(QUOTA);
@@ -88,8 +88,8 @@ impl OpfsFile {
     }
 }
 
-/// A worker that was just ended may hold the file for a moment more; and in browsers that
-/// cannot open a file to read it alone, another tab does while it takes in its bot.
+/// Opens a file, waiting while it is in use: by a worker that was just terminated, or, in browsers
+/// without a read-only mode, by another tab that is loading its bot.
 async fn access(file: &FileSystemFileHandle) -> Result<FileSystemSyncAccessHandle, JsValue> {
     for _ in 0..MOST_TRIES {
         match settled(file.create_sync_access_handle()).await {
@@ -115,7 +115,7 @@ async fn folder(
     settled(parent.get_directory_handle_with_options(name, &create)).await
 }
 
-/// Removes what stood at this address before.
+/// Removes the former files at this address.
 async fn remove_others(folder: &FileSystemDirectoryHandle, name: &str) -> Result<(), JsValue> {
     for other in names(folder).await?.iter().filter(|other| *other != name) {
         // Another tab may be using it; the next visit tries again.
@@ -124,7 +124,7 @@ async fn remove_others(folder: &FileSystemDirectoryHandle, name: &str) -> Result
     Ok(())
 }
 
-/// Removes the file with this digest from every address' folder.
+/// Removes the file with this digest from every address's folder.
 pub async fn forget(sha256: &str) -> Result<(), JsValue> {
     let root: FileSystemDirectoryHandle = settled(scope()?.navigator().storage().get_directory()).await?;
     let all = folder(&root, FOLDER).await?;

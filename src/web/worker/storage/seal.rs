@@ -1,8 +1,7 @@
-//! What stands behind a kept file's bytes once all of them were found right: checksums of
-//! its chunks, as they were then. They cost a fraction of SHA-256, and show what the
-//! device has changed since, or lost. (Who writes into a site's own storage on purpose
-//! could write another page there, too: no digest would help.) A file without them, or
-//! that differs from them, is believed by `bot.json` alone.
+//! Checksums of a stored file's chunks, appended once all of them were verified. They cost a
+//! fraction of SHA-256 and detect what the device has changed or lost since. (Whoever can write to
+//! a site's own storage on purpose could replace the page, too: no digest would help.) A file
+//! without seals, or one that does not match them, is verified by the digests of `bot.json`.
 
 use js_sys::{Function, Promise};
 use wasm_bindgen::{JsCast, JsValue};
@@ -12,10 +11,10 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{opfs::place, settled};
 use crate::{bundle::manifest::FileEntry, web::wire::field};
 
-/// Another way to seal has another name.
+/// Identifies the format; another format has another value.
 const MAGIC: [u8; 16] = *b"huggingtweets s1";
 
-/// Takes the checksums of a file's chunks: XXH3, 128 bits.
+/// Computes the checksums of a file's chunks: XXH3, 128 bits.
 #[derive(Default)]
 pub struct Sealing {
     chunk: Box<Xxh3>,
@@ -40,24 +39,24 @@ impl Sealing {
     }
 }
 
-/// Seals as they stand in a file.
+/// The seals as a file holds them.
 pub fn to_bytes(seals: &[u128]) -> Vec<u8> {
     let seals = seals.iter().flat_map(|seal| seal.to_le_bytes());
     MAGIC.into_iter().chain(seals).collect()
 }
 
-/// The same back; `None`: they are none.
+/// Parses a file's seals; `None` if these are not seals.
 fn from_bytes(bytes: &[u8]) -> Option<Vec<u128>> {
     let (seals, []) = bytes.strip_prefix(&MAGIC)?.as_chunks::<16>() else { return None };
     Some(seals.iter().map(|seal| u128::from_le_bytes(*seal)).collect())
 }
 
-/// A file with seals, open for reading.
+/// A sealed file, open for reading.
 pub struct SealedFile(FileSystemSyncAccessHandle);
 
 impl SealedFile {
-    /// The file of this entry, and the seals of its chunks, if it is what the page's scripts
-    /// found (`www/engine-choice.js`): `{ open, sha256 }`, or `null`.
+    /// Opens the file of this entry and returns its chunks' seals. `kept` is what the page's
+    /// scripts found (`www/engine-choice.js`): `{ open, sha256 }`, or `null`.
     pub async fn open(kept: &JsValue, entry: &FileEntry) -> Option<(Self, Vec<u128>)> {
         if field(kept, "sha256")?.as_string()? != entry.sha256 {
             return None;
@@ -72,7 +71,7 @@ impl SealedFile {
         Some((file, seals))
     }
 
-    /// Fills `bytes`; whether the file has so many there.
+    /// Fills `bytes`; returns whether the file has that many there.
     pub fn read(&self, at: u64, bytes: &mut [u8]) -> bool {
         let read = self.0.read_with_u8_array_and_options(bytes, &place(at));
         read.is_ok_and(|read| read == bytes.len() as f64)

@@ -1,5 +1,5 @@
 // transformers.js (ONNX Runtime's wasm) with our weights at 8 bits, from its
-// own cache, without a GPU. Greedy, so that its sampler costs as little as it can.
+// own cache, by wasm or on a GPU (`device`). Greedy, so that its sampler costs as little as it can.
 import { AutoModelForCausalLM, AutoTokenizer, BaseStreamer, env } from "/transformers/transformers.min.js";
 import { leave, measure, query } from "./runs.js";
 
@@ -13,7 +13,7 @@ leave(async () => {
   wasm.numThreads = Number(query.threads);
   const [tokenizer, model] = await Promise.all([
     AutoTokenizer.from_pretrained("bot"),
-    AutoModelForCausalLM.from_pretrained("bot", { dtype: query.dtype, device: "wasm" }),
+    AutoModelForCausalLM.from_pretrained("bot", { dtype: query.dtype, device: query.device }),
   ]);
   await measure(performance.now(), async (prompt, tokens, heard) => {
     const inputs = tokenizer(`<|endoftext|>${prompt}`);

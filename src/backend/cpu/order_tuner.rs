@@ -1,45 +1,44 @@
-//! The order in which weights are read, found while drafts are written: what is
-//! quickest is the machine's to say (`benches/README.md`), and no bit depends on it.
+//! Chooses the order in which weights are read by timing the first decode steps: the fastest
+//! depends on the machine (`benches/README.md`). No bit of the result depends on it.
 
 use super::panels::{MANY_ROWS, ORDERS, Order};
 use crate::backend::Batch;
 
-/// Steps that are timed with each order; the quickest counts, for others may have
-/// been disturbed.
+/// Steps timed with each order. The fastest counts, because others may have been disturbed.
 const TRIES: usize = 3;
 
-/// Steps with more rows are held up by arithmetic: what they load of activations had
-/// better serve many panels.
+/// Steps with more rows are bound by arithmetic and always use [`MANY_ROWS`], with which one load
+/// of activations serves many panels.
 const MOST_ROWS: usize = 8;
 
-/// Compares steps of a number of rows until it knows.
+/// Compares the orders separately for each number of rows, until each is decided.
 #[derive(Debug, Default)]
-pub struct Pace {
-    /// Of steps with 1, 2, 3… rows.
+pub struct OrderTuner {
+    /// For steps with 1, 2, 3… rows.
     trials: [Trial; MOST_ROWS],
-    /// Which of them the batch under way belongs to, where its time is of use.
+    /// The trial of the batch under way, if its time counts.
     under_way: Option<usize>,
 }
 
 #[derive(Debug, Default)]
 struct Trial {
     steps: usize,
-    /// With each of [`ORDERS`].
+    /// For each of [`ORDERS`].
     quickest_ms: [Option<f64>; ORDERS.len()],
 }
 
-impl Pace {
-    /// The order of this batch.
+impl OrderTuner {
+    /// The order for this batch.
     pub fn begin(&mut self, batch: &Batch) -> Order {
         let rows = batch.rows().wrapping_sub(1);
         let trial = self.trials.get(rows);
-        // A request's first batch allocates, too.
+        // A request's first batch also allocates memory, so its time does not count.
         let counts = batch.start.is_none() && trial.is_some_and(|trial| !trial.is_over());
         self.under_way = counts.then_some(rows);
         trial.map_or(MANY_ROWS, Trial::order)
     }
 
-    /// Takes the time of the batch that was begun.
+    /// Takes the time of the batch that began last.
     pub fn took(&mut self, ms: f64) {
         if let Some(trial) = self.under_way.take().and_then(|rows| self.trials.get_mut(rows)) {
             trial.take(ms);
@@ -79,8 +78,8 @@ mod tests {
         Batch { tokens: vec![0; rows], places, ..Batch::default() }
     }
 
-    /// Steps whose time is a function of their order and their number.
-    fn run(pace: &mut Pace, rows: usize, steps: usize, ms: impl Fn(Order, usize) -> f64) {
+    /// Runs steps whose time is a function of their order and index.
+    fn run(pace: &mut OrderTuner, rows: usize, steps: usize, ms: impl Fn(Order, usize) -> f64) {
         for i in 0..steps {
             let order = pace.begin(&step(rows));
             pace.took(ms(order, i));
@@ -90,10 +89,10 @@ mod tests {
     #[test]
     fn the_quickest_stays_even_where_a_step_was_disturbed() {
         for quick in ORDERS {
-            let mut pace = Pace::default();
+            let mut pace = OrderTuner::default();
             run(&mut pace, 1, ENOUGH, |order, i| if order == quick && i > 1 { 8.0 } else { 10.0 });
             assert_eq!(pace.begin(&step(1)), quick);
-            // Nothing changes it any more.
+            // Decided: later times are ignored.
             run(&mut pace, 1, ENOUGH, |order, _| if order == quick { 99.0 } else { 1.0 });
             assert_eq!(pace.begin(&step(1)), quick);
         }
@@ -101,7 +100,7 @@ mod tests {
 
     #[test]
     fn only_steps_of_one_size_are_compared() {
-        let mut pace = Pace::default();
+        let mut pace = OrderTuner::default();
         let [few, many] = [ORDERS[1], ORDERS[0]];
         let faster = |quick: Order| move |order, _| if order == quick { 1.0 } else { 2.0 };
         run(&mut pace, 5, ENOUGH - 1, faster(few));

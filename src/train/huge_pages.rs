@@ -1,8 +1,8 @@
-//! Room for what training reads and writes in strides: weights, gradients,
-//! moments, logits. Where the system gives large pages to who asks, these ask:
-//! with small ones a product waits for addresses (benches/README.md).
+//! Allocation of the large buffers that training streams through (weights, gradients, moments,
+//! logits), in huge pages where the system gives them on request. With small pages, products wait
+//! for address translation (benches/README.md).
 
-/// n zeros.
+/// A buffer of n zeros.
 pub(super) fn zeros(n: usize) -> Vec<f32> {
     let room = vec![0.0; n];
     in_large_pages(&room);
@@ -17,17 +17,17 @@ pub(super) fn copy(values: &[f32]) -> Vec<f32> {
     room
 }
 
-/// Asks for large pages where a buffer is large enough to hold some. Comes
-/// before the buffer is written: that is when it gets its pages.
+/// Requests huge pages if the buffer is large enough to contain one. Must precede the first write
+/// to the buffer, which is when pages are allocated.
 #[cfg(target_os = "linux")]
 fn in_large_pages<T>(buffer: &[T]) {
-    /// What a large page has on x86-64, and on aarch64 as it is usually set up.
+    /// Size of a huge page on x86-64, and on aarch64 in the usual configuration.
     const LARGE: usize = 2 << 20;
     let start = buffer.as_ptr().addr().next_multiple_of(LARGE);
     let end = (buffer.as_ptr().addr() + size_of_val(buffer)) / LARGE * LARGE;
     if start < end {
-        // SAFETY: the pages are inside the buffer, and advice on the size of
-        // pages changes nothing that they hold. Without it all works as well.
+        // SAFETY: the pages lie inside the buffer, and MADV_HUGEPAGE does not change their
+        // contents. A failure is harmless and ignored.
         unsafe {
             libc::madvise(
                 buffer.as_ptr().with_addr(start).cast_mut().cast(),

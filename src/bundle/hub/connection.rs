@@ -1,0 +1,148 @@
+//! What both directions share: the agent, how long it waits, where the Hub is
+//! and how a token looks.
+
+use std::time::Duration;
+
+use ureq::{
+    Agent,
+    http::{Response, Uri, uri::Scheme},
+};
+
+/// The Hub, where `HF_ENDPOINT` names no other.
+pub const HUB: &str = "https://huggingface.co";
+
+/// Tries of a request that may be sent twice.
+pub const TRIES: u32 = 3;
+
+/// Most bytes of an answer that is read into memory.
+const MAX_ANSWER_BYTES: u64 = 8 << 20;
+
+/// How long a connection is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Before the second try; doubled before each further one.
+    pub retry: Duration,
+    /// For one more byte to leave. Bodies have no limit as a whole: a file may be large,
+    /// a line slow; what is over is a line on which nothing moves.
+    pub send: Duration,
+    /// For one more byte to come; longer, for the Hub computes before it answers.
+    pub receive: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            retry: Duration::from_secs(2),
+            send: Duration::from_secs(60),
+            receive: Duration::from_secs(120),
+        }
+    }
+}
+
+/// An agent that gives back every answer as it is: errors are ours to word, and a
+/// redirect is ours to follow, for the token must not go with it.
+pub fn agent(patience: &Patience) -> Agent {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_connect(Some(Duration::from_secs(20)))
+        .timeout_per_write(Some(patience.send))
+        .timeout_per_read(Some(patience.receive))
+        .user_agent(concat!("huggingtweets/", env!("CARGO_PKG_VERSION")))
+        .build();
+    config.into()
+}
+
+/// A variable of the environment that says something.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+/// An address of the web as an endpoint, without a slash at its end.
+pub fn endpoint(text: &str) -> Option<(String, Uri)> {
+    let text = text.trim_end_matches('/');
+    Some((text.to_owned(), web_address(text)?))
+}
+
+fn web_address(text: &str) -> Option<Uri> {
+    let address: Uri = text.parse().ok()?;
+    let web = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&address.scheme());
+    (web && address.host().is_some_and(|host| !host.is_empty())).then_some(address)
+}
+
+/// Whether a header can carry it.
+pub fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Whether both are one server's: what may see the token.
+pub fn same_server(a: &Uri, b: &Uri) -> bool {
+    a.scheme() == b.scheme() && a.authority() == b.authority()
+}
+
+/// Where a redirect leads; `None` where it names nothing of the web.
+pub fn target(from: &Uri, location: &str) -> Option<Uri> {
+    let (scheme, authority) = (from.scheme_str()?, from.authority()?);
+    if location.starts_with("http://") || location.starts_with("https://") {
+        web_address(location)
+    } else if location.starts_with("//") {
+        web_address(&format!("{scheme}:{location}"))
+    } else if location.starts_with('/') {
+        web_address(&format!("{scheme}://{authority}{location}"))
+    } else {
+        let folder = from.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+        web_address(&format!("{scheme}://{authority}{folder}/{location}"))
+    }
+}
+
+/// A header as text; empty where there is none.
+pub fn header<'a, B>(answer: &'a Response<B>, name: &str) -> &'a str {
+    answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// The answer's body, if it is not too long for one.
+pub fn read(answer: Response<ureq::Body>) -> Result<Vec<u8>, ureq::Error> {
+    answer.into_body().into_with_config().limit(MAX_ANSWER_BYTES).read_to_vec()
+}
+
+/// One short line of what another program says.
+pub fn short(text: &str) -> String {
+    text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(160).collect()
+}
+
+/// What another program says, behind a colon.
+pub fn said(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(": {message}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_leads_to_an_address_of_the_web_or_nowhere() {
+        let from: Uri = "https://hub.example/a/b?c".parse().unwrap();
+        for (location, expected) in [
+            ("https://other.example/x?y=1", Some("https://other.example/x?y=1")),
+            ("//other.example/x", Some("https://other.example/x")),
+            ("/x", Some("https://hub.example/x")),
+            ("x", Some("https://hub.example/a/x")),
+            ("ftp://other.example/x", Some("https://hub.example/a/ftp://other.example/x")),
+            ("http://", None),
+            ("/a b", None),
+        ] {
+            assert_eq!(target(&from, location).map(|uri| uri.to_string()).as_deref(), expected, "{location}");
+        }
+    }
+
+    #[test]
+    fn only_the_same_server_is_the_same() {
+        let uri = |text: &str| text.parse::<Uri>().unwrap();
+        let hub = uri("https://hub.example");
+        assert!(same_server(&hub, &uri("https://HUB.example/a")));
+        for other in ["http://hub.example/", "https://hub.example:444/", "https://hub.example.evil/"] {
+            assert!(!same_server(&hub, &uri(other)), "{other}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Where a site goes: a new folder, one that is replaced as a whole, or a checkout of a
+//! Space, of which `.git` stays.
+//!
+//! A site lists its own files (`huggingtweets-site.json`), so that nothing else is ever deleted.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bundle::{
+        folder::BOT,
+        staging::{self, Kind, Patch, Staging},
+    },
+    cli::assets::BOT_FOLDER,
+};
+
+/// The page's document.
+pub const INDEX: &str = "index.html";
+/// What lists a site's files.
+pub const LIST: &str = "huggingtweets-site.json";
+const GIT: &str = ".git";
+
+const SITE: Kind = Kind { what: "site", list: LIST, files: site_files, keeps: &[] };
+const CHECKOUT: Kind = Kind { files: checkout_files, keeps: &[GIT], ..SITE };
+
+/// What a new Space's repository holds: its card, and what goes to Git LFS.
+const NEW_SPACE: [&str; 2] = ["README.md", ".gitattributes"];
+
+/// The whole of `huggingtweets-site.json`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct List {
+    /// `/` between the parts.
+    files: BTreeSet<String>,
+}
+
+/// A site under way.
+#[derive(Debug)]
+pub struct Target {
+    out: PathBuf,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// The folder changes places with an older one.
+    Whole(Box<Staging>),
+    /// Git's folder stays where it is, so files change places one by one.
+    Within(Patch),
+}
+
+impl Target {
+    /// # Errors
+    /// Where something stands there that is not to be replaced: anything without `force`;
+    /// with it, what no site lists.
+    pub fn open(out: &Path, force: bool) -> anyhow::Result<Self> {
+        let way = match staging::exists(&out.join(GIT)) {
+            true => {
+                let patch = Patch::begin(out)?;
+                staging::check(out, force, CHECKOUT)?;
+                Way::Within(patch)
+            }
+            false => Way::Whole(Box::new(Staging::create_as(out, force, SITE)?)),
+        };
+        Ok(Self { out: out.into(), way })
+    }
+
+    /// The final place.
+    pub fn out(&self) -> &Path {
+        &self.out
+    }
+
+    /// Where to write: an empty folder.
+    pub fn path(&self) -> &Path {
+        match &self.way {
+            Way::Whole(staging) => staging.path(),
+            Way::Within(patch) => patch.path(),
+        }
+    }
+
+    /// Lists what was written, and puts it in its place.
+    pub fn commit(mut self) -> anyhow::Result<()> {
+        let path = self.path();
+        let files = staging::files_below(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut list = List { files };
+        if let Way::Within(patch) = &mut self.way {
+            let old = read_list(&self.out).unwrap_or_default().files;
+            for name in old.into_iter().filter(|name| self.out.join(name).is_file()) {
+                // Listed until the next time: a kill may come before it goes.
+                if list.files.insert(name.clone()) {
+                    patch.remove(&name);
+                }
+            }
+        }
+        let mut json = serde_json::to_vec_pretty(&list)?;
+        json.push(b'\n');
+        fs::write(self.path().join(LIST), json).with_context(|| format!("cannot write {LIST}"))?;
+        match self.way {
+            Way::Whole(staging) => staging.commit()?,
+            Way::Within(patch) => patch.commit(Some(LIST), &[&format!("{BOT_FOLDER}/{BOT}"), INDEX])?,
+        }
+        Ok(())
+    }
+}
+
+fn site_files(folder: &Path) -> Option<BTreeSet<String>> {
+    let mut files = read_list(folder)?.files;
+    files.insert(LIST.to_owned());
+    Some(files)
+}
+
+fn checkout_files(folder: &Path) -> Option<BTreeSet<String>> {
+    let mut files = match staging::exists(&folder.join(LIST)) {
+        true => site_files(folder)?,
+        false => BTreeSet::new(),
+    };
+    files.extend(NEW_SPACE.map(String::from));
+    Some(files)
+}
+
+/// A site's list; `None` where there is none that names files within the folder alone.
+fn read_list(folder: &Path) -> Option<List> {
+    let list: List = serde_json::from_slice(&fs::read(folder.join(LIST)).ok()?).ok()?;
+    let is_within = |name: &String| name.split(['/', '\\']).all(|part| !["", ".", "..", GIT].contains(&part));
+    list.files.iter().all(is_within).then_some(list)
+}
