@@ -1,11 +1,11 @@
 // GPT-2's full shape (124M, random weights): load with progress, five drafts,
-// Stop, reload.
+// Stop, reload; and what a GPU leaves in the engine's memory.
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { BotPage } from "./bot-page.mjs";
-import { fullBundle, launch, serve, visitor } from "./harness.mjs";
+import { fullBundle, launch, serve, visitor, WEBGPU } from "./harness.mjs";
 
 const MINUTES = 60_000;
 const there = Boolean(fullBundle) && existsSync(join(fullBundle, "bot.json"));
@@ -91,5 +91,18 @@ describe("GPT-2 124M", { skip: !there }, () => {
     assert.deepEqual(visit.complaints, []);
     assert.deepEqual(visit.foreign, []);
     await visit.leave();
+  });
+
+  it("has its weights once, on the GPU that writes: the engine's own memory stays small", async () => {
+    const withGpu = await launch(WEBGPU);
+    const page = await withGpu.newPage();
+    await page.goto(`${server.origin}/bench.html?backend=webgpu&threads=1&tokens=8&drafts=5&runs=1`);
+    await page.waitForFunction(() => window.benchResult ?? window.benchError, null, { timeout: 5 * MINUTES });
+    assert.equal(await page.evaluate(() => window.benchError), undefined);
+    const { backend, runs, peak_memory_bytes } = await page.evaluate(() => window.benchResult);
+    assert.equal(backend, "webgpu");
+    assert.equal(runs.length, 1);
+    assert.ok(peak_memory_bytes < 40e6, `${peak_memory_bytes} bytes`);
+    await withGpu.close();
   });
 });

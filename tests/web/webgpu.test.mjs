@@ -43,9 +43,9 @@ function site(scripts = "", { bot = bundle, pages = {} } = {}) {
 /**
  * Opens the page, has drafts written, and gives the statuses it showed and the drafts.
  * `visitor`: a browser context, to come again; `act(page, until)`: between ready and the wish;
- * `ask(page)`: what else to find, at the end.
+ * `ends`: the status behind it; `ask(page)`: what else to find, at the end.
  */
-async function write(origin, query = {}, { visitor = browser, act = () => {}, ask = () => {} } = {}) {
+async function write(origin, query = {}, { visitor = browser, act = () => {}, ends = /tokens\/s/, ask = () => {} } = {}) {
   const page = await visitor.newPage();
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(String(error)));
@@ -82,17 +82,20 @@ async function write(origin, query = {}, { visitor = browser, act = () => {}, as
     };
     const ready = (await until(/ready/)).status;
     await act(page, until);
-    await page.evaluate(() => {
-      window.writing = true;
-      [...document.querySelectorAll("button")].find((b) => b.textContent === "Generate tweets").click();
-    });
-    const seen = await until(/tokens\/s/);
+    await page.evaluate(() => (window.writing = true));
+    await generate(page);
+    const seen = await until(ends);
     assert.deepEqual(complaints, []);
     return { ...seen, ready, asked: await ask(page) };
   } finally {
     await page.close();
   }
 }
+
+const generate = (page) => page.evaluate(() =>
+  [...document.querySelectorAll("button")].find((b) => b.textContent === "Generate tweets").click());
+
+const engine = (page) => page.workers().find((worker) => worker.url().includes("worker-start"));
 
 /** Runs `body` in the worker for each device that is opened. */
 const eachDevice = (body) => `{
@@ -123,9 +126,29 @@ const IMPATIENT = `{
   self.setTimeout = (f, ms, ...more) => setTimeout(f, ms > 10000 ? 2000 : ms, ...more);
 }`;
 
-// A software adapter that says it is none stands for the real ones.
-const POSE = `Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });
+// A software adapter that says it is none stands for the real ones. It takes seconds to compile
+// what those get, and on a busy machine as long as a GPU that hangs.
+const POSE = `{
+    const { setTimeout } = self;
+    self.setTimeout = (f, ms, ...more) => setTimeout(f, ms > 10000 ? 10 * ms : ms, ...more);
+  }
+  Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });
   Object.defineProperty(GPUAdapterInfo.prototype, "architecture", { get: () => "pretended" });`;
+
+/**
+ * Two looks at the clock in one task are a second apart: SIMD's timing computes between them,
+ * the GPU's waits.
+ */
+const SLOW_SIMD = `{
+  const { now } = Performance.prototype;
+  let [ahead, again] = [0, false];
+  Performance.prototype.now = function () {
+    if (again) ahead += 1000;
+    again = true;
+    queueMicrotask(() => (again = false));
+    return now.call(this) + ahead;
+  };
+}`;
 
 /** Notes what the GPU was asked for so far, with every step's news. */
 const COUNTS = `{
@@ -157,6 +180,7 @@ const LIE = `{
 const LACKS = [
   ["all that it has", ""],
   ["no subgroups", "{ const { has } = GPUSupportedFeatures.prototype; GPUSupportedFeatures.prototype.has = function (f) { return f !== 'subgroups' && has.call(this, f); }; }"],
+  ["no halves", "{ const { has } = GPUSupportedFeatures.prototype; GPUSupportedFeatures.prototype.has = function (f) { return f !== 'shader-f16' && has.call(this, f); }; }"],
   ["no packed dot product", "{ const { keys } = WGSLLanguageFeatures.prototype; WGSLLanguageFeatures.prototype.keys = function () { return [...keys.call(this)].filter((f) => f !== 'packed_4x8_integer_dot_product').values(); }; }"],
 ];
 
@@ -206,7 +230,7 @@ describe("the software adapter", () => {
     });
   }
 
-  for (const [what, script] of LACKS) {
+  for (const [what, script] of [...LACKS, ["the kernels that GPUs get", POSE]]) {
     it(`writes the command's drafts where it is asked for, with ${what}`, async () => {
       // The adapter computes on every core: a task of the page may wait for one, and
       // takes no longer for it. What the page itself takes shows in the best of three.
@@ -226,7 +250,7 @@ describe("the software adapter", () => {
 
   it("is asked once a token, with everything bound before", async () => {
     const { origin, close } = await site(COUNTS);
-    const ask = (page) => page.workers().find((worker) => worker.url().includes("worker-start")).evaluate("self.steps");
+    const ask = (page) => engine(page).evaluate("self.steps");
     const { asked } = await write(origin, { backend: "webgpu" }, { ask });
     // The first steps make what others use; those, until a draft ends and the batch is
     // another.
@@ -301,6 +325,27 @@ describe("the software adapter", () => {
   });
 });
 
+const timed = ({ statuses }) => statuses.some((status) => status.includes("Timing the GPU"));
+
+describe("auto takes a GPU", () => {
+  it("that is quicker, says so, and remembers it", async () => {
+    const script = `${POSE} ${SLOW_SIMD}`;
+    const { origin, close } = await site([script, script]);
+    const visitor = await browser.newContext();
+    const first = await write(origin, { threads: 1 }, { visitor });
+    assert.match(first.ready, /^WebGPU, ready \(faster than SIMD: [\d.,]+ ms per token instead of [\d.,]+\)$/);
+    assert.ok(timed(first), first.statuses.join("; "));
+    assert.match(first.status, /^WebGPU, [\d.]+ tokens\/s/);
+    assert.deepEqual(first.drafts, expected);
+    const again = await write(origin, { threads: 1 }, { visitor });
+    assert.equal(again.ready, first.ready);
+    assert.ok(!timed(again), again.statuses.join("; "));
+    assert.deepEqual(again.drafts, expected);
+    await visitor.close();
+    close();
+  });
+});
+
 describe("auto takes SIMD and says why", () => {
   const CASES = [
     ["the adapter is software", "", /the only GPU here is a software one/],
@@ -320,17 +365,21 @@ describe("auto takes SIMD and says why", () => {
     });
   }
 
-  it("when the GPU is slower, and remembers it", async () => {
-    const { origin, close } = await site([POSE, POSE]);
+  it("when the GPU is slower, and remembers it: it is not even opened then", async () => {
+    const script = `${POSE} ${eachDevice('fetch("/device");')}`;
+    const { origin, requests, close } = await site([script, script]);
+    const opened = () => requests.filter((path) => path === "/device").length;
     const visitor = await browser.newContext();
-    const timed = ({ statuses }) => statuses.some((status) => status.includes("Timing the GPU"));
     const first = await write(origin, { threads: 1 }, { visitor });
     assert.match(first.ready, /^SIMD, 1 thread, ready \(faster than the GPU: [\d.]+ ms per token instead of [\d.]+\)$/);
     assert.ok(timed(first), first.statuses.join("; "));
     assert.deepEqual(first.drafts, expected);
+    assert.equal(opened(), 1);
     const again = await write(origin, { threads: 1 }, { visitor });
     assert.equal(again.ready, first.ready);
     assert.ok(!timed(again), again.statuses.join("; "));
+    assert.deepEqual(again.drafts, expected);
+    assert.equal(opened(), 1);
     await visitor.close();
     close();
   });
@@ -405,15 +454,51 @@ describe("a GPU that is lost", () => {
     ["by memory that runs out", atStep(6, "device.onuncapturederror({ error: new GPUOutOfMemoryError('out of memory') }); ")],
     ["with its worker", atStep(8, "setTimeout(() => { throw new Error('crashed, for the test'); });")],
   ];
+  const fetched = (requests) => requests.filter((path) => path.endsWith(".gguf")).length;
   for (const [what, script] of STAGES) {
     it(`${what}: the drafts are what they would have been`, async () => {
-      const { origin, close } = await site(script);
+      const { origin, requests, close } = await site(script);
       const { status, drafts } = await write(origin, { backend: "webgpu", threads: 1 });
       assert.match(status, /^SIMD, 1 thread, /);
       assert.deepEqual(drafts, expected);
+      assert.equal(fetched(requests), 1, "the weights are on this device");
       close();
     });
   }
+
+  it("while it is timed: the drafts are what they would have been", async () => {
+    const { origin, requests, close } = await site(`${POSE} ${atStep(6, "device.destroy();")}`);
+    const { ready, drafts, statuses } = await write(origin, { backend: "auto", threads: 1 });
+    assert.match(ready, /^SIMD, 1 thread, ready \(the GPU/);
+    assert.ok(timed({ statuses }), statuses.join("; "));
+    assert.deepEqual(drafts, expected);
+    assert.equal(fetched(requests), 1, "the weights are on this device");
+    close();
+  });
+
+  it("between two requests: the drafts are what they would have been", async () => {
+    const { origin, requests, close } = await site(eachDevice("self.device = device;"));
+    const act = async (page, until) => {
+      await generate(page);
+      await until(/^WebGPU, [\d.]+ tokens\/s/);
+      await engine(page).evaluate("self.device.destroy()");
+    };
+    const { drafts } = await write(origin, { backend: "webgpu", threads: 1 }, { act, ends: /^SIMD, .*tokens\/s/ });
+    assert.deepEqual(drafts, expected);
+    assert.equal(fetched(requests), 1, "the weights are on this device");
+    close();
+  });
+
+  it("in a long start: the drafts are what they would have been", async () => {
+    const things = ["sea", "fog", "night", "ship", "road"].map((thing) => `the light of the ${thing}, `);
+    const prompt = `Nobody knows ${things.join("")}and`;
+    const { origin, requests, close } = await site(atStep(4, "device.destroy();"));
+    const { status, drafts } = await write(origin, { backend: "webgpu", threads: 1, prompt });
+    assert.match(status, /^SIMD, 1 thread, /);
+    assert.deepEqual(drafts, await commandDrafts(bundle, { prompt, seed: SEED }));
+    assert.equal(fetched(requests), 1, "the weights are on this device");
+    close();
+  });
 
   it("with its worker, while nobody had asked for it: the processor is spared", async () => {
     const { origin, close } = await site(`${POSE} ${eachDevice("setTimeout(() => { throw new Error('crashed, for the test'); });")}`);

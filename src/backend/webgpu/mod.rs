@@ -177,9 +177,8 @@ impl Gpu {
     /// # Errors
     /// The device has failed.
     pub async fn kernel_times(&self) -> Result<Vec<KernelTime>, BackendError> {
-        // No batch is under way while its caller waits here.
-        #[allow(clippy::await_holding_refcell_ref)]
-        match self.tape.borrow().timestamps() {
+        let timestamps = self.tape.borrow().timestamps().cloned();
+        match timestamps {
             Some(timestamps) => timestamps.read(&self.device).await,
             None => Ok(Vec::new()),
         }

@@ -13,7 +13,7 @@ use crate::backend::BackendError;
 const MOST_KERNELS: u32 = 2048;
 
 /// Two times a kernel: when it began and when it ended.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Timestamps {
     queries: wgpu::QuerySet,
     resolved: wgpu::Buffer,
