@@ -4,7 +4,7 @@
 use core::arch::wasm32::*;
 
 pub use super::dot::{PACKED, TILE, format8, name as instructions, pack, panels, tile_rows};
-use super::{Panels, TILE, dot::Product};
+use super::{Panels, dot::Product};
 use crate::backend::cpu::{
     matrix::PANEL,
     panels::{Format, SCALES_BYTES},
