@@ -273,7 +273,7 @@ mod tests {
         check_contents(&forced).unwrap();
         fs::write(dir.join("archive.zip"), "").unwrap();
         let error = check_contents(&forced).unwrap_err().to_string();
-        assert!(error.contains("`archive.zip`, which is no part of a run"), "{error}");
+        assert!(error.contains("`archive.zip`, which does not belong to a run"), "{error}");
         fs::remove_file(dir.join("archive.zip")).unwrap();
         clear(&plan).unwrap();
         drop(held);
