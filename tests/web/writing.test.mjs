@@ -340,7 +340,7 @@ describe("this device", () => {
     assert.equal((await bot.finishes()).length, 5);
     await bot.more(1);
     await bot.draftButton("Save picture", 1).click();
-    await visit.page.getByTestId("announced").getByText(/No picture/).waitFor();
+    await visit.page.getByTestId("announced").getByText(/could not draw the picture/).waitFor();
     await visit.leave();
   });
 });
