@@ -1,4 +1,6 @@
-//! The engine on this machine's GPU.
+//! The engine on this machine's GPU, and how fast it is there.
+
+pub mod bench;
 
 use anyhow::Context;
 

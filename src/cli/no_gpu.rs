@@ -13,9 +13,28 @@ pub fn open(_: &BotFolder, _: Precision) -> anyhow::Result<(Model<impl Backend +
     Err::<(Model<Cpu>, String), _>(UsageError(error.into()).into())
 }
 
+/// The measurements there.
+pub mod bench {
+    use super::UsageError;
+
+    #[derive(Debug, clap::Args)]
+    pub struct Args {
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        _rest: Vec<String>,
+    }
+
+    /// Says so.
+    pub fn run(_: Args) -> anyhow::Result<()> {
+        let error = "bench gpu needs a command that was built with `--features gpu`; this one was not";
+        Err(UsageError(error.into()).into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use clap::{Args as _, FromArgMatches as _};
 
     use super::*;
 
@@ -23,6 +42,10 @@ mod tests {
     fn a_build_without_it_says_what_to_build() {
         let demo = BotFolder::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("model-card/demo")).unwrap();
         let error = open(&demo, Precision::Q8_0).err().unwrap();
+        assert!(error.is::<UsageError>() && error.to_string().contains("--features gpu"), "{error}");
+        let args = bench::Args::augment_args(clap::Command::new("bench"));
+        let args = args.get_matches_from(["bench", "--tokens", "4"]);
+        let error = bench::run(bench::Args::from_arg_matches(&args).unwrap()).unwrap_err();
         assert!(error.is::<UsageError>() && error.to_string().contains("--features gpu"), "{error}");
     }
 }

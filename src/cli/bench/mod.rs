@@ -2,11 +2,6 @@
 //! stand in for GPT-2's, which may not be available: speed does not depend on the values.
 
 mod bundle;
-#[cfg(feature = "gpu")]
-mod gpu;
-#[cfg(not(feature = "gpu"))]
-#[path = "no_gpu.rs"]
-mod gpu;
 mod record;
 mod train;
 
@@ -15,6 +10,7 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
+use super::gpu;
 use crate::{
     bundle::{Weights, weights::Tensor},
     gpt2::{Config, names},
@@ -25,7 +21,7 @@ pub enum Command {
     /// Write a bot with random weights: GPT-2 124M's shape unless told otherwise
     Bundle(bundle::Args),
     /// Time this machine's GPU, by kernels too: GPT-2 124M's shape unless told otherwise
-    Gpu(gpu::Args),
+    Gpu(gpu::bench::Args),
     /// Write a made-up run's folder
     Record(record::Args),
     /// Time training steps on random weights: GPT-2 124M's shape unless told otherwise
@@ -35,7 +31,7 @@ pub enum Command {
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Bundle(args) => bundle::run(args),
-        Command::Gpu(args) => gpu::run(args),
+        Command::Gpu(args) => gpu::bench::run(args),
         Command::Record(args) => record::run(args),
         Command::Train(args) => train::run(args),
     }
@@ -43,7 +39,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
 
 /// A network's size.
 #[derive(Debug, clap::Args)]
-struct Shape {
+pub struct Shape {
     #[arg(long, default_value_t = 12)]
     layers: usize,
     #[arg(long, default_value_t = 768)]
@@ -56,7 +52,7 @@ struct Shape {
 
 impl Shape {
     /// The configuration of a network of this size with `positions`, and with GPT-2's dropout.
-    fn config(&self, positions: usize) -> anyhow::Result<Config> {
+    pub fn config(&self, positions: usize) -> anyhow::Result<Config> {
         let config = Config {
             vocab_size: self.vocab_size,
             n_positions: positions,
@@ -76,7 +72,7 @@ impl Shape {
 }
 
 /// GPT-2's initialisation: normal with standard deviation 0.02, gains 1, biases 0.
-fn random_weights(config: &Config, seed: u64) -> Weights {
+pub fn random_weights(config: &Config, seed: u64) -> Weights {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut weights = Weights::new();
     for tensor in names::tensors(config) {

@@ -118,7 +118,6 @@ const MAY_BE_CONDITIONAL: &[(&str, &[&str])] = &[
         &[
             "backend/mod.rs",
             "bundle/mod.rs",
-            "cli/bench/mod.rs",
             "cli/mod.rs",
             "lib.rs",
             "train/chance.rs",

@@ -5,14 +5,17 @@ use std::{path::PathBuf, sync::OnceLock, time::Instant};
 
 use anyhow::Context;
 
-use super::{Shape, random_weights};
 use crate::{
     backend::{
         Batch, CacheShape, Place, Sequence, Wanted,
         webgpu::{Gpu, KernelTime, Options, StepTimes},
     },
     bundle::{Precision, folder::BotFolder},
-    cli::{UsageError, engine},
+    cli::{
+        UsageError,
+        bench::{Shape, random_weights},
+        engine,
+    },
     gpt2::{Model, from_weights},
 };
 
