@@ -1,36 +1,19 @@
 // The archive check, in the tab of a bot of one's own: what it counts and refuses,
 // and that nothing leaves it.
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { createDeflateRaw } from "node:zlib";
-import { BotPage, drag } from "./bot-page.mjs";
+import { BotPage, drag, visitReadyBot } from "./bot-page.mjs";
 import {
-  botPages, dist, huggingtweets, launch, launchFirefox, noServiceWorker, out, quietly, reference, secondOrigin, serve, smallBundle, visitor,
+  botPages, dist, huggingtweets, launchFirefox, noServiceWorker, out, quietly, reference, secondOrigin, servedBot, visitor,
 } from "./harness.mjs";
 
-let bundle, server, browser;
+const { bundle, server, browser } = await servedBot();
 
-before(async () => {
-  bundle = await smallBundle();
-  server = await serve(bundle);
-  browser = await launch();
-});
-
-after(async () => {
-  await browser?.close();
-  server?.close();
-});
-
-async function open(path = "/", origins = []) {
-  const visit = await visitor(browser, [server.origin, ...origins]);
-  await visit.page.goto(server.origin + path);
-  const bot = new BotPage(visit.page);
-  await bot.seesStatus(/ready/);
-  return { ...visit, bot };
-}
+const open = (path, origins) => visitReadyBot(browser, server.origin, path, { origins });
 
 /** Posts as an X archive, by the tests' own hand: the page gets no other file than a visitor would. */
 function posts(count) {

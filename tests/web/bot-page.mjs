@@ -92,11 +92,18 @@ export class BotPage {
   }
 }
 
-/** A fresh visitor's page at an origin's path, with what `visitor` gives. */
-export async function visitBot(browser, origin, path = "/", options = {}) {
-  const visit = await visitor(browser, [origin], options);
+/** A fresh visitor's page at an origin's path, with what `visitor` gives; `origins`: others that it may ask. */
+export async function visitBot(browser, origin, path = "/", { origins = [], ...options } = {}) {
+  const visit = await visitor(browser, [origin, ...origins], options);
   await visit.page.goto(origin + path);
   return { ...visit, bot: new BotPage(visit.page) };
+}
+
+/** The same, once the bot is ready. */
+export async function visitReadyBot(browser, origin, path, options) {
+  const visit = await visitBot(browser, origin, path, options);
+  await visit.bot.seesStatus(/ready/);
+  return visit;
 }
 
 /** Waits until an element says what is expected; a failure tells what it says instead. */

@@ -4,29 +4,12 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { BotPage, drag } from "./bot-page.mjs";
-import { launch, oddBundle, out, quietly, secondOrigin, serve, smallBundle, visitor } from "./harness.mjs";
+import { drag, visitReadyBot } from "./bot-page.mjs";
+import { oddBundle, out, quietly, secondOrigin, servedBot } from "./harness.mjs";
 
-let bundle, server, browser;
+const { bundle, server, browser } = await servedBot();
 
-before(async () => {
-  bundle = await smallBundle();
-  server = await serve(bundle);
-  browser = await launch();
-});
-
-after(async () => {
-  await browser?.close();
-  server?.close();
-});
-
-async function open(path = "/", origins = []) {
-  const visit = await visitor(browser, [server.origin, ...origins]);
-  await visit.page.goto(server.origin + path);
-  const bot = new BotPage(visit.page);
-  await bot.seesStatus(/ready/);
-  return { ...visit, bot };
-}
+const open = (path, origins) => visitReadyBot(browser, server.origin, path, { origins });
 
 /** A folder with these files of the bundle. */
 function folderOf(name, files) {

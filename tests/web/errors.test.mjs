@@ -1,28 +1,15 @@
 // What goes wrong is said in a sentence, Retry works, and nothing typed is lost.
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { BotPage } from "./bot-page.mjs";
-import { launch, secondOrigin, serve, slowBundle, smallBundle, spoiledBot, visitor } from "./harness.mjs";
+import { BotPage, visitBot } from "./bot-page.mjs";
+import { secondOrigin, serve, servedBot, slowBundle, spoiledBot, visitor } from "./harness.mjs";
 
-let bundle, server, browser;
-
-before(async () => {
-  bundle = await smallBundle();
-  server = await serve(bundle);
-  browser = await launch();
-});
-
-after(async () => {
-  await browser?.close();
-  server?.close();
-});
+const { bundle, server, browser } = await servedBot();
 
 async function open(query) {
-  const visit = await visitor(browser, [server.origin]);
-  await visit.page.goto(`${server.origin}/?${new URLSearchParams(query)}`);
-  const bot = new BotPage(visit.page);
-  await bot.type("typed before it failed");
-  return { ...visit, bot };
+  const visit = await visitBot(browser, server.origin, `/?${new URLSearchParams(query)}`);
+  await visit.bot.type("typed before it failed");
+  return visit;
 }
 
 /** The failure is gone: Retry brings the bot, and the wish is carried out. */

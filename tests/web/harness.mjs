@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { after } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { chromium } from "playwright-core";
@@ -146,6 +147,16 @@ export function spoiledBot(bundle, spoil, state = { spoiled: true }) {
 /** `more`: further arguments of Chromium. */
 export function launch(more = []) {
   return chromium.launch({ executablePath: browsers.chromium(), args: [...browsers.CHROMIUM_FLAGS, ...more] });
+}
+
+/** For a file of tests: the small bot, behind the real server, and a Chromium; gone when the file is through. */
+export async function servedBot() {
+  const bundle = await smallBundle();
+  const server = await serve(bundle);
+  after(() => server.close());
+  const browser = await launch();
+  after(() => browser.close());
+  return { bundle, server, browser };
 }
 
 /** The rules that axe holds pages to. */

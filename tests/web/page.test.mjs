@@ -3,20 +3,9 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { join } from "node:path";
 import { BotPage, visitBot } from "./bot-page.mjs";
-import { commandDrafts, launch, out, quiet, serve, slowBundle, smallBundle, visitor, WEBGPU } from "./harness.mjs";
+import { commandDrafts, launch, out, quiet, serve, servedBot, slowBundle, visitor, WEBGPU } from "./harness.mjs";
 
-let bundle, server, browser;
-
-before(async () => {
-  bundle = await smallBundle();
-  server = await serve(bundle);
-  browser = await launch();
-});
-
-after(async () => {
-  await browser?.close();
-  server?.close();
-});
+const { bundle, server, browser } = await servedBot();
 
 const open = (path, options) => visitBot(browser, server.origin, path, options);
 

@@ -2,24 +2,13 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { freshContext } from "./any-browser.mjs";
 import { BotPage } from "./bot-page.mjs";
-import { dist, launch, launchFirefox, secondOrigin, serve, smallBundle, visitor } from "./harness.mjs";
+import { dist, launchFirefox, secondOrigin, servedBot, visitor } from "./harness.mjs";
 
 const DOCUMENTS = ["index.html", "embed.html", "engine.html", "bench.html"];
-let bundle, server, browser;
-
-before(async () => {
-  bundle = await smallBundle();
-  server = await serve(bundle);
-  browser = await launch();
-});
-
-after(async () => {
-  await browser?.close();
-  server?.close();
-});
+const { bundle, server, browser } = await servedBot();
 
 describe("the policy", () => {
   for (const document of DOCUMENTS) {

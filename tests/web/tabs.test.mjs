@@ -1,32 +1,15 @@
 // The page's tabs, and the card in one of them: archive.test.mjs and bots.test.mjs
 // have the others.
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { BotPage } from "./bot-page.mjs";
-import { dist, launch, noServiceWorker, quietly, secondOrigin, serve, smallBundle, visitor } from "./harness.mjs";
+import { BotPage, visitReadyBot } from "./bot-page.mjs";
+import { dist, noServiceWorker, quietly, secondOrigin, servedBot, visitor } from "./harness.mjs";
 
-let bundle, server, browser;
+const { bundle, server, browser } = await servedBot();
 
-before(async () => {
-  bundle = await smallBundle();
-  server = await serve(bundle);
-  browser = await launch();
-});
-
-after(async () => {
-  await browser?.close();
-  server?.close();
-});
-
-async function open(path = "/", origins = []) {
-  const visit = await visitor(browser, [server.origin, ...origins]);
-  await visit.page.goto(server.origin + path);
-  const bot = new BotPage(visit.page);
-  await bot.seesStatus(/ready/);
-  return { ...visit, bot };
-}
+const open = (path, origins) => visitReadyBot(browser, server.origin, path, { origins });
 
 /** These files of the bundle, as pages of an origin. */
 function filesOf(...files) {

@@ -1,22 +1,11 @@
 // What a visitor does with drafts: again, on, pinned, shared, kept.
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { before, describe, it } from "node:test";
 import { readFileSync } from "node:fs";
 import { BotPage, visitBot } from "./bot-page.mjs";
-import { commandDrafts, launch, quietly, serve, slowBundle, smallBundle, visitor } from "./harness.mjs";
+import { commandDrafts, quietly, serve, servedBot, slowBundle, visitor } from "./harness.mjs";
 
-let bundle, server, browser;
-
-before(async () => {
-  bundle = await smallBundle();
-  server = await serve(bundle);
-  browser = await launch();
-});
-
-after(async () => {
-  await browser?.close();
-  server?.close();
-});
+const { bundle, server, browser } = await servedBot();
 
 const open = (path, options) => visitBot(browser, server.origin, path, options);
 
