@@ -21,6 +21,8 @@ pub mod folder;
 #[cfg(feature = "native")]
 pub mod hub;
 #[cfg(feature = "native")]
+pub mod path_segment;
+#[cfg(feature = "native")]
 pub mod staging;
 
 pub use manifest::Manifest;

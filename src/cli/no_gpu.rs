@@ -9,14 +9,15 @@ use crate::{
 
 /// Says so.
 pub fn open(_: &BotFolder, _: Precision) -> anyhow::Result<(Model<impl Backend + use<>>, String)> {
-    let error = "--backend webgpu needs a command that was built with `--features gpu`; this one was not";
-    Err::<(Model<Cpu>, String), _>(UsageError(error.into()).into())
+    Err::<(Model<Cpu>, String), _>(refusal("--backend webgpu").into())
+}
+
+fn refusal(what: &str) -> UsageError {
+    UsageError(format!("{what} needs a command that was built with `--features gpu`; this one was not"))
 }
 
 /// The measurements there.
 pub mod bench {
-    use super::UsageError;
-
     #[derive(Debug, clap::Args)]
     pub struct Args {
         #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
@@ -25,8 +26,7 @@ pub mod bench {
 
     /// Says so.
     pub fn run(_: Args) -> anyhow::Result<()> {
-        let error = "bench gpu needs a command that was built with `--features gpu`; this one was not";
-        Err(UsageError(error.into()).into())
+        Err(super::refusal("bench gpu").into())
     }
 }
 

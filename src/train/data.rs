@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::TrainError;
+use crate::bundle::digest;
 
 /// The training text and the held-out set of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,7 +27,7 @@ impl Data {
             hasher.update((sequence.len() as u64).to_le_bytes());
             sequence.iter().for_each(|id| hasher.update(id.to_le_bytes()));
         }
-        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        digest::hex(&hasher.finalize())
     }
 
     /// Number of predicted tokens of the held-out posts.

@@ -7,11 +7,11 @@ use std::{
 };
 
 use huggingtweets::{
+    bundle::digest::sha256_hex,
     train::recipe::DIFFERENCES,
     tweets::{Cleaned, Order, open, training_text},
 };
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::support::{arg, failure, fixture, json, stdout};
@@ -71,10 +71,6 @@ fn original_text(accounts: &[Cleaned], seed: u64) -> String {
     training_text(accounts, 4, Order::ByAccount, seed)
 }
 
-fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[test]
 fn the_text_is_every_post_four_times_each_time_shuffled_afresh() {
     let home = tempfile::tempdir().unwrap();
@@ -121,7 +117,7 @@ fn trained() -> Trained {
 fn the_command_trains_on_that_very_text_with_the_documents_settings() {
     let Trained { home, report, config, .. } = trained();
     let account = Cleaned::from_archive(&open::read(&home.path().join("ann.jsonl")).unwrap());
-    assert_eq!(config["lineage"]["dataset"]["sha256"], sha256(&original_text(&[account], 9)));
+    assert_eq!(config["lineage"]["dataset"]["sha256"], sha256_hex(original_text(&[account], 9).as_bytes()));
     // In blocks of 1,024 tokens without overlap.
     assert_eq!(report["bot"]["provenance"]["train_tokens"], 2 * 1024);
     let knobs = &config["hyper_parameters"];
@@ -211,7 +207,7 @@ fn several_archives_make_one_bot() {
     let config = run_config(&out);
     assert_eq!(config["name"], "ann-zoe");
     let accounts = [&zoe, &ann].map(|path| Cleaned::from_archive(&open::read(path).unwrap()));
-    let digest = sha256(&original_text(&accounts, 0));
+    let digest = sha256_hex(original_text(&accounts, 0).as_bytes());
     assert_eq!(config["lineage"]["dataset"]["sha256"], digest);
     // In each epoch zoe comes first, with about as many characters as ann.
     let text = training_text(&accounts, 1, Order::ByAccount, 0);

@@ -21,7 +21,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::{HubError, Progress};
-use crate::bundle::staging::sync_folder;
+use crate::bundle::{digest, staging::sync_folder};
 
 /// Bytes of a file that are read at once.
 pub const PIECE_BYTES: usize = 256 << 10;
@@ -62,19 +62,19 @@ impl ContentId {
         Ok(match self {
             Self::GitBlob(digits) => {
                 let heading = format!("blob {}\0", file.metadata()?.len());
-                &hex(Sha1::new_with_prefix(heading), &mut file)? == digits
+                &digest_of(Sha1::new_with_prefix(heading), &mut file)? == digits
             }
-            Self::Sha256(digits) => &hex(Sha256::new(), &mut file)? == digits,
+            Self::Sha256(digits) => &digest_of(Sha256::new(), &mut file)? == digits,
         })
     }
 }
 
-fn hex<D: Digest>(mut digest: D, content: &mut impl Read) -> io::Result<String> {
+fn digest_of<D: Digest>(mut hasher: D, content: &mut impl Read) -> io::Result<String> {
     let mut piece = vec![0; PIECE_BYTES];
     loop {
         match content.read(&mut piece) {
-            Ok(0) => return Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            Ok(read) => digest.update(&piece[..read]),
+            Ok(0) => return Ok(digest::hex(&hasher.finalize())),
+            Ok(read) => hasher.update(&piece[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

@@ -54,6 +54,26 @@ pub fn agent(patience: &Patience) -> Agent {
     config.into()
 }
 
+/// What `ask` gives, at the latest of so many tries; one that `may_pass` is followed by
+/// another, after a pause that doubles.
+pub fn retried<T>(
+    patience: &Patience,
+    tries: u32,
+    mut ask: impl FnMut() -> T,
+    may_pass: impl Fn(&T) -> bool,
+) -> T {
+    let mut wait = patience.retry;
+    for _ in 1..tries {
+        let done = ask();
+        if !may_pass(&done) {
+            return done;
+        }
+        std::thread::sleep(wait);
+        wait *= 2;
+    }
+    ask()
+}
+
 /// A variable of the environment that says something.
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())

@@ -23,6 +23,7 @@ use super::{
     cache::{ContentId, PIECE_BYTES, failed, is_commit},
     connection::{self, Patience, TRIES, header, short},
 };
+use crate::bundle::path_segment;
 
 const MAX_REDIRECTS: usize = 10;
 
@@ -291,15 +292,8 @@ impl Remote<'_> {
     }
 
     fn address(&self, commit: &str, name: &str) -> String {
-        let mut address = format!("{}/{}/resolve/{commit}/", self.source.endpoint, self.repo);
-        for byte in name.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                address.push(char::from(byte));
-            } else {
-                address.push_str(&format!("%{byte:02X}"));
-            }
-        }
-        address
+        let name = path_segment::encode(name);
+        format!("{}/{}/resolve/{commit}/{name}", self.source.endpoint, self.repo)
     }
 
     /// Asks, and asks again where the answer says that it is elsewhere. A question for the
@@ -368,16 +362,9 @@ impl Remote<'_> {
     }
 
     /// Tries again what may go well another time.
-    fn retried<T>(&self, tries: u32, mut ask: impl FnMut() -> Result<T, HubError>) -> Result<T, HubError> {
-        let mut wait = self.source.patience.retry;
-        for _ in 1..tries {
-            match ask() {
-                Err(error) if error.may_pass() => std::thread::sleep(wait),
-                done => return done,
-            }
-            wait *= 2;
-        }
-        ask()
+    fn retried<T>(&self, tries: u32, ask: impl FnMut() -> Result<T, HubError>) -> Result<T, HubError> {
+        let may_pass = |done: &Result<T, _>| done.as_ref().is_err_and(HubError::may_pass);
+        connection::retried(&self.source.patience, tries, ask, may_pass)
     }
 
     fn broken(&self, what: &str, reason: &str) -> HubError {

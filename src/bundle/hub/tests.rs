@@ -6,7 +6,8 @@ use super::{download::Token, *};
 
 mod scripted;
 
-use scripted::{Asked, Repo, Server, git_blob, reply, sha256};
+use crate::bundle::digest::sha256_hex;
+use scripted::{Asked, Repo, Server, git_blob, reply};
 
 const REPO: &str = "keeper/lamp";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -30,7 +31,7 @@ fn a_model_is_kept_as_the_hubs_programs_keep_it() {
     assert_eq!(folder, server.folder().join("snapshots").join(COMMIT));
     assert_eq!(fs::read_to_string(server.folder().join("refs/main")).unwrap(), COMMIT);
     for (name, content) in &repo.files {
-        let id = if content.len() > 1000 { sha256(content) } else { git_blob(content) };
+        let id = if content.len() > 1000 { sha256_hex(content) } else { git_blob(content) };
         assert!(fs::read(folder.join(name)).unwrap() == *content, "{name}");
         assert!(server.folder().join("blobs").join(&id).is_file(), "{name}");
         #[cfg(unix)]
@@ -146,7 +147,7 @@ fn what_an_earlier_run_left_is_used_or_thrown_away() {
         (damaged, &["bytes=2000000-", ""][..]),
     ] {
         let server = Server::of(repo.clone(), |_| None);
-        let part = server.folder().join("blobs").join(format!("{}.incomplete", sha256(weights)));
+        let part = server.folder().join("blobs").join(format!("{}.incomplete", sha256_hex(weights)));
         fs::create_dir_all(part.parent().unwrap()).unwrap();
         fs::write(&part, left).unwrap();
         let folder = server.fetch().unwrap();
@@ -173,7 +174,7 @@ fn parts_that_a_server_does_not_give_are_asked_for_as_a_whole() {
                 _ => reply(416, &[], b""),
             })
         });
-        let part = server.folder().join("blobs").join(format!("{}.incomplete", sha256(&weights)));
+        let part = server.folder().join("blobs").join(format!("{}.incomplete", sha256_hex(&weights)));
         fs::create_dir_all(part.parent().unwrap()).unwrap();
         fs::write(&part, &weights[..1000]).unwrap();
         let folder = server.fetch().unwrap();
@@ -188,7 +189,7 @@ fn another_content_than_the_digest_says_is_not_kept() {
     let error = server.fetch().unwrap_err();
     assert!(matches!(error, HubError::Damaged { .. }), "{error}");
     let blobs = server.blobs();
-    assert!(!blobs.contains(&sha256(Repo::new().weights())), "{blobs:?}");
+    assert!(!blobs.contains(&sha256_hex(Repo::new().weights())), "{blobs:?}");
 
     // A small file, whose digest is git's, too; and one that is longer than it should be.
     for (content, is_answer) in [(&b"[]"[..], false), (b"{} ", true)] {
@@ -309,7 +310,7 @@ fn faults_of_this_machine_are_said_to_be_its_own() {
 fn a_full_disk_is_no_unreachable_hub() {
     let repo = Repo::new();
     let server = Server::of(repo.clone(), |_| None);
-    let part = server.folder().join("blobs").join(format!("{}.incomplete", sha256(repo.weights())));
+    let part = server.folder().join("blobs").join(format!("{}.incomplete", sha256_hex(repo.weights())));
     fs::create_dir_all(part.parent().unwrap()).unwrap();
     std::os::unix::fs::symlink("/dev/full", &part).unwrap();
     let error = server.fetch().unwrap_err();
@@ -323,7 +324,7 @@ fn a_damaged_file_of_the_cache_is_brought_again() {
     let server = Server::of(repo.clone(), |_| None);
     let folder = server.fetch().unwrap();
     server.asked();
-    fs::write(server.folder().join("blobs").join(sha256(repo.weights())), "short").unwrap();
+    fs::write(server.folder().join("blobs").join(sha256_hex(repo.weights())), "short").unwrap();
     assert_eq!(server.fetch().unwrap(), folder);
     assert!(fs::read(folder.join("model.safetensors")).unwrap() == repo.weights());
     let contents = server.asked().iter().filter(|asked| asked.method == "GET" && object(asked)).count();

@@ -392,18 +392,12 @@ impl Hub {
     /// Tries again where the connection broke or the Hub has a fault.
     fn retried(
         &self,
-        mut request: impl FnMut() -> Result<Response<ureq::Body>, UploadError>,
+        request: impl FnMut() -> Result<Response<ureq::Body>, UploadError>,
     ) -> Result<Response<ureq::Body>, UploadError> {
-        let mut wait = self.patience.retry;
-        for _ in 1..TRIES {
-            match request() {
-                Ok(answer) if !answer.status().is_server_error() => return Ok(answer),
-                Err(error) if !matches!(error, UploadError::Connection { .. }) => return Err(error),
-                _ => std::thread::sleep(wait),
-            }
-            wait *= 2;
-        }
-        request()
+        connection::retried(&self.patience, TRIES, request, |done| match done {
+            Ok(answer) => answer.status().is_server_error(),
+            Err(error) => matches!(error, UploadError::Connection { .. }),
+        })
     }
 
     /// The answer, if it says that it went well.

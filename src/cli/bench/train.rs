@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Shape, random_weights};
 use crate::{
-    cli::UsageError,
+    cli::{UsageError, memory},
     gpt2::Config,
     train::{
         device,
@@ -161,7 +161,7 @@ fn measure(args: &Args, config: &Config) -> anyhow::Result<Measured> {
         utilisation: median(utilisation).context("no step was timed")?,
         matrix_peak: median(peaks).context("no step was timed")?,
         loss,
-        peak_bytes: peak_bytes(),
+        peak_bytes: memory::peak_bytes(),
         profile: Work::ALL
             .iter()
             .map(|&work| (work.name(), spent(work).as_secs_f64() / args.steps as f64))
@@ -220,14 +220,6 @@ impl PeakProbe {
         }
         best
     }
-}
-
-/// Peak resident memory of this process in bytes, as counted by Linux.
-fn peak_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }
 
 #[cfg(test)]

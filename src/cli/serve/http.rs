@@ -35,6 +35,8 @@ use tower_http::{
     set_header::SetResponseHeaderLayer,
 };
 
+use crate::bundle::path_segment;
+
 /// What to serve.
 #[derive(Debug, Clone)]
 pub struct Roots {
@@ -131,7 +133,10 @@ fn parts(path: &str) -> Option<Vec<String>> {
     if path == "/" {
         return Some(vec!["index.html".into()]);
     }
-    path.strip_prefix('/')?.split('/').map(|part| decoded(part).filter(|name| is_name(name))).collect()
+    path.strip_prefix('/')?
+        .split('/')
+        .map(|part| path_segment::decode(part).filter(|name| is_name(name)))
+        .collect()
 }
 
 fn is_name(name: &str) -> bool {
@@ -139,35 +144,9 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(odd)
 }
 
-fn decoded(part: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let mut digit = || char::from(rest.next()?).to_digit(16);
-            let (high, low) = (digit()?, digit()?);
-            bytes.push((high * 16 + low) as u8);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
 /// The names as a path again.
 fn address(parts: &[String]) -> String {
-    let mut address = String::new();
-    for part in parts {
-        address.push('/');
-        for byte in part.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                address.push(char::from(byte));
-            } else {
-                address.push_str(&format!("%{byte:02X}"));
-            }
-        }
-    }
-    address
+    parts.iter().map(|part| format!("/{}", path_segment::encode(part))).collect()
 }
 
 /// Whether a file becomes much smaller by compression: the page's own files do,

@@ -10,13 +10,13 @@ use std::{
     thread,
 };
 
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha1::{Digest, Sha1};
 
 use super::{
     super::{HubError, Patience, Source, download::Token, fetch_into},
     COMMIT, PATIENCE, REPO,
 };
+use crate::bundle::digest::{self, sha256_hex};
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -137,16 +137,8 @@ pub fn reply(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), b"\r\n", body].concat()
 }
 
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub fn sha256(content: &[u8]) -> String {
-    hex(&Sha256::digest(content))
-}
-
 pub fn git_blob(content: &[u8]) -> String {
-    hex(&Sha1::new_with_prefix(format!("blob {}\0", content.len())).chain_update(content).finalize())
+    digest::hex(&Sha1::new_with_prefix(format!("blob {}\0", content.len())).chain_update(content).finalize())
 }
 
 /// What the server has; files over a thousand bytes are in LFS, and lie at another host.
@@ -201,7 +193,7 @@ impl Repo {
             && content.len() > 1000
         {
             let host = asked.header("host").replace("127.0.0.1", "localhost");
-            let (tag, size) = (format!("\"{}\"", sha256(content)), content.len().to_string());
+            let (tag, size) = (format!("\"{}\"", sha256_hex(content)), content.len().to_string());
             let away = format!("http://{host}/object/{name}");
             let headers = [
                 ("location", away.as_str()),

@@ -5,9 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sha2::{Digest, Sha256};
-
 use super::*;
+use crate::bundle::digest::sha256_hex;
 
 #[path = "../../../../tests/integration/hub_server.rs"]
 mod hub_server;
@@ -39,7 +38,7 @@ fn folder() -> (tempfile::TempDir, Vec<LocalFile>) {
     let files = contents.map(|(name, bytes)| {
         let path = dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = sha256_hex(bytes);
         LocalFile { name: name.into(), path, size: bytes.len() as u64, sha256 }
     });
     (dir, files.to_vec())
@@ -173,7 +172,7 @@ fn a_server_on_which_nothing_moves_is_given_up() {
     let content = vec![0; 48 << 20];
     let path = dir.path().join("large");
     std::fs::write(&path, &content).unwrap();
-    let sha256 = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = sha256_hex(&content);
     let file = LocalFile { name: "large".into(), path, size: content.len() as u64, sha256 };
     let short = Duration::from_millis(200);
     for (step, patience) in [
