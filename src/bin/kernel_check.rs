@@ -4,8 +4,8 @@
 
 use huggingtweets::{
     backend::{
-        Backend, Batch, Epilogue, Outputs, Wanted,
-        cpu::{Cpu, Level, Packer, Pool, Rows},
+        Backend, Epilogue, Outputs, Wanted,
+        cpu::{Cpu, Level, Order, Packer, Pool, Rows},
     },
     dtype::{BLOCK, Dtype},
 };
@@ -36,33 +36,17 @@ pub fn check(seed: u32, cases: u32) -> Option<String> {
             let x = activations(&mut rng, inputs, cols);
             let bytes = weights(&mut rng, dtype, rows, cols);
             let run = |level, order| run(level, order, dtype, rows, &bytes, &x, k);
-            let scalar = run(Level::Scalar, 0);
-            let order = (0..ORDERS).find(|&order| run(Level::Simd, order) != scalar)?;
-            Some(format!("{dtype:?}, {rows} x {cols} weights, {inputs} rows, order {order}"))
+            let scalar = run(Level::Scalar, Order::all().next()?);
+            let order = Order::all().find(|&order| run(Level::Simd, order) != scalar)?;
+            Some(format!("{dtype:?}, {rows} x {cols} weights, {inputs} rows, {order:?}"))
         })
     })
 }
 
-/// The orders that the first steps of one row try, and the order of batches with many rows.
-const ORDERS: usize = 5;
-
-/// Makes `cpu` read weights in one of these orders.
-fn begin(cpu: &mut Cpu, order: usize) {
-    let step = |rows| Batch { tokens: vec![0; rows], ..Batch::default() };
-    if order + 1 == ORDERS {
-        return cpu.begin(&step(Cpu::ROWS_AT_ONCE));
-    }
-    for _ in 0..order {
-        cpu.begin(&step(1));
-        cpu.took(1.0);
-    }
-    cpu.begin(&step(1));
-}
-
 /// The outputs of every epilogue, and the k largest logits of a head, as bits.
-fn run(level: Level, order: usize, dtype: Dtype, rows: usize, bytes: &[u8], x: &Rows, k: usize) -> Vec<u32> {
+fn run(level: Level, order: Order, dtype: Dtype, rows: usize, bytes: &[u8], x: &Rows, k: usize) -> Vec<u32> {
     let mut cpu = Cpu::new(level, Pool::serial());
-    begin(&mut cpu, order);
+    cpu.set_order(order);
     let mut packer = Packer::new(rows, x.width, dtype).expect_throw("a matrix");
     packer.push(bytes).expect_throw("its bytes");
     let matrix = packer.finish().expect_throw("all of them");

@@ -21,7 +21,7 @@ mod warm_up;
 
 pub use attention::Cache;
 pub use matrix::{Matrix, Packer, f16_values, f32_values};
-pub use panels::Level;
+pub use panels::{Level, Order};
 pub use pool::Pool;
 
 use std::future::ready;
@@ -95,6 +95,12 @@ impl Cpu {
             scores: Vec::new(),
             tops: Vec::new(),
         }
+    }
+
+    /// Sets the order of what follows, until [`Backend::begin`] chooses one: for checks, because
+    /// none changes a bit.
+    pub fn set_order(&mut self, order: Order) {
+        self.kernel.order = order;
     }
 
     /// The level of the kernels that run.

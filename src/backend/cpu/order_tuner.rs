@@ -79,37 +79,37 @@ mod tests {
     }
 
     /// Runs steps whose time is a function of their order and index.
-    fn run(pace: &mut OrderTuner, rows: usize, steps: usize, ms: impl Fn(Order, usize) -> f64) {
+    fn run(tuner: &mut OrderTuner, rows: usize, steps: usize, ms: impl Fn(Order, usize) -> f64) {
         for i in 0..steps {
-            let order = pace.begin(&step(rows));
-            pace.took(ms(order, i));
+            let order = tuner.begin(&step(rows));
+            tuner.took(ms(order, i));
         }
     }
 
     #[test]
     fn the_quickest_stays_even_where_a_step_was_disturbed() {
         for quick in ORDERS {
-            let mut pace = OrderTuner::default();
-            run(&mut pace, 1, ENOUGH, |order, i| if order == quick && i > 1 { 8.0 } else { 10.0 });
-            assert_eq!(pace.begin(&step(1)), quick);
+            let mut tuner = OrderTuner::default();
+            run(&mut tuner, 1, ENOUGH, |order, i| if order == quick && i > 1 { 8.0 } else { 10.0 });
+            assert_eq!(tuner.begin(&step(1)), quick);
             // Decided: later times are ignored.
-            run(&mut pace, 1, ENOUGH, |order, _| if order == quick { 99.0 } else { 1.0 });
-            assert_eq!(pace.begin(&step(1)), quick);
+            run(&mut tuner, 1, ENOUGH, |order, _| if order == quick { 99.0 } else { 1.0 });
+            assert_eq!(tuner.begin(&step(1)), quick);
         }
     }
 
     #[test]
     fn only_steps_of_one_size_are_compared() {
-        let mut pace = OrderTuner::default();
+        let mut tuner = OrderTuner::default();
         let [few, many] = [ORDERS[1], ORDERS[0]];
         let faster = |quick: Order| move |order, _| if order == quick { 1.0 } else { 2.0 };
-        run(&mut pace, 5, ENOUGH - 1, faster(few));
-        run(&mut pace, 200, ENOUGH, faster(few));
+        run(&mut tuner, 5, ENOUGH - 1, faster(few));
+        run(&mut tuner, 200, ENOUGH, faster(few));
         let shape = CacheShape { prompt: 5, drafts: 1, tail: 1 };
-        pace.begin(&Batch::prompt(&[0; 5], vec![4], shape));
-        pace.took(0.0);
-        run(&mut pace, 4, ENOUGH, faster(many));
-        run(&mut pace, 5, 1, faster(few));
-        assert_eq!([4, 5, 200].map(|rows| pace.begin(&step(rows))), [many, few, MANY_ROWS]);
+        tuner.begin(&Batch::prompt(&[0; 5], vec![4], shape));
+        tuner.took(0.0);
+        run(&mut tuner, 4, ENOUGH, faster(many));
+        run(&mut tuner, 5, 1, faster(few));
+        assert_eq!([4, 5, 200].map(|rows| tuner.begin(&step(rows))), [many, few, MANY_ROWS]);
     }
 }

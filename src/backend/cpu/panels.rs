@@ -104,6 +104,13 @@ pub const ORDERS: [Order; 4] = [
 /// The order for batches that arithmetic limits; no time is measured for them.
 pub const MANY_ROWS: Order = Order { streams: MAX_STREAMS, tasks: 4 };
 
+impl Order {
+    /// Every order that a batch may be computed in.
+    pub fn all() -> impl Iterator<Item = Self> {
+        ORDERS.into_iter().chain([MANY_ROWS])
+    }
+}
+
 /// The largest [`Order::streams`].
 const MAX_STREAMS: usize = 4;
 

@@ -3,14 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use super::{
-    panels::{Format, MANY_ROWS, Order},
-    quant::BLOCK,
-};
+use super::{panels::Format, quant::BLOCK};
 use crate::backend::{Place, Sequence};
-
-/// Every order that a batch may be computed in.
-const EVERY_ORDER: [Order; ORDERS.len() + 1] = [ORDERS[0], ORDERS[1], ORDERS[2], ORDERS[3], MANY_ROWS];
 
 /// Bound on sums in f32 against f64, relative to the sum of the terms' magnitudes.
 const SUM_BOUND: f64 = 1e-5;
@@ -86,8 +80,8 @@ proptest! {
             for epilogue in [Epilogue::Store, Epilogue::Gelu, Epilogue::Add] {
                 let expected = linear(&mut scalar, &matrix, &bias, &x, epilogue);
                 for other in &mut others {
-                    for order in EVERY_ORDER {
-                        other.kernel.order = order;
+                    for order in Order::all() {
+                        other.set_order(order);
                         prop_assert_eq!(&linear(other, &matrix, &bias, &x, epilogue), &expected);
                     }
                 }
