@@ -6,7 +6,10 @@
 set -euo pipefail
 bin=$1 folder=$2
 made_by=$(sha256sum "$bin" | cut -d' ' -f1)
-if [ "$(cat "$folder/.made-by" 2>/dev/null)" = "$made_by" ]; then exit; fi
+# Beside the folder: --force replaces nothing that is not the command's own.
+note=$folder.made-by
+if [ -d "$folder" ] && [ "$(cat "$note" 2>/dev/null)" = "$made_by" ]; then exit; fi
+rm -f "$folder/.made-by"
 "$bin" bench bundle --out "$folder" --force
 if [ "${3:-}" = 4bit ]; then "$bin" quantize "$folder" --to q4_0 --all-4bit; fi
-echo "$made_by" >"$folder/.made-by"
+echo "$made_by" >"$note"
