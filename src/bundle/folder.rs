@@ -153,7 +153,8 @@ impl BotFolder {
     /// Checks every file listed in `bot.json` against its digests.
     ///
     /// # Errors
-    /// [`BundleError::Digest`], [`BundleError::Gone`], [`BundleError::Io`].
+    /// [`BundleError::Digest`] if a file does not match, [`BundleError::Gone`] if one is missing,
+    /// or [`BundleError::Io`] if one cannot be read.
     pub fn verify(&self) -> Result<(), BundleError> {
         self.verify_if(|_| true)
     }
@@ -191,7 +192,8 @@ impl BotFolder {
 /// Reads `bot.json` from a folder. Returns `None` if there is none.
 ///
 /// # Errors
-/// [`BundleError::Manifest`], [`BundleError::TooLarge`], [`BundleError::Io`].
+/// [`BundleError::Manifest`] if it is not valid, [`BundleError::TooLarge`], or
+/// [`BundleError::Io`] if it cannot be read.
 pub fn read_manifest(folder: &Path) -> Result<Option<Manifest>, BundleError> {
     let file = folder.join(BOT);
     let Some(bytes) = read_text(&file)? else { return Ok(None) };

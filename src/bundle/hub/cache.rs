@@ -113,8 +113,10 @@ impl RepoCache {
         Some(text.trim().to_owned()).filter(|text| is_commit(text))
     }
 
+    /// Records the main branch's commit.
+    ///
     /// # Errors
-    /// [`HubError::Io`].
+    /// [`HubError::Io`] if the file cannot be written.
     pub fn set_commit(&self, commit: &str) -> Result<(), HubError> {
         write(&self.folder("refs").join("main"), commit.as_bytes())
     }
@@ -129,8 +131,10 @@ impl RepoCache {
         self.folder(".no_exist").join(commit).join(name).exists()
     }
 
+    /// Records that the commit has no file with this name.
+    ///
     /// # Errors
-    /// [`HubError::Io`].
+    /// [`HubError::Io`] if the file cannot be written.
     pub fn set_absent(&self, commit: &str, name: &str) -> Result<(), HubError> {
         write(&self.folder(".no_exist").join(commit).join(name), b"")
     }

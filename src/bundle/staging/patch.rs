@@ -28,7 +28,8 @@ impl Patch {
     /// Locks the folder. Its contents must be read after this call.
     ///
     /// # Errors
-    /// [`StagingError::NoFolder`], [`StagingError::Held`], [`StagingError::Io`].
+    /// [`StagingError::NoFolder`] if it does not exist, [`StagingError::Held`] if another process
+    /// has locked it, or [`StagingError::Io`].
     pub fn begin(folder: &Path) -> Result<Self, StagingError> {
         sweep(folder);
         if !folder.is_dir() {
@@ -57,7 +58,7 @@ impl Patch {
     /// manifest with their digests, or a page that shows them).
     ///
     /// # Errors
-    /// [`StagingError::Io`].
+    /// [`StagingError::Io`] if a file cannot be synced, moved or removed.
     pub fn commit(self, first: Option<&str>, last: &[&str]) -> Result<(), StagingError> {
         let done = sync_tree(&self.new).and_then(|()| self.move_all(first, last));
         drop(self.aside);

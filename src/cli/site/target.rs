@@ -55,6 +55,8 @@ enum Way {
 }
 
 impl Target {
+    /// Opens a destination for writing.
+    ///
     /// # Errors
     /// If the folder exists and is not empty, unless `force` is set and it contains only a site's
     /// own files, or those of a newly created Space.
