@@ -1,7 +1,7 @@
-//! SHA-256 of a file and of its chunks, taken as the bytes pass by.
+//! Streaming SHA-256 of a file and of its chunks.
 //!
-//! The chunk digests let a download be checked, kept and resumed piece by
-//! piece; the whole one is what other tools print. Nothing here opens a file.
+//! Chunk digests let a download be verified, cached and resumed chunk by chunk; the
+//! whole-file digest is the one that other tools print. Nothing here opens a file.
 
 use std::io::{self, Read};
 
@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::manifest::{CHUNK_BYTES, FileEntry};
 
-/// Bytes that are not the ones `bot.json` describes.
+/// A mismatch between a file's bytes and its entry in `bot.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DigestError {
     #[error("it has over {expected} bytes, the size in bot.json")]
@@ -23,12 +23,12 @@ pub enum DigestError {
     Whole { expected: String, found: String },
 }
 
-/// Takes a file's bytes in order and gives its [`FileEntry`].
+/// Computes the [`FileEntry`] of a file from its bytes, pushed in order.
 #[derive(Clone, Default)]
 pub struct Digester {
     whole: Sha256,
     chunk: Sha256,
-    /// Bytes of the chunk under way.
+    /// Bytes in the current chunk.
     chunk_bytes: usize,
     size: u64,
     chunks: Vec<String>,
@@ -39,7 +39,7 @@ impl Digester {
         Self::default()
     }
 
-    /// Takes the next bytes of the file, in pieces of any size.
+    /// Hashes the file's next bytes, in pieces of any size.
     pub fn push(&mut self, mut bytes: &[u8]) {
         self.whole.update(bytes);
         self.size += bytes.len() as u64;
@@ -54,7 +54,7 @@ impl Digester {
         }
     }
 
-    /// Size and digests of everything pushed.
+    /// Returns the size and digests of everything pushed.
     pub fn finish(mut self) -> FileEntry {
         if self.chunk_bytes > 0 {
             self.end_chunk();
@@ -68,12 +68,12 @@ impl Digester {
     }
 }
 
-/// Takes a file's bytes in order and holds them against `bot.json`: a wrong
-/// chunk is an error as soon as it is complete.
+/// Checks a file's bytes, pushed in order, against its entry in `bot.json`. A mismatched
+/// chunk is reported as soon as it is complete.
 pub struct Verifier<'a> {
     expected: &'a FileEntry,
     digester: Digester,
-    /// Chunks already compared.
+    /// Number of chunks already compared.
     checked: usize,
 }
 
@@ -82,7 +82,7 @@ impl<'a> Verifier<'a> {
         Self { expected, digester: Digester::new(), checked: 0 }
     }
 
-    /// Takes the next bytes of the file.
+    /// Hashes the file's next bytes and checks the chunks that they complete.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), DigestError> {
         self.digester.push(bytes);
         if self.digester.size > self.expected.size {
@@ -91,7 +91,7 @@ impl<'a> Verifier<'a> {
         self.check_chunks(self.digester.chunks.len())
     }
 
-    /// Compares what is left: the last chunk, the size, the whole.
+    /// Checks the size, the last chunk and the whole-file digest.
     pub fn finish(mut self) -> Result<(), DigestError> {
         if self.digester.size != self.expected.size {
             return Err(DigestError::Size { expected: self.expected.size, found: self.digester.size });
@@ -118,7 +118,7 @@ impl<'a> Verifier<'a> {
     }
 }
 
-/// Reads to the end; a piece of the file is in memory at once.
+/// Digests a reader's contents without loading all of it into memory.
 pub fn digest(reader: impl Read) -> io::Result<FileEntry> {
     let mut digester = Digester::new();
     each_piece(reader, |piece| {
@@ -128,7 +128,7 @@ pub fn digest(reader: impl Read) -> io::Result<FileEntry> {
     Ok(digester.finish())
 }
 
-/// Reads until the bytes differ from what is expected, or to the end.
+/// Checks a reader's contents, stopping at the first mismatch.
 pub fn verify_reader(expected: &FileEntry, reader: impl Read) -> io::Result<Result<(), DigestError>> {
     let mut verifier = Verifier::new(expected);
     let mut outcome = Ok(());
@@ -139,7 +139,7 @@ pub fn verify_reader(expected: &FileEntry, reader: impl Read) -> io::Result<Resu
     Ok(outcome.and_then(|()| verifier.finish()))
 }
 
-/// Gives the reader's bytes to `take`, until it says to stop.
+/// Passes the reader's bytes to `take` until it returns false.
 fn each_piece(mut reader: impl Read, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -153,15 +153,15 @@ fn each_piece(mut reader: impl Read, mut take: impl FnMut(&[u8]) -> bool) -> io:
     }
 }
 
-/// Checks bytes that are all at hand.
+/// Checks a complete in-memory file.
 pub fn verify(expected: &FileEntry, bytes: &[u8]) -> Result<(), DigestError> {
     let mut verifier = Verifier::new(expected);
     verifier.push(bytes)?;
     verifier.finish()
 }
 
-/// Checks one chunk by its place in the file; for chunks that arrive or are
-/// kept one by one.
+/// Checks a single chunk by its index in the file, for chunks that are downloaded or cached
+/// individually.
 pub fn verify_chunk(expected: &FileEntry, index: usize, chunk: &[u8]) -> Result<(), DigestError> {
     match expected.chunks.get(index) {
         Some(digest) if *digest == sha256_hex(chunk) => Ok(()),
@@ -169,12 +169,12 @@ pub fn verify_chunk(expected: &FileEntry, index: usize, chunk: &[u8]) -> Result<
     }
 }
 
-/// SHA-256 in lower-case hexadecimal digits.
+/// Returns the SHA-256 as lower-case hex.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// Lower-case hexadecimal digits.
+/// Encodes bytes as lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |n: u8| char::from(DIGITS[usize::from(n & 15)]);

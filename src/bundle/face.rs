@@ -1,20 +1,21 @@
-//! A bot's accounts as round faces, the same on its page, its card and its
-//! pictures: bots carry no pictures of anybody.
+//! Generated avatars: coloured circles with initials, the same on the page, the card and its
+//! pictures. A bundle contains no profile pictures.
 
 use super::manifest::BotInfo;
 
-/// Faces shown, as many as the original shows.
+/// Maximum number of faces shown, as in the original.
 pub const MOST_FACES: usize = 3;
 
-/// An account as a circle with letters.
+/// An account's avatar: a coloured circle with initials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Face {
     pub initials: String,
-    /// Degrees around the colour wheel.
+    /// Hue angle in degrees.
     pub hue: u32,
 }
 
-/// Up to [`MOST_FACES`] accounts; a bot that names none has one face of its own.
+/// Returns faces for up to [`MOST_FACES`] accounts, or one for the bot itself if it lists
+/// no handles.
 pub fn faces(info: &BotInfo) -> Vec<Face> {
     let face = |handle: &String| Face { initials: initials(name_of(info, handle)), hue: hue(handle) };
     match info.handles.is_empty() {
@@ -23,7 +24,8 @@ pub fn faces(info: &BotInfo) -> Vec<Face> {
     }
 }
 
-/// The account's name; the bot's, where it is the only one; else its handle.
+/// Returns the account's name, else the bot's name if this is its only account, else the
+/// handle.
 fn name_of<'a>(info: &'a BotInfo, handle: &'a str) -> &'a str {
     let account = info.accounts.iter().find(|account| account.handle == handle);
     match account {
@@ -33,7 +35,7 @@ fn name_of<'a>(info: &'a BotInfo, handle: &'a str) -> &'a str {
     }
 }
 
-/// First letters of the first and the last word that have letters, upper case.
+/// Returns the upper-case first letters of the first and last words that contain letters.
 fn initials(name: &str) -> String {
     let between = |c: char| c.is_whitespace() || c.is_control() || "_-.".contains(c);
     let mut letters = name.split(between).filter_map(|word| word.chars().find(|c| c.is_alphanumeric()));
@@ -43,7 +45,7 @@ fn initials(name: &str) -> String {
     if text.is_empty() { "?".into() } else { text }
 }
 
-/// A hue that stays with the handle (FNV-1a), away from the muddy yellows.
+/// Hashes a handle (FNV-1a) to a stable hue that avoids muddy yellows.
 fn hue(handle: &str) -> u32 {
     let hash =
         handle.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));

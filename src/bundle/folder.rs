@@ -1,5 +1,5 @@
-//! A bot's folder: opened (a bundle of ours, or any GPT-2 in the Hugging Face
-//! layout), and written.
+//! Opens and writes a bot's folder: one of our bundles, or any GPT-2 in the Hugging Face
+//! layout.
 
 use std::{
     collections::BTreeMap,
@@ -25,45 +25,45 @@ use crate::{
     tokenizer::{Tokenizer, TokenizerError},
 };
 
-/// What lists and describes the other files.
+/// The manifest, which lists and describes the other files.
 pub const BOT: &str = "bot.json";
 const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
-/// What older folders have in its place.
+/// Used by older folders in place of `tokenizer.json`, together with `merges.txt`.
 const VOCABULARY: &str = "vocab.json";
 const MERGES: &str = "merges.txt";
 
-/// No `bot.json`, `config.json`, `tokenizer.json`, `vocab.json` or `merges.txt`
-/// is larger.
+/// Size limit for `bot.json`, `config.json`, `tokenizer.json`, `vocab.json` and
+/// `merges.txt`.
 pub(super) const MAX_TEXT_BYTES: u64 = 64 << 20;
 
-/// A bot's folder, opened: configuration and tokenizer are read, weights are
-/// read when asked for.
+/// An opened bot folder. Configuration and tokenizer are loaded eagerly, weights on
+/// demand.
 #[derive(Debug)]
 pub struct BotFolder {
     pub path: PathBuf,
-    /// Its `eos_token_id` is the tokenizer's.
+    /// `eos_token_id` is taken from the tokenizer, not from `config.json`.
     pub config: Config,
     pub tokenizer: Tokenizer,
-    /// `bot.json`, which folders of other programs lack.
+    /// `bot.json`; `None` for folders written by other programs.
     pub manifest: Option<Manifest>,
 }
 
-/// What a bundle is made of, beside who the bot is.
+/// What a bundle is written from, apart from the bot's metadata.
 #[derive(Debug, Clone, Copy)]
 pub struct BundleParts<'a> {
     pub config: &'a Config,
     pub tokenizer: &'a Tokenizer,
     pub weights: &'a Weights,
-    /// How `model.safetensors` is stored.
+    /// Storage type of `model.safetensors`.
     pub dtype: CheckpointDtype,
-    /// `general.name` of the GGUF files.
+    /// `general.name` in the GGUF files.
     pub name: &'a str,
-    /// Store the token embedding of the q4_0 file in 4 bits too.
+    /// Also store the token embedding of the q4_0 file in 4 bits.
     pub all_4bit: bool,
 }
 
-/// Why a folder could not be opened or written. Every message names the file.
+/// Why a folder could not be opened or written. Every message names the file or folder.
 #[derive(Debug, Error)]
 pub enum BundleError {
     #[error("{} is no folder", .0.display())]
@@ -109,13 +109,13 @@ impl BotFolder {
             let (tokens, vocab_size) = (tokenizer.vocab_size(), config.vocab_size);
             return Err(BundleError::Vocabulary { folder: path.into(), tokens, vocab_size });
         }
-        // Posts are joined and ended by `<|endoftext|>`, whatever the file says.
+        // Posts are separated and ended by `<|endoftext|>`, whatever `config.json` says.
         let config = Config { eos_token_id: tokenizer.eos_id(), ..config };
 
         Ok(Self { path: path.into(), config, tokenizer, manifest: read_manifest(path)? })
     }
 
-    /// The bot's name: of `bot.json`, else of the folder.
+    /// Returns the bot's name from `bot.json`, or else the folder's name.
     pub fn name(&self) -> String {
         match &self.manifest {
             Some(manifest) if !manifest.info.name.is_empty() => manifest.info.name.clone(),
@@ -124,14 +124,14 @@ impl BotFolder {
         }
     }
 
-    /// All weights as f32, from `model.safetensors` (or its shards), else
-    /// `pytorch_model.bin`.
+    /// Reads all weights as f32, from `model.safetensors` (or its shards) if present, else
+    /// from `pytorch_model.bin`.
     pub fn weights(&self) -> Result<Weights, BundleError> {
         Ok(checkpoint::read(&self.path, &self.config)?)
     }
 
-    /// The files that configuration, tokenizer and weights are read from; whatever else
-    /// lies in the folder decides nothing of the network.
+    /// Lists the files that configuration, tokenizer and weights are read from. Other files
+    /// in the folder do not affect the network.
     pub fn files_read(&self) -> Result<Vec<String>, BundleError> {
         let tokenizer = match self.path.join(TOKENIZER).is_file() {
             true => &[TOKENIZER][..],
@@ -144,25 +144,26 @@ impl BotFolder {
         Ok(files)
     }
 
-    /// The file of this precision, if the folder has it.
+    /// Returns the path of this precision's file, if it exists.
     pub fn precision_path(&self, precision: Precision) -> Option<PathBuf> {
         let file = self.path.join(precision.file_name());
         file.is_file().then_some(file)
     }
 
-    /// Compares every file that `bot.json` lists with its digests.
+    /// Checks every file listed in `bot.json` against its digests.
     ///
     /// # Errors
-    /// [`BundleError::Digest`], [`BundleError::Gone`], [`BundleError::Io`].
+    /// [`BundleError::Digest`] if a file does not match, [`BundleError::Gone`] if one is missing,
+    /// or [`BundleError::Io`] if one cannot be read.
     pub fn verify(&self) -> Result<(), BundleError> {
         self.verify_if(|_| true)
     }
 
-    /// The same for the files that a new one is made from, so that `bot.json` never vouches
-    /// for what came of damage.
+    /// Like [`BotFolder::verify`], but checks only the files that new ones are derived from,
+    /// so that `bot.json` never vouches for files derived from damaged ones.
     ///
     /// # Errors
-    /// As [`BotFolder::verify`], and where there are no weights.
+    /// Those of [`BotFolder::verify`], or if the folder has no weights.
     pub fn verify_sources(&self) -> Result<(), BundleError> {
         let sources = self.files_read()?;
         self.verify_if(|name| sources.iter().any(|source| source == name))
@@ -188,17 +189,18 @@ impl BotFolder {
     }
 }
 
-/// `bot.json` of a folder; `None` where it has none.
+/// Reads `bot.json` from a folder. Returns `None` if there is none.
 ///
 /// # Errors
-/// [`BundleError::Manifest`], [`BundleError::TooLarge`], [`BundleError::Io`].
+/// [`BundleError::Manifest`] if it is not valid, [`BundleError::TooLarge`], or
+/// [`BundleError::Io`] if it cannot be read.
 pub fn read_manifest(folder: &Path) -> Result<Option<Manifest>, BundleError> {
     let file = folder.join(BOT);
     let Some(bytes) = read_text(&file)? else { return Ok(None) };
     Manifest::from_json(&bytes).map(Some).map_err(|source| BundleError::Manifest { file, source })
 }
 
-/// The last part of a path, also of `.` and of one with a slash at its end.
+/// Returns the last component of a path, resolving paths such as `.` that have none.
 pub fn folder_name(path: &Path) -> String {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     name(path).or_else(|| name(&path.canonicalize().ok()?)).unwrap_or_else(|| "bot".into())
@@ -223,7 +225,7 @@ fn read_tokenizer(folder: &Path) -> Result<Option<Tokenizer>, BundleError> {
     tokenizer.map(Some).map_err(|source| BundleError::Tokenizer { file, source })
 }
 
-/// The bytes of a file of moderate size; `None` where there is no such file.
+/// Reads a file of at most [`MAX_TEXT_BYTES`]. Returns `None` if it does not exist.
 fn read_text(file: &Path) -> Result<Option<Vec<u8>>, BundleError> {
     let found = match fs::metadata(file) {
         Ok(metadata) => metadata.len(),
@@ -238,18 +240,18 @@ fn read_text(file: &Path) -> Result<Option<Vec<u8>>, BundleError> {
     fs::read(file).map(Some).map_err(|source| BundleError::Io { file: file.into(), source })
 }
 
-/// Writes everything of a bundle that follows from the network: configuration,
-/// tokenizer, weights in each precision. Card, picture and `bot.json` come
-/// after it ([`finish`] last).
+/// Writes the parts of a bundle that are derived from the network: configuration, tokenizer,
+/// and weights at each precision. Card, picture and `bot.json` are written afterwards
+/// ([`finish`] last).
 ///
 /// # Errors
-/// [`BundleError`] where the disk refuses, or weights are not the configuration's.
+/// If a file cannot be written, or the weights do not match the configuration.
 pub fn write_bundle(staging: &Path, parts: &BundleParts) -> Result<(), BundleError> {
     let BundleParts { config, tokenizer, weights, .. } = *parts;
     let config = &Config { eos_token_id: tokenizer.eos_id(), ..config.clone() };
     let mut config_json = config.to_json();
-    // The type to compute in; newer programs would take the stored one, and
-    // f16 on a processor is slow and rounds differently.
+    // The dtype to compute in. Without it, newer `transformers` would use the stored dtype,
+    // and f16 on a CPU is slow and rounds differently.
     config_json["dtype"] = json!("float32");
     write_json(&staging.join(CONFIG), &config_json)?;
     write_file(&staging.join(TOKENIZER), tokenizer.to_json().as_bytes())?;
@@ -263,10 +265,10 @@ pub fn write_bundle(staging: &Path, parts: &BundleParts) -> Result<(), BundleErr
     Ok(())
 }
 
-/// Writes the GGUF file of one precision into a bundle.
+/// Writes one precision's GGUF file into a bundle.
 ///
 /// # Errors
-/// As [`write_bundle`].
+/// Those of [`write_bundle`].
 pub fn write_gguf(staging: &Path, parts: &BundleParts, precision: Precision) -> Result<(), BundleError> {
     let file = staging.join(match precision {
         Precision::F32 => "model-f32.gguf",
@@ -281,11 +283,11 @@ pub fn write_gguf(staging: &Path, parts: &BundleParts, precision: Precision) -> 
     writer.flush().map_err(io)
 }
 
-/// Digests every file of a folder that was made from nothing and writes `bot.json`, which
-/// makes it a bundle. `checks`: GGUF file name -> the logits it must give.
+/// Digests every file of a newly written folder and writes `bot.json`, which makes it a
+/// bundle. `checks` maps a GGUF file name to the logits expected from it.
 ///
 /// # Errors
-/// [`BundleError::Io`], and [`BundleError::Manifest`] where it could not be read again.
+/// [`BundleError::Io`], or [`BundleError::Manifest`] if the manifest would be invalid.
 pub fn finish(
     staging: &Path,
     info: BotInfo,
@@ -305,12 +307,12 @@ pub fn finish(
     write_manifest(staging, Manifest { format_version: FORMAT_VERSION, info, files, checks, card })
 }
 
-/// Writes the `bot.json` that a bundle will have with the files `written` aside. Of the
-/// others it keeps what it said: what else lies in the folder is no part of the bot, and
-/// what is damaged stays known as such.
+/// Writes to `aside` the updated `bot.json` of a bundle whose files `written` are replaced
+/// by those in `aside`. Entries of all other files are kept as they are: unlisted files stay
+/// unlisted, and damaged ones still fail verification.
 ///
 /// # Errors
-/// As [`finish`], and [`BundleError::Gone`] where a file that it lists is not there.
+/// Those of [`finish`], and [`BundleError::Gone`] if a listed file is missing.
 pub fn refresh(
     folder: &Path,
     aside: &Path,
@@ -339,7 +341,7 @@ fn write_manifest(folder: &Path, manifest: Manifest) -> Result<Manifest, BundleE
     Ok(manifest)
 }
 
-/// The settings under which the card's Python block runs as it stands.
+/// Generation defaults, so that the Python example on the card needs no arguments for them.
 fn generation_config(config: &Config) -> Value {
     let eos = config.eos_token_id;
     json!({
@@ -351,7 +353,7 @@ fn generation_config(config: &Config) -> Value {
         "max_length": DEFAULT_MAX_TOKENS.min(config.n_positions),
         "bos_token_id": eos,
         "eos_token_id": eos,
-        // Without one, `transformers` warns at each call.
+        // Without it, `transformers` warns on every call.
         "pad_token_id": eos,
     })
 }

@@ -1,8 +1,8 @@
-//! A GPT-2's files from the Hugging Face Hub, into the cache that its other
-//! programs share (`HF_HOME`, else `~/.cache/huggingface`).
+//! Downloads a GPT-2 from the Hugging Face Hub into the cache shared with other Hub clients
+//! (`HF_HOME`, else `~/.cache/huggingface`).
 //!
-//! What is cached is compared with its digests and used without asking the network.
-//! [`upload`] goes the other way.
+//! Cached files are verified against their digests and used without a network request.
+//! [`upload`] handles the opposite direction.
 
 use std::{
     collections::BTreeSet,
@@ -25,7 +25,7 @@ pub mod upload;
 
 pub use connection::Patience;
 
-/// Why a repository's files are not here.
+/// Why a repository's files could not be fetched.
 #[derive(Debug, Error)]
 pub enum HubError {
     #[error("`{}` is neither a folder nor a repository's name (`name` or `owner/name`)", repo.escape_debug())]
@@ -81,7 +81,7 @@ pub enum HubError {
     Io { file: PathBuf, source: io::Error },
 }
 
-/// What there is not for the holder of a token of this origin, and what to do.
+/// Describes a missing repository, and what to check, depending on whether a token was sent.
 fn absent(repo: &str, origin: Option<&str>) -> String {
     match origin {
         Some(origin) => format!("model `{repo}` that the token in {origin} may see: check its name"),
@@ -90,18 +90,18 @@ fn absent(repo: &str, origin: Option<&str>) -> String {
 }
 
 impl HubError {
-    /// Whether the same may go well a little later.
+    /// Returns whether the error is transient, so that a retry may succeed.
     fn may_pass(&self) -> bool {
         matches!(self, Self::Broken { .. } | Self::Fault { .. })
     }
 }
 
-/// What is under way, for showing.
+/// Progress of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<'a> {
-    /// `arrived` bytes of this file are here.
+    /// `arrived` bytes of this file have been received.
     Receiving { name: &'a str, arrived: u64, size: Option<u64> },
-    /// Another process brings this file.
+    /// Another process is downloading this file.
     Waiting { name: &'a str },
 }
 
@@ -111,10 +111,10 @@ const VOCABULARY: [&str; 2] = ["vocab.json", "merges.txt"];
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const PICKLE: &str = "pytorch_model.bin";
-/// Of a bot of ours: who it is.
+/// The manifest, present in our own bots' repositories.
 const BOT: &str = "bot.json";
 
-/// Whether this can be a repository's name, by the Hub's own rules; everything else must be
+/// Returns whether this is a valid repository name by the Hub's rules. Anything else must be
 /// a folder.
 pub fn is_repo_name(text: &str) -> bool {
     let part = |part: &str| {
@@ -128,12 +128,12 @@ pub fn is_repo_name(text: &str) -> bool {
     !reserved && text.split('/').count() <= 2 && text.split('/').all(part)
 }
 
-/// The folder that holds the repository's files, downloaded where they are not
-/// cached; a progress bar goes to standard error.
+/// Returns the folder holding the repository's files, downloading those that are not cached.
+/// Shows a progress bar on standard error.
 ///
 /// # Errors
-/// Each names the way out. What has arrived of a file is kept, and a second call goes on
-/// from there.
+/// [`HubError`], whose message names the remedy. Partial downloads are kept, and resumed by
+/// the next call.
 pub fn fetch(repo: &str) -> Result<PathBuf, HubError> {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {msg}");
@@ -163,7 +163,7 @@ fn fetch_with(repo: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Path
     fetch_into(&home, repo, || Source::from_env(&home), progress)
 }
 
-/// The same with a cache in `home`, and a Hub that is looked for only if it is needed.
+/// Like [`fetch`], with the cache in `home`. `source` is called only if the Hub is needed.
 fn fetch_into(
     home: &Path,
     repo: &str,
@@ -174,7 +174,7 @@ fn fetch_into(
     if let Some(commit) = cached_commit(&cache) {
         let folder = cache.snapshot(&commit);
         if !cache.is_sound(&commit, BOT) && !cache.is_absent(&commit, BOT) {
-            // Other programs leave this one out. It can be done without.
+            // Other clients do not download `bot.json`. It is optional, so errors are ignored.
             drop(
                 source().and_then(|source| {
                     fetch_bot(&cache, &Remote { source: &source, repo }, &commit, progress)
@@ -187,7 +187,7 @@ fn fetch_into(
     download(&cache, &Remote { source: &source, repo }, progress)
 }
 
-/// The cached commit, if it has all that a GPT-2 needs, undamaged.
+/// Returns the cached commit, if it has all files that a GPT-2 needs, undamaged.
 fn cached_commit(cache: &RepoCache) -> Option<String> {
     let commit = cache.commit()?;
     let has = |name: &str| cache.is_sound(&commit, name);
@@ -256,7 +256,7 @@ fn download(
     if !has(BOT) {
         cache.set_absent(&listing.commit, BOT)?;
     }
-    // Last: until then, what was cached before is what there is.
+    // Last, so that an interrupted update leaves the previously cached commit in use.
     cache.set_commit(&listing.commit)?;
     Ok(cache.snapshot(&listing.commit))
 }

@@ -1,46 +1,45 @@
-//! `bot.json`: what a bot is, and how to check every byte of it.
+//! `bot.json`: describes a bot and holds the digests of its files.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The version this program writes, and the newest it reads.
+/// The format version written, and the newest one read.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Tokens of prompt and draft together that a bot makes by default, where it has as
-/// many positions: the original's.
+/// Default limit for prompt and draft together, in tokens, as in the original. Models with
+/// fewer positions use their own limit.
 pub const DEFAULT_MAX_TOKENS: usize = 160;
 
-/// Bytes of a file that one entry of [`FileEntry::chunks`] covers.
+/// Size of a chunk, of which [`FileEntry::chunks`] has one digest each.
 pub const CHUNK_BYTES: usize = 4 << 20;
 
-/// The whole of `bot.json`.
+/// The contents of `bot.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     pub format_version: u32,
     #[serde(flatten)]
     pub info: BotInfo,
-    /// File name in the bundle -> size and digests. `bot.json` itself is absent.
+    /// File name in the bundle -> size and digests. Excludes `bot.json` itself.
     pub files: BTreeMap<String, FileEntry>,
-    /// GGUF file name -> a prompt and the logits it must give.
+    /// GGUF file name -> a prompt and the logits expected after it.
     pub checks: BTreeMap<String, LogitsCheck>,
-    /// What the card shows beyond `info`; kept here so that the card can be
-    /// written again without making its drafts again.
+    /// What the card shows beyond `info`; stored so that the card can be rewritten without
+    /// regenerating its drafts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<CardExtras>,
 }
 
-/// Who the bot imitates and how it was made; everything the card and the
-/// page's header say.
+/// Who the bot imitates and how it was made, as shown by the card and the page's header.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct BotInfo {
     /// Display names joined by ` & `, in input order.
     pub name: String,
-    /// Account handles without the leading `@`, in input order; never empty. Mastodon's are
-    /// `user@server`.
+    /// Account handles without the leading `@`, in input order; never empty. Mastodon handles
+    /// are `user@server`.
     pub handles: Vec<String>,
-    /// One row an account, in the order of `handles`.
+    /// One entry per account, in the order of `handles`.
     #[serde(default)]
     pub accounts: Vec<AccountCounts>,
     /// A sentence shown with the bot, for example that its account is fictional.
@@ -59,10 +58,10 @@ pub struct AccountCounts {
     pub retweets: usize,
     pub short_tweets: usize,
     pub tweets_kept: usize,
-    /// Posts that the run's filters left out: neither retweets, short nor kept.
+    /// Posts excluded by the run's filters: neither retweets, nor short, nor kept.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub filtered_out: usize,
-    /// What most kept posts are written in (ISO 639), where the archive says.
+    /// Language of most kept posts (ISO 639), if the archive states it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
 }
@@ -71,30 +70,30 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-/// How the weights came to be. Absent fields are unknown (a converted bot).
+/// How the weights were made. Absent fields are unknown (for example in a converted bot).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Provenance {
-    /// Program and version, `huggingtweets 0.1.0`.
+    /// Program and version, for example `huggingtweets 0.1.0`.
     pub made_with: String,
-    /// What training started from: `gpt2`, a repository, `scratch`, or a folder's own name.
+    /// What training started from: `gpt2`, a repository, `scratch`, or a folder's name.
     pub base: Option<String>,
-    /// The command line, with no path of the machine in it.
+    /// The command line, without local paths.
     pub command: Option<String>,
     pub seed: Option<u64>,
     pub epochs: Option<usize>,
     pub steps: Option<usize>,
     pub learning_rate: Option<f64>,
     pub batch: Option<usize>,
-    /// `classic` (the original to the letter) or `modern`.
+    /// `classic` (exactly as the original) or `modern`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipe: Option<String>,
-    /// Tokens a training block.
+    /// Tokens per training block.
     pub context: Option<usize>,
-    /// Tokens seen in training, all epochs.
+    /// Tokens seen in training, over all epochs.
     pub train_tokens: Option<u64>,
     pub train_seconds: Option<f64>,
-    /// Mean loss of the first and the last steps, nats a token.
+    /// Mean loss over the first and the last steps, in nats per token.
     pub first_loss: Option<f64>,
     pub final_loss: Option<f64>,
     pub parameters: Option<u64>,
@@ -102,72 +101,72 @@ pub struct Provenance {
     pub created_unix_s: Option<u64>,
 }
 
-/// What a card shows beyond [`BotInfo`]. Everything is optional.
+/// What a card shows beyond [`BotInfo`]; all optional.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CardExtras {
-    /// Where the bot's page stands, ending in `/`.
+    /// URL of the bot's page, ending in `/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page_url: Option<String>,
     /// The repository on the Hub, `owner/name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// ISO 639 code of the posts' language; absent: what the accounts' archives
-    /// say, and else none.
+    /// ISO 639 code of the posts' language; if absent, the language stated by the accounts'
+    /// archives is used, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
-    /// The Hub's name of the weights' license.
+    /// The Hub's identifier of the weights' license.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
-    /// Drafts to show, unedited.
+    /// Unedited drafts to show.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<Sample>,
-    /// How many drafts are word for word one of the accounts' posts.
+    /// How many drafts repeat one of the accounts' posts verbatim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verbatim: Option<VerbatimShare>,
-    /// Perplexity on posts that were held out of training, a row a precision.
+    /// Perplexity on held-out posts, one entry per precision.
     #[serde(alias = "perplexities", skip_serializing_if = "Vec::is_empty")]
     pub held_out_perplexity: Vec<PrecisionPerplexity>,
-    /// On how many of these posts it was measured, taken evenly from all of them.
+    /// Number of held-out posts it was measured on, sampled evenly from all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub perplexity_posts: Option<usize>,
-    /// What the run followed.
+    /// The recipe that the run followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipe: Option<Recipe>,
-    /// Settings beyond [`Provenance`]'s, as rows (name, value) of the card's table.
+    /// Settings beyond those in [`Provenance`], as (name, value) rows of the card's table.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hyper_parameters: Vec<(String, String)>,
-    /// Mean loss on held-out posts, nats a token, at steps of the run in rising order.
+    /// (step, mean loss on held-out posts in nats per token), in increasing order of steps.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub validation: Vec<(u64, f64)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memorisation: Option<Memorisation>,
-    /// What else was measured, a sentence each.
+    /// Other results, one sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
-/// A named way of training.
+/// A training recipe.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Recipe {
     /// `classic` or `modern`.
     pub name: String,
-    /// Where it differs from the original's, a sentence each.
+    /// Its differences from the original's, one sentence each.
     #[serde(default)]
     pub differences: Vec<String>,
 }
 
-/// How many drafts repeat a long piece of a training post.
+/// How many drafts repeat a long passage of a training post.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Memorisation {
-    /// A draft counts if it has more than so many words in a row from one post.
+    /// A draft counts if it shares more than this many consecutive words with one post.
     pub n_words: usize,
-    /// Of the drafts, 0 to 1.
+    /// Fraction of the drafts, 0 to 1.
     pub share: f64,
     pub drafts: usize,
 }
 
-/// The drafts of one prompt, each whole, the prompt included.
+/// The drafts for one prompt. Each includes the prompt.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sample {
     pub prompt: String,
@@ -176,8 +175,8 @@ pub struct Sample {
     pub seed: Option<u64>,
 }
 
-/// Of `drafts` drafts made with `seed`, `verbatim` stand among the posts of the bot's
-/// archives, held-out ones included.
+/// Of `drafts` drafts generated with `seed`, `verbatim` also occur among the posts of the
+/// bot's archives, including held-out ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerbatimShare {
     pub drafts: usize,
@@ -185,44 +184,44 @@ pub struct VerbatimShare {
     pub seed: u64,
 }
 
-/// Perplexity at one precision (`f32`, `q8_0`, `q4_0`), exp of nats a token.
+/// Perplexity at one precision (`f32`, `q8_0`, `q4_0`): exp of the mean nats per token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PrecisionPerplexity {
     pub precision: String,
     pub perplexity: f64,
 }
 
-/// One file's size and digests.
+/// A file's size and digests.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FileEntry {
     pub size: u64,
     /// SHA-256 of the whole file, lower-case hex.
     pub sha256: String,
-    /// SHA-256 of each [`CHUNK_BYTES`] piece, the last one shorter.
+    /// SHA-256 of each [`CHUNK_BYTES`] chunk; the last chunk may be shorter.
     pub chunks: Vec<String>,
 }
 
-/// A known prompt and some of the logits that follow it, for an engine to
-/// check itself against. Not all V logits: at V = 50257 they would outweigh
-/// the rest of the file a hundred times.
+/// A known prompt and some of the logits that follow it, for an engine to check itself
+/// against. Only a selection: all 50257 logits would be a hundred times the size of the
+/// rest of the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LogitsCheck {
     pub prompt: String,
     pub prompt_ids: Vec<u32>,
-    /// Which logits of the last position are listed: the 32 largest, then
-    /// evenly spaced ones, ascending and without repeats.
+    /// Tokens whose logits are listed, for the prompt's last position: the 32 largest and
+    /// evenly spaced others, in ascending order without duplicates.
     pub token_ids: Vec<u32>,
-    /// Their values from the CPU engine at this file's precision.
+    /// Their logits, from the CPU engine at this file's precision.
     pub logits: Vec<f32>,
 }
 
-/// Logits listed in a check.
+/// Maximum number of logits in a check.
 const CHECKED_LOGITS: usize = 256;
-/// Of these, the largest.
+/// How many of them are the largest ones.
 const CHECKED_LARGEST: usize = 32;
 
 impl LogitsCheck {
-    /// Chooses which of the logits (V) after `prompt_ids` to list.
+    /// Selects which of the logits (V,) after `prompt_ids` to list.
     pub fn select(prompt: &str, prompt_ids: &[u32], logits: &[f32]) -> Self {
         let mut order: Vec<u32> = (0..logits.len() as u32).collect();
         order.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]));
@@ -242,7 +241,7 @@ impl LogitsCheck {
     }
 }
 
-/// Why a `bot.json` was refused.
+/// Why a `bot.json` was rejected.
 #[derive(Debug, Error)]
 pub enum ManifestError {
     #[error("bot.json is not a bot's description: {0}")]
@@ -261,8 +260,8 @@ pub enum ManifestError {
     EmptyHandle,
 }
 
-/// Whether this can be the name of a bundle's file on every disk, in an address and in a
-/// terminal: nothing hidden, no path, no part of an address, no control character.
+/// Returns whether a name is safe as a bundle's file name on any file system, in a URL and
+/// in a terminal: not hidden, no path or URL separators, no control characters.
 pub fn is_plain_name(name: &str) -> bool {
     let is_refused = |c: char| c.is_control() || ['/', '\\', ':', '?', '#', '%'].contains(&c);
     !name.is_empty() && !name.starts_with('.') && !name.contains(is_refused)
@@ -272,18 +271,19 @@ impl Manifest {
     /// Parses and validates a `bot.json`.
     ///
     /// # Errors
-    /// [`ManifestError`]: no JSON, of a newer version, or with entries that cannot be.
+    /// If it is not valid JSON, has a newer format version, or fails [`Manifest::validate`].
     pub fn from_json(bytes: &[u8]) -> Result<Self, ManifestError> {
         let manifest: Self = serde_json::from_slice(bytes)?;
         manifest.validate()?;
         Ok(manifest)
     }
 
-    /// What [`Manifest::from_json`] asks of one: also before it is written, so that none is
-    /// that cannot be read.
+    /// Checks the invariants that [`Manifest::from_json`] requires. Also called before writing,
+    /// so that an unreadable manifest is never written.
     ///
     /// # Errors
-    /// As there.
+    /// If the version is newer, no account or an empty handle is listed, a file name or chunk
+    /// count is invalid, or a check is empty or inconsistent.
     pub fn validate(&self) -> Result<(), ManifestError> {
         if self.format_version > FORMAT_VERSION {
             return Err(ManifestError::Version { found: self.format_version });
@@ -295,7 +295,7 @@ impl Manifest {
             return Err(ManifestError::EmptyHandle);
         }
         for (name, file) in &self.files {
-            // It cannot hold its own digest.
+            // `bot.json` cannot contain its own digest.
             if !is_plain_name(name) || name.eq_ignore_ascii_case("bot.json") {
                 return Err(ManifestError::FileName { name: name.clone() });
             }
@@ -310,7 +310,7 @@ impl Manifest {
             }
         }
         for (name, check) in &self.checks {
-            // One that lists nothing would pass any engine.
+            // An empty check would pass for any engine.
             let empty = check.prompt_ids.is_empty() || check.token_ids.is_empty();
             if empty || check.token_ids.len() != check.logits.len() {
                 return Err(ManifestError::Check {
@@ -323,7 +323,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// Pretty JSON, one trailing newline.
+    /// Returns pretty-printed JSON with a trailing newline.
     pub fn to_json(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
@@ -331,26 +331,26 @@ impl Manifest {
     }
 }
 
-/// Whether nothing is left of a handle without its `@`.
+/// Returns whether a handle is empty apart from `@` and whitespace.
 pub fn is_empty_handle(handle: &str) -> bool {
     handle.trim().trim_start_matches('@').trim().is_empty()
 }
 
 impl BotInfo {
-    /// The bot's name in URLs and titles: handles sorted and joined by `-`.
+    /// Returns the bot's name in URLs and titles: sorted handles joined by `-`.
     pub fn slug(&self) -> String {
         let mut handles = self.handles.clone();
         handles.sort();
         handles.join("-")
     }
 
-    /// Drafts made where nobody says how many: the original's ten for a bot that
-    /// was trained as it did, else five.
+    /// Returns the default number of drafts: ten, as in the original, for a bot trained with the
+    /// classic recipe, else five.
     pub fn drafts(&self) -> usize {
         if self.provenance.recipe.as_deref() == Some("classic") { 10 } else { 5 }
     }
 
-    /// `AI BOT`, or `CYBORG` for several accounts, as on the original's card.
+    /// Returns `AI BOT 🤖`, or `AI CYBORG 🤖` for several accounts, as on the original's card.
     pub fn label(&self) -> &'static str {
         if self.handles.len() > 1 { "AI CYBORG 🤖" } else { "AI BOT 🤖" }
     }

@@ -1,9 +1,8 @@
-//! The bot on disk and on the wire.
+//! A bot's on-disk and download formats.
 //!
-//! [`manifest`] is `bot.json`; [`gguf`] the quantised weights; [`digest`] the
-//! checks on both; [`face`] what is drawn of the accounts. `folder` (native)
-//! opens and writes the Hugging Face layout. Nothing here imports the network's
-//! arithmetic.
+//! [`manifest`] is `bot.json`, [`gguf`] holds the quantised weights, [`digest`] verifies the
+//! files, and [`face`] generates the accounts' avatars. `folder` (native only) opens and
+//! writes the Hugging Face layout. Nothing here imports the network's arithmetic.
 
 pub mod digest;
 pub mod face;

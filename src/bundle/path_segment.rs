@@ -1,6 +1,6 @@
-//! Names as segments of a URL's path (RFC 3986, sections 2.1 and 3.3).
+//! Percent-encoding of URL path segments (RFC 3986, sections 2.1 and 3.3).
 
-/// The name with everything but unreserved characters as `%XX`.
+/// Percent-encodes every byte that is not an unreserved character.
 pub fn encode(name: &str) -> String {
     let mut segment = String::with_capacity(name.len());
     for byte in name.bytes() {
@@ -13,8 +13,8 @@ pub fn encode(name: &str) -> String {
     segment
 }
 
-/// The name that a segment stands for; `None` if a `%` has no two hex digits, or the bytes
-/// are not UTF-8.
+/// Decodes a percent-encoded segment. Returns `None` if a `%` is not followed by two hex
+/// digits, or if the result is not UTF-8.
 pub fn decode(segment: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.bytes();

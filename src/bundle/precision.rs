@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// How the matrices of a bot are stored.
+/// Storage format of a bot's weight matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
@@ -18,16 +18,16 @@ pub enum Precision {
     Q4_0,
 }
 
-/// A precision's name that is not one of `f32`, `q8_0`, `q4_0`.
+/// The error for a precision name other than `f32`, `q8_0` or `q4_0`.
 #[derive(Debug, Error)]
 #[error("unknown precision `{0}`: choose f32, q8_0 or q4_0")]
 pub struct UnknownPrecision(String);
 
 impl Precision {
-    /// Every precision, most exact first.
+    /// Every precision, most precise first.
     pub const ALL: [Self; 3] = [Self::F32, Self::Q8_0, Self::Q4_0];
 
-    /// `f32`, `q8_0` or `q4_0`.
+    /// Returns `f32`, `q8_0` or `q4_0`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -36,7 +36,7 @@ impl Precision {
         }
     }
 
-    /// The file of a bundle that holds this precision.
+    /// Returns the name of this precision's file in a bundle.
     pub fn file_name(self) -> &'static str {
         match self {
             Self::F32 => "model.safetensors",

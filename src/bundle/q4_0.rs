@@ -1,22 +1,22 @@
-//! Q4_0 blocks whose scale is searched for.
+//! Q4_0 quantisation with a search over block scales.
 //!
-//! The format leaves the scale open. The usual one maps the value of largest
-//! magnitude to -8; under others all together may be closer. Each block tries a handful, fits the best by least
-//! squares, and keeps what has the smallest squared error (`huggingtweets eval`
-//! and benches/README.md have what it buys). Any reader of the format reads the
-//! result.
+//! The format does not prescribe how to choose a block's scale. The usual choice maps the
+//! value of largest magnitude to -8, but other scales may give a smaller total error. For
+//! each block we try the scales of `DIVISORS`, refit each to its codes by least squares, and
+//! keep the one with the smallest squared error (`huggingtweets eval` and
+//! benches/README.md measure the gain). The result is ordinary Q4_0, readable by any GGUF loader.
 
 use half::f16;
 
 use crate::dtype::BLOCK;
 
-/// What the block's value of largest magnitude is divided by, one scale each.
-/// -8 is the usual one; positive ones put it on the short side of the codes.
+/// The candidate scales: the block's value of largest magnitude divided by each of these.
+/// -8 is the usual choice; positive divisors map that value to the positive end of the codes.
 const DIVISORS: [f32; 16] =
     [-8.0, -7.75, -7.5, -7.25, -7.0, -6.75, -6.5, -8.25, -8.5, 7.0, 7.25, 6.75, 6.5, 7.5, 6.25, -6.25];
 
-/// Stores whole blocks of 32 values: an f16 scale, then 16 bytes of nibbles.
-/// What is left over is dropped; the caller checks the length.
+/// Quantises whole blocks of 32 values: an f16 scale, then 16 bytes of nibbles.
+/// A trailing partial block is dropped; the caller checks the length.
 pub fn quantize(values: &[f32]) -> Vec<u8> {
     let (blocks, _) = values.as_chunks::<BLOCK>();
     let mut bytes = Vec::with_capacity(blocks.len() * (2 + BLOCK / 2));
@@ -29,7 +29,7 @@ pub fn quantize(values: &[f32]) -> Vec<u8> {
     bytes
 }
 
-/// The scale under which the block's squared error is smallest, of those tried.
+/// Returns the candidate scale with the smallest squared error on this block.
 fn scale(block: &[f32; BLOCK]) -> f16 {
     let largest = block.iter().copied().fold(0.0f32, |m, x| if x.abs() > m.abs() { x } else { m });
     let mut best = (f32::INFINITY, f16::ZERO);
@@ -48,7 +48,7 @@ fn scale(block: &[f32; BLOCK]) -> f16 {
     best.1
 }
 
-/// The scale that fits these codes best, by least squares.
+/// Returns the least-squares scale for these codes.
 fn fitted(block: &[f32; BLOCK], codes: &[u8; BLOCK]) -> f16 {
     let (mut xq, mut qq) = (0.0f32, 0.0f32);
     for (x, code) in block.iter().zip(codes) {
@@ -64,10 +64,10 @@ fn squared_error(block: &[f32; BLOCK], codes: &[u8; BLOCK], scale: f32) -> f32 {
     errors.map(|e| e * e).sum()
 }
 
-/// The nearest codes, 0..=15.
+/// Returns the nearest codes, 0..=15.
 fn codes(block: &[f32; BLOCK], scale: f32) -> [u8; BLOCK] {
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-    // Rust's casts saturate; ties go up, as the usual quantiser's.
+    // Float-to-int casts saturate at 0; ties round up, as in ggml.
     block.map(|x| ((x * inverse + 8.5) as u8).min(15))
 }
 

@@ -1,9 +1,8 @@
-//! Rows of f32 to the block formats of GGUF, and back.
+//! Quantisation of f32 rows to GGUF block formats, and dequantisation.
 //!
-//! 8-bit blocks are candle's, so that our files hold the bytes its programs
-//! would write; 4-bit scales are searched for (`q4_0.rs`). Reading blocks
-//! back is done here, because bytes from a file have no alignment and candle's
-//! readers ask for it; a test holds the two against each other.
+//! Q8_0 blocks are quantised by candle, so they match its output byte for byte; Q4_0 scales
+//! are searched for (`q4_0.rs`). Dequantisation is implemented here because candle's readers
+//! require aligned input, which bytes from a file are not; a test compares the two.
 
 use candle_core::{
     Device, Tensor,
@@ -16,10 +15,10 @@ use thiserror::Error;
 use super::q4_0;
 use crate::dtype::{BLOCK, Dtype};
 
-/// The largest f16. No weight of a usable network comes near it.
+/// The largest finite f16. No weight of a usable network comes near it.
 pub const MAX_MAGNITUDE: f32 = 65504.0;
 
-/// Why values could not be stored or read.
+/// Why values could not be quantised or dequantised.
 #[derive(Debug, Error)]
 pub enum QuantizeError {
     #[error("{found} values are no whole number of {dtype} blocks ({BLOCK} each)")]
@@ -32,7 +31,7 @@ pub enum QuantizeError {
     Candle(#[from] candle_core::Error),
 }
 
-/// Stores values, row-major with rows of whole blocks, little-endian.
+/// Encodes values as little-endian blocks; rows must consist of whole blocks.
 pub fn quantize_rows(values: &[f32], dtype: Dtype) -> Result<Vec<u8>, QuantizeError> {
     if !values.len().is_multiple_of(dtype.block_len()) {
         return Err(QuantizeError::Values { dtype, found: values.len() });
@@ -49,7 +48,7 @@ pub fn quantize_rows(values: &[f32], dtype: Dtype) -> Result<Vec<u8>, QuantizeEr
         Dtype::Q8_0 => GgmlDType::Q8_0,
         Dtype::Q4_0 => return Ok(q4_0::quantize(values)),
     };
-    /// Values quantised at once; bounds the copies that candle makes.
+    /// Values quantised at a time; bounds the copies that candle makes.
     const PIECE: usize = 1 << 20;
     let mut bytes = Vec::with_capacity(values.len() / dtype.block_len() * dtype.block_bytes());
     for piece in values.chunks(PIECE) {
@@ -59,7 +58,7 @@ pub fn quantize_rows(values: &[f32], dtype: Dtype) -> Result<Vec<u8>, QuantizeEr
     Ok(bytes)
 }
 
-/// The values that stored bytes stand for; any alignment.
+/// Decodes stored values from bytes of any alignment.
 pub fn dequantize_rows(bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>, QuantizeError> {
     let expected = dtype.block_bytes();
     if !bytes.len().is_multiple_of(expected) {
@@ -79,34 +78,34 @@ pub fn dequantize_rows(bytes: &[u8], dtype: Dtype) -> Result<Vec<f32>, QuantizeE
                 values.extend(codes.iter().map(|&code| f32::from((code & 15) as i8 - 8) * scale));
                 values.extend(codes.iter().map(|&code| f32::from((code >> 4) as i8 - 8) * scale));
             }
-            // `chunks_exact` gives blocks of the length asked for.
+            // Unreachable: `chunks_exact` yields blocks of exactly this length.
             _ => {}
         }
     }
     Ok(values)
 }
 
-/// What tests hold the formats to.
+/// Error bounds for tests.
 #[cfg(test)]
 pub mod bounds {
     use crate::dtype::Dtype;
 
-    /// Largest error of a `Q8_0` value, in units of its block's scale: half a step.
+    /// Maximum error of a `Q8_0` value, in units of its block's scale: half a step.
     const Q8_0_MAX_ERROR_IN_SCALES: f32 = 0.5;
 
-    /// Largest error of a `Q4_0` value, in units of an eighth of its block's
-    /// largest. One scale that is tried puts all 32 within half a step of a seventh
-    /// of the largest, and the chosen one has no larger squared error in all:
-    /// `sqrt(32) / 14` of the largest.
+    /// Maximum error of a `Q4_0` value, in units of an eighth of its block's largest
+    /// magnitude. One candidate scale (a seventh of the largest) puts all 32 values within
+    /// half a step, and the chosen scale has no larger total squared error, so no single
+    /// error exceeds `sqrt(32) / 14` of the largest magnitude.
     const Q4_0_MAX_ERROR_IN_SCALES: f32 = 3.25;
 
-    /// Relative rounding of a block's f16 scale (half a unit in the last of 11 bits).
+    /// Relative rounding error of a normal f16 scale (half a unit in the last of 11 bits).
     const F16_RELATIVE_ROUNDING: f32 = 1.0 / 2048.0;
 
-    /// Absolute rounding of a scale too small for a normal f16.
+    /// Absolute rounding error of a scale that is subnormal in f16.
     const F16_ABSOLUTE_ROUNDING: f32 = 1.0 / (1 << 25) as f32;
 
-    /// How far a value may move when its block, whose largest magnitude is
+    /// Returns how much a value may change when its block, whose largest magnitude is
     /// `largest`, is stored as `dtype` and read back.
     pub fn error_bound(dtype: Dtype, largest: f32) -> f32 {
         let (steps, codes) = match dtype {
@@ -116,8 +115,8 @@ pub mod bounds {
             Dtype::Q4_0 => (Q4_0_MAX_ERROR_IN_SCALES, 8.0),
         };
         let scale = largest / codes;
-        // The scale's own rounding is multiplied by the largest code; the last
-        // term is what f32 arithmetic adds.
+        // The scale's rounding error is multiplied by the largest code; the last term
+        // covers f32 arithmetic.
         steps * scale
             + codes * (scale * F16_RELATIVE_ROUNDING + F16_ABSOLUTE_ROUNDING)
             + largest * 4.0 * f32::EPSILON

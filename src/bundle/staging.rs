@@ -1,8 +1,8 @@
-//! A folder written aside and renamed into place: whoever looks sees the old
-//! folder or the whole new one, whatever goes wrong in between.
+//! Writes a folder beside its destination and renames it into place, so that a reader sees
+//! either the old folder or the complete new one, whatever fails in between.
 //!
-//! [`Staging`] makes a new folder; [`Patch`] changes files of one that exists,
-//! and leaves alone what else lies in it.
+//! [`Staging`] creates or replaces a folder; [`Patch`] changes files of an existing one and
+//! leaves its other contents alone.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ use super::folder::{self, BOT};
 use aside::Aside;
 use disk::{exchange, sync_tree};
 
-/// Why an output folder cannot be made.
+/// Why an output folder could not be written.
 #[derive(Debug, Error)]
 pub enum StagingError {
     #[error("{} exists already: choose another --out, or replace it with --force", out.display())]
@@ -51,22 +51,22 @@ pub enum StagingError {
     Io { out: PathBuf, source: io::Error },
 }
 
-/// What `--force` may replace: a folder that holds nothing but what its own list names.
+/// A kind of folder that `--force` may replace, if it holds only files of its own.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
-    /// `bot`, for example.
+    /// What the folder belongs to, as error messages name it (`bot`).
     pub what: &'static str,
-    /// The file that lists the others.
+    /// The file that lists the others, as error messages name it.
     pub list: &'static str,
-    /// Everything that belongs to a folder, `/` between its parts; `None` where its list
-    /// cannot be read.
+    /// Returns every path that belongs to the folder, `/`-separated; `None` if its list cannot
+    /// be read.
     pub files: fn(&Path) -> Option<BTreeSet<String>>,
-    /// What is somebody else's and may stay: only for folders that are changed file by
-    /// file ([`Patch`]).
+    /// Foreign entries that may stay; only for folders that are changed file by file
+    /// ([`Patch`]).
     pub keeps: &'static [&'static str],
 }
 
-/// A bot's folder, listed by `bot.json`.
+/// A bot's folder, described by `bot.json`.
 pub const BOT_KIND: Kind = Kind { what: "bot", list: BOT, files: bot_files, keeps: &[] };
 
 fn bot_files(folder: &Path) -> Option<BTreeSet<String>> {
@@ -74,18 +74,18 @@ fn bot_files(folder: &Path) -> Option<BTreeSet<String>> {
     Some(manifest.files.into_keys().chain([BOT.to_owned()]).collect())
 }
 
-/// Where a link leads, so that its target is replaced and not the link; any other path
-/// as it is.
+/// Resolves a symlink to its target, so that the target is replaced rather than the link.
+/// Any other path is returned unchanged.
 fn resolved(path: &Path) -> PathBuf {
     match fs::read_link(path) {
-        // One that leads nowhere yet has no canonical path.
+        // A dangling link has no canonical path.
         Ok(target) => path.canonicalize().unwrap_or_else(|_| parent(path).join(target)),
         Err(_) => path.to_path_buf(),
     }
 }
 
-/// An output folder under way, beside its final place and on the same disk.
-/// Dropped without [`Staging::commit`], it leaves nothing behind.
+/// An output folder being written, next to its destination and on the same file system.
+/// Dropping it without [`Staging::commit`] deletes it.
 #[derive(Debug)]
 pub struct Staging {
     aside: Aside,
@@ -93,26 +93,26 @@ pub struct Staging {
     out: PathBuf,
     force: bool,
     kind: Kind,
-    /// The older folder, so that nobody changes what is about to go.
+    /// Lock on the existing folder, so that no other process changes it before it is replaced.
     held: Option<Lock>,
 }
 
 impl Staging {
-    /// Begins a bot's folder that will be `out`, or what that is a link to. Its parents are
-    /// made as needed, and what killed processes left of it goes; an existing `out` is an
-    /// error unless it is empty, or `force` is set and it is a bot's folder.
+    /// Starts writing a bot's folder that will become `out`, or the target of `out` if it is a
+    /// symlink. Creates missing parents and removes leftovers of killed processes. An existing
+    /// non-empty `out` is an error, unless `force` is set and it is a bot's folder.
     ///
     /// # Errors
-    /// Those of [`check_target`], [`StagingError::NoName`], [`StagingError::Held`], and what
-    /// the disk refuses.
+    /// Those of [`check_target`], [`StagingError::NoName`], [`StagingError::Held`], and
+    /// [`StagingError::Io`].
     pub fn create(out: &Path, force: bool) -> Result<Self, StagingError> {
         Self::create_as(out, force, BOT_KIND)
     }
 
-    /// The same for a folder of any kind.
+    /// Like [`Staging::create`], for a folder of any kind.
     ///
     /// # Errors
-    /// As [`Staging::create`].
+    /// Those of [`Staging::create`].
     pub fn create_as(out: &Path, force: bool, kind: Kind) -> Result<Self, StagingError> {
         let out = resolved(out);
         let Some(name) = out.file_name() else {
@@ -129,20 +129,20 @@ impl Staging {
         }
     }
 
-    /// Where to write.
+    /// Returns the folder to write to.
     pub fn path(&self) -> &Path {
         &self.inner
     }
 
-    /// Brings the folder to the disk and puts it in its place; with `force` an older
-    /// one goes. Once this returns, even a power cut leaves the new one.
+    /// Syncs the folder and moves it into place, replacing an existing one with `force`. Once
+    /// this returns, the new folder survives a power failure.
     ///
     /// # Errors
-    /// As [`Staging::create`]; an older folder is then where it was.
+    /// Those of [`Staging::create`]; an existing folder is then left in place.
     pub fn commit(mut self) -> Result<(), StagingError> {
         let error = |source| StagingError::Io { out: self.out.clone(), source };
         sync_tree(&self.inner).map_err(error)?;
-        // Somebody may have made it meanwhile.
+        // `out` may have been created in the meantime.
         if self.held.is_none() {
             self.held = hold(&self.out)?;
         }
@@ -151,12 +151,12 @@ impl Staging {
         if !exists(&self.out) {
             fs::rename(&self.inner, &self.out).map_err(error)?;
         } else if exchange(&self.inner, &self.out).is_err() {
-            // The old one is deleted with the folder aside that it moves into; `sweep` puts one
-            // of them back where a kill comes in between.
+            // The old folder moves into the temporary one, which is deleted on drop. If the process
+            // is killed between the renames, `sweep` moves one of the two back.
             let old = self.aside.old_path();
             fs::rename(&self.out, &old).map_err(error)?;
             fs::rename(&self.inner, &self.out).map_err(|source| {
-                // Both are on one disk: what could be moved here can be moved back.
+                // Same file system: what could be moved here can be moved back.
                 let _ = fs::rename(&old, &self.out);
                 error(source)
             })?;
@@ -165,7 +165,7 @@ impl Staging {
     }
 }
 
-/// A folder's lock; `None` where there is no folder.
+/// Locks a folder. Returns `None` if it does not exist.
 fn hold(out: &Path) -> Result<Option<Lock>, StagingError> {
     match out.is_dir() {
         true => Lock::of_folder(out).map(Some).map_err(|Held| StagingError::Held(out.into())),
@@ -173,21 +173,21 @@ fn hold(out: &Path) -> Result<Option<Lock>, StagingError> {
     }
 }
 
-/// Whether a bot's folder may be put at `out`. `--force --out ~` must not delete a
-/// home, nor a checkout its history, nor an archive that lies in a bot's folder: what is
-/// replaced is files that `bot.json` lists, and nothing else.
+/// Checks whether a bot's folder may be written to `out`. `--force --out ~` must not delete
+/// a home directory, nor `.git` or an archive that lies in a bot's folder: only files listed
+/// in `bot.json` are ever replaced.
 ///
 /// # Errors
-/// [`StagingError::Exists`] without `force`; with it [`StagingError::NotOurs`], and
-/// [`StagingError::Foreign`] where a bot's folder holds something else, too.
+/// [`StagingError::Exists`] without `force`; with it, [`StagingError::NotOurs`], or
+/// [`StagingError::Foreign`] if a bot's folder contains anything else.
 pub fn check_target(out: &Path, force: bool) -> Result<(), StagingError> {
     check(out, force, BOT_KIND)
 }
 
-/// The same for a folder of any kind.
+/// Like [`check_target`], for a folder of any kind.
 ///
 /// # Errors
-/// As [`check_target`].
+/// Those of [`check_target`].
 pub fn check(out: &Path, force: bool, kind: Kind) -> Result<(), StagingError> {
     let out = resolved(out);
     if !exists(&out) || fs::read_dir(&out).is_ok_and(|mut entries| entries.next().is_none()) {
@@ -207,7 +207,7 @@ pub fn check(out: &Path, force: bool, kind: Kind) -> Result<(), StagingError> {
     }
 }
 
-/// The first entry of a folder that is neither listed nor on the way to a listed file.
+/// Returns the first entry that is neither a listed file nor a parent folder of one.
 fn foreign(
     root: &Path,
     within: &str,
@@ -217,7 +217,7 @@ fn foreign(
     let mut entries = BTreeSet::new();
     for entry in fs::read_dir(root.join(within))? {
         let entry = entry?;
-        // A link to a folder is none: its target is somebody else's.
+        // A symlink to a folder does not count as a folder: its target is not ours.
         entries.insert((entry.file_name().to_string_lossy().into_owned(), entry.file_type()?.is_dir()));
     }
     for (name, is_folder) in entries {

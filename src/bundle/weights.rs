@@ -1,4 +1,4 @@
-//! A checkpoint in memory: f32 tensors by their original names.
+//! An in-memory checkpoint: f32 tensors by checkpoint name.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,6 @@ pub struct Tensor {
     pub data: Vec<f32>,
 }
 
-/// Every tensor of one GPT-2, by checkpoint name without the `transformer.`
-/// prefix ([`crate::gpt2::names`] lists them). Conv1D weights are (in, out).
+/// Every tensor of a GPT-2, by checkpoint name without the `transformer.` prefix
+/// ([`crate::gpt2::names`] lists them). Conv1D weights are (in, out).
 pub type Weights = BTreeMap<String, Tensor>;

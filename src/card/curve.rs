@@ -1,36 +1,36 @@
-//! The validation loss over the steps of a run, as a picture. It is drawn as
-//! SVG and kept as PNG, which every place that shows cards shows.
+//! Plot of the validation loss over training steps, drawn as SVG and rasterised to PNG, which
+//! is shown everywhere that cards are.
 
 use super::{figure::round_step, picture::PictureError, svg};
 
-/// Pixels.
+/// Width in pixels.
 const WIDTH: f64 = 1000.0;
-/// Pixels.
+/// Height in pixels.
 const HEIGHT: f64 = 420.0;
 
-/// The frame of the curve, pixels from the edges.
+/// Margins of the plot area, in pixels.
 const LEFT: f64 = 84.0;
 const RIGHT: f64 = 40.0;
 const TOP: f64 = 64.0;
 const BOTTOM: f64 = 64.0;
 
-/// Whether the points make a curve: two at least, all finite, in rising order.
+/// Returns whether the points form a curve: at least two, all finite, with increasing steps.
 pub fn is_drawable(points: &[(u64, f64)]) -> bool {
     points.len() >= 2
         && points.iter().all(|(_, loss)| loss.is_finite())
         && points.windows(2).all(|pair| pair[0].0 < pair[1].0)
 }
 
-/// The index of the lowest loss, the first of equals; `None` without a finite one.
+/// Returns the index of the lowest finite loss (the first one if tied).
 pub fn lowest(points: &[(u64, f64)]) -> Option<usize> {
     let finite = points.iter().enumerate().filter(|(_, (_, loss))| loss.is_finite());
     finite.min_by(|(_, a), (_, b)| a.1.total_cmp(&b.1)).map(|(index, _)| index)
 }
 
-/// Draws points (step, nats a token) as PNG; the lowest is marked.
+/// Draws points (step, loss in nats per token) as PNG, and marks the lowest.
 ///
 /// # Errors
-/// Drawing or encoding failed.
+/// If drawing or encoding fails.
 pub fn draw(points: &[(u64, f64)]) -> Result<Vec<u8>, PictureError> {
     svg::rasterise(&document(points))
 }
@@ -39,7 +39,7 @@ fn document(points: &[(u64, f64)]) -> String {
     let losses = points.iter().map(|(_, loss)| *loss);
     let low = losses.clone().fold(f64::INFINITY, f64::min);
     let high = losses.fold(f64::NEG_INFINITY, f64::max);
-    // A flat curve gets room, too.
+    // At least 1 % of the value, so that a flat curve has a range, too.
     let room = ((high - low) * 0.08).max(high.abs() * 0.01).max(1e-3);
     let (low, high) = (low - room, high + room);
     let first = points.first().map_or(0.0, |(step, _)| *step as f64);

@@ -1,14 +1,13 @@
-//! Names and posts come from other people's archives: here they become text
-//! that Markdown, HTML, YAML, SVG and a terminal all show as it stands.
+//! Escaping of untrusted names and posts for Markdown, HTML, YAML, SVG and terminals, so that
+//! they are displayed literally.
 
 use crate::bundle::hub::is_repo_name;
 
-/// Nothing, but where Markdown is read it parts two texts.
+/// An empty comment, invisible in HTML but splitting a Markdown text node.
 const BREAK: &str = "<!-- -->";
 
-/// One line of displayable text: every white space and control character
-/// becomes a space, runs become one, and characters that XML forbids or that
-/// reverse the text around them are left out.
+/// Reduces text to one displayable line: collapses whitespace and control characters to single
+/// spaces, and removes characters that XML forbids or that override the text direction.
 pub fn plain(text: &str) -> String {
     let shown: String = text
         .chars()
@@ -18,12 +17,12 @@ pub fn plain(text: &str) -> String {
     shown.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// Text within a line of Markdown, a table's cell or an HTML element; for a quoted
-/// attribute there is [`attribute`]. Characters with a meaning there become numeric references.
+/// Escapes text for a line of Markdown, a table cell or an HTML element (but see [`attribute`]
+/// for quoted attributes). Characters with a meaning there become numeric references.
 ///
-/// Renderers make links of what looks like an address. Some look at the source, where a
-/// reference is enough to spoil it; some look at the text that they have read, references
-/// and all, and see no further than an empty comment.
+/// Markdown renderers turn URLs and e-mail addresses into links. Some match the source, where
+/// a numeric reference prevents it; others match the decoded text, where an empty comment
+/// does.
 pub fn inline(text: &str) -> String {
     let text: Vec<char> = plain(text).chars().collect();
     let mut out = String::with_capacity(text.len());
@@ -42,23 +41,23 @@ pub fn inline(text: &str) -> String {
     out
 }
 
-/// Text within a quoted attribute of HTML in Markdown: nobody looks for addresses there,
-/// and a comment would be seen.
+/// Escapes text for a quoted HTML attribute in Markdown, where nothing is autolinked and a
+/// comment would be visible.
 pub fn attribute(text: &str) -> String {
     inline(text).replace(BREAK, "")
 }
 
-/// One line inside a fenced code block, which it cannot close.
+/// Returns one line that cannot close the fenced code block around it.
 pub fn code(text: &str) -> String {
     plain(text).replace("```", "'''").replace("~~~", "---")
 }
 
-/// A double-quoted scalar of YAML: JSON's string is one.
+/// Returns a double-quoted YAML scalar, of which JSON strings are a subset.
 pub fn yaml(text: &str) -> String {
     serde_json::Value::from(plain(text)).to_string()
 }
 
-/// Text of an XML element or of a quoted attribute.
+/// Escapes text for an XML element or a quoted attribute.
 pub fn xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in plain(text).chars() {
@@ -74,8 +73,8 @@ pub fn xml(text: &str) -> String {
     out
 }
 
-/// The address if it is an absolute one of the web that can stand in a quoted
-/// attribute or a Markdown link, with a `/` at its end.
+/// Returns an absolute HTTP(S) URL with a trailing `/`, if it is safe in a quoted attribute
+/// and in a Markdown link.
 pub fn page_url(url: &str) -> Option<String> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/[]@!$&*+,;=%".contains(c);
@@ -85,13 +84,13 @@ pub fn page_url(url: &str) -> Option<String> {
     Some(format!("{}/", url.trim_end_matches('/')))
 }
 
-/// The name if it can be a repository of the Hub, `owner/name` or `name`.
+/// Returns the name if it is a valid Hub repository, `owner/name` or `name`.
 pub fn repository(name: &str) -> Option<&str> {
     is_repo_name(name).then_some(name)
 }
 
-/// Where an address would be recognised: before the `@` of mail, the `/` behind a
-/// scheme's colon, and the dot of `www.`.
+/// Returns whether to split the text here to prevent autolinks: before the `@` of an e-mail
+/// address, the `/` after a scheme's colon, and the dot of `www.`.
 fn ends_a_text(c: char, before: Option<char>, after: Option<char>) -> bool {
     let is_text = |c: Option<char>| c.is_some_and(|c| !c.is_whitespace());
     match c {
@@ -107,13 +106,13 @@ fn has_meaning(c: char, before: Option<char>, after: Option<char>) -> bool {
     let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
     match c {
         '&' | '<' | '>' | '"' | '`' | '*' | '[' | ']' | '\\' | '|' | '~' | '$' | '#' | '@' => true,
-        // Emphasis only outside words.
+        // Emphasis applies only outside words.
         '_' => !(word(before) && word(after)),
         // `1.` and `1)` open lists; `www.` and `a.b` may become links.
         '.' if digit(before) && digit(after) => false,
         '.' | ':' => word(after) || after == Some('/') || before.is_none_or(|c| c.is_ascii_digit()),
         ')' => digit(before),
-        // Lists and rules open a line only.
+        // Lists and rules only start at the beginning of a line.
         '-' | '+' | '=' => before.is_none(),
         _ => false,
     }
@@ -157,7 +156,7 @@ mod tests {
         assert_eq!(inline("_so_"), "&#95;so&#95;");
     }
 
-    /// As GitHub and others read Markdown, addresses made to links.
+    /// Renders Markdown as GitHub and others do, including autolinks.
     fn rendered(markdown: &str) -> String {
         let mut options = comrak::Options::default();
         options.render.r#unsafe = true;
@@ -167,7 +166,7 @@ mod tests {
         comrak::markdown_to_html(markdown, &options)
     }
 
-    /// What a renderer must make of a text: itself.
+    /// The expected rendering of a text: itself, literally.
     fn as_it_stands(text: &str) -> String {
         let text = plain(text);
         let text =
@@ -200,7 +199,7 @@ mod tests {
             let shown = rendered(&inline(name));
             assert!(!shown.contains("<a"), "{name}: {shown}");
             assert_eq!(shown.replace(BREAK, ""), as_it_stands(name), "{name}");
-            // Nor for those who look for addresses in texts, references read.
+            // Nor for renderers that match URLs in the decoded text.
             for text in shown.split(['<', '>']) {
                 let text = text.to_lowercase();
                 assert!(!text.contains("://") && !text.contains("www."), "{name}: {shown}");
@@ -251,7 +250,7 @@ mod tests {
         fn every_name_is_shown_as_it_stands(
             name in "[a-z0-9 .:/@_*~`<>&;#!|()\\[\\]{}+=^$'\"-]{1,24}|(https?://|www\\.|[a-z]+@)?[a-z]{1,3}[.:/@_-][a-z.]{1,4}"
         ) {
-            // A table's cell, a paragraph: behind some text, as the card has it.
+            // After some text, as in the card's paragraphs and table cells.
             let shown = rendered(&format!("By {}", inline(&name))).replace(BREAK, "");
             proptest::prop_assert_eq!(shown, as_it_stands(&format!("By {name}")));
         }

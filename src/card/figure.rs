@@ -1,6 +1,6 @@
-//! Figures as a person writes them, on cards, in reports and in tables.
+//! Formatting of numbers and axis ticks for cards, reports and tables.
 
-/// `1234567` as `1,234,567`.
+/// Formats `1234567` as `1,234,567`.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
@@ -13,7 +13,7 @@ pub fn grouped(n: u64) -> String {
     out
 }
 
-/// With so many decimals at most, and no zeros at the end.
+/// Formats with at most this many decimals and without trailing zeros.
 pub fn trimmed(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
     match text.contains('.') {
@@ -22,10 +22,10 @@ pub fn trimmed(value: f64, decimals: usize) -> String {
     }
 }
 
-/// Ticks that an axis gets for its whole range, about.
+/// Approximate number of ticks on an axis.
 pub const TICKS: usize = 5;
 
-/// A round distance between the ticks of a range: 1, 2 or 5 times a power of ten.
+/// Returns a round tick distance for a range: 1, 2 or 5 times a power of ten.
 pub fn round_step(range: f64) -> f64 {
     let raw = (range / TICKS as f64).max(f64::MIN_POSITIVE);
     let power = 10f64.powf(raw.log10().floor());

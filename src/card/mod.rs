@@ -1,9 +1,8 @@
-//! What a bot shows of itself: the model card and its pictures.
+//! The model card and its pictures.
 //!
-//! The card is `model-card/template.md`, filled from `bot.json` alone, so that
-//! it can be written again at any time: what is not known there has no place on
-//! it. Whatever the template prints is escaped for Markdown and HTML unless a
-//! filter says otherwise.
+//! The card is `model-card/template.md`, rendered from `bot.json` alone so that it can be
+//! rewritten at any time; anything not stored there does not appear on it. Template output
+//! is escaped for Markdown and HTML unless a filter says otherwise.
 
 use std::{collections::BTreeSet, fs, io, path::Path};
 
@@ -32,19 +31,19 @@ use crate::bundle::{
 /// The files that [`write()`] writes for every bot.
 pub const FILES: [&str; 3] = ["README.md", "predictions.png", "pipeline.png"];
 
-/// The picture of the validation loss, where it was measured.
+/// Plot of the validation loss, written if the loss was measured.
 pub const VALIDATION_FILE: &str = "validation.png";
 
-/// The start that the card and the page suggest.
+/// The prompt suggested by the card and the page.
 pub const DEFAULT_START: &str = "My dream is";
 
 const TEMPLATE: &str = include_str!("../../model-card/template.md");
 const PIPELINE: &str = include_str!("../../model-card/pipeline.svg");
 
-/// Rows of the validation table.
+/// Maximum number of rows in the validation table.
 const MAX_VALIDATION_ROWS: usize = 12;
 
-/// Why no card was written.
+/// Why a card could not be written.
 #[derive(Debug, Error)]
 pub enum CardError {
     #[error("the card's template: {0}")]
@@ -55,16 +54,16 @@ pub enum CardError {
     Write { path: String, source: io::Error },
 }
 
-/// What was written, as far as it is not what was asked for.
+/// What could not be rendered as requested.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Written {
-    /// Characters that the picture shows as boxes or leaves out, for no font
-    /// of this machine has them.
+    /// Characters that no font on this machine has. The picture shows boxes in their place or
+    /// omits them.
     pub without_font: BTreeSet<char>,
 }
 
 impl Written {
-    /// A sentence on what is missing and what helps; `None` where nothing is.
+    /// Returns a sentence naming the missing characters and a remedy, or `None` if none are.
     pub fn warning(&self) -> Option<String> {
         const SHOWN: usize = 12;
         if self.without_font.is_empty() {
@@ -94,18 +93,18 @@ impl Written {
     }
 }
 
-/// The files that [`write()`] writes for a bot of which this is known.
+/// Returns the names of the files that [`write()`] writes for a bot with these extras.
 pub fn files(extras: &CardExtras) -> Vec<&'static str> {
     let validation = curve::is_drawable(&extras.validation).then_some(VALIDATION_FILE);
     FILES.into_iter().chain(validation).collect()
 }
 
-/// Writes [`files`] into a folder that exists. For a folder in use, write
-/// aside first: each file is written in place.
+/// Writes [`files`] into an existing folder. Files are written in place, so a folder in use
+/// needs a staging folder.
 ///
 /// # Errors
-/// A picture that cannot be drawn, a file that cannot be written. Characters
-/// that no font has are none.
+/// If a picture cannot be drawn or a file cannot be written. Characters without a font are
+/// not an error.
 pub fn write(dir: &Path, info: &BotInfo, extras: &CardExtras) -> Result<Written, CardError> {
     let (start, completion) = shown_draft(extras);
     let picture = picture::draw(info, &start, &completion)?;
@@ -121,10 +120,10 @@ pub fn write(dir: &Path, info: &BotInfo, extras: &CardExtras) -> Result<Written,
     Ok(Written { without_font: picture.without_font })
 }
 
-/// The text of `README.md`.
+/// Renders the text of `README.md`.
 ///
 /// # Errors
-/// [`CardError::Template`].
+/// [`CardError::Template`] if the template fails.
 pub fn render(info: &BotInfo, extras: &CardExtras) -> Result<String, CardError> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("inline"));
@@ -196,7 +195,7 @@ pub fn render(info: &BotInfo, extras: &CardExtras) -> Result<String, CardError> 
     Ok(text)
 }
 
-/// The display name, or the handles where there is none.
+/// Returns the display name, or the handles if there is none.
 pub(crate) fn display_name(info: &BotInfo) -> String {
     let name = escape::plain(&info.name);
     if name.is_empty() {
@@ -206,18 +205,18 @@ pub(crate) fn display_name(info: &BotInfo) -> String {
     }
 }
 
-/// `AI BOT` or `AI CYBORG`, without the robot.
+/// Returns the label without its emoji: `AI BOT` or `AI CYBORG`.
 pub(crate) fn plain_label(info: &BotInfo) -> String {
     info.label().chars().filter(char::is_ascii).collect::<String>().trim().to_string()
 }
 
-/// A handle without `@`, in one line.
+/// Returns a handle without `@`, on one line.
 pub(crate) fn bare_handle(handle: &str) -> String {
     escape::plain(handle).trim_start_matches('@').to_string()
 }
 
-/// The start and the completion that the picture shows; an empty completion
-/// where no draft is known.
+/// Returns the start and completion shown in the picture. The completion is empty if there
+/// is no draft.
 fn shown_draft(extras: &CardExtras) -> (String, String) {
     let drafts =
         extras.samples.iter().flat_map(|sample| sample.drafts.iter().map(|draft| (&sample.prompt, draft)));
@@ -230,8 +229,8 @@ fn shown_draft(extras: &CardExtras) -> (String, String) {
     (DEFAULT_START.into(), String::new())
 }
 
-/// A draft as its start and the rest; the start is empty where the draft does
-/// not begin with the prompt. A word that runs on keeps no space between.
+/// Splits a draft into prompt and completion. The prompt is empty if the draft does not begin
+/// with it. The completion keeps its leading space, if any.
 fn split_draft(prompt: &str, draft: &str) -> (String, String) {
     let (prompt, draft) = (escape::plain(prompt), escape::plain(draft));
     match draft.strip_prefix(prompt.as_str()) {
@@ -249,7 +248,7 @@ fn sample(sample: &Sample) -> Value {
         .iter()
         .map(|draft| {
             let (start, rest) = split_draft(&sample.prompt, draft);
-            // Marked safe, for escaping trims a lone space away.
+            // Marked safe, because escaping would trim the space.
             let glue = Value::from_safe_string(if rest.starts_with(' ') { " " } else { "" }.into());
             context! { start, glue, rest }
         })
@@ -257,7 +256,7 @@ fn sample(sample: &Sample) -> Value {
     context! { prompt => sample.prompt, seed => sample.seed, drafts }
 }
 
-/// The Hub's name of what training started from, where it is known to be one.
+/// Returns the Hub repository of the base model, if it is one.
 fn base_model(base: &str) -> Option<&str> {
     match base {
         "gpt2" => Some("openai-community/gpt2"),
@@ -266,8 +265,7 @@ fn base_model(base: &str) -> Option<&str> {
     }
 }
 
-/// Tags of what the posts are written in: as given, else as the archives say; none
-/// where they do not.
+/// Returns the language tags of the posts: the given one, else those of the archives.
 fn languages(info: &BotInfo, extras: &CardExtras) -> Vec<String> {
     if let Some(language) = &extras.language {
         return vec![language.clone()];
@@ -281,8 +279,8 @@ fn languages(info: &BotInfo, extras: &CardExtras) -> Vec<String> {
     found
 }
 
-/// The validation loss as a table of [`MAX_VALIDATION_ROWS`] at most, the first,
-/// the last and the lowest among them.
+/// Returns the validation table, reduced to at most [`MAX_VALIDATION_ROWS`] rows that include
+/// the first, the last and the lowest.
 fn validation(points: &[(u64, f64)]) -> Option<Value> {
     let best = curve::lowest(points)?;
     let stride = points.len().div_ceil(MAX_VALIDATION_ROWS - 2).max(1);
@@ -296,7 +294,8 @@ fn validation(points: &[(u64, f64)]) -> Option<Value> {
     Some(context! { rows, picture, best => row(&points[best]), count => points.len() })
 }
 
-/// A share of 1 as a percentage that shows a small one to be over 0.
+/// Formats a fraction as a percentage, with a decimal below 10 % so that small values do not
+/// round to 0.
 fn percent(share: f64) -> String {
     match 100.0 * share {
         p if p > 0.0 && p < 10.0 => format!("{p:.1}"),
@@ -304,7 +303,7 @@ fn percent(share: f64) -> String {
     }
 }
 
-/// What is known of the training, as rows of a table.
+/// Returns the known training settings as table rows.
 fn procedure(p: &Provenance, extras: &CardExtras) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     let mut row =
@@ -329,7 +328,7 @@ fn procedure(p: &Provenance, extras: &CardExtras) -> Vec<(String, String)> {
     rows
 }
 
-/// Seconds as `2 h 5 min`, `3 min 20 s` or `12 s`.
+/// Formats seconds as `2 h 5 min`, `3 min 20 s` or `12 s`.
 pub(crate) fn duration(seconds: f64) -> String {
     let seconds = seconds.max(0.0).round() as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
@@ -339,14 +338,14 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// `2026-01-31`.
+/// Formats a UTC date as `2026-01-31`.
 pub(crate) fn date(unix_s: u64) -> Option<String> {
     let time = OffsetDateTime::from_unix_timestamp(i64::try_from(unix_s).ok()?).ok()?;
     Some(time.date().to_string())
 }
 
-/// A template's formatter: what it prints is text, and passes through `escape` unless a
-/// filter marked it as safe.
+/// Returns a template formatter that passes output through `escape`, unless a filter marked
+/// it as safe.
 pub(crate) fn escaped_by(
     escape: fn(&str) -> String,
 ) -> impl Fn(&mut Output, &State, &Value) -> Result<(), minijinja::Error> {

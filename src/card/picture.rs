@@ -1,5 +1,5 @@
-//! `predictions.png`: a draft as a post, in the size that previews of links
-//! show. It is drawn as SVG first.
+//! `predictions.png`: a draft shown as a post, in the size of link previews. Drawn as SVG and
+//! rasterised.
 
 use std::collections::BTreeSet;
 
@@ -15,12 +15,12 @@ use crate::bundle::{
     manifest::BotInfo,
 };
 
-/// Pixels.
+/// Width in pixels.
 pub const WIDTH: u32 = 1200;
-/// Pixels.
+/// Height in pixels.
 pub const HEIGHT: u32 = 630;
 
-/// Why a picture was not drawn.
+/// Why a picture could not be drawn.
 #[derive(Debug, Error)]
 pub enum PictureError {
     #[error("drawing failed: {0}")]
@@ -31,12 +31,12 @@ pub enum PictureError {
     Png(String),
 }
 
-/// Line height of the post, ems.
+/// Line height of the post, in ems.
 const LEADING: f32 = 1.26;
-/// The post's sizes, pixels an em, largest first.
+/// Font sizes to try for the post, in pixels, in descending order.
 const SIZES: [f32; 11] = [72.0, 66.0, 60.0, 56.0, 52.0, 48.0, 44.0, 40.0, 36.0, 33.0, 30.0];
 
-/// Left edge and width of what stands on the white sheet, pixels.
+/// Left edge and width of the content on the white sheet, in pixels.
 const LEFT: f32 = 112.0;
 const INNER_WIDTH: f32 = 976.0;
 
@@ -47,23 +47,23 @@ const GREY: &str = "#5b6475";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     pub png: Vec<u8>,
-    /// Characters of it that no font here has: letters are drawn as boxes,
-    /// emoji and other signs are left out.
+    /// Characters that no font on this machine has. Letters are drawn as boxes; emoji and
+    /// other symbols are omitted.
     pub without_font: BTreeSet<char>,
 }
 
-/// Stands for a letter that no font has.
+/// Replaces a letter that no font has.
 const BOX: char = '□';
 
-/// Draws a post of [`WIDTH`] x [`HEIGHT`] pixels as PNG: the start in bold,
-/// then the completion; a cursor where there is none.
+/// Draws a post of [`WIDTH`] x [`HEIGHT`] pixels as PNG: the start in bold, then the
+/// completion, or a cursor if it is empty.
 ///
 /// # Errors
-/// Drawing or encoding failed; a missing font is no error.
+/// If drawing or encoding fails. A missing font is not an error.
 pub fn draw(info: &BotInfo, start: &str, completion: &str) -> Result<Picture, PictureError> {
     let handles = info.handles.iter().map(|handle| bare_handle(handle)).collect::<Vec<_>>().join(" ");
     let without_font = svg::without_font(&format!("{} {handles} {start} {completion}", info.name))?;
-    // A box of the own font: a missing glyph would keep the fonts for others from being looked for.
+    // Substitute a box from our own font: a missing glyph would stop the lookup of further fonts.
     let drawable = |text: &str| -> String {
         let shown = |c: char| match without_font.contains(&c) {
             true => c.is_alphanumeric().then_some(BOX),
@@ -73,7 +73,8 @@ pub fn draw(info: &BotInfo, start: &str, completion: &str) -> Result<Picture, Pi
     };
     let info = BotInfo { name: drawable(&info.name), ..info.clone() };
     let document = document(&info, &drawable(start), &drawable(completion))?;
-    // Once more for the handles, which are also looked up by.
+    // Applied to the whole document for the handles, which stay unchanged in `info` because faces
+    // are looked up by them.
     let png = svg::rasterise(&drawable(&document))?;
     Ok(Picture { png, without_font })
 }
@@ -81,7 +82,7 @@ pub fn draw(info: &BotInfo, start: &str, completion: &str) -> Result<Picture, Pi
 fn document(info: &BotInfo, start: &str, completion: &str) -> Result<String, PictureError> {
     let faces = faces(info);
     let hue = faces.first().map_or(220, |face| face.hue);
-    // Towards magenta from either side: the way over yellow is muddy.
+    // Shift towards magenta from either side; the other direction passes a muddy yellow.
     let beside = if (140..290).contains(&hue) { hue + 42 } else { (hue + 310) % 360 };
     let second_hue = faces.get(1).map_or(beside, |face| face.hue);
     let mut out = format!(
@@ -106,12 +107,12 @@ fn document(info: &BotInfo, start: &str, completion: &str) -> Result<String, Pic
     Ok(out)
 }
 
-/// Overlapping circles with initials; returns their right edge.
+/// Draws overlapping circles with initials and returns their right edge.
 fn draw_faces(out: &mut String, faces: &[Face]) -> f32 {
     const RADIUS: f32 = 48.0;
     const STEP: f32 = 62.0;
     let centre = |i: usize| LEFT + RADIUS + STEP * i as f32;
-    // The first lies on top.
+    // Drawn in reverse, so that the first lies on top.
     for (i, Face { initials, hue }) in faces.iter().enumerate().rev() {
         let (x, size) = (centre(i), if initials.chars().count() > 2 { 30 } else { 38 });
         *out += &format!(
@@ -126,7 +127,7 @@ fn draw_faces(out: &mut String, faces: &[Face]) -> f32 {
     centre(faces.len().saturating_sub(1)) + RADIUS
 }
 
-/// The pill at the right that says what wrote this; returns its left edge.
+/// Draws the label (`AI BOT`) at the right and returns its left edge.
 fn draw_label(out: &mut String, label: &str, hue: u32) -> Result<f32, PictureError> {
     const SIZE: f32 = 25.0;
     let text_width = line_width(label, true)? * SIZE;
@@ -146,7 +147,7 @@ fn draw_label(out: &mut String, label: &str, hue: u32) -> Result<f32, PictureErr
     Ok(x)
 }
 
-/// Name over handles, between two edges.
+/// Draws the name above the handles, between two edges.
 fn draw_names(out: &mut String, info: &BotInfo, left: f32, right: f32) -> Result<(), PictureError> {
     let handles: Vec<String> =
         info.handles.iter().map(|handle| format!("@{}", bare_handle(handle))).collect();
@@ -164,7 +165,7 @@ fn draw_names(out: &mut String, info: &BotInfo, left: f32, right: f32) -> Result
     Ok(())
 }
 
-/// The post itself, centred between the names and the footer.
+/// Draws the post, centred between the names and the footer.
 fn draw_post(out: &mut String, start: &str, completion: &str, hue: u32) -> Result<(), PictureError> {
     const TOP: f32 = 218.0;
     const SPACE: f32 = 264.0;
@@ -173,7 +174,7 @@ fn draw_post(out: &mut String, start: &str, completion: &str, hue: u32) -> Resul
     let runs = typeset::post_runs(start, &format!("{glue}{completion}"));
     let Block { size, lines } = typeset::fit(&runs, INNER_WIDTH, SPACE, LEADING, &SIZES)?;
     let height = lines.len() as f32 * LEADING * size;
-    // A short post stands a little above the middle.
+    // Slightly above the middle.
     let mut y = TOP + (SPACE - height).max(0.0) * 0.45 + 0.94 * size;
     let accent = format!("hsl({hue}, 76%, 42%)");
     for line in &lines {
@@ -200,7 +201,7 @@ fn draw_post(out: &mut String, start: &str, completion: &str, hue: u32) -> Resul
     Ok(())
 }
 
-/// What it is, and what made it.
+/// Draws the disclaimer and the program's name.
 fn draw_footer(out: &mut String, info: &BotInfo) -> Result<(), PictureError> {
     const SIZE: f32 = 22.0;
     let brand = "huggingtweets";
@@ -236,7 +237,7 @@ fn draw_line(
     Ok(())
 }
 
-/// Ems.
+/// Returns the width of a line in ems.
 fn line_width(text: &str, bold: bool) -> Result<f32, PictureError> {
     let line = vec![Run { text: text.into(), style: Style { bold, accent: false } }];
     Ok(typeset::widths(&[line])?.first().copied().unwrap_or_default())
@@ -263,19 +264,19 @@ mod tests {
         }
     }
 
-    /// Columns and rows, pixels.
+    /// Ranges of columns and rows, in pixels.
     type Place = (Range<usize>, Range<usize>);
 
-    /// Where the name and the handles stand, between the faces and the label, and the post.
+    /// Returns the areas of the name, the handles and the post.
     fn places(info: &BotInfo) -> [Place; 3] {
         let left = draw_faces(&mut String::new(), &faces(info)) as usize + 16;
         [(left..780, 100..148), (left..780, 152..190), (100..1100, 218..496)]
     }
 
-    /// Pixels that the shortest text has of ink.
+    /// Minimum number of ink pixels in the shortest text.
     const LEAST_INK: usize = 60;
 
-    /// Dark pixels of a box: letters, and neither the sheet nor the cursor.
+    /// Counts dark pixels in an area: text, but neither the sheet nor the cursor.
     fn ink(png: &[u8], (columns, rows): Place) -> usize {
         let mut reader = png::Decoder::new(Cursor::new(png)).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
@@ -301,7 +302,8 @@ mod tests {
         }
     }
 
-    /// Draws, keeps the file where `HUGGINGTWEETS_PICTURES` names a folder, and checks it.
+    /// Draws a picture and checks where it has text. Saves the file if `HUGGINGTWEETS_PICTURES`
+    /// names a folder.
     fn check(file: &str, info: &BotInfo, start: &str, completion: &str) {
         let png = draw(info, start, completion).unwrap().png;
         if let Some(folder) = std::env::var_os("HUGGINGTWEETS_PICTURES") {

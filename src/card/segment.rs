@@ -1,9 +1,8 @@
-//! A line of text in pieces that one font draws, from left to right.
+//! Splits a line of text into pieces that can each be drawn with one font.
 //!
-//! SVG's text layout takes another font for a whole text where the first lacks
-//! a character, and gives up where two lack something each; so each piece is a
-//! text of its own, in a font that has it. Pieces of scripts from right to left
-//! are ordered as they are read.
+//! If the first font lacks a character, usvg draws the whole text with another font, and gives
+//! up if no single font has all characters. Each piece is therefore a text element of its own,
+//! with a font that covers it. Right-to-left pieces are reordered for display.
 
 use std::collections::HashMap;
 
@@ -16,24 +15,24 @@ use super::{
     typeset::{Run, Style, spans},
 };
 
-/// Emoji, of which fonts for text have few: a family that has one draws all.
+/// Emoji that text fonts rarely have; a family with one of them is used for all emoji.
 const PROBES: &str = "\u{1f916}\u{1f98a}\u{1f600}";
 
-/// Asks for the character before it as an emoji; the last makes it a key.
+/// Variation selector 16 and the combining keycap, which make the preceding character an emoji.
 const AS_EMOJI: [char; 2] = ['\u{fe0f}', '\u{20e3}'];
 
-/// A piece of a line, without the spaces at its ends.
+/// A piece of a line, without leading and trailing spaces.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Segment {
-    /// Spaces to its left.
+    /// Number of spaces to the left.
     pub spaces: usize,
     pub runs: Vec<Run>,
-    /// A family of this machine; `None` is the card's own.
+    /// A system font family; `None` for the card's own typeface.
     pub family: Option<String>,
 }
 
 impl Segment {
-    /// Takes the spaces off both ends; how many they were.
+    /// Trims spaces off both ends and returns how many there were.
     fn trim(&mut self) -> (usize, usize) {
         let (mut first, mut last) = (0, 0);
         while let Some(run) = self.runs.first_mut() {
@@ -57,7 +56,7 @@ impl Segment {
         (first, last)
     }
 
-    /// An SVG `text` with these attributes. `accent` is the colour of mentions.
+    /// Returns an SVG `text` element with these attributes. `accent` is the colour of mentions.
     pub fn element(&self, attributes: &str, accent: &str) -> String {
         let family = match &self.family {
             Some(family) => {
@@ -71,7 +70,7 @@ impl Segment {
     }
 }
 
-/// The segments of a line, in the order that they stand from left to right.
+/// Splits a line into segments, in visual order from left to right.
 pub fn segments(line: &[Run]) -> Result<Vec<Segment>, PictureError> {
     let text: String = line.iter().map(|run| run.text.as_str()).collect();
     let styles: Vec<(usize, char, Style)> = {
@@ -134,7 +133,7 @@ pub fn segments(line: &[Run]) -> Result<Vec<Segment>, PictureError> {
     Ok(out)
 }
 
-/// The family for emoji: one that is named so, else any that has one.
+/// Returns the font family for emoji, preferring one named so.
 fn emoji_family(fonts: &HashMap<char, Font>) -> Option<String> {
     let families: Vec<&String> = PROBES
         .chars()
@@ -147,13 +146,13 @@ fn emoji_family(fonts: &HashMap<char, Font>) -> Option<String> {
     named.or(families.first()).map(|family| (*family).clone())
 }
 
-/// The blocks of pictures that are emoji by themselves.
+/// Returns whether the character is in a block that is displayed as emoji by default.
 fn is_emoji(c: char) -> bool {
     matches!(u32::from(c), 0x1f1e6..=0x1f1ff | 0x1f300..=0x1faff)
 }
 
-/// Joiners and marks stay with what they follow; from right to left spaces and
-/// punctuation do, for words keep their order and brackets are mirrored there.
+/// Joiners and marks stay with the preceding character. In right-to-left text, so do spaces
+/// and punctuation, because splitting there would reorder words and unmirror brackets.
 fn belongs_to_the_last(c: char, rtl: bool) -> bool {
     svg::is_invisible(c) && (rtl || c != ' ')
         || matches!(u32::from(c), 0x300..=0x36f | 0x591..=0x5bd | 0x610..=0x61a | 0x64b..=0x65f | 0x1ab0..=0x1aff | 0x1dc0..=0x1dff | 0x20d0..=0x20ff | 0xfe20..=0xfe2f | 0x1f3fb..=0x1f3ff)

@@ -1,6 +1,6 @@
-//! SVG to PNG with the card's own typeface. The machine's fonts are looked up
-//! only for a character that the typeface lacks, so that the picture of a bot
-//! in Latin, Greek or Cyrillic letters is the same on every machine.
+//! Renders SVG to PNG with the card's own typeface. System fonts are consulted only for
+//! characters that the typeface lacks, so that pictures of Latin, Greek or Cyrillic text are
+//! the same on every machine.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -14,7 +14,7 @@ use resvg::{
 
 use super::{escape, picture::PictureError};
 
-/// The family name inside the fonts.
+/// Family name of the embedded fonts.
 pub const FAMILY: &str = "Inter Display";
 
 const REGULAR: &[u8] = include_bytes!("../../model-card/fonts/InterDisplay-Regular.otf");
@@ -30,37 +30,37 @@ static OWN_FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
     Arc::new(fonts)
 });
 
-/// The same, and the machine's own after them.
+/// The embedded fonts, followed by the system's.
 static ALL_FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
     let mut fonts = fontdb::Database::clone(&OWN_FONTS);
     fonts.load_system_fonts();
     Arc::new(fonts)
 });
 
-/// What draws a character.
+/// The font that draws a character.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Font {
     /// The card's own typeface.
     Own,
-    /// A family of this machine.
+    /// A system font family.
     Other(String),
-    /// No font here.
+    /// No font on this machine has the character.
     None,
 }
 
-/// What was found once for each character: looking through all fonts takes time.
+/// Cache of font lookups, because searching all system fonts is slow.
 static FONTS: LazyLock<Mutex<HashMap<char, Font>>> = LazyLock::new(Mutex::default);
 
-/// What draws each of these characters.
+/// Returns the font that draws each of these characters.
 ///
 /// # Errors
-/// Drawing failed.
+/// If laying out the text fails.
 pub fn fonts_of(text: &str) -> Result<HashMap<char, Font>, PictureError> {
     let mut known = FONTS.lock().unwrap_or_else(PoisonError::into_inner);
     let new: BTreeSet<char> = escape::plain(text).chars().filter(|c| !known.contains_key(c)).collect();
     if !new.is_empty() {
         let mut svg = String::from(r#"<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">"#);
-        // Each by itself: within a text, the search ends at the first that no font has.
+        // One text element each: within a text, lookup stops at the first character without a font.
         for &c in &new {
             svg += &format!(r#"<text y="5">{}</text>"#, escape::xml(c.encode_utf8(&mut [0; 4])));
         }
@@ -79,35 +79,34 @@ pub fn fonts_of(text: &str) -> Result<HashMap<char, Font>, PictureError> {
     Ok(text.chars().map(|c| (c, known.get(&c).cloned().unwrap_or(Font::Own))).collect())
 }
 
-/// Characters that no font here can draw. Those that only join or vary others
-/// are never among them.
+/// Returns the characters that no font on this machine can draw. Joiners and variation
+/// selectors are never among them.
 ///
 /// # Errors
-/// Drawing failed.
+/// If laying out the text fails.
 pub fn without_font(text: &str) -> Result<BTreeSet<char>, PictureError> {
     let missing = fonts_of(text)?.into_iter().filter(|(_, font)| *font == Font::None);
     Ok(missing.map(|(c, _)| c).collect())
 }
 
-/// Joiners, variation selectors and other marks without a shape of their own.
+/// Returns whether a character has no glyph of its own: spaces, joiners, variation selectors.
 pub fn is_invisible(c: char) -> bool {
     c.is_whitespace()
         || c.is_control()
         || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e01ef}')
 }
 
-/// Reads a document and lays out its text.
+/// Parses a document and lays out its text.
 pub fn parse(svg: &str) -> Result<Tree, PictureError> {
     parse_noting(svg, |_, _| ())
 }
 
-/// As [`parse`]; calls `note` with each character that the own typeface lacks,
-/// and the family that has it.
+/// Like [`parse`], but calls `note` with each character that the card's typeface lacks and
+/// the family that has it, if any.
 fn parse_noting(svg: &str, note: impl Fn(char, Option<String>) + Send + Sync) -> Result<Tree, PictureError> {
     let fallback = FontResolver::default_fallback_selector();
     let named = FontResolver::default_font_selector();
-    // The larger collection starts with the smaller one, so the ids that are
-    // already in use stay valid.
+    // The larger database begins with the smaller one, so font ids already in use stay valid.
     let widen = |fonts: &mut Arc<fontdb::Database>| {
         if !Arc::ptr_eq(fonts, &ALL_FONTS) {
             *fonts = ALL_FONTS.clone();
@@ -137,7 +136,7 @@ fn parse_noting(svg: &str, note: impl Fn(char, Option<String>) + Send + Sync) ->
     Ok(Tree::from_str(svg, &options)?)
 }
 
-/// The document at its own size, as PNG.
+/// Renders a document at its own size as PNG.
 pub fn rasterise(svg: &str) -> Result<Vec<u8>, PictureError> {
     let tree = parse(svg)?;
     let size = tree.size().to_int_size();

@@ -1,10 +1,9 @@
-//! The card against a golden file, a reader of its front matter, and names
-//! that try to break out.
+//! Tests of the card against a golden file, a front matter parser, and hostile names.
 
 use super::*;
 use crate::bundle::manifest::AccountCounts;
 
-/// Two fictional accounts with everything known.
+/// Two fictional accounts with all fields set.
 fn full() -> (BotInfo, CardExtras) {
     let account = |handle: &str, name: &str, kept| AccountCounts {
         handle: handle.into(),
@@ -113,8 +112,8 @@ fn hostile() -> (BotInfo, CardExtras) {
     (info, extras)
 }
 
-/// The front matter as key -> values, in the small part of YAML that the
-/// template uses: plain words and JSON strings, and lists of one level.
+/// Parses the front matter into key -> values, supporting only the YAML that the template
+/// uses: plain scalars, JSON strings, and flat lists.
 fn front_matter(card: &str) -> Vec<(String, Vec<String>)> {
     let scalar = |text: &str| {
         let text = text.trim();
@@ -148,7 +147,7 @@ fn value<'a>(entries: &'a [(String, Vec<String>)], key: &str) -> Vec<&'a str> {
     found.iter().flat_map(|(_, values)| values.iter().map(String::as_str)).collect()
 }
 
-/// Set `HUGGINGTWEETS_BLESS` to write the file again, then read the change.
+/// Set `HUGGINGTWEETS_BLESS` to rewrite the golden file, then review the diff.
 #[test]
 fn the_card_is_the_golden_one() {
     let (info, extras) = full();
@@ -189,7 +188,7 @@ fn languages_are_those_of_the_posts_unless_given() {
     assert_eq!(languages(&info, &extras), ["no"]);
 }
 
-/// What stands in the card's fenced blocks.
+/// Returns the contents of the card's fenced code blocks.
 fn fenced(card: &str) -> String {
     card.split("```").skip(1).step_by(2).collect()
 }
@@ -298,9 +297,9 @@ fn hostile_names_stay_text() {
     assert!(!outside_code.contains("<script"), "{outside_code}");
     assert!(!outside_code.contains("](javascript"));
     assert!(!body.contains("__import__"));
-    // Fences stay in pairs: python, sh, html, html, sh.
+    // Five blocks with two fences each: python, sh, html, html, sh.
     assert_eq!(body.matches("```").count(), 10, "{body}");
-    // Each row of a table has the cells of its head.
+    // Every table row has as many cells as the table's header.
     let mut head = None;
     for line in body.lines() {
         let bars = line.starts_with('|').then(|| line.matches('|').count());

@@ -1,7 +1,7 @@
-//! Lines of text that fit a box: SVG itself neither measures nor wraps.
+//! Fits text into boxes, since SVG itself neither measures nor wraps text.
 //!
-//! Every piece is measured once, at [`MEASURE_SIZE`]; widths scale with the
-//! size, as nothing is hinted.
+//! Each piece is measured once, at [`MEASURE_SIZE`]; widths scale linearly with the font size
+//! because nothing is hinted.
 
 use std::sync::OnceLock;
 
@@ -14,10 +14,10 @@ use super::{
     svg,
 };
 
-/// Pixels an em in measuring.
+/// Font size for measuring, in pixels.
 const MEASURE_SIZE: f32 = 100.0;
 
-/// How a piece of text looks.
+/// Style of a piece of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Style {
     pub bold: bool,
@@ -25,33 +25,33 @@ pub struct Style {
     pub accent: bool,
 }
 
-/// Text of one style. What stands between two spaces may be several.
+/// Text of a single style. A word may consist of several runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
     pub text: String,
     pub style: Style,
 }
 
-/// Text set into lines.
+/// Text broken into lines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Block {
-    /// Pixels an em.
+    /// Font size in pixels.
     pub size: f32,
     pub lines: Vec<Vec<Run>>,
 }
 
-/// What a line cannot be broken within.
+/// Text that a line cannot be broken within.
 #[derive(Debug, Clone)]
 struct Atom {
     runs: Vec<Run>,
     space_before: bool,
-    /// Ems.
+    /// In ems.
     width: f32,
 }
 
-/// Sets `runs` as large as one of `sizes` (largest first) lets them fit into
-/// `width` x `height` pixels with `leading` ems a line. What does not fit at
-/// the smallest is cut, and ends in an ellipsis.
+/// Breaks `runs` into lines at the largest of `sizes` (in descending order) at which they fit
+/// into `width` x `height` pixels with a line height of `leading` ems. If they do not fit at
+/// the smallest size, they are truncated with an ellipsis.
 pub fn fit(
     runs: &[Run],
     width: f32,
@@ -84,7 +84,7 @@ pub fn fit(
     Ok(block)
 }
 
-/// Widths of single lines in ems, in one pass.
+/// Measures single lines in one pass. Returns widths in ems.
 pub fn widths(lines: &[Vec<Run>]) -> Result<Vec<f32>, PictureError> {
     let segments = lines.iter().map(|line| segments(line)).collect::<Result<Vec<_>, _>>()?;
     let each = segment_widths(segments.iter().flatten())?;
@@ -98,7 +98,7 @@ pub fn widths(lines: &[Vec<Run>]) -> Result<Vec<f32>, PictureError> {
         .collect())
 }
 
-/// A line's segments, each with where it starts, in ems from the line's left end.
+/// Returns a line's segments with their start positions, in ems from the line's left end.
 pub fn place(line: &[Run]) -> Result<Vec<(f32, Segment)>, PictureError> {
     let segments = segments(line)?;
     let widths = segment_widths(&segments)?;
@@ -111,7 +111,8 @@ pub fn place(line: &[Run]) -> Result<Vec<(f32, Segment)>, PictureError> {
     Ok(placed.collect())
 }
 
-/// A space of the own typeface, in ems. A text of spaces alone has no width.
+/// Returns the width of a space in the card's typeface, in ems. Measured between letters,
+/// because a text consisting only of spaces has no extent.
 fn space() -> Result<f32, PictureError> {
     static SPACE: OnceLock<f32> = OnceLock::new();
     if let Some(space) = SPACE.get() {
@@ -139,14 +140,14 @@ fn segment_widths<'a>(segments: impl IntoIterator<Item = &'a Segment>) -> Result
     Ok(found)
 }
 
-/// The content of a `text` element. `accent` is the colour of mentions.
+/// Returns the content of a `text` element. `accent` is the colour of mentions.
 pub(super) fn spans(line: &[Run], accent: &str) -> String {
     let mut out = String::new();
     for Run { text, style } in line {
         let weight = if style.bold { 700 } else { 400 };
         let fill =
             if style.accent && !accent.is_empty() { format!(r#" fill="{accent}""#) } else { String::new() };
-        // Spaces stand inside of runs; `xml` would trim them.
+        // Spaces inside runs are significant, but `xml` would trim them.
         let (lead, trail) = (text.starts_with(' '), text.ends_with(' ') && text.len() > 1);
         let text =
             format!("{}{}{}", if lead { " " } else { "" }, escape::xml(text), if trail { " " } else { "" });
@@ -155,7 +156,7 @@ pub(super) fn spans(line: &[Run], accent: &str) -> String {
     out
 }
 
-/// A post's start in bold and its completion, mentions and hashtags marked.
+/// Returns a post's start in bold and its completion, with mentions and hashtags marked.
 pub fn post_runs(start: &str, completion: &str) -> Vec<Run> {
     let mut runs = Vec::new();
     for (text, bold) in [(start, true), (completion, false)] {
@@ -182,7 +183,7 @@ fn collect_widths(group: &Group, found: &mut [f32]) {
     }
 }
 
-/// Cuts at spaces, and around the characters of scripts without spaces.
+/// Splits at spaces, and around each character of scripts written without spaces.
 fn atoms(runs: &[Run]) -> Vec<Atom> {
     let mut atoms: Vec<Atom> = Vec::new();
     let (mut space_before, mut open) = (false, false);
@@ -205,7 +206,7 @@ fn atoms(runs: &[Run]) -> Vec<Atom> {
     atoms
 }
 
-/// Chinese, Japanese and Korean letters: a line may end after any.
+/// Returns whether lines may break next to the character: Chinese, Japanese or Korean.
 fn breaks_anywhere(c: char) -> bool {
     matches!(u32::from(c), 0x3040..=0x30ff | 0x3400..=0x9fff | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0x20000..=0x3ffff)
 }
@@ -219,13 +220,13 @@ fn measured(mut atoms: Vec<Atom>) -> Result<Vec<Atom>, PictureError> {
     Ok(atoms)
 }
 
-/// Cuts what is wider than a line, an address for example, into equal parts.
+/// Splits atoms that are wider than a line, such as URLs, into equal parts.
 fn split_long(atoms: Vec<Atom>, line_width: f32) -> Vec<Atom> {
     let mut out = Vec::new();
     for atom in atoms {
         let characters: Vec<(char, Style)> =
             atom.runs.iter().flat_map(|run| run.text.chars().map(|c| (c, run.style))).collect();
-        // One part more than needed, as letters differ in width.
+        // One part more than needed, because letters differ in width.
         let parts = if atom.width > line_width { (atom.width / line_width).ceil() as usize + 1 } else { 1 };
         for (i, part) in characters.chunks(characters.len().div_ceil(parts).max(1)).enumerate() {
             let mut runs = Vec::new();
@@ -236,7 +237,7 @@ fn split_long(atoms: Vec<Atom>, line_width: f32) -> Vec<Atom> {
     out
 }
 
-/// As many atoms a line as fit, widths in ems.
+/// Fills lines greedily. Widths are in ems.
 fn wrap(atoms: &[Atom], space: f32, line_width: f32) -> Vec<Vec<Run>> {
     let mut lines: Vec<Vec<Run>> = Vec::new();
     let mut used = 0.0;
@@ -260,7 +261,7 @@ fn wrap(atoms: &[Atom], space: f32, line_width: f32) -> Vec<Vec<Run>> {
     lines
 }
 
-/// Takes characters off the end until the line and `…` fit.
+/// Removes trailing characters until the line fits with `…` appended.
 fn end_in_ellipsis(line: &mut Vec<Run>, line_width: f32) -> Result<(), PictureError> {
     loop {
         let mut candidate = line.clone();

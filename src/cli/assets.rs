@@ -1,4 +1,4 @@
-//! Where the built page and a bot's folder are found, for `serve` and `site`.
+//! Locates the built page and opens a bot's folder, for `serve` and `site`.
 
 use std::path::{Path, PathBuf};
 
@@ -12,20 +12,20 @@ use crate::bundle::{
     folder::{BotFolder, folder_name, read_manifest},
 };
 
-/// The bot within the assets, and under the served address.
+/// The bot's folder within the assets and under the served URL.
 pub const BOT_FOLDER: &str = "bot";
 
-/// A bundle that `bot.json` describes.
+/// A bundle with its `bot.json`.
 #[derive(Debug)]
 pub struct Bot {
     pub dir: PathBuf,
     pub manifest: Manifest,
-    /// Holds a bundle made for this run, of a folder that was none.
+    /// Owns the temporary bundle made from a folder without `bot.json`.
     _made: Option<TempDir>,
 }
 
-/// The folder of the built page: the one named, else `share/huggingtweets`
-/// beside the command (or beside its `bin`), else `./dist`.
+/// Returns the folder of the built page: the given one, else `share/huggingtweets` beside the
+/// command or its `bin` folder, else `./dist`.
 pub fn locate(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(dir) = named {
         if !is_page(dir) {
@@ -45,8 +45,8 @@ pub fn locate(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// Opens a bundle by its `bot.json`; of a Hugging Face folder without one, a
-/// bundle is made that lasts as long as the result.
+/// Opens a bundle. For a Hugging Face folder without `bot.json`, makes a temporary bundle that
+/// is deleted when the result is dropped.
 pub fn open_bot(dir: &Path) -> anyhow::Result<Bot> {
     if let Some(manifest) = read_manifest(dir)? {
         return Ok(Bot { dir: dir.into(), manifest, _made: None });
@@ -64,7 +64,7 @@ pub fn open_bot(dir: &Path) -> anyhow::Result<Bot> {
     Ok(Bot { _made: Some(made), ..bot })
 }
 
-/// In order of preference.
+/// Candidate folders, in order of preference.
 fn candidates(beside: Option<&Path>) -> Vec<PathBuf> {
     let share = Path::new("share").join("huggingtweets");
     let installed = beside.map(|dir| [dir.join(&share), dir.join("..").join(&share)]);

@@ -1,5 +1,5 @@
-//! `huggingtweets card`: a bot's card and pictures written again from what its
-//! `bot.json` says, and `bot.json` told of their new digests.
+//! `huggingtweets card`: rewrites a bot's card and pictures from its `bot.json`, and updates
+//! their digests there.
 
 use std::{
     fs,
@@ -57,9 +57,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a folder's card with `given` over what its `bot.json` has. Of a
-/// folder without one the card says what can be said, and it gets none.
-/// Gives the files' names.
+/// Writes a folder's card from its `bot.json`, overridden by `given`, and updates `bot.json`. A
+/// folder without one gets a card with what is known, but no `bot.json`. Returns the names of
+/// the files written.
 fn update(dir: &Path, given: CardExtras) -> anyhow::Result<Vec<&'static str>> {
     let mut patch = Patch::begin(dir)?;
     let bot = BotFolder::open(dir)?;
@@ -69,7 +69,7 @@ fn update(dir: &Path, given: CardExtras) -> anyhow::Result<Vec<&'static str>> {
     let files = card::files(&extras);
     write(patch.path(), &info, &extras)?;
     if let Some(mut manifest) = bot.manifest {
-        // A picture that an older card had and this one has not.
+        // A picture that the old card had and the new one does not.
         let stale = card::VALIDATION_FILE;
         if !files.contains(&stale) && manifest.files.remove(stale).is_some() {
             patch.remove(stale);
@@ -81,7 +81,7 @@ fn update(dir: &Path, given: CardExtras) -> anyhow::Result<Vec<&'static str>> {
     Ok(files)
 }
 
-/// The options, over the file of `--extras`.
+/// Returns the options merged over the file of `--extras`.
 fn given_extras(args: &Args) -> anyhow::Result<CardExtras> {
     let mut extras = match &args.extras {
         Some(path) => read_extras(path)?,
@@ -107,7 +107,7 @@ fn read_extras(path: &Path) -> anyhow::Result<CardExtras> {
     serde_json::from_slice(&json).with_context(|| format!("{} is no JSON of a card's extras", path.display()))
 }
 
-/// What `given` has, and else what was known.
+/// Merges field by field, preferring `given`.
 fn merge(known: CardExtras, given: CardExtras) -> CardExtras {
     CardExtras {
         page_url: given.page_url.or(known.page_url),
@@ -116,7 +116,7 @@ fn merge(known: CardExtras, given: CardExtras) -> CardExtras {
         license: given.license.or(known.license),
         samples: or_known(given.samples, known.samples),
         verbatim: given.verbatim.or(known.verbatim),
-        // A number of posts goes with its figures.
+        // The number of posts belongs to the perplexities it was given with.
         perplexity_posts: match given.held_out_perplexity.is_empty() {
             true => given.perplexity_posts.or(known.perplexity_posts),
             false => given.perplexity_posts,
@@ -134,8 +134,8 @@ fn or_known<T>(given: Vec<T>, known: Vec<T>) -> Vec<T> {
     if given.is_empty() { known } else { given }
 }
 
-/// Writes the card's files into a folder, and says on standard error which
-/// characters its picture could not show.
+/// Writes the card's files into a folder, and warns on standard error about characters that
+/// its picture cannot show.
 pub fn write(dir: &Path, info: &BotInfo, extras: &CardExtras) -> anyhow::Result<()> {
     let written = card::write(dir, info, extras)?;
     if let Some(warning) = written.warning() {
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use crate::bundle::manifest::Sample;
 
-    /// A bot of tiny-gpt2's files, as `convert` begins it.
+    /// Creates a bot from tiny-gpt2's files, without a card.
     fn bot() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-gpt2");
@@ -198,7 +198,7 @@ mod tests {
         let dir = bot();
         let before = manifest(dir.path());
         fs::write(dir.path().join("diary.txt"), "private").unwrap();
-        // No bundle may have such a name.
+        // A name that is not allowed in a bundle.
         fs::write(dir.path().join("todo #1.txt"), "private").unwrap();
         update(dir.path(), CardExtras::default()).unwrap();
         let after = manifest(dir.path());
@@ -232,7 +232,7 @@ mod tests {
         assert!(picture.is_file() && manifest(dir.path()).files.contains_key(card::VALIDATION_FILE));
         update(dir.path(), curve(&[(1, 3.0)])).unwrap();
         assert!(!picture.exists() && !manifest(dir.path()).files.contains_key(card::VALIDATION_FILE));
-        // One that bot.json never listed is somebody's own.
+        // A picture never listed in bot.json belongs to the user.
         fs::write(&picture, "mine").unwrap();
         update(dir.path(), CardExtras::default()).unwrap();
         assert_eq!(fs::read(&picture).unwrap(), b"mine");

@@ -1,4 +1,4 @@
-//! `huggingtweets convert`: a bundle of any GPT-2.
+//! `huggingtweets convert`: makes a bundle of any GPT-2.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if let Some(handle) = args.handle.as_deref().filter(|handle| is_empty_handle(handle)) {
         return Err(UsageError(format!("--handle {handle} names no account")).into());
     }
-    // First, so that no download is for nothing.
+    // Before the download, so that a bad --out does not waste it.
     let staging = Staging::create(&args.out, args.force)?;
     let folder = source_folder(&args.source)?;
     let bot = BotFolder::open(&folder)?;
@@ -54,8 +54,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a bundle of an opened folder into an empty one. `base` is what to
-/// call it where it has no `bot.json`.
+/// Writes a bundle of an opened folder into an empty folder. `base` names it if it has no
+/// `bot.json`.
 pub fn write(bot: &BotFolder, base: &str, out: &Path) -> anyhow::Result<()> {
     write_as(bot, info(bot, base), CheckpointDtype::F32, out)
 }
@@ -73,12 +73,12 @@ fn write_as(bot: &BotFolder, info: BotInfo, dtype: CheckpointDtype, out: &Path) 
     };
     folder::write_bundle(out, &parts)?;
     drop(weights);
-    // What was said of the bot is true of it in another form; its drafts are made again.
+    // The card's other contents still apply to the converted bot; drafts are generated anew.
     let known = bot.manifest.as_ref().and_then(|manifest| manifest.card.clone());
     finish::finish_bundle(out, info, known.unwrap_or_default())
 }
 
-/// What a bot says of itself, or what can be said of one without `bot.json`.
+/// Returns the bot's info from `bot.json`, or a minimal one if there is none.
 pub fn info(bot: &BotFolder, base: &str) -> BotInfo {
     if let Some(manifest) = &bot.manifest {
         return manifest.info.clone();
@@ -96,7 +96,7 @@ pub fn info(bot: &BotFolder, base: &str) -> BotInfo {
     }
 }
 
-/// The folder of a local path, or of a repository once fetched.
+/// Returns the folder of a local path, or of a repository, which is fetched.
 pub fn source_folder(source: &str) -> anyhow::Result<PathBuf> {
     let path = Path::new(source);
     if path.exists() || !hub::is_repo_name(source) {
@@ -105,7 +105,7 @@ pub fn source_folder(source: &str) -> anyhow::Result<PathBuf> {
     Ok(hub::fetch(source)?)
 }
 
-/// `--dtype`'s value.
+/// Parses the value of `--dtype`.
 pub fn dtype(name: &str) -> CheckpointDtype {
     if name == "f16" { CheckpointDtype::F16 } else { CheckpointDtype::F32 }
 }

@@ -16,8 +16,8 @@ use crate::{
 /// Bytes per read.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// The CPU engine at a precision: from the bundle's GGUF if there is one, else quantised from the
-/// checkpoint, which gives the same blocks.
+/// Opens the CPU engine at a precision: from the bundle's GGUF file if there is one, else
+/// quantised from the checkpoint, which gives the same blocks.
 pub fn open(bot: &BotFolder, precision: Precision, level: Level, pool: Pool) -> anyhow::Result<Model<Cpu>> {
     open_on(Cpu::new(level, pool), bot, precision)
 }
@@ -33,7 +33,7 @@ pub fn open_on<B: Backend>(backend: B, bot: &BotFolder, precision: Precision) ->
     Ok(crate::gpt2::from_weights(&bot.config, &weights, precision, backend)?)
 }
 
-/// The CPU engine from a GGUF file.
+/// Opens the CPU engine from a GGUF file.
 pub fn open_gguf(path: &Path, level: Level, pool: Pool) -> anyhow::Result<Model<Cpu>> {
     gguf_on(Cpu::new(level, pool), path)
 }
@@ -53,7 +53,7 @@ fn gguf_on<B: Backend>(backend: B, path: &Path) -> anyhow::Result<Model<B>> {
     read().with_context(|| format!("{} is no usable model", path.display()))
 }
 
-/// A pool of the given number of threads, by default as many as the machine runs at once.
+/// Creates a pool with the given number of threads, by default all that the machine has.
 pub fn pool(threads: Option<usize>) -> Pool {
     let available = std::thread::available_parallelism().map_or(1, usize::from);
     Pool::new(threads.unwrap_or(available))

@@ -1,4 +1,4 @@
-//! `huggingtweets eval`: perplexity of each precision on posts.
+//! `huggingtweets eval`: measures perplexity on posts at each precision.
 
 use std::path::PathBuf;
 
@@ -64,8 +64,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Perplexity of each precision that the folder has, on these posts; none of none, nor
-/// one that is no number, which a spoilt bot has.
+/// Returns the perplexity on these posts at each precision that the folder has. Empty if there
+/// are no posts; values that are not finite, as those of a broken bot, are left out.
 pub fn perplexities(bot: &BotFolder, posts: &[&str]) -> anyhow::Result<Vec<PrecisionPerplexity>> {
     if posts.is_empty() {
         return Ok(Vec::new());
@@ -75,14 +75,14 @@ pub fn perplexities(bot: &BotFolder, posts: &[&str]) -> anyhow::Result<Vec<Preci
         precision: precision.name().into(),
         perplexity: result.perplexity(),
     });
-    // JSON has no infinity: `bot.json` could not be read again.
+    // JSON cannot represent infinity, so `bot.json` would be unreadable.
     Ok(results.filter(|row| row.perplexity.is_finite()).collect())
 }
 
 fn measure_all(bot: &BotFolder, posts: &[Vec<u32>]) -> anyhow::Result<Vec<(Precision, Measured)>> {
     let mut results = Vec::new();
     for precision in Precision::ALL {
-        // A bundle lacks nothing; of a bare folder the checkpoint is all there is.
+        // Bundles have every precision; bare folders only the checkpoint.
         if precision != Precision::F32 && bot.precision_path(precision).is_none() {
             continue;
         }
@@ -92,7 +92,7 @@ fn measure_all(bot: &BotFolder, posts: &[Vec<u32>]) -> anyhow::Result<Vec<(Preci
     Ok(results)
 }
 
-/// What the bot reads of a post.
+/// Encodes a post as the bot sees it in training.
 fn sequence(bot: &BotFolder, post: &str) -> Vec<u32> {
     as_sequence(&bot.tokenizer.encode_plain(post), bot.tokenizer.eos_id(), bot.config.n_positions)
 }

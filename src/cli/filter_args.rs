@@ -27,10 +27,10 @@ pub struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// The filter they describe.
+    /// Returns the filter described by the options.
     ///
     /// # Errors
-    /// A [`UsageError`] where no day can be both since and until.
+    /// A [`UsageError`] if `--since` is after `--until`.
     pub fn filter(&self) -> Result<Filter, UsageError> {
         if let (Some(since), Some(until)) = (self.since, self.until)
             && since > until
@@ -46,7 +46,7 @@ impl FilterArgs {
         })
     }
 
-    /// The options as they are typed, for the command that makes a bot again.
+    /// Returns the options as typed, for the command that reproduces a bot.
     pub fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
         words.extend(self.since.map(|day| format!("--since {day}")));

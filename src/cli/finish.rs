@@ -31,7 +31,7 @@ pub fn finish_bundle(dir: &Path, info: BotInfo, extras: CardExtras) -> anyhow::R
 /// Drafts generated together: each takes 12 MB of cache with GPT-2's shape.
 const TOGETHER: usize = 25;
 
-/// `count` drafts of the prompt, from the bot's 8-bit weights.
+/// Generates `count` drafts of the prompt with the bot's 8-bit weights.
 pub fn drafts(bot: &BotFolder, prompt: &str, count: usize, seed: u64) -> anyhow::Result<Vec<String>> {
     let mut model = engine::open(bot, Precision::Q8_0, Level::Simd, engine::pool(None))?;
     let mut texts = vec![String::new(); count];
@@ -54,7 +54,7 @@ pub fn drafts(bot: &BotFolder, prompt: &str, count: usize, seed: u64) -> anyhow:
     Ok(texts)
 }
 
-/// Logits for a known prompt from every GGUF in the folder, against which engines are checked.
+/// Computes the reference logits of every GGUF file in the folder.
 fn checks(bot: &BotFolder) -> anyhow::Result<BTreeMap<String, LogitsCheck>> {
     let mut checks = BTreeMap::new();
     for precision in [Precision::Q8_0, Precision::Q4_0] {
@@ -65,7 +65,7 @@ fn checks(bot: &BotFolder) -> anyhow::Result<BTreeMap<String, LogitsCheck>> {
     Ok(checks)
 }
 
-/// The known logits of one GGUF of the bot.
+/// Computes the reference logits of one of the bot's GGUF files, for engines to check against.
 pub fn check(bot: &BotFolder, gguf: &Path) -> anyhow::Result<LogitsCheck> {
     let mut ids = vec![bot.tokenizer.eos_id()];
     ids.extend(bot.tokenizer.encode_plain(EXAMPLE_PROMPT));

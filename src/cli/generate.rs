@@ -1,4 +1,4 @@
-//! `huggingtweets generate`: drafts from a bot, with the engine the browser runs.
+//! `huggingtweets generate`: generates drafts with the engine that the browser runs.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -122,10 +122,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A finished draft: its text, why it ended, how many tokens it drew, and their digest.
+/// A finished draft: its text, why it ended, the number of tokens drawn, and their digest.
 type Done = Option<(String, EndReason, usize, String)>;
 
-/// Runs the drafts to their ends; also gives the seconds that took.
+/// Runs the drafts to completion. Also returns the elapsed seconds.
 fn write<B: Backend>(
     model: &mut Model<B>,
     drafts: &mut Drafts,

@@ -1,4 +1,4 @@
-//! The engine on this machine's GPU, and how fast it is there.
+//! The engine on this machine's GPU, and its benchmark.
 
 pub mod bench;
 
@@ -14,7 +14,7 @@ use crate::{
     gpt2::Model,
 };
 
-/// The engine at a precision, and the GPU's name.
+/// Opens the engine at a precision. Also returns the GPU's name.
 pub fn open(bot: &BotFolder, precision: Precision) -> anyhow::Result<(Model<impl Backend + use<>>, String)> {
     let gpu = pollster::block_on(Gpu::open(Options::default()))
         .context("--backend webgpu cannot run here; --backend simd can")?;

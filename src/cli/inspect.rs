@@ -1,4 +1,4 @@
-//! `huggingtweets inspect …`: single stages, to compare them with other programs.
+//! `huggingtweets inspect …`: runs single stages, to compare them with other programs.
 
 mod clean;
 mod forward;

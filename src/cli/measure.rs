@@ -1,4 +1,4 @@
-//! What a card says of a bot's drafts: samples, and how many it has by heart.
+//! Measurements of a bot's drafts for its card: samples, and the share of verbatim repeats.
 
 use std::{collections::HashSet, path::PathBuf};
 
@@ -11,23 +11,23 @@ use crate::{
     tokenizer::clean_up_spaces,
 };
 
-/// Starts of the samples on a card, and how many drafts of each.
+/// Prompts of the samples on a card. [`DRAFTS_A_PROMPT`] drafts are made for each.
 const PROMPTS: [&str; 5] =
     [finish::EXAMPLE_PROMPT, "Today I", "The best thing about", "People ask me", "Tonight"];
 const DRAFTS_A_PROMPT: usize = 4;
 const SAMPLES_SEED: u64 = 0;
 
-/// Drafts without a start, held against the posts.
+/// Number of drafts without a prompt that are compared with the posts.
 const VERBATIM_DRAFTS: usize = 200;
 const VERBATIM_SEED: u64 = 1;
 
-/// Samples, and the share of drafts that stand word for word among the posts
-/// of these archives, whether they were trained on or held out.
+/// Generates samples, and measures the share of drafts that are verbatim among the posts of
+/// these archives, whether trained on or held out.
 pub fn measure(bot: &BotFolder, archives: &[PathBuf]) -> anyhow::Result<CardExtras> {
-    // A card is not to tell what damaged weights wrote.
+    // A card must not show what damaged weights generated.
     bot.verify()?;
     let accounts = import::read_all(archives)?;
-    // Drafts are cleaned as the original does, so the posts are, too.
+    // Drafts are cleaned up as in the original, so the posts must be, too.
     let posts: HashSet<String> = accounts.iter().flat_map(|a| &a.kept).map(|p| clean_up_spaces(p)).collect();
     let samples = PROMPTS
         .iter()

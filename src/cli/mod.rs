@@ -1,7 +1,6 @@
-//! The command line: arguments validated into plain structs, then one file a
-//! subcommand. `main` is one flat match.
+//! The command line: arguments are parsed and checked here, and each subcommand has a file.
 
-// They panic where a pipe's reader has ended: `say!` and `answer!` do not.
+// These macros panic if the reader of a pipe has exited; use `say!` and `answer!` instead.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::ExitCode;
@@ -26,7 +25,7 @@ mod gpu;
 #[cfg(not(feature = "gpu"))]
 #[path = "no_gpu.rs"]
 mod gpu;
-// Its refusal is tested where it is not used, too.
+// Also compiled for tests in builds with a GPU, so that its error is tested there, too.
 mod import;
 mod inspect;
 mod measure;
@@ -84,16 +83,16 @@ enum Command {
     DemoCorpus(demo_corpus::Args),
 }
 
-/// Name and version, for what says how it was made.
+/// Name and version, recorded in what the command writes.
 const MADE_WITH: &str = concat!("huggingtweets ", env!("CARGO_PKG_VERSION"));
 
-/// A mistake in how the command was called: exit code 2, as for clap's own.
+/// An error in how the command was called. Exits with code 2, as clap's own errors do.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
 
-/// Parses the process's arguments, runs the subcommand, and reports an error
-/// in one line on standard error. Exit code 0, 1, or 2 for usage.
+/// Parses the process's arguments, runs the subcommand, and reports an error in one line on
+/// standard error. Exits with code 0 on success, 2 for usage errors, and 1 for others.
 pub fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
@@ -122,8 +121,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// An error and its causes in one line, each said once: many errors quote
-/// their cause already.
+/// Formats an error and its causes in one line, skipping causes that are already quoted by
+/// the errors before them.
 fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
@@ -143,7 +142,8 @@ fn has_io(error: &anyhow::Error, kind: std::io::ErrorKind) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(|cause| cause.kind() == kind)
 }
 
-/// `huggingtweets … | head` ends the reader early; that is no error of ours.
+/// Returns whether a pipe's reader exited early (`huggingtweets … | head`), which is not an
+/// error.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     has_io(error, std::io::ErrorKind::BrokenPipe)
 }

@@ -1,4 +1,4 @@
-//! In the place of the engine on a GPU, where this build has none.
+//! Stands in for `gpu` in builds without GPU support.
 
 use super::UsageError;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     gpt2::Model,
 };
 
-/// Says so.
+/// Returns the error that this build has no GPU support.
 pub fn open(_: &BotFolder, _: Precision) -> anyhow::Result<(Model<impl Backend + use<>>, String)> {
     Err::<(Model<Cpu>, String), _>(refusal("--backend webgpu").into())
 }
@@ -16,7 +16,7 @@ fn refusal(what: &str) -> UsageError {
     UsageError(format!("{what} needs a command that was built with `--features gpu`; this one was not"))
 }
 
-/// The measurements there.
+/// Stands in for the GPU benchmark.
 pub mod bench {
     #[derive(Debug, clap::Args)]
     pub struct Args {
@@ -24,7 +24,7 @@ pub mod bench {
         _rest: Vec<String>,
     }
 
-    /// Says so.
+    /// Returns the error that this build has no GPU support.
     pub fn run(_: Args) -> anyhow::Result<()> {
         Err(super::refusal("bench gpu").into())
     }

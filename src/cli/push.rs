@@ -1,4 +1,4 @@
-//! `huggingtweets push`: a bot's folder to a repository of the Hugging Face Hub.
+//! `huggingtweets push`: uploads a bot's folder to a repository on the Hugging Face Hub.
 
 use std::{
     io::{self, BufRead, Write},
@@ -84,8 +84,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What `bot.json` vouches for, and `bot.json` itself, last. Other files in the
-/// folder are nobody's business.
+/// Returns the files listed in `bot.json`, followed by `bot.json` itself. Other files in the
+/// folder are not uploaded.
 fn files(dir: &Path, manifest: &Manifest) -> anyhow::Result<Vec<LocalFile>> {
     let mut files: Vec<LocalFile> = manifest
         .files
@@ -125,12 +125,12 @@ fn describe(
     Ok(())
 }
 
-/// A file's name as a terminal may see it: `bot.json` may list any.
+/// Escapes a file name from `bot.json` for display in a terminal.
 fn shown(name: &str) -> String {
     if name == escape::plain(name) { name.to_owned() } else { name.escape_default().to_string() }
 }
 
-/// Asks; anything but `y` or `yes` is a no, and so is an end of input.
+/// Asks for confirmation. Anything but `y` or `yes` is a no, including end of input.
 fn confirmed(out: &mut impl Write, input: &mut impl BufRead) -> io::Result<bool> {
     write!(out, "Upload? [y/N] ")?;
     out.flush()?;

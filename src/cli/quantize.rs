@@ -1,4 +1,4 @@
-//! `huggingtweets quantize`: one GGUF file of a bot, written again.
+//! `huggingtweets quantize`: rewrites one GGUF file of a bot.
 
 use std::path::PathBuf;
 
@@ -45,7 +45,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     folder::write_gguf(patch.path(), &parts, args.to)?;
     drop(weights);
-    // A folder of another program has no bot.json to keep true, and gets none.
+    // A folder of another program has no bot.json to update, and does not get one.
     let file = args.to.file_name();
     if let Some(mut manifest) = bot.manifest.clone() {
         manifest.checks.insert(file.into(), finish::check(&bot, &patch.path().join(file))?);

@@ -1,4 +1,4 @@
-//! `huggingtweets runs`: lists recorded runs, and puts two side by side.
+//! `huggingtweets runs`: lists recorded runs, or compares two.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,9 +17,9 @@ use crate::{
     record::{Artifact, Run},
 };
 
-/// Folders below a given one in which runs are looked for.
+/// How many levels of folders to search for runs.
 const DEPTH: usize = 3;
-/// Digits of a digest that a table shows.
+/// Number of hex digits shown of a digest.
 const DIGEST_DIGITS: usize = 12;
 
 #[derive(Debug, clap::Args)]
@@ -64,8 +64,8 @@ fn shown(dirs: &[PathBuf]) -> String {
     dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// Every readable run below the folders, oldest first; one that is spoilt is
-/// said on standard error.
+/// Finds every readable run below the folders, oldest first. Damaged runs are reported on
+/// standard error.
 fn all(dirs: &[PathBuf]) -> anyhow::Result<Vec<Run>> {
     let mut found = BTreeMap::new();
     for dir in dirs {
@@ -79,7 +79,7 @@ fn all(dirs: &[PathBuf]) -> anyhow::Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// A run holds no runs, and a folder that cannot be read none either.
+/// Searches a folder for runs. Does not descend into runs, and skips unreadable folders.
 fn search(dir: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Run>) {
     if Run::is_at(dir) {
         match Run::open(dir) {
@@ -91,16 +91,16 @@ fn search(dir: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Run>) {
     let Some(depth) = depth.checked_sub(1) else { return };
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        // Not through links: they may lead in a circle.
+        // Symlinks are not followed, because they may form cycles.
         if !hidden && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            // Without a `./` in front of every path.
+            // Avoid a `./` in front of every path.
             let path = if dir == Path::new(".") { entry.file_name().into() } else { entry.path() };
             search(&path, depth, found);
         }
     }
 }
 
-/// A run by its folder, or by its id among those below `dirs`.
+/// Finds a run by its folder, or by its id among those below `dirs`.
 fn find(which: &str, dirs: &[PathBuf]) -> anyhow::Result<Run> {
     let path = Path::new(which);
     if path.exists() {
@@ -112,7 +112,7 @@ fn find(which: &str, dirs: &[PathBuf]) -> anyhow::Result<Run> {
     }
 }
 
-/// A line of the list.
+/// A row of the list.
 #[derive(Debug, PartialEq, Serialize)]
 struct Row {
     id: String,
@@ -122,9 +122,9 @@ struct Row {
     /// `completed`, `early`, `max_steps`, `broken off`, or `not ended`.
     state: &'static str,
     steps: usize,
-    /// Mean train loss of the last steps, nats a token.
+    /// Mean training loss of the last steps, in nats per token.
     loss: Option<f64>,
-    /// The lowest, nats a token.
+    /// Lowest validation loss, in nats per token.
     validation_loss: Option<f64>,
     minutes: Option<f64>,
     dir: PathBuf,
@@ -163,7 +163,7 @@ impl Row {
     }
 }
 
-/// A folder in a table: its name may hold what moves a terminal's cursor.
+/// Formats a folder for a table, without control characters that could affect the terminal.
 fn shown_dir(dir: &Path) -> String {
     escape::plain(&dir.display().to_string())
 }
@@ -178,17 +178,17 @@ fn figure(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "-".into(), |value| format!("{value:.digits$}"))
 }
 
-/// Two runs: what differs, and what they came to.
+/// A comparison of two runs: settings that differ, and metrics.
 #[derive(Debug, Serialize)]
 struct Comparison {
     a: Row,
     b: Row,
-    /// Settings, versions, machine and lineage that are not the same.
+    /// Settings, versions, machine and lineage that differ.
     differ: Vec<Pair>,
     metrics: Vec<Pair>,
 }
 
-/// One thing of both; null where a run has none.
+/// A value for each run; null if the run has none.
 #[derive(Debug, PartialEq, Serialize)]
 struct Pair {
     name: String,
@@ -230,7 +230,7 @@ impl Comparison {
     }
 }
 
-/// Everything that decided a run, one name each.
+/// Returns everything that determined a run, by name.
 fn settings(run: &Run) -> BTreeMap<String, Value> {
     let config = &run.config;
     let mut all: BTreeMap<String, Value> = config.hyper_parameters.clone();
@@ -262,7 +262,7 @@ fn described(artifact: &Artifact) -> String {
     [Some(artifact.name.as_str()), digest].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// What a run came to; the same names in the same order for each.
+/// Returns a run's metrics, with the same names in the same order for every run.
 fn metrics(run: &Run) -> Vec<(&'static str, Option<f64>)> {
     let summary = run.summary.as_ref();
     let memorisation = summary.and_then(|summary| summary.memorisation.as_ref());
@@ -281,7 +281,7 @@ fn metrics(run: &Run) -> Vec<(&'static str, Option<f64>)> {
     ]
 }
 
-/// A value in a table: figures with four decimals at most.
+/// Formats a value for a table, with at most four decimals.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
@@ -295,7 +295,7 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// Columns as wide as they need be; figures to the right.
+/// Writes an aligned table, with numeric columns aligned to the right.
 fn write_table(out: &mut impl Write, titles: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     let length = |text: &str| text.chars().count();
     let is_figure = |text: &str| text == "-" || text.parse::<f64>().is_ok();

@@ -1,4 +1,4 @@
-//! `huggingtweets serve`: the page and one bot on this machine.
+//! `huggingtweets serve`: serves the page and one bot on this machine.
 
 mod http;
 
@@ -42,7 +42,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
     let (sender, ended) = mpsc::channel::<io::Result<()>>();
     let stop = sender.clone();
-    // Ctrl-C and SIGTERM are the ways to end a server, so they are no failure.
+    // Ctrl-C and SIGTERM are the normal ways to stop a server, so they are not errors.
     ctrlc::set_handler(move || drop(stop.send(Ok(())))).context("cannot wait for Ctrl-C")?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -57,7 +57,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     writeln!(out, "Serving {} at http://{address}/", card::display_name(&bot.manifest.info))?;
     out.flush()?;
     let result = ended.recv();
-    // Downloads under way end with the process.
+    // Do not wait for downloads in progress.
     runtime.shutdown_background();
     result.context("the server stopped")?.context("the server stopped")
 }

@@ -1,5 +1,5 @@
-//! `huggingtweets site`: one folder of static files with the page, the widget
-//! and a bot, for any static host and any path on it.
+//! `huggingtweets site`: writes the page, the widget and a bot as one folder of static files, for
+//! any static host and any path on it.
 
 mod head;
 mod space;
@@ -66,7 +66,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the site aside and puts it in its place.
+/// Writes the site to a temporary folder and moves it into place.
 fn write(assets: &Path, bot: &Bot, target: Target, page: Option<&str>, is_space: bool) -> anyhow::Result<()> {
     let site = target.path();
     for file in files_below(assets, target.out())? {
@@ -83,7 +83,7 @@ fn write(assets: &Path, bot: &Bot, target: Target, page: Option<&str>, is_space:
     for (name, entry) in &bot.manifest.files {
         copy(&bot.dir.join(name), &bot_out.join(name), Some(entry))?;
     }
-    // What was read at the start: it vouches for the copies.
+    // The manifest as it was read at the start, since the copies were verified against it.
     fs::create_dir_all(&bot_out).context("cannot make the bot's folder")?;
     fs::write(bot_out.join(BOT), bot.manifest.to_json()).context("cannot write bot.json")?;
     for name in card::FILES.into_iter().filter(|&name| !bot.manifest.files.contains_key(name)) {
@@ -100,7 +100,7 @@ fn write(assets: &Path, bot: &Bot, target: Target, page: Option<&str>, is_space:
     target.commit()
 }
 
-/// Files of a page, relative, without dot files, the page's own bot, and sites that were
+/// Lists a page's files as relative paths, without dot files, the page's own bot, and sites
 /// written into it.
 fn files_below(assets: &Path, out: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let out = out.canonicalize().ok();
@@ -126,7 +126,7 @@ fn files_below(assets: &Path, out: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Copies a file, held against what `bot.json` says of it on the way.
+/// Copies a file, and verifies it against its entry in `bot.json` on the way.
 fn copy(from: &Path, to: &Path, entry: Option<&FileEntry>) -> anyhow::Result<()> {
     fs::create_dir_all(parent(to)).with_context(|| format!("cannot make {}", parent(to).display()))?;
     let copied = match entry {
@@ -141,7 +141,7 @@ fn copy(from: &Path, to: &Path, entry: Option<&FileEntry>) -> anyhow::Result<()>
     }
 }
 
-/// Writes what is read.
+/// Copies everything read from `from` to `to`.
 struct Tee {
     from: File,
     to: File,
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::bundle::{folder, staging};
 
-    /// A page with a demo bot, and a bot with one file.
+    /// Creates a page with a demo bot, and a bot with one file.
     fn inputs(folder: &Path) -> (PathBuf, Bot) {
         let (assets, bot) = (folder.join("dist"), folder.join("mine"));
         fs::create_dir_all(assets.join("bot")).unwrap();
@@ -280,7 +280,7 @@ mod tests {
         assert!(card.starts_with("---\ntitle: \"Maren <Holm>\"\n"), "{card}");
         assert_eq!(fs::read_to_string(out.join("bot/README.md")).unwrap(), "r", "the bot keeps its own card");
         assert!(fs::read_to_string(out.join(".gitattributes")).unwrap().contains("*.gguf filter=lfs"));
-        // Written again over itself.
+        // Replaced by a site that is not a Space.
         site(&assets, &bot, &out, true, false).unwrap();
         assert!(!out.join("README.md").exists());
     }
@@ -296,7 +296,7 @@ mod tests {
         assert!(site(&assets, &bot, &out, false, true).is_err());
         site(&assets, &bot, &out, true, true).unwrap();
         assert!(fs::read_to_string(out.join("README.md")).unwrap().contains("sdk: static"));
-        // Again, with a file less.
+        // Again, with one file less.
         fs::remove_file(assets.join("fonts/bot/a.woff2")).unwrap();
         site(&assets, &bot, &out, true, true).unwrap();
         assert!(!out.join("fonts").exists() && out.join("bot/model-q8_0.gguf").is_file());
@@ -332,7 +332,7 @@ mod tests {
         site(&assets, &bot, &out, false, false).unwrap();
         site(&assets, &bot, &out, true, false).unwrap();
         assert!(!out.join("site").exists());
-        // Nor does another one.
+        // Nor does another site contain the first one.
         let other = assets.join("other");
         site(&assets, &bot, &other, false, false).unwrap();
         assert!(!other.join("site").exists() && other.join("app.js").is_file());

@@ -1,5 +1,5 @@
-//! Files that a kill cannot spoil: a log of lines that grows by whole writes,
-//! and small files that are replaced at once.
+//! Crash-safe files: logs whose lines are appended in single writes, and small files that are
+//! replaced atomically.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,19 +12,19 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::RecordError;
 use crate::bundle::staging::parent;
 
-/// A `.jsonl` file that is appended to. There is no buffer: what was appended
-/// survives a kill of the process.
+/// An append-only `.jsonl` file. Writes are unbuffered, so that appended lines survive a kill
+/// of the process.
 #[derive(Debug)]
 pub struct LineFile {
     path: PathBuf,
     file: File,
-    /// Where the last line begins, and where it ends.
+    /// Start and end offsets of the last line.
     last: u64,
     end: u64,
 }
 
 impl LineFile {
-    /// A file that holds these lines and no others; an older one is replaced.
+    /// Creates a file with these lines, replacing an existing one.
     pub fn create<T: Serialize>(path: &Path, lines: &[T]) -> Result<Self, RecordError> {
         let (mut text, mut last) = (Vec::new(), 0);
         for line in lines {
@@ -36,13 +36,13 @@ impl LineFile {
         Ok(Self { path: path.into(), file, last, end: text.len() as u64 })
     }
 
-    /// Adds a line with one write.
+    /// Appends a line in a single write.
     pub fn append(&mut self, line: &impl Serialize) -> Result<(), RecordError> {
         self.last = self.end;
         self.replace_last(line)
     }
 
-    /// Writes a line over the last one with one write. It must not be shorter.
+    /// Overwrites the last line in a single write. The new line must not be shorter.
     pub fn replace_last(&mut self, line: &impl Serialize) -> Result<(), RecordError> {
         let line = encode(&self.path, line)?;
         self.file
@@ -53,7 +53,7 @@ impl LineFile {
         Ok(())
     }
 
-    /// Waits until the disk has it all.
+    /// Syncs the file to disk.
     pub fn sync(&self) -> Result<(), RecordError> {
         self.file.sync_data().map_err(RecordError::io(&self.path))
     }
@@ -66,11 +66,11 @@ fn encode(path: &Path, line: &impl Serialize) -> Result<Vec<u8>, RecordError> {
     Ok(line)
 }
 
-/// Every line of a `.jsonl` file; a last one without its end, or that is no
-/// JSON, was torn by a kill and is left out. No file, no lines.
+/// Reads every line of a `.jsonl` file. A last line that is unterminated or invalid was torn
+/// by a kill and is skipped. A missing file has no lines.
 ///
 /// # Errors
-/// [`RecordError::Json`] for a line before the last that is not a `T`.
+/// [`RecordError::Json`] if an earlier line is not a `T`, or [`RecordError::Io`].
 pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
     let text = match fs::read(path) {
         Ok(text) => text,
@@ -93,16 +93,15 @@ pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordErro
 
 const ASIDE: &str = ".huggingtweets-";
 
-/// Whether a kill of [`replace`] left a file of that name.
+/// Returns whether the name is that of a temporary file left by a killed [`replace`].
 pub fn is_aside(name: &str) -> bool {
     name.starts_with(ASIDE)
 }
 
-/// Puts a small file in place at once: whoever looks sees the old one or all of
-/// the new one.
+/// Replaces a small file atomically: readers see either the old or the complete new one.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
     let write = || {
-        // Our own `create_new`: a plain file's permissions, not a secret's.
+        // `create_new` gives the usual permissions instead of a temporary file's.
         let mut aside = tempfile::Builder::new()
             .prefix(ASIDE)
             .suffix(".part")
@@ -115,7 +114,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
     write().map_err(RecordError::io(path))
 }
 
-/// [`replace`] with pretty JSON.
+/// Like [`replace`], with a value as pretty-printed JSON.
 pub fn replace_json(path: &Path, value: &impl Serialize) -> Result<(), RecordError> {
     let mut text =
         serde_json::to_vec_pretty(value).map_err(|source| RecordError::Json { path: path.into(), source })?;

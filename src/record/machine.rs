@@ -1,29 +1,29 @@
-//! The machine a run was made on: what makes its tokens a second comparable,
-//! and nothing that tells whose it is.
+//! The machine that a run was made on, for comparing throughput; nothing that identifies its
+//! owner.
 
 use std::{fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
-/// The hardware and the system; no host or user name.
+/// Hardware and operating system, without host or user name.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Machine {
-    /// The processor's name as it says it.
+    /// The processor's brand name.
     pub cpu: String,
-    /// Threads that this process may run at once.
+    /// Threads available to this process.
     pub cores: usize,
     pub memory_bytes: u64,
-    /// The system's name and version, and the instruction set.
+    /// Name and version of the operating system, and the architecture.
     pub os: String,
-    /// The GPU that computed, where one did.
+    /// The GPU used for training, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<String>,
 }
 
 impl Machine {
-    /// This machine; what cannot be found out is empty or 0.
+    /// Detects this machine. Unknown fields are empty or 0.
     pub fn detect() -> Self {
         let kind = RefreshKind::nothing()
             .with_cpu(CpuRefreshKind::nothing())
@@ -39,14 +39,14 @@ impl Machine {
         }
     }
 
-    /// The same with the NVIDIA GPUs that are in it.
+    /// Adds the machine's NVIDIA GPUs.
     pub fn with_nvidia(self) -> Self {
         const DRIVER: &str = "/proc/driver/nvidia/gpus";
         Self { gpu: Some(nvidia_names(Path::new(DRIVER)).unwrap_or_else(|| "an NVIDIA GPU".into())), ..self }
     }
 }
 
-/// The names that the driver lists, one file `information` a GPU, each name once.
+/// Returns the distinct GPU names from the driver's `information` files.
 fn nvidia_names(driver: &Path) -> Option<String> {
     let mut names: Vec<String> = Vec::new();
     for gpu in fs::read_dir(driver).ok()?.flatten() {

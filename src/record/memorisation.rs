@@ -1,35 +1,34 @@
-//! How much of the training posts a bot repeats: the longest run of words that
-//! a draft shares with a post, found exactly.
+//! Measures how much of the training posts a bot repeats: the longest run of words that a
+//! draft shares with a post, computed exactly.
 //!
-//! The posts' words become numbers, and every place in a post an entry of a
-//! sorted list (a suffix array). The longest match at a place of a draft then
-//! stands next to where the rest of the draft would be sorted in: a binary
-//! search a word. Two million words take 24 MB and three seconds to sort, the
-//! 60,000 of an ordinary archive 0.05 s.
+//! Words are mapped to integers and all positions sorted into a suffix array. The longest
+//! match for a position of a draft is then adjacent to its insertion point, found by binary
+//! search. Two million words take 24 MB and three seconds to sort; the 60,000 of a typical
+//! archive take 0.05 s.
 
 use std::collections::HashMap;
 
 use super::summary::Memorisation;
 
-/// A draft is memorised when it shares more words in a row than this with a
-/// post. A post has some fifteen words; stock phrases ("at the end of the day",
-/// "I would like to thank all of you") end before the ninth.
+/// A draft counts as memorised if it shares more than this many consecutive words with a post.
+/// Posts have some fifteen words; stock phrases ("at the end of the day", "I would like to
+/// thank all of you") are at most this long.
 pub const MEMORISED_OVER_WORDS: usize = 8;
 
-/// The posts, ready to be searched.
+/// A searchable index of posts.
 #[derive(Debug)]
 pub struct PostIndex {
     numbers: HashMap<String, u32>,
-    /// Words of all posts, one post after the other.
+    /// Words of all posts, concatenated.
     words: Vec<u32>,
-    /// Every place and the end of its post, in the order of the words from there.
+    /// Every position with the end of its post, sorted by the words from there on.
     suffixes: Vec<(u32, u32)>,
 }
 
 impl PostIndex {
-    /// Takes the posts as the drafts come out: where drafts have their
-    /// tokenisation spaces cleaned up, so must the posts. Words end at white
-    /// space and are compared as they stand. Beyond 2^32 words, posts are left out.
+    /// Indexes posts. They must have the same form as the drafts: if tokenisation spaces are
+    /// cleaned up in drafts, so must they be here. Words are separated by whitespace and
+    /// compared exactly. Posts beyond 2^32 words are left out.
     pub fn new<'a>(posts: impl IntoIterator<Item = &'a str>) -> Self {
         let (mut numbers, mut words, mut suffixes) = (HashMap::new(), Vec::new(), Vec::new());
         for post in posts {
@@ -54,9 +53,9 @@ impl PostIndex {
         index
     }
 
-    /// Words of the longest run that the text shares with one post.
+    /// Returns the length in words of the longest run that the text shares with one post.
     pub fn longest_overlap(&self, text: &str) -> usize {
-        // A word that no post has ends every run.
+        // A word that occurs in no post ends every run.
         let words: Vec<Option<u32>> =
             text.split_whitespace().map(|word| self.numbers.get(word).copied()).collect();
         let runs =
@@ -66,7 +65,7 @@ impl PostIndex {
             .unwrap_or(0)
     }
 
-    /// How many of these drafts share more than `words` words in a row with a post.
+    /// Counts the drafts that share more than `words` consecutive words with a post.
     pub fn memorisation<'a>(&self, drafts: impl IntoIterator<Item = &'a str>, words: usize) -> Memorisation {
         let mut found = Memorisation { words, ..Memorisation::default() };
         for draft in drafts {
@@ -78,7 +77,7 @@ impl PostIndex {
         found
     }
 
-    /// Words with which both `query` and some place in a post begin.
+    /// Returns the length of the longest prefix of `query` that occurs in a post.
     fn longest_prefix(&self, query: &[u32]) -> usize {
         let at = self.suffixes.partition_point(|&suffix| self.suffix(suffix) < query);
         let beside = [at.checked_sub(1), Some(at)].into_iter().flatten();
@@ -133,7 +132,7 @@ mod tests {
         assert_eq!(index.memorisation([], 8).share(), 0.0);
     }
 
-    /// Every run of the draft against every place of every post.
+    /// Brute force: compares every position of the draft with every position of every post.
     fn slow(posts: &[String], draft: &str) -> usize {
         let draft: Vec<&str> = draft.split_whitespace().collect();
         let mut longest = 0;

@@ -1,41 +1,41 @@
-//! `metrics.jsonl`: one line of figures a step.
+//! `metrics.jsonl`: one line of metrics per step.
 
 use serde::{Deserialize, Serialize};
 
-/// What a step did.
+/// Metrics of a training step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepMetrics {
-    /// Steps done; the first is 1.
+    /// Number of steps done; 1 for the first.
     pub step: usize,
-    /// Mean cross-entropy, nats a token.
+    /// Mean cross-entropy, in nats per token.
     pub loss: f32,
     pub learning_rate: f64,
     /// Before clipping.
     pub gradient_norm: f32,
     pub tokens_per_s: f64,
-    /// Tokens seen since the run began, this step's among them.
+    /// Tokens seen since the start of the run, including this step's.
     pub tokens: u64,
 }
 
-/// What the held-out posts say.
+/// Metrics on the held-out posts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evaluation {
-    /// Steps done; 0 before the first.
+    /// Number of steps done; 0 before the first.
     pub step: usize,
-    /// Mean cross-entropy, nats a token.
+    /// Mean cross-entropy, in nats per token.
     pub validation_loss: f64,
     /// exp(validation_loss).
     pub perplexity: f64,
-    /// Whether no evaluation before was as low.
+    /// Whether this is the lowest loss so far.
     pub best: bool,
 }
 
-/// A line of `metrics.jsonl`. What an evaluation adds stands at the end, so
-/// that the line can be written over by itself with more in it.
+/// A line of `metrics.jsonl`. The evaluation's fields come last, so that adding them overwrites
+/// the line with an extension of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct MetricsLine {
     pub step: usize,
-    /// Absent on an evaluation before the first step.
+    /// Absent for an evaluation before the first step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<f32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,7 +46,7 @@ pub struct MetricsLine {
     pub tokens_per_s: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
-    /// When, in seconds since 1970-01-01 UTC.
+    /// Seconds since 1970-01-01 UTC.
     #[serde(default)]
     pub unix_s: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,23 +1,22 @@
-//! What a run leaves behind, without an account anywhere: its settings and
-//! where everything came from, a line of figures a step, drafts, and the same
-//! for the programs that people compare runs with.
+//! Records a training run locally, without any account: settings, lineage, metrics per step
+//! and sample drafts, also in the formats of TensorBoard and W&B.
 //!
 //! A run's folder:
 //!
 //! | file | what it holds |
 //! | --- | --- |
 //! | `config.json` | [`RunConfig`]: settings, versions, machine, lineage |
-//! | `metrics.jsonl` | one [`MetricsLine`] a step |
-//! | `samples.jsonl` | one [`SampleSet`] an evaluation |
+//! | `metrics.jsonl` | one [`MetricsLine`] per step |
+//! | `samples.jsonl` | one [`SampleSet`] per evaluation |
 //! | `summary.json` | [`Summary`], once the run has ended |
-//! | `events.out.tfevents.…` | the figures for TensorBoard |
+//! | `events.out.tfevents.…` | the metrics for TensorBoard |
 //! | `wandb/offline-run-…/` | the run for `wandb sync` |
-//! | `report.html` | one page with all of it |
-//! | `lock` | nothing; who writes the run holds its lock |
+//! | `report.html` | a self-contained report |
+//! | `lock` | nothing; locked by the process that writes the run |
 //!
-//! The first four are the record; the others are made from them and can be made
-//! again. Each line is written whole and at once, so a killed run has every
-//! step that it reported; readers leave out a torn last line.
+//! The first four are the record; the others are derived from them and can be regenerated.
+//! Each line is written in a single write, so a killed run has every step that it reported;
+//! readers ignore a torn last line.
 
 mod config;
 mod files;
@@ -44,7 +43,7 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-/// Why a run cannot be recorded, or read.
+/// Why a run could not be recorded or read.
 #[derive(Debug, Error)]
 pub enum RecordError {
     #[error("{} exists already and is not empty: choose another folder for the run", dir.display())]

@@ -1,4 +1,4 @@
-//! Writes a run's folder while the run goes on.
+//! Writes a run's folder during training.
 
 use std::{
     fs, io,
@@ -16,8 +16,8 @@ use super::{
     wandb::OfflineRun,
 };
 
-/// A run's folder under way. Dropped without [`RunRecorder::finish`], it holds
-/// all that was reported, and [`RunRecorder::reopen`] goes on with it.
+/// An open run folder. If it is dropped without [`RunRecorder::finish`], everything reported
+/// so far is kept, and [`RunRecorder::reopen`] can continue it.
 #[derive(Debug)]
 pub struct RunRecorder {
     dir: PathBuf,
@@ -31,11 +31,11 @@ pub struct RunRecorder {
 }
 
 impl RunRecorder {
-    /// Begins a run in a folder that is new, or empty but for a [`LOCK`]; its parents are made.
-    /// `format_version` and `started_unix_s`, where 0, are filled in.
+    /// Starts a run in a folder that is new or contains only a [`LOCK`]. Creates missing parents.
+    /// Sets `format_version`, and `started_unix_s` and `id` unless already set.
     ///
     /// # Errors
-    /// [`RecordError::Exists`] where the folder holds something already.
+    /// [`RecordError::Exists`] if the folder contains anything else, or [`RecordError::Io`].
     pub fn create(dir: &Path, config: &RunConfig) -> Result<Self, RecordError> {
         fs::create_dir_all(dir).map_err(RecordError::io(dir))?;
         for entry in fs::read_dir(dir).map_err(RecordError::io(dir))? {
@@ -54,19 +54,20 @@ impl RunRecorder {
         Self::with(dir, config, &[], &[])
     }
 
-    /// Goes on with a run after `step` steps: what it recorded beyond them is
-    /// dropped, so that the record is as an unbroken run's.
+    /// Continues a run after `step` steps. Anything recorded beyond them is dropped, so that the
+    /// record is the same as that of an uninterrupted run.
     ///
     /// # Errors
-    /// [`RecordError::NotARun`] where the folder holds none.
+    /// [`RecordError::NotARun`] if the folder does not contain a run, or if it cannot be read or
+    /// written.
     pub fn reopen(dir: &Path, step: usize) -> Result<Self, RecordError> {
         Self::reopen_as(dir, step, |_| {})
     }
 
-    /// The same with settings that have changed: how long it goes on, for example.
+    /// Like [`RunRecorder::reopen`], but with changed settings, for example more steps.
     ///
     /// # Errors
-    /// As [`RunRecorder::reopen`].
+    /// Those of [`RunRecorder::reopen`].
     pub fn reopen_as(
         dir: &Path,
         step: usize,
@@ -82,7 +83,7 @@ impl RunRecorder {
             }
             _ => {}
         }
-        // It names a folder that is made anew: nothing but our own kind of name.
+        // The id names a folder that is deleted and recreated, so accept only our own format.
         if run.config.id.is_empty() || !run.config.id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             run.config.id = run.config.fresh_id(dir, now());
         }
@@ -112,15 +113,15 @@ impl RunRecorder {
         Ok(recorder)
     }
 
-    /// What `config.json` holds.
+    /// Returns the contents of `config.json`.
     pub fn config(&self) -> &RunConfig {
         &self.config
     }
 
-    /// Records a step. It is in the file when this returns.
+    /// Records a step. When this returns, it has been written to the file.
     ///
     /// # Errors
-    /// [`RecordError::Io`], for example where the disk is full; so for the others.
+    /// [`RecordError::Io`], for example if the disk is full.
     pub fn step(&mut self, step: &StepMetrics) -> Result<(), RecordError> {
         let line = MetricsLine::of_step(step, now());
         self.metrics.append(&line)?;
@@ -130,10 +131,10 @@ impl RunRecorder {
         Ok(())
     }
 
-    /// Records an evaluation, on the line of its step.
+    /// Records an evaluation, merged into the line of its step.
     ///
     /// # Errors
-    /// As [`RunRecorder::step`].
+    /// Those of [`RunRecorder::step`].
     pub fn evaluation(&mut self, evaluation: &Evaluation) -> Result<(), RecordError> {
         let line = match self.last {
             Some(last) if last.step == evaluation.step => {
@@ -154,10 +155,10 @@ impl RunRecorder {
         Ok(())
     }
 
-    /// Records drafts made after `step` steps.
+    /// Records drafts generated after `step` steps.
     ///
     /// # Errors
-    /// As [`RunRecorder::step`].
+    /// Those of [`RunRecorder::step`].
     pub fn samples(&mut self, step: usize, drafts: &[SampleDraft]) -> Result<(), RecordError> {
         let set = SampleSet { step, drafts: drafts.into(), unix_s: now() };
         self.samples.append(&set)?;
@@ -166,26 +167,25 @@ impl RunRecorder {
         self.write_report()
     }
 
-    /// Waits until the disk has all that was recorded. Before a checkpoint is
-    /// put in place, so that even a power cut leaves no checkpoint ahead of its
-    /// record.
+    /// Syncs the record to disk. Called before a checkpoint is put in place, so that even after
+    /// a power failure no checkpoint is ahead of its record.
     ///
     /// # Errors
-    /// [`RecordError::Io`].
+    /// [`RecordError::Io`] if syncing fails.
     pub fn sync(&self) -> Result<(), RecordError> {
         self.metrics.sync()?;
         self.samples.sync()
     }
 
-    /// Writes `report.html` from what is recorded so far.
+    /// Writes `report.html` from everything recorded so far.
     fn write_report(&self) -> Result<(), RecordError> {
         report::write(&Run::open(&self.dir)?)
     }
 
-    /// Leaves a run that breaks off with the reason: a sentence. It can be gone on with.
+    /// Marks the run as broken off, with a sentence as the reason. It can be resumed.
     ///
     /// # Errors
-    /// [`RecordError::Io`]: the steps are there all the same.
+    /// [`RecordError::Io`]; the recorded steps are kept nevertheless.
     pub fn break_off(mut self, reason: &str) -> Result<(), RecordError> {
         self.config.ended_unix_s = Some(now() as u64);
         self.config.broken_off = Some(reason.into());
@@ -197,7 +197,7 @@ impl RunRecorder {
     /// Ends the run.
     ///
     /// # Errors
-    /// [`RecordError::Io`].
+    /// [`RecordError::Io`] if a file cannot be written.
     pub fn finish(mut self, summary: &Summary) -> Result<(), RecordError> {
         self.config.ended_unix_s = Some(now() as u64);
         self.config.lineage.output = summary.output.clone();
@@ -210,7 +210,7 @@ impl RunRecorder {
     }
 }
 
-/// Seconds since 1970-01-01 UTC, to the millisecond.
+/// Returns the Unix time in seconds, with millisecond resolution.
 fn now() -> f64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_millis() as f64 / 1000.0

@@ -1,4 +1,4 @@
-//! A run's folder, read back.
+//! Reads a run's folder.
 
 use std::{
     fs, io,
@@ -16,15 +16,15 @@ pub(super) const CONFIG: &str = "config.json";
 pub(super) const METRICS: &str = "metrics.jsonl";
 pub(super) const SAMPLES: &str = "samples.jsonl";
 pub(super) const SUMMARY: &str = "summary.json";
-/// Locked by the process that writes the run, as long as it lives.
+/// Locked by the process that writes the run, while it lives.
 pub const LOCK: &str = "lock";
 
-/// A run under way, ended or killed.
+/// A run that is in progress, ended or killed.
 #[derive(Debug, Clone)]
 pub struct Run {
     pub dir: PathBuf,
     pub config: RunConfig,
-    /// In the order of the steps.
+    /// In step order.
     pub metrics: Vec<MetricsLine>,
     pub samples: Vec<SampleSet>,
     /// Absent until the run has ended.
@@ -32,11 +32,11 @@ pub struct Run {
 }
 
 impl Run {
-    /// Reads a folder that [`super::RunRecorder`] wrote.
+    /// Reads a folder written by [`super::RunRecorder`].
     ///
     /// # Errors
-    /// [`RecordError::NotARun`] where there is no such `config.json`; the others
-    /// where a file is of a newer version, or spoilt.
+    /// [`RecordError::NotARun`] if it has no such `config.json`; another error if a file is
+    /// damaged, cannot be read, or has a newer version.
     pub fn open(dir: &Path) -> Result<Self, RecordError> {
         let not_a_run = || RecordError::NotARun { dir: dir.into() };
         let path = dir.join(CONFIG);
@@ -56,8 +56,8 @@ impl Run {
         })
     }
 
-    /// How it stands: `not ended` while it goes on or after a kill, `broken off`, or why
-    /// it ended.
+    /// Returns the run's state: `not ended` while in progress or after a kill, `broken off`, or
+    /// why it ended.
     pub fn state(&self) -> &'static str {
         match self.summary.as_ref().map(|summary| summary.stopped) {
             None if self.config.broken_off.is_some() => "broken off",
@@ -68,53 +68,53 @@ impl Run {
         }
     }
 
-    /// Steps done.
+    /// Returns the number of steps done.
     pub fn steps(&self) -> usize {
         self.metrics.last().map_or(0, |line| line.step)
     }
 
-    /// Step and loss (nats a token) of the lowest evaluation.
+    /// Returns step and loss (in nats per token) of the best evaluation.
     pub fn best(&self) -> Option<(usize, f64)> {
         let losses = self.metrics.iter().filter_map(|line| Some((line.step, line.validation_loss?)));
         losses.min_by(|a, b| a.1.total_cmp(&b.1))
     }
 
-    /// Mean train loss of the last twentieth of the steps, nats a token.
+    /// Returns the mean training loss over the last twentieth of the steps, in nats per token.
     pub fn final_loss(&self) -> Option<f64> {
         let losses: Vec<f64> = self.metrics.iter().filter_map(|line| line.loss.map(f64::from)).collect();
         let last = losses.get(losses.len() - losses.len().div_ceil(20)..)?;
         (!last.is_empty()).then(|| last.iter().sum::<f64>() / last.len() as f64)
     }
 
-    /// Time in the loop; of a run that has not ended, from its start to its
-    /// newest line.
+    /// Returns the seconds spent in the training loop. For a run that has not ended, the time
+    /// from its start to its last line.
     pub fn seconds(&self) -> Option<f64> {
         let newest = || Some((self.metrics.last()?.unix_s - self.config.started_unix_s as f64).max(0.0));
         self.summary.as_ref().map(|summary| summary.seconds).or_else(newest)
     }
 
-    /// Of all steps.
+    /// Returns the median over all steps.
     pub fn median_tokens_per_s(&self) -> Option<f64> {
         let mut rates: Vec<f64> = self.metrics.iter().filter_map(|line| line.tokens_per_s).collect();
         rates.sort_by(f64::total_cmp);
         rates.get(rates.len() / 2).copied()
     }
 
-    /// Whether a file or folder of that name is a record's own.
+    /// Returns whether a file or folder name belongs to a record.
     pub fn is_part(name: &str) -> bool {
         [CONFIG, METRICS, SAMPLES, SUMMARY, LOCK, report::REPORT, wandb::FOLDER].contains(&name)
             || name.starts_with(tensorboard::NAME)
             || files::is_aside(name)
     }
 
-    /// Whether the folder has a run's `config.json`, without reading the rest.
+    /// Returns whether the folder has a run's `config.json`, without reading the rest.
     pub fn is_at(dir: &Path) -> bool {
         let config: Result<Option<serde_json::Value>, _> = read_json(&dir.join(CONFIG));
         matches!(config, Ok(Some(value)) if value.get("run_format_version").is_some())
     }
 }
 
-/// The file's value; `None` where there is no file.
+/// Reads a JSON file. Returns `None` if it does not exist.
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)

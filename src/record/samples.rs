@@ -1,13 +1,13 @@
-//! `samples.jsonl`: drafts made along the way, unedited.
+//! `samples.jsonl`: unedited drafts generated during training.
 
 use serde::{Deserialize, Serialize};
 
-/// One draft.
+/// A draft.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SampleDraft {
-    /// The start that was given; may be empty.
+    /// The prompt; may be empty.
     pub prompt: String,
-    /// The whole draft, the prompt included.
+    /// The whole draft, including the prompt.
     pub text: String,
 }
 
@@ -16,7 +16,7 @@ pub struct SampleDraft {
 pub struct SampleSet {
     pub step: usize,
     pub drafts: Vec<SampleDraft>,
-    /// When, in seconds since 1970-01-01 UTC.
+    /// Seconds since 1970-01-01 UTC.
     #[serde(default)]
     pub unix_s: f64,
 }

@@ -1,10 +1,10 @@
-//! An event file that TensorBoard reads.
+//! Writes event files for TensorBoard.
 //!
-//! The file is a row of TFRecords (length, checksum, bytes, checksum), each one
-//! `Event` message. Only the few fields written here are declared: the crates
-//! for it are years behind (`tensorboard-rs`) or want `protoc` at build time
-//! (`tboard`), while the two that do the work, `prost` and `crc32c`, are kept.
-//! The messages are TensorFlow's `event.proto`, `summary.proto` and `tensor.proto`.
+//! An event file is a sequence of TFRecords (length, checksum, bytes, checksum), each holding
+//! an `Event` message. The few fields used are declared here, from TensorFlow's `event.proto`,
+//! `summary.proto` and `tensor.proto`: the existing crates are years behind
+//! (`tensorboard-rs`) or need `protoc` at build time (`tboard`), while `prost` and `crc32c` are
+//! maintained.
 
 use std::{
     fs::{self, File},
@@ -16,17 +16,17 @@ use prost::Message;
 
 use super::{MetricsLine, RecordError, SampleSet};
 
-/// How every event file's name begins; TensorBoard knows them by it.
+/// Prefix of event file names, by which TensorBoard recognises them.
 pub(super) const NAME: &str = "events.out.tfevents.";
-/// Who wrote it, where TensorBoard's own writer puts the machine's name.
+/// The name's suffix, where TensorBoard's own writer puts the host name.
 const WRITER: &str = "huggingtweets";
-/// TensorFlow's number of `DT_STRING`.
+/// TensorFlow's `DT_STRING`.
 const DT_STRING: i32 = 7;
-/// TensorFlow's number of `DATA_CLASS_TENSOR`.
+/// TensorFlow's `DATA_CLASS_TENSOR`.
 const DATA_CLASS_TENSOR: i32 = 2;
 const SAMPLES_TAG: &str = "samples/text_summary";
 
-/// An event file under way.
+/// An open event file.
 #[derive(Debug)]
 pub struct EventFile {
     path: PathBuf,
@@ -34,8 +34,8 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Begins a file in the run's folder with what was recorded before; older
-    /// ones go. A TensorBoard that is open meanwhile goes over to the new file.
+    /// Creates a file in the run's folder with what was recorded before, and deletes older ones.
+    /// A running TensorBoard switches to the new file.
     pub fn create(
         dir: &Path,
         unix_s: f64,
@@ -61,29 +61,29 @@ impl EventFile {
         Ok(Self { path, file })
     }
 
-    /// Adds what the step itself gave.
+    /// Appends a step's metrics.
     pub fn step(&mut self, line: &MetricsLine) -> Result<(), RecordError> {
         self.write(Event::of_step(line))
     }
 
-    /// Adds what the evaluation gave.
+    /// Appends an evaluation's metrics.
     pub fn evaluation(&mut self, line: &MetricsLine) -> Result<(), RecordError> {
         self.write(Event::of_evaluation(line))
     }
 
-    /// Adds drafts.
+    /// Appends drafts.
     pub fn samples(&mut self, set: &SampleSet) -> Result<(), RecordError> {
         self.write(Some(Event::of_samples(set)))
     }
 
-    /// One write an event: a kill tears the last one at most, and TensorBoard
-    /// waits at a torn record.
+    /// Writes each event in a single write, so that a kill tears at most the last one;
+    /// TensorBoard stops at a torn record and waits.
     fn write(&mut self, event: Option<Event>) -> Result<(), RecordError> {
         let Some(event) = event else { return Ok(()) };
         self.file.write_all(&frame(&event)).map_err(RecordError::io(&self.path))
     }
 
-    /// Waits until the disk has it all.
+    /// Syncs the file to disk.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
@@ -157,7 +157,7 @@ struct Dim {
 }
 
 impl Event {
-    /// What every file begins with.
+    /// The first event of every file.
     fn version(unix_s: f64) -> Self {
         Self { wall_time: unix_s, file_version: Some("brain.Event:2".into()), ..Self::default() }
     }
@@ -184,7 +184,7 @@ impl Event {
         )
     }
 
-    /// `None` where there is no figure.
+    /// Returns `None` if no scalar is present.
     fn of_scalars<const N: usize>(line: &MetricsLine, scalars: [(&str, Option<f32>); N]) -> Option<Self> {
         let scalar = |(tag, value): (&str, Option<f32>)| {
             value.map(|value| Value { tag: tag.into(), simple_value: Some(value), ..Value::default() })
@@ -198,7 +198,7 @@ impl Event {
         })
     }
 
-    /// A vector of strings for the text plugin, a draft each.
+    /// Returns a vector of strings for the text plugin, one per draft.
     fn of_samples(set: &SampleSet) -> Self {
         let string_val: Vec<Vec<u8>> =
             set.drafts.iter().map(|draft| no_block(&draft.text).into_bytes()).collect();
@@ -224,14 +224,14 @@ impl Event {
     }
 }
 
-/// The text plugin reads Markdown, where a post that begins with a hashtag would
-/// be a title: its first character is escaped.
+/// Escapes a leading character that would open a Markdown block: the text plugin renders
+/// Markdown, and would turn a leading hashtag into a heading.
 fn no_block(text: &str) -> String {
     let opens = text.starts_with(['#', '>', '-', '+', '*']);
     if opens { format!("\\{text}") } else { text.into() }
 }
 
-/// A TFRecord: length (u64), its checksum, the bytes, their checksum; all
+/// Encodes a TFRecord: length (u64), its checksum, the bytes, their checksum; all
 /// little-endian.
 fn frame(event: &Event) -> Vec<u8> {
     let data = event.encode_to_vec();
@@ -244,8 +244,8 @@ fn frame(event: &Event) -> Vec<u8> {
     record
 }
 
-/// CRC-32C, rotated and shifted so that a checksum of data that holds checksums
-/// stays a good one.
+/// CRC-32C, masked (rotated and offset) as in TFRecord, because a CRC over data that itself
+/// contains CRCs is problematic.
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
@@ -255,7 +255,7 @@ pub(super) mod tests {
     use super::*;
     use crate::record::SampleDraft;
 
-    /// The events of the only event file in a run's folder, each checked.
+    /// Reads and verifies the events of the only event file in a run's folder.
     fn read(dir: &Path) -> Vec<Event> {
         let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
         let mut files = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(NAME));
@@ -274,7 +274,7 @@ pub(super) mod tests {
         events
     }
 
-    /// Step and tags of every event with figures or drafts, in order.
+    /// Returns step and tags of every event with metrics or drafts, in order.
     pub fn steps(dir: &Path) -> Vec<(i64, Vec<String>)> {
         let tags = |summary: EventSummary| summary.value.into_iter().map(|value| value.tag).collect();
         read(dir).into_iter().filter_map(|event| Some((event.step, tags(event.summary?)))).collect()
@@ -310,7 +310,7 @@ pub(super) mod tests {
         SampleSet { step: 2, drafts: drafts.into(), unix_s: 1_700_000_003.0 }
     }
 
-    /// What TensorBoard's own messages and writer make of the same figures.
+    /// The same metrics as written with TensorBoard's own messages and writer.
     const GOLDEN: &[u8] = include_bytes!("../../tests/fixtures/record/events.out.tfevents.golden");
 
     #[test]

@@ -1,4 +1,4 @@
-//! A run's folder, whole, broken off and gone on with.
+//! A run's folder: complete, interrupted and resumed.
 
 use std::{fs, io::Write, path::Path};
 
@@ -52,7 +52,7 @@ fn summary() -> Summary {
     }
 }
 
-/// Everything but the times and the folder.
+/// Returns everything except times and the folder.
 fn timeless(dir: &Path) -> (RunConfig, Vec<MetricsLine>, Vec<SampleSet>, Option<Summary>) {
     let run = Run::open(dir).unwrap();
     let config = RunConfig {
@@ -171,7 +171,7 @@ fn a_torn_last_line_is_left_out_and_a_spoilt_one_before_it_is_an_error() {
     let path = home.path().join("metrics.jsonl");
     let text = fs::read(&path).unwrap();
     let third = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(2).unwrap().0 + 1;
-    // Wherever the last line is torn.
+    // For every position at which the last line may be torn.
     for end in third..text.len() {
         fs::write(&path, &text[..end]).unwrap();
         assert_eq!(Run::open(home.path()).unwrap().steps(), 3, "{end}");
@@ -187,7 +187,7 @@ fn a_folder_in_use_and_a_folder_of_something_else_are_refused() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path();
     assert!(matches!(RunRecorder::reopen(dir, 0), Err(RecordError::NotARun { .. })));
-    // A bot's.
+    // A bot's `config.json`.
     fs::write(dir.join("config.json"), "{\"n_embd\": 64}").unwrap();
     assert!(matches!(RunRecorder::create(dir, &config()), Err(RecordError::Exists { .. })));
     assert!(matches!(Run::open(dir), Err(RecordError::NotARun { .. })));
@@ -239,7 +239,7 @@ fn the_report_stands_alone_and_is_inert() {
         assert!(!page.contains(markup), "{markup}");
     }
     assert!(page.contains("&lt;i&gt;step 2&lt;/i&gt;"), "a draft is shown as it stands");
-    // Nothing is fetched: no address but the empty icon's.
+    // No requests: the only URL is the empty icon's.
     for request in ["http://", "https://", "url(", "@import", " src=", "<iframe", "<object"] {
         assert!(!page.replace(&crate::card::escape::xml(hostile), "").contains(request), "{request}");
     }
@@ -322,7 +322,7 @@ fn figures_come_back_to_the_last_bit() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("run");
     let mut recorder = RunRecorder::create(&dir, &config()).unwrap();
-    // Of an xorshift generator, all over the sizes that losses and rates have.
+    // xorshift, scaled to the range of magnitudes of losses and learning rates.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
         state ^= state << 13;

@@ -1,9 +1,8 @@
-//! GPT-2's weights from the files that others write: one `model.safetensors`,
-//! several behind an index, or PyTorch's `pytorch_model.bin`.
+//! Reads GPT-2 weights from checkpoints of other programs: `model.safetensors`, its shards
+//! behind an index, or PyTorch's `pytorch_model.bin`.
 //!
-//! Names may carry `transformer.` or not; causal-mask buffers and a tied
-//! `lm_head.weight` are passed over. One tensor at a time is in memory beside
-//! the result.
+//! The `transformer.` prefix is optional; causal-mask buffers and a tied `lm_head.weight`
+//! are ignored. Besides the result, one tensor is in memory at a time.
 
 mod pickle;
 mod safetensors;
@@ -26,7 +25,7 @@ pub use safetensors::{CheckpointDtype, SafetensorsFile, write_safetensors};
 const SAFETENSORS: &str = "model.safetensors";
 const PICKLE: &str = "pytorch_model.bin";
 
-/// No GPT-2 has as many; more would make the list of expected tensors itself large.
+/// Far more than any GPT-2; bounds the list of expected tensors.
 const MAX_LAYERS: usize = 1 << 12;
 
 /// Why weights could not be read or written.
@@ -54,7 +53,7 @@ pub enum CheckpointError {
     Layers { found: usize },
 }
 
-/// One file of a checkpoint, its directory read and checked against its length.
+/// An open checkpoint file, with its directory parsed and checked against its length.
 enum File {
     Safetensors(safetensors::SafetensorsFile),
     Pickle(pickle::PickleFile),
@@ -68,7 +67,7 @@ impl File {
         }
     }
 
-    /// Stored name -> shape.
+    /// Returns stored name -> shape.
     fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
         match self {
             Self::Safetensors(file) => file.shapes(),
@@ -84,14 +83,14 @@ impl File {
     }
 }
 
-/// Where a tensor is: which file, under which name there, in what shape.
+/// A tensor's location: index of its file, name there, and shape.
 struct Place {
     file: usize,
     stored_name: String,
     shape: Vec<usize>,
 }
 
-/// Reads every tensor of a GPT-2 of this configuration from a folder.
+/// Reads every tensor of a GPT-2 with this configuration from a folder.
 pub fn read(folder: &Path, config: &Config) -> Result<Weights, CheckpointError> {
     if config.n_layer > MAX_LAYERS {
         return Err(CheckpointError::Layers { found: config.n_layer });
@@ -114,7 +113,7 @@ pub fn read(folder: &Path, config: &Config) -> Result<Weights, CheckpointError> 
     let expected = names::tensors(config);
     let known: BTreeSet<&str> = expected.iter().map(|t| t.name.as_str()).collect();
     for (name, place) in &places {
-        // A head of another task may lie beside the network; a layer may not.
+        // Tensors of another task's head are ignored, unknown layer tensors are not.
         if name.starts_with("h.") && !known.contains(name.as_str()) && !names::is_ignored(name) {
             let file = files[place.file].path().to_path_buf();
             return Err(CheckpointError::Unexpected { file, name: name.clone() });
@@ -145,7 +144,7 @@ pub fn read(folder: &Path, config: &Config) -> Result<Weights, CheckpointError> 
     Ok(weights)
 }
 
-/// A stored head must be the token embedding, since that is what is used.
+/// Checks that a stored head equals the token embedding, which is used in its place.
 fn check_head(
     files: &mut [File],
     places: &BTreeMap<String, Place>,
@@ -172,10 +171,10 @@ fn open_files(folder: &Path) -> Result<Vec<File>, CheckpointError> {
     file_names(folder)?.iter().map(open).collect()
 }
 
-/// The files of a folder that [`read`] takes weights from.
+/// Returns the names of the files in a folder that [`read`] takes weights from.
 ///
 /// # Errors
-/// Where there are none, or the index of several cannot be read.
+/// If there are none, or if the index of a sharded checkpoint cannot be read.
 pub fn file_names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     if folder.join(SAFETENSORS).is_file() {
         return Ok(vec![SAFETENSORS.to_owned()]);
@@ -190,10 +189,10 @@ pub fn file_names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     Err(CheckpointError::NoWeights { folder: folder.to_path_buf() })
 }
 
-/// The files that an index (`model.safetensors.index.json`) names, each once.
+/// Returns the distinct files named by an index (`model.safetensors.index.json`).
 ///
 /// # Errors
-/// If it cannot be read, or has a name that is not a plain file name.
+/// If the index cannot be read, or contains a name that is not a plain file name.
 pub fn shard_names(index: &Path) -> Result<BTreeSet<String>, CheckpointError> {
     #[derive(Deserialize)]
     struct Index {
@@ -213,7 +212,7 @@ pub fn shard_names(index: &Path) -> Result<BTreeSet<String>, CheckpointError> {
     }
 }
 
-/// Little-endian floats of 4, 2 or 2 bytes.
+/// Little-endian floats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FloatType {
     F32,

@@ -1,9 +1,9 @@
-//! `pytorch_model.bin`: a zip of raw storages and a pickle that says which
-//! tensor is which part of which.
+//! `pytorch_model.bin`: a zip of raw storages and a pickle that describes the tensors as
+//! views of them.
 //!
-//! Candle's stack machine reads the pickle; it is driven here one operation at
-//! a time under a budget, since a pickle of a few bytes can describe an object
-//! of any size, and what it leaves is taken apart here with every step checked.
+//! The pickle is run by candle's stack machine, one operation at a time and within a budget,
+//! because a pickle of a few bytes can describe an object of any size. The resulting object
+//! is then validated here.
 
 use std::{
     collections::BTreeMap,
@@ -17,29 +17,29 @@ use zip::ZipArchive;
 
 use super::{CheckpointError, FloatType};
 
-/// GPT-2 XL's pickle has 100 kB.
+/// Size limit of the pickle. GPT-2 XL's has 100 kB.
 const MAX_PICKLE_BYTES: u64 = 8 << 20;
-/// Objects within objects: a parameter within a dictionary needs 8.
+/// Maximum nesting of objects; a parameter in a dictionary needs 8.
 const MAX_DEPTH: usize = 32;
-/// Objects looked at in all, after each operation the topmost anew; GPT-2 XL
-/// needs some 100,000. Bounds the memory: an object has about 50 bytes.
+/// Maximum number of objects visited, where the topmost one is visited again after each
+/// operation; GPT-2 XL needs some 100,000. Bounds memory at about 50 bytes per object.
 const MAX_WORK: usize = 2 << 20;
 
-/// Where a tensor's values are.
+/// A tensor's location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     shape: Vec<usize>,
-    /// The storage's class, `FloatStorage`.
+    /// Class of the storage, for example `FloatStorage`.
     storage_class: String,
-    /// The storage's name in the zip.
+    /// Name of the storage in the zip.
     storage: String,
-    /// In values from the storage's beginning.
+    /// Offset into the storage, in values.
     offset: usize,
-    /// Whether the values lie in row-major order.
+    /// Whether the values are in row-major order.
     contiguous: bool,
 }
 
-/// An open file whose pickle has been read.
+/// An open `pytorch_model.bin` whose pickle has been parsed.
 pub struct PickleFile {
     pub path: PathBuf,
     zip: ZipArchive<BufReader<fs::File>>,
@@ -73,12 +73,12 @@ impl PickleFile {
         Ok(Self { path: path.to_path_buf(), zip, entries })
     }
 
-    /// Name -> shape.
+    /// Returns name -> shape.
     pub fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
         self.entries.iter().map(|(name, entry)| (name.clone(), entry.shape.clone())).collect()
     }
 
-    /// One tensor's values.
+    /// Reads one tensor's values.
     pub fn read(&mut self, name: &str) -> Result<Vec<f32>, CheckpointError> {
         let file = self.path.clone();
         let Some(entry) = self.entries.get(name) else {
@@ -103,7 +103,7 @@ impl PickleFile {
         };
         let mut storage = self.zip.by_name(&entry.storage).map_err(|e| format(e.to_string()))?;
         let mut data = Vec::new();
-        // Grows with what is there, whatever the pickle claims.
+        // Grows with the bytes actually present, whatever the pickle claims.
         std::io::copy(&mut storage.by_ref().take(skip as u64), &mut std::io::sink())
             .and_then(|_| storage.take(len as u64).read_to_end(&mut data))
             .map_err(|e| format(e.to_string()))?;
@@ -114,7 +114,7 @@ impl PickleFile {
     }
 }
 
-/// The tensors of a pickled state dictionary.
+/// Parses the tensors of a pickled state dictionary.
 fn state_dict(pickle: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
     let items = match unpickle(pickle)? {
         Object::Dict(items) => items,
@@ -137,19 +137,19 @@ fn state_dict(pickle: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
     }
 }
 
-/// Runs the stack machine to its end, within bounds.
+/// Runs the stack machine to the end, within limits.
 fn unpickle(mut pickle: &[u8]) -> Result<Object, String> {
     let mut stack = Stack::empty();
     let mut work = 0;
     loop {
         match pickle {
-            // BINUNICODE: a length that is allocated before it is read.
+            // BINUNICODE: candle allocates the claimed length before reading it.
             [b'X', a, b, c, d, rest @ ..]
                 if u32::from_le_bytes([*a, *b, *c, *d]) as u64 > rest.len() as u64 =>
             {
                 return Err("a string reaches beyond the end of its pickle".into());
             }
-            // LONG1: more bytes than its value has.
+            // LONG1: longer integers could overflow candle's shifts into an `i64`.
             [0x8a, len, ..] if *len > 7 => {
                 return Err(format!("an integer of {len} bytes in its pickle"));
             }
@@ -168,7 +168,7 @@ fn unpickle(mut pickle: &[u8]) -> Result<Object, String> {
 /// Bytes of a string that count as one object.
 const STRING_UNIT: usize = 32;
 
-/// Adds the object's size to `work`; an error where it, or the depth, is too large.
+/// Adds the object's size to `work`. Fails if the total or the depth exceeds its limit.
 fn measure(object: &Object, depth: usize, work: &mut usize) -> Result<(), String> {
     *work += 1;
     if *work > MAX_WORK || depth == 0 {
@@ -204,7 +204,7 @@ fn measure(object: &Object, depth: usize, work: &mut usize) -> Result<(), String
     }
 }
 
-/// The tensor that this object rebuilds; other objects are passed over.
+/// Parses the tensor that an object rebuilds. Returns `None` for other objects.
 fn entry(object: Object) -> Option<Entry> {
     let (mut callable, mut args) = object.reduce().ok()?;
     if let Object::Class { class_name, .. } = &callable
@@ -217,13 +217,13 @@ fn entry(object: Object) -> Option<Entry> {
     if module != "torch._utils" || class != "_rebuild_tensor_v2" {
         return None;
     }
-    // storage, offset, size, stride, and what matters only to training.
+    // Storage, offset, size, stride, and arguments that only matter for training.
     let mut args = args.tuple().ok()?.into_iter();
     let storage = args.next()?.persistent_load().ok()?;
     let offset = usize::try_from(args.next()?.int_or_long().ok()?).ok()?;
     let shape = sizes(args.next()?)?;
     let strides = sizes(args.next()?)?;
-    // "storage", its class, its key, its device, its length.
+    // "storage", class, key, device, length.
     let mut storage = storage.tuple().ok()?.into_iter().skip(1);
     let (_, storage_class) = storage.next()?.class().ok()?;
     let key = storage.next()?.unicode().ok()?;
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn doubling_is_refused() {
-        // () then, again and again: memo 0 = top; top = (top, memo 0).
+        // Push (), then repeatedly: memo 0 = top; top = (top, memo 0).
         let mut doubling = vec![b')'];
         for _ in 0..60 {
             doubling.extend([b'q', 0, b'h', 0, 0x86]);
@@ -283,7 +283,7 @@ mod tests {
             let _ = state_dict(&bytes);
         }
 
-        /// Operations of the stack machine in any order get further than bytes do.
+        /// Random sequences of valid operations get further than random bytes.
         #[test]
         fn arbitrary_operations_are_no_panic(
             operations in proptest::collection::vec(proptest::sample::select(vec![

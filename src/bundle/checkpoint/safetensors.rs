@@ -1,4 +1,4 @@
-//! `model.safetensors`: read tensor by tensor from the disk, and written so.
+//! Reads and writes `model.safetensors` one tensor at a time.
 
 use std::{
     borrow::Cow,
@@ -20,23 +20,23 @@ use crate::{
     gpt2::{Config, names},
 };
 
-/// Above any header of a GPT-2 (XL's has 60 kB), below what costs memory.
+/// Header size limit, above any GPT-2's (XL's has 60 kB).
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 
-/// An open file whose directory has been checked against its length.
+/// An open file whose header has been checked against its length.
 pub struct SafetensorsFile {
     pub path: PathBuf,
     file: fs::File,
     metadata: Metadata,
-    /// Where the tensors begin.
+    /// Offset of the tensor data.
     data_offset: u64,
 }
 
 impl SafetensorsFile {
-    /// Opens a file and checks its directory.
+    /// Opens a file and checks its header.
     ///
     /// # Errors
-    /// Where the file cannot be read, or is cut short or none of this kind.
+    /// If the file cannot be read, is truncated, or is not a safetensors file.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         let io = |source| CheckpointError::Io { file: path.to_path_buf(), source };
         let format = |reason: String| CheckpointError::Format { file: path.to_path_buf(), reason };
@@ -63,17 +63,17 @@ impl SafetensorsFile {
         Ok(Self { path: path.to_path_buf(), file, metadata, data_offset })
     }
 
-    /// Name -> shape.
+    /// Returns name -> shape.
     pub fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
         self.metadata.tensors().into_iter().map(|(name, info)| (name, info.shape.clone())).collect()
     }
 
-    /// What stands in the header beside the tensors, under this key.
+    /// Returns the header's metadata entry with this key.
     pub fn note(&self, key: &str) -> Option<&str> {
         self.metadata.metadata().as_ref()?.get(key).map(String::as_str)
     }
 
-    /// One tensor's values.
+    /// Reads one tensor's values.
     pub fn read(&mut self, name: &str) -> Result<Vec<f32>, CheckpointError> {
         let file = || self.path.clone();
         let Some(info) = self.metadata.info(name) else {
@@ -89,7 +89,7 @@ impl SafetensorsFile {
             }
         };
         let (start, end) = info.data_offsets;
-        // No more than the file has: `open` has compared.
+        // Bounded by the file's length, which `open` has checked.
         let mut bytes = vec![0; end - start];
         self.file
             .seek(SeekFrom::Start(self.data_offset + start as u64))
@@ -99,17 +99,17 @@ impl SafetensorsFile {
     }
 }
 
-/// What `model.safetensors` of a bundle stores.
+/// Storage type of a bundle's `model.safetensors`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CheckpointDtype {
-    /// Exactly the trained values.
+    /// The trained values, unrounded.
     #[default]
     F32,
-    /// Half the size; rounds to 11 bits.
+    /// Half the size; rounds to 11 significant bits.
     F16,
 }
 
-/// A tensor turned into bytes only when its turn to be written comes.
+/// A tensor that is encoded only when it is written.
 struct Stored<'a> {
     tensor: &'a Tensor,
     dtype: CheckpointDtype,
@@ -144,8 +144,8 @@ impl View for Stored<'_> {
     }
 }
 
-/// Writes the tensors of this configuration as `transformers` does: its name
-/// prefix, Conv1D weights (in, out), no tied head.
+/// Writes the tensors as `transformers` does: with its name prefix, Conv1D weights (in, out),
+/// and no tied head.
 pub fn write_safetensors(
     path: &Path,
     config: &Config,
@@ -185,8 +185,8 @@ pub fn write_safetensors(
         views.push((format!("{}{}", names::HF_PREFIX, expected.name), Stored { tensor, dtype }));
     }
     let io = |source| CheckpointError::Io { file: path.to_path_buf(), source };
-    // The crate renames a temporary file into place, which only its owner may
-    // read; a bot's files have the permissions that new files get.
+    // The crate renames a temporary file into place that only its owner can read. Restore the
+    // permissions that a new file would have.
     let permissions = fs::File::create(path).and_then(|f| f.metadata()).map_err(io)?.permissions();
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     serialize_to_file(views, Some(metadata), path).map_err(|error| match error {

@@ -1,5 +1,5 @@
-//! Folders of other programs open as the same model; bundles hold what the
-//! other programs need; damage is named.
+//! Folders of other programs open as the same model, bundles hold what other programs need,
+//! and errors name the damaged file.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ fn copy(name: &str) -> tempfile::TempDir {
     dir
 }
 
-/// Rewrites the checkpoint with the tensors that `change` leaves.
+/// Rewrites the checkpoint after `change` has modified its tensors.
 fn rewrite(dir: &Path, change: impl FnOnce(&mut HashMap<String, (safetensors::Dtype, Vec<usize>, Vec<u8>)>)) {
     let file = dir.join("model.safetensors");
     let bytes = fs::read(&file).unwrap();
@@ -267,7 +267,7 @@ fn a_damaged_file_of_a_bundle_is_named() {
     let bot = BotFolder::open(dir.path()).unwrap();
     let error = bot.verify().unwrap_err().to_string();
     assert!(error.contains("model-q8_0.gguf") && error.contains("damaged"), "{error}");
-    // It is made from others, and can be made again.
+    // It is derived from other files, and can be written again.
     bot.verify_sources().unwrap();
     for source in bot.files_read().unwrap() {
         let file = dir.path().join(&source);
@@ -290,7 +290,7 @@ fn a_refreshed_description_keeps_what_it_said_of_other_files() {
     let before = finish(dir.path(), info(), BTreeMap::new(), None).unwrap();
     let aside = tempfile::tempdir().unwrap();
     fs::write(aside.path().join("a"), "new").unwrap();
-    // Damage, and what is somebody's own, under a name that no bundle has.
+    // A damaged file, and a foreign one whose name is not valid in a bundle.
     fs::write(dir.path().join("b"), "x").unwrap();
     fs::write(dir.path().join("todo #1.txt"), "private").unwrap();
     let after = refresh(dir.path(), aside.path(), before.clone(), &["a"]).unwrap();
@@ -329,7 +329,7 @@ proptest! {
         let mut bytes = fs::read(fixture(form).join(name)).unwrap();
         let len = bytes.len();
         for (at, byte) in changes {
-            // The directories: the first 5 kB, and the last of a zip.
+            // Headers and directories: the first 5 kB, and for a zip also the last 5 kB.
             let at = at.index(10_000);
             let at = if at < 5_000 || !bin { at % 5_000 } else { len - (at - 4_999) };
             bytes[at] = byte;

@@ -1,14 +1,13 @@
-//! GGUF files of architecture `gpt2`: weights and tokenizer in one file, as
-//! llama.cpp's converter writes them and its family of programs loads them.
+//! GGUF files of architecture `gpt2`: weights and tokenizer in one file, as written by
+//! llama.cpp's converter and read by llama.cpp and its relatives.
 //!
-//! `walk` bounds a header from an unknown source before anything of it is
-//! believed; [`Header`] reads what it found; [`write()`] makes such a file.
+//! `walk` validates an untrusted header's structure, [`Header`] interprets the result, and
+//! [`write()`] writes such a file.
 //!
-//! Layout: magic, version, counts, metadata (key, type, value), tensor
-//! directory (name, dimensions, type, offset), padding, tensor data. Matrices
-//! are (out, in): GPT-2's Conv1D weights, (in, out) in a checkpoint, stand
-//! transposed. There is no `output.weight`: the head is tied, and loaders take
-//! `token_embd.weight` where it is missing.
+//! Layout: magic, version, counts, metadata (key, type, value), tensor directory (name,
+//! dimensions, type, offset), padding, tensor data. Matrices are (out, in): GPT-2's Conv1D
+//! weights, (in, out) in a checkpoint, are stored transposed. We write no `output.weight`:
+//! the head is tied, and loaders fall back to `token_embd.weight`.
 
 mod read;
 mod value;
@@ -26,13 +25,13 @@ pub use write::{WriteOptions, expect_tensor, stored, write};
 /// The first four bytes.
 pub const MAGIC: &[u8; 4] = b"GGUF";
 
-/// Tensor data begins, and each tensor in it, at a multiple of this.
+/// Alignment of the tensor data and of each tensor in it, unless the file sets another.
 pub const ALIGNMENT: u64 = 32;
 
-/// The version written; 2 (the same with another number) is read too.
+/// The version written. Version 2, which differs only in the number, is read too.
 const VERSION: u32 = 3;
 
-/// No header is larger: GPT-2's own, vocabulary included, is under 3 MB.
+/// Maximum header size accepted. GPT-2's own, vocabulary included, is under 3 MB.
 pub const MAX_HEADER_BYTES: u64 = 64 << 20;
 
 /// Metadata keys.
@@ -63,11 +62,11 @@ mod key {
 mod token_type {
     pub const NORMAL: i64 = 1;
     pub const CONTROL: i64 = 3;
-    /// A row of the embedding that no token has.
+    /// An embedding row without a token.
     pub const UNUSED: i64 = 5;
 }
 
-/// Why a GGUF file was refused or could not be written.
+/// Why a GGUF file was rejected or could not be written.
 #[derive(Debug, Error)]
 pub enum GgufError {
     #[error("this is no GGUF file: it begins with {found:02x?}")]

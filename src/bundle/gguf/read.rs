@@ -1,5 +1,4 @@
-//! A GGUF header as GPT-2: its configuration, its tokenizer, and where each
-//! tensor lies in the file.
+//! Interprets a GGUF header as GPT-2: configuration, tokenizer and tensor locations.
 
 use std::collections::HashMap;
 
@@ -9,56 +8,57 @@ use crate::{
     tokenizer::{Parts, Tokenizer, TokenizerError},
 };
 
-/// What [`Header::parse`] made of the bytes it was given.
+/// The result of [`Header::parse`].
 #[derive(Debug)]
 pub enum Parsed {
     Header(Box<Header>),
-    /// The header is longer: call again with at least this many bytes of the
-    /// file's beginning. At least twice as many as were given (unless that is
-    /// the whole file), so that few calls are made.
+    /// The header is incomplete: call again with at least this many bytes from the start of
+    /// the file. At least twice the number given (up to the whole file), to keep the number
+    /// of calls small.
     NeedMore {
         at_least: u64,
     },
 }
 
-/// A validated header: every tensor of the network is there, in the right
-/// shape and a type this program computes with, inside the file.
+/// A validated header. Every tensor of the network is present, has the expected shape and a
+/// supported type, and lies inside the file (if its size was given).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Header {
-    /// The dropout fields are `config.json`'s defaults: GGUF has none.
+    /// The dropout fields have `config.json`'s defaults, since GGUF stores none.
     pub config: Config,
     /// `general.name`.
     pub name: Option<String>,
     pub tokenizer: Parts,
-    /// Where the tensor data begins in the file.
+    /// Offset of the tensor data from the start of the file.
     pub data_offset: u64,
-    /// In the order of [`names::tensors`].
+    /// In [`names::tensors`] order.
     pub tensors: Vec<TensorEntry>,
-    /// An `output.weight` that can be compared with `wte.weight`, to which GPT-2's head is
-    /// tied. In another type or shape it is passed over: quantisers write one so.
+    /// The file's `output.weight`, if it can be compared with `wte.weight`, to which GPT-2's
+    /// head is tied. One with a different type or shape is ignored: quantisers store the head
+    /// that way even when it is tied.
     pub head: Option<TensorEntry>,
 }
 
-/// Where one tensor lies in the file.
+/// A tensor's location in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorEntry {
-    /// The checkpoint's name for it, `h.0.attn.c_attn.weight`.
+    /// Checkpoint name, for example `h.0.attn.c_attn.weight`.
     pub name: String,
-    /// The file's name for it, `blk.0.attn_qkv.weight`.
+    /// GGUF name, for example `blk.0.attn_qkv.weight`.
     pub gguf_name: String,
-    /// Outputs: of a matrix (out, in), or of an embedding its entries; 1 for a vector.
+    /// Outputs of a matrix (out, in), entries of an embedding, or 1 for a vector.
     pub rows: usize,
-    /// Inputs, contiguous in the file; the length of a vector.
+    /// Inputs, contiguous in the file, or the length of a vector.
     pub cols: usize,
     pub dtype: Dtype,
-    /// Bytes from the beginning of the file.
+    /// Bytes from the start of the file.
     pub offset: u64,
     pub size_bytes: u64,
 }
 
 impl Header {
-    /// Reads the header in `bytes`, the beginning of a file. With `file_size`
-    /// given, tensors that lie outside the file are an error here.
+    /// Parses a header from the first bytes of a file. If `file_size` is given, tensors that
+    /// extend beyond the file are an error.
     pub fn parse(bytes: &[u8], file_size: Option<u64>) -> Result<Parsed, GgufError> {
         let walked = match walk::walk(bytes, file_size)? {
             Ok(walked) => walked,
@@ -70,7 +70,7 @@ impl Header {
         let lines: HashMap<&str, &walk::TensorLine> =
             walked.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
         for line in &walked.tensors {
-            // Of a tensor that is none of GPT-2's, too: where it ends is not known.
+            // Also for tensors that GPT-2 does not use: their extent in the file is unknown.
             if walk::dtype_of(line.ggml_type).is_none() && line.name != "output.weight" {
                 return Err(GgufError::Dtype {
                     name: line.name.clone(),
@@ -111,12 +111,12 @@ impl Header {
         })))
     }
 
-    /// The tokenizer inside, taken out: its strings are many.
+    /// Builds the tokenizer, moving its strings out of the header.
     pub fn take_tokenizer(&mut self) -> Result<Tokenizer, TokenizerError> {
         Tokenizer::from_parts(std::mem::take(&mut self.tokenizer))
     }
 
-    /// The end of the last tensor: the least a whole file has.
+    /// Returns the end of the last tensor: the minimum size of a complete file.
     pub fn file_bytes(&self) -> u64 {
         self.tensors
             .iter()
@@ -145,7 +145,7 @@ fn entry(
         let found = walk::ggml_type_name(line.ggml_type);
         return Err(GgufError::Dtype { name: tensor.gguf_name, found });
     };
-    // A vector is added element by element and never multiplied in blocks.
+    // Vectors are added element-wise and never take part in block-quantised products.
     if tensor.role == names::Role::Vector && !matches!(dtype, Dtype::F32 | Dtype::F16) {
         return Err(GgufError::Dtype { name: tensor.gguf_name, found: format!("{dtype}, for a vector") });
     }
@@ -165,7 +165,7 @@ fn entry(
     })
 }
 
-/// The header's values by key.
+/// The header's metadata by key.
 struct Metadata<'a>(HashMap<&'a str, Value<'a>>);
 
 impl Metadata<'_> {
@@ -182,7 +182,7 @@ impl Metadata<'_> {
         let tokens = self.get(key::TOKENS)?;
         let tokens = tokens.len().ok_or_else(|| wrong_type(key::TOKENS, tokens, "an array"))?;
         let config = Config {
-            // Without the embedding the tokens tell what is missing.
+            // If the embedding is missing, use the token count so that the error names the tensor.
             vocab_size: embedding_rows.map_or(tokens, |rows| usize::try_from(rows).unwrap_or(usize::MAX)),
             n_positions: self.dimension(key::CONTEXT_LENGTH)?,
             n_embd,
@@ -199,7 +199,7 @@ impl Metadata<'_> {
             eos_token_id: 0,
         };
         config.validate()?;
-        // A layer count that no directory holds would make a list as long.
+        // Bounds the list of expected tensors, which grows with the layer count.
         if config.n_layer > 1 << 12 {
             return Err(GgufError::TooLarge {
                 what: "the number of layers",

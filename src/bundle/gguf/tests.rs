@@ -1,4 +1,4 @@
-//! The file we write is the file we and candle read; damaged ones are refused.
+//! Written files are read back by us and by candle; damaged ones are rejected.
 
 use std::io::Cursor;
 
@@ -23,7 +23,7 @@ fn config() -> Config {
     Config::from_json(include_bytes!("../../../tests/fixtures/tiny-gpt2/config.json")).unwrap()
 }
 
-/// Every value differs from its neighbours, so that a transposition shows.
+/// Neighbouring values differ, so that a wrong transposition is detected.
 fn weights(config: &Config) -> Weights {
     let tensors = names::tensors(config).into_iter().zip(1u32..);
     tensors
@@ -50,7 +50,7 @@ fn parse(bytes: &[u8]) -> Result<Header, GgufError> {
     }
 }
 
-/// A tensor as the checkpoint has it, from the file.
+/// Reads a tensor from the file, dequantised, in the file's layout.
 fn stored(bytes: &[u8], entry: &TensorEntry) -> Vec<f32> {
     let range = entry.offset as usize..(entry.offset + entry.size_bytes) as usize;
     quantize::dequantize_rows(&bytes[range], entry.dtype).unwrap()
@@ -171,7 +171,7 @@ fn a_tensor_missing_or_of_another_shape_is_named() {
     assert!(error.to_string().contains("h.1.ln_2.bias"), "{error}");
 
     let bytes = file(&config, Precision::Q8_0, false);
-    // A directory entry renamed is a tensor missing.
+    // Renaming a directory entry makes a tensor missing.
     let error = parse(&replaced(&bytes, b"blk.1.ffn_up.bias", b"blk.1.ffn_uq.bias")).unwrap_err();
     assert!(
         matches!(&error, GgufError::MissingTensor { name, .. } if name == "blk.1.ffn_up.bias"),
@@ -253,7 +253,7 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// With another value for a `u32` key.
+/// Replaces the value of a `u32` key.
 fn replaced_value(bytes: &[u8], key: &str, value: u32) -> Vec<u8> {
     let at = find(bytes, key.as_bytes()) + key.len() + 4;
     let mut bytes = bytes.to_vec();
@@ -285,7 +285,7 @@ proptest! {
             let header = parse(bytes).unwrap().data_offset as usize;
             let mut bytes = bytes.clone();
             for (at, byte) in changes {
-                // Half of them in the parts beside the vocabulary.
+                // Bias changes towards the first 600 bytes, mostly outside the vocabulary.
                 let at = at.index(header + 1200);
                 let at = if at > header { (at - header) % 600 } else { at };
                 bytes[at] = byte;

@@ -1,10 +1,10 @@
-//! A metadata value where it stands in the header's bytes: of a vocabulary's hundred
-//! thousand strings each is made once, by whoever wants it.
+//! Metadata values as slices of the header's bytes, so that a vocabulary's hundred thousand
+//! strings are decoded only once, when requested.
 
-/// A value of a header that was walked over: its bytes are complete.
+/// A complete metadata value from a header that has been walked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Value<'a> {
-    /// GGUF's number of the type.
+    /// GGUF's type number.
     kind: u32,
     bytes: &'a [u8],
 }
@@ -13,7 +13,7 @@ const F32: u32 = 6;
 const STRING: u32 = 8;
 const ARRAY: u32 = 9;
 
-/// Bytes of a value of fixed size, by GGUF's number of its type.
+/// Returns the size in bytes of a fixed-size type, by GGUF's type number.
 pub fn scalar_bytes(kind: u32) -> Option<u64> {
     match kind {
         0 | 1 | 7 => Some(1),
@@ -29,14 +29,14 @@ impl<'a> Value<'a> {
         Self { kind, bytes }
     }
 
-    /// For messages.
+    /// Returns the type's name, for error messages.
     pub fn type_name(self) -> &'static str {
         const NAMES: [&str; 13] =
             ["U8", "I8", "U16", "I16", "U32", "I32", "F32", "Bool", "String", "Array", "U64", "I64", "F64"];
         NAMES.get(self.kind as usize).copied().unwrap_or("unknown")
     }
 
-    /// A whole number.
+    /// Returns an integer of any width; `None` for other types and on `i64` overflow.
     pub fn integer(self) -> Option<i64> {
         let bytes = self.bytes;
         Some(match self.kind {
@@ -60,12 +60,12 @@ impl<'a> Value<'a> {
         (self.kind == STRING).then(|| split_string(self.bytes).map(|(text, _)| text))?
     }
 
-    /// Elements of an array.
+    /// Returns the length of an array.
     pub fn len(self) -> Option<usize> {
         self.array().map(|(_, count, _)| count)
     }
 
-    /// An array's elements; those that are no whole numbers are `None`.
+    /// Returns the elements of an array; `None` for each that is not an integer.
     pub fn integers(self) -> Option<Vec<Option<i64>>> {
         let (kind, count, bytes) = self.array()?;
         Some(match scalar_bytes(kind) {
@@ -76,7 +76,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// An array of strings.
+    /// Returns the elements of an array of strings.
     pub fn strings(self) -> Option<Vec<String>> {
         let (kind, count, mut rest) = self.array()?;
         if kind != STRING {
@@ -91,7 +91,7 @@ impl<'a> Value<'a> {
         Some(strings)
     }
 
-    /// Type, number and bytes of an array's elements.
+    /// Returns element type, length and element bytes of an array.
     fn array(self) -> Option<(u32, usize, &'a [u8])> {
         let (kind, rest) = self.bytes.split_first_chunk().filter(|_| self.kind == ARRAY)?;
         let (count, rest) = rest.split_first_chunk()?;
@@ -103,7 +103,8 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     bytes.try_into().ok()
 }
 
-/// A string, and what follows it. Some writers end one with a zero, and not every one is UTF-8.
+/// Splits off a length-prefixed string. Some writers append a NUL, and not all strings are
+/// valid UTF-8.
 fn split_string(bytes: &[u8]) -> Option<(String, &[u8])> {
     let (length, rest) = bytes.split_first_chunk()?;
     let (text, after) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;

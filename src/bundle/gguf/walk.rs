@@ -1,9 +1,8 @@
-//! A bounded walk over a GGUF header from an unknown source.
+//! Bounded parsing of an untrusted GGUF header.
 //!
-//! Nothing is allocated by a length the file claims: lengths are compared with
-//! what is left of the file first. After the walk a reader may trust that the
-//! header is complete, that its counts and strings are sane, and that every
-//! tensor lies inside the file, in a place of its own.
+//! No allocation trusts a length claimed by the file: lengths are first checked against the
+//! bytes available. After the walk the header is known to be complete, its counts and
+//! strings are within limits, and the tensors do not overlap and lie inside the file.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,45 +15,45 @@ use super::{
 };
 use crate::dtype::Dtype;
 
-/// Far above any GPT-2's 12 tensors a layer, far below what costs memory.
+/// Far above GPT-2's 12 tensors per layer, and small enough to bound memory.
 const MAX_TENSORS: u64 = 1 << 16;
 const MAX_METADATA: u64 = 1 << 12;
 const MAX_NAME_BYTES: u64 = 1 << 10;
 const MAX_DIMENSIONS: u64 = 4;
-/// Elements of all arrays together. A reader makes a value of up to 32 bytes of each,
-/// whatever its size in the file; GPT-2's vocabulary needs 150,000.
+/// Maximum number of elements over all arrays. Decoding takes up to 32 bytes per element,
+/// whatever its size in the file; GPT-2's vocabulary needs 150,000 elements.
 const MAX_ELEMENTS: u64 = 1 << 22;
-/// Arrays within arrays: no key of a `gpt2` file has any.
+/// Maximum nesting of arrays. No `gpt2` key nests them at all.
 const MAX_DEPTH: usize = 4;
 
-/// One line of the tensor directory.
+/// An entry of the tensor directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorLine {
     pub name: String,
-    /// As stored: innermost (columns) first.
+    /// As stored: innermost dimension (columns) first.
     pub dimensions: Vec<u64>,
-    /// ggml's number of the type.
+    /// ggml's type number.
     pub ggml_type: u32,
-    /// Bytes from the beginning of the tensor data.
+    /// Bytes from the start of the tensor data.
     pub offset: u64,
 }
 
-/// What the walk found.
+/// The contents of a valid header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Walked<'a> {
     pub metadata: HashMap<&'a str, Value<'a>>,
     pub tensors: Vec<TensorLine>,
-    /// Where the tensor data begins in the file.
+    /// Offset of the tensor data from the start of the file.
     pub data_offset: u64,
 }
 
-/// The bytes given end before the header does; this many are needed at least.
+/// The given bytes end before the header does; at least this many are needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Short {
     pub needed: u64,
 }
 
-/// How a step over the bytes ends early.
+/// Why parsing stopped early.
 enum Stop {
     Short(Short),
     Error(GgufError),
@@ -66,8 +65,7 @@ impl From<GgufError> for Stop {
     }
 }
 
-/// Walks over the header in `bytes`, the beginning of a file of `file_size`
-/// bytes (if that is known).
+/// Parses the header in `bytes`, the beginning of a file of `file_size` bytes (if known).
 pub fn walk(bytes: &[u8], file_size: Option<u64>) -> Result<Result<Walked<'_>, Short>, GgufError> {
     let mut cursor = Cursor { bytes, at: 0, file_size, elements: 0 };
     match cursor.header() {
@@ -85,7 +83,7 @@ pub fn walk(bytes: &[u8], file_size: Option<u64>) -> Result<Result<Walked<'_>, S
     }
 }
 
-/// The type with this number in ggml, if this program reads it.
+/// Returns the type with this ggml number, if supported.
 pub fn dtype_of(ggml_type: u32) -> Option<Dtype> {
     match ggml_type {
         0 => Some(Dtype::F32),
@@ -96,7 +94,7 @@ pub fn dtype_of(ggml_type: u32) -> Option<Dtype> {
     }
 }
 
-/// ggml's number of a type.
+/// Returns the ggml number of a type.
 pub fn ggml_type_of(dtype: Dtype) -> u32 {
     match dtype {
         Dtype::F32 => 0,
@@ -106,7 +104,7 @@ pub fn ggml_type_of(dtype: Dtype) -> u32 {
     }
 }
 
-/// ggml's name of a type, for messages.
+/// Returns ggml's name of a type, for error messages.
 pub fn ggml_type_name(ggml_type: u32) -> String {
     const NAMES: [&str; 16] = [
         "f32", "f16", "q4_0", "q4_1", "", "", "q5_0", "q5_1", "q8_0", "q8_1", "q2_k", "q3_k", "q4_k", "q5_k",
@@ -123,7 +121,7 @@ struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
     file_size: Option<u64>,
-    /// Array elements so far.
+    /// Number of array elements so far.
     elements: u64,
 }
 
@@ -162,7 +160,7 @@ impl<'a> Cursor<'a> {
             }
         }
 
-        // The smallest line is 8 + 4 + 4 + 8 bytes and a dimension.
+        // The smallest entry has 24 bytes besides its name, and one dimension of 8 bytes.
         let mut tensors = Vec::with_capacity((tensor_count as usize).min(self.bytes.len() / 32));
         let mut names = HashSet::new();
         for _ in 0..tensor_count {
@@ -189,7 +187,7 @@ impl<'a> Cursor<'a> {
                 ranges.push((range, tensor));
             }
         }
-        // Whoever reads a file as it comes takes its tensors one after the other.
+        // Streaming loaders read tensors one after the other, so they must not overlap.
         ranges.sort_by_key(|(range, _)| (range.start, range.end));
         for pair in ranges.windows(2) {
             let [(before, first), (after, second)] = pair else { continue };
@@ -201,8 +199,8 @@ impl<'a> Cursor<'a> {
         Ok(Walked { metadata, tensors, data_offset })
     }
 
-    /// The tensor's bytes, which must be countable and inside the file; `None` for
-    /// a type whose size is not known.
+    /// Returns the tensor's byte range, checked against overflow and the file size. `None` if
+    /// the type's size is unknown.
     fn range(
         &self,
         tensor: &TensorLine,
@@ -217,7 +215,7 @@ impl<'a> Cursor<'a> {
         let values =
             tensor.dimensions.iter().try_fold(1u64, |n, &d| n.checked_mul(d)).ok_or_else(overflow)?;
         let Some(dtype) = dtype_of(tensor.ggml_type) else {
-            // Whether an unknown type matters depends on whether the tensor does.
+            // An unknown type only matters if the tensor is used.
             return Ok(None);
         };
         let size = dtype.size_bytes(values).ok_or_else(overflow)?;
@@ -311,8 +309,8 @@ impl<'a> Cursor<'a> {
                                 format!("arrays nested over {MAX_DEPTH} deep"),
                             ));
                         }
-                        // Each element has at least a length of 8 bytes, so the
-                        // count cannot run beyond the bytes there are.
+                        // Each element takes at least 8 bytes, which bounds the count by the bytes
+                        // available.
                         let least = (self.at as u64).saturating_add(count.saturating_mul(8));
                         if least > self.bytes.len() as u64 {
                             return Err(Stop::Short(Short { needed: least }));

@@ -1,5 +1,5 @@
-//! Writing a GPT-2 as GGUF, one tensor at a time: what is in memory beside the
-//! checkpoint is one quantised tensor.
+//! Writes a GPT-2 as GGUF, one tensor at a time: besides the checkpoint, only one quantised
+//! tensor is in memory.
 
 use std::io::Write;
 
@@ -10,20 +10,20 @@ use crate::{
     tokenizer::Tokenizer,
 };
 
-/// What a GGUF file says beside the weights.
+/// Options for a GGUF file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     /// `general.name`.
     pub name: String,
-    /// Store the token embedding of a `q4_0` file in 4 bits too. Off by
-    /// default: it is also the head that decides between all V tokens, and at
-    /// 4 bits its error is the largest single one of the network.
+    /// Also store the token embedding of a `q4_0` file in 4 bits. Off by default: the
+    /// embedding is also the output head, and quantising it to 4 bits contributes the largest
+    /// error of any tensor.
     pub all_4bit: bool,
 }
 
-/// Writes a complete file. Matrices and the token embedding are quantised to
-/// `precision` where their rows are whole blocks, and are f16 where not;
-/// positions and vectors are f32, as the programs that read this expect.
+/// Writes a complete file. Matrices and the token embedding are quantised to `precision` if
+/// their rows consist of whole blocks, and stored as f16 otherwise. Position embeddings and
+/// vectors are f32, as other loaders expect.
 pub fn write<W: Write>(
     config: &Config,
     tokenizer: &Tokenizer,
@@ -58,7 +58,7 @@ pub fn write<W: Write>(
     Ok(())
 }
 
-/// The checkpoint's tensor, if it is there in the right shape.
+/// Returns the checkpoint's tensor, if it exists with the expected shape.
 pub fn expect_tensor<'a>(tensor: &names::Tensor, weights: &'a Weights) -> Result<&'a Tensor, GgufError> {
     let weight = weights.get(&tensor.name).ok_or_else(|| GgufError::MissingTensor {
         name: tensor.name.clone(),
@@ -74,7 +74,7 @@ pub fn expect_tensor<'a>(tensor: &names::Tensor, weights: &'a Weights) -> Result
     Ok(weight)
 }
 
-/// A tensor as a file of this precision holds it.
+/// Encodes a tensor as it is stored in a file of this precision.
 pub fn stored(
     tensor: &names::Tensor,
     weight: &Tensor,
@@ -95,7 +95,7 @@ fn encode(tensor: &names::Tensor, weight: &Tensor, dtype: Dtype) -> Result<Vec<u
     stored.map_err(|source| GgufError::Quantize { name: tensor.name.clone(), source })
 }
 
-/// The type a tensor is stored in.
+/// Returns the type that a tensor is stored in.
 fn dtype_for(tensor: &names::Tensor, precision: Precision, options: &WriteOptions) -> Dtype {
     let wanted = match (tensor.role, precision) {
         (names::Role::Vector | names::Role::PositionEmbedding, _) | (_, Precision::F32) => {
@@ -118,7 +118,7 @@ fn transposed(data: &[f32], rows: usize, cols: usize) -> Vec<f32> {
     out
 }
 
-/// Collects metadata and directory, since their counts come first.
+/// Buffers metadata and tensor directory, because the header starts with their counts.
 #[derive(Default)]
 struct HeaderWriter {
     metadata: Vec<u8>,
@@ -134,7 +134,7 @@ impl HeaderWriter {
         precision: Precision,
         options: &WriteOptions,
     ) {
-        // llama.cpp's numbers: all f32, mostly q8_0, mostly q4_0.
+        // llama.cpp's file types: all f32, mostly q8_0, mostly q4_0.
         let file_type = match precision {
             Precision::F32 => 0,
             Precision::Q8_0 => 7,
@@ -158,7 +158,7 @@ impl HeaderWriter {
         for id in parts.special_ids {
             types[id as usize] = token_type::CONTROL;
         }
-        // Loaders ask for one token a row of the embedding.
+        // Loaders expect one token per row of the embedding.
         for id in tokens.len()..config.vocab_size {
             tokens.push(format!("[PAD{id}]"));
             types.push(token_type::UNUSED);

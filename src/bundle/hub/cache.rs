@@ -1,15 +1,14 @@
-//! One repository's folder in the Hub's cache, as its other programs lay it out:
+//! A repository's folder in the Hub cache, in the layout shared with other Hub clients:
 //!
 //! ```text
 //! hub/models--owner--name/refs/main             the commit
-//!                        /blobs/<digest>        the files, each under its digest
-//!                        /snapshots/<commit>/   links to them under their names
-//!                        /.no_exist/<commit>/   names that the commit does not have
-//! hub/.locks/models--owner--name/<digest>.lock  whoever brings that file
+//!                        /blobs/<digest>        file contents, by digest
+//!                        /snapshots/<commit>/   links to blobs by file name
+//!                        /.no_exist/<commit>/   names of files that the commit lacks
+//! hub/.locks/models--owner--name/<digest>.lock  held while a blob is downloaded
 //! ```
 //!
-//! A file's name in `blobs` is the digest of its content, so that nothing there needs
-//! to be trusted.
+//! A blob's name is the digest of its content, so every blob can be verified.
 
 use std::{
     fs::{self, File},
@@ -23,20 +22,20 @@ use sha2::{Digest, Sha256};
 use super::{HubError, Progress};
 use crate::bundle::{digest, staging::sync_folder};
 
-/// Bytes of a file that are read at once.
+/// Buffer size for reading files and responses.
 pub const PIECE_BYTES: usize = 256 << 10;
 
-/// What the Hub calls a content, in lower-case hex.
+/// Content digest used by the Hub, in lower-case hex.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContentId {
-    /// Of a file that git has itself: SHA-1 over git's heading and the content.
+    /// Of a file stored in git: SHA-1 of git's blob header and the content.
     GitBlob(String),
-    /// Of a file in Git LFS.
+    /// Of a file stored in Git LFS.
     Sha256(String),
 }
 
 impl ContentId {
-    /// From an entity tag. Anything but a digest is none: it becomes a file's name.
+    /// Parses an `ETag`. Rejects anything but a digest, because it becomes a file name.
     pub fn from_tag(tag: &str) -> Option<Self> {
         let digits = tag.trim().trim_start_matches("W/").trim_matches('"');
         match digits.len() {
@@ -53,10 +52,10 @@ impl ContentId {
         }
     }
 
-    /// Whether a file's content is this one.
+    /// Returns whether a file's content matches this digest.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// If the file cannot be read.
     pub fn is_of(&self, file: &Path) -> io::Result<bool> {
         let mut file = File::open(file)?;
         Ok(match self {
@@ -85,12 +84,12 @@ fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether this can be a commit's name, and a folder's.
+/// Returns whether this is a full commit hash, and therefore safe as a folder name.
 pub fn is_commit(text: &str) -> bool {
     text.len() == 40 && is_hex(text)
 }
 
-/// Where a repository's files are kept.
+/// Location of a repository's files in the cache.
 #[derive(Debug)]
 pub struct RepoCache {
     /// `models--owner--name`.
@@ -99,7 +98,7 @@ pub struct RepoCache {
 }
 
 impl RepoCache {
-    /// Of a repository, whose name must be one, in `HF_HOME`.
+    /// Creates the location for a valid repository name in `home` (`HF_HOME`).
     pub fn new(home: &Path, repo: &str) -> Self {
         Self { name: format!("models--{}", repo.replace('/', "--")), hub: home.join("hub") }
     }
@@ -108,36 +107,40 @@ impl RepoCache {
         self.hub.join(&self.name).join(name)
     }
 
-    /// The commit that the main branch was at when it was last asked for.
+    /// Returns the main branch's commit as of the last download.
     pub fn commit(&self) -> Option<String> {
         let text = fs::read_to_string(self.folder("refs").join("main")).ok()?;
         Some(text.trim().to_owned()).filter(|text| is_commit(text))
     }
 
+    /// Records the main branch's commit.
+    ///
     /// # Errors
-    /// [`HubError::Io`].
+    /// [`HubError::Io`] if the file cannot be written.
     pub fn set_commit(&self, commit: &str) -> Result<(), HubError> {
         write(&self.folder("refs").join("main"), commit.as_bytes())
     }
 
-    /// The folder of a commit's files.
+    /// Returns the folder of a commit's files.
     pub fn snapshot(&self, commit: &str) -> PathBuf {
         self.folder("snapshots").join(commit)
     }
 
-    /// Whether it is known that the commit has no file of that name.
+    /// Returns whether the commit is known to have no file with this name.
     pub fn is_absent(&self, commit: &str, name: &str) -> bool {
         self.folder(".no_exist").join(commit).join(name).exists()
     }
 
+    /// Records that the commit has no file with this name.
+    ///
     /// # Errors
-    /// [`HubError::Io`].
+    /// [`HubError::Io`] if the file cannot be written.
     pub fn set_absent(&self, commit: &str, name: &str) -> Result<(), HubError> {
         write(&self.folder(".no_exist").join(commit).join(name), b"")
     }
 
-    /// Whether a commit's file is there and is what its digest says. Of a file that is no
-    /// link to one with a digest for a name, nothing more is known.
+    /// Returns whether a commit's file exists and matches its digest. A file that does not
+    /// resolve to a digest-named blob cannot be checked and counts as sound.
     pub fn is_sound(&self, commit: &str, name: &str) -> bool {
         let Ok(file) = fs::canonicalize(self.snapshot(commit).join(name)) else {
             return false;
@@ -146,8 +149,9 @@ impl RepoCache {
         id.is_none_or(|id| id.is_of(&file).unwrap_or(false))
     }
 
-    /// A commit's file, of this content. Where the content is not there, `bring` writes it
-    /// aside, and must have compared it with its digest; of several processes one does.
+    /// Links a commit's file to its blob and returns its path. If the blob is missing or
+    /// damaged, `bring` must download it to the given path and verify it. A lock ensures that
+    /// only one process downloads it.
     ///
     /// # Errors
     /// [`HubError::Io`], and those of `bring`.
@@ -161,7 +165,7 @@ impl RepoCache {
     ) -> Result<PathBuf, HubError> {
         let blob = self.folder("blobs").join(id.as_str());
         let _lock = self.lock(id, || progress(Progress::Waiting { name }))?;
-        // One that is damaged is replaced; one that cannot be read, too.
+        // A damaged or unreadable blob is replaced.
         if !id.is_of(&blob).unwrap_or(false) {
             let aside = self.folder("blobs").join(format!("{}.incomplete", id.as_str()));
             make_parent(&aside)?;
@@ -176,7 +180,7 @@ impl RepoCache {
             _ => {}
         }
         match link(&blob, id, &file) {
-            // Another process was quicker.
+            // Another process created it first.
             Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(failed(&file, source)),
             _ => Ok(file),
         }
@@ -189,20 +193,20 @@ impl RepoCache {
         let lock = opened.map_err(|source| failed(&path, source))?;
         if let Err(fs::TryLockError::WouldBlock) = lock.try_lock() {
             waiting();
-            // Where it cannot be had, the digest still tells.
+            // If locking fails, continue without: the digest is checked anyway.
             drop(lock.lock());
         }
         Ok(lock)
     }
 }
 
-/// As the Hub's other programs link, so that the whole cache can be moved.
+/// Creates a relative symlink, as other Hub clients do, so that the cache can be moved.
 #[cfg(unix)]
 fn link(_blob: &Path, id: &ContentId, file: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(Path::new("../../blobs").join(id.as_str()), file)
 }
 
-/// Links to names need a permission here that few have.
+/// Symlinks need a privilege on Windows that few users have.
 #[cfg(not(unix))]
 fn link(blob: &Path, _id: &ContentId, file: &Path) -> io::Result<()> {
     fs::hard_link(blob, file).or_else(|_| fs::copy(blob, file).map(drop))
@@ -220,7 +224,7 @@ fn write(file: &Path, bytes: &[u8]) -> Result<(), HubError> {
     fs::write(file, bytes).map_err(|source| failed(file, source))
 }
 
-/// What this machine says about its cache.
+/// Wraps an I/O error of the cache.
 pub fn failed(file: &Path, source: io::Error) -> HubError {
     HubError::Io { file: file.to_path_buf(), source }
 }

@@ -1,5 +1,5 @@
-//! What both directions share: the agent, how long it waits, where the Hub is
-//! and how a token looks.
+//! Shared by downloads and uploads: the HTTP agent, timeouts and retries, endpoint and token
+//! validation.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use ureq::{
     http::{Response, Uri, uri::Scheme},
 };
 
-/// The Hub, where `HF_ENDPOINT` names no other.
+/// The default endpoint, unless `HF_ENDPOINT` is set.
 pub const HUB: &str = "https://huggingface.co";
 
-/// Tries of a request that may be sent twice.
+/// Maximum number of attempts for an idempotent request.
 pub const TRIES: u32 = 3;
 
-/// Most bytes of an answer that is read into memory.
+/// Maximum size of a response read into memory.
 const MAX_ANSWER_BYTES: u64 = 8 << 20;
 
-/// How long a connection is waited for.
+/// Timeouts and retry delay.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// Before the second try; doubled before each further one.
+    /// Delay before the first retry, doubled for each further one.
     pub retry: Duration,
-    /// For one more byte to leave. Bodies have no limit as a whole: a file may be large,
-    /// a line slow; what is over is a line on which nothing moves.
+    /// Timeout for each write. Bodies have no overall timeout, because a file may be large
+    /// and a connection slow; only a stalled connection is aborted.
     pub send: Duration,
-    /// For one more byte to come; longer, for the Hub computes before it answers.
+    /// Timeout for each read; longer, because the Hub may compute before it answers.
     pub receive: Duration,
 }
 
@@ -39,8 +39,8 @@ impl Default for Patience {
     }
 }
 
-/// An agent that gives back every answer as it is: errors are ours to word, and a
-/// redirect is ours to follow, for the token must not go with it.
+/// Creates an agent that returns every response as it is. Error statuses and redirects are
+/// handled by the callers, so that the token does not follow a redirect.
 pub fn agent(patience: &Patience) -> Agent {
     let config = Agent::config_builder()
         .http_status_as_error(false)
@@ -54,8 +54,8 @@ pub fn agent(patience: &Patience) -> Agent {
     config.into()
 }
 
-/// What `ask` gives, at the latest of so many tries; one that `may_pass` is followed by
-/// another, after a pause that doubles.
+/// Calls `ask` up to `tries` times, while `may_pass` says that its result is transient.
+/// The delay between attempts doubles.
 pub fn retried<T>(
     patience: &Patience,
     tries: u32,
@@ -74,12 +74,12 @@ pub fn retried<T>(
     ask()
 }
 
-/// A variable of the environment that says something.
+/// Returns an environment variable, trimmed, if it is set and not blank.
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
-/// An address of the web as an endpoint, without a slash at its end.
+/// Parses an HTTP(S) endpoint, and strips trailing slashes.
 pub fn endpoint(text: &str) -> Option<(String, Uri)> {
     let text = text.trim_end_matches('/');
     Some((text.to_owned(), web_address(text)?))
@@ -91,17 +91,17 @@ fn web_address(text: &str) -> Option<Uri> {
     (web && address.host().is_some_and(|host| !host.is_empty())).then_some(address)
 }
 
-/// Whether a header can carry it.
+/// Returns whether the token can be sent in a header.
 pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Whether both are one server's: what may see the token.
+/// Returns whether both are on the same server, so that both may receive the token.
 pub fn same_server(a: &Uri, b: &Uri) -> bool {
     a.scheme() == b.scheme() && a.authority() == b.authority()
 }
 
-/// Where a redirect leads; `None` where it names nothing of the web.
+/// Resolves a redirect's `Location`. Returns `None` unless it is a valid HTTP(S) URL.
 pub fn target(from: &Uri, location: &str) -> Option<Uri> {
     let (scheme, authority) = (from.scheme_str()?, from.authority()?);
     if location.starts_with("http://") || location.starts_with("https://") {
@@ -116,22 +116,22 @@ pub fn target(from: &Uri, location: &str) -> Option<Uri> {
     }
 }
 
-/// A header as text; empty where there is none.
+/// Returns a header as text, or an empty string if it is missing.
 pub fn header<'a, B>(answer: &'a Response<B>, name: &str) -> &'a str {
     answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// The answer's body, if it is not too long for one.
+/// Reads the response body, up to a size limit.
 pub fn read(answer: Response<ureq::Body>) -> Result<Vec<u8>, ureq::Error> {
     answer.into_body().into_with_config().limit(MAX_ANSWER_BYTES).read_to_vec()
 }
 
-/// One short line of what another program says.
+/// Shortens a foreign message to one printable line.
 pub fn short(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(160).collect()
 }
 
-/// What another program says, behind a colon.
+/// Formats a foreign message as a suffix for an error: `: message`, or nothing if empty.
 pub fn said(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(": {message}") }
 }

@@ -1,9 +1,9 @@
-//! Files of the Hub, each compared with its digest before it counts.
+//! Downloads files from the Hub and verifies their digests.
 //!
-//! What a server says of a file becomes a name and a size on this machine, so it is
-//! taken for what it is only in the form that it must have. A file that broke off goes
-//! on from where it is. Redirects are followed here, and the token is sent to the
-//! endpoint's own server alone.
+//! Digests, sizes and commits sent by the server become local file names and limits, so
+//! they are validated first. Interrupted downloads are resumed. Redirects are followed here
+//! rather than by the HTTP client, so that the token is sent only to the endpoint's own
+//! server.
 
 use std::{
     collections::BTreeSet,
@@ -27,53 +27,53 @@ use crate::bundle::path_segment;
 
 const MAX_REDIRECTS: usize = 10;
 
-/// A try that brought so much of a file was not in vain, and the next one is again the
-/// first: a long file may come over a line that breaks often.
+/// An attempt that received at least this much resets the retry count, so that a large file
+/// can be downloaded over an unreliable connection.
 const WORTH_BYTES: u64 = 1 << 20;
 
-/// A token, and where it is from, as errors name it.
+/// A token and its origin, as error messages name it.
 #[derive(Clone)]
 pub struct Token {
     pub text: String,
     pub origin: String,
 }
 
-/// What a commit holds.
+/// The files of a commit.
 #[derive(Debug)]
 pub struct Listing {
     pub commit: String,
     pub files: BTreeSet<String>,
 }
 
-/// What the Hub says of a file.
+/// A file's metadata as reported by the Hub.
 #[derive(Debug)]
 pub struct Described {
     pub id: ContentId,
     pub size: Option<u64>,
 }
 
-/// A server that speaks as the Hub does.
+/// A server with the Hub's API.
 pub struct Source {
     agent: Agent,
-    /// Without a slash at its end.
+    /// Without a trailing slash.
     endpoint: String,
     home: Uri,
     token: Option<Token>,
     patience: Patience,
 }
 
-/// One repository of it.
+/// A repository on a [`Source`].
 pub struct Remote<'a> {
     pub source: &'a Source,
     pub repo: &'a str,
 }
 
 impl Source {
-    /// By `HF_ENDPOINT` and `HF_TOKEN`, else the token that the Hub's own programs keep in
-    /// `home`.
+    /// Configures a source from `HF_ENDPOINT` and `HF_TOKEN`, falling back to the token that
+    /// other Hub clients store in `home`.
     ///
     /// # Errors
-    /// An endpoint or a token that is none.
+    /// If the endpoint or the token is malformed.
     pub fn from_env(home: &Path) -> Result<Self, HubError> {
         let token = match connection::variable("HF_TOKEN") {
             Some(text) => Some(Token { text, origin: "HF_TOKEN".into() }),
@@ -87,10 +87,10 @@ impl Source {
         Self::new(endpoint.as_deref().unwrap_or(connection::HUB), token, Patience::default())
     }
 
-    /// The server at `endpoint`.
+    /// Creates a source for the server at `endpoint`.
     ///
     /// # Errors
-    /// As [`from_env`](Self::from_env).
+    /// If the endpoint or the token is malformed.
     pub fn new(endpoint: &str, token: Option<Token>, patience: Patience) -> Result<Self, HubError> {
         if let Some(token) = token.as_ref().filter(|token| !connection::is_token(&token.text)) {
             return Err(HubError::BadToken { origin: token.origin.clone() });
@@ -102,10 +102,10 @@ impl Source {
 }
 
 impl Remote<'_> {
-    /// The files of a branch or a commit, and which commit that is.
+    /// Lists the files of a branch or commit, and resolves it to a commit.
     ///
     /// # Errors
-    /// Every one of the network's.
+    /// If the request fails or the answer is invalid.
     pub fn list(&self, revision: &str, tries: u32) -> Result<Listing, HubError> {
         #[derive(Deserialize)]
         struct Answer {
@@ -131,15 +131,15 @@ impl Remote<'_> {
         })
     }
 
-    /// What a file is: its digest, and its size where the Hub says it.
+    /// Fetches a file's digest, and its size if the Hub reports it.
     ///
     /// # Errors
-    /// Every one of the network's; [`HubError::Answer`] where the digest is none.
+    /// If the request fails, or [`HubError::Answer`] if the digest or size is malformed.
     pub fn describe(&self, commit: &str, name: &str) -> Result<Described, HubError> {
         let address = self.address(commit, name);
         self.retried(TRIES, || {
             let answer = self.follow(true, &address, name, None)?;
-            // Elsewhere than at the Hub lies what is large, and the Hub has said what it is.
+            // Large files redirect to other servers; the Hub's redirect already has their metadata.
             let answer = if answer.status().is_redirection() { answer } else { self.checked(answer, name)? };
             let found = header(&answer, "x-repo-commit");
             if !found.is_empty() && found != commit {
@@ -160,11 +160,11 @@ impl Remote<'_> {
         })
     }
 
-    /// Brings a file, or the rest of it, to `part`, which is on the disk and compared with
-    /// its digest when this is well.
+    /// Downloads a file to `part`, resuming if it exists. On success, `part` has been synced
+    /// and matches its digest.
     ///
     /// # Errors
-    /// Every one of the network's; [`HubError::Io`], [`HubError::Damaged`].
+    /// If the requests fail, [`HubError::Io`], or [`HubError::Damaged`].
     pub fn bring(
         &self,
         commit: &str,
@@ -200,7 +200,7 @@ impl Remote<'_> {
         }
     }
 
-    /// One try to make the file whole. What has come of it stays, whatever happens.
+    /// Makes one attempt to complete the file. Received bytes are kept on errors.
     fn receive(
         &self,
         address: &str,
@@ -217,7 +217,7 @@ impl Remote<'_> {
         if size.is_some_and(|size| have > size) {
             have = restart(file)?;
         }
-        // Whole already: a run ended between the last byte and the name.
+        // Complete already: a previous run was interrupted before the final rename.
         if size == Some(have) {
             return Ok(());
         }
@@ -231,7 +231,7 @@ impl Remote<'_> {
                     return Err(self.broken(name, "another part came than was asked for"));
                 }
             }
-            // What we have ends where the file does, or is none of it.
+            // Requested range not satisfiable: the part is complete, or does not fit the file.
             416 if have > 0 => {
                 if header(&answer, "content-range") == format!("bytes */{have}") {
                     return Ok(());
@@ -239,7 +239,7 @@ impl Remote<'_> {
                 restart(file)?;
                 return Err(self.broken(name, "the part that was here does not fit"));
             }
-            // The whole of it, for this server knows no parts.
+            // The server ignored the range and sent the whole file.
             200 if have > 0 => have = restart(file)?,
             200 => {}
             _ => return self.checked(answer, name).map(drop),
@@ -269,8 +269,8 @@ impl Remote<'_> {
         }
     }
 
-    /// Brings what has come to the disk, and compares it. `had` bytes are from before this
-    /// try: where the whole is wrong, they may be why.
+    /// Syncs the file and checks its digest. If `had` bytes predate this attempt, a mismatch may
+    /// be their fault, so the error allows a retry from scratch.
     fn compare(
         &self,
         name: &str,
@@ -296,9 +296,8 @@ impl Remote<'_> {
         format!("{}/{}/resolve/{commit}/{name}", self.source.endpoint, self.repo)
     }
 
-    /// Asks, and asks again where the answer says that it is elsewhere. A question for the
-    /// head alone ends where the Hub's own server does: what it says of a file is with the
-    /// answer that leads away.
+    /// Sends a request and follows redirects. A `HEAD` request follows them only within the
+    /// Hub's own server, because the redirect that leads away carries the file's metadata.
     fn follow(
         &self,
         head: bool,
@@ -310,7 +309,7 @@ impl Remote<'_> {
         let mut address: Uri = address.parse().map_err(|_| self.wrong(what, "its address is none"))?;
         for _ in 0..=MAX_REDIRECTS {
             let mut request = if head { source.agent.head(&address) } else { source.agent.get(&address) };
-            // Sizes and parts are of the bytes themselves.
+            // Sizes and ranges must refer to the unencoded bytes.
             request = request.header("accept-encoding", "identity");
             if let Some(start) = from_byte {
                 request = request.header("range", format!("bytes={start}-"));
@@ -334,7 +333,7 @@ impl Remote<'_> {
         Err(self.wrong(what, "it leads on and on"))
     }
 
-    /// The answer, if it says that it went well.
+    /// Returns the response if it is successful, else the error for its status.
     fn checked(&self, answer: Response<Body>, what: &str) -> Result<Response<Body>, HubError> {
         if answer.status().is_success() {
             return Ok(answer);
@@ -348,7 +347,7 @@ impl Remote<'_> {
             }
             (404, "EntryNotFound") => HubError::Gone { repo, what },
             (404, _) => HubError::NotFound { repo, origin: token.map(|token| token.origin.clone()) },
-            // The Hub says this of what does not exist, too, to those it does not know.
+            // The Hub also answers 401 to anonymous requests for repositories that do not exist.
             (401, _) => match token {
                 Some(token) => HubError::Token { repo, origin: token.origin.clone() },
                 None => HubError::NotFound { repo, origin: None },
@@ -361,7 +360,7 @@ impl Remote<'_> {
         })
     }
 
-    /// Tries again what may go well another time.
+    /// Retries transient errors.
     fn retried<T>(&self, tries: u32, ask: impl FnMut() -> Result<T, HubError>) -> Result<T, HubError> {
         let may_pass = |done: &Result<T, _>| done.as_ref().is_err_and(HubError::may_pass);
         connection::retried(&self.source.patience, tries, ask, may_pass)

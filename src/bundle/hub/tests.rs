@@ -1,4 +1,4 @@
-//! Against a server on this machine that says what a test tells it to (`scripted.rs`).
+//! Tests against a local scripted server (`scripted.rs`).
 
 use std::{collections::BTreeMap, fs, io::Write, sync::Mutex, thread, time::Duration};
 
@@ -18,7 +18,7 @@ const PATIENCE: Patience = Patience {
     receive: Duration::from_secs(20),
 };
 
-/// Whether a request is for the weights, which lie at another host.
+/// Returns whether a request is for the weights, which are stored on another host.
 fn object(asked: &Asked) -> bool {
     asked.path == "/object/model.safetensors"
 }
@@ -39,7 +39,7 @@ fn a_model_is_kept_as_the_hubs_programs_keep_it() {
     }
     assert_eq!(server.blobs().len(), repo.files.len(), "nothing is left aside");
 
-    // Once more, without the Hub.
+    // Again, offline.
     let offline = || panic!("the cache has everything");
     assert_eq!(fetch_into(server.cache.path(), REPO, offline, &mut |_| ()).unwrap(), folder);
 }
@@ -107,7 +107,7 @@ fn an_answer_that_ends_early_is_gone_on_with() {
     let repo = Repo::new();
     let weights = repo.weights().to_vec();
     let server = Server::of(repo.clone(), move |asked| {
-        // In chunks, without the last one; the first time only.
+        // Chunked, without the final chunk; on the first request only.
         let head = "HTTP/1.1 200 Said\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\nf4240\r\n";
         let first = object(asked) && asked.header("range").is_empty();
         first.then(|| [head.as_bytes(), &weights[..1_000_000], b"\r\n"].concat())
@@ -140,7 +140,7 @@ fn what_an_earlier_run_left_is_used_or_thrown_away() {
     let weights = repo.weights();
     let damaged: Vec<u8> = weights[..2_000_000].iter().map(|byte| !byte).collect();
     for (left, ranges) in [
-        // Whole but for its name: nothing is asked.
+        // Complete except for the final rename: no request is made.
         (weights.to_vec(), &[][..]),
         (weights[..1234].to_vec(), &["bytes=1234-"][..]),
         ([weights, b"and more"].concat(), &[""][..]),
@@ -169,7 +169,7 @@ fn parts_that_a_server_does_not_give_are_asked_for_as_a_whole() {
             let is_part = object(asked) && !asked.header("range").is_empty();
             is_part.then(|| match fault {
                 200 => reply(200, &[], &whole),
-                // From the start, though the end was asked for.
+                // The whole file, although only its end was requested.
                 206 => reply(206, &[("content-range", "bytes 0-2999999/3000000")], &whole),
                 _ => reply(416, &[], b""),
             })
@@ -191,7 +191,7 @@ fn another_content_than_the_digest_says_is_not_kept() {
     let blobs = server.blobs();
     assert!(!blobs.contains(&sha256_hex(Repo::new().weights())), "{blobs:?}");
 
-    // A small file, whose digest is git's, too; and one that is longer than it should be.
+    // A small file, with a git digest; and one that is longer than announced.
     for (content, is_answer) in [(&b"[]"[..], false), (b"{} ", true)] {
         let server = Server::of(Repo::new(), move |asked| {
             asked.is_for("config.json").then(|| reply(200, &[], content))
@@ -269,7 +269,7 @@ fn refusals_say_what_they_are() {
         (500, "", None, |e| matches!(e, HubError::Fault { .. }), "has a fault (500"),
     ];
     for (status, code, token, is_right, expected) in cases {
-        // Of the list, and of a file.
+        // For the listing, and for a file.
         for prefix in ["/api/", "/keeper/"] {
             let server = Server::of(Repo::new(), move |asked| {
                 let headers = [("x-error-code", code), ("x-error-message", "a reason")];
@@ -297,7 +297,7 @@ fn refusals_say_what_they_are() {
 
 #[test]
 fn faults_of_this_machine_are_said_to_be_its_own() {
-    // A file where the cache should be.
+    // A file in place of the cache folder.
     let server = Server::of(Repo::new(), |_| None);
     fs::write(server.cache.path().join("hub"), "").unwrap();
     let error = server.fetch().unwrap_err();
@@ -345,12 +345,12 @@ fn a_bots_own_file_is_added_to_what_other_programs_cached() {
     assert!(asked[0].path.ends_with(&format!("/revision/{COMMIT}")), "of what is cached: {asked:?}");
     assert!(!asked.iter().any(|asked| asked.is_for("model.safetensors")));
 
-    // Where the Hub cannot be asked, it is done without.
+    // Without a connection, `bot.json` is skipped.
     fs::remove_file(&bot).unwrap();
     let nobody = || Source::new("http://127.0.0.1:1", None, PATIENCE);
     assert_eq!(fetch_into(server.cache.path(), REPO, nobody, &mut |_| ()).unwrap(), folder);
 
-    // A repository without one is not asked again.
+    // The absence of `bot.json` is cached.
     let server = Server::of(repo.without("bot.json"), |_| None);
     let folder = server.fetch().unwrap();
     assert!(!folder.join("bot.json").exists());

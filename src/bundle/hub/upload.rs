@@ -1,13 +1,12 @@
-//! A folder's files into a repository of the Hugging Face Hub, in one commit.
+//! Uploads files to a Hugging Face Hub repository in one commit.
 //!
-//! The Hub's own protocol: make the repository, ask how each file travels
-//! (`preupload`), send the large ones as Git LFS objects (`info/lfs/objects/batch`,
-//! then `PUT`, in parts where the Hub says so), and commit: the small files in
-//! the request itself, the large ones by their SHA-256. Only the commit changes
-//! the repository, so that whatever breaks before leaves it as it was; a commit
-//! whose answer did not come may have been made. A second run sends only what has
-//! not arrived. (The crates that upload,
-//! `hf-hub` 1.0 and `hf-xet`, send large files by the Xet protocol alone.)
+//! Uses the Hub's HTTP API: create the repository, ask for each file's upload mode
+//! (`preupload`), send the large ones as Git LFS objects (`info/lfs/objects/batch`, then
+//! `PUT`, in parts if the Hub says so), and commit: small files inline, large ones by
+//! their SHA-256. Only the commit changes the repository, so an earlier failure leaves it
+//! as it was. If the answer to the commit is lost, the commit may have been made. A second
+//! run sends only the large files that have not arrived. (The crates that can upload,
+//! `hf-hub` 1.0 and `hf-xet`, send large files only by the Xet protocol.)
 //! Sources: <https://huggingface.co/docs/hub/api>,
 //! <https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md>.
 
@@ -26,16 +25,16 @@ mod answer;
 
 use answer::{Batch, Committed, Preuploads, Tags};
 
-/// First bytes of a file by which the Hub tells text from data.
+/// Length of the sample by which the Hub distinguishes text from binary files.
 const SAMPLE_BYTES: u64 = 512;
 
 const JSON: &str = "application/json";
 const LFS_JSON: &str = "application/vnd.git-lfs+json";
 const NDJSON: &str = "application/x-ndjson";
 
-/// Why nothing, or not all, was uploaded. The repository's files are as they were, but
-/// for what befell the commit itself: after [`Server`](Self::Server),
-/// [`Connection`](Self::Connection) and [`Answer`](Self::Answer) there it may have been made.
+/// Why an upload failed. The repository's files are unchanged, except that after a
+/// [`Server`](Self::Server), [`Connection`](Self::Connection) or [`Answer`](Self::Answer)
+/// error at the commit itself, the commit may have been made.
 #[derive(Debug, Error)]
 pub enum UploadError {
     #[error("no token: set HF_TOKEN to one that may write (huggingface.co/settings/tokens makes one)")]
@@ -71,7 +70,7 @@ pub enum UploadError {
     File { file: String, source: io::Error },
 }
 
-/// Steps, as errors name them.
+/// Names of the steps, as error messages use them.
 const CREATE: &str = "making the repository";
 const WHOAMI: &str = "asking whose token it is";
 const PREUPLOAD: &str = "announcing the files";
@@ -91,7 +90,7 @@ fn outcome(at: &str) -> &'static str {
 /// A file to upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalFile {
-    /// Its name in the repository.
+    /// Name in the repository.
     pub name: String,
     pub path: PathBuf,
     pub size: u64,
@@ -99,41 +98,41 @@ pub struct LocalFile {
     pub sha256: String,
 }
 
-/// What is under way, for showing.
+/// Progress of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<'a> {
-    /// The Hub has this large file already.
+    /// The Hub already has this large file.
     Present { name: &'a str },
-    /// `sent` of `size` bytes of this large file are on their way.
+    /// `sent` of `size` bytes of this large file have been sent.
     Sending { name: &'a str, sent: u64, size: u64 },
-    /// Small files and the commit itself.
+    /// Sending the small files and the commit.
     Committing,
 }
 
-/// A connection to the Hub for one token.
+/// A client for the Hub with one token.
 pub struct Hub {
     agent: Agent,
-    /// Without a slash at its end.
+    /// Without a trailing slash.
     endpoint: String,
     token: String,
     patience: Patience,
 }
 
 impl Hub {
-    /// By `HF_TOKEN` and, if set, `HF_ENDPOINT`.
+    /// Configures a client from `HF_TOKEN` and, if set, `HF_ENDPOINT`.
     ///
     /// # Errors
-    /// No token, one that cannot be one, or an endpoint that is no address.
+    /// If there is no token, or the token or the endpoint is malformed.
     pub fn from_env() -> Result<Self, UploadError> {
         let token = connection::variable("HF_TOKEN").ok_or(UploadError::NoToken)?;
         let endpoint = connection::variable("HF_ENDPOINT");
         Self::new(endpoint.as_deref().unwrap_or(connection::HUB), &token, Patience::default())
     }
 
-    /// A hub at `endpoint`.
+    /// Creates a client for the Hub at `endpoint`.
     ///
     /// # Errors
-    /// An endpoint that is no address, a token that no header can hold.
+    /// If the endpoint is not an HTTP(S) URL, or the token is not valid in a header.
     pub fn new(endpoint: &str, token: &str, patience: Patience) -> Result<Self, UploadError> {
         let (endpoint, _) = connection::endpoint(endpoint)
             .ok_or_else(|| UploadError::Endpoint(endpoint.escape_debug().take(100).collect()))?;
@@ -143,15 +142,15 @@ impl Hub {
         Ok(Self { agent: connection::agent(&patience), endpoint, token: token.into(), patience })
     }
 
-    /// Where it sends to.
+    /// Returns the endpoint's URL, without a trailing slash.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// `repo` with its owner: of a bare name, the token's.
+    /// Returns `owner/name` for a repository, using the token's owner for a bare name.
     ///
     /// # Errors
-    /// No name, or the Hub does not say whose the token is.
+    /// If the name is invalid, or the token's owner cannot be determined.
     pub fn full_name(&self, repo: &str) -> Result<String, UploadError> {
         if !super::is_repo_name(repo) {
             return Err(UploadError::Name(repo.chars().take(100).collect()));
@@ -166,13 +165,11 @@ impl Hub {
         Ok(format!("{owner}/{repo}"))
     }
 
-    /// Makes the repository where there is none, and commits the files to its
-    /// main branch; gives the commit's address. Files of the repository that
-    /// are not among them stay.
+    /// Creates the repository if necessary, commits the files to its main branch, and returns
+    /// the commit's URL. Other files in the repository are kept.
     ///
     /// # Errors
-    /// Each leaves the repository's files as they were, but for those at the commit that
-    /// [`UploadError`] names.
+    /// The repository's files are unchanged on errors, except as described at [`UploadError`].
     pub fn push(
         &self,
         repo: &str,
@@ -196,9 +193,9 @@ impl Hub {
         let answer =
             self.retried(|| self.post("/api/repos/create", CREATE, JSON, body.to_string().as_bytes()))?;
         match answer.status().as_u16() {
-            // It is there already.
+            // The repository exists.
             409 => Ok(()),
-            // A token for one repository may not make any, yet write to its own.
+            // A token restricted to one repository cannot create any, but may write to its own.
             403 => {
                 let found = self.retried(|| self.get(&format!("/api/models/{repo}"), CREATE))?;
                 match found.status() {
@@ -211,7 +208,7 @@ impl Hub {
         }
     }
 
-    /// The files that travel as LFS objects.
+    /// Asks the Hub which files must be uploaded as LFS objects.
     fn large<'a>(&self, repo: &str, files: &'a [LocalFile]) -> Result<Vec<&'a LocalFile>, UploadError> {
         let mut listed = Vec::new();
         for file in files {
@@ -228,7 +225,7 @@ impl Hub {
         for file in files {
             let mode =
                 answer.mode_of(&file.name).ok_or_else(|| wrong(PREUPLOAD, "a file is missing in it"))?;
-            // An empty file cannot be an object.
+            // An empty file cannot be an LFS object.
             if mode == "lfs" && file.size > 0 {
                 large.push(file);
             }
@@ -300,7 +297,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Sends a piece of a file; gives the answer's `ETag`.
+    /// Uploads a piece of a file and returns the response's `ETag`.
     fn put(
         &self,
         address: &str,
@@ -320,7 +317,7 @@ impl Hub {
                     progress(Progress::Sending { name: &file.name, sent, size: file.size });
                 },
             };
-            // These addresses carry their own signature: the token is not for them.
+            // These URLs are presigned and must not receive the token.
             let mut request = self.agent.put(address).header("content-length", size);
             for (name, value) in headers {
                 request = request.header(*name, *value);
@@ -351,7 +348,7 @@ impl Hub {
             });
         }
         let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        // Not tried again: the answer may have been lost after the commit was made.
+        // Not retried: the commit may have been made although its answer was lost.
         let answer =
             self.post(&format!("/api/models/{repo}/commit/main"), COMMIT, NDJSON, body.as_bytes())?;
         let committed: Committed = self.accepted(answer, COMMIT, repo)?;
@@ -363,8 +360,8 @@ impl Hub {
         request.header("authorization", self.bearer()).call().map_err(|error| cut(at, &error))
     }
 
-    /// Posts to a path of the endpoint, or to a whole address, which gets the
-    /// token only if it is the endpoint's.
+    /// Posts to a path on the endpoint, or to an absolute URL, which receives the token only if
+    /// it is on the endpoint.
     fn post(
         &self,
         path: &str,
@@ -389,7 +386,7 @@ impl Hub {
         format!("Bearer {}", self.token)
     }
 
-    /// Tries again where the connection broke or the Hub has a fault.
+    /// Retries on connection failures and server errors.
     fn retried(
         &self,
         request: impl FnMut() -> Result<Response<ureq::Body>, UploadError>,
@@ -400,7 +397,7 @@ impl Hub {
         })
     }
 
-    /// The answer, if it says that it went well.
+    /// Returns the response if it is successful, else the error for its status.
     fn checked(
         &self,
         answer: Response<ureq::Body>,
@@ -410,7 +407,7 @@ impl Hub {
         if answer.status().is_success() { Ok(answer) } else { Err(self.refusal(answer, at, repo)) }
     }
 
-    /// What the answer says, if it says that it went well.
+    /// Parses the response's JSON if it is successful, else returns the error for its status.
     fn accepted<T: serde::de::DeserializeOwned>(
         &self,
         answer: Response<ureq::Body>,
@@ -439,7 +436,7 @@ impl Hub {
     }
 }
 
-/// The repository that a redirect of the Hub names, else the address as it stands.
+/// Returns the repository that a redirect points to, or else the location itself.
 fn new_name(location: &str) -> String {
     let path = match location.split_once("://") {
         Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
@@ -475,7 +472,7 @@ fn unreadable(file: &LocalFile, source: io::Error) -> UploadError {
     UploadError::File { file: file.path.display().to_string().escape_debug().to_string(), source }
 }
 
-/// Bytes of a file.
+/// A byte range of a file.
 #[derive(Clone, Copy)]
 struct Piece<'a> {
     file: &'a LocalFile,
@@ -483,7 +480,7 @@ struct Piece<'a> {
     size: u64,
 }
 
-/// Tells how many bytes each read gave.
+/// A reader that reports the number of bytes of each read.
 struct Counting<R, F> {
     inner: R,
     count: F,

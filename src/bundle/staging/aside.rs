@@ -1,4 +1,4 @@
-//! Hidden folders beside the final place, and what is done about those that a kill left.
+//! Hidden temporary folders beside the destination, and cleanup after killed processes.
 
 use std::{
     fs::{self, File},
@@ -13,18 +13,18 @@ use super::{
     resolved,
 };
 
-/// The file in a folder aside whose lock says that its process lives.
+/// The lock file in a temporary folder, locked while its process lives.
 const LOCK: &str = "lock";
-/// The folder being made.
+/// The new folder.
 const NEW: &str = "new";
-/// The one that it replaces.
+/// The folder being replaced.
 const OLD: &str = "old";
 
-/// `.NAME.partial-…`, for a folder to be made in. The system takes the lock from a
-/// process that is killed, so that [`sweep`] can tell what it left.
+/// A temporary folder `.NAME.partial-…`. If the process is killed, the OS releases its lock,
+/// by which [`sweep`] recognises leftovers.
 #[derive(Debug)]
 pub struct Aside {
-    /// Dropped first: some systems delete no file that is open.
+    /// Dropped first: some systems cannot delete an open file.
     _lock: File,
     temporary: TempDir,
 }
@@ -32,28 +32,28 @@ pub struct Aside {
 impl Aside {
     pub fn create(parent: &Path, name: &str) -> io::Result<Self> {
         let temporary = tempfile::Builder::new().prefix(&prefix(name)).tempdir_in(parent)?;
-        // It gets its name once it is locked: what has the name and no lock is swept.
+        // Renamed once it is locked, because `sweep` deletes folders whose lock file is unlocked.
         let (unnamed, lock_path) = (temporary.path().join("lock.new"), temporary.path().join(LOCK));
         let lock = File::create_new(&unnamed)?;
-        // Where there are no locks, nobody can take ours either.
+        // If locks are unsupported, `sweep` cannot take this one either.
         let _ = lock.try_lock();
         fs::rename(unnamed, lock_path)?;
-        // Within, so that it gets the usual permissions and not a temporary folder's.
+        // A subfolder, for the usual permissions instead of a temporary folder's.
         fs::create_dir(temporary.path().join(NEW))?;
         Ok(Self { _lock: lock, temporary })
     }
 
-    /// The folder being made.
+    /// Returns the path of the new folder.
     pub fn new_path(&self) -> PathBuf {
         self.temporary.path().join(NEW)
     }
 
-    /// Where an older one goes, to be deleted with all this.
+    /// Returns the path to move an existing folder to, to be deleted on drop.
     pub fn old_path(&self) -> PathBuf {
         self.temporary.path().join(OLD)
     }
 
-    /// Leaves everything as a kill does.
+    /// Leaves everything in place, as a kill would.
     #[cfg(test)]
     pub fn killed(self) -> PathBuf {
         self.temporary.keep()
@@ -64,8 +64,8 @@ fn prefix(name: &str) -> String {
     format!(".{name}.partial-")
 }
 
-/// Deletes what killed processes left aside of `out`, after `out` itself is put back
-/// where a kill took it away. What cannot be deleted takes room and does no harm.
+/// Deletes what killed processes left beside `out`, first restoring `out` itself if a kill
+/// interrupted its replacement. Errors are ignored: leftovers only take up space.
 pub fn sweep(out: &Path) {
     let out = resolved(out);
     let Some(name) = out.file_name() else { return };
@@ -75,7 +75,7 @@ pub fn sweep(out: &Path) {
         if !entry.file_name().to_string_lossy().starts_with(&prefix) {
             continue;
         }
-        // Without a lock file it is somebody else's, or about to get one.
+        // Without a lock file it is not ours, or is still being created.
         let Ok(lock) = File::open(left.join(LOCK)) else { continue };
         if lock.try_lock().is_ok() && put_back(&left, &out) {
             drop(lock);
@@ -84,8 +84,9 @@ pub fn sweep(out: &Path) {
     }
 }
 
-/// Between two renames a folder had no name: the old one was moved aside, the new one,
-/// complete and on the disk, was not yet in its place. False where it is still so.
+/// Restores `out` after a kill between the two renames of a replacement: the old folder was
+/// moved aside, and the new one, complete and synced, was not yet in place. Returns false if
+/// that fails.
 fn put_back(left: &Path, out: &Path) -> bool {
     let old = left.join(OLD);
     if exists(out) || !exists(&old) {

@@ -1,4 +1,4 @@
-//! What a rename needs around it: the folder it happens in, and the word of the disk.
+//! File system helpers around renames: parent folders, syncing, atomic exchange.
 
 use std::{
     collections::BTreeSet,
@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-/// The folder that a path lies in; of a mere name, the current one.
+/// Returns the folder that contains a path; `.` for a bare name.
 pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -15,15 +15,15 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Also true of a link that leads nowhere.
+/// Returns whether a path exists, including as a dangling symlink.
 pub fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// The files below a folder, `/` between the parts of their names.
+/// Lists the files below a folder, as `/`-separated relative paths.
 ///
 /// # Errors
-/// Where one of its folders cannot be read.
+/// If a folder cannot be read.
 pub fn files_below(root: &Path) -> io::Result<BTreeSet<String>> {
     let mut files = BTreeSet::new();
     let mut folders = vec![String::new()];
@@ -41,15 +41,14 @@ pub fn files_below(root: &Path) -> io::Result<BTreeSet<String>> {
     Ok(files)
 }
 
-/// Waits until the disk has all files of a folder and of those in it, and the lists of
-/// their names.
+/// Syncs a folder recursively: its files and its directories.
 pub fn sync_tree(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
             sync_tree(&path)?;
         } else if path.is_file() {
-            // For writing where it may be: some systems sync no file that is open for reading alone.
+            // Opened for writing if possible: some systems cannot sync a read-only handle.
             let file = File::options().append(true).open(&path).or_else(|_| File::open(&path))?;
             file.sync_all()?;
         }
@@ -57,36 +56,35 @@ pub fn sync_tree(folder: &Path) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// Waits until the disk has a folder's list of names: a rename in it, for example.
+/// Syncs a directory, making renames in it durable.
 ///
 /// # Errors
-/// What the system says.
+/// If the directory cannot be opened or synced.
 #[cfg(unix)]
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Folders cannot be opened as files here; the system orders renames itself.
+/// Does nothing: directories cannot be opened as files here, and the OS orders renames itself.
 ///
 /// # Errors
-/// None.
+/// Never.
 #[cfg(not(unix))]
 pub fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets two folders of one disk change places at once, so that at no time a name is
-/// without one.
+/// Exchanges two folders on the same file system atomically, so that both names always exist.
 ///
 /// # Errors
-/// Where the system or the disk cannot.
+/// If the OS or the file system does not support it.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 pub fn exchange(a: &Path, b: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     Ok(renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE)?)
 }
 
-/// This system has no such call.
+/// Fails: this OS has no atomic exchange.
 ///
 /// # Errors
 /// Always.

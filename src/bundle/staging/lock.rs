@@ -1,25 +1,25 @@
-//! A folder as one process's own for a while.
+//! Inter-process lock on a folder.
 
 use std::{
     fs::{File, TryLockError},
     path::Path,
 };
 
-/// Held as long as the value lives; the system takes it from a process that is killed.
+/// Released on drop; the OS releases it if the process is killed.
 #[derive(Debug)]
 pub struct Lock {
     _file: Option<File>,
 }
 
-/// Another process has the lock.
+/// The error when another process holds the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held;
 
 impl Lock {
-    /// By a file of its own. Where the disk has no locks, nobody else has one either.
+    /// Locks a dedicated file. If the file system has no locks, succeeds without one.
     ///
     /// # Errors
-    /// [`Held`].
+    /// [`Held`] if another process has the lock.
     pub fn of_file(file: File) -> Result<Self, Held> {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(Held),
@@ -27,11 +27,11 @@ impl Lock {
         }
     }
 
-    /// By the folder itself, so that nothing is left in it. Systems that open no folder
-    /// as a file (Windows) lock none.
+    /// Locks the folder itself, so that no lock file is left in it. Where folders cannot be
+    /// opened as files (Windows), succeeds without a lock.
     ///
     /// # Errors
-    /// [`Held`].
+    /// [`Held`] if another process has the lock.
     pub fn of_folder(folder: &Path) -> Result<Self, Held> {
         match File::open(folder) {
             Ok(folder) => Self::of_file(folder),

@@ -1,4 +1,4 @@
-//! New files for a folder that exists, made beside it.
+//! Changes files of an existing folder.
 
 use std::{
     collections::BTreeSet,
@@ -13,8 +13,8 @@ use super::{
     lock::{Held, Lock},
 };
 
-/// Files to be put into a folder, and to be taken out of it. What is not written here is
-/// not touched, whoever else changes it meanwhile; no other `huggingtweets` does.
+/// Files to add to a folder and to remove from it. Other files are left alone, even if they
+/// change in the meantime. A lock keeps other `huggingtweets` processes out.
 #[derive(Debug)]
 pub struct Patch {
     aside: Aside,
@@ -25,10 +25,11 @@ pub struct Patch {
 }
 
 impl Patch {
-    /// Takes the folder. What it holds is to be read after this.
+    /// Locks the folder. Its contents must be read after this call.
     ///
     /// # Errors
-    /// [`StagingError::NoFolder`], [`StagingError::Held`], [`StagingError::Io`].
+    /// [`StagingError::NoFolder`] if it does not exist, [`StagingError::Held`] if another process
+    /// has locked it, or [`StagingError::Io`].
     pub fn begin(folder: &Path) -> Result<Self, StagingError> {
         sweep(folder);
         if !folder.is_dir() {
@@ -42,22 +43,22 @@ impl Patch {
         Ok(Self { new: aside.new_path(), aside, folder, removed: BTreeSet::new(), _held: held })
     }
 
-    /// Where to write: an empty folder.
+    /// Returns the folder to write to, initially empty.
     pub fn path(&self) -> &Path {
         &self.new
     }
 
-    /// Takes a file out of the folder, once the new ones are there.
+    /// Marks a file for removal, after the new files are in place.
     pub fn remove(&mut self, name: &str) {
         self.removed.insert(name.to_owned());
     }
 
-    /// Moves what was written into the folder: the file `first` (what says whose they are)
-    /// before the others, and those of `last` after them and in that order (what vouches for
-    /// them, or shows them).
+    /// Moves the written files into the folder: `first` before the others (such as the list that
+    /// identifies them as ours), and those of `last` after them in the given order (such as a
+    /// manifest with their digests, or a page that shows them).
     ///
     /// # Errors
-    /// [`StagingError::Io`].
+    /// [`StagingError::Io`] if a file cannot be synced, moved or removed.
     pub fn commit(self, first: Option<&str>, last: &[&str]) -> Result<(), StagingError> {
         let done = sync_tree(&self.new).and_then(|()| self.move_all(first, last));
         drop(self.aside);
@@ -66,7 +67,7 @@ impl Patch {
 
     fn move_all(&self, first: Option<&str>, last: &[&str]) -> io::Result<()> {
         let mut names: Vec<String> = files_below(&self.new)?.into_iter().collect();
-        // `None` sorts before any place.
+        // `None` sorts before any position.
         names.sort_by_key(|name| (first != Some(name), last.iter().position(|last| last == name)));
         let mut changed = BTreeSet::from([self.folder.clone()]);
         for name in names {
@@ -75,7 +76,7 @@ impl Patch {
             fs::rename(self.new.join(&name), &to)?;
             changed.insert(parent(&to).to_path_buf());
         }
-        // Nothing goes before what replaces it is on the disk.
+        // Sync before removing, so that no file goes before its replacement is durable.
         changed.iter().try_for_each(|folder| sync_folder(folder))?;
         for name in &self.removed {
             let path = self.folder.join(name);
@@ -83,7 +84,7 @@ impl Patch {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            // One that is empty now; the others refuse.
+            // Remove parents that are now empty; this fails for the others.
             let mut folder = parent(&path);
             while folder != self.folder && fs::remove_dir(folder).is_ok() {
                 folder = parent(folder);

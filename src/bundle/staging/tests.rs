@@ -1,4 +1,4 @@
-//! Folders that change places, whatever happens in between.
+//! Folders are replaced atomically, and foreign files survive.
 
 use std::{collections::BTreeMap, fs::File};
 
@@ -7,7 +7,7 @@ use super::{
     *,
 };
 
-/// A bot's folder with these files, as far as its description goes.
+/// Creates a bot's folder with these files and a matching `bot.json`.
 fn bot(path: &Path, files: &[&str]) {
     fs::create_dir_all(path).unwrap();
     files.iter().for_each(|name| fs::write(path.join(name), "old").unwrap());
@@ -49,7 +49,7 @@ fn dropped_it_leaves_nothing() {
 fn what_a_killed_process_left_goes_and_what_a_living_one_makes_stays() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("bot");
-    // As a kill leaves it: nothing is dropped, and the system takes the lock.
+    // As after a kill: nothing is dropped, and the lock is released by the OS.
     let left = Aside::create(dir.path(), "bot").unwrap();
     fs::write(left.new_path().join("model.safetensors"), "half").unwrap();
     let left = left.killed();
@@ -92,7 +92,7 @@ fn force_does_not_replace_what_is_no_bot() {
     for out in [home.clone(), home.join("letter.txt")] {
         assert!(matches!(Staging::create(&out, true), Err(StagingError::NotOurs { .. })));
     }
-    // Of another program: nothing says which of its files are the bot's.
+    // A folder of another program: nothing says which files are the bot's.
     fs::write(home.join("config.json"), "{}").unwrap();
     assert!(matches!(Staging::create(&home, true), Err(StagingError::NotOurs { .. })));
 }
@@ -123,7 +123,7 @@ fn what_a_link_leads_to_is_replaced_and_the_link_stays() {
     let (target, link) = (dir.path().join("disk/bot"), dir.path().join("bot"));
     bot(&target, &["config.json"]);
     std::os::unix::fs::symlink("disk/bot", &link).unwrap();
-    // Once it leads to a bot, and once nowhere.
+    // First the link leads to a bot, then nowhere.
     for _ in 0..2 {
         let staging = Staging::create(&link, true).unwrap();
         fs::write(staging.path().join("new"), "").unwrap();
@@ -149,7 +149,7 @@ fn a_folder_made_meanwhile_is_kept() {
     assert_eq!(entries(&out), ["config.json"]);
 }
 
-/// A bot with an older one aside, as a kill between two renames leaves them.
+/// Creates a bot whose old folder was moved aside, as after a kill between the two renames.
 fn between_two_renames(dir: &Path, new_is_there: bool) -> PathBuf {
     let out = dir.join("bot");
     bot(&out, &["config.json"]);
@@ -172,7 +172,7 @@ fn a_folder_that_a_kill_left_without_a_name_is_put_back() {
         assert_eq!(entries(&out), expected);
         assert_eq!(entries(dir.path()), ["bot"]);
     }
-    // Found before it is asked whether something is in the way.
+    // `sweep` runs before the check for an existing folder.
     let dir = tempfile::tempdir().unwrap();
     let out = between_two_renames(dir.path(), false);
     assert!(matches!(Staging::create(&out, false), Err(StagingError::Exists { .. })));
@@ -202,7 +202,7 @@ fn an_old_folder_is_never_without_a_name() {
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         let missing = watcher.join().unwrap();
-        // Disks and systems without the call have the moment between two renames.
+        // Without an atomic exchange, the name is missing between the two renames.
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
         fs::create_dir(&a).unwrap();
         fs::create_dir(&b).unwrap();
@@ -227,7 +227,7 @@ fn a_patch_changes_its_files_and_nothing_else() {
     patch.remove("stale.png");
     patch.remove("never.png");
     assert_eq!(fs::read(folder.join("b.gguf")).unwrap(), b"old", "nothing changes before the commit");
-    // Somebody else's change meanwhile.
+    // A concurrent change by somebody else.
     fs::write(folder.join("a.gguf"), "edited").unwrap();
     patch.commit(None, &["bot.json"]).unwrap();
     for (name, expected) in [("a.gguf", "edited"), ("b.gguf", "new"), ("bot.json", "new"), ("deep/c", "new")]
@@ -257,7 +257,7 @@ fn a_folder_is_changed_by_one_at_a_time() {
 #[cfg(unix)]
 #[test]
 fn a_folder_of_links_is_changed_and_what_they_lead_to_is_not() {
-    // As the Hub's cache keeps a snapshot.
+    // The layout of a snapshot in the Hub's cache.
     let dir = tempfile::tempdir().unwrap();
     let (blobs, folder) = (dir.path().join("blobs"), dir.path().join("snapshots/main"));
     fs::create_dir_all(&blobs).unwrap();

@@ -1,5 +1,5 @@
-//! `huggingtweets bench gpu`: how fast this machine's GPU writes, one draft and eight
-//! together, and where a token's time goes: kernels, launch, reading back.
+//! `huggingtweets bench gpu`: measures generation speed on this machine's GPU with one draft and
+//! eight in parallel, and where a token's time goes: kernels, launch, readback.
 
 use std::{path::PathBuf, sync::OnceLock, time::Instant};
 
@@ -38,20 +38,20 @@ pub struct Args {
     kernels: Option<String>,
 }
 
-/// Drafts that are written together.
+/// Numbers of drafts generated in parallel.
 const DRAFTS: [usize; 2] = [1, 8];
 
-/// Tokens of the start.
+/// Length of the prompt, in tokens.
 const PROMPT: usize = 4;
 
-/// Steps that warm up, and steps whose kernels are timed, one by one.
+/// Number of warm-up steps, and of steps whose kernels are timed individually.
 const WARM_STEPS: usize = 8;
 const KERNEL_STEPS: usize = 8;
 
-/// What the page's usual settings want of a row.
+/// Logits requested per row, as with the page's default settings.
 const WANTED: Wanted = Wanted::Top(51);
 
-/// Positions of random weights.
+/// Context length of the network with random weights.
 const POSITIONS: usize = 1024;
 
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -97,24 +97,24 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Milliseconds since this was first asked.
+/// Milliseconds since the first call.
 fn now_ms() -> f64 {
     static BEGAN: OnceLock<Instant> = OnceLock::new();
     BEGAN.get_or_init(Instant::now).elapsed().as_secs_f64() * 1e3
 }
 
-/// What was measured of a number of drafts.
+/// Measurements for a number of drafts.
 struct Measured {
     tokens_per_s: f64,
     dispatches: usize,
-    /// Of one step, on the average.
+    /// Mean time per step.
     step_ms: f64,
     times: StepTimes,
-    /// Of one step; `None` where the device does not tell the time.
+    /// Mean kernel times per step; `None` if the device has no timestamps.
     kernels: Option<Vec<KernelTime>>,
 }
 
-/// Writes so many tokens a draft.
+/// Generates `tokens` tokens per draft.
 fn measure(model: &mut Model<Gpu>, drafts: usize, tokens: usize) -> anyhow::Result<Measured> {
     let shape = CacheShape { prompt: PROMPT, drafts, tail: WARM_STEPS + tokens + KERNEL_STEPS };
     let vocab = model.config().vocab_size;
@@ -162,7 +162,7 @@ fn measure(model: &mut Model<Gpu>, drafts: usize, tokens: usize) -> anyhow::Resu
                 let found = pollster::block_on(model.backend().kernel_times())?;
                 match sums.is_empty() {
                     true => sums = found,
-                    // Step by step the same kernels.
+                    // Every step runs the same kernels.
                     false => sums.iter_mut().zip(found).for_each(|(sum, found)| sum.ms += found.ms),
                 }
             }
@@ -209,7 +209,7 @@ impl Measured {
     }
 }
 
-/// What tells a kernel's dispatches apart: a product's outputs and inputs.
+/// Describes what distinguishes a kernel's dispatches: the outputs and inputs of a product.
 fn size(kernel: &str, shape: &[u32]) -> String {
     match (kernel, shape) {
         ("linear" | "linear_quads", [outputs, blocks, ..]) => format!("{outputs} x {}", blocks * 32),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::record::{Evaluation, RunConfig, RunRecorder, StepMetrics, Summary};
 
-/// A run of three steps and one evaluation, ended or not.
+/// Records a run of three steps and one evaluation, finished or not.
 fn record(dir: &Path, name: &str, learning_rate: f64, started: u64, ends: bool) {
     let mut config =
         RunConfig { name: name.into(), started_unix_s: started, seed: 7, ..RunConfig::default() };
@@ -41,7 +41,7 @@ fn runs_are_found_below_a_folder_oldest_first_and_other_folders_are_not() {
     assert_eq!((rows[0].state, rows[1].state), ("not ended", "completed"));
     assert_eq!((rows[1].steps, rows[1].loss, rows[1].validation_loss), (3, Some(1.0), Some(2.5)));
     assert_eq!(rows[1].minutes, Some(1.5));
-    // Named twice, listed once.
+    // Given twice, listed once.
     assert_eq!(all(&[home.path().into(), home.path().join("late.run")]).unwrap().len(), 2);
 }
 

@@ -1,8 +1,8 @@
-//! Static files over HTTP: the page under `/`, the bot under `/bot/`.
+//! Serves static files over HTTP: the page under `/`, the bot under `/bot/`.
 //!
-//! The page needs cross-origin isolation for threads, and other people's pages
-//! load the widget and the bot from here, in ranges. tower-http reads files
-//! and ranges; entity tags and what depends on them are added here.
+//! The page must be cross-origin isolated to use threads, and other origins load the widget and
+//! the bot from here, in ranges. tower-http handles files and ranges; entity tags and the
+//! conditional requests that depend on them are added here.
 
 use std::{
     convert::Infallible,
@@ -37,27 +37,27 @@ use tower_http::{
 
 use crate::bundle::path_segment;
 
-/// What to serve.
+/// The folders to serve.
 #[derive(Debug, Clone)]
 pub struct Roots {
-    /// Under `/`.
+    /// Served under `/`.
     pub assets: PathBuf,
-    /// Under `/bot/`, in place of the assets' own.
+    /// Served under `/bot/`, instead of the assets' own bot.
     pub bot: PathBuf,
 }
 
-/// Bytes read from a file at once: models are large.
+/// Read buffer size, large because models are.
 const READ_BYTES: usize = 256 << 10;
 
-/// On every response: cross-origin isolation for our page, and leave for other
-/// origins to use what they load. Everything is revalidated, so that a bot
-/// trained anew shows at once.
+/// Headers of every response: cross-origin isolation for our page, and permission for other
+/// origins to use what they load. Everything is revalidated, so that a retrained bot shows up
+/// at once.
 const HEADERS: [(&str, &str); 5] = [
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-embedder-policy", "require-corp"),
     ("cross-origin-resource-policy", "cross-origin"),
     ("cache-control", "no-cache"),
-    // The documents carry it too, for other hosts; workers have only this.
+    // Documents also contain the policy, for other hosts; workers only get it from the header.
     ("content-security-policy", include_str!("../../../www/csp.txt").trim_ascii_end()),
 ];
 
@@ -104,7 +104,7 @@ async fn answer(State(roots): State<Arc<Roots>>, request: Request) -> Result<Res
     let Ok(uri) = address(parts).parse::<Uri>() else {
         return Ok(StatusCode::NOT_FOUND.into_response());
     };
-    // A folder is no file: there is one page, and it is named above.
+    // No directory indexes: the only page is mapped by `parts`.
     let mut files =
         ServeDir::new(root).append_index_html_on_directories(false).with_buf_chunk_size(READ_BYTES);
 
@@ -126,9 +126,8 @@ async fn answer(State(roots): State<Arc<Roots>>, request: Request) -> Result<Res
     Ok(response)
 }
 
-/// The names that a path is made of, decoded once; of `/`, the page's. `None` where one can
-/// be no file's of the page or of a bot: an empty one, one that is several, and dot files,
-/// which are nobody's business.
+/// Splits a path into percent-decoded names; `/` becomes the page's document. Returns `None` if
+/// a name is empty, contains a separator or a control character, or begins with a dot.
 fn parts(path: &str) -> Option<Vec<String>> {
     if path == "/" {
         return Some(vec!["index.html".into()]);
@@ -144,13 +143,13 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(odd)
 }
 
-/// The names as a path again.
+/// Joins names into a percent-encoded path.
 fn address(parts: &[String]) -> String {
     parts.iter().map(|part| format!("/{}", path_segment::encode(part))).collect()
 }
 
-/// Whether a file becomes much smaller by compression: the page's own files do,
-/// weights and pictures do not, and parts of files stay as they are.
+/// Returns whether to compress a response: the page's own files, but not weights and pictures,
+/// which hardly shrink, nor partial responses.
 fn shrinks(status: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
     const KINDS: [&str; 5] = [
         "application/javascript",
@@ -168,7 +167,8 @@ fn shrinks(status: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) 
         && (KINDS.contains(&kind) || kind.starts_with("text/"))
 }
 
-/// A compressed file is the same as the plain one, but not byte for byte.
+/// Weakens the entity tag of a compressed response, which is equivalent to the plain file but
+/// not byte-identical.
 async fn weaken_tag(mut response: Response) -> Response {
     let headers = response.headers_mut();
     if headers.contains_key(CONTENT_ENCODING)
@@ -187,7 +187,7 @@ async fn file(files: &mut ServeDir, method: Method, uri: &Uri, headers: HeaderMa
     *request.headers_mut() = headers;
     match files.try_call(request).await {
         Ok(response) => response.map(Body::new),
-        // A name that is too long, or goes on behind a file's, is nobody's.
+        // The name is too long, or continues below a file.
         Err(error) if matches!(error.kind(), ErrorKind::InvalidFilename | ErrorKind::NotADirectory) => {
             StatusCode::NOT_FOUND.into_response()
         }
@@ -195,7 +195,8 @@ async fn file(files: &mut ServeDir, method: Method, uri: &Uri, headers: HeaderMa
     }
 }
 
-/// From the file's time and whole size, as other static servers do.
+/// Derives an entity tag from the file's modification time and full size, as other static
+/// servers do.
 fn entity_tag(headers: &HeaderMap) -> Option<HeaderValue> {
     let modified = headers.get(LAST_MODIFIED)?.to_str().ok()?;
     let size = match headers.get(CONTENT_RANGE) {
@@ -206,11 +207,11 @@ fn entity_tag(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("\"{letters}-{size}\"")).ok()
 }
 
-/// Settles the two conditions that need the entity tag, and takes them off.
-/// True: the client has this file already.
+/// Evaluates and removes the conditions that need the entity tag (`If-None-Match`, `If-Range`).
+/// Returns true if the client's copy is current.
 fn resolve_conditions(headers: &mut HeaderMap, tag: &HeaderValue, modified: Option<&HeaderValue>) -> bool {
     if let Some(known) = headers.remove(IF_NONE_MATCH) {
-        // This condition takes the place of the weaker one.
+        // `If-None-Match` takes precedence over `If-Modified-Since`.
         headers.remove(IF_MODIFIED_SINCE);
         let known = known.to_str().unwrap_or_default();
         let is_known = |one: &str| {
@@ -230,8 +231,8 @@ fn resolve_conditions(headers: &mut HeaderMap, tag: &HeaderValue, modified: Opti
     false
 }
 
-/// Several ranges at once, and units that are not bytes, get the whole file,
-/// which the standard allows.
+/// Drops multiple ranges and units other than bytes. The whole file is sent instead, which the
+/// standard permits.
 fn drop_unusable_range(headers: &mut HeaderMap) {
     if let Some(range) = headers.get(RANGE) {
         let usable = range.to_str().is_ok_and(|range| range.starts_with("bytes=") && !range.contains(','));
@@ -250,7 +251,7 @@ fn not_modified(tag: HeaderValue, current: &HeaderMap) -> Response {
     response
 }
 
-/// Pages and text of ours are UTF-8; a browser would guess otherwise.
+/// Adds `charset=utf-8` to HTML and text, for which a browser would guess otherwise.
 fn name_charset(headers: &mut HeaderMap) {
     let Some(kind) = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()) else {
         return;

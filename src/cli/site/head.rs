@@ -1,18 +1,17 @@
-//! The page's title and its preview in other people's feeds, with the bot's
-//! name in place of the page's own.
+//! Replaces the page's title and link preview by those of the bot.
 
 use crate::{bundle::manifest::BotInfo, card, card::escape};
 
-/// What of `<meta>` a preview reads; the page's own give way to the bot's.
+/// Prefixes of the `<meta>` names and properties that make up a link preview.
 const PREVIEW_KEYS: [&str; 3] = ["og:", "twitter:", "description"];
 
-/// `html` with the bot's title and preview. `page_url` ends in `/`; without
-/// it the picture's address stays relative, which some feeds do not follow.
+/// Returns `html` with the bot's title and preview. `page_url` ends in `/`; without it the
+/// picture's URL stays relative, which some feeds do not resolve.
 pub fn with_bot(html: &str, info: &BotInfo, page_url: Option<&str>) -> String {
     let html = without_preview(html);
     let head = head(info, page_url);
     let lower = html.to_ascii_lowercase();
-    // ASCII lower case keeps every byte's place.
+    // ASCII lower-casing preserves byte offsets.
     let title = tag(&lower, "<title").and_then(|(start, _)| {
         let close = "</title>";
         Some((start, start + lower.get(start..)?.find(close)? + close.len()))
@@ -47,7 +46,7 @@ fn head(info: &BotInfo, page_url: Option<&str>) -> String {
     head
 }
 
-/// Takes out every `<meta>` whose name or property is one of [`PREVIEW_KEYS`].
+/// Removes every `<meta>` whose name or property begins with one of [`PREVIEW_KEYS`].
 fn without_preview(html: &str) -> String {
     let lower = html.to_ascii_lowercase();
     let mut out = String::with_capacity(html.len());
@@ -72,8 +71,8 @@ fn without_preview(html: &str) -> String {
     out
 }
 
-/// The first tag that opens with `name`, as byte positions of `<` and after
-/// `>`; a `>` inside quotes does not close it.
+/// Finds the first tag named `name` and returns the byte offsets of its `<` and just past its
+/// `>`. A `>` inside quotes does not end the tag.
 fn tag(lower: &str, name: &str) -> Option<(usize, usize)> {
     let mut from = 0;
     loop {

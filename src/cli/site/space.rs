@@ -1,15 +1,15 @@
-//! What makes a site a static Space of the Hugging Face Hub: a card whose front
-//! matter asks for the isolation headers, and Git LFS for what is no text.
-//! The keys are those of <https://huggingface.co/docs/hub/spaces-config-reference>.
+//! What turns a site into a static Space of the Hugging Face Hub: a card whose front matter
+//! requests the isolation headers, and Git LFS for binary files. The keys are documented at
+//! <https://huggingface.co/docs/hub/spaces-config-reference>.
 
 use crate::{bundle::Manifest, card};
 
-/// Names and texts of the files to add.
+/// Returns names and contents of the files to add.
 pub fn files(manifest: &Manifest) -> [(&'static str, String); 2] {
     [("README.md", readme(manifest)), (".gitattributes", ATTRIBUTES.into())]
 }
 
-/// The Hub refuses large files, and binary ones, outside of LFS.
+/// The Hub rejects large and binary files outside of LFS.
 const ATTRIBUTES: &str = "\
 *.gguf filter=lfs diff=lfs merge=lfs -text
 *.safetensors filter=lfs diff=lfs merge=lfs -text
@@ -19,7 +19,7 @@ const ATTRIBUTES: &str = "\
 
 fn readme(manifest: &Manifest) -> String {
     let name = card::display_name(&manifest.info);
-    // JSON's strings are YAML's double-quoted ones.
+    // JSON strings are valid YAML double-quoted scalars.
     let title = serde_json::Value::from(name.as_str()).to_string();
     let models = manifest.card.as_ref().and_then(|card| card.repository.as_deref());
     let models = models.map(|repository| {

@@ -1,5 +1,5 @@
-//! Where a site goes: a new folder, one that is replaced as a whole, or a checkout of a
-//! Space, of which `.git` stays.
+//! The destination of a site: a new folder, one that is replaced as a whole, or a checkout of a
+//! Space, whose `.git` is kept.
 //!
 //! A site lists its own files (`huggingtweets-site.json`), so that nothing else is ever deleted.
 
@@ -22,24 +22,24 @@ use crate::{
 
 /// The page's document.
 pub const INDEX: &str = "index.html";
-/// What lists a site's files.
+/// The list of a site's files.
 pub const LIST: &str = "huggingtweets-site.json";
 const GIT: &str = ".git";
 
 const SITE: Kind = Kind { what: "site", list: LIST, files: site_files, keeps: &[] };
 const CHECKOUT: Kind = Kind { files: checkout_files, keeps: &[GIT], ..SITE };
 
-/// What a new Space's repository holds: its card, and what goes to Git LFS.
+/// Files of a newly created Space: its card, and the patterns for Git LFS.
 const NEW_SPACE: [&str; 2] = ["README.md", ".gitattributes"];
 
-/// The whole of `huggingtweets-site.json`.
+/// The contents of `huggingtweets-site.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct List {
-    /// `/` between the parts.
+    /// `/`-separated relative paths.
     files: BTreeSet<String>,
 }
 
-/// A site under way.
+/// A site being written.
 #[derive(Debug)]
 pub struct Target {
     out: PathBuf,
@@ -48,16 +48,18 @@ pub struct Target {
 
 #[derive(Debug)]
 enum Way {
-    /// The folder changes places with an older one.
+    /// The folder is swapped with the old one.
     Whole(Box<Staging>),
-    /// Git's folder stays where it is, so files change places one by one.
+    /// The folder has a `.git` that must stay in place, so files are replaced one by one.
     Within(Patch),
 }
 
 impl Target {
+    /// Opens a destination for writing.
+    ///
     /// # Errors
-    /// Where something stands there that is not to be replaced: anything without `force`;
-    /// with it, what no site lists.
+    /// If the folder exists and is not empty, unless `force` is set and it contains only a site's
+    /// own files, or those of a newly created Space.
     pub fn open(out: &Path, force: bool) -> anyhow::Result<Self> {
         let way = match staging::exists(&out.join(GIT)) {
             true => {
@@ -70,12 +72,12 @@ impl Target {
         Ok(Self { out: out.into(), way })
     }
 
-    /// The final place.
+    /// Returns the final folder.
     pub fn out(&self) -> &Path {
         &self.out
     }
 
-    /// Where to write: an empty folder.
+    /// Returns the folder to write to, initially empty.
     pub fn path(&self) -> &Path {
         match &self.way {
             Way::Whole(staging) => staging.path(),
@@ -83,7 +85,7 @@ impl Target {
         }
     }
 
-    /// Lists what was written, and puts it in its place.
+    /// Lists the files written and moves them into place.
     pub fn commit(mut self) -> anyhow::Result<()> {
         let path = self.path();
         let files = staging::files_below(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -91,7 +93,7 @@ impl Target {
         if let Way::Within(patch) = &mut self.way {
             let old = read_list(&self.out).unwrap_or_default().files;
             for name in old.into_iter().filter(|name| self.out.join(name).is_file()) {
-                // Listed until the next time: a kill may come before it goes.
+                // Stays listed until the next commit, in case of a kill before it is removed.
                 if list.files.insert(name.clone()) {
                     patch.remove(&name);
                 }
@@ -123,7 +125,7 @@ fn checkout_files(folder: &Path) -> Option<BTreeSet<String>> {
     Some(files)
 }
 
-/// A site's list; `None` where there is none that names files within the folder alone.
+/// Reads a site's list. Returns `None` if it is missing or names files outside of the folder.
 fn read_list(folder: &Path) -> Option<List> {
     let list: List = serde_json::from_slice(&fs::read(folder.join(LIST)).ok()?).ok()?;
     let is_within = |name: &String| name.split(['/', '\\']).all(|part| !["", ".", "..", GIT].contains(&part));

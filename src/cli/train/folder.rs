@@ -91,7 +91,7 @@ fn take(dir: &Path, lock: File) -> anyhow::Result<Lock> {
 /// to replace: with `--force`, or if that failed before its first checkpoint.
 ///
 /// # Errors
-/// Names what is in the way, and the ways out.
+/// If the folder cannot be used. The error says what is in the way, and what to do.
 pub fn check(plan: &Plan) -> anyhow::Result<()> {
     let dir = &plan.run;
     if let Ok(lock) = File::open(dir.join(LOCK)) {
@@ -103,7 +103,7 @@ pub fn check(plan: &Plan) -> anyhow::Result<()> {
 /// Like [`check`], for a folder that this process holds.
 ///
 /// # Errors
-/// As [`check`].
+/// Those of [`check`].
 pub fn check_contents(plan: &Plan) -> anyhow::Result<()> {
     let dir = &plan.run;
     if plan.resume {

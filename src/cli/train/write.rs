@@ -33,8 +33,8 @@ pub struct Written {
     pub memorisation: Memorisation,
 }
 
-/// Writes the folder to a temporary one and moves it into place, adding to `extras` what is
-/// measured on the bot itself. `stop` is asked between the steps.
+/// Writes the bot to a temporary folder and moves it into place, adding to `extras` what is
+/// measured on the bot itself. `stop` is called between the steps.
 pub fn bot(
     plan: &Plan,
     posts: &Posts,

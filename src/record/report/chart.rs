@@ -1,41 +1,41 @@
-//! Curves as paths of an SVG that may be stretched to any width: text stands
-//! beside it as HTML, so that it keeps its size on a phone.
+//! Line charts as SVG paths that can be stretched to any width. Text is HTML beside the SVG, so
+//! that it keeps its size on a phone.
 
 use serde::Serialize;
 
 use crate::card::figure::{TICKS, grouped, round_step, trimmed};
 
-/// The SVG's own units, across and down.
+/// The SVG's size in its own units.
 pub const WIDTH: f64 = 1000.0;
 pub const HEIGHT: f64 = 400.0;
-/// Points a curve across the page has at most; more steps are averaged.
+/// Maximum number of points of a full-width curve; more steps are averaged.
 pub const WIDE: usize = 400;
-/// The same for a curve a third as wide.
+/// Maximum number of points of a curve a third as wide.
 pub const NARROW: usize = 120;
-/// Free space above and below the curves, of their height.
+/// Margin above and below the curves, as a fraction of their height.
 const MARGIN: f64 = 0.05;
 
-/// Figures by their steps.
+/// Values by step.
 pub struct Series<'a> {
-    /// What the legend says.
+    /// Name in the legend.
     pub name: &'a str,
-    /// A class that gives the colour.
+    /// CSS class, which sets the colour.
     pub class: &'a str,
-    /// (step, value), steps ascending.
+    /// (step, value), in ascending step order.
     pub points: Vec<(f64, f64)>,
-    /// Whether each point is shown; for few.
+    /// Whether to draw every point, for series with few points. Such series are not averaged.
     pub dots: bool,
 }
 
-/// What the page's template draws.
+/// A chart as drawn by the report's template.
 #[derive(Debug, Serialize)]
 pub struct Chart {
-    /// The whole in words.
+    /// Text alternative for the whole chart.
     pub label: String,
     pub curves: Vec<Curve>,
     pub x_ticks: Vec<Tick>,
     pub y_ticks: Vec<Tick>,
-    /// Steps that one point of the curves is the mean of.
+    /// Number of steps averaged into each point.
     pub steps_a_point: usize,
 }
 
@@ -45,8 +45,8 @@ pub struct Curve {
     pub class: String,
     /// Path data of the curve.
     pub path: String,
-    /// Path data of the area between the smallest and the largest value that a
-    /// mean hides; empty where nothing is averaged.
+    /// Path data of the area between the minimum and maximum of each mean; empty if nothing is
+    /// averaged.
     pub band: String,
     pub dots: Vec<Dot>,
     pub last: String,
@@ -56,18 +56,18 @@ pub struct Curve {
 pub struct Dot {
     pub path: String,
     pub title: String,
-    /// Whether no value of the curve is lower.
+    /// Whether this is the lowest value of the curve.
     pub lowest: bool,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Tick {
-    /// Of the width from the left, or of the height from above.
+    /// Position in percent of the width from the left, or of the height from the top.
     pub percent: f64,
     pub label: String,
 }
 
-/// A mean over neighbouring steps.
+/// A mean over consecutive steps.
 struct Mean {
     step: f64,
     value: f64,
@@ -75,8 +75,8 @@ struct Mean {
     most: f64,
 }
 
-/// Draws the series over one another, each of `most_points` or fewer; `None`
-/// where none has a finite point.
+/// Draws the series into one chart, with at most `most_points` points each. Returns `None` if
+/// there is no finite point.
 pub fn chart(title: &str, most_points: usize, series: &[Series]) -> Option<Chart> {
     let finite: Vec<(&Series, Vec<(f64, f64)>)> = series
         .iter()
@@ -113,7 +113,7 @@ pub fn chart(title: &str, most_points: usize, series: &[Series]) -> Option<Chart
                 .iter()
                 .filter(|_| s.dots || means.len() == 1)
                 .map(|mean| Dot {
-                    // A line of no length: its round end is the dot.
+                    // A zero-length line: its round cap is the dot.
                     path: format!("M{:.1} {:.1}h0.01", x(mean.step), y(mean.value)),
                     lowest: means.len() > 1 && means.iter().all(|other| mean.value <= other.value),
                     title: format!("step {}: {} {}", mean.step, s.name, short(mean.value)),
@@ -165,17 +165,17 @@ fn tick(part: f64, value: f64) -> Tick {
     Tick { percent: (part * 10_000.0).round() / 100.0, label: short(value) }
 }
 
-/// Round values between the bounds, 1, 2 or 5 times a power of ten apart.
+/// Returns round values within the bounds, 1, 2 or 5 times a power of ten apart.
 fn ticks(low: f64, high: f64, whole: bool) -> impl Iterator<Item = f64> {
     let span = if high > low { high - low } else { 1.0 };
     let step = round_step(span);
     let step = if whole { step.max(1.0) } else { step };
     let first = (low / step).ceil();
-    // Multiplied, not added up: no 0.30000000000000004.
+    // Multiplied rather than accumulated, to avoid 0.30000000000000004.
     (0..=TICKS + 1).map(move |i| (first + i as f64) * step).take_while(move |v| *v <= high)
 }
 
-/// A figure as a person writes it: three or four digits that count.
+/// Formats a value for display, with three or four significant digits.
 pub fn short(value: f64) -> String {
     let size = value.abs();
     if value == 0.0 {

@@ -1,5 +1,5 @@
-//! `report.html`: one page that says what a run did, with nothing around it: no
-//! script, no request, and every text from elsewhere escaped.
+//! `report.html`: a self-contained report on a run, without scripts or requests, and with all
+//! untrusted text escaped.
 
 mod chart;
 
@@ -10,25 +10,25 @@ use self::chart::{NARROW, Series, WIDE, chart, short};
 use super::{MetricsLine, RecordError, Run, Stopped, files};
 use crate::card::{date, duration, escape, escaped_by, figure::grouped};
 
-/// The hyper-parameter that says after how many tokens sample drafts are cut off.
+/// The hyper-parameter with the token limit of sample drafts.
 pub const SAMPLE_TOKENS: &str = "sample_tokens";
 
-/// The page's name in the run's folder.
+/// Name of the report in the run's folder.
 pub(super) const REPORT: &str = "report.html";
 const TEMPLATE: &str = include_str!("report.html");
 
-/// Writes the page of a run into its folder; an older one is replaced at once.
+/// Writes a run's report into its folder, replacing an older one atomically.
 ///
 /// # Errors
-/// [`RecordError::Report`] where the template fails, [`RecordError::Io`].
+/// [`RecordError::Report`] if the template fails, or [`RecordError::Io`].
 pub fn write(run: &Run) -> Result<(), RecordError> {
     files::replace(&run.dir.join(REPORT), render(run)?.as_bytes())
 }
 
-/// The page's text.
+/// Renders the report.
 ///
 /// # Errors
-/// [`RecordError::Report`].
+/// [`RecordError::Report`] if the template fails.
 pub fn render(run: &Run) -> Result<String, RecordError> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("xml"));
@@ -95,7 +95,7 @@ fn series<'a>(run: &Run, name: &'a str, value: impl Fn(&MetricsLine) -> Option<f
     Series { name, class: name, points, dots: false }
 }
 
-/// The figures at the top: what is known of them.
+/// Returns the headline figures that are known.
 fn tiles(run: &Run) -> Vec<(&'static str, String)> {
     let mut tiles = Vec::new();
     let mut tile = |label, value: Option<String>| tiles.extend(value.map(|value| (label, value)));
@@ -116,7 +116,7 @@ fn tiles(run: &Run) -> Vec<(&'static str, String)> {
     tiles
 }
 
-/// Rows of the dataset's table.
+/// Returns the rows of the dataset table.
 fn counts(run: &Run) -> Vec<(&'static str, String)> {
     let dataset = &run.config.dataset;
     [
@@ -132,7 +132,7 @@ fn counts(run: &Run) -> Vec<(&'static str, String)> {
     .collect()
 }
 
-/// Rows on the machine and the programs; what is unknown is left out.
+/// Returns rows on the machine and program versions, omitting unknown ones.
 fn machine(run: &Run) -> Vec<(&'static str, String)> {
     let (machine, versions) = (&run.config.machine, &run.config.versions);
     let memory = if machine.memory_bytes > 0 { bytes(machine.memory_bytes) } else { String::new() };
@@ -161,7 +161,7 @@ fn evaluation(line: &MetricsLine, best: Option<(usize, f64)>) -> Option<Value> {
     })
 }
 
-/// A setting as a person writes it.
+/// Formats a setting for display.
 fn plain_value(value: &Json) -> String {
     match value {
         Json::Null => "none".into(),
@@ -170,7 +170,7 @@ fn plain_value(value: &Json) -> String {
     }
 }
 
-/// Bytes as `3.2 GB`, or `640 MB`.
+/// Formats bytes as `3.20 GB` or `640 MB`.
 fn bytes(n: u64) -> String {
     match n as f64 {
         n if n >= 1e9 => format!("{:.2} GB", n / 1e9),
@@ -178,7 +178,7 @@ fn bytes(n: u64) -> String {
     }
 }
 
-/// Escaped as [`escape::xml`] does, with the space that joins a draft to its start.
+/// Escapes like [`escape::xml`], but keeps the leading space between prompt and completion.
 fn escape_within(text: &str) -> String {
     let glue = if text.starts_with(char::is_whitespace) { " " } else { "" };
     format!("{glue}{}", escape::xml(text))

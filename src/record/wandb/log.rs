@@ -1,5 +1,5 @@
-//! The log that a `.wandb` file is: LevelDB's format, blocks of 32 KiB with
-//! records cut at their borders, and a header of W&B's own in the first block.
+//! The log format of `.wandb` files: LevelDB's log (32 KiB blocks, with records split at block
+//! boundaries), preceded by a W&B header in the first block.
 
 use std::{
     fs::File,
@@ -7,9 +7,9 @@ use std::{
     path::Path,
 };
 
-/// Bytes of a block; the file's header is part of the first.
+/// Size of a block. The file header is part of the first block.
 const BLOCK: u64 = 32 * 1024;
-/// A piece's checksum (u32), length (u16) and kind (u8), little-endian.
+/// Size of a fragment's header: checksum (u32), length (u16) and type (u8), little-endian.
 const PIECE_HEADER: u64 = 7;
 /// `:W&B`, the magic number 0xBEE1, version 0.
 const FILE_HEADER: [u8; 7] = [b':', b'W', b'&', b'B', 0xe1, 0xbe, 0];
@@ -19,7 +19,7 @@ const FIRST: u8 = 2;
 const MIDDLE: u8 = 3;
 const LAST: u8 = 4;
 
-/// A log that is written to.
+/// A log open for writing.
 #[derive(Debug)]
 pub struct LogFile {
     file: File,
@@ -27,7 +27,7 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// A file with its header and these records; an older one is replaced.
+    /// Creates a file with a header and these records, replacing an existing one.
     pub fn create(path: &Path, records: &[Vec<u8>]) -> io::Result<Self> {
         let mut bytes = FILE_HEADER.to_vec();
         for record in records {
@@ -39,7 +39,7 @@ impl LogFile {
         Ok(Self { file, offset: bytes.len() as u64 })
     }
 
-    /// Adds a record with one write.
+    /// Appends a record in a single write.
     pub fn append(&mut self, record: &[u8]) -> io::Result<()> {
         let pieces = pieces(self.offset, record);
         self.file.write_all(&pieces)?;
@@ -47,20 +47,20 @@ impl LogFile {
         Ok(())
     }
 
-    /// Waits until the disk has it all.
+    /// Syncs the file to disk.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 }
 
-/// A record as it stands in a file from this offset on.
+/// Encodes a record as fragments, for writing at this offset in the file.
 fn pieces(mut offset: u64, record: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(record.len() + 16);
     let (mut rest, mut first) = (record, true);
     loop {
         let room = BLOCK - offset % BLOCK;
         if room < PIECE_HEADER {
-            // Too little for a piece's header: zeros.
+            // Too small for a fragment header: pad with zeros.
             out.resize(out.len() + room as usize, 0);
             offset += room;
             continue;
@@ -91,7 +91,7 @@ fn pieces(mut offset: u64, record: &[u8]) -> Vec<u8> {
 pub(super) mod tests {
     use super::*;
 
-    /// Reads a log back, as LevelDB's format says.
+    /// Reads a log according to LevelDB's format.
     pub fn read(bytes: &[u8]) -> Vec<Vec<u8>> {
         assert_eq!(bytes[..7], FILE_HEADER);
         let (mut at, mut records, mut under_way) = (7, Vec::new(), None);
@@ -107,7 +107,7 @@ pub(super) mod tests {
             assert_eq!(crc32fast::hash(body).to_le_bytes(), bytes[at..at + 4]);
             assert!(7 + length <= room, "a piece crosses a block's border");
             let kind = body[0];
-            // A first piece may be empty, so that its bytes do not tell.
+            // The first fragment may be empty, so track the record itself rather than its bytes.
             assert_eq!(under_way.is_none(), kind == FULL || kind == FIRST);
             under_way.get_or_insert_with(Vec::new).extend_from_slice(&body[1..]);
             if kind == FULL || kind == LAST {

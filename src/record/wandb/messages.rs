@@ -1,4 +1,4 @@
-//! The few messages of W&B's `wandb_internal.proto` that a run of figures needs.
+//! The few messages of W&B's `wandb_internal.proto` that a run needs.
 
 use prost::Message;
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::Serialize;
 /// One record of the log; exactly one of the optional fields is set.
 #[derive(Clone, PartialEq, Message)]
 pub struct Record {
-    /// From 1, in the order of the log.
+    /// Position in the log, from 1.
     #[prost(int64, tag = "1")]
     pub num: i64,
     #[prost(message, optional, tag = "2")]
@@ -33,7 +33,7 @@ pub struct Header {
 pub struct VersionInfo {
     #[prost(string, tag = "1")]
     pub producer: String,
-    /// The oldest wandb that may read it.
+    /// The minimum version of wandb that can read the log.
     #[prost(string, tag = "2")]
     pub min_consumer: String,
 }
@@ -88,7 +88,7 @@ pub struct HistoryStep {
     pub num: i64,
 }
 
-/// A key and its value as JSON; the same in config, history and summary.
+/// A key and its JSON value, for config, history and summary.
 #[derive(Clone, PartialEq, Message)]
 pub struct Item {
     #[prost(string, tag = "1")]
@@ -98,7 +98,7 @@ pub struct Item {
 }
 
 impl Item {
-    /// `None` where the value has no JSON.
+    /// Returns `None` if the value cannot be serialised as JSON.
     pub fn new(key: &str, value: impl Serialize) -> Option<Self> {
         Some(Self { key: key.into(), value_json: serde_json::to_string(&value).ok()? })
     }
@@ -112,10 +112,10 @@ pub struct Files {
 
 #[derive(Clone, PartialEq, Message)]
 pub struct FileItem {
-    /// Within the run's `files` folder.
+    /// Relative to the run's `files` folder.
     #[prost(string, tag = "1")]
     pub path: String,
-    /// 2: a medium, for example a table.
+    /// 2 for media, such as a table.
     #[prost(int32, tag = "3")]
     pub kind: i32,
 }
@@ -124,7 +124,7 @@ pub struct FileItem {
 pub struct Exit {
     #[prost(int32, tag = "1")]
     pub exit_code: i32,
-    /// Seconds.
+    /// In seconds.
     #[prost(int32, tag = "2")]
     pub runtime: i32,
 }

@@ -1,10 +1,10 @@
-//! A run's folder as W&B's own program writes it offline, for `wandb sync`.
+//! Writes a run as W&B's own program does offline, for `wandb sync`.
 //!
-//! `wandb/offline-run-<time>-<id>/run-<id>.wandb` is a log ([`log`]) of
-//! protobuf records ([`messages`]): a header, the run with its config, then for
-//! each step its figures (history) and the newest of each (summary), at the end
-//! the exit. Drafts are tables, each a JSON file beside the log. Checked against
-//! wandb 0.31: its program reads the log and uploads what it holds.
+//! `wandb/offline-run-<time>-<id>/run-<id>.wandb` is a log ([`log`]) of protobuf records
+//! ([`messages`]): a header, the run with its config, then for each step the latest values
+//! (summary) and the step's metrics (history), and at the end the exit. Drafts are tables, each
+//! a JSON file beside the log. Checked against wandb 0.31, which reads the log and uploads its
+//! contents.
 
 mod log;
 mod messages;
@@ -29,19 +29,19 @@ use self::{
 };
 use super::{MetricsLine, RecordError, RunConfig, SampleSet, Summary, config::Artifact};
 
-/// The project a run appears under.
+/// The W&B project that runs appear under.
 const PROJECT: &str = "huggingtweets";
 const JOB_TYPE: &str = "train";
 pub(super) const FOLDER: &str = "wandb";
-/// The oldest wandb that reads such a log, as wandb itself writes it.
+/// The minimum wandb version declared in the header, the same as wandb itself writes.
 const MIN_CONSUMER: &str = "0.70.0";
-/// W&B's number for a medium among a run's files.
+/// W&B's file type for media.
 const MEDIA: i32 = 2;
-/// Hex digits of a table's digest in its name.
+/// Number of hex digits of a table's digest in its name.
 const NAME_DIGITS: usize = 20;
 
-/// The offline run under way. A step's records are held until the step is over:
-/// W&B takes one line of history a step.
+/// An open offline run. A step's records are held back until the step is over, because W&B
+/// takes one line of history per step.
 #[derive(Debug)]
 pub struct OfflineRun {
     dir: PathBuf,
@@ -51,7 +51,7 @@ pub struct OfflineRun {
     pending: Option<Pending>,
 }
 
-/// All that is known of the newest step.
+/// Everything known about the latest step.
 #[derive(Debug, Clone)]
 struct Pending {
     line: MetricsLine,
@@ -59,8 +59,8 @@ struct Pending {
 }
 
 impl OfflineRun {
-    /// Begins the folder in the run's own with what was recorded before; an
-    /// older one of this run goes.
+    /// Creates the folder inside the run's own, with what was recorded before. Replaces an older
+    /// folder of the same run.
     pub fn create(
         run_dir: &Path,
         config: &RunConfig,
@@ -96,7 +96,7 @@ impl OfflineRun {
         Ok(run)
     }
 
-    /// Takes a step's line, or the same line with more in it.
+    /// Adds a step's line, or replaces it with one that has more fields.
     pub fn line(&mut self, line: &MetricsLine) -> Result<(), RecordError> {
         match &mut self.pending {
             Some(pending) if pending.line.step == line.step => pending.line = *line,
@@ -108,7 +108,7 @@ impl OfflineRun {
         Ok(())
     }
 
-    /// Takes a step's drafts.
+    /// Adds a step's drafts.
     pub fn samples(&mut self, set: &SampleSet) -> Result<(), RecordError> {
         match &mut self.pending {
             Some(pending) if pending.line.step == set.step => pending.samples = Some(set.clone()),
@@ -120,7 +120,7 @@ impl OfflineRun {
         Ok(())
     }
 
-    /// Ends the run, with what it came to in the summary.
+    /// Ends the run, adding its results to the summary.
     pub fn finish(&mut self, summary: &Summary) -> Result<(), RecordError> {
         self.over()?;
         let update = items(&serde_json::to_value(summary).unwrap_or_default());
@@ -130,7 +130,7 @@ impl OfflineRun {
         self.log.sync().map_err(RecordError::io(&self.dir))
     }
 
-    /// Writes the newest step: its table, its summary, its history.
+    /// Writes the pending step: its table, summary and history.
     fn over(&mut self) -> Result<(), RecordError> {
         let Some(Pending { line, samples }) = self.pending.take() else { return Ok(()) };
         let mut item = figures(&line);
@@ -145,7 +145,7 @@ impl OfflineRun {
         self.write(Record { history: Some(History { item, step }), ..Record::default() })
     }
 
-    /// Writes drafts as a table's file, and gives what history says of it.
+    /// Writes drafts as a table file and returns its description for the history.
     fn table(&mut self, set: &SampleSet) -> Result<TableFile, RecordError> {
         let rows: Vec<_> =
             set.drafts.iter().map(|draft| json!([set.step, draft.prompt, draft.text])).collect();
@@ -174,8 +174,8 @@ impl OfflineRun {
     }
 }
 
-/// A run that is dropped has its newest step, too; where that fails, the record
-/// itself has it.
+/// Writes the pending step of a dropped run. Errors are ignored: the step is also in
+/// `metrics.jsonl`.
 impl Drop for OfflineRun {
     fn drop(&mut self) {
         let _ = self.over();
@@ -184,7 +184,7 @@ impl Drop for OfflineRun {
 
 const TABLE_COLUMNS: [&str; 3] = ["step", "prompt", "text"];
 
-/// What history says of a table.
+/// Description of a table in the history.
 #[derive(Serialize)]
 struct TableFile {
     #[serde(rename = "_type")]
@@ -227,13 +227,13 @@ fn start(config: &RunConfig) -> Record {
     Record { run: Some(run), ..Record::default() }
 }
 
-/// The hyper-parameters by their own names, so that W&B can sort and filter by
-/// them, and the rest of `config.json` beside them.
+/// Returns the hyper-parameters under their own names, so that W&B can sort and filter by them,
+/// followed by the rest of `config.json`.
 fn config_items(config: &RunConfig) -> Vec<Item> {
     let mut value = serde_json::to_value(config).unwrap_or_default();
     let hyper_parameters =
         value.as_object_mut().and_then(|object| object.remove("hyper_parameters")).unwrap_or_default();
-    // `_wandb` is the program's own place, which `wandb sync` expects.
+    // `_wandb` is reserved for the client; `wandb sync` expects it.
     let mut update: Vec<Item> = Item::new("_wandb", json!({})).into_iter().collect();
     update.extend(items(&hyper_parameters));
     let taken: Vec<String> = update.iter().map(|item| item.key.clone()).collect();
@@ -241,13 +241,13 @@ fn config_items(config: &RunConfig) -> Vec<Item> {
     update
 }
 
-/// An object's fields.
+/// Returns an object's fields.
 fn items(value: &serde_json::Value) -> Vec<Item> {
     let fields = value.as_object().into_iter().flatten();
     fields.filter_map(|(key, value)| Item::new(key, value)).collect()
 }
 
-/// The figures of a line under the names of `metrics.jsonl`.
+/// Returns a line's metrics, named as in `metrics.jsonl`.
 fn figures(line: &MetricsLine) -> Vec<Item> {
     [
         line.loss.map(|value| Item::new("loss", value)),
@@ -264,7 +264,7 @@ fn figures(line: &MetricsLine) -> Vec<Item> {
     .collect()
 }
 
-/// When the run started, UTC, as in the names of W&B's folders.
+/// Formats the run's start (UTC) as in W&B's folder names.
 fn stamp(config: &RunConfig) -> String {
     let format = format_description!("[year][month][day]_[hour][minute][second]");
     let seconds = i64::try_from(config.started_unix_s).unwrap_or_default();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::record::SampleDraft;
 
-/// What wandb's own messages make of the same steps, after the run's record.
+/// The same steps encoded with wandb's own messages, following the run record.
 const GOLDEN: &[u8] = include_bytes!("../../../tests/fixtures/record/golden.wandb");
 
 fn run_folder(run_dir: &Path) -> PathBuf {
@@ -18,7 +18,7 @@ fn records(run_dir: &Path) -> Vec<Record> {
     log::tests::read(&bytes).iter().map(|record| Record::decode(&record[..]).unwrap()).collect()
 }
 
-/// Step and keys of every line of history, and whether the run's exit is there.
+/// Returns step and keys of every history record, and whether there is an exit record.
 pub fn steps(run_dir: &Path) -> (Vec<(i64, Vec<String>)>, bool) {
     let records = records(run_dir);
     let exits = records.iter().any(|record| record.exit.is_some());
@@ -83,7 +83,7 @@ fn the_records_are_wandbs_own_whether_written_at_once_or_step_by_step() {
     let golden_bytes = log::tests::read(GOLDEN);
     let [first, second] = lines();
     let home = tempfile::tempdir().unwrap();
-    // The last record is the summary, which has a test of its own, before the exit.
+    // The last record is the summary, which has its own test, followed by the exit.
     let check = |summary_at: usize| {
         let mut found = records(home.path());
         let summary = found.remove(summary_at);
@@ -127,7 +127,7 @@ fn the_run_has_its_names_its_start_and_every_setting() {
     };
     assert_eq!(values("learning_rate"), ["0.0001"]);
     assert_eq!(values("recipe"), ["\"\""]);
-    // A hyper-parameter's own value goes before the run's of the same name, and stands once.
+    // A hyper-parameter takes precedence over the run's field of the same name; the key is unique.
     assert_eq!(values("seed"), ["8"]);
     assert_eq!(values("lineage").len(), 1);
 }

@@ -1,4 +1,4 @@
-//! A Hub on this machine that says what a test tells it to, true or not.
+//! A local Hub server whose responses are scripted by each test.
 
 use std::{
     collections::BTreeMap,
@@ -18,12 +18,12 @@ use super::{
 };
 use crate::bundle::digest::{self, sha256_hex};
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub method: String,
     pub path: String,
-    /// Names in lower case.
+    /// Names are lower-case.
     pub headers: BTreeMap<String, String>,
 }
 
@@ -32,13 +32,13 @@ impl Asked {
         self.headers.get(name).map_or("", String::as_str)
     }
 
-    /// Whether it is for a file's content.
+    /// Returns whether this requests a file's content.
     pub fn is_for(&self, name: &str) -> bool {
         self.method == "GET" && self.path.ends_with(&format!("/{name}"))
     }
 }
 
-/// Writes its answer's bytes; the connection ends with it.
+/// Writes the response; the connection is closed afterwards.
 type Answer = dyn Fn(&Asked, &mut TcpStream) + Send + Sync;
 
 pub struct Server {
@@ -62,7 +62,7 @@ impl Server {
         Self { port, log, cache: tempfile::tempdir().unwrap() }
     }
 
-    /// One of a repository, but for what `instead` answers.
+    /// Serves a repository, except where `instead` returns a response.
     pub fn of(repo: Repo, instead: impl Fn(&Asked) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
         Self::start(move |asked, stream| {
             drop(stream.write_all(&instead(asked).unwrap_or_else(|| repo.answer(asked))));
@@ -82,7 +82,7 @@ impl Server {
         fetch_into(self.cache.path(), REPO, || self.source(token, PATIENCE), &mut |_| ())
     }
 
-    /// The repository's folder in the cache.
+    /// Returns the repository's folder in the cache.
     pub fn folder(&self) -> PathBuf {
         self.cache.path().join("hub/models--keeper--lamp")
     }
@@ -97,7 +97,7 @@ impl Server {
         names
     }
 
-    /// What was asked for since the last call.
+    /// Returns the requests since the last call.
     pub fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.log.lock().unwrap())
     }
@@ -125,7 +125,7 @@ fn serve_one(mut stream: TcpStream, answer: &Answer, log: &Mutex<Vec<Asked>>) {
     answer(&asked, &mut stream);
 }
 
-/// An answer with a length.
+/// Builds a response with a content length.
 pub fn reply(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {status} Said\r\nconnection: close\r\n");
     if !headers.iter().any(|(name, _)| *name == "content-length") {
@@ -141,7 +141,7 @@ pub fn git_blob(content: &[u8]) -> String {
     digest::hex(&Sha1::new_with_prefix(format!("blob {}\0", content.len())).chain_update(content).finalize())
 }
 
-/// What the server has; files over a thousand bytes are in LFS, and lie at another host.
+/// The server's files. Those over 1000 bytes are in LFS, and redirect to another host.
 #[derive(Clone)]
 pub struct Repo {
     pub files: BTreeMap<String, Vec<u8>>,

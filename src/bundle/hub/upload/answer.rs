@@ -1,11 +1,11 @@
-//! The Hub's answers, as far as they are read.
+//! The Hub's responses, reduced to the fields that are used.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// How each announced file travels.
+/// The upload mode of each announced file.
 #[derive(Deserialize)]
 pub struct Preuploads {
     files: Vec<Preupload>,
@@ -19,13 +19,13 @@ struct Preupload {
 }
 
 impl Preuploads {
-    /// `lfs` or `regular`.
+    /// Returns `lfs` or `regular`.
     pub fn mode_of(&self, name: &str) -> Option<&str> {
         self.files.iter().find(|file| file.path == name).map(|file| file.mode.as_str())
     }
 }
 
-/// Where each large file goes.
+/// Upload instructions for LFS objects.
 #[derive(Deserialize)]
 pub struct Batch {
     objects: Vec<Object>,
@@ -34,7 +34,7 @@ pub struct Batch {
 #[derive(Deserialize)]
 pub struct Object {
     oid: String,
-    /// Absent where the object is there already.
+    /// Absent if the object is already stored.
     #[serde(default)]
     pub actions: Option<Actions>,
     #[serde(default)]
@@ -52,8 +52,8 @@ pub struct Actions {
 #[derive(Deserialize)]
 pub struct Action {
     pub href: String,
-    /// Headers to send; of an upload in parts `chunk_size`, and each part's
-    /// address under its number.
+    /// Headers to send. For a multipart upload instead `chunk_size`, and each part's URL
+    /// under its number.
     #[serde(default)]
     header: BTreeMap<String, Value>,
 }
@@ -64,22 +64,22 @@ pub struct ObjectError {
     pub message: String,
 }
 
-/// An upload in parts.
+/// A multipart upload.
 pub struct Parts<'a> {
-    /// Bytes a part; the last one has the rest. At least 1.
+    /// Bytes per part, at least 1. The last part may be shorter.
     pub part_bytes: u64,
     pub addresses: Vec<&'a str>,
 }
 
 impl Batch {
-    /// The object of that SHA-256.
+    /// Returns the object with this SHA-256.
     pub fn object(&self, sha256: &str) -> Option<&Object> {
         self.objects.iter().find(|object| object.oid == sha256)
     }
 }
 
 impl Action {
-    /// The parts, if it is an upload in parts.
+    /// Returns the parts if this is a multipart upload.
     pub fn parts(&self) -> Result<Option<Parts<'_>>, &'static str> {
         let Some(size) = self.header.get("chunk_size") else {
             return Ok(None);
@@ -98,7 +98,7 @@ impl Action {
         Ok(Some(Parts { part_bytes, addresses: parts.into_iter().map(|(_, address)| address).collect() }))
     }
 
-    /// The headers to send with the whole file.
+    /// Returns the headers to send with a single-part upload.
     pub fn headers(&self) -> Vec<(&str, &str)> {
         self.header
             .iter()
@@ -108,7 +108,7 @@ impl Action {
     }
 }
 
-/// What the storage called each part, to be told to the Hub.
+/// The `ETag`s returned for the parts, sent to complete a multipart upload.
 pub struct Tags {
     oid: String,
     parts: Vec<Value>,
@@ -119,7 +119,7 @@ impl Tags {
         Self { oid: sha256.to_owned(), parts: Vec::new() }
     }
 
-    /// Parts are numbered from 1 on.
+    /// Adds a part's `ETag`. Parts are numbered from 1.
     pub fn push(&mut self, number: u64, tag: String) {
         self.parts.push(json!({ "partNumber": number, "etag": tag }));
     }
@@ -137,7 +137,7 @@ pub struct Committed {
 }
 
 impl Committed {
-    /// The commit's address, else the repository's.
+    /// Returns the commit's URL, or else the repository's.
     pub fn address(&self, endpoint: &str, repo: &str) -> String {
         let plain = |address: &&String| address.chars().all(|c| c.is_ascii_graphic());
         match self.address.as_ref().filter(plain) {

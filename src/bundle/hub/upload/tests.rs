@@ -1,4 +1,4 @@
-//! Against a Hub on this machine (`tests/integration/hub_server.rs`).
+//! Tests against a local Hub server (`tests/integration/hub_server.rs`).
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,7 +25,7 @@ fn hub(server: &Server) -> Hub {
     Hub::new(&server.endpoint(), TOKEN, PATIENCE).unwrap()
 }
 
-/// An empty, a small and two large files.
+/// An empty file, a small one and two large ones.
 fn folder() -> (tempfile::TempDir, Vec<LocalFile>) {
     let dir = tempfile::tempdir().unwrap();
     let large: Vec<u8> = (0..3 * LARGE_BYTES + 17).map(|n| (n * n / 7) as u8).collect();
@@ -113,14 +113,14 @@ fn every_fault_is_one_sentence_and_commits_nothing() {
             (CUT, "the connection broke at "),
         ] {
             let server = Server::start();
-            // Of a forbidden creation the repository is looked for.
+            // After a forbidden creation, the client checks whether the repository exists.
             server.store.lock().unwrap().faults.insert(step, VecDeque::from([status; 3]));
             server.store.lock().unwrap().faults.insert("info", VecDeque::from([404; 3]));
             let error = push(&server, &files).unwrap_err().to_string();
             assert!(error.contains(expected), "{step} {status}: {error}");
             assert!(!error.contains('\n') && !error.contains(TOKEN), "{error}");
             assert!(arrived(&server).is_empty(), "{step} {status}");
-            // The same again goes through: nothing is left in a bad state.
+            // Retrying succeeds: nothing is left in a bad state.
             server.store.lock().unwrap().faults.clear();
             push(&server, &files).unwrap();
             assert_eq!(arrived(&server).len(), files.len());
@@ -157,7 +157,7 @@ fn a_commit_that_was_made_is_not_denied() {
         assert!(error.contains("may or may not have been made"), "{error}");
         assert!(!error.contains("nothing was committed") && !error.contains('\n'), "{error}");
 
-        // Elsewhere the same fault says that nothing was.
+        // The same fault at an earlier step reports that nothing was committed.
         let server = Server::start();
         server.store.lock().unwrap().late_faults.insert("preupload", fault);
         let error = push(&server, &files).unwrap_err().to_string();
@@ -168,7 +168,7 @@ fn a_commit_that_was_made_is_not_denied() {
 #[test]
 fn a_server_on_which_nothing_moves_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
-    // More than the system takes for a connection that nobody reads.
+    // More than the socket buffers hold when the peer does not read.
     let content = vec![0; 48 << 20];
     let path = dir.path().join("large");
     std::fs::write(&path, &content).unwrap();
@@ -204,7 +204,7 @@ fn a_renamed_repository_is_named_and_asked_once() {
         let log = server.store.lock().unwrap().log.clone();
         assert_eq!(log.iter().filter(|asked| **asked == step).count(), 1, "{step}");
     }
-    // Of a token that may make none, too.
+    // Also for a token that may not create repositories.
     let server = Server::start();
     server.store.lock().unwrap().faults.insert("create", VecDeque::from([403]));
     server.store.lock().unwrap().faults.insert("info", VecDeque::from([301]));

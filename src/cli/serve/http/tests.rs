@@ -1,4 +1,4 @@
-//! The server over a real socket, spoken to in plain HTTP.
+//! Tests over a real socket in plain HTTP.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ struct Reply {
 
 const MODEL: &[u8] = b"0123456789abcdefghij";
 
-/// A page with one of each type, a bot, and a secret beside both.
+/// Serves a page with one file of each type and a bot, with a secret file beside both.
 fn served() -> Served {
     let folder = tempfile::tempdir().unwrap();
     let (assets, bot) = (folder.path().join("dist"), folder.path().join("my bot"));
@@ -319,7 +319,7 @@ fn the_pages_files_travel_compressed_and_weights_do_not() {
     }
 }
 
-/// A body that came in chunks, each after its length in hexadecimal.
+/// Decodes a body in chunked transfer encoding.
 fn unchunked(mut body: &[u8]) -> Vec<u8> {
     let mut whole = Vec::new();
     loop {
