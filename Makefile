@@ -15,7 +15,7 @@ PORT ?= 8080
 RELEASE_BIN := $(CARGO_TARGET_DIR)/release/huggingtweets
 TEST_BIN := $(CARGO_TARGET_DIR)/debug/huggingtweets
 
-.PHONY: help demo test build build-test compile-test-rust dist-test npm lighthouse serve setup-native setup-wasm setup-browser test-rust test-web \
+.PHONY: help demo test test-arm build build-test compile-test-rust dist-test npm lighthouse serve setup-native setup-wasm setup-browser test-rust test-web \
 	lint fmt demo-bot full-bundle peers check-record bench bench-web bench-peers bench-train screenshots clean
 
 help: ## List the targets
@@ -42,6 +42,10 @@ build: setup-native setup-wasm ## The command (target/release) and the page (dis
 # The page's plain types are tested natively, too, and so are the GPU's kernels.
 test-rust: setup-native ## Unit and integration tests of the library and the command
 	tools/cargo-test.sh --locked --features reader
+
+test-arm: setup-native ## The CPU's kernels on aarch64: natively there, elsewhere under QEMU
+	@tools/setup.sh arm
+	tools/test-arm.sh
 
 compile-test-rust: setup-native
 	tools/cargo-test.sh --no-run --locked --features reader

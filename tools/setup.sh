@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what a target needs and this machine lacks: nothing twice.
-#   tools/setup.sh native | wasm | browser
+#   tools/setup.sh native | wasm | browser | arm
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/wasm-toolchain.sh
@@ -84,7 +84,16 @@ browser() {
   node_packages tests/web "the browser tests' packages"
 }
 
+arm() {
+  [ "$(uname -m)" = aarch64 ] && return
+  has rustup || fail "the aarch64 target is missing: install Rust from https://rustup.rs"
+  timeout 300 rustup target add aarch64-unknown-linux-gnu >/dev/null 2>&1 ||
+    fail "rustup target add aarch64-unknown-linux-gnu failed: is there a network?"
+  has aarch64-linux-gnu-gcc && has qemu-aarch64 || apt gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ||
+    fail "a compiler and an emulator are missing: install gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user (Debian's names)"
+}
+
 case ${1:-} in
-  native | wasm | browser) "$1" ;;
-  *) fail "usage: tools/setup.sh native|wasm|browser" ;;
+  native | wasm | browser | arm) "$1" ;;
+  *) fail "usage: tools/setup.sh native|wasm|browser|arm" ;;
 esac
