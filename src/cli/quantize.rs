@@ -18,7 +18,8 @@ pub struct Args {
     /// q8_0 or q4_0
     #[arg(long, value_name = "PRECISION")]
     to: Precision,
-    /// With q4_0: store the token embedding, which is also the head, in 4 bits too
+    /// With q4_0: store every matrix in 4 bits, also the token embedding and the first layer's
+    /// attention input
     #[arg(long)]
     all_4bit: bool,
 }

@@ -93,11 +93,11 @@ impl<B: Backend> Loader<B> {
         self.take_body(bytes)
     }
 
-    /// The backend and the dtype of the first layer's matrices, once the header has been read.
+    /// The backend and the dtype of most layers' matrices, once the header has been read.
     pub fn layers(&self) -> Option<(&B, Dtype)> {
         let body = self.body.as_ref()?;
         let mut tensors = body.header.tensors.iter();
-        let matrix = tensors.find(|t| t.name.starts_with("h.0.") && !names::is_vector(&t.name))?;
+        let matrix = tensors.find(|t| t.name.starts_with("h.0.mlp.") && !names::is_vector(&t.name))?;
         Some((body.assembly.backend(), matrix.dtype))
     }
 

@@ -108,16 +108,21 @@ fn candle_reads_the_same_values() {
 }
 
 #[test]
-fn the_4_bit_file_keeps_its_embedding_in_8_bits_unless_asked() {
+fn the_4_bit_file_keeps_its_sensitive_matrices_in_8_bits_unless_asked() {
     let dtype = |bytes: &[u8], name: &str| {
         parse(bytes).unwrap().tensors.iter().find(|t| t.name == name).unwrap().dtype
     };
     let bytes = file(&config(), Precision::Q4_0, false);
     assert_eq!(dtype(&bytes, "wte.weight"), Dtype::Q8_0);
+    assert_eq!(dtype(&bytes, "h.0.attn.c_attn.weight"), Dtype::Q8_0);
+    assert_eq!(dtype(&bytes, "h.1.attn.c_attn.weight"), Dtype::Q4_0);
     assert_eq!(dtype(&bytes, "wpe.weight"), Dtype::F32);
     assert_eq!(dtype(&bytes, "h.0.attn.c_attn.bias"), Dtype::F32);
     assert_eq!(dtype(&bytes, "h.1.mlp.c_proj.weight"), Dtype::Q4_0);
-    assert_eq!(dtype(&file(&config(), Precision::Q4_0, true), "wte.weight"), Dtype::Q4_0);
+    let all = file(&config(), Precision::Q4_0, true);
+    for name in ["wte.weight", "h.0.attn.c_attn.weight"] {
+        assert_eq!(dtype(&all, name), Dtype::Q4_0);
+    }
 }
 
 #[test]

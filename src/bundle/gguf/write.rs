@@ -15,9 +15,7 @@ use crate::{
 pub struct WriteOptions {
     /// `general.name`.
     pub name: String,
-    /// Also store the token embedding of a `q4_0` file in 4 bits. Off by default: the
-    /// embedding is also the output head, and quantising it to 4 bits contributes the largest
-    /// error of any tensor.
+    /// Store every matrix of a `q4_0` file in 4 bits, those of [`is_sensitive`] too.
     pub all_4bit: bool,
 }
 
@@ -95,13 +93,20 @@ fn encode(tensor: &names::Tensor, weight: &Tensor, dtype: Dtype) -> Result<Vec<u
     stored.map_err(|source| GgufError::Quantize { name: tensor.name.clone(), source })
 }
 
+/// Whether a `q4_0` file keeps a tensor in 8 bits: the token embedding, which is also the head, and
+/// the first layer's attention input. Per bit, no others gain as much (benches/README.md,
+/// Quantisation).
+fn is_sensitive(tensor: &names::Tensor) -> bool {
+    tensor.role == names::Role::TokenEmbedding || tensor.name == "h.0.attn.c_attn.weight"
+}
+
 /// Returns the type that a tensor is stored in.
 fn dtype_for(tensor: &names::Tensor, precision: Precision, options: &WriteOptions) -> Dtype {
     let wanted = match (tensor.role, precision) {
         (names::Role::Vector | names::Role::PositionEmbedding, _) | (_, Precision::F32) => {
             return Dtype::F32;
         }
-        (names::Role::TokenEmbedding, Precision::Q4_0) if !options.all_4bit => Dtype::Q8_0,
+        (_, Precision::Q4_0) if is_sensitive(tensor) && !options.all_4bit => Dtype::Q8_0,
         (_, Precision::Q8_0) => Dtype::Q8_0,
         (_, Precision::Q4_0) => Dtype::Q4_0,
     };
