@@ -60,7 +60,7 @@ fn matrix(rng: &mut ChaCha8Rng, n: usize, k: usize, dtype: Dtype) -> Matrix {
 /// Activations (rows, width) between -1 and 1.
 fn activations(rng: &mut ChaCha8Rng, rows: usize, width: usize) -> Rows {
     let values = (0..rows * width).map(|_| rng.next_u32() as f32 / 2f32.powi(31) - 1.0).collect();
-    Rows { rows, width, values }
+    Rows::new(rows, width, values)
 }
 
 fn size_bytes(matrix: &Matrix) -> u64 {
@@ -73,7 +73,7 @@ fn check_linear(w: &Matrix, x: &Rows, label: &str) {
     for epilogue in [Epilogue::Store, Epilogue::Gelu, Epilogue::Add] {
         let out = |level| {
             let (n, _) = w.shape();
-            let mut out = Rows { rows: x.rows, width: n, values: vec![0.5; x.rows * n] };
+            let mut out = Rows::new(x.rows, n, vec![0.5; x.rows * n]);
             cpu(level).linear(w, Some(&vec![0.25; n]), x, epilogue, &mut out);
             out.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
         };
@@ -163,7 +163,7 @@ fn attention(c: &mut Criterion) {
         let place = Place { sequence: Sequence::Prompt, position };
         let one = Batch { tokens: vec![0], places: vec![place], ..Batch::default() };
         let row = qkv.values[position * qkv.width..][..qkv.width].to_vec();
-        let row = Rows { rows: 1, width: qkv.width, values: row };
+        let row = Rows::new(1, qkv.width, row);
         let whole = out.values[position * CHANNELS..][..CHANNELS].to_vec();
         backend.attention(&row, &one, 0, &cache, &mut out);
         assert!(out.values == whole, "attention at {position} differs from the same row of a prompt");

@@ -53,7 +53,7 @@ fn run(level: Level, order: Order, dtype: Dtype, rows: usize, bytes: &[u8], x: &
     let bias: Vec<f32> = (0..rows).map(|i| i as f32 * 0.1).collect();
     let mut bits = Vec::new();
     for epilogue in [Epilogue::Store, Epilogue::Gelu, Epilogue::Add] {
-        let mut out = Rows { rows: x.rows, width: rows, values: vec![0.5; x.rows * rows] };
+        let mut out = Rows::new(x.rows, rows, vec![0.5; x.rows * rows]);
         cpu.linear(&matrix, Some(&bias), x, epilogue, &mut out);
         bits.extend(out.values.into_iter().map(f32::to_bits));
     }
@@ -76,7 +76,7 @@ fn activations(rng: &mut ChaCha8Rng, rows: usize, width: usize) -> Rows {
             *last *= 100.0;
         }
     }
-    Rows { rows, width, values }
+    Rows::new(rows, width, values)
 }
 
 /// GGUF bytes of a (rows, cols) matrix, with any quants (-128 included) and scales of both signs.

@@ -6,7 +6,7 @@ use huggingtweets::{
         Batch, CacheShape, Place, Sequence, Wanted,
         cpu::{Cpu, Level, Pool},
         relative_error,
-        webgpu::{Gpu, Options},
+        webgpu::{Gpu, LOGITS_BOUND, Options},
     },
     bundle::gguf::{Header, Parsed, TensorEntry},
     dtype::{BLOCK, Dtype},
@@ -55,15 +55,9 @@ impl Both {
         Some(Self { cpu: cpu.model, gpu: gpu.model, tokenizer: cpu.tokenizer, worst: 0.0 })
     }
 
-    /// How far logits may be off. Where the two largest are no further apart, in the
-    /// logits' norm, either may be the largest.
-    fn bound(&self) -> f64 {
-        self.gpu.backend().adapter().logits_bound()
-    }
-
     /// Whether all logits were as near as they must be.
     fn is_near(&self) -> bool {
-        self.worst <= self.bound()
+        self.worst <= LOGITS_BOUND
     }
 
     /// All logits of a batch's outputs, from both.
@@ -118,7 +112,7 @@ fn greedy_drafts_are_the_processors_but_for_near_ties() {
                 let norm = expected.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
                 let [best, second] = top_two(&expected);
                 steps += 1;
-                if f64::from(best.1 - second.1) > both.bound() * norm {
+                if f64::from(best.1 - second.1) > LOGITS_BOUND * norm {
                     assert_eq!(top_two(&found)[0].0, best.0, "{file}: {prompt:?}, position {position}");
                 } else {
                     near += 1;

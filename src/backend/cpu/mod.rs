@@ -30,8 +30,8 @@ use super::{Backend, BackendError, Batch, CacheShape, Epilogue, Outputs, Wanted,
 use crate::dtype::Dtype;
 use matrix::Dense;
 use order_tuner::OrderTuner;
-use panels::{Kernel, ORDERS};
-use quant::QuantRows;
+use panels::{Format, Kernel, ORDERS, Results};
+use quant::{BLOCK, QuantRows};
 use shared::Shared;
 
 /// Activations (rows, width) f32, row-major.
@@ -40,14 +40,40 @@ pub struct Rows {
     pub rows: usize,
     pub width: usize,
     pub values: Vec<f32>,
+    /// The values quantised, if the product that computed them has done that too.
+    quantised: QuantRows,
+    is_quantised: bool,
 }
 
 impl Rows {
+    /// From values (rows, width).
+    pub fn new(rows: usize, width: usize, values: Vec<f32>) -> Self {
+        Self { rows, width, values, ..Self::default() }
+    }
+
     /// Sets the shape, reusing memory; the values are unspecified.
     fn shape(&mut self, rows: usize, width: usize) {
+        self.is_quantised = false;
         self.rows = rows;
         self.width = width;
         self.values.resize(rows * width, 0.0);
+    }
+
+    /// The rows quantised for weights of this format: as they are, or into `scratch`.
+    fn quantised<'a>(&'a self, format: Format, scratch: &'a mut QuantRows) -> &'a QuantRows {
+        if self.is_quantised && self.quantised.format() == format {
+            return &self.quantised;
+        }
+        scratch.fill(&self.values, self.width, format);
+        scratch
+    }
+
+    /// Where a product with weights of this format puts its results, and quantises them for the
+    /// next one if `again`.
+    fn results(&mut self, format: Format, again: bool) -> Results<'_> {
+        self.is_quantised = again && self.width.is_multiple_of(BLOCK);
+        let quantised = self.is_quantised.then(|| self.quantised.shape(self.rows, self.width, format));
+        Results { values: &mut self.values, quantised }
     }
 
     /// Iterates over the rows.
@@ -59,9 +85,9 @@ impl Rows {
 /// The blocks of a row as the definition quantises them, with their scales; other backends are
 /// tested against it.
 #[cfg(test)]
-pub fn quantised(row: &[f32]) -> Vec<([i8; quant::BLOCK], f32)> {
+pub fn quantised(row: &[f32]) -> Vec<([i8; BLOCK], f32)> {
     let mut rows = QuantRows::default();
-    rows.fill(row, row.len(), panels::Format::Q8);
+    rows.fill(row, row.len(), Format::Q8);
     let tile = rows.tiles().next();
     tile.map_or(Vec::new(), |tile| {
         (0..tile.blocks).map(|b| tile.block(0, b)).map(|(values, scale)| (*values, scale)).collect()
@@ -180,16 +206,19 @@ impl Backend for Cpu {
     }
 
     fn linear(&mut self, w: &Matrix, bias: Option<&Vec<f32>>, x: &Rows, epilogue: Epilogue, out: &mut Rows) {
-        if epilogue != Epilogue::Add {
-            out.shape(x.rows, w.shape().0);
+        match epilogue {
+            Epilogue::Store | Epilogue::Gelu => out.shape(x.rows, w.shape().0),
+            Epilogue::Add => out.is_quantised = false,
         }
         let bias = bias.map(Vec::as_slice);
         match w {
             Matrix::Dense(w) => dense(self.kernel, &self.pool, w, bias, x, epilogue, &mut out.values),
             Matrix::Quantised(w) => {
-                self.quantised.fill(&x.values, x.width, w.format);
-                let (kernel, pool, x) = (self.kernel, &self.pool, &self.quantised);
-                panels::linear(kernel, pool, w, bias, x, epilogue, &mut self.added, &mut out.values);
+                let (kernel, pool) = (self.kernel, &self.pool);
+                let x = x.quantised(w.format, &mut self.quantised);
+                // In GPT-2 another product follows a GELU, most often of the same format.
+                let results = out.results(w.format, epilogue == Epilogue::Gelu);
+                panels::linear(kernel, pool, w, bias, x, epilogue, &mut self.added, results);
             }
         }
     }
@@ -241,11 +270,11 @@ impl Backend for Cpu {
 impl Cpu {
     /// The k largest logits of each row of x (R, C), collected as w's panels are multiplied.
     fn largest(&mut self, w: &matrix::Panels, x: &Rows, k: usize, out: &mut Vec<Vec<(u32, f32)>>) {
-        self.quantised.fill(&x.values, x.width, w.format);
+        let quantised = x.quantised(w.format, &mut self.quantised);
         let tasks = self.kernel.tasks(&self.pool, w.panels());
         self.tops.resize_with(self.tops.len().max(tasks * x.rows), Top::default);
         self.tops.iter_mut().for_each(|top| top.restart(k));
-        let (kernel, quantised) = (self.kernel, &self.quantised);
+        let kernel = self.kernel;
         let tops = Shared::new(&mut self.tops);
         panels::spread(&self.pool, tasks, w.panels(), |task, range| {
             // SAFETY: the range is this task's own: tasks have different numbers.

@@ -6,7 +6,7 @@ use super::{
     matrix::{PANEL, Panels},
     pool::Pool,
     prefetch::prefetch,
-    quant::QuantRows,
+    quant::{BLOCK, Filling, QuantRows},
     scalar,
     shared::Shared,
     vector::{self, PanelGroups},
@@ -185,7 +185,16 @@ pub fn multiply(
     }
 }
 
-/// A linear layer: `x W^T` of x (R, K) and w (N, K), with bias (N) and epilogue, into out (R, N).
+/// Where the results of a linear layer go.
+pub struct Results<'a> {
+    /// (R, N)
+    pub values: &'a mut [f32],
+    /// The results again, quantised for the next product, where one follows; N is a multiple of
+    /// [`BLOCK`].
+    pub quantised: Option<Filling<'a>>,
+}
+
+/// A linear layer: `x W^T` of x (R, K) and w (N, K), with bias (N) and epilogue, into `out` (R, N).
 /// `added` is scratch for [`Epilogue::Add`].
 #[allow(clippy::too_many_arguments, reason = "a layer's, and where and how it is computed")]
 pub fn linear(
@@ -196,16 +205,20 @@ pub fn linear(
     x: &QuantRows,
     epilogue: Epilogue,
     added: &mut Vec<f32>,
-    out: &mut [f32],
+    out: Results,
 ) {
     let n = w.rows;
     let adds = epilogue == Epilogue::Add;
     if adds {
-        added.resize(out.len(), 0.0);
+        added.resize(out.values.len(), 0.0);
     }
-    let (added, out) = (Shared::new(added), Shared::new(out));
+    let (added, quantised, out) = (Shared::new(added), out.quantised, Shared::new(out.values));
     let sums = if adds { &added } else { &out };
-    spread(pool, kernel.tasks(pool, w.panels()), w.panels(), |_, panels| {
+    // Panels that one task has: whole blocks of what it quantises.
+    let together = if quantised.is_some() { BLOCK / PANEL } else { 1 };
+    let parts = w.panels().div_ceil(together);
+    spread(pool, kernel.tasks(pool, parts), parts, |_, parts| {
+        let panels = parts.start * together..w.panels().min(parts.end * together);
         let outputs = n.min(panels.start * PANEL)..n.min(panels.end * PANEL);
         multiply(kernel, w, panels, x, |row, first, panel| {
             // SAFETY: the panels of tasks are disjoint, so one task alone has this row's outputs of
@@ -230,7 +243,14 @@ pub fn linear(
                 // SAFETY: as above, and `values` is in `added`, a different buffer.
                 let out = unsafe { out.slice(at, outputs.len()) };
                 out.iter_mut().zip(values).for_each(|(out, value)| *out += *value);
+            } else if let Some(quantised) = &quantised {
+                // SAFETY: as above: a task has whole blocks.
+                unsafe { quantised.quantise(row, outputs.start / BLOCK, values) };
             }
+        }
+        if let Some(quantised) = &quantised {
+            // SAFETY: as above.
+            unsafe { quantised.pack(outputs.start / BLOCK..outputs.end / BLOCK) };
         }
     });
 }

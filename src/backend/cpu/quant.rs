@@ -5,7 +5,9 @@
 //! `d = a / 127`, and each value becomes `round(x * (127 / a))`, ties to even, in -127..=127. A
 //! block with `a < TINY`, or with a value that is not finite, is all zero with `d = 0`.
 
-use super::{math::round_to_i32, matrix::Aligned, panels::Format, vector};
+use std::ops::Range;
+
+use super::{math::round_to_i32, matrix::Aligned, panels::Format, shared::Shared, vector};
 
 /// Activations are quantised in the same blocks as weights.
 pub use crate::dtype::BLOCK;
@@ -64,7 +66,20 @@ pub struct Tile<'a> {
 impl QuantRows {
     /// Quantises x (R, width) for weights of this format, reusing memory.
     pub fn fill(&mut self, x: &[f32], width: usize, format: Format) {
-        self.rows = x.len() / width.max(1);
+        let filling = self.shape(x.len() / width.max(1), width, format);
+        let blocks = 0..width / BLOCK;
+        for (row, x) in x.chunks_exact(width.max(1)).enumerate() {
+            // SAFETY: nobody else has `filling`.
+            unsafe { filling.quantise(row, blocks.start, x) };
+        }
+        // SAFETY: as above.
+        unsafe { filling.pack(blocks) };
+    }
+
+    /// Sets the shape (rows, width), reusing memory; the blocks are unspecified until they are
+    /// filled.
+    pub fn shape(&mut self, rows: usize, width: usize, format: Format) -> Filling<'_> {
+        self.rows = rows;
         self.blocks = width / BLOCK;
         self.tile = vector::tile_rows(format, self.rows).max(1);
         self.format = format;
@@ -73,33 +88,25 @@ impl QuantRows {
         self.packed.resize((all * vector::PACKED).div_ceil(size_of::<Aligned>()), Aligned::default());
         self.scales.resize(all, 0.0);
         self.offsets.resize(all, 0);
-        for (row, x) in x.chunks_exact(width.max(1)).enumerate() {
-            for (block, x) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
-                let at = self.index(row, block);
-                let values = &mut self.values.as_chunks_mut::<BLOCK>().0[at];
-                let (scale, sum) = quantise(x, values);
-                (self.scales[at], self.offsets[at]) = (scale, -Q4_ZERO * sum);
-            }
+        Filling {
+            values: Shared::new(self.values.as_chunks_mut().0),
+            packed: Shared::new(bytemuck::cast_slice_mut(&mut self.packed)),
+            scales: Shared::new(&mut self.scales),
+            offsets: Shared::new(&mut self.offsets),
+            rows: self.rows,
+            blocks: self.blocks,
+            tile: self.tile,
+            format,
         }
-        for first in (0..self.rows).step_by(self.tile) {
-            let rows = self.tile.min(self.rows - first);
-            for block in 0..self.blocks {
-                let at = self.index(first, block);
-                let values = &self.values.as_chunks().0[at..][..rows];
-                let packed: &mut [u8] = bytemuck::cast_slice_mut(&mut self.packed);
-                vector::pack(format, values, &mut packed[at * vector::PACKED..][..rows * vector::PACKED]);
-            }
-        }
-    }
-
-    /// The position of a row's block, counted in blocks.
-    fn index(&self, row: usize, block: usize) -> usize {
-        let first = row / self.tile * self.tile;
-        first * self.blocks + block * self.tile.min(self.rows - first) + (row - first)
     }
 
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// The format of the weights that the rows are packed for.
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// The tiles, in order of rows.
@@ -117,6 +124,61 @@ impl QuantRows {
                 format: self.format,
             }
         })
+    }
+}
+
+/// [`QuantRows`] that are being filled, by several tasks with different blocks of each row.
+pub struct Filling<'a> {
+    values: Shared<'a, [i8; BLOCK]>,
+    packed: Shared<'a, u8>,
+    scales: Shared<'a, f32>,
+    offsets: Shared<'a, i32>,
+    rows: usize,
+    blocks: usize,
+    tile: usize,
+    format: Format,
+}
+
+impl Filling<'_> {
+    /// Quantises blocks of a row from `first` on, as many as x has.
+    ///
+    /// # Safety
+    /// No two tasks may fill the same block of any row.
+    pub unsafe fn quantise(&self, row: usize, first: usize, x: &[f32]) {
+        for (block, x) in (first..self.blocks).zip(x.as_chunks::<BLOCK>().0) {
+            let at = self.index(row, block);
+            // SAFETY: this task alone has the block.
+            let (values, scale, offset) =
+                unsafe { (self.values.slice(at, 1), self.scales.slice(at, 1), self.offsets.slice(at, 1)) };
+            let sum;
+            (scale[0], sum) = quantise(x, &mut values[0]);
+            offset[0] = -Q4_ZERO * sum;
+        }
+    }
+
+    /// Packs these blocks, after they have been quantised in every row.
+    ///
+    /// # Safety
+    /// No two tasks may fill the same block of any row.
+    pub unsafe fn pack(&self, blocks: Range<usize>) {
+        for first in (0..self.rows).step_by(self.tile) {
+            let rows = self.tile.min(self.rows - first);
+            for block in blocks.clone() {
+                let at = self.index(first, block);
+                // SAFETY: this task alone has the block, whose rows in a tile are adjacent.
+                let (values, packed) = unsafe {
+                    let packed = self.packed.slice(at * vector::PACKED, rows * vector::PACKED);
+                    (self.values.slice(at, rows), packed)
+                };
+                vector::pack(self.format, values, packed);
+            }
+        }
+    }
+
+    /// The position of a row's block, counted in blocks.
+    fn index(&self, row: usize, block: usize) -> usize {
+        let first = row / self.tile * self.tile;
+        first * self.blocks + block * self.tile.min(self.rows - first) + (row - first)
     }
 }
 

@@ -50,7 +50,7 @@ fn packed(dtype: Dtype, rows: usize, cols: usize, bytes: &[u8], piece: usize) ->
 
 fn activations(rows: usize, width: usize, seed: u64) -> Rows {
     let value = |i: usize| (((i as u64 * 7919) ^ seed) % 2001) as f32 * 1e-3 - 1.0;
-    Rows { rows, width, values: (0..rows * width).map(value).collect() }
+    Rows::new(rows, width, (0..rows * width).map(value).collect())
 }
 
 fn linear(cpu: &mut Cpu, w: &Matrix, bias: &Vec<f32>, x: &Rows, epilogue: Epilogue) -> Vec<f32> {
@@ -102,6 +102,39 @@ proptest! {
             let mut row = vec![0.0; cols];
             matrix.add_row(rows - 1, &mut row);
             prop_assert_eq!(&row[..], &values[(rows - 1) * cols..]);
+        }
+    }
+
+    #[test]
+    fn what_follows_a_gelu_is_quantised_by_the_tasks_as_it_would_be_afterwards(
+        panels in 1usize..33, inputs in 1usize..40, seed: u64,
+    ) {
+        // Some widths are a multiple of a block.
+        let (width, outputs) = (panels * matrix::PANEL, 24);
+        let bias: Vec<f32> = (0..width).map(|i| i as f32 * 0.01 - 1.0).collect();
+        let x = activations(inputs, BLOCK, seed);
+        let first = packed(Dtype::Q8_0, width, BLOCK, &random(Dtype::Q8_0, width, BLOCK, seed).0, 1000);
+        for (dtype, pool) in [Dtype::Q8_0, Dtype::Q4_0].into_iter().zip([Pool::serial(), Pool::new(3)]) {
+            for order in Order::all() {
+                let mut cpu = Cpu::new(Level::Simd, pool.clone());
+                cpu.set_order(order);
+                let mut hidden = Rows::default();
+                cpu.linear(&first, Some(&bias), &x, Epilogue::Gelu, &mut hidden);
+                prop_assert_eq!(hidden.is_quantised, width.is_multiple_of(BLOCK));
+                if !hidden.is_quantised {
+                    continue;
+                }
+                let again = Rows::new(inputs, width, hidden.values.clone());
+                let (bytes, _) = random(dtype, outputs, width, seed);
+                let second = packed(dtype, outputs, width, &bytes, 1000);
+                let bias = vec![0.5; outputs];
+                let found = linear(&mut cpu, &second, &bias, &hidden, Epilogue::Add);
+                prop_assert_eq!(found, linear(&mut cpu, &second, &bias, &again, Epilogue::Add));
+                // Whatever is written over it is not taken for its product.
+                cpu.linear(&packed(Dtype::Q8_0, width, BLOCK, &random(Dtype::Q8_0, width, BLOCK, 1).0, 99),
+                    None, &x, Epilogue::Add, &mut hidden);
+                prop_assert!(!hidden.is_quantised);
+            }
         }
     }
 

@@ -12,10 +12,7 @@ use std::{
 
 use thiserror::Error;
 
-use super::{
-    EXACT_BOUND, FUSED_BOUND,
-    meter::{Clock, Stopwatch},
-};
+use super::meter::{Clock, Stopwatch};
 
 /// Which of the device's abilities to use, where it has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,14 +83,6 @@ pub struct Adapter {
     pub software: bool,
 }
 
-impl Adapter {
-    /// How far logits may be off the processor's. A software adapter's are known
-    /// to be the same; of the others no one can tell which of them fuse.
-    pub fn logits_bound(&self) -> f64 {
-        if self.software { EXACT_BOUND } else { FUSED_BOUND }
-    }
-}
-
 /// What has gone wrong with a device; shared with its callbacks.
 #[derive(Debug, Clone, Default)]
 pub struct Health(Arc<Mutex<Option<String>>>);
@@ -130,6 +119,8 @@ pub struct Device {
     /// `enable` directives that this platform's shaders begin with.
     pub enables: String,
     pub most_binding_bytes: u64,
+    /// Kernels are those for a processor: its compiler rounds every float operation as written.
+    pub as_software: bool,
     pub health: Health,
     /// It says when a kernel began and when it ended.
     pub has_timestamps: bool,
@@ -222,6 +213,7 @@ impl Device {
         Ok(Self {
             device,
             queue,
+            as_software: options.as_software.unwrap_or(known.software),
             adapter: known,
             abilities,
             enables,

@@ -36,6 +36,7 @@ pub fn file(name: &str) -> Option<&'static str> {
         "quads" => include_str!("kernels/quads.wgsl"),
         "quantise" => include_str!("kernels/quantise.wgsl"),
         "reduce" => include_str!("kernels/reduce.wgsl"),
+        "rounded" => include_str!("kernels/rounded.wgsl"),
         "select" => include_str!("kernels/select.wgsl"),
         "store" => include_str!("kernels/store.wgsl"),
         "weights" => include_str!("kernels/weights.wgsl"),
@@ -101,10 +102,12 @@ impl Hash for Variant {
 }
 
 impl Variant {
-    /// Its WGSL for a device of these abilities.
-    pub fn wgsl(&self, abilities: Abilities, enables: &str) -> Result<String, SourceError> {
+    /// Its WGSL for a device of these abilities. `exact`: the device's compiler rounds every float
+    /// operation as written.
+    pub fn wgsl(&self, abilities: Abilities, exact: bool, enables: &str) -> Result<String, SourceError> {
         let mut definitions = self.definitions.as_slice().to_vec();
         definitions.push(("SUBGROUPS", abilities.subgroups.into()));
+        definitions.push(("EXACT", exact.into()));
         definitions.push(("F16", abilities.f16.into()));
         definitions.push(("PACKED_DOT", abilities.packed_dot.into()));
         Ok(format!("{enables}{}", expand(self.name, &definitions, file)?))
@@ -147,10 +150,11 @@ impl Pipelines {
 }
 
 fn compile(device: &Device, variant: &Variant, id: u32) -> Pipeline {
-    let source = variant.wgsl(device.abilities, &device.enables).unwrap_or_else(|error| {
-        device.health.report(format!("shader {}: {error}", variant.name));
-        String::new()
-    });
+    let source =
+        variant.wgsl(device.abilities, device.as_software, &device.enables).unwrap_or_else(|error| {
+            device.health.report(format!("shader {}: {error}", variant.name));
+            String::new()
+        });
     let module = device.device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: Some(variant.name),
         source: wgpu::ShaderSource::Wgsl(Cow::Owned(source)),

@@ -40,19 +40,10 @@ use tape::Tape;
 use top::Selection;
 use variants::{Linear, Tuning};
 
-/// How far a GPU's logits may be off the processor's ([`super::relative_error`])
-/// where it rounds as it is told.
-pub const EXACT_BOUND: f64 = 1e-3;
-
-/// The same where it fuses a product and a sum, or divides with an error in the last
-/// bit: an activation that stands at the middle between two bytes may fall to the
-/// other side, one step of 127, which the layers above carry on.
-///
-/// No closer bound holds there. With `fma` in layer norm, attention, GELU and `exp`, and with
-/// divisions by a reciprocal, a software Vulkan's logits were off by up to 1.4e-2 with 8-bit
-/// weights and 9.1e-3 with 4-bit ones (the bot that ships, 1,200 greedy steps each; of none
-/// was another token the likeliest, but for ties within [`EXACT_BOUND`]).
-pub const FUSED_BOUND: f64 = 2e-2;
+/// Bound on the relative error ([`super::relative_error`]) of a GPU's logits, against the
+/// processor's. Kernels leave nothing to a compiler's rounding (`kernels/rounded.wgsl`), so they
+/// are equal wherever WGSL is implemented as specified; a larger error means wrong results.
+pub const LOGITS_BOUND: f64 = 1e-3;
 
 /// The GPU's backend.
 #[derive(Debug)]
@@ -94,12 +85,11 @@ impl Gpu {
     /// It refuses.
     pub async fn open_found(found: Found, options: Options) -> Result<Self, OpenError> {
         let device = Device::open(found, options).await?;
-        let as_software = options.as_software.unwrap_or(device.adapter.software);
-        let tuning = Tuning::of(as_software, device.abilities.subgroups);
+        let tuning = Tuning::of(device.as_software, device.abilities.subgroups);
         let nothing = device.buffer("nothing", 16, wgpu::BufferUsages::STORAGE);
         let gpu = Self {
             tape: RefCell::new(Tape::new(&device)),
-            eager: options.eager && !as_software,
+            eager: options.eager && !device.as_software,
             device,
             tuning,
             caches: RefCell::default(),

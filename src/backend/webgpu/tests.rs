@@ -1,6 +1,8 @@
 //! Every kernel beside the reference, on a software Vulkan where there is one:
 //! odd shapes, and with every set of abilities that the device has.
 
+mod shaders;
+
 use half::f16;
 
 use super::*;
@@ -9,11 +11,6 @@ use crate::backend::{
     cpu::{self, Cpu, Level, Pool},
     relative_error,
 };
-
-/// Results of a GPU may differ by this share of their norm: it may fuse a product and
-/// a sum, and divide with an error in the last bit. A software adapter's are equal bit
-/// for bit, for sums have the processor's order.
-const BOUND: f64 = 1e-5;
 
 /// Every set of abilities that changes a kernel.
 pub fn every_ability() -> impl Iterator<Item = Abilities> {
@@ -122,89 +119,18 @@ impl Gpu {
 }
 
 fn cpu_rows(rows: usize, values: &[f32]) -> cpu::Rows {
-    cpu::Rows { rows, width: values.len() / rows, values: values.to_vec() }
+    cpu::Rows::new(rows, values.len() / rows, values.to_vec())
 }
 
 fn scalar() -> Cpu {
     Cpu::new(Level::Scalar, Pool::serial())
 }
 
-fn same(gpu: &Gpu, found: &[f32], expected: &[f32], what: &str) {
+/// Bit for bit: sums have the processor's order, and each operation its rounding.
+fn same(found: &[f32], expected: &[f32], what: &str) {
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
     let off = relative_error(found, expected);
-    assert!(
-        off <= if gpu.adapter().software { 0.0 } else { BOUND },
-        "{what}: off by {off:e}\n{found:?}\n{expected:?}"
-    );
-}
-
-#[test]
-fn every_variant_is_valid_wgsl() {
-    let mut variants =
-        vec![variants::dense(), variants::attention(0), variants::attention(variants::MOST_VISIBLE)];
-    variants.extend([variants::norm_quads(96), variants::norm_quads(768)]);
-    for (width, head) in [(96, 32), (768, 64), (256, 128)] {
-        variants.push(variants::attention_quads(0, width, head));
-        variants.push(variants::attention_quads(variants::MOST_VISIBLE, width, head));
-    }
-    for tuning in [Tuning::HARDWARE, Tuning::SOFTWARE, Tuning::QUADS] {
-        variants.extend([
-            variants::norm(tuning),
-            variants::pack(tuning),
-            variants::store(tuning),
-            variants::select(tuning),
-        ]);
-        for format in [Format::Dense, Format::Q8, Format::Q4] {
-            variants.push(variants::embed(format, tuning));
-        }
-        for format in [Format::Q8, Format::Q4] {
-            for (tile, tiles) in [(1, 1), (4, 1), (4, 2), (4, 4)] {
-                for epilogue in [Epilogue::Store, Epilogue::Gelu, Epilogue::Add] {
-                    for (bias, quantise) in [(true, true), (true, false), (false, true), (false, false)] {
-                        let linear = Linear { format, blocks: 24, tile, tiles, bias, epilogue, quantise };
-                        variants.push(linear.variant(tuning));
-                    }
-                }
-            }
-        }
-    }
-    variants.extend(top::variants());
-    for variant in &variants {
-        let abilities = every_ability().filter(|a| a.subgroups || !variant.name.ends_with("quads"));
-        for abilities in abilities {
-            let enables = if abilities.f16 { "enable f16;\n" } else { "" };
-            let source = variant.wgsl(abilities, enables).unwrap();
-            let module = naga::front::wgsl::parse_str(&source)
-                .unwrap_or_else(|e| panic!("{variant:?}\n{}", e.emit_to_string(&source)));
-            use naga::valid::{Capabilities, SubgroupOperationSet, ValidationFlags, Validator};
-            // Halves packed in words are every WebGPU's.
-            let mut allowed = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-            allowed.set(Capabilities::SHADER_FLOAT16, abilities.f16);
-            allowed.set(Capabilities::SUBGROUP, abilities.subgroups);
-            let mut validator = Validator::new(ValidationFlags::all(), allowed);
-            if abilities.subgroups {
-                validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
-                let quads = SubgroupOperationSet::QUAD_FRAGMENT_COMPUTE;
-                let operations = SubgroupOperationSet::BASIC | SubgroupOperationSet::ARITHMETIC | quads;
-                validator.subgroup_operations(operations);
-            }
-            validator.validate(&module).unwrap_or_else(|e| panic!("{variant:?}\n{e:?}"));
-            // WebGPU's defaults: 8 storage buffers, 256 invocations, 16 KiB of workgroup memory.
-            let storage = variant
-                .bindings
-                .iter()
-                .filter(|b| matches!(b, kernel::Binding::Read | kernel::Binding::Write));
-            assert!(storage.count() <= 8, "{variant:?}");
-            for entry in &module.entry_points {
-                assert!(entry.workgroup_size.iter().product::<u32>() <= 256, "{variant:?}");
-            }
-            let mut layouter = naga::proc::Layouter::default();
-            layouter.update(module.to_ctx()).unwrap();
-            let shared =
-                module.global_variables.iter().filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup);
-            let bytes: u32 = shared.map(|(_, v)| layouter[v.ty].size).sum();
-            assert!(bytes <= 16384, "{variant:?}: {bytes} bytes of workgroup memory");
-        }
-    }
+    assert_eq!(bits(found), bits(expected), "{what}: off by {off:e}");
 }
 
 #[test]
@@ -242,7 +168,7 @@ fn linear_is_the_reference() {
                         "{dtype:?} ({rows}, {cols}), {inputs} rows, {epilogue:?}, {:?}",
                         gpu.abilities()
                     );
-                    same(&gpu, &found, &expected.values, &what);
+                    same(&found, &expected.values, &what);
                     if let Some(tile) = out.tile {
                         quantised_as_defined(&mut gpu, &out, &found, tile, &what);
                     }
@@ -309,7 +235,7 @@ fn products_in_pieces_are_the_reference() {
                 let found = gpu.values(&out);
                 let what =
                     format!("{dtype:?} ({rows}, {cols}), {inputs} rows, {epilogue:?}, {:?}", gpu.tuning);
-                same(&gpu, &found, &expected.values, &what);
+                same(&found, &expected.values, &what);
                 if let Some(tile) = out.tile {
                     quantised_as_defined(&mut gpu, &out, &found, tile, &what);
                 }
@@ -318,7 +244,7 @@ fn products_in_pieces_are_the_reference() {
                 scalar().head(&expected_w, &cpu_rows(inputs, &x), Wanted::All, &mut expected);
                 gpu.head(&w, &from, Wanted::All, &mut out);
                 pollster::block_on(gpu.collect(&mut out)).unwrap();
-                same(&gpu, &out.logits, &expected.logits, &format!("the head of {what}"));
+                same(&out.logits, &expected.logits, &format!("the head of {what}"));
             }
         }
     }
@@ -339,7 +265,7 @@ fn a_buffer_that_is_replaced_is_destroyed_behind_what_was_recorded_with_it() {
         let small = from.buffers().unwrap().values.clone();
         gpu.shape(&mut from, 1000, 32, 0);
         let found = gpu.values(&out);
-        same(&gpu, &found, &expected.values, "recorded with what was replaced");
+        same(&found, &expected.values, "recorded with what was replaced");
         assert_eq!(gpu.health().fault(), None);
         gpu.device.queue.write_buffer(&small, 0, &[0; 16]);
         assert_ne!(gpu.health().fault(), None, "it is destroyed");
@@ -439,7 +365,7 @@ fn layer_norm_is_the_reference() {
             let (gain, bias) = (gpu.vector(gain), gpu.vector(bias));
             gpu.layer_norm(&from, &gain, &bias, 1e-5, &mut out);
             let found = gpu.values(&out);
-            same(&gpu, &found, &expected.values, &format!("({rows}, {width})"));
+            same(&found, &expected.values, &format!("({rows}, {width})"));
             if let Some(tile) = out.tile {
                 quantised_as_defined(&mut gpu, &out, &found, tile, &format!("({rows}, {width})"));
             }
@@ -484,9 +410,9 @@ fn embeddings_in_pieces_are_the_reference() {
                 gpu.embed(&wte, &wpe, &batch, &mut out);
                 gpu.select(&out, &batch.outputs, 0, &mut gpu_picked);
                 let found = gpu.values(&out);
-                same(&gpu, &found, &expected.values, &format!("{dtype:?} ({vocab}, {width})"));
+                same(&found, &expected.values, &format!("{dtype:?} ({vocab}, {width})"));
                 let found = gpu.values(&gpu_picked);
-                same(&gpu, &found, &picked.values, "selected");
+                same(&found, &picked.values, "selected");
             }
         }
     }
@@ -527,7 +453,7 @@ fn attention_is_the_reference() {
                 gpu.attention(&from, batch, 1, &gpu_cache, &mut out);
                 let found = gpu.values(&out);
                 let what = format!("{heads} heads of {width}, {:?}", gpu.abilities());
-                same(&gpu, &found, &expected.values, &what);
+                same(&found, &expected.values, &what);
                 if let Some(tile) = out.tile {
                     quantised_as_defined(&mut gpu, &out, &found, tile, &what);
                 }

@@ -7,7 +7,7 @@ use crate::{
         Backend, Batch, CacheShape, Outputs, Place, Row, Sequence, Wanted,
         cpu::{Cpu, Level, Pool},
         relative_error,
-        webgpu::{EXACT_BOUND, Gpu},
+        webgpu::{Gpu, LOGITS_BOUND},
     },
     bundle::manifest::LogitsCheck,
     generate::{Drafts, Event, Request, SoFar, one_line},
@@ -138,14 +138,6 @@ impl Network {
         }
     }
 
-    /// How far logits may be off the author's.
-    fn bound(&self) -> f64 {
-        match self {
-            Self::Cpu(_) => EXACT_BOUND,
-            Self::Gpu(model) => model.backend().adapter().logits_bound(),
-        }
-    }
-
     /// How far the last token's logits (V), as a draft's step has them, are off
     /// the prompt's; infinitely where the largest are not selected right.
     async fn step_error(&mut self, tokens: &[u32], logits: &[f32]) -> Result<f64, ForwardError> {
@@ -259,7 +251,7 @@ impl Engine {
         if let Network::Gpu(_) = network {
             off = off.max(network.step_error(&known.prompt_ids, &logits).await?);
         }
-        if off > network.bound() { Err(WorkerError::SelfCheck { off }) } else { Ok(()) }
+        if off > LOGITS_BOUND { Err(WorkerError::SelfCheck { off }) } else { Ok(()) }
     }
 
     /// Tokens of a start, the one that begins every post included.

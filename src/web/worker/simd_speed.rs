@@ -57,7 +57,7 @@ pub fn step_ms(
         layers[0].iter().map(Matrix::memory).map(|(bytes, floats)| bytes.len() + size_of_val(floats)).sum();
     let others = layer_bytes as f64 * (of_all - layers.len() as f64);
 
-    let rows = |width| Rows { rows: 1, width, values: vec![0.5; width] };
+    let rows = |width| Rows::new(1, width, vec![0.5; width]);
     let (x, wide) = (rows(c), rows(inner));
     let mut out = cpu.rows();
     let mut run = |layer: &[Matrix]| {

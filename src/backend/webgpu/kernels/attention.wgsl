@@ -57,15 +57,15 @@ fn dot_product(query: u32, key: u32) -> f32 {
   var high = vec4<f32>();
   let whole = shape.head / PARTS * PARTS;
   for (var i = 0u; i < whole; i += PARTS) {
-    low += four_of_query(query + i) * four_of_key(key + i);
-    high += four_of_query(query + i + 4u) * four_of_key(key + i + 4u);
+    low = rounded4(low + rounded4(four_of_query(query + i) * four_of_key(key + i)));
+    high = rounded4(high + rounded4(four_of_query(query + i + 4u) * four_of_key(key + i + 4u)));
   }
   for (var i = 0u; i < shape.head - whole; i++) {
-    let product = qkv[query + whole + i] * keys[key + whole + i];
+    let product = rounded(qkv[query + whole + i] * keys[key + whole + i]);
     if (i < 4u) {
-      low[i] += product;
+      low[i] = rounded(low[i] + product);
     } else {
-      high[i - 4u] += product;
+      high[i - 4u] = rounded(high[i - 4u] + product);
     }
   }
   return fold(low, high);
@@ -73,6 +73,7 @@ fn dot_product(query: u32, key: u32) -> f32 {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  begin_rounding(shape.width);
   let row = group.y;
   let row_place = places[piece.first + row];
   let prefix = row_place.prefix;
@@ -83,18 +84,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let to = row * shape.width + column;
   var highest = -HUGE;
   for (var j = lane; j < visible; j += LANES) {
-    scores[j] = dot_product(query, visible_slot(row_place, j) * shape.width + column) * shape.scale;
+    let product = dot_product(query, visible_slot(row_place, j) * shape.width + column);
+    scores[j] = rounded(product * shape.scale);
     highest = max(highest, scores[j]);
   }
   highest = reduce_largest(highest, lane);
   for (var j = lane; j < visible; j += LANES) {
-    scores[j] = exponential(scores[j] - highest);
+    scores[j] = exponential(rounded(scores[j] - highest));
   }
   workgroupBarrier();
   if (lane < PARTS) {
     var sum = 0.0;
     for (var j = lane; j < visible; j += PARTS) {
-      sum += scores[j];
+      sum = rounded(sum + scores[j]);
     }
     sums[lane] = sum;
   }
@@ -106,12 +108,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (i < shape.head) {
       let seen = min(prefix, visible);
       for (var j = 0u; j < seen; j++) {
-        value += scores[j] * values[j * shape.width + column + i];
+        value = rounded(value + rounded(scores[j] * values[j * shape.width + column + i]));
       }
       for (var j = seen; j < visible; j++) {
-        value += scores[j] * values[(start + j - prefix) * shape.width + column + i];
+        let seen_value = values[(start + j - prefix) * shape.width + column + i];
+        value = rounded(value + rounded(scores[j] * seen_value));
       }
-      value = value / total;
+      value = divided(value, total);
       out[to + i] = value;
     }
     columns[lane] = value;

@@ -35,6 +35,7 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
+  begin_rounding(shape.outputs);
   let row = group.y;
   let at_once = LANES / PARTS;
   for (var first = group.x * at_once; first < shape.count; first += groups.x * at_once) {
@@ -42,7 +43,7 @@ fn main(
     var sum = 0.0;
     if (n < shape.count) {
       for (var k = lane % PARTS; k < shape.columns; k += PARTS) {
-        sum += weights[n * shape.columns + k] * x[row * shape.columns + k];
+        sum = rounded(sum + rounded(weights[n * shape.columns + k] * x[row * shape.columns + k]));
       }
     }
     sums[lane] = sum;
@@ -53,13 +54,13 @@ fn main(
       var value = fold(low, high);
       let to = row * shape.outputs + shape.first + n;
       if (shape.has_bias == 1u) {
-        value += bias[shape.first + n];
+        value = rounded(value + bias[shape.first + n]);
       }
       if (shape.gelu == 1u) {
         value = gelu(value);
       }
       if (shape.add == 1u) {
-        value += out[to];
+        value = rounded(value + out[to]);
       }
       out[to] = value;
     }

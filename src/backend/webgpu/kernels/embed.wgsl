@@ -1,6 +1,7 @@
 // out (R, C) = or += the rows of a table, each row's by its token or position.
 // A table in pieces is added piece by piece: rows that are elsewhere are left.
 #include piece
+#include rounded
 #if !DENSE
 #if !QUADS
 #include weights
@@ -52,7 +53,7 @@ fn value(row: u32, column: u32) -> f32 {
 #else
   let value = i32((word ^ 0x808080u) << (24u - byte)) >> 24u;
 #end
-  return f32(value) * scales[block * 4u + row % 4u];
+  return rounded(f32(value) * scales[block * 4u + row % 4u]);
 }
 #else
 // As weights.wgsl has it.
@@ -67,13 +68,14 @@ fn value(row: u32, column: u32) -> f32 {
   let block = row / 32u * (shape.width / 32u) + column / 32u;
   let word = weight_words(block, row % 32u, column % 32u / 16u)[column % 16u / 4u];
   let byte = i32(word << (24u - column % 4u * 8u)) >> 24u;
-  return f32(byte) * weight_scale(block, row % 32u);
+  return rounded(f32(byte) * weight_scale(block, row % 32u));
 }
 #end
 #end
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  begin_rounding(shape.width);
   let row_place = places[piece.first + group.x];
   let row = select(row_place.token, row_place.position, shape.by_position == 1u);
   if (row < shape.first || row - shape.first >= shape.count) {
@@ -83,7 +85,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let at = group.x * shape.width + column;
     var sum = value(row - shape.first, column);
     if (shape.add == 1u) {
-      sum += out[at];
+      sum = rounded(sum + out[at]);
     }
     out[at] = sum;
   }

@@ -41,31 +41,44 @@ var<workgroup> terms: array<Floats, TILES * PANELS * SLICES * 32u>;
 alias Operand = u32;
 alias Exact = Ints;
 
+fn exact_sum(a: Exact, b: Exact) -> Exact {
+  return a + b;
+}
+
 fn operand(word: u32) -> Operand {
   return word;
 }
 
-fn product(w: Operand, x: u32) -> i32 {
+fn exact_product(w: Operand, x: u32) -> i32 {
   return dot4I8Packed(w, x);
 }
 #else
-// Floats, for they are exact here: 32 products are below 2^24.
+// Floats, which are exact here in any order: 32 products are below 2^24.
 alias Operand = vec4<f32>;
 alias Exact = Floats;
+
+fn exact_sum(a: Exact, b: Exact) -> Exact {
+  return a + b;
+}
 
 fn operand(word: u32) -> Operand {
   let bytes = vec4<i32>(vec4<u32>(word << 24u, word << 16u, word << 8u, word));
   return vec4<f32>(bytes >> vec4<u32>(24u));
 }
 
-fn product(w: Operand, x: u32) -> f32 {
+fn exact_product(w: Operand, x: u32) -> f32 {
   return dot(w, operand(x));
 }
 #end
 
 #if WIDE
 fn products(w: Operand, x: Words) -> Exact {
-  return Exact(product(w, x.x), product(w, x.y), product(w, x.z), product(w, x.w));
+  return Exact(
+    exact_product(w, x.x),
+    exact_product(w, x.y),
+    exact_product(w, x.z),
+    exact_product(w, x.w),
+  );
 }
 
 fn of_row(v: Floats, row: u32) -> f32 {
@@ -73,7 +86,7 @@ fn of_row(v: Floats, row: u32) -> f32 {
 }
 #else
 fn products(w: Operand, x: Words) -> Exact {
-  return product(w, x);
+  return exact_product(w, x);
 }
 
 fn of_row(v: Floats, row: u32) -> f32 {
@@ -86,6 +99,7 @@ fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_id) local: vec3<u32>,
 ) {
+  begin_rounding(shape.outputs);
   let lane = local.x;
   let slice = local.y;
   let first_tile = group.y * TILES;
@@ -127,17 +141,18 @@ fn main(
       let x_scale = x_scales[x_at$m + b];
 #for p to PANELS
       var dot$p = products(low$p_x, x0);
-      dot$p += products(low$p_y, x1);
-      dot$p += products(low$p_z, x2);
-      dot$p += products(low$p_w, x3);
-      dot$p += products(high$p_x, x4);
-      dot$p += products(high$p_y, x5);
-      dot$p += products(high$p_z, x6);
-      dot$p += products(high$p_w, x7);
+      dot$p = exact_sum(dot$p, products(low$p_y, x1));
+      dot$p = exact_sum(dot$p, products(low$p_z, x2));
+      dot$p = exact_sum(dot$p, products(low$p_w, x3));
+      dot$p = exact_sum(dot$p, products(high$p_x, x4));
+      dot$p = exact_sum(dot$p, products(high$p_y, x5));
+      dot$p = exact_sum(dot$p, products(high$p_z, x6));
+      dot$p = exact_sum(dot$p, products(high$p_w, x7));
+      let term$p = rounded_row(Floats(dot$p) * rounded_row(scale$p * x_scale));
 #if SLICED
-      terms[(($mu * PANELS + $pu) * SLICES + slice) * 32u + lane] = Floats(dot$p) * (scale$p * x_scale);
+      terms[(($mu * PANELS + $pu) * SLICES + slice) * 32u + lane] = term$p;
 #else
-      sum$m_$p += Floats(dot$p) * (scale$p * x_scale);
+      sum$m_$p = rounded_row(sum$m_$p + term$p);
 #end
 #end
     }
@@ -148,7 +163,8 @@ fn main(
       for (var s = 0u; s < count; s++) {
 #for m to TILES
 #for p to PANELS
-        sum$m_$p += of_row(terms[(($mu * PANELS + $pu) * SLICES + s) * 32u + lane], slice);
+        let term$m_$p = terms[(($mu * PANELS + $pu) * SLICES + s) * 32u + lane];
+        sum$m_$p = rounded(sum$m_$p + of_row(term$m_$p, slice));
 #end
 #end
       }

@@ -44,8 +44,8 @@ fn sum_of_row(begin: u32, lane: u32, mean: f32, squared: bool) -> f32 {
     workgroupBarrier();
     if (lane < PARTS) {
       for (var i = lane; i < count; i += PARTS) {
-        let d = stage[i] - mean;
-        sum += select(stage[i], d * d, squared);
+        let d = rounded(stage[i] - mean);
+        sum = rounded(sum + select(stage[i], rounded(d * d), squared));
       }
     }
   }
@@ -58,19 +58,22 @@ fn sum_of_row(begin: u32, lane: u32, mean: f32, squared: bool) -> f32 {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  begin_rounding(shape.width);
   let row = group.x;
   let begin = row * shape.width;
   let n = f32(shape.width);
-  let mean = sum_of_row(begin, lane, 0.0, false) / n;
-  let variance = sum_of_row(begin, lane, mean, true) / n;
-  let scale = 1.0 / sqrt(variance + shape.epsilon);
+  let mean = divided(sum_of_row(begin, lane, 0.0, false), n);
+  let variance = divided(sum_of_row(begin, lane, mean, true), n);
+  let scale = divided(1.0, root(rounded(variance + shape.epsilon)));
   for (var first = 0u; first * 4u < shape.width; first += LANES) {
     let word = first + lane;
     var four = vec4<f32>();
     for (var i = 0u; i < 4u; i++) {
       let column = word * 4u + i;
       if (column < shape.width) {
-        four[i] = (x[begin + column] - mean) * scale * gain[column] + bias[column];
+        let centred = rounded(x[begin + column] - mean);
+        let normal = rounded(rounded(centred * scale) * gain[column]);
+        four[i] = rounded(normal + bias[column]);
         out[begin + column] = four[i];
       }
     }

@@ -1,31 +1,30 @@
-// Float arithmetic as the processor does it (backend/cpu/math.rs): element i of a
-// sum goes to part i % 8, in rising order, and eight parts have one fold. So an
-// activation is quantised to the same byte, and drafts are the processor's. A GPU
-// may still fuse a product and a sum, or divide with an error in the last bit:
-// there they are near.
+// Float arithmetic as on the processor (backend/cpu/math.rs): element i of a sum is added to
+// part i % 8, in ascending order, and one fold adds the eight parts. So an activation is
+// quantised to the same byte, and drafts are the same.
+#include rounded
 
 // Parts of every sum.
 const PARTS: u32 = 8u;
 
 // Parts 0 to 3, and 4 to 7.
 fn fold(low: vec4<f32>, high: vec4<f32>) -> f32 {
-  let pairs = low + high;
-  return (pairs.x + pairs.z) + (pairs.y + pairs.w);
+  let pairs = rounded4(low + high);
+  return rounded(rounded(pairs.x + pairs.z) + rounded(pairs.y + pairs.w));
 }
 
 // e^v for v clamped to [-87, 88]: multiples of ln 2 are taken off in two parts, and
 // a polynomial is left.
 fn exponential(v: f32) -> f32 {
   let x = clamp(v, -87.0, 88.0);
-  let n = round(x * 1.4426950408889634);
-  let r = (x - n * 0.6933594) - n * -2.1219444e-4;
+  let n = round(rounded(x * 1.4426950408889634));
+  let r = rounded(rounded(x - rounded(n * 0.6933594)) - rounded(n * -2.1219444e-4));
   var p = 1.0 / 5040.0;
-  p = p * r + 1.0 / 720.0;
-  p = p * r + 1.0 / 120.0;
-  p = p * r + 1.0 / 24.0;
-  p = p * r + 1.0 / 6.0;
-  p = p * r + 0.5;
-  p = (p * r) * r + r;
+  p = rounded(rounded(p * r) + 1.0 / 720.0);
+  p = rounded(rounded(p * r) + 1.0 / 120.0);
+  p = rounded(rounded(p * r) + 1.0 / 24.0);
+  p = rounded(rounded(p * r) + 1.0 / 6.0);
+  p = rounded(rounded(p * r) + 0.5);
+  p = rounded(rounded(rounded(p * r) * r) + r);
   let scale = bitcast<f32>(u32(i32(n) + 127) << 23u);
-  return p * scale + scale;
+  return rounded(rounded(p * scale) + scale);
 }

@@ -22,6 +22,7 @@ fn four(at: u32) -> vec4<f32> {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  begin_rounding(shape.width);
   let row = group.x;
   let blocks = shape.width / 32u;
   for (var block = lane; block < blocks; block += LANES) {

@@ -1,5 +1,6 @@
 // What kernels of products share: their shape, the types of a tile's rows, where the
 // outputs go, and how.
+#include rounded
 #if GELU
 #include gelu
 #end
@@ -18,10 +19,18 @@ struct Shape {
 // TILE = 4
 alias Words = vec4<u32>;
 alias Floats = vec4<f32>;
+
+fn rounded_row(v: Floats) -> Floats {
+  return rounded4(v);
+}
 #else
 // TILE = 1
 alias Words = u32;
 alias Floats = f32;
+
+fn rounded_row(v: Floats) -> Floats {
+  return rounded(v);
+}
 #end
 
 @group(0) @binding(0) var<uniform> shape: Shape;
@@ -43,7 +52,7 @@ fn finish(sum: f32, row: u32, n: u32) -> f32 {
   }
   let at = row * shape.outputs + shape.first + n;
 #if BIAS
-  var value = sum + bias[shape.first + n];
+  var value = rounded(sum + bias[shape.first + n]);
 #else
   var value = sum;
 #end
@@ -51,7 +60,7 @@ fn finish(sum: f32, row: u32, n: u32) -> f32 {
   value = gelu(value);
 #end
 #if ADD
-  value += out[at];
+  value = rounded(value + out[at]);
 #end
   out[at] = value;
   return value;

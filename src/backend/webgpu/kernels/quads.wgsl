@@ -45,7 +45,7 @@ fn quad_quantised(v: array<f32, 8>, member: u32) -> QuadBlock {
   largest = max(largest, quadSwapX(largest));
   largest = max(largest, quadSwapY(largest));
   let is_zero = is_zero_block(largest);
-  let inverse = of_127(largest);
+  let inverse = inverse_of(largest);
   // What puts a byte of this invocation in its field of a word.
   let byte_factor = vec4<u32>(0x1u, 0x100u, 0x10000u, 0x1000000u)[member];
 #for i in 0 1 2 3 4 5 6 7
