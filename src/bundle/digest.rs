@@ -140,7 +140,7 @@ pub fn verify_reader(expected: &FileEntry, reader: impl Read) -> io::Result<Resu
 }
 
 /// Passes the reader's bytes to `take` until it returns false.
-fn each_piece(mut reader: impl Read, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
+pub(super) fn each_piece(mut reader: impl Read, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         match reader.read(&mut buffer) {

@@ -12,7 +12,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -21,9 +21,6 @@ use sha2::{Digest, Sha256};
 
 use super::{HubError, Progress};
 use crate::bundle::{digest, staging::sync_folder};
-
-/// Buffer size for reading files and responses.
-pub const PIECE_BYTES: usize = 256 << 10;
 
 /// Content digest used by the Hub, in lower-case hex.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,27 +54,23 @@ impl ContentId {
     /// # Errors
     /// If the file cannot be read.
     pub fn is_of(&self, file: &Path) -> io::Result<bool> {
-        let mut file = File::open(file)?;
+        let file = File::open(file)?;
         Ok(match self {
             Self::GitBlob(digits) => {
                 let heading = format!("blob {}\0", file.metadata()?.len());
-                &digest_of(Sha1::new_with_prefix(heading), &mut file)? == digits
+                &digest_of(Sha1::new_with_prefix(heading), file)? == digits
             }
-            Self::Sha256(digits) => &digest_of(Sha256::new(), &mut file)? == digits,
+            Self::Sha256(digits) => &digest_of(Sha256::new(), file)? == digits,
         })
     }
 }
 
-fn digest_of<D: Digest>(mut hasher: D, content: &mut impl Read) -> io::Result<String> {
-    let mut piece = vec![0; PIECE_BYTES];
-    loop {
-        match content.read(&mut piece) {
-            Ok(0) => return Ok(digest::hex(&hasher.finalize())),
-            Ok(read) => hasher.update(&piece[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+fn digest_of<D: Digest>(mut hasher: D, content: File) -> io::Result<String> {
+    digest::each_piece(content, |piece| {
+        hasher.update(piece);
+        true
+    })?;
+    Ok(digest::hex(&hasher.finalize()))
 }
 
 fn is_hex(text: &str) -> bool {

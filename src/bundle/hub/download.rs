@@ -20,12 +20,15 @@ use ureq::{
 
 use super::{
     HubError, Progress,
-    cache::{ContentId, PIECE_BYTES, failed, is_commit},
+    cache::{ContentId, failed, is_commit},
     connection::{self, Patience, TRIES, header, short},
 };
 use crate::bundle::path_segment;
 
 const MAX_REDIRECTS: usize = 10;
+
+/// Buffer size for reading a response.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// An attempt that received at least this much resets the retry count, so that a large file
 /// can be downloaded over an unreliable connection.
