@@ -140,7 +140,7 @@ pub struct CardExtras {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub validation: Vec<(u64, f64)>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub memorisation: Option<Memorisation>,
+    pub memorisation: Option<MemorisedShare>,
     /// Other results, one sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -156,9 +156,9 @@ pub struct Recipe {
     pub differences: Vec<String>,
 }
 
-/// How many drafts repeat a long passage of a training post.
+/// The share of drafts that repeat a long passage of a training post.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Memorisation {
+pub struct MemorisedShare {
     /// A draft counts if it shares more than this many consecutive words with one post.
     pub n_words: usize,
     /// Fraction of the drafts, 0 to 1.

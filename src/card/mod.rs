@@ -21,7 +21,7 @@ mod typeset;
 use figure::grouped;
 
 pub use crate::bundle::manifest::{
-    CardExtras, Memorisation, PrecisionPerplexity, Recipe, Sample, VerbatimShare,
+    CardExtras, MemorisedShare, PrecisionPerplexity, Recipe, Sample, VerbatimShare,
 };
 use crate::bundle::{
     face::faces,

@@ -8,7 +8,7 @@ use super::{args::Plan, posts::Posts};
 use crate::{
     bundle::{
         folder::{self, BotFolder, BundleParts},
-        manifest::{self, BotInfo, CardExtras},
+        manifest::{BotInfo, CardExtras, MemorisedShare},
         staging::Staging,
     },
     cli::{eval, finish},
@@ -81,8 +81,8 @@ fn memorisation(bot: &Path, posts: &Posts) -> anyhow::Result<Memorisation> {
     Ok(index.memorisation(drafts.iter().map(String::as_str), MEMORISED_OVER_WORDS))
 }
 
-fn share(found: &Memorisation) -> manifest::Memorisation {
-    manifest::Memorisation { n_words: found.words, share: found.share(), drafts: found.drafts }
+fn share(found: &Memorisation) -> MemorisedShare {
+    MemorisedShare { n_words: found.words, share: found.share(), drafts: found.drafts }
 }
 
 /// The weights of a bot's folder, as described in its `bot.json`.
