@@ -3,9 +3,12 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use crate::record::{
-    Artifact, DatasetCounts, Evaluation, Lineage, Machine, Memorisation, RunConfig, RunRecorder, SampleDraft,
-    StepMetrics, Stopped, Summary, Versions,
+use crate::{
+    cli::train::LEARNING_RATE,
+    record::{
+        Artifact, DatasetCounts, Evaluation, Lineage, Machine, Memorisation, RunConfig, RunRecorder,
+        SampleDraft, StepMetrics, Stopped, Summary, Versions,
+    },
 };
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +29,6 @@ pub struct Args {
 /// Tokens of a synthetic step.
 const TOKENS: u64 = 1024;
 const TOKENS_PER_S: f64 = 150.0;
-const LEARNING_RATE: f64 = 1.372e-4;
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let started = Instant::now();

@@ -12,7 +12,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use super::forward_cpu::cpu_forward;
 use crate::{
     bundle::{Precision, folder::BotFolder},
-    cli::UsageError,
+    cli::{UsageError, train::LEARNING_RATE},
     gpt2::names::HF_PREFIX,
     train::{
         gradients::Gradients,
@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     steps: Option<usize>,
     /// Learning rate of --steps
-    #[arg(long, value_name = "X", default_value_t = 1.372e-4)]
+    #[arg(long, value_name = "X", default_value_t = LEARNING_RATE)]
     lr: f64,
 }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::json;
 
-pub use self::args::Args;
+pub use self::args::{Args, LEARNING_RATE};
 use self::{
     args::{DEFAULT_CONTEXT, PARTS, Plan},
     base::Base,
