@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-use super::filter_args::FilterArgs;
+use super::{filter_args::FilterArgs, say};
 use crate::bundle::manifest::{AccountCounts, BotInfo};
 use crate::bundle::staging::parent;
 use crate::card::escape;
@@ -75,7 +75,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if let Some(out) = &args.out {
         write_kept(out, &accounts).with_context(|| format!("{} could not be written", out.display()))?;
     }
-    let mut stdout = io::stdout().lock();
+    let mut stdout = say::stdout();
     if args.json {
         let json = match accounts.as_slice() {
             [one] => serde_json::to_string_pretty(&Counts::of(one)),

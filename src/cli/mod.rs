@@ -113,7 +113,8 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        // `huggingtweets … | head` is no failure.
+        Err(error) if say::is_stdout_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say!("huggingtweets: {}", one_line(&error));
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
@@ -132,20 +133,15 @@ fn one_line(error: &anyhow::Error) -> String {
             line = format!("{line}{separator}{text}");
         }
     }
-    if has_io(error, std::io::ErrorKind::StorageFull) {
+    if is_disk_full(error) {
         line.push_str("; the disk is full: make room and run it again");
     }
     line
 }
 
-fn has_io(error: &anyhow::Error, kind: std::io::ErrorKind) -> bool {
-    error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(|cause| cause.kind() == kind)
-}
-
-/// Returns whether a pipe's reader exited early (`huggingtweets … | head`), which is not an
-/// error.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    has_io(error, std::io::ErrorKind::BrokenPipe)
+fn is_disk_full(error: &anyhow::Error) -> bool {
+    let mut io_errors = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io_errors.any(|error| error.kind() == std::io::ErrorKind::StorageFull)
 }
 
 #[cfg(test)]

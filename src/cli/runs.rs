@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use time::{OffsetDateTime, macros::format_description};
 
+use super::say::stdout;
 use crate::{
     card::{escape, figure::trimmed},
     record::{Artifact, Run},
@@ -36,7 +37,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     match args.compare.as_deref() {
         Some([a, b]) => {
             let comparison = Comparison::of(&find(a, &args.dirs)?, &find(b, &args.dirs)?);
