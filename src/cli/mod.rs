@@ -128,7 +128,7 @@ fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
         let text = cause.to_string().replace('\n', " ");
-        if !line.contains(&text) {
+        if !is_quoted(&line, &text) {
             let separator = if line.is_empty() { "" } else { ": " };
             line = format!("{line}{separator}{text}");
         }
@@ -137,6 +137,17 @@ fn one_line(error: &anyhow::Error) -> String {
         line.push_str("; the disk is full: make room and run it again");
     }
     line
+}
+
+/// Returns whether a message quotes this cause in the way that errors do: after a colon or an
+/// opening parenthesis, up to a punctuation mark or the end.
+fn is_quoted(message: &str, cause: &str) -> bool {
+    message.match_indices(cause).any(|(start, _)| {
+        let (before, after) = (&message[..start], &message[start + cause.len()..]);
+        let begins = before.is_empty() || before.ends_with('(') || before.ends_with(": ");
+        let ends = after.is_empty() || after.starts_with([':', ';', ',', ')']);
+        begins && ends
+    })
 }
 
 fn is_disk_full(error: &anyhow::Error) -> bool {
@@ -156,5 +167,18 @@ mod tests {
         let line = one_line(&error);
         assert_eq!(line.matches(&text).count(), 1, "{line}");
         assert!(line.starts_with("writing: bot/x") && line.contains("make room"), "{line}");
+    }
+
+    #[test]
+    fn a_short_cause_is_not_taken_for_a_part_of_a_word() {
+        let said =
+            |cause: &'static str, context: &'static str| one_line(&anyhow::anyhow!(cause).context(context));
+        assert_eq!(said("no", "cannot read notes.txt"), "cannot read notes.txt: no");
+        assert_eq!(said("notes", "cannot read notes"), "cannot read notes: notes");
+        assert_eq!(said("no", "cannot read notes.txt: no"), "cannot read notes.txt: no");
+        assert_eq!(
+            said("no", "a.bin is damaged (no): fetch it again"),
+            "a.bin is damaged (no): fetch it again"
+        );
     }
 }
