@@ -2,7 +2,7 @@
 //! either the old folder or the complete new one, whatever fails in between.
 //!
 //! [`Staging`] creates or replaces a folder; [`Patch`] changes files of an existing one and
-//! leaves its other contents alone.
+//! leaves its other contents alone; [`replace_file`] does the same for a single file.
 
 use std::{
     collections::BTreeSet,
@@ -16,11 +16,13 @@ mod aside;
 mod disk;
 mod lock;
 mod patch;
+mod replace;
 
 pub use aside::sweep;
 pub use disk::{exists, files_below, parent, sync_folder};
 pub use lock::{Held, Lock};
 pub use patch::Patch;
+pub use replace::{is_leftover, replace_file, replace_file_via};
 
 use super::folder::{self, BOT};
 use aside::Aside;

@@ -1,7 +1,7 @@
 //! `huggingtweets import`: reads archives, cleans them as the original does, prints the counts, and
 //! writes the kept posts.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{filter_args::FilterArgs, say};
 use crate::bundle::manifest::{AccountCounts, BotInfo};
-use crate::bundle::staging::parent;
+use crate::bundle::staging::replace_file;
 use crate::card::escape;
 use crate::tweets::{
     self, Archive, Cleaned, Filter, FilteredOut, Unreadable,
@@ -264,7 +264,7 @@ fn check_out(out: &Path, archives: &[PathBuf], force: bool) -> anyhow::Result<()
     Ok(())
 }
 
-/// Writes a temporary file and renames it, so that `path` has either all posts or its old contents.
+/// Writes the posts to `path`, which has either all of them or its old contents.
 fn write_kept(path: &Path, accounts: &[Cleaned]) -> anyhow::Result<()> {
     // Of a link, the target is replaced; a device or pipe is written to directly.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -275,15 +275,7 @@ fn write_kept(path: &Path, accounts: &[Cleaned]) -> anyhow::Result<()> {
         }
         _ => {}
     }
-    // Created here, because tempfile's own files are readable by their owner only.
-    let aside = tempfile::Builder::new()
-        .prefix(".huggingtweets-")
-        .suffix(".part")
-        .make_in(parent(&path), |aside| File::create_new(aside))?;
-    write_posts(aside.as_file(), accounts)?;
-    aside.as_file().sync_all()?;
-    aside.persist(&path)?;
-    Ok(())
+    replace_file(&path, |file| write_posts(file, accounts))
 }
 
 fn write_posts(file: impl Write, accounts: &[Cleaned]) -> anyhow::Result<()> {
