@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::checkpoint::{self, CheckpointError};
 use cache::RepoCache;
-use connection::{TRIES, said};
+use connection::{TRIES, condition, said};
 use download::{Remote, Source};
 
 mod cache;
@@ -55,7 +55,8 @@ pub enum HubError {
     #[error("the connection broke at {what} of `{repo}` ({reason}): run it again, what has arrived is kept")]
     Broken { repo: String, what: String, reason: String },
     #[error(
-        "the Hub has a fault ({status} for {what} of `{repo}`): run it again later, what has arrived is kept"
+        "the Hub {} ({status} for {what} of `{repo}`): run it again later, what has arrived is kept",
+        condition(*.status)
     )]
     Fault { repo: String, what: String, status: u16 },
     #[error("the Hub refused {what} of `{repo}` ({status}{}): give a folder on this machine", said(.message))]

@@ -355,7 +355,7 @@ impl Remote<'_> {
                 Some(token) => HubError::Token { repo, origin: token.origin.clone() },
                 None => HubError::NotFound { repo, origin: None },
             },
-            (429 | 500.., _) => HubError::Fault { repo, what, status },
+            (status, _) if connection::is_transient(status) => HubError::Fault { repo, what, status },
             _ => {
                 let message = short(header(&answer, "x-error-message"));
                 HubError::Refused { repo, what, status, message }

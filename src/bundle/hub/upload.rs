@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use ureq::{Agent, SendBody, http::Response};
 
-use super::connection::{self, Patience, TRIES, header, read, said, short};
+use super::connection::{self, Patience, TOO_MANY_REQUESTS, TRIES, condition, header, read, said, short};
 
 mod answer;
 
@@ -56,8 +56,8 @@ pub enum UploadError {
     #[error("the Hub sends `{repo}` on to {to} ({status} at {at}): nothing was committed; push to that one")]
     Redirected { repo: String, at: &'static str, status: u16, to: String },
     #[error(
-        "the Hub has a fault ({status} at {at}): {}; run it again later, what has arrived is not sent again",
-        outcome(.at)
+        "the Hub {} ({status} at {at}): {}; run it again later, what has arrived is not sent again",
+        condition(*.status), outcome_after(.at, *.status)
     )]
     Server { at: &'static str, status: u16 },
     #[error("the connection broke at {at} ({reason}): {}; run it again, what has arrived is not sent again", outcome(.at))]
@@ -79,12 +79,19 @@ const PUT: &str = "sending a file";
 const VERIFY: &str = "confirming a file";
 const COMMIT: &str = "the commit";
 
+const NOTHING_COMMITTED: &str = "nothing was committed";
+
 fn outcome(at: &str) -> &'static str {
     if at == COMMIT {
         "it may or may not have been made, as the repository's page shows"
     } else {
-        "nothing was committed"
+        NOTHING_COMMITTED
     }
+}
+
+/// Like [`outcome`], knowing that a request over a rate limit has no effect.
+fn outcome_after(at: &str, status: u16) -> &'static str {
+    if status == TOO_MANY_REQUESTS { NOTHING_COMMITTED } else { outcome(at) }
 }
 
 /// A file to upload.
@@ -386,13 +393,13 @@ impl Hub {
         format!("Bearer {}", self.token)
     }
 
-    /// Retries on connection failures and server errors.
+    /// Retries on connection failures and transient statuses.
     fn retried(
         &self,
         request: impl FnMut() -> Result<Response<ureq::Body>, UploadError>,
     ) -> Result<Response<ureq::Body>, UploadError> {
         connection::retried(&self.patience, TRIES, request, |done| match done {
-            Ok(answer) => answer.status().is_server_error(),
+            Ok(answer) => connection::is_transient(answer.status().as_u16()),
             Err(error) => matches!(error, UploadError::Connection { .. }),
         })
     }
@@ -430,7 +437,7 @@ impl Hub {
             401 => UploadError::Unauthorized { at },
             403 => UploadError::Forbidden { repo, at, message },
             404 => UploadError::NotFound { repo, at },
-            500.. => UploadError::Server { at, status },
+            status if connection::is_transient(status) => UploadError::Server { at, status },
             _ => UploadError::Refused { at, status, message },
         }
     }

@@ -108,6 +108,7 @@ fn every_fault_is_one_sentence_and_commits_nothing() {
             (404, "(404 at "),
             (307, "sends `keeper/lamp` on to "),
             (413, "(413: a reason that the Hub gives)"),
+            (429, "limits how often it is asked (429"),
             (500, "has a fault (500"),
             (503, "has a fault (503"),
             (CUT, "the connection broke at "),
@@ -131,7 +132,7 @@ fn every_fault_is_one_sentence_and_commits_nothing() {
 #[test]
 fn a_passing_fault_is_waited_for_but_no_commit_is_sent_twice() {
     let (_dir, files) = folder();
-    for fault in [500, CUT] {
+    for fault in [429, 500, CUT] {
         let server = Server::start();
         for step in ["create", "preupload", "batch", "put", "verify"] {
             server.store.lock().unwrap().faults.insert(step, VecDeque::from([fault]));
@@ -144,6 +145,15 @@ fn a_passing_fault_is_waited_for_but_no_commit_is_sent_twice() {
         let log = server.store.lock().unwrap().log.clone();
         assert_eq!(log.iter().filter(|step| **step == "commit").count(), 1);
     }
+}
+
+#[test]
+fn a_commit_over_the_rate_limit_was_not_made() {
+    let (_dir, files) = folder();
+    let server = Server::start();
+    server.store.lock().unwrap().faults.insert("commit", VecDeque::from([429]));
+    let error = push(&server, &files).unwrap_err().to_string();
+    assert!(error.contains("(429 at the commit): nothing was committed"), "{error}");
 }
 
 #[test]
