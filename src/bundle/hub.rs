@@ -44,6 +44,12 @@ pub enum HubError {
         "`{repo}` is not open to everybody: ask for access at {page}, and set HF_TOKEN to a token of that account"
     )]
     Gated { repo: String, page: String },
+    #[error("the Hugging Face Hub has disabled `{repo}`: give another repository, or a folder on this machine")]
+    Disabled { repo: String },
+    #[error(
+        "the token in {origin} may not read `{repo}` (403: {message}): let it read that repository at huggingface.co/settings/tokens, or take another"
+    )]
+    Forbidden { repo: String, origin: String, message: String },
     #[error(
         "the Hub does not know the token in {origin} (401 for `{repo}`): make a new one at huggingface.co/settings/tokens, or take it away for what is public"
     )]

@@ -30,6 +30,9 @@ const MAX_REDIRECTS: usize = 10;
 /// Buffer size for reading a response.
 const PIECE_BYTES: usize = 256 << 10;
 
+/// The Hub's message for a repository that its staff has disabled.
+const DISABLED: &str = "Access to this resource is disabled.";
+
 /// An attempt that received at least this much resets the retry count, so that a large file
 /// can be downloaded over an unreliable connection.
 const WORTH_BYTES: u64 = 1 << 20;
@@ -342,25 +345,31 @@ impl Remote<'_> {
             return Ok(answer);
         }
         let status = answer.status().as_u16();
+        let (code, message) = (header(&answer, "x-error-code"), short(header(&answer, "x-error-message")));
+        Err(self.refusal(status, code, message, what))
+    }
+
+    /// Returns the error for a status, together with the code and message that the Hub sends in
+    /// headers. Other servers, to which large files redirect, send neither.
+    fn refusal(&self, status: u16, code: &str, message: String, what: &str) -> HubError {
         let (repo, what) = (self.repo.to_owned(), what.to_owned());
-        let token = self.source.token.as_ref();
-        Err(match (status, header(&answer, "x-error-code")) {
-            (401 | 403, "GatedRepo") | (403, _) => {
+        let origin = self.source.token.as_ref().map(|token| token.origin.clone());
+        match (status, code, origin) {
+            (401 | 403, "GatedRepo", _) => {
                 HubError::Gated { page: format!("{}/{repo}", self.source.endpoint), repo }
             }
-            (404, "EntryNotFound") => HubError::Gone { repo, what },
-            (404, _) => HubError::NotFound { repo, origin: token.map(|token| token.origin.clone()) },
+            // This has no code of its own.
+            (401 | 403, ..) if message == DISABLED => HubError::Disabled { repo },
+            (401 | 403 | 404, "RepoNotFound", origin) => HubError::NotFound { repo, origin },
+            (404, "EntryNotFound", _) => HubError::Gone { repo, what },
+            (404, _, origin) => HubError::NotFound { repo, origin },
             // The Hub also answers 401 to anonymous requests for repositories that do not exist.
-            (401, _) => match token {
-                Some(token) => HubError::Token { repo, origin: token.origin.clone() },
-                None => HubError::NotFound { repo, origin: None },
-            },
-            (status, _) if connection::is_transient(status) => HubError::Fault { repo, what, status },
-            _ => {
-                let message = short(header(&answer, "x-error-message"));
-                HubError::Refused { repo, what, status, message }
-            }
-        })
+            (401, _, None) => HubError::NotFound { repo, origin: None },
+            (401, _, Some(origin)) => HubError::Token { repo, origin },
+            (403, _, Some(origin)) if !message.is_empty() => HubError::Forbidden { repo, origin, message },
+            (status, ..) if connection::is_transient(status) => HubError::Fault { repo, what, status },
+            _ => HubError::Refused { repo, what, status, message },
+        }
     }
 
     /// Retries transient errors.
