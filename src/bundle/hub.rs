@@ -13,7 +13,10 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use thiserror::Error;
 
-use super::checkpoint::{self, CheckpointError};
+use super::{
+    checkpoint::{self, CheckpointError},
+    file_names::{BOT, CONFIG, MERGES, PICKLE, SAFETENSORS, SHARD_INDEX, TOKENIZER, VOCABULARY},
+};
 use cache::RepoCache;
 use connection::{TRIES, condition, said};
 use download::{Remote, Source};
@@ -44,7 +47,9 @@ pub enum HubError {
         "`{repo}` is not open to everybody: ask for access at {page}, and set HF_TOKEN to a token of that account"
     )]
     Gated { repo: String, page: String },
-    #[error("the Hugging Face Hub has disabled `{repo}`: give another repository, or a folder on this machine")]
+    #[error(
+        "the Hugging Face Hub has disabled `{repo}`: give another repository, or a folder on this machine"
+    )]
     Disabled { repo: String },
     #[error(
         "the token in {origin} may not read `{repo}` (403: {message}): let it read that repository at huggingface.co/settings/tokens, or take another"
@@ -111,15 +116,6 @@ pub enum Progress<'a> {
     /// Another process is downloading this file.
     Waiting { name: &'a str },
 }
-
-const CONFIG: &str = "config.json";
-const TOKENIZER: &str = "tokenizer.json";
-const VOCABULARY: [&str; 2] = ["vocab.json", "merges.txt"];
-const WEIGHTS: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
-const PICKLE: &str = "pytorch_model.bin";
-/// The manifest, present in our own bots' repositories.
-const BOT: &str = "bot.json";
 
 /// Returns whether this is a valid repository name by the Hub's rules. Anything else must be
 /// a folder.
@@ -198,11 +194,14 @@ fn fetch_into(
 fn cached_commit(cache: &RepoCache) -> Option<String> {
     let commit = cache.commit()?;
     let has = |name: &str| cache.is_sound(&commit, name);
-    let shards =
-        || has(INDEX).then(|| checkpoint::shard_names(&cache.snapshot(&commit).join(INDEX)).ok()).flatten();
-    let tokenizer = || has(TOKENIZER) || VOCABULARY.iter().all(|name| has(name));
-    let weights =
-        || has(WEIGHTS) || shards().is_some_and(|names| names.iter().all(|name| has(name))) || has(PICKLE);
+    let shards = || {
+        let index = cache.snapshot(&commit).join(SHARD_INDEX);
+        has(SHARD_INDEX).then(|| checkpoint::shard_names(&index).ok()).flatten()
+    };
+    let tokenizer = || has(TOKENIZER) || [VOCABULARY, MERGES].into_iter().all(has);
+    let weights = || {
+        has(SAFETENSORS) || shards().is_some_and(|names| names.iter().all(|name| has(name))) || has(PICKLE)
+    };
     (has(CONFIG) && tokenizer() && weights()).then_some(commit)
 }
 
@@ -238,18 +237,18 @@ fn download(
     let mut wanted = BTreeSet::from([CONFIG.to_owned()]);
     if has(TOKENIZER) {
         wanted.insert(TOKENIZER.into());
-    } else if VOCABULARY.iter().all(|name| has(name)) {
-        wanted.extend(VOCABULARY.map(str::to_owned));
+    } else if [VOCABULARY, MERGES].into_iter().all(has) {
+        wanted.extend([VOCABULARY, MERGES].map(str::to_owned));
     } else {
         return Err(missing("tokenizer.json (nor vocab.json and merges.txt)"));
     }
     if has(BOT) {
         wanted.insert(BOT.into());
     }
-    if has(WEIGHTS) {
-        wanted.insert(WEIGHTS.into());
-    } else if has(INDEX) {
-        let file = bring(cache, remote, &listing.commit, INDEX, progress)?;
+    if has(SAFETENSORS) {
+        wanted.insert(SAFETENSORS.into());
+    } else if has(SHARD_INDEX) {
+        let file = bring(cache, remote, &listing.commit, SHARD_INDEX, progress)?;
         let shards = checkpoint::shard_names(&file);
         wanted.extend(shards.map_err(|source| HubError::Index { repo: repo(), source })?);
     } else if has(PICKLE) {

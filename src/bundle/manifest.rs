@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::file_names::BOT;
+
 /// The format version written, and the newest one read.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -296,7 +298,7 @@ impl Manifest {
         }
         for (name, file) in &self.files {
             // `bot.json` cannot contain its own digest.
-            if !is_plain_name(name) || name.eq_ignore_ascii_case("bot.json") {
+            if !is_plain_name(name) || name.eq_ignore_ascii_case(BOT) {
                 return Err(ManifestError::FileName { name: name.clone() });
             }
             let expected = file.size.div_ceil(CHUNK_BYTES as u64);

@@ -24,7 +24,7 @@ pub use lock::{Held, Lock};
 pub use patch::Patch;
 pub use replace::{is_leftover, replace_file, replace_file_via};
 
-use super::folder::{self, BOT};
+use super::{file_names::BOT, folder};
 use aside::Aside;
 use disk::{exchange, sync_tree};
 

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::convert;
 use crate::bundle::{
     Manifest,
+    file_names::CONFIG,
     folder::{BotFolder, folder_name, read_manifest},
 };
 
@@ -51,7 +52,7 @@ pub fn open_bot(dir: &Path) -> anyhow::Result<Bot> {
     if let Some(manifest) = read_manifest(dir)? {
         return Ok(Bot { dir: dir.into(), manifest, _made: None });
     }
-    if !dir.join("config.json").is_file() {
+    if !dir.join(CONFIG).is_file() {
         bail!("{} is no bot's folder: it has no bot.json", dir.display());
     }
     say!(

@@ -12,7 +12,8 @@ use super::{UsageError, convert, measure};
 use crate::{
     bundle::{
         Manifest,
-        folder::{self, BOT, BotFolder, folder_name},
+        file_names::BOT,
+        folder::{self, BotFolder, folder_name},
         manifest::{BotInfo, CardExtras},
         staging::Patch,
     },

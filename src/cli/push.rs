@@ -12,6 +12,7 @@ use super::UsageError;
 use crate::{
     bundle::{
         Manifest, digest,
+        file_names::BOT,
         folder::BotFolder,
         hub::upload::{Hub, LocalFile, Progress},
     },
@@ -97,10 +98,10 @@ fn files(dir: &Path, manifest: &Manifest) -> anyhow::Result<Vec<LocalFile>> {
             sha256: entry.sha256.clone(),
         })
         .collect();
-    let path = dir.join("bot.json");
+    let path = dir.join(BOT);
     let opened = std::fs::File::open(&path).with_context(|| path.display().to_string())?;
     let entry = digest::digest(opened).with_context(|| path.display().to_string())?;
-    files.push(LocalFile { name: "bot.json".into(), path, size: entry.size, sha256: entry.sha256 });
+    files.push(LocalFile { name: BOT.into(), path, size: entry.size, sha256: entry.sha256 });
     Ok(files)
 }
 

@@ -6,7 +6,8 @@ use super::{UsageError, finish};
 use crate::bundle::{
     Precision,
     checkpoint::CheckpointDtype,
-    folder::{self, BOT, BotFolder, BundleParts},
+    file_names::BOT,
+    folder::{self, BotFolder, BundleParts},
     staging::Patch,
 };
 

@@ -19,12 +19,7 @@ use super::{
     assets::{self, BOT_FOLDER, Bot},
 };
 use crate::{
-    bundle::{
-        digest,
-        folder::{BOT, BundleError},
-        manifest::FileEntry,
-        staging::parent,
-    },
+    bundle::{digest, file_names::BOT, folder::BundleError, manifest::FileEntry, staging::parent},
     card::{self, escape},
 };
 

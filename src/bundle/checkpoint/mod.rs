@@ -17,13 +17,15 @@ use half::{bf16, f16};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{Weights, manifest::is_plain_name, weights::Tensor};
+use super::{
+    Weights,
+    file_names::{PICKLE, SAFETENSORS, SHARD_INDEX},
+    manifest::is_plain_name,
+    weights::Tensor,
+};
 use crate::gpt2::{Config, names};
 
 pub use safetensors::{CheckpointDtype, SafetensorsFile, write_safetensors};
-
-const SAFETENSORS: &str = "model.safetensors";
-const PICKLE: &str = "pytorch_model.bin";
 
 /// Far more than any GPT-2; bounds the list of expected tensors.
 const MAX_LAYERS: usize = 1 << 12;
@@ -179,7 +181,7 @@ pub fn file_names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     if folder.join(SAFETENSORS).is_file() {
         return Ok(vec![SAFETENSORS.to_owned()]);
     }
-    let index = folder.join("model.safetensors.index.json");
+    let index = folder.join(SHARD_INDEX);
     if index.is_file() {
         return Ok(shard_names(&index)?.into_iter().collect());
     }

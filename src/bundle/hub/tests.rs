@@ -393,14 +393,14 @@ fn an_index_names_files_of_its_own_folder() {
     let repo = || Repo::new().without("model.safetensors");
     for bad in ["a/b", "../x", ".hidden", "\\u001b[2J", ""] {
         let index = format!("{{\"weight_map\": {{\"wte.weight\": \"{bad}\"}}}}");
-        let server = Server::of(repo().with(INDEX, index.as_bytes()), |_| None);
+        let server = Server::of(repo().with(SHARD_INDEX, index.as_bytes()), |_| None);
         let error = server.fetch().unwrap_err();
         assert!(matches!(error, HubError::Index { .. }), "{error}");
         assert!(!error.to_string().contains('\u{1b}'), "{error}");
         assert!(!server.asked().iter().any(|asked| asked.path.contains("%2F")), "{bad}");
     }
     let index = br#"{"weight_map": {"a": "model-1 of 2.safetensors", "b": "model-2.safetensors"}}"#;
-    let server = Server::of(repo().with(INDEX, index).with("model-2.safetensors", b"2"), |asked| {
+    let server = Server::of(repo().with(SHARD_INDEX, index).with("model-2.safetensors", b"2"), |asked| {
         (asked.path.ends_with("/model-1%20of%202.safetensors")).then(|| {
             let tag = git_blob(b"1");
             reply(

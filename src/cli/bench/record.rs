@@ -4,6 +4,7 @@
 use std::{path::PathBuf, time::Instant};
 
 use crate::{
+    bundle::file_names::SAFETENSORS,
     cli::train::LEARNING_RATE,
     record::{
         Artifact, DatasetCounts, Evaluation, Lineage, Machine, Memorisation, RunConfig, RunRecorder,
@@ -78,7 +79,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         best_step: best.is_finite().then_some(best_step),
         peak_memory_bytes: Some(3_100_000_000),
         memorisation: Some(Memorisation { drafts: 200, memorised: 5, words: 8, longest_words: 14 }),
-        output: Some(Artifact::of_bytes("model.safetensors", b"made up")),
+        output: Some(Artifact::of_bytes(SAFETENSORS, b"made up")),
     })?;
     say!("{} steps recorded in {:.3} s: {}", args.steps, started.elapsed().as_secs_f64(), args.out.display());
     Ok(())

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use super::{args::Plan, posts::Posts};
 use crate::{
     bundle::{
+        file_names::SAFETENSORS,
         folder::{self, BotFolder, BundleParts},
         manifest::{BotInfo, CardExtras, MemorisedShare},
         staging::Staging,
@@ -87,13 +88,12 @@ fn share(found: &Memorisation) -> MemorisedShare {
 
 /// The weights of a bot's folder, as described in its `bot.json`.
 fn output(bot: &Path) -> anyhow::Result<Artifact> {
-    const WEIGHTS: &str = "model.safetensors";
     let manifest = folder::read_manifest(bot)?;
     let entry = manifest
         .as_ref()
-        .and_then(|manifest| manifest.files.get(WEIGHTS))
+        .and_then(|manifest| manifest.files.get(SAFETENSORS))
         .context("bot.json names no model.safetensors")?;
-    Ok(Artifact::of_entry(WEIGHTS, entry))
+    Ok(Artifact::of_entry(SAFETENSORS, entry))
 }
 
 #[cfg(test)]
