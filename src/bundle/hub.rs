@@ -10,7 +10,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use thiserror::Error;
 
 use super::{
@@ -132,31 +131,11 @@ pub fn is_repo_name(text: &str) -> bool {
 }
 
 /// Returns the folder holding the repository's files, downloading those that are not cached.
-/// Shows a progress bar on standard error.
 ///
 /// # Errors
 /// [`HubError`], whose message names the remedy. Partial downloads are kept, and resumed by
 /// the next call.
-pub fn fetch(repo: &str) -> Result<PathBuf, HubError> {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let fetched = fetch_with(repo, &mut |progress| match progress {
-        Progress::Receiving { name, arrived, size } => {
-            match size {
-                Some(size) => bar.set_length(size),
-                None => bar.unset_length(),
-            }
-            bar.set_position(arrived);
-            bar.set_message(name.to_owned());
-        }
-        Progress::Waiting { name } => bar.println(format!("Waiting for another process that brings {name}")),
-    });
-    bar.finish_and_clear();
-    fetched
-}
-
-fn fetch_with(repo: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf, HubError> {
+pub fn fetch(repo: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf, HubError> {
     if !is_repo_name(repo) {
         return Err(HubError::Name { repo: repo.chars().take(100).collect() });
     }

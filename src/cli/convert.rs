@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{UsageError, finish};
+use super::{UsageError, finish, progress_bar::TransferBar};
 use crate::bundle::{
     checkpoint::CheckpointDtype,
     folder::{self, BotFolder, BundleParts},
-    hub,
+    hub::{self, Progress},
     manifest::{BotInfo, Provenance, is_empty_handle},
     staging::Staging,
 };
@@ -102,7 +102,11 @@ pub fn source_folder(source: &str) -> anyhow::Result<PathBuf> {
     if path.exists() || !hub::is_repo_name(source) {
         return Ok(path.to_path_buf());
     }
-    Ok(hub::fetch(source)?)
+    let bar = TransferBar::new();
+    Ok(hub::fetch(source, &mut |progress| match progress {
+        Progress::Receiving { name, arrived, size } => bar.set(name, arrived, size),
+        Progress::Waiting { name } => bar.println(format!("Waiting for another process to download {name}")),
+    })?)
 }
 
 /// Parses the value of `--dtype`.

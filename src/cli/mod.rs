@@ -32,6 +32,7 @@ mod measure;
 mod memory;
 #[cfg(all(test, feature = "gpu"))]
 mod no_gpu;
+mod progress_bar;
 mod push;
 mod quantize;
 mod runs;

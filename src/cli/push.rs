@@ -6,9 +6,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::HumanBytes;
 
-use super::UsageError;
+use super::{UsageError, progress_bar::TransferBar};
 use crate::{
     bundle::{
         Manifest, digest,
@@ -60,20 +60,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     drop(out);
 
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let bar = TransferBar::new();
     let address =
         hub.push(&repo, &files, args.message.trim(), args.private, &mut |progress| match progress {
             Progress::Present { name } => bar.println(format!("{} is there already", shown(name))),
-            Progress::Sending { name, sent, size } => {
-                bar.set_length(size);
-                bar.set_position(sent);
-                bar.set_message(shown(name));
-            }
+            Progress::Sending { name, sent, size } => bar.set(&shown(name), sent, Some(size)),
             Progress::Committing => bar.set_message("committing"),
         });
-    bar.finish_and_clear();
+    drop(bar);
     answer!("{}", address?)?;
     let linked = manifest.card.as_ref().and_then(|card| card.repository.as_deref());
     if linked != Some(repo.as_str()) {
