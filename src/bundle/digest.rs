@@ -17,7 +17,7 @@ pub enum DigestError {
     TooLong { expected: u64 },
     #[error("it has {found} bytes; bot.json says {expected}")]
     Size { expected: u64, found: u64 },
-    #[error("chunk {index} (from byte {start}) is not the one that bot.json describes")]
+    #[error("chunk {index} (from byte {start}) does not match bot.json")]
     Chunk { index: usize, start: u64 },
     #[error("its SHA-256 is {found}; bot.json says {expected}")]
     Whole { expected: String, found: String },

@@ -59,9 +59,9 @@ pub struct BundleParts<'a> {
 /// Why a folder could not be opened or written. Every message names the file or folder.
 #[derive(Debug, Error)]
 pub enum BundleError {
-    #[error("{} is no folder", .0.display())]
+    #[error("{} is not a folder", .0.display())]
     NoFolder(PathBuf),
-    #[error("{} has no {missing}: it is no bot's folder and no GPT-2 of Hugging Face", folder.display())]
+    #[error("{} has no {missing}: it is neither a bot's folder nor a GPT-2 in the Hugging Face layout", folder.display())]
     MissingFile { folder: PathBuf, missing: &'static str },
     #[error("{}: {source}", file.display())]
     Io { file: PathBuf, source: io::Error },
@@ -75,11 +75,11 @@ pub enum BundleError {
     Tokenizer { file: PathBuf, source: TokenizerError },
     #[error("{}: {source}", file.display())]
     Gguf { file: PathBuf, source: Box<GgufError> },
-    #[error("{}: the tokenizer has {tokens} tokens, but config.json a vocabulary of {vocab_size}", folder.display())]
+    #[error("{}: the tokenizer has {tokens} tokens, but config.json describes a vocabulary of {vocab_size}", folder.display())]
     Vocabulary { folder: PathBuf, tokens: usize, vocab_size: usize },
     #[error("{} is damaged ({source}): fetch it again, or make the bot again", file.display())]
     Digest { file: PathBuf, source: DigestError },
-    #[error("bot.json lists {}, which is not there: fetch it again, or make the bot again", file.display())]
+    #[error("bot.json lists {}, which is missing: fetch it again, or make the bot again", file.display())]
     Gone { file: PathBuf },
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

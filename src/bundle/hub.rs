@@ -32,61 +32,63 @@ pub use connection::Patience;
 pub enum HubError {
     #[error("`{}` is neither a folder nor a repository's name (`name` or `owner/name`)", repo.escape_debug())]
     Name { repo: String },
-    #[error("HF_ENDPOINT is `{0}`, which is no http(s) address")]
+    #[error("HF_ENDPOINT is `{0}`, which is not an http(s) address")]
     Endpoint(String),
     #[error(
-        "the token in {origin} has a space or another character that no token has: copy it again, or take it away for what is public"
+        "the token in {origin} contains a space or another character that tokens do not have: copy it again, or remove it to download public repositories"
     )]
     BadToken { origin: String },
     #[error("neither HOME nor HF_HOME names a folder to keep `{repo}`'s files in: set one of them")]
     NoHome { repo: String },
     #[error("the Hugging Face Hub has no {}, or give a folder on this machine", absent(.repo, .origin.as_deref()))]
     NotFound { repo: String, origin: Option<String> },
-    #[error(
-        "`{repo}` is not open to everybody: ask for access at {page}, and set HF_TOKEN to a token of that account"
-    )]
+    #[error("`{repo}` is gated: ask for access at {page}, and set HF_TOKEN to a token of that account")]
     Gated { repo: String, page: String },
     #[error(
         "the Hugging Face Hub has disabled `{repo}`: give another repository, or a folder on this machine"
     )]
     Disabled { repo: String },
     #[error(
-        "the token in {origin} may not read `{repo}` (403: {message}): let it read that repository at huggingface.co/settings/tokens, or take another"
+        "the token in {origin} may not read `{repo}` (403: {message}): let it read that repository at huggingface.co/settings/tokens, or use another one"
     )]
     Forbidden { repo: String, origin: String, message: String },
     #[error(
-        "the Hub does not know the token in {origin} (401 for `{repo}`): make a new one at huggingface.co/settings/tokens, or take it away for what is public"
+        "the Hub does not know the token in {origin} (401 for `{repo}`): make a new one at huggingface.co/settings/tokens, or remove it to download public repositories"
     )]
     Token { repo: String, origin: String },
     #[error(
-        "the Hugging Face Hub could not be reached ({reason}), and its cache does not hold `{repo}` whole: give a folder on this machine that holds the model's files"
+        "the Hugging Face Hub could not be reached ({reason}), and `{repo}` is not completely in its cache: give a folder on this machine that holds the model's files"
     )]
     Unreachable { repo: String, reason: String },
-    #[error("the connection broke at {what} of `{repo}` ({reason}): run it again, what has arrived is kept")]
+    #[error(
+        "the connection broke while fetching {what} of `{repo}` ({reason}): run it again; what has arrived is kept"
+    )]
     Broken { repo: String, what: String, reason: String },
     #[error(
-        "the Hub {} ({status} for {what} of `{repo}`): run it again later, what has arrived is kept",
+        "the Hub {} ({status} for {what} of `{repo}`): run it again later; what has arrived is kept",
         condition(*.status)
     )]
     Fault { repo: String, what: String, status: u16 },
     #[error("the Hub refused {what} of `{repo}` ({status}{}): give a folder on this machine", said(.message))]
     Refused { repo: String, what: String, status: u16, message: String },
     #[error(
-        "the Hub's answer for {what} of `{repo}` is not what it should be ({problem}): check HF_ENDPOINT if it is set, or give a folder on this machine"
+        "the Hub's answer for {what} of `{repo}` is not valid ({problem}): check HF_ENDPOINT if it is set, or give a folder on this machine"
     )]
     Answer { repo: String, what: String, problem: String },
-    #[error("{what} of `{repo}` was taken away while it was asked for: run it again")]
+    #[error("{what} of `{repo}` was removed during the download: run it again")]
     Gone { repo: String, what: String },
-    #[error("`{repo}` on the Hugging Face Hub has no {missing}: it is no GPT-2 that this program reads")]
+    #[error(
+        "`{repo}` on the Hugging Face Hub has no {missing}: it is not a GPT-2 that this program can read"
+    )]
     MissingFile { repo: String, missing: &'static str },
     #[error("`{repo}` on the Hugging Face Hub cannot be read: {source}")]
     Index { repo: String, source: CheckpointError },
     #[error(
-        "what came as {name} of `{repo}` is not what the Hub's digest says, and was thrown away: run it again, or give a folder on this machine"
+        "{name} of `{repo}` does not match the Hub's digest and was discarded: run it again, or give a folder on this machine"
     )]
     Damaged { repo: String, name: String },
     #[error(
-        "{}: {source}: the Hub's files need a folder that can be written and has room; HF_HOME names another",
+        "{}: {source}; the Hub's cache needs a writable folder with free space: set HF_HOME to another",
         file.display()
     )]
     Io { file: PathBuf, source: io::Error },
@@ -96,7 +98,7 @@ pub enum HubError {
 fn absent(repo: &str, origin: Option<&str>) -> String {
     match origin {
         Some(origin) => format!("model `{repo}` that the token in {origin} may see: check its name"),
-        None => format!("public model `{repo}`: check its name, set HF_TOKEN if it is a private one"),
+        None => format!("public model `{repo}`: check its name, set HF_TOKEN if it is private"),
     }
 }
 

@@ -250,7 +250,7 @@ pub enum ManifestError {
     Json(#[from] serde_json::Error),
     #[error("bot.json has format version {found}, newer than {FORMAT_VERSION}: update huggingtweets")]
     Version { found: u32 },
-    #[error("bot.json names the file `{}`, which is no plain file name", name.escape_debug())]
+    #[error("bot.json names the file `{}`, which is not a plain file name", name.escape_debug())]
     FileName { name: String },
     #[error("bot.json: `{name}` has {found} chunk digests for {size} bytes, {expected} expected")]
     Chunks { name: String, found: usize, expected: u64, size: u64 },

@@ -53,10 +53,10 @@ pub fn open_bot(dir: &Path) -> anyhow::Result<Bot> {
         return Ok(Bot { dir: dir.into(), manifest, _made: None });
     }
     if !dir.join(CONFIG).is_file() {
-        bail!("{} is no bot's folder: it has no bot.json", dir.display());
+        bail!("{} is not a bot's folder: it has no bot.json", dir.display());
     }
     say!(
-        "{dir} has no bot.json: making a bot of it (`huggingtweets convert {dir} --out BOT` keeps one)",
+        "{dir} has no bot.json: making a temporary bot from it (`huggingtweets convert {dir} --out BOT` makes one to keep)",
         dir = dir.display()
     );
     let made = tempfile::tempdir().context("cannot make a temporary folder")?;

@@ -35,7 +35,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     if let Some(handle) = args.handle.as_deref().filter(|handle| is_empty_handle(handle)) {
-        return Err(UsageError(format!("--handle {handle} names no account")).into());
+        return Err(UsageError(format!("--handle {handle} has no name in it")).into());
     }
     // Before the download, so that a bad --out does not waste it.
     let staging = Staging::create(&args.out, args.force)?;

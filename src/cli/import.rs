@@ -22,13 +22,13 @@ const FIRST_KEPT: usize = 3;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// X, Mastodon and Bluesky archives, .txt (a post a line), .csv (column text or full_text), .jsonl ({"text"})
+    /// X, Mastodon and Bluesky archives, .txt (one post per line), .csv (column text or full_text), .jsonl ({"text"})
     #[arg(required = true, value_name = "ARCHIVE")]
     archives: Vec<PathBuf>,
     /// Print the counts as JSON
     #[arg(long)]
     json: bool,
-    /// Write the kept posts to this file, one JSON object {"text"} a line
+    /// Write the kept posts to this file, one JSON object {"text"} per line
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Replace an existing --out

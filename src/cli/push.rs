@@ -23,7 +23,7 @@ use crate::{
 pub struct Args {
     /// The bot's folder
     dir: PathBuf,
-    /// The repository, owner/name or name; made if there is none
+    /// The repository, owner/name or name; created if it does not exist
     #[arg(value_name = "REPO")]
     repo: String,
     /// Upload without asking
@@ -43,10 +43,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let bot = BotFolder::open(&args.dir)?;
     let Some(manifest) = &bot.manifest else {
-        bail!(
-            "{} has no bot.json, so it is no bot of ours: `huggingtweets convert` makes one of it",
-            args.dir.display()
-        );
+        bail!("{} has no bot.json: make a bot from it with `huggingtweets convert`", args.dir.display());
     };
     bot.verify()?;
     let files = files(&args.dir, manifest)?;
@@ -63,7 +60,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let bar = TransferBar::new();
     let address =
         hub.push(&repo, &files, args.message.trim(), args.private, &mut |progress| match progress {
-            Progress::Present { name } => bar.println(format!("{} is there already", shown(name))),
+            Progress::Present { name } => bar.println(format!("{} is already there", shown(name))),
             Progress::Sending { name, sent, size } => bar.set(&shown(name), sent, Some(size)),
             Progress::Committing => bar.set_message("committing"),
         });

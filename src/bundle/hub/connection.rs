@@ -64,7 +64,7 @@ pub fn is_transient(status: u16) -> bool {
 
 /// Describes a transient status, as a predicate of the Hub.
 pub fn condition(status: u16) -> &'static str {
-    if status == TOO_MANY_REQUESTS { "limits how often it is asked" } else { "has a fault" }
+    if status == TOO_MANY_REQUESTS { "is limiting requests" } else { "has a fault" }
 }
 
 /// Calls `ask` up to `tries` times, while `may_pass` says that its result is transient.

@@ -248,7 +248,7 @@ fn refusals_say_what_they_are() {
             |e| matches!(e, HubError::NotFound { .. }),
             "no public model `keeper/lamp`",
         ),
-        (401, "", None, |e| matches!(e, HubError::NotFound { .. }), "set HF_TOKEN if it is a private one"),
+        (401, "", None, |e| matches!(e, HubError::NotFound { .. }), "set HF_TOKEN if it is private"),
         (404, "", Some(TOKEN), |e| matches!(e, HubError::NotFound { .. }), "the token in HF_TOKEN may see"),
         (
             401,
@@ -274,7 +274,7 @@ fn refusals_say_what_they_are() {
         ),
         (403, "", None, |e| matches!(e, HubError::Refused { .. }), "(403: a reason)"),
         (403, "RepoNotFound", None, |e| matches!(e, HubError::NotFound { .. }), "no public model"),
-        (429, "", None, |e| matches!(e, HubError::Fault { .. }), "limits how often it is asked (429"),
+        (429, "", None, |e| matches!(e, HubError::Fault { .. }), "is limiting requests (429"),
         (410, "", None, |e| matches!(e, HubError::Refused { .. }), "(410: a reason)"),
         (500, "", None, |e| matches!(e, HubError::Fault { .. }), "has a fault (500"),
     ];

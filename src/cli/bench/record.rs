@@ -18,7 +18,7 @@ pub struct Args {
     out: PathBuf,
     #[arg(long, default_value_t = 400)]
     steps: usize,
-    /// Steps from one evaluation to the next
+    /// Steps between evaluations
     #[arg(long, default_value_t = 50)]
     every: usize,
     #[arg(long, default_value_t = 0)]

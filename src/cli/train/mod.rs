@@ -95,7 +95,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Err(error) => {
             let _ = recorder.break_off("all steps are done, but the bot is not written");
             return Err(error.context(format!(
-                "the bot could not be written; all steps are saved, so go on with `{}`",
+                "the bot could not be written; all steps are saved, so continue with `{}`",
                 folder::resume_command(&plan.run)
             )));
         }
@@ -316,7 +316,7 @@ fn with_way_on(error: TrainError, plan: &Plan, saved: Option<usize>) -> anyhow::
             "{error}; the checkpoint after step {step} is intact: `{resume_command} --max-steps {step}` makes a bot from it"
         ),
         error => anyhow::Error::new(error).context(format!(
-            "training stopped, but the checkpoint after step {step} is intact: go on with `{resume_command}`"
+            "training stopped, but the checkpoint after step {step} is intact: continue with `{resume_command}`"
         )),
     }
 }

@@ -92,7 +92,7 @@ fn output(bot: &Path) -> anyhow::Result<Artifact> {
     let entry = manifest
         .as_ref()
         .and_then(|manifest| manifest.files.get(SAFETENSORS))
-        .context("bot.json names no model.safetensors")?;
+        .context("bot.json does not list model.safetensors")?;
     Ok(Artifact::of_entry(SAFETENSORS, entry))
 }
 
