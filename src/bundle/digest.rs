@@ -17,7 +17,7 @@ pub enum DigestError {
     TooLong { expected: u64 },
     #[error("it has {found} bytes; bot.json says {expected}")]
     Size { expected: u64, found: u64 },
-    #[error("chunk {index} (from byte {start}) is not the one that bot.json describes")]
+    #[error("chunk {index} (from byte {start}) does not match bot.json")]
     Chunk { index: usize, start: u64 },
     #[error("its SHA-256 is {found}; bot.json says {expected}")]
     Whole { expected: String, found: String },
@@ -140,7 +140,7 @@ pub fn verify_reader(expected: &FileEntry, reader: impl Read) -> io::Result<Resu
 }
 
 /// Passes the reader's bytes to `take` until it returns false.
-fn each_piece(mut reader: impl Read, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
+pub(super) fn each_piece(mut reader: impl Read, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         match reader.read(&mut buffer) {

@@ -15,6 +15,7 @@ use super::{
     Manifest, Precision, Weights,
     checkpoint::{self, CheckpointDtype, CheckpointError},
     digest::{self, DigestError},
+    file_names::{BOT, CONFIG, GENERATION_CONFIG, GGUF_F32, MERGES, TOKENIZER, TOKENIZER_CONFIG, VOCABULARY},
     gguf::{self, GgufError},
     manifest::{
         BotInfo, CardExtras, DEFAULT_MAX_TOKENS, FORMAT_VERSION, FileEntry, LogitsCheck, ManifestError,
@@ -24,14 +25,6 @@ use crate::{
     gpt2::{Config, ConfigError},
     tokenizer::{Tokenizer, TokenizerError},
 };
-
-/// The manifest, which lists and describes the other files.
-pub const BOT: &str = "bot.json";
-const CONFIG: &str = "config.json";
-const TOKENIZER: &str = "tokenizer.json";
-/// Used by older folders in place of `tokenizer.json`, together with `merges.txt`.
-const VOCABULARY: &str = "vocab.json";
-const MERGES: &str = "merges.txt";
 
 /// Size limit for `bot.json`, `config.json`, `tokenizer.json`, `vocab.json` and
 /// `merges.txt`.
@@ -66,9 +59,9 @@ pub struct BundleParts<'a> {
 /// Why a folder could not be opened or written. Every message names the file or folder.
 #[derive(Debug, Error)]
 pub enum BundleError {
-    #[error("{} is no folder", .0.display())]
+    #[error("{} is not a folder", .0.display())]
     NoFolder(PathBuf),
-    #[error("{} has no {missing}: it is no bot's folder and no GPT-2 of Hugging Face", folder.display())]
+    #[error("{} has no {missing}: it is neither a bot's folder nor a GPT-2 in the Hugging Face layout", folder.display())]
     MissingFile { folder: PathBuf, missing: &'static str },
     #[error("{}: {source}", file.display())]
     Io { file: PathBuf, source: io::Error },
@@ -82,11 +75,11 @@ pub enum BundleError {
     Tokenizer { file: PathBuf, source: TokenizerError },
     #[error("{}: {source}", file.display())]
     Gguf { file: PathBuf, source: Box<GgufError> },
-    #[error("{}: the tokenizer has {tokens} tokens, but config.json a vocabulary of {vocab_size}", folder.display())]
+    #[error("{}: the tokenizer has {tokens} tokens, but config.json describes a vocabulary of {vocab_size}", folder.display())]
     Vocabulary { folder: PathBuf, tokens: usize, vocab_size: usize },
     #[error("{} is damaged ({source}): fetch it again, or make the bot again", file.display())]
     Digest { file: PathBuf, source: DigestError },
-    #[error("bot.json lists {}, which is not there: fetch it again, or make the bot again", file.display())]
+    #[error("bot.json lists {}, which is missing: fetch it again, or make the bot again", file.display())]
     Gone { file: PathBuf },
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -255,8 +248,8 @@ pub fn write_bundle(staging: &Path, parts: &BundleParts) -> Result<(), BundleErr
     config_json["dtype"] = json!("float32");
     write_json(&staging.join(CONFIG), &config_json)?;
     write_file(&staging.join(TOKENIZER), tokenizer.to_json().as_bytes())?;
-    write_json(&staging.join("tokenizer_config.json"), &tokenizer_config(config, tokenizer))?;
-    write_json(&staging.join("generation_config.json"), &generation_config(config))?;
+    write_json(&staging.join(TOKENIZER_CONFIG), &tokenizer_config(config, tokenizer))?;
+    write_json(&staging.join(GENERATION_CONFIG), &generation_config(config))?;
     let checkpoint = staging.join(Precision::F32.file_name());
     checkpoint::write_safetensors(&checkpoint, config, weights, parts.dtype)?;
     for precision in [Precision::Q8_0, Precision::Q4_0] {
@@ -271,7 +264,7 @@ pub fn write_bundle(staging: &Path, parts: &BundleParts) -> Result<(), BundleErr
 /// Those of [`write_bundle`].
 pub fn write_gguf(staging: &Path, parts: &BundleParts, precision: Precision) -> Result<(), BundleError> {
     let file = staging.join(match precision {
-        Precision::F32 => "model-f32.gguf",
+        Precision::F32 => GGUF_F32,
         _ => precision.file_name(),
     });
     let options = gguf::WriteOptions { name: parts.name.into(), all_4bit: parts.all_4bit };

@@ -10,12 +10,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use thiserror::Error;
 
-use super::checkpoint::{self, CheckpointError};
+use super::{
+    checkpoint::{self, CheckpointError},
+    file_names::{BOT, CONFIG, MERGES, PICKLE, SAFETENSORS, SHARD_INDEX, TOKENIZER, VOCABULARY},
+};
 use cache::RepoCache;
-use connection::{TRIES, said};
+use connection::{TRIES, condition, said};
 use download::{Remote, Source};
 
 mod cache;
@@ -30,52 +32,63 @@ pub use connection::Patience;
 pub enum HubError {
     #[error("`{}` is neither a folder nor a repository's name (`name` or `owner/name`)", repo.escape_debug())]
     Name { repo: String },
-    #[error("HF_ENDPOINT is `{0}`, which is no http(s) address")]
+    #[error("HF_ENDPOINT is `{0}`, which is not an http(s) address")]
     Endpoint(String),
     #[error(
-        "the token in {origin} has a space or another character that no token has: copy it again, or take it away for what is public"
+        "the token in {origin} contains a space or another character that tokens do not have: copy it again, or remove it to download public repositories"
     )]
     BadToken { origin: String },
     #[error("neither HOME nor HF_HOME names a folder to keep `{repo}`'s files in: set one of them")]
     NoHome { repo: String },
     #[error("the Hugging Face Hub has no {}, or give a folder on this machine", absent(.repo, .origin.as_deref()))]
     NotFound { repo: String, origin: Option<String> },
-    #[error(
-        "`{repo}` is not open to everybody: ask for access at {page}, and set HF_TOKEN to a token of that account"
-    )]
+    #[error("`{repo}` is gated: ask for access at {page}, and set HF_TOKEN to a token of that account")]
     Gated { repo: String, page: String },
     #[error(
-        "the Hub does not know the token in {origin} (401 for `{repo}`): make a new one at huggingface.co/settings/tokens, or take it away for what is public"
+        "the Hugging Face Hub has disabled `{repo}`: give another repository, or a folder on this machine"
+    )]
+    Disabled { repo: String },
+    #[error(
+        "the token in {origin} may not read `{repo}` (403: {message}): let it read that repository at huggingface.co/settings/tokens, or use another one"
+    )]
+    Forbidden { repo: String, origin: String, message: String },
+    #[error(
+        "the Hub does not know the token in {origin} (401 for `{repo}`): make a new one at huggingface.co/settings/tokens, or remove it to download public repositories"
     )]
     Token { repo: String, origin: String },
     #[error(
-        "the Hugging Face Hub could not be reached ({reason}), and its cache does not hold `{repo}` whole: give a folder on this machine that holds the model's files"
+        "the Hugging Face Hub could not be reached ({reason}), and `{repo}` is not completely in its cache: give a folder on this machine that holds the model's files"
     )]
     Unreachable { repo: String, reason: String },
-    #[error("the connection broke at {what} of `{repo}` ({reason}): run it again, what has arrived is kept")]
+    #[error(
+        "the connection broke while fetching {what} of `{repo}` ({reason}): run it again; what has arrived is kept"
+    )]
     Broken { repo: String, what: String, reason: String },
     #[error(
-        "the Hub has a fault ({status} for {what} of `{repo}`): run it again later, what has arrived is kept"
+        "the Hub {} ({status} for {what} of `{repo}`): run it again later; what has arrived is kept",
+        condition(*.status)
     )]
     Fault { repo: String, what: String, status: u16 },
     #[error("the Hub refused {what} of `{repo}` ({status}{}): give a folder on this machine", said(.message))]
     Refused { repo: String, what: String, status: u16, message: String },
     #[error(
-        "the Hub's answer for {what} of `{repo}` is not what it should be ({problem}): check HF_ENDPOINT if it is set, or give a folder on this machine"
+        "the Hub's answer for {what} of `{repo}` is not valid ({problem}): check HF_ENDPOINT if it is set, or give a folder on this machine"
     )]
     Answer { repo: String, what: String, problem: String },
-    #[error("{what} of `{repo}` was taken away while it was asked for: run it again")]
+    #[error("{what} of `{repo}` was removed during the download: run it again")]
     Gone { repo: String, what: String },
-    #[error("`{repo}` on the Hugging Face Hub has no {missing}: it is no GPT-2 that this program reads")]
+    #[error(
+        "`{repo}` on the Hugging Face Hub has no {missing}: it is not a GPT-2 that this program can read"
+    )]
     MissingFile { repo: String, missing: &'static str },
     #[error("`{repo}` on the Hugging Face Hub cannot be read: {source}")]
     Index { repo: String, source: CheckpointError },
     #[error(
-        "what came as {name} of `{repo}` is not what the Hub's digest says, and was thrown away: run it again, or give a folder on this machine"
+        "{name} of `{repo}` does not match the Hub's digest and was discarded: run it again, or give a folder on this machine"
     )]
     Damaged { repo: String, name: String },
     #[error(
-        "{}: {source}: the Hub's files need a folder that can be written and has room; HF_HOME names another",
+        "{}: {source}; the Hub's cache needs a writable folder with free space: set HF_HOME to another",
         file.display()
     )]
     Io { file: PathBuf, source: io::Error },
@@ -85,7 +98,7 @@ pub enum HubError {
 fn absent(repo: &str, origin: Option<&str>) -> String {
     match origin {
         Some(origin) => format!("model `{repo}` that the token in {origin} may see: check its name"),
-        None => format!("public model `{repo}`: check its name, set HF_TOKEN if it is a private one"),
+        None => format!("public model `{repo}`: check its name, set HF_TOKEN if it is private"),
     }
 }
 
@@ -105,15 +118,6 @@ pub enum Progress<'a> {
     Waiting { name: &'a str },
 }
 
-const CONFIG: &str = "config.json";
-const TOKENIZER: &str = "tokenizer.json";
-const VOCABULARY: [&str; 2] = ["vocab.json", "merges.txt"];
-const WEIGHTS: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
-const PICKLE: &str = "pytorch_model.bin";
-/// The manifest, present in our own bots' repositories.
-const BOT: &str = "bot.json";
-
 /// Returns whether this is a valid repository name by the Hub's rules. Anything else must be
 /// a folder.
 pub fn is_repo_name(text: &str) -> bool {
@@ -129,31 +133,11 @@ pub fn is_repo_name(text: &str) -> bool {
 }
 
 /// Returns the folder holding the repository's files, downloading those that are not cached.
-/// Shows a progress bar on standard error.
 ///
 /// # Errors
 /// [`HubError`], whose message names the remedy. Partial downloads are kept, and resumed by
 /// the next call.
-pub fn fetch(repo: &str) -> Result<PathBuf, HubError> {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let fetched = fetch_with(repo, &mut |progress| match progress {
-        Progress::Receiving { name, arrived, size } => {
-            match size {
-                Some(size) => bar.set_length(size),
-                None => bar.unset_length(),
-            }
-            bar.set_position(arrived);
-            bar.set_message(name.to_owned());
-        }
-        Progress::Waiting { name } => bar.println(format!("Waiting for another process that brings {name}")),
-    });
-    bar.finish_and_clear();
-    fetched
-}
-
-fn fetch_with(repo: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf, HubError> {
+pub fn fetch(repo: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathBuf, HubError> {
     if !is_repo_name(repo) {
         return Err(HubError::Name { repo: repo.chars().take(100).collect() });
     }
@@ -191,11 +175,14 @@ fn fetch_into(
 fn cached_commit(cache: &RepoCache) -> Option<String> {
     let commit = cache.commit()?;
     let has = |name: &str| cache.is_sound(&commit, name);
-    let shards =
-        || has(INDEX).then(|| checkpoint::shard_names(&cache.snapshot(&commit).join(INDEX)).ok()).flatten();
-    let tokenizer = || has(TOKENIZER) || VOCABULARY.iter().all(|name| has(name));
-    let weights =
-        || has(WEIGHTS) || shards().is_some_and(|names| names.iter().all(|name| has(name))) || has(PICKLE);
+    let shards = || {
+        let index = cache.snapshot(&commit).join(SHARD_INDEX);
+        has(SHARD_INDEX).then(|| checkpoint::shard_names(&index).ok()).flatten()
+    };
+    let tokenizer = || has(TOKENIZER) || [VOCABULARY, MERGES].into_iter().all(has);
+    let weights = || {
+        has(SAFETENSORS) || shards().is_some_and(|names| names.iter().all(|name| has(name))) || has(PICKLE)
+    };
     (has(CONFIG) && tokenizer() && weights()).then_some(commit)
 }
 
@@ -231,18 +218,18 @@ fn download(
     let mut wanted = BTreeSet::from([CONFIG.to_owned()]);
     if has(TOKENIZER) {
         wanted.insert(TOKENIZER.into());
-    } else if VOCABULARY.iter().all(|name| has(name)) {
-        wanted.extend(VOCABULARY.map(str::to_owned));
+    } else if [VOCABULARY, MERGES].into_iter().all(has) {
+        wanted.extend([VOCABULARY, MERGES].map(str::to_owned));
     } else {
         return Err(missing("tokenizer.json (nor vocab.json and merges.txt)"));
     }
     if has(BOT) {
         wanted.insert(BOT.into());
     }
-    if has(WEIGHTS) {
-        wanted.insert(WEIGHTS.into());
-    } else if has(INDEX) {
-        let file = bring(cache, remote, &listing.commit, INDEX, progress)?;
+    if has(SAFETENSORS) {
+        wanted.insert(SAFETENSORS.into());
+    } else if has(SHARD_INDEX) {
+        let file = bring(cache, remote, &listing.commit, SHARD_INDEX, progress)?;
         let shards = checkpoint::shard_names(&file);
         wanted.extend(shards.map_err(|source| HubError::Index { repo: repo(), source })?);
     } else if has(PICKLE) {

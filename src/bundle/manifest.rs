@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::file_names::BOT;
+
 /// The format version written, and the newest one read.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -140,7 +142,7 @@ pub struct CardExtras {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub validation: Vec<(u64, f64)>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub memorisation: Option<Memorisation>,
+    pub memorisation: Option<MemorisedShare>,
     /// Other results, one sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -156,9 +158,9 @@ pub struct Recipe {
     pub differences: Vec<String>,
 }
 
-/// How many drafts repeat a long passage of a training post.
+/// The share of drafts that repeat a long passage of a training post.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Memorisation {
+pub struct MemorisedShare {
     /// A draft counts if it shares more than this many consecutive words with one post.
     pub n_words: usize,
     /// Fraction of the drafts, 0 to 1.
@@ -248,7 +250,7 @@ pub enum ManifestError {
     Json(#[from] serde_json::Error),
     #[error("bot.json has format version {found}, newer than {FORMAT_VERSION}: update huggingtweets")]
     Version { found: u32 },
-    #[error("bot.json names the file `{}`, which is no plain file name", name.escape_debug())]
+    #[error("bot.json names the file `{}`, which is not a plain file name", name.escape_debug())]
     FileName { name: String },
     #[error("bot.json: `{name}` has {found} chunk digests for {size} bytes, {expected} expected")]
     Chunks { name: String, found: usize, expected: u64, size: u64 },
@@ -296,7 +298,7 @@ impl Manifest {
         }
         for (name, file) in &self.files {
             // `bot.json` cannot contain its own digest.
-            if !is_plain_name(name) || name.eq_ignore_ascii_case("bot.json") {
+            if !is_plain_name(name) || name.eq_ignore_ascii_case(BOT) {
                 return Err(ManifestError::FileName { name: name.clone() });
             }
             let expected = file.size.div_ceil(CHUNK_BYTES as u64);

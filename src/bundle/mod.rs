@@ -1,11 +1,12 @@
 //! A bot's on-disk and download formats.
 //!
 //! [`manifest`] is `bot.json`, [`gguf`] holds the quantised weights, [`digest`] verifies the
-//! files, and [`face`] generates the accounts' avatars. `folder` (native only) opens and
+//! files, [`file_names`] has their names, and [`face`] generates the accounts' avatars. `folder` (native only) opens and
 //! writes the Hugging Face layout. Nothing here imports the network's arithmetic.
 
 pub mod digest;
 pub mod face;
+pub mod file_names;
 pub mod gguf;
 pub mod manifest;
 pub mod precision;

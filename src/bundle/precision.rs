@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::file_names::{GGUF_Q4_0, GGUF_Q8_0, SAFETENSORS};
+
 /// Storage format of a bot's weight matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,9 +41,9 @@ impl Precision {
     /// Returns the name of this precision's file in a bundle.
     pub fn file_name(self) -> &'static str {
         match self {
-            Self::F32 => "model.safetensors",
-            Self::Q8_0 => "model-q8_0.gguf",
-            Self::Q4_0 => "model-q4_0.gguf",
+            Self::F32 => SAFETENSORS,
+            Self::Q8_0 => GGUF_Q8_0,
+            Self::Q4_0 => GGUF_Q4_0,
         }
     }
 }

@@ -21,9 +21,9 @@ pub const MAX_MAGNITUDE: f32 = 65504.0;
 /// Why values could not be quantised or dequantised.
 #[derive(Debug, Error)]
 pub enum QuantizeError {
-    #[error("{found} values are no whole number of {dtype} blocks ({BLOCK} each)")]
+    #[error("{found} values are not a whole number of {dtype} blocks ({BLOCK} each)")]
     Values { dtype: Dtype, found: usize },
-    #[error("{found} bytes are no whole number of {dtype} blocks ({expected} each)")]
+    #[error("{found} bytes are not a whole number of {dtype} blocks ({expected} each)")]
     Bytes { dtype: Dtype, found: usize, expected: usize },
     #[error("value {index} is {found}, which no file format here can hold")]
     NotFinite { index: usize, found: f32 },

@@ -2,7 +2,7 @@
 //! either the old folder or the complete new one, whatever fails in between.
 //!
 //! [`Staging`] creates or replaces a folder; [`Patch`] changes files of an existing one and
-//! leaves its other contents alone.
+//! leaves its other contents alone; [`replace_file`] does the same for a single file.
 
 use std::{
     collections::BTreeSet,
@@ -16,13 +16,15 @@ mod aside;
 mod disk;
 mod lock;
 mod patch;
+mod replace;
 
 pub use aside::sweep;
 pub use disk::{exists, files_below, parent, sync_folder};
 pub use lock::{Held, Lock};
 pub use patch::Patch;
+pub use replace::{is_leftover, replace_file, replace_file_via};
 
-use super::folder::{self, BOT};
+use super::{file_names::BOT, folder};
 use aside::Aside;
 use disk::{exchange, sync_tree};
 
@@ -31,21 +33,21 @@ use disk::{exchange, sync_tree};
 pub enum StagingError {
     #[error("{} exists already: choose another --out, or replace it with --force", out.display())]
     Exists { out: PathBuf },
-    #[error("{} is no name for a folder to write: choose another --out", out.display())]
+    #[error("{} is not a name for a folder: choose another --out", out.display())]
     NoName { out: PathBuf },
-    #[error("{} is no folder", .0.display())]
+    #[error("{} is not a folder", .0.display())]
     NoFolder(PathBuf),
     #[error(
-        "{} is no {what}'s folder (it has no {list} that can be read), so --force does not replace it: choose another --out",
+        "{} is not a {what}'s folder (it has no readable {list}), so --force does not replace it: choose another --out",
         out.display()
     )]
     NotOurs { out: PathBuf, what: &'static str, list: &'static str },
     #[error(
-        "{} holds `{name}`, which is no part of the {what}, so --force does not replace it: move that away, or choose another --out",
+        "{} holds `{name}`, which is not part of the {what}, so --force does not replace it: move it away, or choose another --out",
         out.display()
     )]
     Foreign { out: PathBuf, name: String, what: &'static str },
-    #[error("another huggingtweets is changing {}: wait for its end, and try again", .0.display())]
+    #[error("another huggingtweets is changing {}: wait until it has ended, and try again", .0.display())]
     Held(PathBuf),
     #[error("{} could not be written: {source}", out.display())]
     Io { out: PathBuf, source: io::Error },

@@ -21,7 +21,7 @@ mod typeset;
 use figure::grouped;
 
 pub use crate::bundle::manifest::{
-    CardExtras, Memorisation, PrecisionPerplexity, Recipe, Sample, VerbatimShare,
+    CardExtras, MemorisedShare, PrecisionPerplexity, Recipe, Sample, VerbatimShare,
 };
 use crate::bundle::{
     face::faces,
@@ -86,7 +86,7 @@ impl Written {
             more => format!(" and {more} more"),
         };
         Some(format!(
-            "no font on this machine has {}{more}, so predictions.png shows boxes in their place, or nothing for a sign: \
+            "no font on this machine has {}{more}, so predictions.png shows boxes in their place, or nothing for a symbol: \
              install one (Noto has all) and run `huggingtweets card` on the bot's folder",
             shown.join(", ")
         ))
@@ -318,7 +318,7 @@ fn procedure(p: &Provenance, extras: &CardExtras) -> Vec<(String, String)> {
     row("Steps", p.steps.map(|n| grouped(n as u64)));
     row("Learning rate", p.learning_rate.map(|rate| format!("{rate:e}")));
     row("Batch", p.batch.map(|n| n.to_string()));
-    row("Tokens a block", p.context.map(|n| grouped(n as u64)));
+    row("Tokens per block", p.context.map(|n| grouped(n as u64)));
     row("Tokens seen", p.train_tokens.map(grouped));
     row("Seed", p.seed.map(|n| n.to_string()));
     row("Loss at the start", p.first_loss.map(|loss| format!("{loss:.3}")));

@@ -61,8 +61,7 @@ const BOX: char = '□';
 /// # Errors
 /// If drawing or encoding fails. A missing font is not an error.
 pub fn draw(info: &BotInfo, start: &str, completion: &str) -> Result<Picture, PictureError> {
-    let handles = info.handles.iter().map(|handle| bare_handle(handle)).collect::<Vec<_>>().join(" ");
-    let without_font = svg::without_font(&format!("{} {handles} {start} {completion}", info.name))?;
+    let without_font = svg::without_font(&shown_text(info, start, completion))?;
     // Substitute a box from our own font: a missing glyph would stop the lookup of further fonts.
     let drawable = |text: &str| -> String {
         let shown = |c: char| match without_font.contains(&c) {
@@ -73,10 +72,18 @@ pub fn draw(info: &BotInfo, start: &str, completion: &str) -> Result<Picture, Pi
     };
     let info = BotInfo { name: drawable(&info.name), ..info.clone() };
     let document = document(&info, &drawable(start), &drawable(completion))?;
-    // Applied to the whole document for the handles, which stay unchanged in `info` because faces
-    // are looked up by them.
+    // Applied to the whole document for the handles and account names, which stay unchanged in
+    // `info`: faces are looked up by the former, and their initials come from the latter.
     let png = svg::rasterise(&drawable(&document))?;
     Ok(Picture { png, without_font })
+}
+
+/// Returns all text in the picture that depends on the bot.
+fn shown_text(info: &BotInfo, start: &str, completion: &str) -> String {
+    let handles = info.handles.iter().map(|handle| bare_handle(handle));
+    let initials = faces(info).into_iter().map(|face| face.initials);
+    let texts = [info.name.clone(), start.into(), completion.into()];
+    texts.into_iter().chain(handles).chain(initials).collect::<Vec<_>>().join(" ")
 }
 
 fn document(info: &BotInfo, start: &str, completion: &str) -> Result<String, PictureError> {
@@ -372,6 +379,22 @@ mod tests {
         assert!(drawn.png == without.png);
         assert_eq!(drawn.without_font, BTreeSet::from(['\u{10fffd}']));
         assert!(without.without_font.is_empty());
+    }
+
+    /// The initials on a face come from an account's name, which is not drawn otherwise.
+    #[test]
+    fn an_initial_without_a_font_is_reported_and_replaced() {
+        // Letters of Tangsa; a machine with a font for them has nothing to report.
+        let letters = "\u{16a70}\u{16a71}";
+        let mut info = bot("Maren Holm", &["m"]);
+        info.accounts[0].name = "\u{16a70} \u{16a71}".into();
+        let missing = svg::without_font(letters).unwrap();
+        let drawn = draw(&info, "A", " b").unwrap();
+        assert_eq!(drawn.without_font, missing);
+        if !missing.is_empty() {
+            let boxes = document(&info, "A", " b").unwrap().replace(['\u{16a70}', '\u{16a71}'], "□");
+            assert!(drawn.png == svg::rasterise(&boxes).unwrap());
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
     escape,
     picture::PictureError,
     svg::{self, FAMILY, Font},
-    typeset::{Run, Style, spans},
+    typeset::{Run, Style, push_text, spans},
 };
 
 /// Emoji that text fonts rarely have; a family with one of them is used for all emoji.
@@ -104,11 +104,11 @@ pub fn segments(line: &[Run]) -> Result<Vec<Segment>, PictureError> {
                 };
                 match pieces.last_mut() {
                     Some(last) if last.family == family || belongs_to_the_last(c, rtl) => {
-                        push(last, c, style)
+                        push_text(&mut last.runs, c, style)
                     }
                     _ => {
                         let mut piece = Segment { spaces: 0, runs: Vec::new(), family };
-                        push(&mut piece, c, style);
+                        push_text(&mut piece.runs, c, style);
                         pieces.push(piece);
                     }
                 }
@@ -157,13 +157,6 @@ fn belongs_to_the_last(c: char, rtl: bool) -> bool {
     svg::is_invisible(c) && (rtl || c != ' ')
         || matches!(u32::from(c), 0x300..=0x36f | 0x591..=0x5bd | 0x610..=0x61a | 0x64b..=0x65f | 0x1ab0..=0x1aff | 0x1dc0..=0x1dff | 0x20d0..=0x20ff | 0xfe20..=0xfe2f | 0x1f3fb..=0x1f3ff)
         || rtl && c.is_ascii_punctuation()
-}
-
-fn push(segment: &mut Segment, c: char, style: Style) {
-    match segment.runs.last_mut() {
-        Some(run) if run.style == style => run.text.push(c),
-        _ => segment.runs.push(Run { text: c.into(), style }),
-    }
 }
 
 #[cfg(test)]

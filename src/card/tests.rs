@@ -79,7 +79,7 @@ fn full() -> (BotInfo, CardExtras) {
             ("Precision".into(), "32-bit floats".into()),
         ],
         validation: vec![(0, 7.61), (400, 3.02), (800, 2.29), (1240, 2.31)],
-        memorisation: Some(Memorisation { n_words: 8, share: 0.045, drafts: 200 }),
+        memorisation: Some(MemorisedShare { n_words: 8, share: 0.045, drafts: 200 }),
         notes: vec!["The bot before this one had a perplexity of 11.2 on them.".into()],
         ..CardExtras::default()
     };

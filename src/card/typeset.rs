@@ -282,7 +282,8 @@ fn end_in_ellipsis(line: &mut Vec<Run>, line_width: f32) -> Result<(), PictureEr
     }
 }
 
-fn push_text(runs: &mut Vec<Run>, c: char, style: Style) {
+/// Appends a character, extending the last run if it has the same style.
+pub(super) fn push_text(runs: &mut Vec<Run>, c: char, style: Style) {
     match runs.last_mut() {
         Some(run) if run.style == style => run.text.push(c),
         _ => runs.push(Run { text: c.into(), style }),

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::convert;
 use crate::bundle::{
     Manifest,
+    file_names::CONFIG,
     folder::{BotFolder, folder_name, read_manifest},
 };
 
@@ -51,11 +52,11 @@ pub fn open_bot(dir: &Path) -> anyhow::Result<Bot> {
     if let Some(manifest) = read_manifest(dir)? {
         return Ok(Bot { dir: dir.into(), manifest, _made: None });
     }
-    if !dir.join("config.json").is_file() {
-        bail!("{} is no bot's folder: it has no bot.json", dir.display());
+    if !dir.join(CONFIG).is_file() {
+        bail!("{} is not a bot's folder: it has no bot.json", dir.display());
     }
     say!(
-        "{dir} has no bot.json: making a bot of it (`huggingtweets convert {dir} --out BOT` keeps one)",
+        "{dir} has no bot.json: making a temporary bot from it (`huggingtweets convert {dir} --out BOT` makes one to keep)",
         dir = dir.display()
     );
     let made = tempfile::tempdir().context("cannot make a temporary folder")?;

@@ -12,7 +12,8 @@ use super::{UsageError, convert, measure};
 use crate::{
     bundle::{
         Manifest,
-        folder::{self, BOT, BotFolder, folder_name},
+        file_names::BOT,
+        folder::{self, BotFolder, folder_name},
         manifest::{BotInfo, CardExtras},
         staging::Patch,
     },
@@ -41,7 +42,7 @@ pub struct Args {
     /// memorisation {n_words, share, drafts}, notes [a sentence on what else was measured]
     #[arg(long, value_name = "FILE")]
     extras: Option<PathBuf>,
-    /// Make sample drafts, and count how many of 200 stand word for word in this archive of posts
+    /// Generate sample drafts, and count how many of 200 match a post of this archive word for word
     #[arg(long, value_name = "ARCHIVE")]
     measure: Vec<PathBuf>,
 }
@@ -89,12 +90,13 @@ fn given_extras(args: &Args) -> anyhow::Result<CardExtras> {
     };
     if let Some(url) = &args.page {
         let url =
-            escape::page_url(url).ok_or_else(|| UsageError(format!("--page {url} is no web address")))?;
+            escape::page_url(url).ok_or_else(|| UsageError(format!("--page {url} is not a web address")))?;
         extras.page_url = Some(url);
     }
     if let Some(name) = &args.repository {
-        let name = escape::repository(name)
-            .ok_or_else(|| UsageError(format!("--repository {name} is no repository's name, owner/name")))?;
+        let name = escape::repository(name).ok_or_else(|| {
+            UsageError(format!("--repository {name} is not a repository's name (owner/name)"))
+        })?;
         extras.repository = Some(name.into());
     }
     extras.language = args.language.clone().or(extras.language);
@@ -104,7 +106,8 @@ fn given_extras(args: &Args) -> anyhow::Result<CardExtras> {
 
 fn read_extras(path: &Path) -> anyhow::Result<CardExtras> {
     let json = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_slice(&json).with_context(|| format!("{} is no JSON of a card's extras", path.display()))
+    serde_json::from_slice(&json)
+        .with_context(|| format!("{} is not JSON that --extras takes", path.display()))
 }
 
 /// Merges field by field, preferring `given`.
@@ -220,7 +223,7 @@ mod tests {
         assert!(error.contains("model.safetensors is damaged"), "{error}");
         fs::remove_file(weights).unwrap();
         let error = update(dir.path(), CardExtras::default()).unwrap_err().to_string();
-        assert!(error.contains("model.safetensors, which is not there"), "{error}");
+        assert!(error.contains("model.safetensors, which is missing"), "{error}");
     }
 
     #[test]

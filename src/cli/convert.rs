@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{UsageError, finish};
+use super::{UsageError, finish, progress_bar::TransferBar};
 use crate::bundle::{
     checkpoint::CheckpointDtype,
     folder::{self, BotFolder, BundleParts},
-    hub,
+    hub::{self, Progress},
     manifest::{BotInfo, Provenance, is_empty_handle},
     staging::Staging,
 };
@@ -35,7 +35,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     if let Some(handle) = args.handle.as_deref().filter(|handle| is_empty_handle(handle)) {
-        return Err(UsageError(format!("--handle {handle} names no account")).into());
+        return Err(UsageError(format!("--handle {handle} has no name in it")).into());
     }
     // Before the download, so that a bad --out does not waste it.
     let staging = Staging::create(&args.out, args.force)?;
@@ -102,7 +102,11 @@ pub fn source_folder(source: &str) -> anyhow::Result<PathBuf> {
     if path.exists() || !hub::is_repo_name(source) {
         return Ok(path.to_path_buf());
     }
-    Ok(hub::fetch(source)?)
+    let bar = TransferBar::new();
+    Ok(hub::fetch(source, &mut |progress| match progress {
+        Progress::Receiving { name, arrived, size } => bar.set(name, arrived, size),
+        Progress::Waiting { name } => bar.println(format!("Waiting for another process to download {name}")),
+    })?)
 }
 
 /// Parses the value of `--dtype`.

@@ -7,7 +7,7 @@
 //! and number of posts determine every byte.
 
 use std::io::{Cursor, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use rand_chacha::ChaCha8Rng;
@@ -17,6 +17,7 @@ use time::OffsetDateTime;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+use crate::bundle::staging::replace_file;
 use crate::tweets::grammar::{Grammar, GrammarError, draw};
 
 macro_rules! grammar_file {
@@ -80,7 +81,7 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let corpus = Corpus::expand(args.posts as usize, args.seed)?;
     let zip = corpus.archive().context("making the archive")?;
-    write_aside(&args.out, &zip).with_context(|| {
+    replace_file(&args.out, |file| file.write_all(&zip)).with_context(|| {
         format!(
             "{}: cannot be written; is its folder there, with room for {} MB?",
             args.out.display(),
@@ -276,19 +277,6 @@ fn weighted_chars(text: &str) -> usize {
 
 fn word_count(text: &str) -> usize {
     text.split_whitespace().count()
-}
-
-/// Writes a temporary file and renames it, so that `out` never has a partial archive.
-fn write_aside(out: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let mut aside = out.as_os_str().to_owned();
-    aside.push(".part");
-    let aside = PathBuf::from(aside);
-    let written = std::fs::write(&aside, bytes).and_then(|()| std::fs::rename(&aside, out));
-    if written.is_err() {
-        // The partial file is useless; the first error is the one to report.
-        let _ = std::fs::remove_file(&aside);
-    }
-    Ok(written?)
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ fn gguf_on<B: Backend>(backend: B, path: &Path) -> anyhow::Result<Model<B>> {
             }
         }
     };
-    read().with_context(|| format!("{} is no usable model", path.display()))
+    read().with_context(|| format!("{} is not a usable model", path.display()))
 }
 
 /// Creates a pool with the given number of threads, by default all that the machine has.

@@ -38,7 +38,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let kept = cleaned.kept.iter().take(args.limit.map_or(usize::MAX, |limit| limit as usize));
     let posts: Vec<_> = kept.map(|post| sequence(&bot, post)).collect();
     if posts.is_empty() {
-        anyhow::bail!("{} has no post to measure on", args.posts.display());
+        anyhow::bail!("{} has no posts to measure on", args.posts.display());
     }
     let results = measure_all(&bot, &posts)?;
     let base = results[0].1.perplexity();

@@ -21,7 +21,7 @@ pub struct FilterArgs {
     /// Leave out replies, including the account's own threads; drops every post of a file that does not record replies
     #[arg(long)]
     no_replies: bool,
-    /// Only posts of at least so many characters once cleaned
+    /// Only posts of at least this many characters after cleaning
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     min_chars: usize,
 }
@@ -35,7 +35,9 @@ impl FilterArgs {
         if let (Some(since), Some(until)) = (self.since, self.until)
             && since > until
         {
-            return Err(UsageError(format!("--since {since} is after --until {until}: no post can be both")));
+            return Err(UsageError(format!(
+                "--since {since} is after --until {until}: no post matches both"
+            )));
         }
         Ok(Filter {
             since: self.since,

@@ -21,7 +21,7 @@ pub struct Args {
     /// The start of the post
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     prompt: String,
-    /// How many drafts [default: 5; 10, as the original's, of a bot trained with --recipe classic]
+    /// Number of drafts [default: 5; 10, as in the original, for a bot trained with --recipe classic]
     #[arg(short = 'n', long = "drafts")]
     drafts: Option<usize>,
     /// Decides every draft; the same seed gives the same drafts, here and in a browser
@@ -57,7 +57,7 @@ pub struct Args {
     /// simd or scalar, which give the same drafts, or webgpu: this machine's GPU
     #[arg(long, default_value = "simd", value_parser = ["simd", "scalar", "webgpu"])]
     backend: String,
-    /// Threads; any number gives the same drafts [default: as many as this machine runs at once]
+    /// Threads of simd or scalar; any number gives the same drafts [default: all that this machine has]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     threads: Option<u32>,
     /// Print one JSON object instead of text
@@ -66,6 +66,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
+    if args.backend == "webgpu" && args.threads.is_some() {
+        return Err(UsageError("--threads needs --backend simd or scalar".into()).into());
+    }
     let mut request = Request {
         prompt: args.prompt.clone(),
         max_tokens: args.max_tokens,
@@ -90,11 +93,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if args.backend == "webgpu" {
         let (mut model, name) = gpu::open(&bot, args.precision)?;
         (done, seconds) = write(&mut model, &mut drafts, &bot)?;
-        (threads, adapter) = (1, Some(name));
+        (threads, adapter) = (None, Some(name));
     } else {
         let level = if args.backend == "scalar" { Level::Scalar } else { Level::Simd };
         let pool = engine::pool(args.threads.map(|n| n as usize));
-        (threads, adapter) = (pool.threads(), None);
+        (threads, adapter) = (Some(pool.threads()), None);
         let mut model = engine::open(&bot, args.precision, level, pool)?;
         (done, seconds) = write(&mut model, &mut drafts, &bot)?;
     }
@@ -147,4 +150,21 @@ fn write<B: Backend>(
         model.took(ms);
     }
     Ok((done, started.elapsed().as_secs_f64()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, FromArgMatches as _};
+
+    use super::*;
+
+    #[test]
+    fn threads_are_refused_on_a_gpu() {
+        let command = Args::augment_args(clap::Command::new("generate"));
+        let words = ["generate", "--model", "x", "--backend", "webgpu", "--threads", "2"];
+        let args = Args::from_arg_matches(&command.get_matches_from(words)).unwrap();
+        let error = run(args).unwrap_err();
+        assert!(error.is::<UsageError>(), "{error}");
+        assert!(error.to_string().contains("--threads needs --backend simd"), "{error}");
+    }
 }

@@ -1,16 +1,16 @@
 //! `huggingtweets import`: reads archives, cleans them as the original does, prints the counts, and
 //! writes the kept posts.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-use super::filter_args::FilterArgs;
+use super::{filter_args::FilterArgs, say};
 use crate::bundle::manifest::{AccountCounts, BotInfo};
-use crate::bundle::staging::parent;
+use crate::bundle::staging::replace_file;
 use crate::card::escape;
 use crate::tweets::{
     self, Archive, Cleaned, Filter, FilteredOut, Unreadable,
@@ -22,13 +22,13 @@ const FIRST_KEPT: usize = 3;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// X, Mastodon and Bluesky archives, .txt (a post a line), .csv (column text or full_text), .jsonl ({"text"})
+    /// X, Mastodon and Bluesky archives, .txt (one post per line), .csv (column text or full_text), .jsonl ({"text"})
     #[arg(required = true, value_name = "ARCHIVE")]
     archives: Vec<PathBuf>,
     /// Print the counts as JSON
     #[arg(long)]
     json: bool,
-    /// Write the kept posts to this file, one JSON object {"text"} a line
+    /// Write the kept posts to this file, one JSON object {"text"} per line
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Replace an existing --out
@@ -75,7 +75,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if let Some(out) = &args.out {
         write_kept(out, &accounts).with_context(|| format!("{} could not be written", out.display()))?;
     }
-    let mut stdout = io::stdout().lock();
+    let mut stdout = say::stdout();
     if args.json {
         let json = match accounts.as_slice() {
             [one] => serde_json::to_string_pretty(&Counts::of(one)),
@@ -264,7 +264,7 @@ fn check_out(out: &Path, archives: &[PathBuf], force: bool) -> anyhow::Result<()
     Ok(())
 }
 
-/// Writes a temporary file and renames it, so that `path` has either all posts or its old contents.
+/// Writes the posts to `path`, which has either all of them or its old contents.
 fn write_kept(path: &Path, accounts: &[Cleaned]) -> anyhow::Result<()> {
     // Of a link, the target is replaced; a device or pipe is written to directly.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -275,15 +275,7 @@ fn write_kept(path: &Path, accounts: &[Cleaned]) -> anyhow::Result<()> {
         }
         _ => {}
     }
-    // Created here, because tempfile's own files are readable by their owner only.
-    let aside = tempfile::Builder::new()
-        .prefix(".huggingtweets-")
-        .suffix(".part")
-        .make_in(parent(&path), |aside| File::create_new(aside))?;
-    write_posts(aside.as_file(), accounts)?;
-    aside.as_file().sync_all()?;
-    aside.persist(&path)?;
-    Ok(())
+    replace_file(&path, |file| write_posts(file, accounts))
 }
 
 fn write_posts(file: impl Write, accounts: &[Cleaned]) -> anyhow::Result<()> {

@@ -32,6 +32,7 @@ mod measure;
 mod memory;
 #[cfg(all(test, feature = "gpu"))]
 mod no_gpu;
+mod progress_bar;
 mod push;
 mod quantize;
 mod runs;
@@ -113,7 +114,8 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        // `huggingtweets … | head` is no failure.
+        Err(error) if say::is_stdout_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say!("huggingtweets: {}", one_line(&error));
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
@@ -127,25 +129,31 @@ fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
         let text = cause.to_string().replace('\n', " ");
-        if !line.contains(&text) {
+        if !is_quoted(&line, &text) {
             let separator = if line.is_empty() { "" } else { ": " };
             line = format!("{line}{separator}{text}");
         }
     }
-    if has_io(error, std::io::ErrorKind::StorageFull) {
+    if is_disk_full(error) {
         line.push_str("; the disk is full: make room and run it again");
     }
     line
 }
 
-fn has_io(error: &anyhow::Error, kind: std::io::ErrorKind) -> bool {
-    error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(|cause| cause.kind() == kind)
+/// Returns whether a message quotes this cause in the way that errors do: after a colon or an
+/// opening parenthesis, up to a punctuation mark or the end.
+fn is_quoted(message: &str, cause: &str) -> bool {
+    message.match_indices(cause).any(|(start, _)| {
+        let (before, after) = (&message[..start], &message[start + cause.len()..]);
+        let begins = before.is_empty() || before.ends_with('(') || before.ends_with(": ");
+        let ends = after.is_empty() || after.starts_with([':', ';', ',', ')']);
+        begins && ends
+    })
 }
 
-/// Returns whether a pipe's reader exited early (`huggingtweets … | head`), which is not an
-/// error.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    has_io(error, std::io::ErrorKind::BrokenPipe)
+fn is_disk_full(error: &anyhow::Error) -> bool {
+    let mut io_errors = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io_errors.any(|error| error.kind() == std::io::ErrorKind::StorageFull)
 }
 
 #[cfg(test)]
@@ -160,5 +168,18 @@ mod tests {
         let line = one_line(&error);
         assert_eq!(line.matches(&text).count(), 1, "{line}");
         assert!(line.starts_with("writing: bot/x") && line.contains("make room"), "{line}");
+    }
+
+    #[test]
+    fn a_short_cause_is_not_taken_for_a_part_of_a_word() {
+        let said =
+            |cause: &'static str, context: &'static str| one_line(&anyhow::anyhow!(cause).context(context));
+        assert_eq!(said("no", "cannot read notes.txt"), "cannot read notes.txt: no");
+        assert_eq!(said("notes", "cannot read notes"), "cannot read notes: notes");
+        assert_eq!(said("no", "cannot read notes.txt: no"), "cannot read notes.txt: no");
+        assert_eq!(
+            said("no", "a.bin is damaged (no): fetch it again"),
+            "a.bin is damaged (no): fetch it again"
+        );
     }
 }

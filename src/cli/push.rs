@@ -6,12 +6,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::HumanBytes;
 
-use super::UsageError;
+use super::{UsageError, progress_bar::TransferBar};
 use crate::{
     bundle::{
         Manifest, digest,
+        file_names::BOT,
         folder::BotFolder,
         hub::upload::{Hub, LocalFile, Progress},
     },
@@ -22,7 +23,7 @@ use crate::{
 pub struct Args {
     /// The bot's folder
     dir: PathBuf,
-    /// The repository, owner/name or name; made if there is none
+    /// The repository, owner/name or name; created if it does not exist
     #[arg(value_name = "REPO")]
     repo: String,
     /// Upload without asking
@@ -42,10 +43,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let bot = BotFolder::open(&args.dir)?;
     let Some(manifest) = &bot.manifest else {
-        bail!(
-            "{} has no bot.json, so it is no bot of ours: `huggingtweets convert` makes one of it",
-            args.dir.display()
-        );
+        bail!("{} has no bot.json: make a bot from it with `huggingtweets convert`", args.dir.display());
     };
     bot.verify()?;
     let files = files(&args.dir, manifest)?;
@@ -59,20 +57,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     drop(out);
 
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {msg}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let bar = TransferBar::new();
     let address =
         hub.push(&repo, &files, args.message.trim(), args.private, &mut |progress| match progress {
-            Progress::Present { name } => bar.println(format!("{} is there already", shown(name))),
-            Progress::Sending { name, sent, size } => {
-                bar.set_length(size);
-                bar.set_position(sent);
-                bar.set_message(shown(name));
-            }
+            Progress::Present { name } => bar.println(format!("{} is already there", shown(name))),
+            Progress::Sending { name, sent, size } => bar.set(&shown(name), sent, Some(size)),
             Progress::Committing => bar.set_message("committing"),
         });
-    bar.finish_and_clear();
+    drop(bar);
     answer!("{}", address?)?;
     let linked = manifest.card.as_ref().and_then(|card| card.repository.as_deref());
     if linked != Some(repo.as_str()) {
@@ -97,10 +89,10 @@ fn files(dir: &Path, manifest: &Manifest) -> anyhow::Result<Vec<LocalFile>> {
             sha256: entry.sha256.clone(),
         })
         .collect();
-    let path = dir.join("bot.json");
+    let path = dir.join(BOT);
     let opened = std::fs::File::open(&path).with_context(|| path.display().to_string())?;
     let entry = digest::digest(opened).with_context(|| path.display().to_string())?;
-    files.push(LocalFile { name: "bot.json".into(), path, size: entry.size, sha256: entry.sha256 });
+    files.push(LocalFile { name: BOT.into(), path, size: entry.size, sha256: entry.sha256 });
     Ok(files)
 }
 

@@ -6,7 +6,8 @@ use super::{UsageError, finish};
 use crate::bundle::{
     Precision,
     checkpoint::CheckpointDtype,
-    folder::{self, BOT, BotFolder, BundleParts},
+    file_names::BOT,
+    folder::{self, BotFolder, BundleParts},
     staging::Patch,
 };
 
@@ -29,7 +30,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return Err(UsageError("--to is f32; quantize writes q8_0 or q4_0".into()).into());
     }
     if args.all_4bit && args.to != Precision::Q4_0 {
-        return Err(UsageError(format!("--all-4bit goes with --to q4_0, not {}", args.to)).into());
+        return Err(UsageError(format!("--all-4bit needs --to q4_0, not {}", args.to)).into());
     }
     let patch = Patch::begin(&args.folder)?;
     let bot = BotFolder::open(&args.folder)?;

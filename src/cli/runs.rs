@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use time::{OffsetDateTime, macros::format_description};
 
+use super::say::stdout;
 use crate::{
     card::{escape, figure::trimmed},
     record::{Artifact, Run},
@@ -24,10 +25,10 @@ const DIGEST_DIGITS: usize = 12;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Runs' folders, or folders that hold some, three levels deep
+    /// Folders of runs, or folders that contain some up to three levels down
     #[arg(value_name = "DIR", default_value = ".")]
     dirs: Vec<PathBuf>,
-    /// Put two runs side by side: folders, or ids of the list
+    /// Show two runs side by side, given as folders or as ids from the list
     #[arg(long, num_args = 2, value_names = ["A", "B"])]
     compare: Option<Vec<String>>,
     /// Print JSON
@@ -36,7 +37,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     match args.compare.as_deref() {
         Some([a, b]) => {
             let comparison = Comparison::of(&find(a, &args.dirs)?, &find(b, &args.dirs)?);

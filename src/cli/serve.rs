@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::assets;
+use super::{assets, say::stdout};
 use crate::card;
 
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let roots = http::Roots { assets, bot: bot.dir };
     runtime.spawn(async move { drop(sender.send(http::serve(listener, roots).await)) });
 
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     writeln!(out, "Serving {} at http://{address}/", card::display_name(&bot.manifest.info))?;
     out.flush()?;
     let result = ended.recv();

@@ -19,12 +19,7 @@ use super::{
     assets::{self, BOT_FOLDER, Bot},
 };
 use crate::{
-    bundle::{
-        digest,
-        folder::{BOT, BundleError},
-        manifest::FileEntry,
-        staging::parent,
-    },
+    bundle::{digest, file_names::BOT, folder::BundleError, manifest::FileEntry, staging::parent},
     card::{self, escape},
 };
 
@@ -42,7 +37,7 @@ pub struct Args {
     /// The address that the folder will have, for previews of links [default: the card's]
     #[arg(long, value_name = "URL")]
     page: Option<String>,
-    /// Make it a static Space of the Hugging Face Hub: its card, with the headers that isolate the page
+    /// Add what a static Space of the Hugging Face Hub needs: a card, with the headers that isolate the page
     #[arg(long)]
     space: bool,
     /// Replace a site that was written before
@@ -52,9 +47,9 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let page = match &args.page {
-        Some(url) => {
-            Some(escape::page_url(url).ok_or_else(|| UsageError(format!("--page {url} is no web address")))?)
-        }
+        Some(url) => Some(
+            escape::page_url(url).ok_or_else(|| UsageError(format!("--page {url} is not a web address")))?,
+        ),
         None => None,
     };
     let assets = assets::locate(args.assets.as_deref())?;
@@ -233,11 +228,11 @@ mod tests {
         for foreign in ["notes.txt", "fonts/mine.woff2"] {
             fs::write(out.join(foreign), "mine").unwrap();
             let error = site(&assets, &bot, &out, true, false).unwrap_err().to_string();
-            assert!(error.contains(&format!("`{foreign}`, which is no part of the site")), "{error}");
+            assert!(error.contains(&format!("`{foreign}`, which is not part of the site")), "{error}");
             fs::remove_file(out.join(foreign)).unwrap();
         }
         let error = site(&assets, &bot, &bot.dir, true, false).unwrap_err().to_string();
-        assert!(error.contains("no site"), "{error}");
+        assert!(error.contains("is not a site"), "{error}");
         assert!(site(&assets, &bot, &out.join("index.html"), true, false).is_err());
         assert_eq!(names(folder.path()), ["dist", "mine", "site"]);
     }
@@ -251,7 +246,7 @@ mod tests {
         for name in ["../mine/bot.json", ".git/HEAD", "/etc/hosts", "a//b"] {
             fs::write(out.join(LIST), serde_json::json!({ "files": [name] }).to_string()).unwrap();
             let error = site(&assets, &bot, &out, true, false).unwrap_err().to_string();
-            assert!(error.contains("no site"), "{error}");
+            assert!(error.contains("is not a site"), "{error}");
         }
     }
 

@@ -42,7 +42,7 @@ pub enum ConfigError {
     Field { field: &'static str, found: String },
     #[error("config.json describes a `{found}` model; this tool runs `gpt2`")]
     Architecture { found: String },
-    #[error("config.json: n_embd {n_embd} is no multiple of n_head {n_head}")]
+    #[error("config.json: n_embd {n_embd} is not a multiple of n_head {n_head}")]
     Heads { n_embd: usize, n_head: usize },
     #[error("config.json asks for `{field}` = {found}, which is not supported (only {expected})")]
     Unsupported { field: &'static str, found: String, expected: &'static str },

@@ -10,7 +10,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::RecordError;
-use crate::bundle::staging::parent;
+use crate::bundle::staging::replace_file;
 
 /// An append-only `.jsonl` file. Writes are unbuffered, so that appended lines survive a kill
 /// of the process.
@@ -91,27 +91,9 @@ pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordErro
     Ok(values)
 }
 
-const ASIDE: &str = ".huggingtweets-";
-
-/// Returns whether the name is that of a temporary file left by a killed [`replace`].
-pub fn is_aside(name: &str) -> bool {
-    name.starts_with(ASIDE)
-}
-
 /// Replaces a small file atomically: readers see either the old or the complete new one.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
-    let write = || {
-        // `create_new` gives the usual permissions instead of a temporary file's.
-        let mut aside = tempfile::Builder::new()
-            .prefix(ASIDE)
-            .suffix(".part")
-            .make_in(parent(path), |aside| File::create_new(aside))?;
-        aside.write_all(bytes)?;
-        aside.as_file().sync_all()?;
-        aside.persist(path)?;
-        io::Result::Ok(())
-    };
-    write().map_err(RecordError::io(path))
+    replace_file(path, |file| file.write_all(bytes)).map_err(RecordError::io(path))
 }
 
 /// Like [`replace`], with a value as pretty-printed JSON.

@@ -52,7 +52,7 @@ pub enum RecordError {
     NotARun { dir: PathBuf },
     #[error("{} is of a newer version ({found}) than this program reads ({known}): update huggingtweets", path.display())]
     Version { path: PathBuf, found: u32, known: u32 },
-    #[error("{} cannot be read as a run's: {source}", path.display())]
+    #[error("{} is not a valid part of a run's record: {source}", path.display())]
     Json { path: PathBuf, source: serde_json::Error },
     #[error("the report's template: {0}")]
     Report(#[from] minijinja::Error),

@@ -11,6 +11,7 @@ use super::{
     MetricsLine, RecordError, RunConfig, SampleSet, Stopped, Summary, config::RUN_FORMAT, files, report,
     tensorboard, wandb,
 };
+use crate::bundle::staging::is_leftover;
 
 pub(super) const CONFIG: &str = "config.json";
 pub(super) const METRICS: &str = "metrics.jsonl";
@@ -104,7 +105,7 @@ impl Run {
     pub fn is_part(name: &str) -> bool {
         [CONFIG, METRICS, SAMPLES, SUMMARY, LOCK, report::REPORT, wandb::FOLDER].contains(&name)
             || name.starts_with(tensorboard::NAME)
-            || files::is_aside(name)
+            || is_leftover(name)
     }
 
     /// Returns whether the folder has a run's `config.json`, without reading the rest.

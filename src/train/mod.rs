@@ -33,9 +33,9 @@ pub type WatchError = Box<dyn std::error::Error + Send + Sync>;
 pub enum TrainError {
     #[error("the posts make {tokens} tokens, fewer than one block of {context}: choose a smaller --context")]
     TooFewTokens { tokens: usize, context: usize },
-    #[error("the loss became {loss} at step {step}: begin again with a lower --lr")]
+    #[error("the loss became {loss} at step {step}: start over with a lower --lr")]
     NotFinite { step: usize, loss: f32 },
-    #[error("the gradient's norm became {norm} at step {step}: begin again with a lower --lr")]
+    #[error("the gradient's norm became {norm} at step {step}: start over with a lower --lr")]
     GradientNotFinite { step: u64, norm: f32 },
     #[error("stopped after step {step} of {steps}")]
     Interrupted { step: usize, steps: usize },

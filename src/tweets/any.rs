@@ -103,7 +103,7 @@ fn json_problem(label: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
         Err(error) => Err(ReadError::json(place(), &error, 0)),
         Ok(_) => Err(ReadError::NoPostsFile {
             place: place(),
-            looked_for: "`records` (Bluesky), `orderedItems` (Mastodon) or `text` (a post a line)",
+            looked_for: "`records` (Bluesky), `orderedItems` (Mastodon) or `text` (one post per line)",
         }),
     }
 }

@@ -176,7 +176,7 @@ fn posts(bytes: &[u8], stem: &str, place: impl Fn() -> Place) -> Result<Archive,
     let (mut posts, mut unreadable) = (Vec::new(), Unreadable::default());
     for (number, activity) in (1..).zip(items) {
         let Some(activity) = activity.into_read() else {
-            unreadable.add(|| format!("activity {number} is not what it should be"));
+            unreadable.add(|| format!("activity {number} does not have the expected form"));
             continue;
         };
         match activity.kind.as_str() {

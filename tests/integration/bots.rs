@@ -349,7 +349,7 @@ fn commands_that_change_a_bot_leave_each_other_s_work_alone() {
         if output.status.success() {
             done += 1;
         } else {
-            assert!(message.contains("wait for its end"), "{args:?}: {message}");
+            assert!(message.contains("wait until it has ended"), "{args:?}: {message}");
         }
     }
     assert!(done > 0);

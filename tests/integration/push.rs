@@ -74,7 +74,7 @@ fn no_command_makes_a_private_file_part_of_the_bot() {
     assert!(!server.store.lock().unwrap().repos["keeper/lamp"].contains_key("diary.txt"));
     // Nor does what is no part of it go with it.
     let (_, message) = failure(&["convert", arg(&demo()), "--out", arg(dir.path()), "--force"], "");
-    assert!(message.contains("no part of the bot"), "{message}");
+    assert!(message.contains("not part of the bot"), "{message}");
     assert_eq!(fs::read(dir.path().join("diary.txt")).unwrap(), b"private");
 }
 
@@ -95,7 +95,7 @@ fn errors_are_one_sentence_with_the_way_out() {
     let server = Server::start();
     for (token, expected) in [
         (None, "no token: set HF_TOKEN"),
-        (Some("hf_ wrong"), "the token in HF_TOKEN has a space"),
+        (Some("hf_ wrong"), "the token in HF_TOKEN contains a space"),
         (Some("hf_wrong"), "does not know the token in HF_TOKEN (401"),
     ] {
         let output = push(&server, &["--yes"], token, "");
@@ -128,7 +128,7 @@ fn a_private_bot_that_was_pushed_can_be_had_again_with_its_name() {
     let refused = convert(&server, "keeper/lamp", &home, &out, None);
     let said = text(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.contains("set HF_TOKEN if it is a private one") && said.lines().count() == 1, "{said}");
+    assert!(said.contains("set HF_TOKEN if it is private") && said.lines().count() == 1, "{said}");
 
     let output = convert(&server, "keeper/lamp", &home, &out, Some(TOKEN));
     assert!(output.status.success(), "{}", text(&output.stderr));

@@ -17,13 +17,15 @@ use half::{bf16, f16};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{Weights, manifest::is_plain_name, weights::Tensor};
+use super::{
+    Weights,
+    file_names::{PICKLE, SAFETENSORS, SHARD_INDEX},
+    manifest::is_plain_name,
+    weights::Tensor,
+};
 use crate::gpt2::{Config, names};
 
 pub use safetensors::{CheckpointDtype, SafetensorsFile, write_safetensors};
-
-const SAFETENSORS: &str = "model.safetensors";
-const PICKLE: &str = "pytorch_model.bin";
 
 /// Far more than any GPT-2; bounds the list of expected tensors.
 const MAX_LAYERS: usize = 1 << 12;
@@ -35,7 +37,7 @@ pub enum CheckpointError {
     NoWeights { folder: PathBuf },
     #[error("{}: {source}", file.display())]
     Io { file: PathBuf, source: io::Error },
-    #[error("{} is damaged or no checkpoint: {reason}", file.display())]
+    #[error("{} is damaged or not a checkpoint: {reason}", file.display())]
     Format { file: PathBuf, reason: String },
     #[error("{} has no tensor `{name}`; expected one of shape {expected:?}", file.display())]
     Missing { file: PathBuf, name: String, expected: Vec<usize> },
@@ -43,7 +45,7 @@ pub enum CheckpointError {
     Shape { file: PathBuf, name: String, expected: Vec<usize>, found: Vec<usize> },
     #[error("{}: tensor `{name}` is stored as {found}; expected f32, f16 or bf16", file.display())]
     Dtype { file: PathBuf, name: String, found: String },
-    #[error("{}: tensor `{name}` belongs to no layer that config.json describes", file.display())]
+    #[error("{}: tensor `{name}` does not belong to a layer that config.json describes", file.display())]
     Unexpected { file: PathBuf, name: String },
     #[error("{}: tensor `{name}` holds {found}, which {dtype} cannot", file.display())]
     Range { file: PathBuf, name: String, found: f32, dtype: &'static str },
@@ -104,7 +106,7 @@ pub fn read(folder: &Path, config: &Config) -> Result<Weights, CheckpointError> 
             if let Some(other) = places.insert(name.clone(), place) {
                 return Err(CheckpointError::Format {
                     file: file.path().to_path_buf(),
-                    reason: format!("tensor `{name}` is there twice (also as `{}`)", other.stored_name),
+                    reason: format!("tensor `{name}` occurs twice (also as `{}`)", other.stored_name),
                 });
             }
         }
@@ -179,7 +181,7 @@ pub fn file_names(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     if folder.join(SAFETENSORS).is_file() {
         return Ok(vec![SAFETENSORS.to_owned()]);
     }
-    let index = folder.join("model.safetensors.index.json");
+    let index = folder.join(SHARD_INDEX);
     if index.is_file() {
         return Ok(shard_names(&index)?.into_iter().collect());
     }
@@ -206,7 +208,7 @@ pub fn shard_names(index: &Path) -> Result<BTreeSet<String>, CheckpointError> {
     match names.iter().find(|name| !is_plain_name(name)) {
         Some(name) => {
             let name: String = name.escape_debug().take(100).collect();
-            Err(format(format!("it names the file `{name}`, which is no plain file name")))
+            Err(format(format!("it names the file `{name}`, which is not a plain file name")))
         }
         None => Ok(names),
     }

@@ -56,7 +56,7 @@ impl PickleFile {
         })?;
         let names: Vec<String> = zip.file_names().flatten().map(|name| name.into_owned()).collect();
         let Some(name) = names.iter().find(|name| name.ends_with("/data.pkl")) else {
-            return Err(format("no data.pkl in it".into()));
+            return Err(format("it has no data.pkl".into()));
         };
         let root = name.strip_suffix(".pkl").unwrap_or(name);
         let mut pickle = Vec::new();
@@ -121,9 +121,9 @@ fn state_dict(pickle: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
         // `OrderedDict` with attributes.
         Object::Build { callable, .. } => match *callable {
             Object::Dict(items) => items,
-            _ => return Err("its pickle is no dictionary of tensors".into()),
+            _ => return Err("its pickle is not a dictionary of tensors".into()),
         },
-        _ => return Err("its pickle is no dictionary of tensors".into()),
+        _ => return Err("its pickle is not a dictionary of tensors".into()),
     };
     let mut entries = BTreeMap::new();
     for (name, value) in items {
@@ -132,7 +132,7 @@ fn state_dict(pickle: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
         }
     }
     match entries.is_empty() {
-        true => Err("no tensor in it".into()),
+        true => Err("it has no tensors".into()),
         false => Ok(entries),
     }
 }

@@ -49,7 +49,7 @@ impl SafetensorsFile {
         file.read_exact(&mut length).map_err(io)?;
         let header_bytes = u64::from_le_bytes(length);
         if header_bytes > MAX_HEADER_BYTES || header_bytes > size - 8 {
-            return Err(format(format!("its header would have {header_bytes} bytes of its {size}")));
+            return Err(format(format!("its header claims {header_bytes} bytes, but it has {size}")));
         }
         let mut header = vec![0; header_bytes as usize];
         file.read_exact(&mut header).map_err(io)?;

@@ -301,7 +301,7 @@ fn a_refreshed_description_keeps_what_it_said_of_other_files() {
 
     fs::remove_file(dir.path().join("c")).unwrap();
     let error = refresh(dir.path(), aside.path(), before, &["a"]).unwrap_err().to_string();
-    assert!(error.contains("/c, which is not there"), "{error}");
+    assert!(error.contains("/c, which is missing"), "{error}");
 }
 
 #[test]

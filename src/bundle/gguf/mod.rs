@@ -69,7 +69,7 @@ mod token_type {
 /// Why a GGUF file was rejected or could not be written.
 #[derive(Debug, Error)]
 pub enum GgufError {
-    #[error("this is no GGUF file: it begins with {found:02x?}")]
+    #[error("this is not a GGUF file: it begins with {found:02x?}")]
     Magic { found: [u8; 4] },
     #[error("GGUF version {found} is not supported (only 2 and 3)")]
     Version { found: u32 },
@@ -93,7 +93,7 @@ pub enum GgufError {
     Shape { name: String, expected: Vec<usize>, found: Vec<u64> },
     #[error("tensor `{name}` is stored as {found}; only f32, f16, q8_0 and q4_0 are supported")]
     Dtype { name: String, found: String },
-    #[error("tensor `{name}` has rows of {cols} values, no whole number of {dtype} blocks")]
+    #[error("tensor `{name}` has rows of {cols} values, which is not a whole number of {dtype} blocks")]
     Blocks { name: String, cols: usize, dtype: Dtype },
     #[error("the tokenizer has {tokens} tokens, but the model only {vocab_size}")]
     Vocabulary { tokens: usize, vocab_size: usize },

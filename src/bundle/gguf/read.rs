@@ -254,7 +254,7 @@ impl Metadata<'_> {
             special_ids: special_ids.collect(),
             eos_id: eos_id.ok_or(GgufError::Value {
                 key: key::EOS_ID,
-                found: "none of the tokens".into(),
+                found: "not the id of a token".into(),
                 expected: "a token's id",
             })?,
             merges: self.strings(key::MERGES)?,

@@ -210,7 +210,10 @@ impl<'a> Cursor<'a> {
         let what = || format!("tensor `{}`", tensor.name);
         let overflow = || invalid(what(), format!("shape {:?}, offset {}", tensor.dimensions, tensor.offset));
         if !tensor.offset.is_multiple_of(alignment) {
-            return Err(invalid(what(), format!("offset {}, no multiple of {alignment}", tensor.offset)));
+            return Err(invalid(
+                what(),
+                format!("offset {}, which is not a multiple of {alignment}", tensor.offset),
+            ));
         }
         let values =
             tensor.dimensions.iter().try_fold(1u64, |n, &d| n.checked_mul(d)).ok_or_else(overflow)?;
@@ -271,7 +274,7 @@ impl<'a> Cursor<'a> {
             7 => match self.take(1)? {
                 [0 | 1] => {}
                 other => {
-                    return Err(invalid(format!("`{name}`"), format!("truth value {other:?}")));
+                    return Err(invalid(format!("`{name}`"), format!("the boolean {other:?}")));
                 }
             },
             8 => {
@@ -298,7 +301,7 @@ impl<'a> Cursor<'a> {
                         if element == 7 && self.bytes[start..self.at].iter().any(|&b| b > 1) {
                             return Err(invalid(
                                 format!("`{name}`"),
-                                "an array of other than truth values".into(),
+                                "an array with other values than booleans".into(),
                             ));
                         }
                     }

@@ -12,7 +12,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -20,10 +20,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::{HubError, Progress};
-use crate::bundle::{digest, staging::sync_folder};
-
-/// Buffer size for reading files and responses.
-pub const PIECE_BYTES: usize = 256 << 10;
+use crate::bundle::{digest, staging};
 
 /// Content digest used by the Hub, in lower-case hex.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,27 +54,23 @@ impl ContentId {
     /// # Errors
     /// If the file cannot be read.
     pub fn is_of(&self, file: &Path) -> io::Result<bool> {
-        let mut file = File::open(file)?;
+        let file = File::open(file)?;
         Ok(match self {
             Self::GitBlob(digits) => {
                 let heading = format!("blob {}\0", file.metadata()?.len());
-                &digest_of(Sha1::new_with_prefix(heading), &mut file)? == digits
+                &digest_of(Sha1::new_with_prefix(heading), file)? == digits
             }
-            Self::Sha256(digits) => &digest_of(Sha256::new(), &mut file)? == digits,
+            Self::Sha256(digits) => &digest_of(Sha256::new(), file)? == digits,
         })
     }
 }
 
-fn digest_of<D: Digest>(mut hasher: D, content: &mut impl Read) -> io::Result<String> {
-    let mut piece = vec![0; PIECE_BYTES];
-    loop {
-        match content.read(&mut piece) {
-            Ok(0) => return Ok(digest::hex(&hasher.finalize())),
-            Ok(read) => hasher.update(&piece[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+fn digest_of<D: Digest>(mut hasher: D, content: File) -> io::Result<String> {
+    digest::each_piece(content, |piece| {
+        hasher.update(piece);
+        true
+    })?;
+    Ok(digest::hex(&hasher.finalize()))
 }
 
 fn is_hex(text: &str) -> bool {
@@ -113,12 +106,17 @@ impl RepoCache {
         Some(text.trim().to_owned()).filter(|text| is_commit(text))
     }
 
-    /// Records the main branch's commit.
+    /// Records the main branch's commit, atomically.
     ///
     /// # Errors
     /// [`HubError::Io`] if the file cannot be written.
     pub fn set_commit(&self, commit: &str) -> Result<(), HubError> {
-        write(&self.folder("refs").join("main"), commit.as_bytes())
+        let file = self.folder("refs").join("main");
+        make_parent(&file)?;
+        // By way of the repository's folder: other Hub clients take any file in `refs` for a branch.
+        let repo = self.hub.join(&self.name);
+        let written = staging::replace_file_via(&repo, &file, |file| file.write_all(commit.as_bytes()));
+        written.map_err(|source| failed(&file, source))
     }
 
     /// Returns the folder of a commit's files.
@@ -136,7 +134,9 @@ impl RepoCache {
     /// # Errors
     /// [`HubError::Io`] if the file cannot be written.
     pub fn set_absent(&self, commit: &str, name: &str) -> Result<(), HubError> {
-        write(&self.folder(".no_exist").join(commit).join(name), b"")
+        let file = self.folder(".no_exist").join(commit).join(name);
+        make_parent(&file)?;
+        File::create(&file).map(drop).map_err(|source| failed(&file, source))
     }
 
     /// Returns whether a commit's file exists and matches its digest. A file that does not
@@ -171,7 +171,7 @@ impl RepoCache {
             make_parent(&aside)?;
             bring(&aside, progress)?;
             fs::rename(&aside, &blob).map_err(|source| failed(&blob, source))?;
-            sync_folder(&self.folder("blobs")).map_err(|source| failed(&blob, source))?;
+            staging::sync_folder(&self.folder("blobs")).map_err(|source| failed(&blob, source))?;
         }
         let file = self.snapshot(commit).join(name);
         make_parent(&file)?;
@@ -219,12 +219,29 @@ fn make_parent(file: &Path) -> Result<(), HubError> {
     }
 }
 
-fn write(file: &Path, bytes: &[u8]) -> Result<(), HubError> {
-    make_parent(file)?;
-    fs::write(file, bytes).map_err(|source| failed(file, source))
-}
-
 /// Wraps an I/O error of the cache.
 pub fn failed(file: &Path, source: io::Error) -> HubError {
     HubError::Io { file: file.to_path_buf(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_sees_the_old_commit_or_the_new_one() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = RepoCache::new(home.path(), "keeper/lamp");
+        let [old, new] = ["0", "1"].map(|digit| digit.repeat(40));
+        cache.set_commit(&old).unwrap();
+        let file = cache.folder("refs").join("main");
+        // Refers to the old contents even after the name has been given to another file.
+        let earlier = home.path().join("earlier");
+        fs::hard_link(&file, &earlier).unwrap();
+        cache.set_commit(&new).unwrap();
+        assert_eq!(fs::read_to_string(earlier).unwrap(), old, "not overwritten in place");
+        assert_eq!(cache.commit(), Some(new));
+        let left = fs::read_dir(home.path().join("hub/models--keeper--lamp")).unwrap();
+        assert_eq!(left.count(), 1, "no temporary file is left beside refs");
+    }
 }

@@ -14,6 +14,9 @@ pub const HUB: &str = "https://huggingface.co";
 /// Maximum number of attempts for an idempotent request.
 pub const TRIES: u32 = 3;
 
+/// The status of a request that exceeds a rate limit.
+pub const TOO_MANY_REQUESTS: u16 = 429;
+
 /// Maximum size of a response read into memory.
 const MAX_ANSWER_BYTES: u64 = 8 << 20;
 
@@ -52,6 +55,16 @@ pub fn agent(patience: &Patience) -> Agent {
         .user_agent(concat!("huggingtweets/", env!("CARGO_PKG_VERSION")))
         .build();
     config.into()
+}
+
+/// Returns whether a request with this response status may succeed if it is sent again.
+pub fn is_transient(status: u16) -> bool {
+    status == TOO_MANY_REQUESTS || status >= 500
+}
+
+/// Describes a transient status, as a predicate of the Hub.
+pub fn condition(status: u16) -> &'static str {
+    if status == TOO_MANY_REQUESTS { "is limiting requests" } else { "has a fault" }
 }
 
 /// Calls `ask` up to `tries` times, while `may_pass` says that its result is transient.
@@ -154,6 +167,12 @@ mod tests {
         ] {
             assert_eq!(target(&from, location).map(|uri| uri.to_string()).as_deref(), expected, "{location}");
         }
+    }
+
+    #[test]
+    fn faults_and_rate_limits_are_transient() {
+        assert!([429, 500, 503, 504].into_iter().all(is_transient));
+        assert!(![200, 302, 400, 401, 403, 404, 413].into_iter().any(is_transient));
     }
 
     #[test]

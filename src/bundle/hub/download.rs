@@ -20,12 +20,18 @@ use ureq::{
 
 use super::{
     HubError, Progress,
-    cache::{ContentId, PIECE_BYTES, failed, is_commit},
+    cache::{ContentId, failed, is_commit},
     connection::{self, Patience, TRIES, header, short},
 };
 use crate::bundle::path_segment;
 
 const MAX_REDIRECTS: usize = 10;
+
+/// Buffer size for reading a response.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// The Hub's message for a repository that its staff has disabled.
+const DISABLED: &str = "Access to this resource is disabled.";
 
 /// An attempt that received at least this much resets the retry count, so that a large file
 /// can be downloaded over an unreliable connection.
@@ -124,7 +130,7 @@ impl Remote<'_> {
             let listed: Answer =
                 serde_json::from_slice(&body).map_err(|error| self.wrong(WHAT, &error.to_string()))?;
             if !is_commit(&listed.sha) {
-                return Err(self.wrong(WHAT, "its commit is none"));
+                return Err(self.wrong(WHAT, "it has no valid commit"));
             }
             let files = listed.siblings.into_iter().map(|file| file.rfilename).collect();
             Ok(Listing { commit: listed.sha, files })
@@ -143,18 +149,18 @@ impl Remote<'_> {
             let answer = if answer.status().is_redirection() { answer } else { self.checked(answer, name)? };
             let found = header(&answer, "x-repo-commit");
             if !found.is_empty() && found != commit {
-                return Err(self.wrong(name, "it is of another commit"));
+                return Err(self.wrong(name, "it is for another commit"));
             }
             let linked = header(&answer, "x-linked-etag");
             let tag = if linked.is_empty() { header(&answer, "etag") } else { linked };
             let id = ContentId::from_tag(tag)
-                .ok_or_else(|| self.wrong(name, "its tag is no SHA-256 and no name of git's"))?;
+                .ok_or_else(|| self.wrong(name, "its ETag is neither a SHA-256 nor a git hash"))?;
             let linked = header(&answer, "x-linked-size");
             let here = if answer.status().is_success() { header(&answer, "content-length") } else { "" };
             let size = if linked.is_empty() { here } else { linked };
             let size = match size {
                 "" => None,
-                size => Some(size.parse().map_err(|_| self.wrong(name, "its size is no number"))?),
+                size => Some(size.parse().map_err(|_| self.wrong(name, "its size is not a number"))?),
             };
             Ok(Described { id, size })
         })
@@ -228,7 +234,7 @@ impl Remote<'_> {
                 let start = range.strip_prefix("bytes ").and_then(|range| range.split_once('-'));
                 if start.and_then(|(start, _)| start.trim().parse().ok()) != Some(have) {
                     restart(file)?;
-                    return Err(self.broken(name, "another part came than was asked for"));
+                    return Err(self.broken(name, "the server sent another part than requested"));
                 }
             }
             // Requested range not satisfiable: the part is complete, or does not fit the file.
@@ -237,7 +243,7 @@ impl Remote<'_> {
                     return Ok(());
                 }
                 restart(file)?;
-                return Err(self.broken(name, "the part that was here does not fit"));
+                return Err(self.broken(name, "the partial file does not fit"));
             }
             // The server ignored the range and sent the whole file.
             200 if have > 0 => have = restart(file)?,
@@ -257,7 +263,7 @@ impl Remote<'_> {
             have += read as u64;
             if size.is_some_and(|size| have > size) {
                 restart(file)?;
-                return Err(self.wrong(name, "more came than the Hub says it has"));
+                return Err(self.wrong(name, "it is longer than the Hub says"));
             }
             file.write_all(&piece[..read]).map_err(io)?;
         }
@@ -286,7 +292,7 @@ impl Remote<'_> {
         }
         file.set_len(0).map_err(io)?;
         if had > 0 {
-            return Err(self.broken(name, "the part that was here was damaged"));
+            return Err(self.broken(name, "the partial file was damaged"));
         }
         Err(HubError::Damaged { repo: self.repo.into(), name: name.into() })
     }
@@ -306,7 +312,7 @@ impl Remote<'_> {
         from_byte: Option<u64>,
     ) -> Result<Response<Body>, HubError> {
         let source = self.source;
-        let mut address: Uri = address.parse().map_err(|_| self.wrong(what, "its address is none"))?;
+        let mut address: Uri = address.parse().map_err(|_| self.wrong(what, "its address is not valid"))?;
         for _ in 0..=MAX_REDIRECTS {
             let mut request = if head { source.agent.head(&address) } else { source.agent.get(&address) };
             // Sizes and ranges must refer to the unencoded bytes.
@@ -324,13 +330,13 @@ impl Remote<'_> {
                 return Ok(answer);
             }
             let next = connection::target(&address, header(&answer, "location"))
-                .ok_or_else(|| self.wrong(what, "it leads nowhere"))?;
+                .ok_or_else(|| self.wrong(what, "it redirects to an invalid address"))?;
             if head && !connection::same_server(&next, &source.home) {
                 return Ok(answer);
             }
             address = next;
         }
-        Err(self.wrong(what, "it leads on and on"))
+        Err(self.wrong(what, "it redirects too often"))
     }
 
     /// Returns the response if it is successful, else the error for its status.
@@ -339,25 +345,31 @@ impl Remote<'_> {
             return Ok(answer);
         }
         let status = answer.status().as_u16();
+        let (code, message) = (header(&answer, "x-error-code"), short(header(&answer, "x-error-message")));
+        Err(self.refusal(status, code, message, what))
+    }
+
+    /// Returns the error for a status, together with the code and message that the Hub sends in
+    /// headers. Other servers, to which large files redirect, send neither.
+    fn refusal(&self, status: u16, code: &str, message: String, what: &str) -> HubError {
         let (repo, what) = (self.repo.to_owned(), what.to_owned());
-        let token = self.source.token.as_ref();
-        Err(match (status, header(&answer, "x-error-code")) {
-            (401 | 403, "GatedRepo") | (403, _) => {
+        let origin = self.source.token.as_ref().map(|token| token.origin.clone());
+        match (status, code, origin) {
+            (401 | 403, "GatedRepo", _) => {
                 HubError::Gated { page: format!("{}/{repo}", self.source.endpoint), repo }
             }
-            (404, "EntryNotFound") => HubError::Gone { repo, what },
-            (404, _) => HubError::NotFound { repo, origin: token.map(|token| token.origin.clone()) },
+            // This has no code of its own.
+            (401 | 403, ..) if message == DISABLED => HubError::Disabled { repo },
+            (401 | 403 | 404, "RepoNotFound", origin) => HubError::NotFound { repo, origin },
+            (404, "EntryNotFound", _) => HubError::Gone { repo, what },
+            (404, _, origin) => HubError::NotFound { repo, origin },
             // The Hub also answers 401 to anonymous requests for repositories that do not exist.
-            (401, _) => match token {
-                Some(token) => HubError::Token { repo, origin: token.origin.clone() },
-                None => HubError::NotFound { repo, origin: None },
-            },
-            (429 | 500.., _) => HubError::Fault { repo, what, status },
-            _ => {
-                let message = short(header(&answer, "x-error-message"));
-                HubError::Refused { repo, what, status, message }
-            }
-        })
+            (401, _, None) => HubError::NotFound { repo, origin: None },
+            (401, _, Some(origin)) => HubError::Token { repo, origin },
+            (403, _, Some(origin)) if !message.is_empty() => HubError::Forbidden { repo, origin, message },
+            (status, ..) if connection::is_transient(status) => HubError::Fault { repo, what, status },
+            _ => HubError::Refused { repo, what, status, message },
+        }
     }
 
     /// Retries transient errors.

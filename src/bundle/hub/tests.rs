@@ -240,7 +240,7 @@ fn passing_faults_are_waited_for() {
 #[test]
 fn refusals_say_what_they_are() {
     type Is = fn(&HubError) -> bool;
-    let cases: [(u16, &str, Option<&str>, Is, &str); 8] = [
+    let cases: [(u16, &str, Option<&str>, Is, &str); 12] = [
         (
             404,
             "RepoNotFound",
@@ -248,7 +248,7 @@ fn refusals_say_what_they_are() {
             |e| matches!(e, HubError::NotFound { .. }),
             "no public model `keeper/lamp`",
         ),
-        (401, "", None, |e| matches!(e, HubError::NotFound { .. }), "set HF_TOKEN if it is a private one"),
+        (401, "", None, |e| matches!(e, HubError::NotFound { .. }), "set HF_TOKEN if it is private"),
         (404, "", Some(TOKEN), |e| matches!(e, HubError::NotFound { .. }), "the token in HF_TOKEN may see"),
         (
             401,
@@ -265,6 +265,16 @@ fn refusals_say_what_they_are() {
             |e| matches!(e, HubError::Gated { .. }),
             "ask for access at http://127",
         ),
+        (
+            403,
+            "",
+            Some(TOKEN),
+            |e| matches!(e, HubError::Forbidden { .. }),
+            "the token in HF_TOKEN may not read `keeper/lamp` (403: a reason)",
+        ),
+        (403, "", None, |e| matches!(e, HubError::Refused { .. }), "(403: a reason)"),
+        (403, "RepoNotFound", None, |e| matches!(e, HubError::NotFound { .. }), "no public model"),
+        (429, "", None, |e| matches!(e, HubError::Fault { .. }), "is limiting requests (429"),
         (410, "", None, |e| matches!(e, HubError::Refused { .. }), "(410: a reason)"),
         (500, "", None, |e| matches!(e, HubError::Fault { .. }), "has a fault (500"),
     ];
@@ -293,6 +303,26 @@ fn refusals_say_what_they_are() {
     for bad in ["ftp://x", "x", "https://", "http://a b"] {
         assert!(matches!(Source::new(bad, None, PATIENCE), Err(HubError::Endpoint(_))), "{bad}");
     }
+}
+
+#[test]
+fn a_disabled_repository_is_not_said_to_be_gated() {
+    for token in [None, Some(TOKEN)] {
+        let server = Server::of(Repo::new(), |_| {
+            Some(reply(403, &[("x-error-message", "Access to this resource is disabled.")], b""))
+        });
+        let error = server.fetch_as(token).unwrap_err();
+        assert!(matches!(error, HubError::Disabled { .. }), "{error:?}");
+        assert!(error.to_string().contains("has disabled `keeper/lamp`"), "{error}");
+    }
+}
+
+/// Large files come from another server, of which the token says nothing.
+#[test]
+fn a_refusal_by_another_server_does_not_blame_the_token() {
+    let server = Server::of(Repo::new(), |asked| object(asked).then(|| reply(403, &[], b"")));
+    let error = server.fetch_as(Some(TOKEN)).unwrap_err();
+    assert!(matches!(error, HubError::Refused { status: 403, .. }), "{error:?}");
 }
 
 #[test]
@@ -363,14 +393,14 @@ fn an_index_names_files_of_its_own_folder() {
     let repo = || Repo::new().without("model.safetensors");
     for bad in ["a/b", "../x", ".hidden", "\\u001b[2J", ""] {
         let index = format!("{{\"weight_map\": {{\"wte.weight\": \"{bad}\"}}}}");
-        let server = Server::of(repo().with(INDEX, index.as_bytes()), |_| None);
+        let server = Server::of(repo().with(SHARD_INDEX, index.as_bytes()), |_| None);
         let error = server.fetch().unwrap_err();
         assert!(matches!(error, HubError::Index { .. }), "{error}");
         assert!(!error.to_string().contains('\u{1b}'), "{error}");
         assert!(!server.asked().iter().any(|asked| asked.path.contains("%2F")), "{bad}");
     }
     let index = br#"{"weight_map": {"a": "model-1 of 2.safetensors", "b": "model-2.safetensors"}}"#;
-    let server = Server::of(repo().with(INDEX, index).with("model-2.safetensors", b"2"), |asked| {
+    let server = Server::of(repo().with(SHARD_INDEX, index).with("model-2.safetensors", b"2"), |asked| {
         (asked.path.ends_with("/model-1%20of%202.safetensors")).then(|| {
             let tag = git_blob(b"1");
             reply(

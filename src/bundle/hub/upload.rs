@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use ureq::{Agent, SendBody, http::Response};
 
-use super::connection::{self, Patience, TRIES, header, read, said, short};
+use super::connection::{self, Patience, TOO_MANY_REQUESTS, TRIES, condition, header, read, said, short};
 
 mod answer;
 
@@ -37,32 +37,34 @@ const NDJSON: &str = "application/x-ndjson";
 /// error at the commit itself, the commit may have been made.
 #[derive(Debug, Error)]
 pub enum UploadError {
-    #[error("no token: set HF_TOKEN to one that may write (huggingface.co/settings/tokens makes one)")]
+    #[error("no token: set HF_TOKEN to one that may write, from huggingface.co/settings/tokens")]
     NoToken,
-    #[error("the token in HF_TOKEN has a space or another character that no token has: copy it again")]
+    #[error(
+        "the token in HF_TOKEN contains a space or another character that tokens do not have: copy it again"
+    )]
     BadToken,
-    #[error("HF_ENDPOINT is `{0}`, which is no http(s) address")]
+    #[error("HF_ENDPOINT is `{0}`, which is not an http(s) address")]
     Endpoint(String),
-    #[error("`{0}` is no repository's name, owner/name")]
+    #[error("`{0}` is not a repository's name (`name` or `owner/name`)")]
     Name(String),
     #[error("the Hub does not know the token in HF_TOKEN (401 at {at}): make a new one that may write")]
     Unauthorized { at: &'static str },
-    #[error("the token in HF_TOKEN may not write to `{repo}` (403 at {at}{}): take one that may, or a repository of its owner", said(.message))]
+    #[error("the token in HF_TOKEN may not write to `{repo}` (403 at {at}{}): use one that may, or a repository of its owner", said(.message))]
     Forbidden { repo: String, at: &'static str, message: String },
     #[error("there is no `{repo}` that this token may see (404 at {at}): check the owner's name")]
     NotFound { repo: String, at: &'static str },
     #[error("the Hub refused {at} ({status}{}): nothing was committed", said(.message))]
     Refused { at: &'static str, status: u16, message: String },
-    #[error("the Hub sends `{repo}` on to {to} ({status} at {at}): nothing was committed; push to that one")]
+    #[error("the Hub redirects `{repo}` to {to} ({status} at {at}): nothing was committed; push to that one")]
     Redirected { repo: String, at: &'static str, status: u16, to: String },
     #[error(
-        "the Hub has a fault ({status} at {at}): {}; run it again later, what has arrived is not sent again",
-        outcome(.at)
+        "the Hub {} ({status} at {at}): {}; run it again later; what has arrived is not sent again",
+        condition(*.status), outcome_after(.at, *.status)
     )]
     Server { at: &'static str, status: u16 },
-    #[error("the connection broke at {at} ({reason}): {}; run it again, what has arrived is not sent again", outcome(.at))]
+    #[error("the connection broke at {at} ({reason}): {}; run it again; what has arrived is not sent again", outcome(.at))]
     Connection { at: &'static str, reason: String },
-    #[error("the Hub's answer to {at} is not what it should be ({problem}): {}", outcome(.at))]
+    #[error("the Hub's answer to {at} is not valid ({problem}): {}", outcome(.at))]
     Answer { at: &'static str, problem: String },
     #[error("the Hub would not store {file} ({message}): nothing was committed")]
     Object { file: String, message: String },
@@ -71,7 +73,7 @@ pub enum UploadError {
 }
 
 /// Names of the steps, as error messages use them.
-const CREATE: &str = "making the repository";
+const CREATE: &str = "creating the repository";
 const WHOAMI: &str = "asking whose token it is";
 const PREUPLOAD: &str = "announcing the files";
 const BATCH: &str = "asking where large files go";
@@ -79,12 +81,19 @@ const PUT: &str = "sending a file";
 const VERIFY: &str = "confirming a file";
 const COMMIT: &str = "the commit";
 
+const NOTHING_COMMITTED: &str = "nothing was committed";
+
 fn outcome(at: &str) -> &'static str {
     if at == COMMIT {
         "it may or may not have been made, as the repository's page shows"
     } else {
-        "nothing was committed"
+        NOTHING_COMMITTED
     }
+}
+
+/// Like [`outcome`], knowing that a request over a rate limit has no effect.
+fn outcome_after(at: &str, status: u16) -> &'static str {
+    if status == TOO_MANY_REQUESTS { NOTHING_COMMITTED } else { outcome(at) }
 }
 
 /// A file to upload.
@@ -223,8 +232,7 @@ impl Hub {
         let answer: Preuploads = self.accepted(answer, PREUPLOAD, repo)?;
         let mut large = Vec::new();
         for file in files {
-            let mode =
-                answer.mode_of(&file.name).ok_or_else(|| wrong(PREUPLOAD, "a file is missing in it"))?;
+            let mode = answer.mode_of(&file.name).ok_or_else(|| wrong(PREUPLOAD, "it lacks a file"))?;
             // An empty file cannot be an LFS object.
             if mode == "lfs" && file.size > 0 {
                 large.push(file);
@@ -248,8 +256,7 @@ impl Hub {
         let answer = self.retried(|| self.post(&path, BATCH, LFS_JSON, body.as_bytes()))?;
         let answer: Batch = self.accepted(answer, BATCH, repo)?;
         for file in large {
-            let object =
-                answer.object(&file.sha256).ok_or_else(|| wrong(BATCH, "an object is missing in it"))?;
+            let object = answer.object(&file.sha256).ok_or_else(|| wrong(BATCH, "it lacks an object"))?;
             if let Some(error) = &object.error {
                 return Err(UploadError::Object {
                     file: file.name.escape_debug().to_string(),
@@ -275,13 +282,13 @@ impl Hub {
                     let mut tags = Tags::new(&file.sha256);
                     let expected = file.size.div_ceil(parts.part_bytes);
                     if parts.addresses.len() as u64 != expected {
-                        return Err(wrong(BATCH, "the parts are not as many as the file has"));
+                        return Err(wrong(BATCH, "the number of parts does not match the file's size"));
                     }
                     for (number, address) in (1..).zip(&parts.addresses) {
                         let start = (number - 1) * parts.part_bytes;
                         let size = parts.part_bytes.min(file.size - start);
                         let tag = self.put(address, &[], Piece { file, start, size }, repo, progress)?;
-                        tags.push(number, tag.ok_or_else(|| wrong(PUT, "a part got no tag"))?);
+                        tags.push(number, tag.ok_or_else(|| wrong(PUT, "a part has no ETag"))?);
                     }
                     let answer =
                         self.retried(|| self.post(&upload.href, PUT, LFS_JSON, tags.to_json().as_bytes()))?;
@@ -386,13 +393,13 @@ impl Hub {
         format!("Bearer {}", self.token)
     }
 
-    /// Retries on connection failures and server errors.
+    /// Retries on connection failures and transient statuses.
     fn retried(
         &self,
         request: impl FnMut() -> Result<Response<ureq::Body>, UploadError>,
     ) -> Result<Response<ureq::Body>, UploadError> {
         connection::retried(&self.patience, TRIES, request, |done| match done {
-            Ok(answer) => answer.status().is_server_error(),
+            Ok(answer) => connection::is_transient(answer.status().as_u16()),
             Err(error) => matches!(error, UploadError::Connection { .. }),
         })
     }
@@ -430,7 +437,7 @@ impl Hub {
             401 => UploadError::Unauthorized { at },
             403 => UploadError::Forbidden { repo, at, message },
             404 => UploadError::NotFound { repo, at },
-            500.. => UploadError::Server { at, status },
+            status if connection::is_transient(status) => UploadError::Server { at, status },
             _ => UploadError::Refused { at, status, message },
         }
     }
@@ -455,7 +462,7 @@ fn new_name(location: &str) -> String {
         return format!("`{name}`");
     }
     match short(location) {
-        none if none.is_empty() => "an address that it does not say".to_owned(),
+        none if none.is_empty() => "an unnamed address".to_owned(),
         address => address,
     }
 }

@@ -245,7 +245,7 @@ fn a_folder_is_changed_by_one_at_a_time() {
     bot(&out, &["config.json"]);
     let patch = Patch::begin(&out).unwrap();
     let error = Patch::begin(&out).unwrap_err().to_string();
-    assert!(error.contains("bot") && error.contains("wait for its end"), "{error}");
+    assert!(error.contains("bot") && error.contains("wait until it has ended"), "{error}");
     assert!(matches!(Staging::create(&out, true), Err(StagingError::Held(_))));
     drop(patch);
     let staging = Staging::create(&out, true).unwrap();

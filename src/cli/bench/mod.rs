@@ -20,7 +20,7 @@ use crate::{
 pub enum Command {
     /// Write a bot with random weights: GPT-2 124M's shape unless told otherwise
     Bundle(bundle::Args),
-    /// Time this machine's GPU, by kernels too: GPT-2 124M's shape unless told otherwise
+    /// Time this machine's GPU, in total and by kernel: GPT-2 124M's shape unless told otherwise
     Gpu(gpu::bench::Args),
     /// Write a made-up run's folder
     Record(record::Args),

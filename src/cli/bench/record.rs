@@ -3,9 +3,13 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use crate::record::{
-    Artifact, DatasetCounts, Evaluation, Lineage, Machine, Memorisation, RunConfig, RunRecorder, SampleDraft,
-    StepMetrics, Stopped, Summary, Versions,
+use crate::{
+    bundle::file_names::SAFETENSORS,
+    cli::train::LEARNING_RATE,
+    record::{
+        Artifact, DatasetCounts, Evaluation, Lineage, Machine, Memorisation, RunConfig, RunRecorder,
+        SampleDraft, StepMetrics, Stopped, Summary, Versions,
+    },
 };
 
 #[derive(Debug, clap::Args)]
@@ -14,7 +18,7 @@ pub struct Args {
     out: PathBuf,
     #[arg(long, default_value_t = 400)]
     steps: usize,
-    /// Steps from one evaluation to the next
+    /// Steps between evaluations
     #[arg(long, default_value_t = 50)]
     every: usize,
     #[arg(long, default_value_t = 0)]
@@ -26,7 +30,6 @@ pub struct Args {
 /// Tokens of a synthetic step.
 const TOKENS: u64 = 1024;
 const TOKENS_PER_S: f64 = 150.0;
-const LEARNING_RATE: f64 = 1.372e-4;
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let started = Instant::now();
@@ -76,7 +79,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         best_step: best.is_finite().then_some(best_step),
         peak_memory_bytes: Some(3_100_000_000),
         memorisation: Some(Memorisation { drafts: 200, memorised: 5, words: 8, longest_words: 14 }),
-        output: Some(Artifact::of_bytes("model.safetensors", b"made up")),
+        output: Some(Artifact::of_bytes(SAFETENSORS, b"made up")),
     })?;
     say!("{} steps recorded in {:.3} s: {}", args.steps, started.elapsed().as_secs_f64(), args.out.display());
     Ok(())

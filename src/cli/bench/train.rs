@@ -27,25 +27,25 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Blocks a step
+    /// Blocks per step
     #[arg(long, default_value_t = 1)]
     batch: usize,
-    /// Tokens a block
+    /// Tokens per block
     #[arg(long, default_value_t = 1024)]
     context: usize,
     /// Steps to time
     #[arg(long, default_value_t = 3)]
     steps: usize,
-    /// Steps before them, not timed
+    /// Steps before those, not timed
     #[arg(long, default_value_t = 1)]
     warm_up: usize,
-    /// Dropout, as GPT-2's three; 0 turns it off
+    /// Dropout of embeddings, attention and residuals; 0 turns it off
     #[arg(long, default_value_t = 0.1)]
     dropout: f32,
     /// Compute activations again in the backward pass: less memory, more time
     #[arg(long)]
     checkpoint_activations: bool,
-    /// What computes, as train's
+    /// Device, as for train
     #[arg(long, default_value = "auto", value_parser = device::NAMES)]
     device: String,
     #[command(flatten)]
@@ -103,13 +103,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         answer!("{figures}")?;
         return Ok(());
     }
-    answer!("{} x {} tokens, {:.3} s a step", args.batch, args.context, measured.step_seconds)?;
+    answer!("{} x {} tokens, {:.3} s per step", args.batch, args.context, measured.step_seconds)?;
     answer!("{tokens_per_s:.1} tokens/s")?;
     if let Some(bytes) = measured.peak_bytes {
         answer!("{:.2} GB at most", bytes as f64 / 1e9)?;
     }
     answer!(
-        "{:.0} MFLOP a token of {:.0} GFLOP/s, the matrix peak: {:.0}% used",
+        "{:.0} MFLOP per token of {:.0} GFLOP/s, the matrix peak: {:.0}% used",
         flops / 1e6,
         peak / 1e9,
         100.0 * utilisation

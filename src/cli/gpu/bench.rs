@@ -32,8 +32,7 @@ pub struct Args {
     /// Tokens that each draft is timed over
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=512))]
     tokens: u32,
-    /// Kernels as for an adapter that is none of a GPU's (software) or is one (hardware)
-    /// [default: by what it is]
+    /// Use the kernels for software adapters or those for GPUs (hardware) [default: by the adapter]
     #[arg(long, value_parser = ["hardware", "software"])]
     kernels: Option<String>,
 }
@@ -194,11 +193,11 @@ impl Measured {
         let StepTimes { encode_ms, submit_ms, wait_ms } = times;
         let together = if drafts == 1 { "one draft".into() } else { format!("{drafts} drafts together") };
         answer!(
-            "\n{together}: {tokens_per_s:.1} tokens/s, {step_ms:.3} ms a step of {dispatches} dispatches"
+            "\n{together}: {tokens_per_s:.1} tokens/s, {step_ms:.3} ms per step of {dispatches} dispatches"
         )?;
         answer!("  record {encode_ms:.3} ms, submit {submit_ms:.3} ms, wait and read back {wait_ms:.3} ms")?;
         let Some(kernels) = kernels else {
-            return answer!("  kernels: this device does not tell the time");
+            return answer!("  kernels: this device has no timestamps");
         };
         let all_ms: f64 = kernels.iter().map(|kernel| kernel.ms).sum();
         answer!("  kernels {all_ms:.3} ms, each in a pass of its own:")?;

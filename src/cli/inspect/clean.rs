@@ -6,7 +6,10 @@ use std::io::{self, BufRead, Write};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::tweets::clean::{clean, fix, is_short};
+use crate::{
+    cli::say::stdout,
+    tweets::clean::{clean, fix, is_short},
+};
 
 /// Reads JSON lines {"text"} from standard input.
 #[derive(Debug, clap::Args)]
@@ -26,7 +29,7 @@ struct Output {
 }
 
 pub fn run(_args: Args) -> anyhow::Result<()> {
-    clean_lines(io::stdin().lock(), io::stdout().lock())
+    clean_lines(io::stdin().lock(), stdout())
 }
 
 /// Writes one line of output for each non-blank line of input, as it is read.

@@ -12,7 +12,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use super::forward_cpu::cpu_forward;
 use crate::{
     bundle::{Precision, folder::BotFolder},
-    cli::UsageError,
+    cli::{UsageError, train::LEARNING_RATE},
     gpt2::names::HF_PREFIX,
     train::{
         gradients::Gradients,
@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     steps: Option<usize>,
     /// Learning rate of --steps
-    #[arg(long, value_name = "X", default_value_t = 1.372e-4)]
+    #[arg(long, value_name = "X", default_value_t = LEARNING_RATE)]
     lr: f64,
 }
 
@@ -115,7 +115,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 fn read_ids(path: &Path, name: &str) -> anyhow::Result<Vec<Vec<u32>>> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let file = SafeTensors::deserialize(&bytes)
-        .with_context(|| format!("{} is no safetensors file", path.display()))?;
+        .with_context(|| format!("{} is not a safetensors file", path.display()))?;
     let tensor = file.tensor(name).with_context(|| format!("{} has no tensor `{name}`", path.display()))?;
     let &[rows, columns] = tensor.shape() else {
         bail!("{}: `{name}` has shape {:?}, (B, T) expected", path.display(), tensor.shape());
@@ -135,7 +135,7 @@ fn read_ids(path: &Path, name: &str) -> anyhow::Result<Vec<Vec<u32>>> {
     }
     let ids = values.into_iter().map(|id| {
         u32::try_from(id)
-            .with_context(|| format!("{}: `{name}` holds {id}, which is no token id", path.display()))
+            .with_context(|| format!("{}: `{name}` holds {id}, which is not a token id", path.display()))
     });
     Ok(ids.collect::<anyhow::Result<Vec<_>>>()?.chunks_exact(columns).map(<[u32]>::to_vec).collect())
 }

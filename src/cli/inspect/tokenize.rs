@@ -13,7 +13,7 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::tokenizer::Tokenizer;
+use crate::{cli::say::stdout, tokenizer::Tokenizer};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -35,7 +35,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if let Some(truncation) = &truncation {
         say!("note: {file} asks for truncation to {} ids; longer texts are cut", truncation.max_length);
     }
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(stdout());
     for (number, line) in io::stdin().lock().lines().enumerate() {
         let number = number + 1;
         let line = line.with_context(|| format!("standard input, line {number}"))?;

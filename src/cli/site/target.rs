@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bundle::{
-        folder::BOT,
+        file_names::BOT,
         staging::{self, Kind, Patch, Staging},
     },
     cli::assets::BOT_FOLDER,

@@ -202,7 +202,7 @@ impl Args {
             self.check_classic()?;
         }
         let Some(out) = self.out else {
-            return Err(UsageError("--out names the bot to write".into()).into());
+            return Err(UsageError("--out is missing: it names the bot to write".into()).into());
         };
         let resume = self.keeping.resume.is_some();
         let run = self.keeping.resume.or(self.keeping.run).unwrap_or_else(|| beside(&out));
@@ -277,7 +277,7 @@ impl Args {
             // Not left to clap, because the command that began a resumed run may contain --run.
             (
                 keeping.run.is_none() || keeping.resume.is_none(),
-                "--resume names the run's folder already: leave --run away",
+                "--resume already names the run's folder: leave out --run",
             ),
         ] {
             if !ok {
@@ -473,7 +473,7 @@ mod tests {
     #[test]
     fn a_run_has_one_folder() {
         let error = plan("a.zip --out bot --resume a.run --run b.run").unwrap_err();
-        assert!(error.is::<UsageError>() && error.to_string().contains("leave --run away"), "{error}");
+        assert!(error.is::<UsageError>() && error.to_string().contains("leave out --run"), "{error}");
     }
 
     /// The words that a shell makes of a command line, without the program's name.

@@ -49,8 +49,9 @@ pub fn complete(args: Args, given: &[String]) -> anyhow::Result<Args> {
         Err(_) if Run::is_at(&dir) => bail!("--resume {}: this run has already ended", dir.display()),
         Err(_) => bail!("--resume {}: there is no unfinished run in it", dir.display()),
     };
-    let begun: Command = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is damaged; give the whole command, too", path.display()))?;
+    let begun: Command = serde_json::from_slice(&text).with_context(|| {
+        format!("{} is damaged: give all options of the original command, too", path.display())
+    })?;
     let first = parse(&begun.words)?;
     let mut both = parse(&[&begun.words, given].concat())?;
     let there = |path: PathBuf| begun.folder.join(path);
@@ -239,7 +240,7 @@ mod tests {
             assert!(plan.resume && plan.run == dir);
             let given = [given, words("--run other.run")].concat();
             let error = complete(parse(&given).unwrap(), &given).unwrap().plan().unwrap_err();
-            assert!(error.to_string().contains("leave --run away"), "{error}");
+            assert!(error.to_string().contains("leave out --run"), "{error}");
         }
     }
 

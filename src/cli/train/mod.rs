@@ -10,22 +10,29 @@ mod posts;
 mod watch;
 mod write;
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
-pub use self::args::Args;
+pub use self::args::{Args, LEARNING_RATE};
 use self::{
     args::{DEFAULT_CONTEXT, PARTS, Plan},
     base::Base,
     describe::Described,
+    posts::Posts,
     watch::Watcher,
     write::Written,
 };
 use super::memory;
 use crate::{
-    bundle::{folder::BundleParts, staging},
-    record::{Memorisation, RunRecorder, Stopped, Summary},
+    bundle::{
+        folder::BundleParts,
+        manifest::{BotInfo, CardExtras},
+        staging,
+    },
+    gpt2::Config,
+    record::{Artifact, Memorisation, RunConfig, RunRecorder, Stopped, Summary},
+    tokenizer::Tokenizer,
     train::{
         TrainError,
         checkpoint::Store,
@@ -49,34 +56,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     staging::check_target(&plan.out, plan.force)?;
     folder::check(&plan)?;
 
-    let device = device::open(&plan.learning.device)?;
-    let posts = posts::read(&plan)?;
-    let Base { config, tokenizer, weights, artifact } = base::open(&plan, &posts.accounts)?;
-    let context = plan.learning.context.unwrap_or(DEFAULT_CONTEXT.min(config.n_positions));
-    if context > config.n_positions {
-        return Err(TrainError::Context { context, positions: config.n_positions }.into());
-    }
-    let (data, dataset) = posts.data(&plan, &tokenizer, context);
-    // The bot keeps the base's own dropout, which is part of the architecture.
-    let mut trained = config.clone();
-    if let Some(p) = plan.dropout {
-        (trained.embd_pdrop, trained.attn_pdrop, trained.resid_pdrop) = (p, p, p);
-    }
-    let mut model = Model::on(&device, plan.recipe.products(), trained, &weights)?;
-    model.checkpoint_activations = plan.learning.checkpoint_activations;
-    drop(weights);
-    let settings = settings(&plan, &data, context)?;
-    let described = Described {
-        plan: &plan,
-        settings: &settings,
-        posts: &posts,
-        data: &data,
-        dataset,
-        base: artifact,
-        model: &model,
-    };
+    let inputs = Inputs::load(&plan)?;
+    let described = inputs.described(&plan);
     say_what_begins(&described);
-
     let run_config = described.run_config()?;
     // Held until the process ends. The contents may have changed since the first check.
     let _hold = folder::hold(&plan.run)?;
@@ -85,62 +67,35 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if !plan.resume {
         folder::clear(&plan)?;
     }
-    let mut run = Run::begin(&model, &data, &settings, &store)?;
-    let recorder = if plan.resume {
-        say!("resuming after step {}", run.progress().step);
-        RunRecorder::reopen_as(&plan.run, run.progress().step, |begun| {
-            begun.command = run_config.command;
-            begun.hyper_parameters = run_config.hyper_parameters;
-        })?
-    } else {
-        let recorder = RunRecorder::create(&plan.run, &run_config)?;
-        folder::remember(&plan.run, &words)?;
-        store.begin()?;
-        recorder
+    let mut run = Run::begin(&inputs.model, &inputs.data, &inputs.settings, &store)?;
+    let recorder = match plan.resume {
+        true => reopen_record(&plan, run_config, run.progress().step)?,
+        false => begin_record(&plan, &run_config, &store, &words)?,
     };
+
     // Installed only now: before the first step there is nothing to save, so Ctrl-C may simply end
     // the process.
     let interrupted = watch::on_interrupt()?;
-    let mut watcher = Watcher::new(recorder, &tokenizer, settings.seed, interrupted.clone());
-    let ending = run.train(&mut watcher);
-    let mut recorder = watcher.into_recorder();
-    let ending = match ending {
-        Ok(ending) => ending,
-        Err(error) => {
-            // On a full disk this fails like the run did; that error is the one reported.
-            let _ = recorder.break_off(&why(&error));
-            return Err(with_way_on(error, &plan, run.saved()));
-        }
-    };
+    let watcher = Watcher::new(recorder, &inputs.tokenizer, inputs.settings.seed, interrupted.clone());
+    let (ending, mut recorder) = train(&plan, &mut run, watcher)?;
     let progress = run.progress().clone();
     drop(run);
     say_what_it_came_to(&progress, ending);
-    let draft = drafts::drafts(&model, &tokenizer, "", 1, FIRST_DRAFT_SEED)?;
+    let draft = drafts::drafts(&inputs.model, &inputs.tokenizer, "", 1, FIRST_DRAFT_SEED)?;
     say!("A first draft: {}", draft.concat());
     // Without evaluations, the record has no drafts yet.
     let last_samples = match progress.evaluations.is_empty() {
-        true => watch::samples(&model, &tokenizer, settings.seed)?,
+        true => watch::samples(&inputs.model, &inputs.tokenizer, inputs.settings.seed)?,
         false => Vec::new(),
     };
 
     let (info, extras) = (described.bot(&progress), described.extras(&progress, ending));
-    let weights = model.weights()?;
-    drop(model);
-    let parts = BundleParts {
-        config: &config,
-        tokenizer: &tokenizer,
-        name: &info.name,
-        weights: &weights,
-        dtype: plan.dtype,
-        all_4bit: false,
-    };
-    let stop = || interrupted.load(Ordering::Relaxed);
-    let written = match write::bot(&plan, &posts, &parts, info.clone(), extras.clone(), stop) {
+    let written = match write_bot(&plan, inputs, info.clone(), extras.clone(), &interrupted) {
         Ok(written) => written,
         Err(error) => {
             let _ = recorder.break_off("all steps are done, but the bot is not written");
             return Err(error.context(format!(
-                "the bot could not be written; all steps are saved, so go on with `{}`",
+                "the bot could not be written; all steps are saved, so continue with `{}`",
                 folder::resume_command(&plan.run)
             )));
         }
@@ -152,12 +107,126 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     recorder.finish(&summary(&progress, ending, written))?;
     store.clear();
     folder::forget(&plan.run);
+    report(&plan, &info, &extras)
+}
+
+/// What a run is made of, loaded and checked.
+struct Inputs {
+    posts: Posts,
+    /// The base's configuration; `model` may have another dropout.
+    config: Config,
+    tokenizer: Tokenizer,
+    model: Model,
+    data: Data,
+    /// The text that `data` was made from.
+    dataset: Artifact,
+    /// The base, without its weights.
+    base: Artifact,
+    settings: Settings,
+}
+
+impl Inputs {
+    fn load(plan: &Plan) -> anyhow::Result<Self> {
+        let device = device::open(&plan.learning.device)?;
+        let posts = posts::read(plan)?;
+        let Base { config, tokenizer, weights, artifact } = base::open(plan, &posts.accounts)?;
+        let context = plan.learning.context.unwrap_or(DEFAULT_CONTEXT.min(config.n_positions));
+        if context > config.n_positions {
+            return Err(TrainError::Context { context, positions: config.n_positions }.into());
+        }
+        let (data, dataset) = posts.data(plan, &tokenizer, context);
+        // The bot keeps the base's own dropout, which is part of the architecture.
+        let mut trained = config.clone();
+        if let Some(p) = plan.dropout {
+            (trained.embd_pdrop, trained.attn_pdrop, trained.resid_pdrop) = (p, p, p);
+        }
+        let mut model = Model::on(&device, plan.recipe.products(), trained, &weights)?;
+        model.checkpoint_activations = plan.learning.checkpoint_activations;
+        let settings = settings(plan, &data, context)?;
+        Ok(Self { posts, config, tokenizer, model, data, dataset, base: artifact, settings })
+    }
+
+    fn described<'a>(&'a self, plan: &'a Plan) -> Described<'a> {
+        Described {
+            plan,
+            settings: &self.settings,
+            posts: &self.posts,
+            data: &self.data,
+            dataset: self.dataset.clone(),
+            base: self.base.clone(),
+            model: &self.model,
+        }
+    }
+}
+
+/// Starts the record of a new run, and marks its folder as one that can be resumed.
+fn begin_record(
+    plan: &Plan,
+    config: &RunConfig,
+    store: &Store,
+    words: &[String],
+) -> anyhow::Result<RunRecorder> {
+    let recorder = RunRecorder::create(&plan.run, config)?;
+    folder::remember(&plan.run, words)?;
+    store.begin()?;
+    Ok(recorder)
+}
+
+/// Reopens the record of a run that is resumed after a step.
+fn reopen_record(plan: &Plan, config: RunConfig, step: usize) -> anyhow::Result<RunRecorder> {
+    say!("resuming after step {step}");
+    let recorder = RunRecorder::reopen_as(&plan.run, step, |begun| {
+        begun.command = config.command;
+        begun.hyper_parameters = config.hyper_parameters;
+    })?;
+    Ok(recorder)
+}
+
+/// Runs the training loop. If it fails, the record says why, and the error how to continue.
+fn train(plan: &Plan, run: &mut Run, mut watcher: Watcher) -> anyhow::Result<(Ending, RunRecorder)> {
+    let ending = run.train(&mut watcher);
+    let recorder = watcher.into_recorder();
+    match ending {
+        Ok(ending) => Ok((ending, recorder)),
+        Err(error) => {
+            // On a full disk this fails like the run did; that error is the one reported.
+            let _ = recorder.break_off(&why(&error));
+            Err(with_way_on(error, plan, run.saved()))
+        }
+    }
+}
+
+/// Writes the trained bot, after freeing the model, because writing needs memory, too.
+fn write_bot(
+    plan: &Plan,
+    inputs: Inputs,
+    info: BotInfo,
+    extras: CardExtras,
+    interrupted: &AtomicBool,
+) -> anyhow::Result<Written> {
+    let Inputs { posts, config, tokenizer, model, .. } = inputs;
+    let weights = model.weights()?;
+    drop(model);
+    let name = info.name.clone();
+    let parts = BundleParts {
+        config: &config,
+        tokenizer: &tokenizer,
+        name: &name,
+        weights: &weights,
+        dtype: plan.dtype,
+        all_4bit: false,
+    };
+    write::bot(plan, &posts, &parts, info, extras, || interrupted.load(Ordering::Relaxed))
+}
+
+/// Prints where everything is, and with `--json` what the bot is.
+fn report(plan: &Plan, info: &BotInfo, extras: &CardExtras) -> anyhow::Result<()> {
     say!("Wrote {}; the run's record is {}", plan.out.display(), plan.run.display());
-    if let Some(bytes) = memory::peak_bytes() {
+    let peak = memory::peak_bytes();
+    if let Some(bytes) = peak {
         say!("peak memory {:.2} GB", bytes as f64 / 1e9);
     }
     if plan.json {
-        let peak = memory::peak_bytes();
         answer!(
             "{}",
             json!({ "out": plan.out, "run": plan.run, "bot": info, "card": extras, "peak_memory_bytes": peak })
@@ -247,7 +316,7 @@ fn with_way_on(error: TrainError, plan: &Plan, saved: Option<usize>) -> anyhow::
             "{error}; the checkpoint after step {step} is intact: `{resume_command} --max-steps {step}` makes a bot from it"
         ),
         error => anyhow::Error::new(error).context(format!(
-            "training stopped, but the checkpoint after step {step} is intact: go on with `{resume_command}`"
+            "training stopped, but the checkpoint after step {step} is intact: continue with `{resume_command}`"
         )),
     }
 }

@@ -9,11 +9,11 @@ use std::{
 };
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::{drafts::drafts, nohup};
 use crate::{
-    cli::{finish::EXAMPLE_PROMPT, say::on_the_side},
+    cli::{finish::EXAMPLE_PROMPT, progress_bar, say::on_the_side},
     record::{self, RunRecorder, SampleDraft, StepMetrics},
     tokenizer::Tokenizer,
     train::{
@@ -72,9 +72,7 @@ impl<'a> Watcher<'a> {
         seed: u64,
         interrupted: Arc<AtomicBool>,
     ) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ETA {eta}");
-        let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let bar = progress_bar::with_template("{bar:30} {pos}/{len} {msg} ETA {eta}");
         Self { bar, recorder, tokenizer, seed, interrupted }
     }
 

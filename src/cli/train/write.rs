@@ -7,8 +7,9 @@ use anyhow::{Context, bail};
 use super::{args::Plan, posts::Posts};
 use crate::{
     bundle::{
+        file_names::SAFETENSORS,
         folder::{self, BotFolder, BundleParts},
-        manifest::{self, BotInfo, CardExtras},
+        manifest::{BotInfo, CardExtras, MemorisedShare},
         staging::Staging,
     },
     cli::{eval, finish},
@@ -81,19 +82,18 @@ fn memorisation(bot: &Path, posts: &Posts) -> anyhow::Result<Memorisation> {
     Ok(index.memorisation(drafts.iter().map(String::as_str), MEMORISED_OVER_WORDS))
 }
 
-fn share(found: &Memorisation) -> manifest::Memorisation {
-    manifest::Memorisation { n_words: found.words, share: found.share(), drafts: found.drafts }
+fn share(found: &Memorisation) -> MemorisedShare {
+    MemorisedShare { n_words: found.words, share: found.share(), drafts: found.drafts }
 }
 
 /// The weights of a bot's folder, as described in its `bot.json`.
 fn output(bot: &Path) -> anyhow::Result<Artifact> {
-    const WEIGHTS: &str = "model.safetensors";
     let manifest = folder::read_manifest(bot)?;
     let entry = manifest
         .as_ref()
-        .and_then(|manifest| manifest.files.get(WEIGHTS))
-        .context("bot.json names no model.safetensors")?;
-    Ok(Artifact::of_entry(WEIGHTS, entry))
+        .and_then(|manifest| manifest.files.get(SAFETENSORS))
+        .context("bot.json does not list model.safetensors")?;
+    Ok(Artifact::of_entry(SAFETENSORS, entry))
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ pub fn render(run: &Run) -> Result<String, RecordError> {
                 "Gradient norm",
                 chart("Gradient norm", NARROW, &[series(run, "norm", |line| line.gradient_norm.map(f64::from))]),
             ),
-            ("Tokens/s", chart("Tokens a second", NARROW, &[series(run, "speed", |line| line.tokens_per_s)])),
+            ("Tokens/s", chart("Tokens per second", NARROW, &[series(run, "speed", |line| line.tokens_per_s)])),
         ].into_iter().filter_map(|(title, chart)| Some(context! { title, chart => chart? })).collect::<Vec<_>>(),
         counts => counts(run),
         filtered => config.accounts.iter().any(|account| account.filtered_out > 0),

@@ -39,16 +39,16 @@ const SECOND: &str = "second-moment/";
 pub enum StoreError {
     #[error("{} could not be written: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("`{name}` holds values that are no numbers any more, so no checkpoint was written")]
+    #[error("`{name}` holds values that are not finite, so no checkpoint was written")]
     NotFinite { name: String },
-    #[error("{} is no checkpoint of this program ({reason}): begin again without --resume", path.display())]
+    #[error("{} is not a checkpoint of this program ({reason}): start over without --resume", path.display())]
     Format { path: PathBuf, reason: String },
     #[error(
-        "{} is of another run: {what} was {found}, and is {expected} now; give the same, or begin again without --resume",
+        "{} is of another run: {what} was {found}, and is {expected} now; give the same, or start over without --resume",
         path.display()
     )]
     OtherRun { path: PathBuf, what: String, found: String, expected: String },
-    #[error("{} cannot be gone on from: {source}; begin again without --resume", path.display())]
+    #[error("{} cannot be resumed from: {source}; start over without --resume", path.display())]
     Read { path: PathBuf, source: CheckpointError },
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

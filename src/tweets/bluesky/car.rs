@@ -151,7 +151,7 @@ impl<'a> Car<'a> {
     fn decode<T: DeserializeOwned>(&self, cid: &Cid, what: &str) -> Result<T, ReadError> {
         let block = self.block(cid, what)?;
         serde_ipld_dagcbor::from_slice(block)
-            .map_err(|_| bad_car(self.label, &format!("{what} is not what it should be")))
+            .map_err(|_| bad_car(self.label, &format!("{what} does not have the expected form")))
     }
 
     /// Path and hash of each record to read, in the order of the tree.

@@ -104,6 +104,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("candle_transformers", &["cli/train/drafts.rs"]),
     ("tokenizers", &["cli/bench/bundle.rs", "train/scratch.rs"]),
     ("anyhow", &["cli/"]),
+    ("indicatif", &["cli/"]),
     ("println!", &[]),
     ("print!", &[]),
     ("eprintln!", &[]),

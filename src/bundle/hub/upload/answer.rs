@@ -85,7 +85,7 @@ impl Action {
             return Ok(None);
         };
         let size = size.as_u64().or_else(|| size.as_str()?.parse().ok()).filter(|&size| size > 0);
-        let part_bytes = size.ok_or("the size of a part is no number")?;
+        let part_bytes = size.ok_or("the size of a part is not a number")?;
         let mut parts: Vec<(u64, &str)> = self
             .header
             .iter()
@@ -93,7 +93,7 @@ impl Action {
             .collect();
         parts.sort_unstable();
         if !(1..).zip(&parts).all(|(number, part)| number == part.0) {
-            return Err("the parts are not numbered from 1 on");
+            return Err("the parts are not numbered from 1");
         }
         Ok(Some(Parts { part_bytes, addresses: parts.into_iter().map(|(_, address)| address).collect() }))
     }

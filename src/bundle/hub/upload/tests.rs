@@ -106,8 +106,9 @@ fn every_fault_is_one_sentence_and_commits_nothing() {
             (401, "HF_TOKEN (401"),
             (403, "may not write to `keeper/lamp` (403"),
             (404, "(404 at "),
-            (307, "sends `keeper/lamp` on to "),
+            (307, "redirects `keeper/lamp` to "),
             (413, "(413: a reason that the Hub gives)"),
+            (429, "is limiting requests (429"),
             (500, "has a fault (500"),
             (503, "has a fault (503"),
             (CUT, "the connection broke at "),
@@ -131,7 +132,7 @@ fn every_fault_is_one_sentence_and_commits_nothing() {
 #[test]
 fn a_passing_fault_is_waited_for_but_no_commit_is_sent_twice() {
     let (_dir, files) = folder();
-    for fault in [500, CUT] {
+    for fault in [429, 500, CUT] {
         let server = Server::start();
         for step in ["create", "preupload", "batch", "put", "verify"] {
             server.store.lock().unwrap().faults.insert(step, VecDeque::from([fault]));
@@ -144,6 +145,15 @@ fn a_passing_fault_is_waited_for_but_no_commit_is_sent_twice() {
         let log = server.store.lock().unwrap().log.clone();
         assert_eq!(log.iter().filter(|step| **step == "commit").count(), 1);
     }
+}
+
+#[test]
+fn a_commit_over_the_rate_limit_was_not_made() {
+    let (_dir, files) = folder();
+    let server = Server::start();
+    server.store.lock().unwrap().faults.insert("commit", VecDeque::from([429]));
+    let error = push(&server, &files).unwrap_err().to_string();
+    assert!(error.contains("(429 at the commit): nothing was committed"), "{error}");
 }
 
 #[test]
@@ -209,7 +219,7 @@ fn a_renamed_repository_is_named_and_asked_once() {
     server.store.lock().unwrap().faults.insert("create", VecDeque::from([403]));
     server.store.lock().unwrap().faults.insert("info", VecDeque::from([301]));
     let error = push(&server, &files).unwrap_err().to_string();
-    assert!(error.contains("on to `keeper/lantern`"), "{error}");
+    assert!(error.contains("to `keeper/lantern`"), "{error}");
 }
 
 #[test]
@@ -220,7 +230,7 @@ fn a_redirect_says_where_to() {
         ("/a/b.git/info/lfs/objects/batch", "`a/b`"),
         ("https://login.example/a/b", "https://login.example/a/b"),
         ("/api/models/../b\u{1b}[2J", "/api/models/../b[2J"),
-        ("", "an address that it does not say"),
+        ("", "an unnamed address"),
     ] {
         assert_eq!(new_name(location), expected, "{location}");
     }
@@ -294,8 +304,8 @@ fn answers_that_are_none_are_said() {
         let upload = odd.object(oid).unwrap().actions.as_ref().unwrap().upload.as_ref().unwrap();
         upload.parts().map(|parts| parts.is_some())
     };
-    assert_eq!(parts("a"), Err("the size of a part is no number"));
-    assert_eq!(parts("b"), Err("the parts are not numbered from 1 on"));
+    assert_eq!(parts("a"), Err("the size of a part is not a number"));
+    assert_eq!(parts("b"), Err("the parts are not numbered from 1"));
     assert_eq!(odd.object("c").unwrap().error.as_ref().unwrap().message, "full");
     assert!(odd.object("d").is_none());
 }
