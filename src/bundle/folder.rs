@@ -302,7 +302,8 @@ pub fn finish(
 
 /// Writes to `aside` the updated `bot.json` of a bundle whose files `written` are replaced
 /// by those in `aside`. Entries of all other files are kept as they are: unlisted files stay
-/// unlisted, and damaged ones still fail verification.
+/// unlisted, and damaged ones still fail verification. What was measured on weights that have
+/// changed is dropped.
 ///
 /// # Errors
 /// Those of [`finish`], and [`BundleError::Gone`] if a listed file is missing.
@@ -313,7 +314,15 @@ pub fn refresh(
     written: &[&str],
 ) -> Result<Manifest, BundleError> {
     for &name in written {
-        manifest.files.insert(name.to_owned(), digest_of(&aside.join(name))?);
+        let entry = digest_of(&aside.join(name))?;
+        let former = manifest.files.get(name);
+        if former.is_some_and(|former| former.sha256 != entry.sha256)
+            && let Some(card) = &mut manifest.card
+        {
+            let is_of_it = |precision: Precision| precision.file_name() == name;
+            card.held_out_perplexity.retain(|row| !row.precision.parse().is_ok_and(is_of_it));
+        }
+        manifest.files.insert(name.to_owned(), entry);
     }
     let mut kept = manifest.files.keys().filter(|name| !written.contains(&name.as_str()));
     if let Some(gone) = kept.find(|name| !folder.join(name).is_file()) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{UsageError, finish};
 use crate::bundle::{
-    Precision,
+    Manifest, Precision,
     checkpoint::CheckpointDtype,
     file_names::BOT,
     folder::{self, BotFolder, BundleParts},
@@ -51,7 +51,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let file = args.to.file_name();
     if let Some(mut manifest) = bot.manifest.clone() {
         manifest.checks.insert(file.into(), finish::check(&bot, &patch.path().join(file))?);
-        folder::refresh(&args.folder, patch.path(), manifest, &[file])?;
+        let rows = |manifest: &Manifest| manifest.card.as_ref().map_or(0, |card| card.held_out_perplexity.len());
+        let before = rows(&manifest);
+        let manifest = folder::refresh(&args.folder, patch.path(), manifest, &[file])?;
+        if rows(&manifest) < before {
+            say!(
+                "The card's perplexity at {} was that of the former file: huggingtweets card {} leaves it out.",
+                args.to,
+                args.folder.display()
+            );
+        }
     }
     patch.commit(None, &[BOT])?;
     say!("{}", args.folder.join(file).display());

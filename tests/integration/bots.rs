@@ -330,6 +330,31 @@ fn an_account_without_a_handle_is_refused() {
 }
 
 #[test]
+fn a_perplexity_measured_on_former_weights_leaves_the_card() {
+    let home = tempfile::tempdir().unwrap();
+    let bot = home.path().join("bot");
+    stdout(&["convert", arg(&fixture("tiny-gpt2")), "--out", arg(&bot)], "");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(bot.join("bot.json")).unwrap()).unwrap();
+    let row = |precision| json!({ "precision": precision, "perplexity": 2.5 });
+    manifest["card"]["held_out_perplexity"] = json!([row("f32"), row("q8_0"), row("q4_0")]);
+    fs::write(bot.join("bot.json"), manifest.to_string()).unwrap();
+    let quantized = |options: &[&str]| {
+        let output = run(&[&["quantize", arg(&bot), "--to", "q4_0"], options].concat(), "");
+        let manifest: Value = serde_json::from_slice(&fs::read(bot.join("bot.json")).unwrap()).unwrap();
+        let rows = manifest["card"]["held_out_perplexity"].as_array().unwrap();
+        let precisions: Vec<_> = rows.iter().map(|row| row["precision"].as_str().unwrap().to_owned()).collect();
+        (precisions.join(" "), String::from_utf8(output.stderr).unwrap())
+    };
+    // The same bytes again.
+    let (precisions, message) = quantized(&[]);
+    assert_eq!(precisions, "f32 q8_0 q4_0");
+    assert!(!message.contains("perplexity"), "{message}");
+    let (precisions, message) = quantized(&["--all-4bit"]);
+    assert_eq!(precisions, "f32 q8_0");
+    assert!(message.contains("perplexity at q4_0"), "{message}");
+}
+
+#[test]
 fn commands_that_change_a_bot_leave_each_other_s_work_alone() {
     let home = tempfile::tempdir().unwrap();
     let bot = home.path().join("bot");
