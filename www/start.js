@@ -11,8 +11,8 @@ for (const coming of [program, offline]) coming?.catch(() => {});
 /** With fewer cores the page comes first: the engine would delay it. */
 const CORES_FOR_BOTH = 4;
 
-/**
- * Starts the engine's script beside the page's program, with the options that the program most
+* Starts the engine's worker in parallel with the page's program, with the options that the program
+* will most likely request (src/web/page/wish.rs); the program then adopts it.
  * likely asks for (src/web/page/wish.rs): the program adopts it.
  */
 function startWorker() {
@@ -50,6 +50,6 @@ try {
       `This page could not be started (${error.message ?? error}). It needs a browser of 2023 or newer; reloading may help.`;
   }
   if (mode === "bench") window.benchError = String(error);
-  // The widgets around have no other sign of it.
+  // The embedding page's widgets have no other sign of it.
   if (mode === "engine") window.parent.postMessage(`huggingtweets:failed ${error.message ?? error}`, "*");
 }

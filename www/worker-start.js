@@ -1,16 +1,17 @@
-// Loads the engine in a worker and reports whatever kills it to whoever started it. Messages from
-// here: {}, this script listens; { loaded, total }, bytes of the engine received; null, the engine
-// listens; { died: reason, fetching }, where `fetching` says that a part of the engine could not be
-// fetched; a string is the engine's own. The first message to here is { wishes }, the options as a
-// URL query; commands may follow once this script listens, and are queued for the engine. The
-// engine for the options in this script's own URL is prepared before they come, and discarded if
-// they differ.
+// Loads the engine in a worker, and reports fatal errors to the worker's creator.
+//
+// Messages from here: {}, this script listens; { loaded, total }, bytes of the engine received;
+// null, the engine listens; { died: reason, fetching }, where `fetching` says that a part of the
+// engine could not be fetched; a string is the engine's own. The first message to here is
+// { wishes }, the options as a URL query; commands may follow once this script listens, and are
+// queued for the engine. The engine for the options in this script's own URL is prepared before
+// they arrive, and discarded if they differ.
 import { chooseBuild, description, fileOf, keptFile, threadCount } from "./engine-choice.js";
 
 /** Timeout for a thread to join. */
 const JOIN_MS = 5000;
 
-/** Pauses before fetching a part of the engine again; only a few, as for its weights. */
+/** Delays before retrying to fetch a part of the engine, in milliseconds. */
 const PAUSES_MS = [250, 1000];
 
 /** A part of the engine could not be fetched. */
@@ -48,13 +49,13 @@ async function tell(response, glue) {
   }
 }
 
-/** The result of `bring`, which is called up to three times, with the number of failures so far. */
+/** Returns the result of `bring`, retrying it; `bring` gets the number of failures so far. */
 async function persist(url, bring) {
   for (let failed = 0; ; failed++) {
     try {
       return await bring(failed);
     } catch (error) {
-      // Any other error is about what was received: it is not an engine, or too much for this
+      // Any other error means that what was received is not an engine, or too much for this
       // device. Firefox reports a broken download as an aborted compilation.
       if (!(error instanceof TypeError || error instanceof Missing || error?.name === "AbortError")) throw error;
       if (failed === PAUSES_MS.length) throw new Missing(`${url.pathname} could not be fetched: ${error.message}`);
@@ -110,7 +111,7 @@ function askForSubgroups() {
 
 const part = (file) => new URL(`./engine/${file}`, import.meta.url);
 
-/** A script that failed once is not fetched again at the same URL. */
+/** Imports the glue code; retries add a query, as a failed import is not repeated for the same URL. */
 function bringGlue(url) {
   return persist(url, (failed) => import(failed ? `${url.href}?try=${failed + 1}` : url.href));
 }

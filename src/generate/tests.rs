@@ -1,4 +1,4 @@
-//! Drafts over small made-up networks.
+//! Drafts on small made-up networks.
 
 use super::*;
 use crate::{
@@ -76,7 +76,7 @@ fn end_of_text_waits_for_the_least_length() {
     let eos = tokenizer().eos_id() as usize;
     let ends = run(request("I"), 64, |_, logits| logits[eos] = 100.0);
     for (_, reason, tokens) in ends {
-        // Ten tokens in all, `<|endoftext|>` and the start among them.
+        // Ten tokens in all, `<|endoftext|>` and the prompt included.
         assert_eq!((reason, tokens), (EndReason::EndOfText, 8));
     }
 }
@@ -170,8 +170,8 @@ fn what_cannot_be_done_is_said_before_any_work() {
     let tokenizer = tokenizer();
     let config = config(&tokenizer, 16);
     let refuse = |request| Drafts::new(&tokenizer, &config, request).err().unwrap().to_string();
-    // In a context of 16 tokens, one begins every post and at least one is sampled. The context is
-    // the reported limit if a larger `max_tokens` would not help.
+    // In a context of 16 tokens, one is the leading `<|endoftext|>` and at least one is sampled.
+    // The context is the reported limit if a larger `max_tokens` would not help.
     let start = |tokens: usize| {
         let text = "!?".repeat(20).chars().take(tokens).collect::<String>();
         assert_eq!(tokenizer.encode_plain(&text).len(), tokens);

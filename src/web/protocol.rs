@@ -306,6 +306,9 @@ pub fn encode(message: &impl Serialize) -> JsValue {
 }
 
 /// Parses a received message.
+///
+/// # Errors
+/// If it is not the JSON text of a `T`.
 pub fn decode<T: DeserializeOwned>(message: &JsValue) -> Result<T, serde_json::Error> {
     serde_json::from_str(&message.as_string().unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-// What goes wrong is said in a sentence, Retry works, and nothing typed is lost.
+// Errors are shown as sentences, Retry works, and nothing typed is lost.
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { BotPage, visitBot } from "./bot-page.mjs";
@@ -12,7 +12,7 @@ async function open(query) {
   return visit;
 }
 
-/** The failure is gone: Retry brings the bot, and the wish is carried out. */
+/** With the cause fixed: Retry loads the bot, and the pending request is carried out. */
 async function retryWorks(bot) {
   await bot.retry();
   await bot.seesStatus(/ready|tokens\/s/);

@@ -1,4 +1,4 @@
-// What a page must not do, and what a stranger's bot must not make it do.
+// What a page must not do, and what a hostile bot must not make it do.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -52,7 +52,7 @@ describe("the policy", () => {
 
 describe("a hostile bot", () => {
   const manifest = () => JSON.parse(readFileSync(join(bundle, "bot.json"), "utf8"));
-  /** A site with a description, and weights or the real ones. */
+  /** A site with a given description and weights, by default the real ones. */
   const hostile = (description, weights) =>
     secondOrigin({
       pages: {

@@ -14,7 +14,7 @@ use crate::web::{
     protocol::{Command, LoadRequest, News, Order, Ready, Report, Request, Stats, Traffic},
 };
 
-/// The result; the names are the page's contract.
+/// The result; its field names are part of the page's interface.
 #[derive(Debug, Default, Serialize)]
 struct BenchResult {
     /// From the load command to a ready engine.

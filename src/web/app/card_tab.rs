@@ -75,10 +75,10 @@ async fn fetch(place: &Place) -> Shown {
     page.map_or(Shown::Failed, Shown::Card)
 }
 
-/// A file that may exist could not be fetched.
+/// A file could not be fetched, although it may exist.
 struct Unfetched;
 
-/// A file of the bundle; `None` if there is none of that name.
+/// Fetches a file of the bundle; `None` if it has none of that name.
 async fn file(place: &Place, name: &str) -> Result<Option<String>, Unfetched> {
     let Some(url) = place.file(name) else { return Ok(None) };
     let response = Request::get(&url).send().await.map_err(|_| Unfetched)?;

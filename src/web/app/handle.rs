@@ -40,7 +40,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Opens the page; also returns what starts its engine.
+    /// Opens the page; also returns a function that starts its engine.
     pub fn open(query: &Query, words: Words) -> (Self, impl FnOnce() + 'static) {
         let model = browser::model_url(query.model.as_deref());
         let wish = WorkerOptions::new(query, model.clone());

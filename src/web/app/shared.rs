@@ -1,5 +1,5 @@
-//! `engine.html`: a document without a view that runs one engine for all widgets of the page around
-//! it. Each widget has a port of its own, with messages in JSON.
+//! `engine.html`: a document without a view that runs one engine for all widgets of the embedding
+//! page. Each widget has a port of its own, with messages in JSON.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
@@ -24,9 +24,9 @@ use crate::web::{
     protocol::LoadRequest,
 };
 
-/// Sent by the page around for each widget, with a port.
+/// Sent by the embedding page for each widget, with a port.
 const OPEN: &str = "huggingtweets:open";
-/// Sent to the page around once this document listens.
+/// Sent to the embedding page once this document listens.
 const HERE: &str = "huggingtweets:here";
 
 /// Listens for widgets.
@@ -64,7 +64,7 @@ struct Port {
 
 impl Room {
     fn new(query: &Query) -> Self {
-        // An invalid attribute of the element: its author looks at the console.
+        // An invalid attribute of the element is reported on the console, for its author.
         if let Some(problem) = &query.problem {
             leptos::logging::warn!("{}", text::bad_parameter(&Words::english(), problem));
         }

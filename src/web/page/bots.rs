@@ -16,7 +16,7 @@ const MOST: usize = 12;
 /// Maximum number of digests remembered of one bot's weights.
 const MOST_WEIGHTS: usize = 16;
 
-/// Stands for the URL of the visitor's own files: a name that no network has (RFC 6761).
+/// Base URL of the visitor's own files; `.invalid` names never resolve (RFC 6761).
 const LOCAL: &str = "https://local.invalid/";
 
 /// The location of a bot.
@@ -65,7 +65,7 @@ pub struct Bots {
     known: Vec<Known>,
 }
 
-/// There is no bot among the files.
+/// The files contain no bot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoModel;
 
@@ -74,8 +74,8 @@ impl Place {
         Self { model, ..Self::default() }
     }
 
-    /// The bundle in a folder that has files of these names, if they are one: with the requested
-    /// weights, else with those that are there.
+    /// Returns the bundle in a folder that has files of these names, if they are one: with the
+    /// requested weights if it has them, else with others.
     pub fn bundle(model: String, wished: Precision, has: impl Fn(&str) -> bool) -> Option<Self> {
         let known = [wished, Precision::Q8_0, Precision::Q4_0];
         let found = known.into_iter().find(|precision| has(precision.file_name()))?;
@@ -83,11 +83,11 @@ impl Place {
         has("bot.json").then(|| Self { precision, ..Self::url(model) })
     }
 
-    /// The bot in files that were dropped or chosen: (name, object URL, bytes). A folder with
-    /// `bot.json` is a bundle; else a GGUF is the bot.
+    /// Returns the bot in dropped or chosen files, given as (name, object URL, bytes): the bundle
+    /// if there is a `bot.json` with weights, else a single GGUF.
     ///
     /// # Errors
-    /// There is neither.
+    /// If there is neither.
     pub fn of_files(
         files: impl IntoIterator<Item = (String, String, u64)>,
         wished: Precision,
@@ -162,7 +162,7 @@ impl Known {
         Place { precision: self.precision, ..Place::url(self.model.clone()) }
     }
 
-    /// Digests of all its weights that may be stored here, the last opened first.
+    /// Returns the digests of all its weights that may be stored here, the last opened first.
     fn digests(&self) -> impl Iterator<Item = &String> {
         self.sha256.iter().chain(&self.others)
     }
@@ -209,7 +209,7 @@ impl Bots {
         }
     }
 
-    /// What is to be removed from this device; returned only once.
+    /// Takes the data to be removed from this device; each is returned only once.
     #[must_use]
     pub fn take_deleted(&mut self) -> Vec<Forgotten> {
         let (deleted, known) = std::mem::take(&mut self.known).into_iter().partition(|bot| bot.deleted);

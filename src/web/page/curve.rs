@@ -1,7 +1,7 @@
-//! A loss curve as points of a drawing.
+//! Draws a loss curve.
 
-/// Points of a polyline for (step, loss) in a box of `width` by `height`, the lowest loss at the
-/// bottom; `None` if fewer than two are finite.
+/// Returns the points of a polyline for (step, loss) in a box of `width` by `height`, the lowest
+/// loss at the bottom; `None` if fewer than two losses are finite.
 pub fn points(values: &[(u64, f64)], width: f64, height: f64) -> Option<String> {
     let finite: Vec<_> = values.iter().filter(|(_, loss)| loss.is_finite()).collect();
     let (first, last) = (finite.first()?.0, finite.last()?.0);

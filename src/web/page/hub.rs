@@ -46,10 +46,10 @@ struct Sibling {
     rfilename: String,
 }
 
-/// The bot in a repository, from the Hub's answer.
+/// Finds the bot in a repository from the Hub's answer.
 ///
 /// # Errors
-/// There is no such repository, no proper answer, or no bot in it.
+/// If there is no such repository, no valid answer, or no bot in it.
 pub fn find(repository: &str, status: u16, answer: &str, wished: Precision) -> Result<Place, HubProblem> {
     match status {
         200 => {}

@@ -3,7 +3,7 @@
 use super::{link::Shared, settings::Setting};
 use crate::web::protocol::{BackendChoice, Precision};
 
-/// What the page's URL asks for. Missing and empty parameters keep the default, except an empty
+/// The parsed URL parameters. Missing and empty parameters keep the default, except an empty
 /// `prompt`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {

@@ -96,7 +96,7 @@ pub struct Page {
     /// Statistics of the last generation.
     pub last: Option<Stats>,
     pub problem: Option<Problem>,
-    /// The draft that the page's URL promises, until it is written.
+    /// The draft that the page's URL promises, until it has been generated.
     expected: Option<Shared>,
     /// Whether it is the promised one: (card, verdict).
     pub verdict: Option<(usize, Verdict)>,
@@ -122,7 +122,7 @@ impl Page {
             place: Place::url(model),
             model_parameter: query.model.clone(),
             precision: query.precision,
-            // A link's promise holds for the CPU's arithmetic, which is the same everywhere.
+            // Links promise the CPU's draft, which is the same on every machine.
             backend: match (query.backend, &query.shared) {
                 (BackendChoice::Auto, Some(_)) => BackendChoice::Simd,
                 (wished, _) => wished,
@@ -138,7 +138,7 @@ impl Page {
             before: Default::default(),
             last: None,
             problem: query.problem.clone().map(Problem::Parameter),
-            // Without a seed no draft is promised.
+            // Without a seed, no draft is promised.
             expected: query.shared.clone().filter(|_| query.seed.is_some()),
             verdict: None,
             spoken: Vec::new(),
@@ -467,8 +467,8 @@ impl Page {
         Vec::new()
     }
 
-    /// Stores the list, and has the worker remove the data of deleted bots, if it is there and not
-    /// loading weights. Otherwise the deleted bots stay on the list until it is.
+    /// Stores the list, and orders the worker to remove the data of deleted bots if it is alive
+    /// and not loading weights. Otherwise the deleted bots stay on the list until it is.
     fn keep_bots(&mut self) -> Vec<Effect> {
         let gone = match self.engine {
             Engine::Ready(_) | Engine::Failed(_) => self.bots.take_deleted(),

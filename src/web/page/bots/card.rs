@@ -49,8 +49,7 @@ impl Card {
     }
 }
 
-/// What the readers are to render, from a bundle's README.md and its bot.json. Either is enough;
-/// `None` without both.
+/// Builds the order to render a bundle's README.md and bot.json; `None` if it has neither.
 pub fn order(place: &Place, markdown: Option<String>, manifest: Option<String>) -> Option<CardOrder> {
     if markdown.is_none() && manifest.is_none() {
         return None;
@@ -60,8 +59,8 @@ pub fn order(place: &Place, markdown: Option<String>, manifest: Option<String>) 
     Some(CardOrder { markdown: markdown.unwrap_or_default(), manifest: manifest.unwrap_or_default(), folder })
 }
 
-/// Whether a status says that a file does not exist, not that it could not be fetched: hosts that
-/// hide their folders' listings answer 403.
+/// Whether a status means that a file does not exist, rather than that the request failed: hosts
+/// that hide their folders' listings answer 403.
 pub fn is_absent(status: u16) -> bool {
     matches!(status, 403 | 404 | 410)
 }

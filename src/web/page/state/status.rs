@@ -1,4 +1,4 @@
-//! What the page tells the visitor: the status line, the alert, the progress.
+//! What the page shows the visitor: the status line, the alert and the progress.
 
 use super::{Engine, Page, Run};
 use crate::web::{

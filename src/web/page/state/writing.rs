@@ -1,4 +1,4 @@
-//! Drafts on their cards while an engine writes them or they wait for one.
+//! Drafts on their cards while an engine writes them, or while they wait for one.
 
 use super::{Effect, Engine, Entry, Page, Run, Shelf};
 use crate::web::protocol::{EndReason, Event, Order, Request, SoFar};
@@ -34,7 +34,7 @@ impl Page {
         }
     }
 
-    /// Has drafts written, continuing what a former engine left of them.
+    /// Sends the request to the engine, continuing what a former engine wrote.
     pub(super) fn write(&mut self, request: Request, cards: Vec<usize>) -> Vec<Effect> {
         let on_gpu = matches!(&self.engine, Engine::Ready(ready) if ready.backend == "webgpu");
         for card in &cards {
