@@ -11,9 +11,9 @@ for (const coming of [program, offline]) coming?.catch(() => {});
 /** With fewer cores the page comes first: the engine would delay it. */
 const CORES_FOR_BOTH = 4;
 
-* Starts the engine's worker in parallel with the page's program, with the options that the program
-* will most likely request (src/web/page/wish.rs); the program then adopts it.
- * likely asks for (src/web/page/wish.rs): the program adopts it.
+/**
+ * Starts the engine's worker in parallel with the page's program, with the options that the program
+ * will most likely request (src/web/page/wish.rs); the program then adopts it.
  */
 function startWorker() {
   const asked = new URLSearchParams(location.search);
