@@ -4,6 +4,9 @@ import assert from "node:assert/strict";
 
 const SLOW = 60_000;
 
+/** In the status of a bot whose weights this device does not store. */
+export const NOT_SAVED = /not saved on this device/;
+
 /** A context with storage of its own; `newPage` opens a tab in it. */
 export function freshContext(browser) {
   return (browser.createBrowserContext ?? browser.newContext).call(browser);

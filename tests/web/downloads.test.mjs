@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { freshContext, look, press, until, write } from "./any-browser.mjs";
+import { freshContext, look, NOT_SAVED, press, until, write } from "./any-browser.mjs";
 import { askedChunks, CHUNK, flakySite, numbers } from "./flaky-site.mjs";
 import {
   chunkedBundle, commandDrafts, dist, launch, launchFirefox, noServiceWorker, scriptAfter, secondOrigin, spoilKept,
@@ -329,7 +329,8 @@ for (const name of ["Chromium", "Firefox"]) {
       assert.deepEqual(askedChunks(state.parts), all);
       state.parts.length = 0;
       await tab.reload();
-      await until(tab, { status: /ready(?!.*not kept)/ });
+      const { status } = await until(tab, { status: /ready/ });
+      assert.doesNotMatch(status, NOT_SAVED);
       assert.deepEqual(state.parts, []);
       await leave();
     });
@@ -342,7 +343,8 @@ for (const name of ["Chromium", "Firefox"]) {
       it(`writes all the same where the device ${what}, and says so`, async () => {
         const { state, open, leave, all } = await visit({ lines });
         const tab = await open();
-        await until(tab, { status: reason });
+        const { status } = await until(tab, { status: reason });
+        assert.match(status, NOT_SAVED);
         assert.deepEqual((await write(tab)).drafts, expected);
         assert.deepEqual(askedChunks(state.parts), all);
         await leave();

@@ -2,7 +2,7 @@
 // this device's storage, an element on another origin.
 import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
-import { says, until, write } from "./any-browser.mjs";
+import { NOT_SAVED, says, until, write } from "./any-browser.mjs";
 import { flakySite } from "./flaky-site.mjs";
 import { commandDrafts, dist, noServiceWorker, scriptAfter, secondOrigin, serve, smallBundle } from "./harness.mjs";
 import { launchWebKit, webKitVisitor } from "./webkit.mjs";
@@ -64,7 +64,7 @@ for (const [where, features] of [
         const end = visitor.visit(`${site.origin}/?${new URLSearchParams({ seed: 21, model: `${bot.origin}/bot` })}`);
         // Reuses `until`, with the reports in place of evaluating in a page.
         const { ready, drafts } = await until({ evaluate: async () => told }, { status: /tokens\/s/ }).finally(end);
-        assert.doesNotMatch(ready.join("\n"), /not kept/, `the ${when} visit`);
+        assert.doesNotMatch(ready.join("\n"), NOT_SAVED, `the ${when} visit`);
         assert.deepEqual(drafts, expected, `the ${when} visit`);
         assert.equal(bot.state.parts.length, bot.chunks, `the ${when} visit`);
       }
