@@ -1,7 +1,7 @@
 // Opening other bots: by URL, from the Hub, from local files; and what of them is stored on this
 // device.
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { drag, visitReadyBot } from "./bot-page.mjs";

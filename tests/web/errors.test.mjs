@@ -1,6 +1,6 @@
 // Errors are shown as sentences, Retry works, and nothing typed is lost.
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { BotPage, visitBot } from "./bot-page.mjs";
 import { secondOrigin, serve, servedBot, slowBundle, spoiledBot, visitor } from "./harness.mjs";
 
