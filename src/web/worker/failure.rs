@@ -27,6 +27,8 @@ pub enum WorkerError {
     Truncated { file: String, found: u64, expected: u64 },
     #[error("{file} is longer than the {expected} bytes that bot.json promises")]
     TooLong { file: String, expected: u64 },
+    #[error("bot.json is longer than {} MiB, the most that a bot's description may have", .limit_bytes >> 20)]
+    LongDescription { limit_bytes: u64 },
     #[error(
         "{file} was damaged on the way, or is not the file that bot.json describes (SHA-256 of piece {piece} differs)"
     )]
@@ -101,6 +103,7 @@ impl WorkerError {
             | Self::Interrupted { .. } => FailureKind::Network,
             Self::Truncated { .. } | Self::TooLong { .. } | Self::Digest { .. } => FailureKind::Damaged,
             Self::Manifest(_)
+            | Self::LongDescription { .. }
             | Self::NoSuchPrecision { .. }
             | Self::Model { .. }
             | Self::SelfCheck { .. } => FailureKind::Model,
@@ -155,5 +158,15 @@ mod tests {
         );
         let nan = WorkerError::from(GenerateError::NotFinite).to_failure();
         assert_eq!(nan.kind, FailureKind::Model);
+    }
+
+    #[test]
+    fn a_long_description_is_refused_for_the_pages_own_limit() {
+        let failure = WorkerError::LongDescription { limit_bytes: 16 << 20 }.to_failure();
+        assert_eq!(failure.kind, FailureKind::Model);
+        assert_eq!(
+            failure.message,
+            "bot.json is longer than 16 MiB, the most that a bot's description may have."
+        );
     }
 }

@@ -151,7 +151,7 @@ async fn description(url: &str) -> Result<Vec<u8>, WorkerError> {
     while let Some(piece) = pieces.next().await.map_err(|_| WorkerError::Unreachable { url: url.into() })? {
         json.extend(piece.to_vec());
         if json.len() as u64 > MOST_DESCRIPTION_BYTES {
-            return Err(WorkerError::TooLong { file: "bot.json".into(), expected: MOST_DESCRIPTION_BYTES });
+            return Err(WorkerError::LongDescription { limit_bytes: MOST_DESCRIPTION_BYTES });
         }
     }
     Ok(json)
