@@ -324,6 +324,31 @@ for (const name of ["Chromium", "Firefox"]) {
       await leave();
     });
 
+    if (name === "Chromium") it("leaves no port behind in an engine that others still use", async () => {
+      const { page, leave } = await open("/lazy");
+      await page.addInitScript(() => {
+        const { close } = MessagePort.prototype;
+        window.closedPorts = 0;
+        MessagePort.prototype.close = function () {
+          window.closedPorts++;
+          close.call(this);
+        };
+      });
+      await page.evaluate(async () => {
+        const bot = document.querySelector("tweet-bot");
+        const other = bot.cloneNode();
+        document.body.append(other);
+        await Promise.all([bot.generate(), other.generate()]);
+        bot.remove();
+      });
+      const [engine] = page.frames().filter((frame) => frame.url().includes("/engine.html"));
+      await engine.waitForFunction(() => window.closedPorts === 1);
+      // The other's port is open.
+      const drafts = await page.evaluate(() => document.querySelector("tweet-bot").generate());
+      assert.deepEqual(drafts, expected);
+      await leave();
+    });
+
     it("says what went wrong, in an event and on the page, and tries again", async () => {
       const { page, leave } = await open("/lost");
       const detail = await page.evaluate(

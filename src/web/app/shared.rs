@@ -1,7 +1,11 @@
 //! `engine.html`: a document without a view that runs one engine for all widgets of the embedding
 //! page. Each widget has a port of its own, with messages in JSON.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
 
 use gloo::events::EventListener;
 use leptos::prelude::window;
@@ -55,11 +59,20 @@ struct Room {
     wish: WorkerOptions,
     line: RefCell<Option<Line>>,
     ports: RefCell<BTreeMap<Visitor, Port>>,
+    /// Never reused: a message to a widget that has left must not reach another.
+    next_visitor: Cell<Visitor>,
 }
 
 struct Port {
     port: MessagePort,
     _heard: Closure<dyn FnMut(MessageEvent)>,
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.port.set_onmessage(None);
+        self.port.close();
+    }
 }
 
 impl Room {
@@ -81,11 +94,13 @@ impl Room {
             wish,
             line: RefCell::default(),
             ports: RefCell::default(),
+            next_visitor: Cell::default(),
         }
     }
 
     fn admit(self: Rc<Self>, port: MessagePort) {
-        let visitor = self.ports.borrow().last_key_value().map_or(0, |(last, _)| last + 1);
+        let visitor = self.next_visitor.get();
+        self.next_visitor.set(visitor + 1);
         let heard = {
             let room = self.clone();
             Closure::new(move |event: MessageEvent| {
@@ -118,6 +133,7 @@ impl Room {
                         let _ = port.port.post_message(&JsValue::from_str(&text));
                     }
                 }
+                Effect::Close(visitor) => drop(self.ports.borrow_mut().remove(&visitor)),
             }
         }
     }

@@ -96,6 +96,8 @@ pub enum Effect {
     StartWorker,
     Send(Command),
     Tell(Visitor, Tell),
+    /// Close the channel to a widget that has left.
+    Close(Visitor),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -194,7 +196,9 @@ impl Desk {
             Ask::Stop { id } => self.stop(|job| job.visitor == visitor && job.id == id),
             Ask::Leave => {
                 self.visitors.remove(&visitor);
-                self.stop(|job| job.visitor == visitor)
+                let mut effects = self.stop(|job| job.visitor == visitor);
+                effects.push(Effect::Close(visitor));
+                effects
             }
         }
     }
@@ -468,6 +472,7 @@ mod tests {
         desk.hear_widget(2, generate(5), 0);
         let running = orders(&desk.hear(Report { id: load, news: ready() }))[0].id;
         let effects = desk.hear_widget(1, Ask::Leave, 0);
+        assert_eq!(effects.last(), Some(&Effect::Close(1)));
         assert!(matches!(orders(&effects)[0].order, Order::Stop { generation, .. } if generation == running));
         let effects = desk.hear_widget(2, Ask::Stop { id: 5 }, 0);
         assert!(
