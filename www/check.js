@@ -25,12 +25,14 @@ function element(name, text, ...children) {
   return made;
 }
 
-/** A worker from a blob URL inherits this frame's policy; one from a file would have its own. */
-function worker() {
-  const script = new URL("./reader-worker.js", import.meta.url).href;
-  const url = URL.createObjectURL(new Blob([`import ${JSON.stringify(script)};`], { type: "text/javascript" }));
-  return new Worker(url, { type: "module" });
-}
+/**
+ * The reader's script, once for all workers. A worker from a blob URL inherits this frame's policy;
+ * one from a file would have its own.
+ */
+const script = URL.createObjectURL(
+  new Blob([`import ${JSON.stringify(new URL("./reader-worker.js", import.meta.url).href)};`], { type: "text/javascript" }),
+);
+const worker = () => new Worker(script, { type: "module" });
 
 function ask() {
   asked = true;

@@ -129,12 +129,15 @@ describe("the archive check", () => {
     const path = join(out, "many.txt");
     writeFileSync(path, posts(500_000).join("\n"));
     const visit = await checking();
+    const scripts = new Set();
+    visit.page.on("worker", (worker) => worker.url().startsWith("blob:") && scripts.add(worker.url()));
     await visit.choose(path);
     await visit.frame.getByText("Reading many.txt").waitFor();
     await visit.choose({ name: "few.txt", mimeType: "text/plain", buffer: Buffer.from("three short words\n") });
     await visit.frame.getByText(/Too few posts/).waitFor({ timeout: 60_000 });
     const reading = () => visit.page.workers().filter((worker) => worker.url().startsWith("blob:")).length;
     while (reading() > 0) await new Promise((later) => setTimeout(later, 20));
+    assert.equal(scripts.size, 1, "both workers have the same object URL");
     assert.match(await visit.frame.locator("#said").textContent(), /^Too few posts.*What is in few\.txt/);
     await quietly(visit);
   });

@@ -104,7 +104,7 @@ fn FromFiles(handle: Handle, said: RwSignal<String>) -> impl IntoView {
     let over = RwSignal::new(false);
     let open = move |given: files::Given| {
         let wished = handle.page.with_untracked(|page| page.wished_precision());
-        match Place::of_files(given, wished) {
+        match Place::of_files(&given, wished, files::object_url) {
             Ok(place) => {
                 said.set(String::new());
                 handle.open_bot(place);

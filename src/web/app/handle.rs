@@ -4,7 +4,7 @@ use gloo::timers::callback::Timeout;
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
-use super::{browser, line::Line};
+use super::{browser, files, line::Line};
 use crate::web::{
     page::{
         Word,
@@ -152,6 +152,7 @@ impl Handle {
                         self.all_kept.set_value(false);
                     }
                 }
+                state::Effect::Revoke(urls) => urls.iter().for_each(|url| files::revoke(url)),
             }
         }
     }

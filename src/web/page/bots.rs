@@ -83,29 +83,33 @@ impl Place {
         has("bot.json").then(|| Self { precision, ..Self::url(model) })
     }
 
-    /// Returns the bot in dropped or chosen files, given as (name, object URL, bytes): the bundle
-    /// if there is a `bot.json` with weights, else a single GGUF.
+    /// Returns the bot in dropped or chosen files, given as (name, file, bytes): the bundle if there
+    /// is a `bot.json` with weights, else a single GGUF. `url` makes an object URL of each file that
+    /// the bot has; it returns `None` if the browser cannot.
     ///
     /// # Errors
     /// If there is neither.
-    pub fn of_files(
-        files: impl IntoIterator<Item = (String, String, u64)>,
+    pub fn of_files<F>(
+        files: &[(String, F, u64)],
         wished: Precision,
+        url: impl Fn(&F) -> Option<String>,
     ) -> Result<Self, NoModel> {
-        let files: Vec<_> = files.into_iter().collect();
         let find = |wanted: &str| files.iter().find(|(name, ..)| name == wanted);
         if let Some(place) = Self::bundle(LOCAL.into(), wished, |name| find(name).is_some()) {
             let weights = find(place.precision.unwrap_or(wished).file_name());
             let bytes = weights.map(|(_, _, bytes)| *bytes);
-            let files = files.into_iter().map(|(name, url, _)| (name, url)).collect();
-            return Ok(Self { files, bytes, ..place });
+            // Of two files with one name, the last.
+            let files: BTreeMap<_, _> = files.iter().map(|(name, file, _)| (name, file)).collect();
+            let files = files.into_iter().filter_map(|(name, file)| Some((name.clone(), url(file)?)));
+            return Ok(Self { files: files.collect(), bytes, ..place });
         }
         let first = || files.iter().find(|(name, ..)| is_gguf(name));
-        let (name, url, bytes) = find(wished.file_name()).or_else(first).ok_or(NoModel)?;
+        let (name, file, bytes) = find(wished.file_name()).or_else(first).ok_or(NoModel)?;
+        let url = url(file).ok_or(NoModel)?;
         // Characters that would not stay in a URL's path.
         let name: String = name.chars().map(|c| if "?#%/\\".contains(c) { '_' } else { c }).collect();
         let model = format!("{LOCAL}{name}");
-        Ok(Self { bytes: Some(*bytes), files: BTreeMap::from([(name, url.clone())]), ..Self::url(model) })
+        Ok(Self { bytes: Some(*bytes), files: BTreeMap::from([(name, url)]), ..Self::url(model) })
     }
 
     pub fn is_local(&self) -> bool {
@@ -227,6 +231,8 @@ impl Bots {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
     fn forgotten(model: &str) -> Forgotten {
@@ -317,8 +323,8 @@ mod tests {
     }
 
     fn of_files(names: &[&str]) -> Result<Place, NoModel> {
-        let files = names.iter().map(|name| (name.to_string(), format!("blob:{name}"), name.len() as u64));
-        Place::of_files(files, Precision::Q8_0)
+        let files: Vec<_> = names.iter().map(|name| (name.to_string(), *name, name.len() as u64)).collect();
+        Place::of_files(&files, Precision::Q8_0, |name| Some(format!("blob:{name}")))
     }
 
     #[test]
@@ -340,6 +346,25 @@ mod tests {
         let place = of_files(&["bot.json", "mine.gguf"]).unwrap();
         assert_eq!((place.model.as_str(), place.files.len()), ("https://local.invalid/mine.gguf", 1));
         assert_eq!(of_files(&["a.gguf", "model-q8_0.gguf"]).unwrap().files.len(), 1);
+    }
+
+    #[test]
+    fn only_files_of_the_bot_get_object_urls() {
+        let made = RefCell::new(Vec::new());
+        let url = |name: &&str| {
+            made.borrow_mut().push(name.to_string());
+            Some(format!("blob:{name}"))
+        };
+        let of_files = |names: &[&'static str]| {
+            let files: Vec<_> = names.iter().map(|name| (name.to_string(), *name, 1)).collect();
+            let place = Place::of_files(&files, Precision::Q8_0, url);
+            (place.map(|place| place.files.len()), made.take())
+        };
+        assert_eq!(of_files(&["a.gguf", "README.md", "b.gguf"]), (Ok(1), vec!["a.gguf".into()]));
+        assert_eq!(of_files(&["bot.json", "README.md"]), (Err(NoModel), vec![]));
+        // From two folders.
+        let twice = ["bot.json", "model-q8_0.gguf", "bot.json"];
+        assert_eq!(of_files(&twice), (Ok(2), vec!["bot.json".into(), "model-q8_0.gguf".into()]));
     }
 
     #[test]

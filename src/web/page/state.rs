@@ -36,6 +36,8 @@ pub enum Effect {
     Send(Command),
     /// Store a text on this device.
     Keep(Shelf, String),
+    /// Revoke the object URLs of a visitor's files that are no longer read.
+    Revoke(Vec<String>),
 }
 
 /// Where a text is stored.
@@ -221,7 +223,7 @@ impl Page {
     /// Opens another bot in place of this one. What is typed stays.
     pub fn open_bot(&mut self, place: Place) -> Vec<Effect> {
         self.model_parameter = (!place.is_local()).then(|| place.model.clone());
-        self.place = place;
+        let former = std::mem::replace(&mut self.place, place);
         self.bot = None;
         self.run = Run::Idle;
         self.drafts = Default::default();
@@ -230,7 +232,12 @@ impl Page {
         self.expected = None;
         self.verdict = None;
         self.spoken.clear();
-        self.start_engine()
+        let mut effects = self.start_engine();
+        // Only now has the worker that read them ended.
+        if former.is_local() {
+            effects.push(Effect::Revoke(former.files.into_values().collect()));
+        }
+        effects
     }
 
     /// Removes a bot from the list of those opened here, and its data from this device.

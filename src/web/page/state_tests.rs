@@ -66,7 +66,7 @@ impl Visit {
     fn last_id(&self) -> Id {
         let mut ids = self.effects.iter().filter_map(|effect| match effect {
             Effect::Send(command) => Some(command.id),
-            Effect::StartWorker(_) | Effect::Keep(..) => None,
+            Effect::StartWorker(_) | Effect::Keep(..) | Effect::Revoke(_) => None,
         });
         ids.next_back().unwrap()
     }

@@ -37,6 +37,11 @@ fn the_visitors_own_files_are_neither_remembered_nor_linked() {
     visit.written();
     assert_eq!(visit.page.link(0), None);
     assert_eq!(visit.page.bots.known().count(), 0);
+    // They are no longer read once another bot is open.
+    visit.effects = visit.page.open_bot(Place::url("https://b.example/bot/".into()));
+    assert_eq!(visit.effects.last(), Some(&Effect::Revoke(vec!["blob:x".into()])));
+    visit.effects = visit.page.open_bot(Place::url("https://c.example/bot/".into()));
+    assert!(!visit.effects.iter().any(|effect| matches!(effect, Effect::Revoke(_))));
 }
 
 #[test]
