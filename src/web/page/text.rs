@@ -183,7 +183,7 @@ pub fn alert(words: &Words, alert: &Alert) -> Said {
 }
 
 pub fn bad_parameter(words: &Words, bad: &BadParameter) -> String {
-    let values = [("name", bad.name.as_str()), ("value", &bad.value), ("expected", bad.expected)];
+    let values = [("name", bad.name.as_str()), ("value", &bad.value), ("expected", &bad.expected)];
     words.fill(Word::BadParameter, &values)
 }
 
@@ -258,7 +258,7 @@ mod tests {
         let bad = BadSetting { setting: Setting::TopP, found: "7".into() };
         let sentence = alert(&words, &Alert::Problem(Problem::Setting(bad))).heading.unwrap();
         assert!(sentence.contains("top_p") && sentence.contains("7") && sentence.contains("0 < p ≤ 1"));
-        let bad = BadParameter { name: "precision".into(), value: "f32".into(), expected: "q8_0, q4_0" };
+        let bad = BadParameter { name: "precision".into(), value: "f32".into(), expected: "q8_0, q4_0".into() };
         let said = alert(&words, &Alert::Problem(Problem::Parameter(bad))).heading.unwrap();
         assert_eq!(said, "The address has precision=f32; precision must be: q8_0, q4_0.");
     }
