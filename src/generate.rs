@@ -130,11 +130,11 @@ pub enum GenerateError {
          shorten it, or let drafts be longer"
     )]
     BeyondLength { tokens: usize, room: usize, max_tokens: usize },
-    #[error("{found} drafts asked for; 1 to {MAX_DRAFTS} can be made at once")]
+    #[error("{found} drafts requested; ask for 1 to {MAX_DRAFTS}")]
     Drafts { found: usize },
-    #[error("a draft cannot go on from token {token}: the vocabulary has {vocab_size}")]
+    #[error("a draft cannot be continued from token {token}: the vocabulary has {vocab_size} tokens")]
     SoFar { token: u32, vocab_size: usize },
-    #[error("{streams} coin streams for {drafts} drafts; each draft has one, or none is named")]
+    #[error("{streams} random streams for {drafts} drafts: give one for each, or none")]
     Streams { streams: usize, drafts: usize },
     #[error(transparent)]
     Params(#[from] ParamsError),
@@ -144,7 +144,7 @@ pub enum GenerateError {
     Logits { found: usize, expected: usize, vocab: usize, vocab_size: usize },
     #[error("the model produced non-finite logits: its weights are damaged")]
     NotFinite,
-    #[error("no token is left to draw: no_repeat_ngram_size {size} forbids every one, so raise it")]
+    #[error("no_repeat_ngram_size {size} leaves no token to choose: use a larger one, or 0 to switch it off")]
     Forbidden { size: usize },
 }
 

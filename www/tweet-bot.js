@@ -190,7 +190,7 @@
       this.#speed = null;
       this.#problem = null;
       this.#again = null;
-      this.#end((run) => run.reject(new Error("the bot left the page")));
+      this.#end((run) => run.reject(new Error("the <tweet-bot> was removed, or now shows another bot")));
     }
 
     #retry() {

@@ -81,7 +81,7 @@ function recruit(job) {
     try {
       const worker = new Worker(new URL("./pool-worker.js", import.meta.url), { type: "module" });
       const without = (why) => {
-        console.warn("the engine runs with a thread less:", why);
+        console.warn("the engine runs with one thread fewer:", why);
         settled();
       };
       worker.onmessage = ({ data: { failed } }) => (failed === undefined ? settled() : without(failed));

@@ -189,7 +189,7 @@ fn what_cannot_be_done_is_said_before_any_work() {
          shorten it, or let drafts be longer"
     );
     assert!(refuse(Request { drafts: 0, ..request("I") }).contains("1 to 256"));
-    assert!(refuse(Request { streams: vec![1], ..request("I") }).contains("1 coin streams for 5"));
+    assert!(refuse(Request { streams: vec![1], ..request("I") }).contains("1 random streams for 5"));
     let sampling = Params { top_p: 0.0, ..Params::default() };
     assert!(refuse(Request { sampling, ..request("I") }).contains("top_p"));
     let mut drafts = Drafts::new(&tokenizer, &config, request("I")).unwrap();

@@ -86,19 +86,19 @@ for (const name of ["Chromium", "Firefox"]) {
 
     it("starts another engine where the page removed the first", async () => {
       const { page, leave } = await open("/slow");
-      assert.match(await twice(page, "remove"), /\/engine\.html: this page removed it, or moved it; Retry begins again$/);
+      assert.match(await twice(page, "remove"), /\/engine\.html: this page removed or moved it; press Retry to start it again$/);
       await leave();
     });
 
     it("starts another engine where the page moved the first, which loads it anew", async () => {
       const { page, leave } = await open("/slow");
-      assert.match(await twice(page, "move"), /\/engine\.html: this page removed it, or moved it; Retry begins again$/);
+      assert.match(await twice(page, "move"), /\/engine\.html: this page removed or moved it; press Retry to start it again$/);
       await leave();
     });
 
     it("starts another engine where the first was loaded anew", async () => {
       const { page, leave } = await open("/slow");
-      assert.match(await twice(page, "reload"), /\/engine\.html: it was loaded anew, and what it wrote is lost; Retry begins again$/);
+      assert.match(await twice(page, "reload"), /\/engine\.html: it was reloaded, and unfinished drafts are lost; press Retry to start it again$/);
       await leave();
     });
 
@@ -157,7 +157,7 @@ for (const name of ["Chromium", "Firefox"]) {
       const { message, heading, english, took } = await refusal(page);
       assert.equal(
         message,
-        `${server.origin}/engine.html: this page's Content-Security-Policy forbids it; frame-src must allow ${server.origin}`,
+        `${server.origin}/engine.html: this page's Content-Security-Policy blocks it; frame-src must allow ${server.origin}`,
       );
       assert.deepEqual([heading, english], ["The engine is not running", message]);
       assert.ok(took < 20_000, `${took} ms`);

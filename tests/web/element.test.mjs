@@ -372,7 +372,7 @@ for (const name of ["Chromium", "Firefox"]) {
         await bot.generate({ seed: "many" }).catch(() => {});
         return bot.shadowRoot.querySelector("[role=alert]").innerText;
       });
-      assert.match(refusal, /^These settings cannot be used\.\n+“many” is no seed/);
+      assert.match(refusal, /^These settings cannot be used\.\n+“many” is not a seed/);
       await leave();
     });
 

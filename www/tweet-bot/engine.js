@@ -60,7 +60,7 @@ class Engine {
     if (source !== this.#frame.contentWindow || typeof data !== "string") return;
     if (data === HERE) {
       // The ports belong to the former document.
-      if (this.#here) return this.#fail("it was loaded anew, and what it wrote is lost; Retry begins again");
+      if (this.#here) return this.#fail("it was reloaded, and unfinished drafts are lost; press Retry to start it again");
       this.#here = origin;
       for (const link of this.#links) this.#open(link);
     } else if (data.startsWith(FAILED)) {
@@ -72,20 +72,20 @@ class Engine {
     const { origin } = new URL(this.#address);
     const ours = effectiveDirective === "frame-src" && `${blockedURI}/`.startsWith(`${origin}/`);
     if (!ours || disposition !== "enforce" || this.#here) return;
-    this.#fail(`this page's Content-Security-Policy forbids it; frame-src must allow ${origin}`);
+    this.#fail(`this page's Content-Security-Policy blocks it; frame-src must allow ${origin}`);
   }
 
   #expect(ms) {
     clearTimeout(this.#patience);
     const reason =
-      `no answer in ${ms / 1000} s; perhaps this page forbids it, by its Content-Security-Policy (frame-src) ` +
+      `no answer in ${ms / 1000} s; perhaps this page blocks it by its Content-Security-Policy (frame-src) ` +
       "or its Cross-Origin-Embedder-Policy, which the engine's site must then send too";
     this.#patience = setTimeout(() => this.#here || this.#fail(reason), ms);
   }
 
   /** Fails if the page has removed the frame, or moved it, which reloads it. */
   #check() {
-    if (this.#frame.contentWindow !== this.#window) this.#fail("this page removed it, or moved it; Retry begins again");
+    if (this.#frame.contentWindow !== this.#window) this.#fail("this page removed or moved it; press Retry to start it again");
   }
 
   #connect(heard) {

@@ -175,7 +175,7 @@ impl Bench {
             self.send(Order::Generate { request, so_far: Vec::new() });
             return;
         }
-        show("Measuring how quickly this machine reads");
+        show("Measuring how fast this machine reads memory");
         self.send(Order::Measure);
     }
 

@@ -174,7 +174,7 @@ impl Desk {
                     Some(text) => match text.parse() {
                         Ok(seed) => seed,
                         Err(_) => {
-                            let message = format!("“{text}” is no seed: a whole number from 0 is.");
+                            let message = format!("“{text}” is not a seed: give a whole number, 0 or larger.");
                             let failed = Tell::Failed { id: Some(id), message, retryable: false };
                             return vec![Effect::Tell(visitor, failed)];
                         }

@@ -13,7 +13,7 @@ use crate::{
 
 #[derive(Debug, Error)]
 pub enum WorkerError {
-    #[error("“{url}” is not an address this page can read")]
+    #[error("“{url}” is not an address this page can read: it must begin with https:// or http://")]
     Address { url: String },
     #[error(
         "{url} could not be fetched: check your connection, and whether that site allows other pages to read it (CORS)"
@@ -35,12 +35,14 @@ pub enum WorkerError {
     Digest { file: String, piece: usize },
     #[error("{0}")]
     Manifest(#[from] ManifestError),
-    #[error("this bot has no {file}; it has {available}")]
-    NoSuchPrecision { file: String, available: String },
+    #[error("this bot has no {file}; open it with {}", .available.join(" or "))]
+    NoSuchPrecision { file: String, available: Vec<String> },
+    #[error("this bot has no weights for browsers; make them with: huggingtweets convert")]
+    NoWeights,
     #[error("{file} is not a model that can run here: {source}")]
     Model { file: String, source: Box<LoadError> },
     #[error(
-        "this browser's engine computes different results from its author's (off by {:.2}%); try ?backend=scalar",
+        "the results computed here are not those in bot.json (off by {:.2}%); try another engine with ?backend=scalar",
         100.0 * .off
     )]
     SelfCheck { off: f64 },
@@ -48,7 +50,7 @@ pub enum WorkerError {
     Generate(#[from] GenerateError),
     #[error("{0}")]
     Memory(BackendError),
-    #[error("the engine refused a step: {0}")]
+    #[error("the engine could not compute a step: {0}")]
     Forward(ForwardError),
     #[error("the GPU stopped: {0}")]
     Gpu(String),
@@ -105,6 +107,7 @@ impl WorkerError {
             Self::Manifest(_)
             | Self::LongDescription { .. }
             | Self::NoSuchPrecision { .. }
+            | Self::NoWeights
             | Self::Model { .. }
             | Self::SelfCheck { .. } => FailureKind::Model,
             Self::Generate(GenerateError::NotFinite) => FailureKind::Model,
@@ -158,6 +161,13 @@ mod tests {
         );
         let nan = WorkerError::from(GenerateError::NotFinite).to_failure();
         assert_eq!(nan.kind, FailureKind::Model);
+    }
+
+    #[test]
+    fn weights_that_a_bot_lacks_are_named_with_those_it_has() {
+        let (file, available) = ("model-q4_0.gguf".into(), vec!["?precision=q8_0".into()]);
+        let failure = WorkerError::NoSuchPrecision { file, available }.to_failure();
+        assert_eq!(failure.message, "This bot has no model-q4_0.gguf; open it with ?precision=q8_0.");
     }
 
     #[test]

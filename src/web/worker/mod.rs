@@ -112,7 +112,7 @@ pub fn start(start: Start) -> Result<(), JsValue> {
         // Anything else is the options, which may be sent twice.
         if event.data().is_string() {
             // Only our own page sends these, so they can be parsed.
-            receive(&session, decode(&event.data()).expect_throw("an order"));
+            receive(&session, decode(&event.data()).expect_throw("a command"));
         }
     });
     let page = page()?;

@@ -61,6 +61,6 @@ pub async fn logits(
         Some(Ok(News::Failed(failure))) => {
             Err(WorkerError::OtherWorker(failure.message.trim_end_matches('.').into()))
         }
-        _ => Err(WorkerError::OtherWorker("the worker that computes what it should does not answer".into())),
+        _ => Err(WorkerError::OtherWorker("the CPU engine to compare it with did not answer".into())),
     }
 }

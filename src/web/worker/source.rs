@@ -85,11 +85,10 @@ impl Source {
                 .filter(|p| manifest.files.contains_key(p.file_name()))
                 .map(|p| format!("?precision={p}"))
                 .collect();
-            let available = match available.is_empty() {
-                true => "no weights for browsers (huggingtweets convert makes them)".into(),
-                false => available.join(", "),
-            };
-            return Err(WorkerError::NoSuchPrecision { file: file.into(), available });
+            return Err(match available.is_empty() {
+                true => WorkerError::NoWeights,
+                false => WorkerError::NoSuchPrecision { file: file.into(), available },
+            });
         }
         if !is_local {
             // The weights need not wait for this.
