@@ -256,7 +256,7 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Whether the CPU can continue after this failure; `on_gpu`: the engine ran on the GPU.
-    pub fn spares_processor(self, on_gpu: bool) -> bool {
+    pub fn cpu_can_continue(self, on_gpu: bool) -> bool {
         on_gpu && matches!(self, Self::Gpu | Self::Crash)
     }
 }

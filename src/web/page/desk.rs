@@ -5,10 +5,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::{loss::Loss, starts, words::Words};
+use super::{fallback::Fallback, loss::Loss, starts, words::Words};
 use crate::web::protocol::{
-    BackendChoice, BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, News, NotKept, Order,
-    Phase, Report, Request, SoFar,
+    BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, News, NotKept, Order, Phase, Report,
+    Request, SoFar,
 };
 
 /// Identifies a widget.
@@ -121,10 +121,9 @@ struct Job {
 #[derive(Debug)]
 pub struct Desk {
     load: LoadRequest,
+    backend: Fallback,
     engine: Engine,
     bot: Option<Tell>,
-    /// Whether the load under way is using the GPU.
-    tries_gpu: bool,
     visitors: BTreeSet<Visitor>,
     waiting: VecDeque<Job>,
     /// The job under way, and the id of its command.
@@ -136,10 +135,10 @@ pub struct Desk {
 impl Desk {
     pub fn new(load: LoadRequest) -> Self {
         Self {
+            backend: Fallback::new(load.backend),
             load,
             engine: Engine::Off,
             bot: None,
-            tries_gpu: false,
             visitors: BTreeSet::new(),
             waiting: VecDeque::new(),
             running: None,
@@ -174,7 +173,8 @@ impl Desk {
                     Some(text) => match text.parse() {
                         Ok(seed) => seed,
                         Err(_) => {
-                            let message = format!("“{text}” is not a seed: give a whole number, 0 or larger.");
+                            let message =
+                                format!("“{text}” is not a seed: give a whole number, 0 or larger.");
                             let failed = Tell::Failed { id: Some(id), message, retryable: false };
                             return vec![Effect::Tell(visitor, failed)];
                         }
@@ -218,10 +218,11 @@ impl Desk {
                     self.tell_all(loading)
                 }
                 News::TriesGpu(tries) => {
-                    self.tries_gpu = tries;
+                    self.backend.tries_gpu(tries);
                     Vec::new()
                 }
                 News::Ready(ready) => {
+                    self.backend.ready(&ready);
                     let (backend, threads, not_kept) = (ready.backend, ready.threads, ready.not_kept);
                     let ready = Tell::Ready { backend, threads, not_kept };
                     self.engine = Engine::Ready(ready.clone());
@@ -279,10 +280,10 @@ impl Desk {
         let phase = phase_name(Phase::Description);
         let loading = Tell::Loading { phase, loaded_bytes: 0, total_bytes: None };
         self.engine = Engine::Loading(loading.clone());
-        self.tries_gpu = false;
+        self.backend.begin_load();
         let mut effects = self.tell_all(loading);
         effects.push(Effect::StartWorker);
-        let order = Order::Load(self.load.clone());
+        let order = Order::Load(LoadRequest { backend: self.backend.choice(), ..self.load.clone() });
         self.load_id = self.next_id;
         effects.push(self.command(order));
         effects
@@ -318,12 +319,7 @@ impl Desk {
 
     /// Handles an engine's failure; if it ran on the GPU, the CPU continues.
     fn fail(&mut self, failure: Failure) -> Vec<Effect> {
-        let on_gpu = match &self.engine {
-            Engine::Ready(Tell::Ready { backend, .. }) => backend == BackendChoice::WebGpu.name(),
-            _ => self.tries_gpu || self.load.backend == BackendChoice::WebGpu,
-        };
-        if failure.kind.spares_processor(on_gpu) {
-            self.load.backend = BackendChoice::Simd;
+        if self.backend.take_over(failure.kind) {
             if let Some((_, job)) = self.running.take() {
                 self.waiting.push_front(job);
             }
@@ -374,7 +370,7 @@ fn phase_name(phase: Phase) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::protocol::{Ready, Stats};
+    use crate::web::protocol::{BackendChoice, Ready, Stats};
 
     fn desk() -> Desk {
         let model = "https://example.org/bot/".into();

@@ -5,6 +5,7 @@ pub mod bots;
 pub mod curve;
 pub mod desk;
 pub mod draft;
+pub mod fallback;
 pub mod history;
 pub mod hub;
 pub mod link;

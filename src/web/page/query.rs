@@ -216,7 +216,8 @@ mod tests {
     #[test]
     fn a_value_out_of_range_is_said_once_and_keeps_the_default() {
         let query = parse(&[("precision", "f32"), ("threads", "0"), ("seed", "7")]);
-        let problem = BadParameter { name: "precision".into(), value: "f32".into(), expected: "q8_0, q4_0".into() };
+        let problem =
+            BadParameter { name: "precision".into(), value: "f32".into(), expected: "q8_0, q4_0".into() };
         assert_eq!(query.problem, Some(problem));
         assert_eq!((query.precision, query.threads, query.seed), (Precision::Q8_0, None, Some(7)));
     }

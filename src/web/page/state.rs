@@ -7,6 +7,7 @@ mod writing;
 use super::{
     bots::{Bots, Forgotten, Known, Place},
     draft::Draft,
+    fallback::Fallback,
     history::{Entry, History},
     link::{self, Shared, Verdict},
     loss::Loss,
@@ -82,11 +83,7 @@ pub struct Page {
     /// The bot as the page's URL names it, if it does.
     model_parameter: Option<String>,
     precision: Precision,
-    backend: BackendChoice,
-    /// Whether the GPU was lost, so that this engine runs without it.
-    gpu_lost: bool,
-    /// Whether the load under way is using the GPU.
-    tries_gpu: bool,
+    backend: Fallback,
     pub bot: Option<BotInfo>,
     pub engine: Engine,
     pub run: Run,
@@ -125,12 +122,10 @@ impl Page {
             model_parameter: query.model.clone(),
             precision: query.precision,
             // Links promise the CPU's draft, which is the same on every machine.
-            backend: match (query.backend, &query.shared) {
+            backend: Fallback::new(match (query.backend, &query.shared) {
                 (BackendChoice::Auto, Some(_)) => BackendChoice::Simd,
-                (wished, _) => wished,
-            },
-            gpu_lost: false,
-            tries_gpu: false,
+                (requested, _) => requested,
+            }),
             bot: None,
             engine: LOADING,
             run: Run::Idle,
@@ -279,7 +274,7 @@ impl Page {
                 News::Progress { phase, loaded_bytes, total_bytes } => {
                     self.engine = Engine::Loading { phase, loaded_bytes, total_bytes };
                 }
-                News::TriesGpu(tries) => self.tries_gpu = tries,
+                News::TriesGpu(tries) => self.backend.tries_gpu(tries),
                 News::Ready(ready) => return self.ready(ready),
                 News::Failed(failure) => return self.fail(failure),
                 News::Drafts { .. }
@@ -328,16 +323,15 @@ impl Page {
 
     /// Which engine is requested.
     pub fn backend(&self) -> BackendChoice {
-        self.backend
+        self.backend.choice()
     }
 
     /// Restarts with another engine, which continues drafts under way.
     pub fn choose_backend(&mut self, backend: BackendChoice) -> Vec<Effect> {
-        if backend == self.backend {
+        if backend == self.backend() {
             return Vec::new();
         }
-        self.backend = backend;
-        self.gpu_lost = false;
+        self.backend = Fallback::new(backend);
         self.wait_again();
         self.start_engine()
     }
@@ -420,12 +414,12 @@ impl Page {
 
     fn start_engine(&mut self) -> Vec<Effect> {
         self.engine = LOADING;
-        self.tries_gpu = false;
+        self.backend.begin_load();
         let load = LoadRequest {
             model: self.place.model.clone(),
             files: self.place.files.clone(),
             precision: self.precision(),
-            backend: self.backend,
+            backend: self.backend(),
         };
         let command = self.command(Order::Load(load));
         self.load_id = self.next_id - 1;
@@ -445,6 +439,7 @@ impl Page {
                 deleted: false,
             });
         }
+        self.backend.ready(&ready);
         self.engine = Engine::Ready(ready);
         let mut effects = self.keep_bots();
         if let Run::Waiting { request, cards } = std::mem::replace(&mut self.run, Run::Idle) {
@@ -461,13 +456,7 @@ impl Page {
     /// CPU continues them at once.
     fn end_engine(&mut self, kind: FailureKind, end: Engine) -> Vec<Effect> {
         self.wait_again();
-        let on_gpu = match &self.engine {
-            Engine::Ready(ready) => ready.backend == BackendChoice::WebGpu.name(),
-            _ => self.tries_gpu || self.backend == BackendChoice::WebGpu,
-        };
-        if kind.spares_processor(on_gpu) {
-            self.backend = BackendChoice::Simd;
-            self.gpu_lost = true;
+        if self.backend.take_over(kind) {
             return self.start_engine();
         }
         self.engine = end;

@@ -258,7 +258,8 @@ mod tests {
         let bad = BadSetting { setting: Setting::TopP, found: "7".into() };
         let sentence = alert(&words, &Alert::Problem(Problem::Setting(bad))).heading.unwrap();
         assert!(sentence.contains("top_p") && sentence.contains("7") && sentence.contains("0 < p ≤ 1"));
-        let bad = BadParameter { name: "precision".into(), value: "f32".into(), expected: "q8_0, q4_0".into() };
+        let bad =
+            BadParameter { name: "precision".into(), value: "f32".into(), expected: "q8_0, q4_0".into() };
         let said = alert(&words, &Alert::Problem(Problem::Parameter(bad))).heading.unwrap();
         assert_eq!(said, "The address has precision=f32; precision must be: q8_0, q4_0.");
     }

@@ -1,6 +1,6 @@
 //! Drafts on their cards while an engine writes them, or while they wait for one.
 
-use super::{Effect, Engine, Entry, Page, Run, Shelf};
+use super::{Effect, Entry, Page, Run, Shelf};
 use crate::web::protocol::{EndReason, Event, Order, Request, SoFar};
 
 impl Page {
@@ -36,9 +36,8 @@ impl Page {
 
     /// Sends the request to the engine, continuing what a former engine wrote.
     pub(super) fn write(&mut self, request: Request, cards: Vec<usize>) -> Vec<Effect> {
-        let on_gpu = matches!(&self.engine, Engine::Ready(ready) if ready.backend == "webgpu");
         for card in &cards {
-            self.drafts[*card].on_gpu |= on_gpu;
+            self.drafts[*card].on_gpu |= self.backend.on_gpu();
         }
         let drafts = cards.iter().map(|card| &self.drafts[*card]);
         let so_far: Vec<_> =
