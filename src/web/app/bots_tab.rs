@@ -5,11 +5,14 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::DragEvent;
 
 use super::{browser, files, handle::Handle};
-use crate::web::page::{
-    Word,
-    bots::{Known, NoModel, Place, address::Address},
-    hub::{self, Question},
-    text,
+use crate::web::{
+    page::{
+        Word,
+        bots::{Known, NoModel, Place, address::Address},
+        hub::{self, Question},
+        text,
+    },
+    protocol::megabytes,
 };
 
 #[component]
@@ -196,7 +199,7 @@ fn RecentBot(handle: Handle, bot: Known, said: RwSignal<String>) -> impl IntoVie
             <span class="recent-words">
                 <strong dir="auto">{bot.name}</strong>
                 <span class="hint">
-                    {if bytes > 0 { text::megabytes(bytes) } else { String::new() }}
+                    {if bytes > 0 { megabytes(bytes) } else { String::new() }}
                     {move || here.get().then(|| format!(" · {}", handle.say(Word::OpenNow)()))}
                 </span>
                 <span class="hint where">{model}</span>

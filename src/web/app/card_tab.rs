@@ -15,9 +15,8 @@ use crate::web::{
         },
         curve,
         preferences::Tab,
-        text,
     },
-    protocol::CardPage,
+    protocol::{CardPage, megabytes},
 };
 
 const CURVE_WIDTH: f64 = 320.0;
@@ -140,7 +139,7 @@ fn Files(handle: Handle, page: CardPage) -> impl IntoView {
         view! {
             <tr>
                 <th scope="row">{name}</th>
-                <td>{text::megabytes(bytes)}</td>
+                <td>{megabytes(bytes)}</td>
                 <td><code class="digest">{sha256}</code></td>
             </tr>
         }

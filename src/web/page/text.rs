@@ -9,7 +9,7 @@ use super::{
     word::Word,
     words::{Language, Words},
 };
-use crate::web::protocol::{BackendChoice, Because, FailureKind, NotKept, Phase};
+use crate::web::protocol::{BackendChoice, Because, FailureKind, NotKept, Phase, megabytes};
 
 /// The product's name.
 pub const TITLE: &str = "huggingtweets";
@@ -19,11 +19,6 @@ pub const TITLE: &str = "huggingtweets";
 pub struct Said {
     pub heading: Option<String>,
     pub english: Option<String>,
-}
-
-/// `5.1 MB`
-pub fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 /// `1234567` as `1,234,567`, or with the language's own separator.
@@ -102,7 +97,7 @@ fn why_not_kept(reason: NotKept) -> Word {
 
 /// `SIMD, 1 thread`, or `WebGPU`.
 fn engine(words: &Words, backend: &str, threads: usize) -> String {
-    if backend == "webgpu" {
+    if backend == BackendChoice::WebGpu.name() {
         return "WebGPU".into();
     }
     let word = if threads == 1 { Word::OneThread } else { Word::Threads };

@@ -12,6 +12,7 @@ use crate::{
     generate::{Drafts, Event, Request, SoFar, one_line},
     gpt2::{Config, ForwardError, LoadError, Loaded, Loader, Model},
     tokenizer::Tokenizer,
+    web::protocol::BackendChoice,
 };
 
 /// Most memory reserved in advance for weights: a server's length may be wrong, so beyond this
@@ -208,7 +209,7 @@ impl Engine {
         let network = network(Box::new(model));
         let backend = match &network {
             Network::Cpu(model) => model.backend().level().name(),
-            Network::Gpu(_) => "webgpu",
+            Network::Gpu(_) => BackendChoice::WebGpu.name(),
         };
         Self { network: Some(network), backend, tokenizer, config, name }
     }
