@@ -134,6 +134,8 @@ pub enum GenerateError {
     Drafts { found: usize },
     #[error("a draft cannot be continued from token {token}: the vocabulary has {vocab_size} tokens")]
     SoFar { token: u32, vocab_size: usize },
+    #[error("{found} drafts to continue, but {drafts} requested: give the tokens of each, or of none")]
+    SoFarCount { found: usize, drafts: usize },
     #[error("{streams} random streams for {drafts} drafts: give one for each, or none")]
     Streams { streams: usize, drafts: usize },
     #[error(transparent)]
@@ -232,17 +234,21 @@ impl Drafts {
     }
 
     /// Continues where another engine left off, given the same request and the tokens of each
-    /// draft. The first batch recomputes the prompt and all drafts; the random streams continue
+    /// draft; an empty `so_far` means new drafts. The first batch recomputes the prompt and all drafts; the random streams continue
     /// after the samples already used.
     ///
     /// # Errors
-    /// As for [`Drafts::new`], or if a token is outside the vocabulary.
+    /// As for [`Drafts::new`], or if `so_far` does not have an entry for each draft, or a token is
+    /// outside the vocabulary.
     pub fn resume(
         tokenizer: &Tokenizer,
         config: &Config,
         request: Request,
         so_far: &[SoFar],
     ) -> Result<Self, GenerateError> {
+        if !so_far.is_empty() && so_far.len() != request.drafts {
+            return Err(GenerateError::SoFarCount { found: so_far.len(), drafts: request.drafts });
+        }
         let mut drafts = Self::new(tokenizer, config, request)?;
         for (index, (draft, so_far)) in drafts.drafts.iter_mut().zip(so_far).enumerate() {
             for &token in &so_far.tokens {
@@ -379,9 +385,7 @@ impl Drafts {
             start: None,
         });
     }
-}
 
-impl Drafts {
     /// Plans the first batch of resumed drafts: the prompt, then the tokens of each draft.
     fn plan_again(&mut self) {
         self.live.retain(|live| self.drafts[live.draft].end.is_none());

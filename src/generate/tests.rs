@@ -242,11 +242,22 @@ fn drafts_that_lost_their_engine_go_on_as_if_they_had_not() {
             assert_eq!(resumed.tokens(draft), whole.tokens(draft), "lost after {lost_after}");
         }
     }
-    let wrong = [SoFar { tokens: vec![u32::MAX], ended: false }];
-    assert!(matches!(
-        Drafts::resume(&tokenizer, &config, request, &wrong),
-        Err(GenerateError::SoFar { token: u32::MAX, .. })
-    ));
+}
+
+#[test]
+fn tokens_to_continue_from_are_checked() {
+    let tokenizer = tokenizer();
+    let config = config(&tokenizer, 64);
+    let request = Request { drafts: 3, ..request("I say") };
+    let resume = |so_far: &[SoFar]| Drafts::resume(&tokenizer, &config, request.clone(), so_far).map(drop);
+    let mut so_far = vec![SoFar::default(); 3];
+    assert!(resume(&so_far).is_ok() && resume(&[]).is_ok());
+    so_far[1].tokens.push(u32::MAX);
+    assert!(matches!(resume(&so_far), Err(GenerateError::SoFar { token: u32::MAX, .. })));
+    for found in [1, 2, 4] {
+        let error = resume(&vec![SoFar::default(); found]).unwrap_err();
+        assert!(matches!(error, GenerateError::SoFarCount { found: f, drafts: 3 } if f == found), "{error}");
+    }
 }
 
 #[test]
