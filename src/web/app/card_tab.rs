@@ -13,7 +13,7 @@ use crate::web::{
             Place,
             card::{self, Card, Shown},
         },
-        curve,
+        curve::{self, Curve},
         preferences::Tab,
     },
     protocol::{CardPage, megabytes},
@@ -108,11 +108,8 @@ fn Loss(handle: Handle, page: CardPage) -> impl IntoView {
         let (first, last) = (format!("{first:.2}"), format!("{last:.2}"));
         move || handle.words.with(|words| words.fill(Word::LossEnds, &[("first", &first), ("last", &last)]))
     });
-    let curve = curve::points(&page.validation, CURVE_WIDTH, CURVE_HEIGHT).map(|points| {
-        let (least, most) = page
-            .validation
-            .iter()
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v.1), b.max(v.1)));
+    let curve = curve::draw(&page.validation, CURVE_WIDTH, CURVE_HEIGHT).map(|curve| {
+        let Curve { points, least, most } = curve;
         view! {
             <figure class="curve">
                 <figcaption>{handle.say(Word::LossCurve)}</figcaption>
