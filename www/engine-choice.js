@@ -19,10 +19,10 @@ export function hasRelaxedSimd() {
 /** Maximum number of threads by default: more gain little, and heat a phone. */
 const MOST_THREADS_UNASKED = 4;
 
-/** `wished`: a number or null; `isolated`: whether workers may share memory. */
-export function threadCount(wished, isolated, cores) {
+/** `requested`: a number or null; `isolated`: whether workers may share memory. */
+export function threadCount(requested, isolated, cores) {
   if (!isolated) return 1;
-  return Math.max(1, wished ?? Math.min(cores || 1, MOST_THREADS_UNASKED));
+  return Math.max(1, requested ?? Math.min(cores || 1, MOST_THREADS_UNASKED));
 }
 
 /**

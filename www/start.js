@@ -13,17 +13,17 @@ const CORES_FOR_BOTH = 4;
 
 /**
  * Starts the engine's worker in parallel with the page's program, with the options that the program
- * will most likely request (src/web/page/wish.rs); the program then adopts it.
+ * will most likely request (src/web/page/worker_options.rs); the program then adopts it.
  */
 function startWorker() {
   const asked = new URLSearchParams(location.search);
-  const wishes = new URLSearchParams();
-  wishes.append("model", new URL(asked.get("model") || "bot/", document.baseURI));
-  wishes.append("file", `model-${asked.get("precision") || "q8_0"}.gguf`);
+  const options = new URLSearchParams();
+  options.append("model", new URL(asked.get("model") || "bot/", document.baseURI));
+  options.append("file", `model-${asked.get("precision") || "q8_0"}.gguf`);
   for (const name of ["threads", "simd", "memory"]) {
-    if (asked.get(name)) wishes.append(name, asked.get(name));
+    if (asked.get(name)) options.append(name, asked.get(name));
   }
-  const worker = new Worker(new URL(`./worker-start.js?${wishes}`, import.meta.url), { type: "module" });
+  const worker = new Worker(new URL(`./worker-start.js?${options}`, import.meta.url), { type: "module" });
   // If it dies before the program has loaded, the program starts another.
   worker.onerror = () => delete window.startedWorker;
   worker.onmessage = ({ data }) => data?.died !== undefined && worker.onerror();

@@ -360,8 +360,8 @@
 
     /** Sets all texts of the interface. */
     #relabel() {
-      const wished = [this.getAttribute("lang"), this.parentElement?.closest("[lang]")?.lang, ...(navigator.languages ?? [])];
-      const known = wished.map((lang) => lang?.toLowerCase().split("-")[0]).find((lang) => lang in WORDS);
+      const preferred = [this.getAttribute("lang"), this.parentElement?.closest("[lang]")?.lang, ...(navigator.languages ?? [])];
+      const known = preferred.map((lang) => lang?.toLowerCase().split("-")[0]).find((lang) => lang in WORDS);
       this.#words = WORDS[known ?? "en"];
       this.#root.querySelector("section").lang = known ?? "en";
       const label = (selector, word) => (this.#root.querySelector(selector).textContent = this.#words[word]);

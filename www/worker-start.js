@@ -3,7 +3,7 @@
 // Messages from here: {}, this script listens; { loaded, total }, bytes of the engine received;
 // null, the engine listens; { died: reason, fetching }, where `fetching` says that a part of the
 // engine could not be fetched; a string is the engine's own. The first message to here is
-// { wishes }, the options as a URL query; commands may follow once this script listens, and are
+// { options }, the options as a URL query; commands may follow once this script listens, and are
 // queued for the engine. The engine for the options in this script's own URL is prepared before
 // they arrive, and discarded if they differ.
 import { chooseBuild, description, fileOf, keptFile, threadCount } from "./engine-choice.js";
@@ -103,9 +103,9 @@ function askForSubgroups() {
   const adapter = self.GPUAdapter?.prototype;
   if (!adapter) return;
   const { requestDevice } = adapter;
-  adapter.requestDevice = function (wish = {}) {
-    const requiredFeatures = [...(wish.requiredFeatures ?? []), ...(this.features.has("subgroups") ? ["subgroups"] : [])];
-    return requestDevice.call(this, { ...wish, requiredFeatures });
+  adapter.requestDevice = function (descriptor = {}) {
+    const requiredFeatures = [...(descriptor.requiredFeatures ?? []), ...(this.features.has("subgroups") ? ["subgroups"] : [])];
+    return requestDevice.call(this, { ...descriptor, requiredFeatures });
   };
 }
 
@@ -117,18 +117,18 @@ function bringGlue(url) {
 }
 
 /** Chooses and fetches the build, and meanwhile the bot's description and the stored weights. */
-async function prepare(wishes) {
-  const wish = new URLSearchParams(wishes);
-  const wished = wish.has("threads") ? Number(wish.get("threads")) : null;
-  const threads = threadCount(wished, self.crossOriginIsolated === true, navigator.hardwareConcurrency);
-  const described = description(wish.get("model"));
-  const file = described.then((described) => fileOf(described, wish.get("file")));
+async function prepare(query) {
+  const options = new URLSearchParams(query);
+  const requested = options.has("threads") ? Number(options.get("threads")) : null;
+  const threads = threadCount(requested, self.crossOriginIsolated === true, navigator.hardwareConcurrency);
+  const described = description(options.get("model"));
+  const file = described.then((described) => fileOf(described, options.get("file")));
   const kept = file.then(keptFile);
   const build = await chooseBuild({
-    simd: wish.get("simd"),
-    memory: wish.get("memory"),
+    simd: options.get("simd"),
+    memory: options.get("memory"),
     threads,
-    bytes: async () => (wish.has("bytes") ? Number(wish.get("bytes")) : ((await file)?.size ?? null)),
+    bytes: async () => (options.has("bytes") ? Number(options.get("bytes")) : ((await file)?.size ?? null)),
   });
   const wasm = part(`${build.name}_bg.wasm`);
   const glue = bringGlue(part(`${build.name}.js`));
@@ -137,13 +137,13 @@ async function prepare(wishes) {
 }
 
 /** `orders`: messages that came before the engine listened. */
-async function start(wishes, prepared, orders) {
+async function start(options, prepared, orders) {
   const { name, memory, threads, engine, module, described, kept } = await prepared;
   await engine.default({ module_or_path: module, memory: memory ?? undefined });
   // The engine opens its pool first; threads join it as they start.
   let assembled;
   const joined = new Promise((settled) => (assembled = settled));
-  engine.start(name, wishes, threads, joined, described, kept);
+  engine.start(name, options, threads, joined, described, kept);
   for (const data of orders) self.dispatchEvent(new MessageEvent("message", { data }));
   const job = { glue: part(`${name}.js`).href, module, memory };
   Promise.all(Array.from({ length: threads - 1 }, () => recruit(job))).then(assembled);
@@ -154,10 +154,10 @@ const likely = self.location.search.slice(1);
 const ahead = likely ? prepare(likely) : null;
 // A failure matters only if these are the options; `start` reports it then.
 ahead?.catch(() => {});
-self.onmessage = ({ data: { wishes } }) => {
+self.onmessage = ({ data: { options } }) => {
   const orders = [];
   self.onmessage = ({ data }) => orders.push(data);
-  const started = start(wishes, wishes === likely ? ahead : prepare(wishes), orders);
+  const started = start(options, options === likely ? ahead : prepare(options), orders);
   started.catch((error) => die(error?.message ?? error, error instanceof Missing));
 };
 // Firefox loses messages that are sent to a module before it has loaded.

@@ -54,12 +54,12 @@ impl Wire {
     /// called more than once.
     pub fn open(
         worker: Worker,
-        wishes: &str,
+        options: &str,
         heard: impl Fn(Report) + 'static,
         died: impl Fn(Death) + 'static,
     ) -> Result<Self, JsValue> {
         let first = js_sys::Object::new();
-        js_sys::Reflect::set(&first, &"wishes".into(), &wishes.into())?;
+        js_sys::Reflect::set(&first, &"options".into(), &options.into())?;
         let died = Rc::new(died);
         let waiting = Rc::new(RefCell::new(Some(Vec::<Command>::new())));
         let engine = Rc::new(Cell::new(Engine::Unasked));

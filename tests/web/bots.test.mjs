@@ -133,7 +133,7 @@ describe("another bot", () => {
     site.close();
   });
 
-  it("is opened with the weights that the page wishes for, and so it is after a reload", async () => {
+  it("is opened with the weights that the page requests, also after a reload", async () => {
     const site = await secondOrigin({ root: bundle });
     const visit = await open("/?precision=q4_0", [site.origin]);
     const { bot, page } = visit;

@@ -201,7 +201,7 @@ describe("a worker that dies", () => {
             worker.onmessage = ({ data }) => {
               if (data?.died !== undefined) go(data);
             };
-            worker.postMessage({ wishes: "simd=plain&memory=single" });
+            worker.postMessage({ options: "simd=plain&memory=single" });
           }),
       );
     answer = (route) => route.fulfill({ status: 503 });

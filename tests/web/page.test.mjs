@@ -77,7 +77,7 @@ for (const [backend, flags, expected] of [
       await visit.leave();
     });
 
-    it("takes the wish for drafts before the engine is ready", async () => {
+    it("takes a request for drafts before the engine is ready", async () => {
       const visit = await visitor(browser, [server.origin]);
       const bot = new BotPage(visit.page);
       let release;

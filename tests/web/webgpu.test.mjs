@@ -98,8 +98,8 @@ const engine = (page) => page.workers().find((worker) => worker.url().includes("
 /** A script that runs `body` for each device that the worker opens. */
 const eachDevice = (body) => `{
   const { requestDevice } = GPUAdapter.prototype;
-  GPUAdapter.prototype.requestDevice = async function (...wish) {
-    const device = await requestDevice.apply(this, wish);
+  GPUAdapter.prototype.requestDevice = async function (...args) {
+    const device = await requestDevice.apply(this, args);
     ((device) => { ${body} })(device);
     return device;
   };
@@ -169,8 +169,8 @@ const COUNTS = `{
 /** Makes a kernel compute something else. */
 const LIE = `{
   const { createShaderModule } = GPUDevice.prototype;
-  GPUDevice.prototype.createShaderModule = function (wish) {
-    return createShaderModule.call(this, { ...wish, code: wish.code.replace("1.0 / sqrt(", "1.3 / sqrt(") });
+  GPUDevice.prototype.createShaderModule = function (descriptor) {
+    return createShaderModule.call(this, { ...descriptor, code: descriptor.code.replace("1.0 / sqrt(", "1.3 / sqrt(") });
   };
 }`;
 
@@ -201,7 +201,7 @@ async function logits(origin, backend, precision, tokens) {
         on ??= news?.Ready?.backend;
         if (news?.Logits) settle({ on, logits: news.Logits });
       };
-      worker.postMessage({ wishes: "backend=" + (backend === "WebGpu" ? "webgpu" : "simd") });
+      worker.postMessage({ options: "backend=" + (backend === "WebGpu" ? "webgpu" : "simd") });
     }), { origin, backend, precision, tokens });
   } finally {
     await page.close();

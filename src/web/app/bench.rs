@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{browser, line::Line};
 use crate::web::{
-    page::{loss::Loss, query::Query, starts, text, wish::WorkerOptions, words::Words},
+    page::{loss::Loss, query::Query, starts, text, words::Words, worker_options::WorkerOptions},
     protocol::{Command, LoadRequest, News, Order, Ready, Report, Request, Stats, Traffic},
 };
 
@@ -51,7 +51,7 @@ pub fn start() {
     }
     show("Loading the bot");
     let model = browser::model_url(query.model.as_deref());
-    let wish = WorkerOptions::new(&query, model.clone());
+    let options = WorkerOptions::new(&query, model.clone());
     let bench = Rc::new(Bench {
         model,
         query,
@@ -64,7 +64,7 @@ pub fn start() {
         move |report| bench.hear(report)
     };
     let lost = |loss: Loss| fail(&loss.failure(&Words::english()).message);
-    match Line::open(&wish, heard, lost) {
+    match Line::open(&options, heard, lost) {
         Some(line) => *bench.line.borrow_mut() = Some(line),
         None => return lost(Loss::Died(None)),
     }

@@ -79,11 +79,11 @@ fn AddressForm(handle: Handle, said: RwSignal<String>) -> impl IntoView {
 async fn find(handle: Handle, question: Question, asked: RwSignal<Option<Question>>, said: RwSignal<String>) {
     let repository = question.repository.as_str();
     said.set(handle.words.with_untracked(|w| w.fill(Word::Looking, &[("repository", repository)])));
-    let wished = handle.page.with_untracked(|page| page.wished_precision());
+    let requested = handle.page.with_untracked(|page| page.requested_precision());
     let found = match gloo::net::http::Request::get(&hub::api_url(repository)).send().await {
         Ok(response) => {
             let answer = response.text().await.unwrap_or_default();
-            hub::find(repository, response.status(), &answer, wished)
+            hub::find(repository, response.status(), &answer, requested)
         }
         Err(_) => Err(hub::HubProblem::Unreachable),
     };
@@ -106,8 +106,8 @@ async fn find(handle: Handle, question: Question, asked: RwSignal<Option<Questio
 fn FromFiles(handle: Handle, said: RwSignal<String>) -> impl IntoView {
     let over = RwSignal::new(false);
     let open = move |given: files::Given| {
-        let wished = handle.page.with_untracked(|page| page.wished_precision());
-        match Place::of_files(&given, wished, files::object_url) {
+        let requested = handle.page.with_untracked(|page| page.requested_precision());
+        match Place::of_files(&given, requested, files::object_url) {
             Ok(place) => {
                 said.set(String::new());
                 handle.open_bot(place);

@@ -8,7 +8,7 @@ use web_sys::UrlSearchParams;
 
 use super::browser;
 use crate::web::{
-    page::{loss::Loss, wish::WorkerOptions},
+    page::{loss::Loss, worker_options::WorkerOptions},
     protocol::{Command, News, Order, Phase, Report},
     wire::{self, Death, Wire},
 };
@@ -36,18 +36,18 @@ impl Line {
     /// Starts a worker, or adopts the one that started with the page. `lost` is called at most
     /// once.
     pub fn open(
-        wish: &WorkerOptions,
+        options: &WorkerOptions,
         heard: impl Fn(Report) + 'static,
         lost: impl Fn(Loss) + 'static,
     ) -> Option<Self> {
-        let wishes = UrlSearchParams::new().ok()?;
-        for (name, value) in wish.parameters() {
-            wishes.append(name, &value);
+        let query = UrlSearchParams::new().ok()?;
+        for (name, value) in options.parameters() {
+            query.append(name, &value);
         }
-        let wishes = String::from(wishes.to_string());
+        let query = String::from(query.to_string());
         let worker = match browser::started_worker() {
             Some(worker) => worker,
-            None => wire::start(&format!("{LOADER}?{wishes}")).ok()?,
+            None => wire::start(&format!("{LOADER}?{query}")).ok()?,
         };
         let alive = Rc::new(Cell::new(true));
         let lost = Rc::new(move |alive: &Cell<bool>, loss: Loss| {
@@ -75,7 +75,7 @@ impl Line {
                 lost(&alive, loss);
             }
         };
-        let wire = Rc::new(Wire::open(worker, &wishes, heard, died).ok()?);
+        let wire = Rc::new(Wire::open(worker, &query, heard, died).ok()?);
         let watchdog = Interval::new(PING_MS, {
             let wire = Rc::downgrade(&wire);
             move || {

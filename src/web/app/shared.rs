@@ -22,8 +22,8 @@ use crate::web::{
         loss::Loss,
         query::Query,
         text,
-        wish::WorkerOptions,
         words::Words,
+        worker_options::WorkerOptions,
     },
     protocol::LoadRequest,
 };
@@ -56,7 +56,7 @@ pub fn start() {
 
 struct Room {
     desk: RefCell<Desk>,
-    wish: WorkerOptions,
+    options: WorkerOptions,
     line: RefCell<Option<Line>>,
     ports: RefCell<BTreeMap<Visitor, Port>>,
     /// Never reused: a message to a widget that has left must not reach another.
@@ -82,7 +82,7 @@ impl Room {
             leptos::logging::warn!("{}", text::bad_parameter(&Words::english(), problem));
         }
         let model = browser::model_url(query.model.as_deref());
-        let wish = WorkerOptions::new(query, model.clone());
+        let options = WorkerOptions::new(query, model.clone());
         let load = LoadRequest {
             model,
             precision: query.precision,
@@ -91,7 +91,7 @@ impl Room {
         };
         Self {
             desk: RefCell::new(Desk::new(load)),
-            wish,
+            options,
             line: RefCell::default(),
             ports: RefCell::default(),
             next_visitor: Cell::default(),
@@ -143,7 +143,7 @@ impl Room {
         *self.line.borrow_mut() = None;
         let (heard, lost) = (self.clone(), self.clone());
         let line = Line::open(
-            &self.wish,
+            &self.options,
             move |report| {
                 let effects = heard.desk.borrow_mut().hear(report);
                 heard.clone().run(effects);

@@ -76,10 +76,10 @@ impl Place {
 
     /// Returns the bundle in a folder that has files of these names, if they are one: with the
     /// requested weights if it has them, else with others.
-    pub fn bundle(model: String, wished: Precision, has: impl Fn(&str) -> bool) -> Option<Self> {
-        let known = [wished, Precision::Q8_0, Precision::Q4_0];
+    pub fn bundle(model: String, requested: Precision, has: impl Fn(&str) -> bool) -> Option<Self> {
+        let known = [requested, Precision::Q8_0, Precision::Q4_0];
         let found = known.into_iter().find(|precision| has(precision.file_name()))?;
-        let precision = (found != wished).then_some(found);
+        let precision = (found != requested).then_some(found);
         has("bot.json").then(|| Self { precision, ..Self::url(model) })
     }
 
@@ -91,12 +91,12 @@ impl Place {
     /// If there is neither.
     pub fn of_files<F>(
         files: &[(String, F, u64)],
-        wished: Precision,
+        requested: Precision,
         url: impl Fn(&F) -> Option<String>,
     ) -> Result<Self, NoModel> {
         let find = |wanted: &str| files.iter().find(|(name, ..)| name == wanted);
-        if let Some(place) = Self::bundle(LOCAL.into(), wished, |name| find(name).is_some()) {
-            let weights = find(place.precision.unwrap_or(wished).file_name());
+        if let Some(place) = Self::bundle(LOCAL.into(), requested, |name| find(name).is_some()) {
+            let weights = find(place.precision.unwrap_or(requested).file_name());
             let bytes = weights.map(|(_, _, bytes)| *bytes);
             // Of two files with one name, the last.
             let files: BTreeMap<_, _> = files.iter().map(|(name, file, _)| (name, file)).collect();
@@ -104,7 +104,7 @@ impl Place {
             return Ok(Self { files: files.collect(), bytes, ..place });
         }
         let first = || files.iter().find(|(name, ..)| is_gguf(name));
-        let (name, file, bytes) = find(wished.file_name()).or_else(first).ok_or(NoModel)?;
+        let (name, file, bytes) = find(requested.file_name()).or_else(first).ok_or(NoModel)?;
         let url = url(file).ok_or(NoModel)?;
         // Characters that would not stay in a URL's path.
         let name: String = name.chars().map(|c| if "?#%/\\".contains(c) { '_' } else { c }).collect();
@@ -118,12 +118,12 @@ impl Place {
 
     /// The query of the page's URL for this bot, if the page requests this precision; empty for the
     /// visitor's own files.
-    pub fn search(&self, wished: Precision) -> String {
+    pub fn search(&self, requested: Precision) -> String {
         if self.is_local() {
             return String::new();
         }
         let mut parameters = vec![("model", self.model.clone())];
-        let precision = self.precision.unwrap_or(wished);
+        let precision = self.precision.unwrap_or(requested);
         if precision != Precision::Q8_0 {
             parameters.push(("precision", precision.to_string()));
         }

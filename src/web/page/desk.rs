@@ -435,7 +435,7 @@ mod tests {
         assert!(effects.contains(&Effect::StartWorker));
         assert_eq!(told(&effects, 2).len(), 1, "every widget sees the load");
         assert_eq!(desk.hear_widget(2, Ask::Load, 0), []);
-        assert_eq!(desk.hear_widget(2, generate(1), 0), [], "the wish waits for the engine");
+        assert_eq!(desk.hear_widget(2, generate(1), 0), [], "the request waits for the engine");
     }
 
     #[test]
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_widget_that_leaves_takes_its_wishes_along() {
+    fn a_widget_that_leaves_cancels_its_requests() {
         let mut desk = desk();
         desk.arrive(1);
         desk.arrive(2);
@@ -505,7 +505,11 @@ mod tests {
         desk.hear(Report { id: load, news: News::TriesGpu(true) });
         let again = orders(&desk.crash(&Loss::Died(None))).remove(0);
         assert!(matches!(&again.order, Order::Load(load) if load.backend == BackendChoice::Simd));
-        assert_eq!(orders(&desk.hear(Report { id: again.id, news: ready() })).len(), 1, "the wish is kept");
+        assert_eq!(
+            orders(&desk.hear(Report { id: again.id, news: ready() })).len(),
+            1,
+            "the request is kept"
+        );
         let effects = desk.crash(&Loss::Died(None));
         assert!(matches!(told(&effects, 1)[..], [Tell::Failed { id: None, .. }]));
     }

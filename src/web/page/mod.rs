@@ -20,8 +20,8 @@ pub mod state;
 mod state_tests;
 pub mod text;
 pub mod weight;
-pub mod wish;
 mod word;
 pub mod words;
+pub mod worker_options;
 
 pub use word::Word;

@@ -149,7 +149,7 @@ impl Page {
             match page.settings.request(&page.start, DRAFTS, 0) {
                 Ok(request) => {
                     let request = Request { min_new_tokens, ..request };
-                    effects.extend(page.wish(request, (0..DRAFTS).collect()));
+                    effects.extend(page.begin(request, (0..DRAFTS).collect()));
                 }
                 Err(bad) => {
                     page.problem = Some(Problem::Setting(bad));
@@ -352,7 +352,7 @@ impl Page {
     }
 
     /// The precision that the page's URL asks for.
-    pub fn wished_precision(&self) -> Precision {
+    pub fn requested_precision(&self) -> Precision {
         self.precision
     }
 
@@ -378,7 +378,7 @@ impl Page {
             return Vec::new();
         }
         match request {
-            Ok(request) => self.wish(request, cards),
+            Ok(request) => self.begin(request, cards),
             Err(bad) => {
                 self.problem = Some(Problem::Setting(bad));
                 Vec::new()
@@ -386,7 +386,7 @@ impl Page {
         }
     }
 
-    fn wish(&mut self, request: Request, cards: Vec<usize>) -> Vec<Effect> {
+    fn begin(&mut self, request: Request, cards: Vec<usize>) -> Vec<Effect> {
         let request = Request { streams: streams(&cards), ..request };
         if self.expected.is_none() {
             self.problem = None;

@@ -181,7 +181,7 @@ fn one_draft_can_be_ended_alone() {
 }
 
 #[test]
-fn stop_while_waiting_takes_the_wish_back() {
+fn stop_while_waiting_cancels_the_request() {
     let mut visit = Visit::begin();
     visit.generate();
     assert!(visit.page.stop(None).is_empty());

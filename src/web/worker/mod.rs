@@ -36,7 +36,7 @@ struct Machine {
     /// Which build this is, such as `relaxed-shared`.
     build: String,
     /// The options that the worker was started with, as a URL query.
-    wishes: String,
+    options: String,
     /// Threads requested, including this one; those that start late or never are not in the pool.
     threads: usize,
     pool: Pool,
@@ -80,7 +80,7 @@ pub struct Start {
     /// Which build this is, such as `relaxed-shared`.
     pub build: String,
     /// The worker's options, as a URL query.
-    pub wishes: String,
+    pub options: String,
     /// Threads of the pool, including the engine's own.
     pub threads: usize,
     /// Settles once every thread that will come has called [`join`].
@@ -95,11 +95,11 @@ pub struct Start {
 /// Opens the thread pool and starts to handle messages.
 pub fn start(start: Start) -> Result<(), JsValue> {
     console_error_panic_hook::set_once();
-    let Start { build, wishes, threads, assembled, described, kept } = start;
+    let Start { build, options, threads, assembled, described, kept } = start;
     MACHINE.with(|machine| {
         machine.get_or_init(|| Machine {
             build,
-            wishes,
+            options,
             threads,
             pool: Pool::new(threads),
             assembled,

@@ -26,7 +26,7 @@ pub async fn logits(
     let scope: WorkerGlobalScope = js_sys::global().dyn_into().map_err(|_| WorkerError::NotReady)?;
     // The same script, with the same options.
     let location = scope.location();
-    let address = format!("{}{}?{}", location.origin(), location.pathname(), machine.wishes);
+    let address = format!("{}{}?{}", location.origin(), location.pathname(), machine.options);
 
     // The pending request; dropped if the worker dies, so that nobody waits.
     let asker = Rc::new(RefCell::new(None::<oneshot::Sender<News>>));
@@ -44,7 +44,7 @@ pub async fn logits(
         let asker = asker.clone();
         move |_| drop(asker.borrow_mut().take())
     };
-    let wire = Wire::open(wire::start(&address)?, &machine.wishes, heard, died)?;
+    let wire = Wire::open(wire::start(&address)?, &machine.options, heard, died)?;
     let ask = async |id, order| {
         let (sender, answer) = oneshot::channel();
         *asker.borrow_mut() = Some(sender);

@@ -106,12 +106,12 @@ fn another_engine_goes_on_with_the_drafts() {
 #[test]
 fn a_promised_draft_is_the_processors() {
     let shared = Shared { draft: 2, ..Shared::default() };
-    let wished = |backend| {
+    let requested = |backend| {
         let query = Query { seed: Some(7), shared: Some(shared.clone()), backend, ..Query::default() };
         Visit::with(&query).page.backend()
     };
-    assert_eq!(wished(BackendChoice::Auto), BackendChoice::Simd);
-    assert_eq!(wished(BackendChoice::WebGpu), BackendChoice::WebGpu);
+    assert_eq!(requested(BackendChoice::Auto), BackendChoice::Simd);
+    assert_eq!(requested(BackendChoice::WebGpu), BackendChoice::WebGpu);
 }
 
 #[test]
