@@ -13,7 +13,7 @@ use crate::web::{
         loss::Loss,
         preferences::{Tab, Theme},
         query::Query,
-        state::{self, Page, Shelf},
+        state::{self, Page, StorageKey},
         words::{Language, Words},
         worker_options::WorkerOptions,
     },
@@ -143,10 +143,10 @@ impl Handle {
                         line.send(command);
                     }
                 }),
-                state::Effect::Keep(shelf, json) => {
-                    let name = match shelf {
-                        Shelf::History => browser::HISTORY,
-                        Shelf::Bots => browser::BOTS,
+                state::Effect::Keep(key, json) => {
+                    let name = match key {
+                        StorageKey::History => browser::HISTORY,
+                        StorageKey::Bots => browser::BOTS,
                     };
                     if !browser::keep(name, &json) {
                         self.all_kept.set_value(false);

@@ -36,14 +36,14 @@ pub enum Effect {
     StartWorker(Place),
     Send(Command),
     /// Store a text on this device.
-    Keep(Shelf, String),
+    Keep(StorageKey, String),
     /// Revoke the object URLs of a visitor's files that are no longer read.
     Revoke(Vec<String>),
 }
 
 /// Where a text is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shelf {
+pub enum StorageKey {
     History,
     Bots,
 }
@@ -243,12 +243,12 @@ impl Page {
 
     pub fn forget_draft(&mut self, entry: &Entry) -> Vec<Effect> {
         self.history.remove(entry);
-        vec![Effect::Keep(Shelf::History, self.history.to_json())]
+        vec![Effect::Keep(StorageKey::History, self.history.to_json())]
     }
 
     pub fn clear_history(&mut self) -> Vec<Effect> {
         self.history.clear();
-        vec![Effect::Keep(Shelf::History, self.history.to_json())]
+        vec![Effect::Keep(StorageKey::History, self.history.to_json())]
     }
 
     /// Takes over what another tab has stored, so that what this one stores next does not undo it.
@@ -470,7 +470,7 @@ impl Page {
             Engine::Ready(_) | Engine::Failed(_) => self.bots.take_deleted(),
             Engine::Loading { .. } | Engine::Lost(_) => Vec::new(),
         };
-        let mut effects = vec![Effect::Keep(Shelf::Bots, self.bots.to_json())];
+        let mut effects = vec![Effect::Keep(StorageKey::Bots, self.bots.to_json())];
         for Forgotten { model, sha256 } in gone {
             let mut digests = sha256.into_iter();
             // The first also removes what is stored by address.

@@ -11,7 +11,7 @@ use super::{
     link::{Shared, Verdict},
     query::Query,
     settings::Setting,
-    state::{Alert, DRAFTS, Doing, Effect, Engine, Page, Problem, Run, Shelf, Status, Why},
+    state::{Alert, DRAFTS, Doing, Effect, Engine, Page, Problem, Run, Status, StorageKey, Why},
 };
 use crate::web::protocol::{
     BackendChoice, Because, Command, EndReason, Event, Failure, FailureKind, Id, LoadRequest, News, Order,
@@ -139,7 +139,7 @@ fn generate_before_ready_waits_and_then_starts_once() {
     assert!(visit.page.busy());
     assert_eq!(visit.effects.len(), 2, "nothing is sent yet");
     visit.hear(load, News::Ready(ready()));
-    assert!(matches!(&visit.effects[2], Effect::Keep(Shelf::Bots, json) if json.contains("5000000")));
+    assert!(matches!(&visit.effects[2], Effect::Keep(StorageKey::Bots, json) if json.contains("5000000")));
     assert_eq!(visit.request().drafts, DRAFTS);
     assert_eq!(visit.effects.len(), 4);
 }
@@ -322,10 +322,10 @@ fn finished_drafts_are_remembered_with_a_link_that_writes_them_again() {
     }
     assert!(!link.contains("model="), "the page's own bot needs no address");
     assert!(
-        matches!(&visit.effects.last(), Some(Effect::Keep(Shelf::History, json)) if json.contains("number 4"))
+        matches!(&visit.effects.last(), Some(Effect::Keep(StorageKey::History, json)) if json.contains("number 4"))
     );
     visit.effects = visit.page.clear_history();
-    assert_eq!(visit.effects, [Effect::Keep(Shelf::History, "[]".into())]);
+    assert_eq!(visit.effects, [Effect::Keep(StorageKey::History, "[]".into())]);
 }
 
 #[test]

@@ -88,10 +88,10 @@ impl EngineLoader {
 /// Grows the memory once for all weights: hundreds of small growths cost a browser 20 to 40 ms.
 /// If it cannot grow, the load itself reports that.
 fn grow(bytes: Option<u64>) {
-    let mut room = Vec::<u8>::new();
-    let _ = room.try_reserve_exact(bytes.unwrap_or(0).min(GROWN_AT_ONCE) as usize);
+    let mut reserved = Vec::<u8>::new();
+    let _ = reserved.try_reserve_exact(bytes.unwrap_or(0).min(GROWN_AT_ONCE) as usize);
     // Keep the compiler from removing the allocation.
-    std::hint::black_box(&room);
+    std::hint::black_box(&reserved);
 }
 
 /// A model on either backend.
@@ -115,7 +115,7 @@ impl Network {
     /// Runs a batch as [`Self::forward`] does, but on the CPU, which blocks this thread for
     /// seconds on a long prompt, calls `go_on` between layers. Returns `None` if `go_on` returned
     /// false.
-    pub async fn forward_in_turns(
+    pub async fn forward_yielding(
         &mut self,
         batch: &Batch,
         mut go_on: impl AsyncFnMut() -> bool,

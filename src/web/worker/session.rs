@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use super::{
     Reply, browser,
-    browser::Turns,
+    browser::EventLoop,
     choose::{self, Chosen},
     engine::{Engine, Generation, Network, logits_behind},
     failure::WorkerError,
@@ -156,11 +156,11 @@ impl Session {
         so_far: &[SoFar],
         reply: &Reply,
     ) -> Result<Option<Stats>, WorkerError> {
-        let turns = Turns::new()?;
+        let event_loop = EventLoop::new()?;
         self.state.borrow_mut().begin(reply.id, request, so_far)?;
         loop {
             // Handle queued messages before the step that they would affect.
-            turns.next().await?;
+            event_loop.yield_now().await?;
             let mut polled_ms = browser::now_ms();
             let Some(step) = self.state.borrow_mut().next_step(reply.id)? else { return Ok(None) };
             let (mut network, batch, loads) = match step {
@@ -176,7 +176,7 @@ impl Session {
                 if browser::now_ms() - polled_ms < POLL_INTERVAL_MS {
                     return true;
                 }
-                let _ = turns.next().await;
+                let _ = event_loop.yield_now().await;
                 polled_ms = browser::now_ms();
                 self.state.borrow().waits(reply.id)
             };
@@ -216,7 +216,7 @@ async fn forward<'a>(
             Some(choose::TIMEOUT_MS.saturating_add(TIMEOUT_PER_ROW_MS.saturating_mul(batch.rows() as u32)))
         }
     };
-    let work = async { Ok(network.forward_in_turns(batch, go_on).await?) };
+    let work = async { Ok(network.forward_yielding(batch, go_on).await?) };
     match patience {
         Some(ms) => choose::with_timeout(ms, work).await,
         None => work.await,

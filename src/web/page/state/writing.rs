@@ -1,6 +1,6 @@
 //! Drafts on their cards while an engine writes them, or while they wait for one.
 
-use super::{Effect, Entry, Page, Run, Shelf};
+use super::{Effect, Entry, Page, Run, StorageKey};
 use crate::web::protocol::{EndReason, Event, Order, Request, SoFar};
 
 impl Page {
@@ -104,7 +104,7 @@ impl Page {
         }
         match cards.is_empty() {
             true => Vec::new(),
-            false => vec![Effect::Keep(Shelf::History, self.history.to_json())],
+            false => vec![Effect::Keep(StorageKey::History, self.history.to_json())],
         }
     }
 

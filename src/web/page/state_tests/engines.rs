@@ -160,7 +160,9 @@ fn stop_without_an_engine_takes_no_text_away() {
         assert!(!visit.page.busy() && visit.page.drafts.iter().all(Draft::is_finished));
         assert_eq!(visit.page.drafts[3].end, Some(EndReason::Stopped));
         assert_eq!(visit.page.link(3), None, "nothing writes a stopped draft again");
-        assert!(matches!(&visit.effects[..], [Effect::Keep(Shelf::History, json)] if json.contains("half")));
+        assert!(
+            matches!(&visit.effects[..], [Effect::Keep(StorageKey::History, json)] if json.contains("half"))
+        );
         assert_eq!(visit.page.spoken.last(), Some(&(3, "My dream is half".into())));
     }
 }

@@ -20,7 +20,7 @@ fn another_bot_takes_the_place_and_what_is_typed_stays() {
     visit.effects = visit.page.forget_bot(&bot);
     assert!(matches!(
         &visit.effects[..],
-        [Effect::Keep(Shelf::Bots, _), Effect::Send(Command { order: Order::Forget { .. }, .. })]
+        [Effect::Keep(StorageKey::Bots, _), Effect::Send(Command { order: Order::Forget { .. }, .. })]
     ));
 }
 
@@ -84,7 +84,7 @@ fn weights_of_a_bot_that_falls_out_of_the_list_leave_the_device() {
         visit.hear(id, News::Ready(Ready { weights_sha256, ..ready() }));
         bots += 1;
         match &visit.effects[..] {
-            [Effect::Keep(Shelf::Bots, _)] => assert!(bots < 100, "the list has an end"),
+            [Effect::Keep(StorageKey::Bots, _)] => assert!(bots < 100, "the list has an end"),
             [Effect::Keep(..), Effect::Send(Command { order: Order::Forget { sha256, .. }, .. })] => {
                 break sha256.clone();
             }
@@ -127,7 +127,7 @@ fn what_is_deleted_without_a_worker_waits_for_one() {
     visit.hear(id, ready());
     visit.page.crash(Loss::Died(None));
     visit.effects = visit.page.forget_bot(&bot);
-    let [Effect::Keep(Shelf::Bots, kept)] = &visit.effects[..] else { panic!("{:?}", visit.effects) };
+    let [Effect::Keep(StorageKey::Bots, kept)] = &visit.effects[..] else { panic!("{:?}", visit.effects) };
     assert_eq!(visit.page.bots.known().count(), 1, "it is gone from the list at once");
     let kept = Bots::parse(kept);
     visit.effects = visit.page.retry();
