@@ -136,15 +136,15 @@ async function prepare(query) {
   return { ...build, threads: build.memory ? threads : 1, engine, module, described, kept };
 }
 
-/** `orders`: messages that came before the engine listened. */
-async function start(options, prepared, orders) {
+/** `queued`: messages that came before the engine listened. */
+async function start(options, prepared, queued) {
   const { name, memory, threads, engine, module, described, kept } = await prepared;
   await engine.default({ module_or_path: module, memory: memory ?? undefined });
   // The engine opens its pool first; threads join it as they start.
   let assembled;
   const joined = new Promise((settled) => (assembled = settled));
   engine.start(name, options, threads, joined, described, kept);
-  for (const data of orders) self.dispatchEvent(new MessageEvent("message", { data }));
+  for (const data of queued) self.dispatchEvent(new MessageEvent("message", { data }));
   const job = { glue: part(`${name}.js`).href, module, memory };
   Promise.all(Array.from({ length: threads - 1 }, () => recruit(job))).then(assembled);
 }
@@ -155,9 +155,9 @@ const ahead = likely ? prepare(likely) : null;
 // A failure matters only if these are the options; `start` reports it then.
 ahead?.catch(() => {});
 self.onmessage = ({ data: { options } }) => {
-  const orders = [];
-  self.onmessage = ({ data }) => orders.push(data);
-  const started = start(options, options === likely ? ahead : prepare(options), orders);
+  const queued = [];
+  self.onmessage = ({ data }) => queued.push(data);
+  const started = start(options, options === likely ? ahead : prepare(options), queued);
   started.catch((error) => die(error?.message ?? error, error instanceof Missing));
 };
 // Firefox loses messages that are sent to a module before it has loaded.

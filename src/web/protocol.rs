@@ -22,11 +22,11 @@ pub type Id = u32;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Command {
     pub id: Id,
-    pub order: Order,
+    pub action: Action,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Order {
+pub enum Action {
     /// Fetch a bot and prepare it. Answered by `Bot`, `Progress` and `TriesGpu`, then `Ready` or
     /// `Failed`.
     Load(LoadRequest),
@@ -102,12 +102,12 @@ impl BackendChoice {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub id: Id,
-    pub news: News,
+    pub update: Update,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::large_enum_variant, reason = "each is written down as JSON at once; none is kept")]
-pub enum News {
+pub enum Update {
     /// The bot's identity; known before its weights are loaded if there is a `bot.json`.
     Bot(BotInfo),
     Progress {
@@ -263,7 +263,7 @@ impl FailureKind {
 
 /// What the readers need to render a bot's card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CardOrder {
+pub struct CardRequest {
     pub markdown: String,
     /// The text of `bot.json`; empty if there is none.
     pub manifest: String,

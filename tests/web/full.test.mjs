@@ -20,7 +20,7 @@ const COUNTS_STEPS = `{
     if (typeof data === "string" && data.includes('"Stop"')) steps = 0;
   });
   self.postMessage = (message, ...more) => {
-    const { Drafts, Done } = (typeof message === "string" && JSON.parse(message).news) || {};
+    const { Drafts, Done } = (typeof message === "string" && JSON.parse(message).update) || {};
     if (Drafts?.drawn.length && steps !== null) steps++;
     if (Done && steps !== null) new BroadcastChannel("steps").postMessage(steps);
     if (Done) steps = null;

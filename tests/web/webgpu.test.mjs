@@ -189,17 +189,17 @@ async function logits(origin, backend, precision, tokens) {
     await page.goto(`${origin}/check.html`);
     return await page.evaluate(({ origin, backend, precision, tokens }) => new Promise((settle, fail) => {
       const worker = new Worker("/worker-start.js", { type: "module" });
-      const order = (id, order) => worker.postMessage(JSON.stringify({ id, order }));
+      const send = (id, action) => worker.postMessage(JSON.stringify({ id, action }));
       let on;
       worker.onerror = ({ message }) => fail(new Error(message));
       worker.onmessage = ({ data }) => {
-        const news = typeof data === "string" ? JSON.parse(data).news : null;
+        const update = typeof data === "string" ? JSON.parse(data).update : null;
         // Messages that are not strings: first the script listens, then the engine.
-        if (!news) order(1, { Load: { model: `${origin}/bot/`, precision, backend } });
-        if (news?.Failed) fail(new Error(news.Failed.message));
-        if (news?.Ready) order(2, { Logits: tokens });
-        on ??= news?.Ready?.backend;
-        if (news?.Logits) settle({ on, logits: news.Logits });
+        if (!update) send(1, { Load: { model: `${origin}/bot/`, precision, backend } });
+        if (update?.Failed) fail(new Error(update.Failed.message));
+        if (update?.Ready) send(2, { Logits: tokens });
+        on ??= update?.Ready?.backend;
+        if (update?.Logits) settle({ on, logits: update.Logits });
       };
       worker.postMessage({ options: "backend=" + (backend === "WebGpu" ? "webgpu" : "simd") });
     }), { origin, backend, precision, tokens });

@@ -67,9 +67,9 @@ async fn fetch(place: &Place) -> Shown {
     let (Ok(markdown), Ok(manifest)) = (file(place, "README.md").await, file(place, "bot.json").await) else {
         return Shown::Failed;
     };
-    let Some(order) = card::order(place, markdown, manifest) else { return Shown::None };
-    let order = serde_json::json!({ "card": order }).to_string();
-    let answer = helper::ask(helper::READER, &order).await.and_then(|answer| answer.as_string());
+    let Some(request) = card::request(place, markdown, manifest) else { return Shown::None };
+    let request = serde_json::json!({ "card": request }).to_string();
+    let answer = helper::ask(helper::READER, &request).await.and_then(|answer| answer.as_string());
     let page = answer.and_then(|json| serde_json::from_str(&json).ok());
     page.map_or(Shown::Failed, Shown::Card)
 }

@@ -9,7 +9,7 @@ use web_sys::UrlSearchParams;
 use super::browser;
 use crate::web::{
     page::{loss::Loss, worker_options::WorkerOptions},
-    protocol::{Command, News, Order, Phase, Report},
+    protocol::{Action, Command, Phase, Report, Update},
     wire::{self, Death, Wire},
 };
 
@@ -62,7 +62,7 @@ impl Line {
             move |report: Report| {
                 silent.set(0);
                 // These reports are the script's, from before the engine is loaded.
-                if !matches!(report.news, News::Progress { phase: Phase::Engine, .. }) {
+                if !matches!(report.update, Update::Progress { phase: Phase::Engine, .. }) {
                     limit.set(SILENT_PINGS);
                 }
                 heard(report);
@@ -84,7 +84,7 @@ impl Line {
                 if silent.get() > limit.get() {
                     lost(&alive, Loss::Silent);
                 } else {
-                    wire.send(Command { id: 0, order: Order::Ping });
+                    wire.send(Command { id: 0, action: Action::Ping });
                 }
             }
         });

@@ -16,8 +16,8 @@ use super::{
     share, starts,
 };
 use crate::web::protocol::{
-    BackendChoice, BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, News, Order, Phase,
-    Precision, Ready, Report, Request, Stats,
+    Action, BackendChoice, BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, Phase, Precision,
+    Ready, Report, Request, Stats, Update,
 };
 
 pub use status::{Alert, Doing, Problem, Status, Why};
@@ -258,9 +258,9 @@ impl Page {
 
     /// Whether a report may change what this device stores.
     pub fn may_keep(report: &Report) -> bool {
-        match &report.news {
-            News::Ready(_) | News::Failed(_) => true,
-            News::Drafts { events, .. } => events.iter().any(|event| matches!(event, Event::Done { .. })),
+        match &report.update {
+            Update::Ready(_) | Update::Failed(_) => true,
+            Update::Drafts { events, .. } => events.iter().any(|event| matches!(event, Event::Done { .. })),
             _ => false,
         }
     }
@@ -269,48 +269,48 @@ impl Page {
     pub fn hear(&mut self, report: Report) -> Vec<Effect> {
         let writing = matches!(&self.run, Run::Writing { id, .. } if *id == report.id);
         if report.id == self.load_id {
-            match report.news {
-                News::Bot(info) => self.bot = Some(info),
-                News::Progress { phase, loaded_bytes, total_bytes } => {
+            match report.update {
+                Update::Bot(info) => self.bot = Some(info),
+                Update::Progress { phase, loaded_bytes, total_bytes } => {
                     self.engine = Engine::Loading { phase, loaded_bytes, total_bytes };
                 }
-                News::TriesGpu(tries) => self.backend.tries_gpu(tries),
-                News::Ready(ready) => return self.ready(ready),
-                News::Failed(failure) => return self.fail(failure),
-                News::Drafts { .. }
-                | News::Done(_)
-                | News::Counted(_)
-                | News::Measured(_)
-                | News::Logits(_)
-                | News::Pong => {}
+                Update::TriesGpu(tries) => self.backend.tries_gpu(tries),
+                Update::Ready(ready) => return self.ready(ready),
+                Update::Failed(failure) => return self.fail(failure),
+                Update::Drafts { .. }
+                | Update::Done(_)
+                | Update::Counted(_)
+                | Update::Measured(_)
+                | Update::Logits(_)
+                | Update::Pong => {}
             }
         } else if writing {
-            match report.news {
-                News::Drafts { events, drawn } => {
+            match report.update {
+                Update::Drafts { events, drawn } => {
                     self.draw(&drawn);
                     let finished: Vec<_> = events.into_iter().filter_map(|event| self.draft(event)).collect();
                     return self.remember(&finished);
                 }
-                News::Done(stats) => {
+                Update::Done(stats) => {
                     self.last = Some(stats);
                     self.rest();
                 }
-                News::Failed(failure) if failure.kind == FailureKind::Request => {
+                Update::Failed(failure) if failure.kind == FailureKind::Request => {
                     self.problem = Some(Problem::Refused(failure.message));
                     // A former engine may have written part of them.
                     let effects = self.give_up(&(0..DRAFTS).collect::<Vec<_>>());
                     self.rest();
                     return effects;
                 }
-                News::Failed(failure) => return self.fail(failure),
-                News::Bot(_)
-                | News::Progress { .. }
-                | News::TriesGpu(_)
-                | News::Ready(_)
-                | News::Counted(_)
-                | News::Measured(_)
-                | News::Logits(_)
-                | News::Pong => {}
+                Update::Failed(failure) => return self.fail(failure),
+                Update::Bot(_)
+                | Update::Progress { .. }
+                | Update::TriesGpu(_)
+                | Update::Ready(_)
+                | Update::Counted(_)
+                | Update::Measured(_)
+                | Update::Logits(_)
+                | Update::Pong => {}
             }
         }
         Vec::new()
@@ -421,7 +421,7 @@ impl Page {
             precision: self.precision(),
             backend: self.backend(),
         };
-        let command = self.command(Order::Load(load));
+        let command = self.command(Action::Load(load));
         self.load_id = self.next_id - 1;
         vec![Effect::StartWorker(self.place.clone()), command]
     }
@@ -463,7 +463,7 @@ impl Page {
         Vec::new()
     }
 
-    /// Stores the list, and orders the worker to remove the data of deleted bots if it is alive
+    /// Stores the list, and tells the worker to remove the data of deleted bots if it is alive
     /// and not loading weights. Otherwise the deleted bots stay on the list until it is.
     fn keep_bots(&mut self) -> Vec<Effect> {
         let gone = match self.engine {
@@ -474,19 +474,19 @@ impl Page {
         for Forgotten { model, sha256 } in gone {
             let mut digests = sha256.into_iter();
             // The first also removes what is stored by address.
-            let first = Order::Forget { model: model.clone(), sha256: digests.next() };
+            let first = Action::Forget { model: model.clone(), sha256: digests.next() };
             effects.push(self.command(first));
             for digest in digests {
-                effects.push(self.command(Order::Forget { model: model.clone(), sha256: Some(digest) }));
+                effects.push(self.command(Action::Forget { model: model.clone(), sha256: Some(digest) }));
             }
         }
         effects
     }
 
-    fn command(&mut self, order: Order) -> Effect {
+    fn command(&mut self, action: Action) -> Effect {
         let id = self.next_id;
         self.next_id += 1;
-        Effect::Send(Command { id, order })
+        Effect::Send(Command { id, action })
     }
 }
 

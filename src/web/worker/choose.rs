@@ -9,7 +9,7 @@ use crate::{
     },
     bundle::{Precision, manifest::LogitsCheck},
     gpt2::Config,
-    web::protocol::{BackendChoice, Because, LoadRequest, News, NotKept, Phase},
+    web::protocol::{BackendChoice, Because, LoadRequest, NotKept, Phase, Update},
 };
 
 use super::{
@@ -58,7 +58,7 @@ pub async fn load(
             Ok(chosen) => return Ok(chosen),
             Err(refusal) => because = Some(refusal),
         }
-        reply.send(News::TriesGpu(false));
+        reply.send(Update::TriesGpu(false));
     }
     let Loaded { mut engine, bytes, not_kept } = download::weights(
         source,
@@ -87,7 +87,7 @@ async fn on_gpu(
     if !browser::has_webgpu() {
         return Ok(Err(Because::NoWebGpu));
     }
-    reply.send(News::TriesGpu(true));
+    reply.send(Update::TriesGpu(true));
     // Do not open a GPU that will not be used: opening it and compiling kernels costs time and
     // energy at every visit.
     let found = with_timeout(TIMEOUT_MS, async { Ok(Found::look().await?) }).await;

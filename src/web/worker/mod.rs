@@ -27,7 +27,7 @@ use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 use self::{failure::WorkerError, session::Session, source::Description};
 use crate::{
     backend::cpu::pool::{self, Pool},
-    web::protocol::{Command, Id, News, Order, Phase, Report, decode, encode},
+    web::protocol::{Action, Command, Id, Phase, Report, Update, decode, encode},
 };
 
 /// What `www/worker-start.js` prepared for this worker.
@@ -144,17 +144,17 @@ fn page() -> Result<DedicatedWorkerGlobalScope, JsValue> {
 
 fn receive(session: &Session, command: Command) {
     let reply = Reply { id: command.id };
-    match command.order {
-        Order::Load(request) => spawn_local(session.clone().load(request, reply)),
-        Order::Generate { request, so_far } => {
+    match command.action {
+        Action::Load(request) => spawn_local(session.clone().load(request, reply)),
+        Action::Generate { request, so_far } => {
             spawn_local(session.clone().generate(request, so_far, reply));
         }
-        Order::Logits(prompt) => spawn_local(session.clone().logits(prompt, reply)),
-        Order::Stop { generation, draft } => session.stop(generation, draft, &Reply { id: generation }),
-        Order::Count(text) => reply.send(session.count(&text)),
-        Order::Measure => reply.send(session.measure()),
-        Order::Forget { model, sha256 } => spawn_local(storage::forget(model, sha256)),
-        Order::Ping => reply.send(News::Pong),
+        Action::Logits(prompt) => spawn_local(session.clone().logits(prompt, reply)),
+        Action::Stop { generation, draft } => session.stop(generation, draft, &Reply { id: generation }),
+        Action::Count(text) => reply.send(session.count(&text)),
+        Action::Measure => reply.send(session.measure()),
+        Action::Forget { model, sha256 } => spawn_local(storage::forget(model, sha256)),
+        Action::Ping => reply.send(Update::Pong),
     }
 }
 
@@ -165,13 +165,13 @@ struct Reply {
 
 impl Reply {
     fn progress(&self, phase: Phase, loaded_bytes: u64, total_bytes: Option<u64>) {
-        self.send(News::Progress { phase, loaded_bytes, total_bytes });
+        self.send(Update::Progress { phase, loaded_bytes, total_bytes });
     }
 
-    fn send(&self, news: News) {
+    fn send(&self, update: Update) {
         // Outside a worker there is no page to report to.
         if let Ok(page) = page() {
-            let _ = page.post_message(&encode(&Report { id: self.id, news }));
+            let _ = page.post_message(&encode(&Report { id: self.id, update }));
         }
     }
 }

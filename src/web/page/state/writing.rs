@@ -1,7 +1,7 @@
 //! Drafts on their cards while an engine writes them, or while they wait for one.
 
 use super::{Effect, Entry, Page, Run, StorageKey};
-use crate::web::protocol::{EndReason, Event, Order, Request, SoFar};
+use crate::web::protocol::{Action, EndReason, Event, Request, SoFar};
 
 impl Page {
     /// Stops the draft on one card, or all.
@@ -28,8 +28,8 @@ impl Page {
                         None => return Vec::new(),
                     },
                 };
-                let order = Order::Stop { generation: *id, draft };
-                vec![self.command(order)]
+                let action = Action::Stop { generation: *id, draft };
+                vec![self.command(action)]
             }
         }
     }
@@ -42,7 +42,7 @@ impl Page {
         let drafts = cards.iter().map(|card| &self.drafts[*card]);
         let so_far: Vec<_> =
             drafts.map(|draft| SoFar { tokens: draft.tokens.clone(), ended: !draft.writing }).collect();
-        let command = self.command(Order::Generate { request: request.clone(), so_far });
+        let command = self.command(Action::Generate { request: request.clone(), so_far });
         self.run = Run::Writing { id: self.next_id - 1, request, cards };
         vec![command]
     }
