@@ -1,5 +1,6 @@
-//! From a prompt to drafts: a state machine that says what the network must compute next and takes
-//! its logits. It has no I/O, clock or engine, so the command and the worker drive the same code.
+//! Generates drafts from a prompt: a state machine that says what the network must compute next
+//! and takes its logits. It has no I/O, clock or engine, so the command and the worker drive the
+//! same code.
 //!
 //! ```text
 //! let mut drafts = Drafts::new(&tokenizer, &config, request)?;
@@ -31,17 +32,19 @@ pub struct Request {
     pub prompt: String,
     /// B: drafts generated together, at least 1.
     pub drafts: usize,
-    /// Most tokens of prompt and draft together; `None`: min(160, positions).
+    /// Maximum number of tokens of prompt and draft together, with the leading `<|endoftext|>`;
+    /// `None` means min(160, positions).
     pub max_tokens: Option<usize>,
-    /// Tokens, the prompt's included, before `<|endoftext|>` may be sampled.
+    /// Minimum number of tokens, counted like `max_tokens`, before `<|endoftext|>` may be sampled.
     pub min_tokens: usize,
-    /// New tokens before `<|endoftext|>` may be sampled: for continuing a draft that had ended.
+    /// Minimum number of new tokens before `<|endoftext|>` may be sampled, for continuing a draft
+    /// that had ended.
     #[serde(default)]
     pub min_new_tokens: usize,
     /// Determines every uniform sample of every draft.
     pub seed: u64,
-    /// Which of the seed's random streams each draft uses; empty: 0, 1, 2… A draft generated alone
-    /// under its number is the same as among others.
+    /// The seed's random stream for each draft; if empty, 0, 1, 2… A draft depends only on its own
+    /// stream, so it can be generated again alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<u64>,
     pub sampling: Params,
@@ -53,7 +56,7 @@ pub struct Request {
 pub enum EndReason {
     /// `<|endoftext|>` was sampled.
     EndOfText,
-    /// A newline was sampled: the original cuts there.
+    /// A newline was sampled; as in the original, a draft ends there.
     Newline,
     /// [`Request::max_tokens`] was reached.
     MaxTokens,
@@ -67,9 +70,9 @@ pub enum EndReason {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Event {
-    /// The whole draft so far, its start included, cleaned as the original does.
+    /// The whole draft so far, prompt included, cleaned up as in the original.
     Text { draft: usize, text: String },
-    /// The draft has ended; `text` is final, `tokens` counts the new ones, and `digest` is
+    /// The draft has ended; `text` is final, `tokens` counts the new ones, and `digest` is the
     /// [`token_digest`] of prompt and draft.
     Done { draft: usize, text: String, reason: EndReason, tokens: usize, digest: String },
 }
@@ -90,14 +93,14 @@ impl Default for Request {
 }
 
 impl Request {
-    /// The prompt as drafts use it: stripped, and in one line like every post that the bot was
-    /// trained on.
+    /// Returns the prompt as drafts use it: stripped, and on one line like every post that the bot
+    /// was trained on.
     pub fn start(&self) -> String {
         one_line(&self.prompt)
     }
 }
 
-/// Strips the lines of a text and joins those that are not empty by spaces.
+/// Strips the lines of a text and joins the non-empty ones with spaces.
 pub fn one_line(text: &str) -> String {
     let lines = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(" ")
@@ -114,7 +117,7 @@ pub struct SoFar {
 
 pub use crate::bundle::manifest::DEFAULT_MAX_TOKENS;
 
-/// The most drafts of one request; a larger number is taken for a mistake.
+/// Maximum number of drafts per request; a larger number is taken for a mistake.
 pub const MAX_DRAFTS: usize = 256;
 
 /// A request that cannot be carried out, or logits that give no token.
@@ -127,11 +130,13 @@ pub enum GenerateError {
          shorten it, or let drafts be longer"
     )]
     BeyondLength { tokens: usize, room: usize, max_tokens: usize },
-    #[error("{found} drafts asked for; 1 to {MAX_DRAFTS} can be made at once")]
+    #[error("{found} drafts requested; ask for 1 to {MAX_DRAFTS}")]
     Drafts { found: usize },
-    #[error("a draft cannot go on from token {token}: the vocabulary has {vocab_size}")]
+    #[error("a draft cannot be continued from token {token}: the vocabulary has {vocab_size} tokens")]
     SoFar { token: u32, vocab_size: usize },
-    #[error("{streams} coin streams for {drafts} drafts; each draft has one, or none is named")]
+    #[error("{found} drafts to continue, but {drafts} requested: give the tokens of each, or of none")]
+    SoFarCount { found: usize, drafts: usize },
+    #[error("{streams} random streams for {drafts} drafts: give one for each, or none")]
     Streams { streams: usize, drafts: usize },
     #[error(transparent)]
     Params(#[from] ParamsError),
@@ -141,7 +146,7 @@ pub enum GenerateError {
     Logits { found: usize, expected: usize, vocab: usize, vocab_size: usize },
     #[error("the model produced non-finite logits: its weights are damaged")]
     NotFinite,
-    #[error("no token is left to draw: no_repeat_ngram_size {size} forbids every one, so raise it")]
+    #[error("no_repeat_ngram_size {size} leaves no token to choose: use a larger one, or 0 to switch it off")]
     Forbidden { size: usize },
 }
 
@@ -165,7 +170,7 @@ struct Live {
 /// The drafts of one request.
 pub struct Drafts {
     request: Request,
-    /// The most tokens of a draft, prompt included, and the reason for ending there.
+    /// Maximum tokens of a draft, prompt included, and the reason for ending there.
     limit: (usize, EndReason),
     shape: CacheShape,
     vocab_size: usize,
@@ -180,7 +185,7 @@ impl Drafts {
     /// Checks a request and plans its first batch: the prompt, computed once for all drafts.
     ///
     /// # Errors
-    /// The request is invalid, or its prompt is too long.
+    /// If the request is invalid or its prompt is too long.
     pub fn new(tokenizer: &Tokenizer, config: &Config, request: Request) -> Result<Self, GenerateError> {
         request.sampling.validate()?;
         if !(1..=MAX_DRAFTS).contains(&request.drafts) {
@@ -195,7 +200,7 @@ impl Drafts {
         let max_tokens = request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS).min(config.n_positions);
         if prompt.len() >= max_tokens {
             let tokens = prompt.len() - 1;
-            // Without the token that begins every post and the first sampled one.
+            // Excludes the leading `<|endoftext|>` and the first sampled token.
             let room = |limit: usize| limit.saturating_sub(2);
             return Err(match prompt.len() < config.n_positions {
                 true => GenerateError::BeyondLength { tokens, room: room(max_tokens), max_tokens },
@@ -228,18 +233,22 @@ impl Drafts {
         })
     }
 
-    /// Continues where another engine left off, from the same request and the tokens of each draft.
-    /// The first batch computes the prompt and all drafts again; the random streams continue after
-    /// the samples that were used.
+    /// Continues where another engine left off, given the same request and the tokens of each
+    /// draft; an empty `so_far` means new drafts. The first batch recomputes the prompt and all drafts; the random streams continue
+    /// after the samples already used.
     ///
     /// # Errors
-    /// As for [`Drafts::new`], or a token is outside the vocabulary.
+    /// As for [`Drafts::new`], or if `so_far` does not have an entry for each draft, or a token is
+    /// outside the vocabulary.
     pub fn resume(
         tokenizer: &Tokenizer,
         config: &Config,
         request: Request,
         so_far: &[SoFar],
     ) -> Result<Self, GenerateError> {
+        if !so_far.is_empty() && so_far.len() != request.drafts {
+            return Err(GenerateError::SoFarCount { found: so_far.len(), drafts: request.drafts });
+        }
         let mut drafts = Self::new(tokenizer, config, request)?;
         for (index, (draft, so_far)) in drafts.drafts.iter_mut().zip(so_far).enumerate() {
             for &token in &so_far.tokens {
@@ -259,32 +268,32 @@ impl Drafts {
         Ok(drafts)
     }
 
-    /// The next batch for the network; `None` when every draft has ended.
+    /// Returns the next batch for the network; `None` when every draft has ended.
     pub fn next_batch(&self) -> Option<&Batch> {
         self.batch.as_ref()
     }
 
-    /// Tokens of the prompt, `<|endoftext|>` included.
+    /// Returns the number of tokens in the prompt, `<|endoftext|>` included.
     pub fn prompt_tokens(&self) -> usize {
         self.shape.prompt
     }
 
-    /// Tokens sampled so far in all drafts.
+    /// Returns the number of tokens sampled so far in all drafts.
     pub fn drawn_tokens(&self) -> usize {
         self.drafts.iter().map(|d| d.tokens.len() - self.shape.prompt).sum()
     }
 
-    /// The tokens that were sampled for a draft, without a final `<|endoftext|>`.
+    /// Returns the tokens sampled for a draft, without a final `<|endoftext|>`.
     pub fn drawn(&self, draft: usize) -> &[u32] {
         self.drafts.get(draft).and_then(|d| d.tokens.get(self.shape.prompt..)).unwrap_or(&[])
     }
 
-    /// The number of drafts, including those that have ended.
+    /// Returns the number of drafts, including those that have ended.
     pub fn count(&self) -> usize {
         self.drafts.len()
     }
 
-    /// Token ids of a draft, the prompt included.
+    /// Returns the token ids of a draft, the prompt included.
     pub fn tokens(&self, draft: usize) -> &[u32] {
         self.drafts.get(draft).map_or(&[], |d| &d.tokens)
     }
@@ -293,7 +302,7 @@ impl Drafts {
     /// the next batch.
     ///
     /// # Errors
-    /// The logits are not of that batch, or no token can be sampled from them.
+    /// If the logits do not match that batch, or no token can be sampled from them.
     pub fn accept(&mut self, outputs: &Outputs, tokenizer: &Tokenizer) -> Result<Vec<Event>, GenerateError> {
         let Some(batch) = self.batch.take() else { return Ok(Vec::new()) };
         let (found, expected) = (outputs.rows(), batch.outputs.len());
@@ -308,7 +317,7 @@ impl Drafts {
             if draft.end.is_some() {
                 continue;
             }
-            // Never skips: the outputs are as many as the batch lists.
+            // Never skips: the number of rows was checked above.
             let Some(row) = outputs.row(live.output) else { continue };
             let logits = match row {
                 Row::All(logits) => Logits::All(logits),
@@ -376,9 +385,7 @@ impl Drafts {
             start: None,
         });
     }
-}
 
-impl Drafts {
     /// Plans the first batch of resumed drafts: the prompt, then the tokens of each draft.
     fn plan_again(&mut self) {
         self.live.retain(|live| self.drafts[live.draft].end.is_none());
@@ -387,8 +394,8 @@ impl Drafts {
             return;
         };
         let prompt = self.shape.prompt;
-        // The prompt's output stays, as the first (outputs ascend), if a draft without tokens waits
-        // for it.
+        // Keep the prompt's output (the first, since outputs ascend) if a draft without tokens
+        // still needs it.
         if self.live.iter().all(|live| self.drafts[live.draft].tokens.len() > prompt) {
             batch.outputs.clear();
         }
@@ -454,7 +461,7 @@ impl Draft {
     }
 }
 
-/// Which logits the settings need of a row of V.
+/// Returns which logits of a row (V) the settings need.
 fn wanted(sampling: &Params, vocab_size: usize) -> Wanted {
     sampling.enough().filter(|k| *k < vocab_size).map_or(Wanted::All, Wanted::Top)
 }
@@ -467,8 +474,8 @@ fn coin_stream(seed: u64, stream: u64) -> ChaCha8Rng {
     rng
 }
 
-/// Identifies a token sequence: the first 16 hexadecimal digits of the SHA-256 of the ids, four
-/// little-endian bytes each.
+/// Returns an identifier of a token sequence: the first 16 hexadecimal digits of the SHA-256 of
+/// the ids, four little-endian bytes each.
 pub fn token_digest(ids: &[u32]) -> String {
     let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
     let mut digest = sha256_hex(&bytes);
@@ -476,7 +483,7 @@ pub fn token_digest(ids: &[u32]) -> String {
     digest
 }
 
-/// A uniform sample in [0, 1), from the top 53 bits.
+/// Draws a uniform sample in [0, 1) from the top 53 bits.
 fn coin(rng: &mut ChaCha8Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
 }

@@ -7,9 +7,9 @@ const ours = window.parent !== window;
 let words = {};
 let language = "en";
 let readers = null;
-/** Whether the readers were requested and have not come yet. */
+/** Whether the readers have been requested but have not arrived. */
 let asked = false;
-/** A file that was chosen before the readers came. */
+/** A file that was chosen before the readers arrived. */
 let waiting = null;
 /** The worker that reads the file chosen last. */
 let reader = null;
@@ -25,12 +25,14 @@ function element(name, text, ...children) {
   return made;
 }
 
-/** Only a blob's worker is under this frame's policy; a file's would be under its own. */
-function worker() {
-  const script = new URL("./reader-worker.js", import.meta.url).href;
-  const url = URL.createObjectURL(new Blob([`import ${JSON.stringify(script)};`], { type: "text/javascript" }));
-  return new Worker(url, { type: "module" });
-}
+/**
+ * The reader's script, once for all workers. A worker from a blob URL inherits this frame's policy;
+ * one from a file would have its own.
+ */
+const script = URL.createObjectURL(
+  new Blob([`import ${JSON.stringify(new URL("./reader-worker.js", import.meta.url).href)};`], { type: "text/javascript" }),
+);
+const worker = () => new Worker(script, { type: "module" });
 
 function ask() {
   asked = true;

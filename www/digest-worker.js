@@ -1,6 +1,5 @@
-// SHA-256 off the engine's thread. Messages to here: bytes, answered by [digest, bytes] in order;
-// the digest is null if the browser cannot compute it. First message from here: null, this script
-// listens.
+// Computes SHA-256 off the engine's thread. Posts null once it listens, then answers each message
+// (bytes) with [digest, bytes], in order; the digest is null if the browser cannot compute it.
 
 async function answer(bytes) {
   let digest = null;

@@ -1,4 +1,4 @@
-// The widget alone, for an iframe: the URL has the element's options.
+// The widget alone, for an iframe; the URL parameters are the element's attributes.
 const OPTIONS = ["model", "precision", "prompt", "drafts", "seed", "theme", "lang", "lazy", "backend", "threads"];
 
 const bot = document.createElement("tweet-bot");
@@ -11,7 +11,7 @@ if (["light", "dark"].includes(theme)) document.documentElement.style.colorSchem
 bot.addEventListener("bot", ({ detail }) => (document.title = detail.name));
 document.querySelector("main").append(bot);
 
-// Tells the page around its height, so that it needs no scroll bar of its own.
+// Reports the document's height to the embedding page, so that the frame needs no scroll bar.
 if (window.parent !== window) {
   const tell = () => {
     const height = Math.ceil(document.documentElement.getBoundingClientRect().height);

@@ -1,12 +1,12 @@
 // Chooses this browser's build of the engine and its amount of memory, before any of it is
 // downloaded.
 
-/** At least what every shared build imports: 256 pages by tools/wasm.sh, and wasm-bindgen's own. */
+/** Minimum for every shared build: 256 pages set by tools/wasm.sh, and wasm-bindgen's own. */
 const INITIAL_PAGES = 272;
 const PAGE_BYTES = 65536;
 const MIB = 1 << 20;
 
-/** A module with one instruction of relaxed SIMD, i32x4.relaxed_dot_i8x16_i7x16_add_s. */
+/** A module whose one SIMD instruction is relaxed: i32x4.relaxed_dot_i8x16_i7x16_add_s. */
 const RELAXED = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 19, 1, 17, 0,
   65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 147, 2, 11,
@@ -16,18 +16,18 @@ export function hasRelaxedSimd() {
   return WebAssembly.validate(RELAXED);
 }
 
-/** Threads by default: more than this gains little, and heats a phone. */
+/** Maximum number of threads by default: more gain little, and heat a phone. */
 const MOST_THREADS_UNASKED = 4;
 
-/** `wished`: a number or null; `isolated`: whether workers may share memory. */
-export function threadCount(wished, isolated, cores) {
+/** `requested`: a number or null; `isolated`: whether workers may share memory. */
+export function threadCount(requested, isolated, cores) {
   if (!isolated) return 1;
-  return Math.max(1, wished ?? Math.min(cores || 1, MOST_THREADS_UNASKED));
+  return Math.max(1, requested ?? Math.min(cores || 1, MOST_THREADS_UNASKED));
 }
 
 /**
  * Shared memory reserves its maximum up front, so the model's size decides it: the weights in the
- * engine's layout, their copy while they are loaded, and the caches of a request. `least` is what
+ * engine's layout, their copy while they are loaded, and a request's KV cache. `least` is what
  * loading alone takes.
  */
 export function memoryBytes(modelBytes) {
@@ -39,7 +39,7 @@ export function memoryBytes(modelBytes) {
   };
 }
 
-/** Shared memory of `most` bytes, halved until it is granted or less than `least`; then null. */
+/** Shared memory of `most` bytes, halved until it is granted; null if that would be less than `least`. */
 export function sharedMemory({ most, least }) {
   for (let bytes = most; bytes >= least; bytes /= 2) {
     try {
@@ -59,8 +59,8 @@ const DESCRIPTIONS = "huggingtweets-descriptions-1";
 const MOST_DESCRIPTION_BYTES = 16 * MIB;
 
 /**
- * A bot's bot.json as `{ url, json }`, without a network from the last visit; null if neither can
- * be had: the engine asks again and reports why.
+ * Fetches a bot's bot.json as `{ url, json }`, or offline takes the last visit's. Returns null if
+ * there is neither: the engine then tries again and reports why.
  */
 export async function description(model) {
   try {
@@ -77,7 +77,7 @@ export async function description(model) {
   }
 }
 
-/** A body of at most MOST_DESCRIPTION_BYTES; null if it is longer. */
+/** Reads a body of at most MOST_DESCRIPTION_BYTES; null if it is longer. */
 async function textOf(response) {
   const [reader, decoder] = [response.body.getReader(), new TextDecoder()];
   let [text, bytes] = ["", 0];
@@ -109,8 +109,8 @@ export function fileOf(description, file) {
 const hex = (bytes) => Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /**
- * A file that src/web/worker/storage/opfs.rs stored, if it is longer than its own bytes and so
- * sealed. As `{ open, sha256 }`, with a function that opens it for reading; else null.
+ * Finds a file stored by src/web/worker/storage/opfs.rs, if it is longer than its own bytes and so
+ * sealed. Returns `{ open, sha256 }`, where `open` opens it for reading; else null.
  */
 export async function keptFile(file) {
   try {
@@ -122,15 +122,15 @@ export async function keptFile(file) {
     // In browsers with this mode, other tabs may read it at the same time.
     return { open: () => handle.createSyncAccessHandle({ mode: "read-only" }), sha256: file.sha256 };
   } catch {
-    // Unknown, or not here: the engine looks for itself.
+    // Unknown, or not here: the engine looks for it again.
     return null;
   }
 }
 
 /**
- * The build and its memory. `simd`: relaxed, plain or null; `memory`: shared, single or null;
- * `threads`: how many there may be; `bytes`: a function that returns the model's size. Shared
- * memory is for threads: a single thread is faster without it.
+ * Chooses the build and its memory. `simd`: relaxed, plain or null; `memory`: shared, single or
+ * null; `threads`: maximum number; `bytes`: a function that returns the model's size. Shared
+ * memory is only for threads: a single thread is faster without it.
  */
 export async function chooseBuild({ simd, memory, threads, bytes }) {
   const kernels = simd ?? (hasRelaxedSimd() ? "relaxed" : "plain");

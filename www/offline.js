@@ -4,7 +4,7 @@
 
 /** Timeout for the service worker's answer; even one that has to wake up takes far less. */
 const ANSWER_MS = 2000;
-/** Key in this tab's session storage: the build for which it was last reloaded. */
+/** Session storage key: the build for which this tab was last reloaded. */
 const CHANGED = "huggingtweets-changed-to";
 const workers = navigator.serviceWorker;
 
@@ -17,13 +17,13 @@ function answer(worker, word) {
   return Promise.race([said, late]);
 }
 
-/** Reloads the page; code that awaits this never continues. */
+/** Reloads the page; the promise never settles. */
 function startAgain() {
   location.reload();
   return new Promise(() => {});
 }
 
-/** Resolves when the page may start; never if it changes its build. */
+/** Resolves when the page may start; never if it reloads into another build. */
 export async function newestBuild() {
   const { controller } = workers ?? {};
   if (!controller) return;
@@ -41,7 +41,7 @@ export async function newestBuild() {
   if (build && build !== own && isFirst(build)) await startAgain();
 }
 
-/** Whether this tab has not been reloaded for that build yet; notes that it is. */
+/** Whether this tab has not been reloaded for that build yet; records that it is. */
 function isFirst(build) {
   try {
     const before = sessionStorage.getItem(CHANGED);
@@ -52,7 +52,7 @@ function isFirst(build) {
   }
 }
 
-/** Has the service worker store page and engine for visits without a network. */
+/** Has the service worker store page and engine for offline visits. */
 export function workOffline() {
   if (!workers) return;
   const register = () => {

@@ -66,12 +66,12 @@ function drawFaces(context, faces, colours) {
   return EDGE + 54 + (faces.length - 1) * 34 + 44;
 }
 
-async function draw(order) {
-  const colours = order.dark ? DARK : LIGHT;
+async function draw(request) {
+  const colours = request.dark ? DARK : LIGHT;
   const inner = WIDTH - 2 * EDGE - 2 * 28;
   const probe = new OffscreenCanvas(1, 1).getContext("2d");
   probe.font = `400 ${TEXT_SIZE}px ${FONT}`;
-  const all = lines(probe, order.start + order.added, inner, order.language);
+  const all = lines(probe, request.start + request.added, inner, request.language);
   const height = EDGE + 112 + all.length * LINE + 58 + EDGE;
   const canvas = new OffscreenCanvas(WIDTH * SCALE, height * SCALE);
   const context = canvas.getContext("2d");
@@ -85,13 +85,13 @@ async function draw(order) {
   context.strokeStyle = colours.line;
   context.stroke();
 
-  const x = drawFaces(context, order.faces, colours);
+  const x = drawFaces(context, request.faces, colours);
   context.textAlign = "start";
   context.font = `700 12px ${FONT}`;
-  const chip = context.measureText(order.label).width + 18;
+  const chip = context.measureText(request.label).width + 18;
   context.font = `750 20px ${FONT}`;
   context.fillStyle = colours.text;
-  const name = short(context, order.name, WIDTH - EDGE - 28 - x - chip - 10);
+  const name = short(context, request.name, WIDTH - EDGE - 28 - x - chip - 10);
   context.fillText(name, x, EDGE + 49);
   const chipX = x + context.measureText(name).width + 10;
   context.beginPath();
@@ -100,16 +100,16 @@ async function draw(order) {
   context.fill();
   context.fillStyle = colours.accent;
   context.font = `700 12px ${FONT}`;
-  context.fillText(order.label, chipX + 9, EDGE + 47.5);
+  context.fillText(request.label, chipX + 9, EDGE + 47.5);
   context.fillStyle = colours.soft;
   context.font = `400 16px ${FONT}`;
-  context.fillText(short(context, order.handles, WIDTH - EDGE - 28 - x), x, EDGE + 73);
+  context.fillText(short(context, request.handles, WIDTH - EDGE - 28 - x), x, EDGE + 73);
 
-  const backwards = RIGHT_TO_LEFT.test(order.start + order.added);
+  const backwards = RIGHT_TO_LEFT.test(request.start + request.added);
   context.direction = backwards ? "rtl" : "ltr";
   context.font = `400 ${TEXT_SIZE}px ${FONT}`;
   const edge = backwards ? WIDTH - EDGE - 28 : EDGE + 28;
-  let start = order.start.length;
+  let start = request.start.length;
   let y = EDGE + 112 + TEXT_SIZE;
   for (const line of all) {
     // The prompt is paler, as on the page; a line with both is drawn in two parts.
@@ -130,7 +130,7 @@ async function draw(order) {
   context.fill();
   context.fillStyle = colours.soft;
   context.font = `400 15px ${FONT}`;
-  context.fillText(`${order.note} · huggingtweets`, EDGE + 46, y + 15);
+  context.fillText(`${request.note} · huggingtweets`, EDGE + 46, y + 15);
   return canvas.convertToBlob({ type: "image/png" });
 }
 

@@ -12,18 +12,18 @@ for (const coming of [program, offline]) coming?.catch(() => {});
 const CORES_FOR_BOTH = 4;
 
 /**
- * Starts the engine's script beside the page's program, with the options that the program most
- * likely asks for (src/web/page/wish.rs): the program adopts it.
+ * Starts the engine's worker in parallel with the page's program, with the options that the program
+ * will most likely request (src/web/page/worker_options.rs); the program then adopts it.
  */
 function startWorker() {
   const asked = new URLSearchParams(location.search);
-  const wishes = new URLSearchParams();
-  wishes.append("model", new URL(asked.get("model") || "bot/", document.baseURI));
-  wishes.append("file", `model-${asked.get("precision") || "q8_0"}.gguf`);
+  const options = new URLSearchParams();
+  options.append("model", new URL(asked.get("model") || "bot/", document.baseURI));
+  options.append("file", `model-${asked.get("precision") || "q8_0"}.gguf`);
   for (const name of ["threads", "simd", "memory"]) {
-    if (asked.get(name)) wishes.append(name, asked.get(name));
+    if (asked.get(name)) options.append(name, asked.get(name));
   }
-  const worker = new Worker(new URL(`./worker-start.js?${wishes}`, import.meta.url), { type: "module" });
+  const worker = new Worker(new URL(`./worker-start.js?${options}`, import.meta.url), { type: "module" });
   // If it dies before the program has loaded, the program starts another.
   worker.onerror = () => delete window.startedWorker;
   worker.onmessage = ({ data }) => data?.died !== undefined && worker.onerror();
@@ -50,6 +50,6 @@ try {
       `This page could not be started (${error.message ?? error}). It needs a browser of 2023 or newer; reloading may help.`;
   }
   if (mode === "bench") window.benchError = String(error);
-  // The widgets around have no other sign of it.
+  // The embedding page's widgets have no other sign of it.
   if (mode === "engine") window.parent.postMessage(`huggingtweets:failed ${error.message ?? error}`, "*");
 }

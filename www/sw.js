@@ -16,7 +16,7 @@ const BOT_FILES = /\/(bot\.json|README\.md|(predictions|pipeline|validation)\.pn
 const MOST_BOT_FILE_BYTES = 16 << 20;
 const SCOPE = self.registration.scope;
 
-/** The same as in www/engine-choice.js, which a classic script cannot import. */
+/** Same as in www/engine-choice.js, which a classic script cannot import. */
 const RELAXED = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 19, 1, 17, 0,
   65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 147, 2, 11,

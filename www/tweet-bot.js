@@ -34,7 +34,7 @@
   //= tweet-bot/look.js
   //= tweet-bot/engine.js
 
-  /** A URL is relative to the page it is written on; an invalid one stays, for the engine's message. */
+  /** Resolves a URL against the page; an invalid one stays, for the engine's error message. */
   function whole(address) {
     try {
       return new URL(address, document.baseURI).href;
@@ -43,7 +43,7 @@
     }
   }
 
-  /** Writes to a live region only what differs, as any change is announced again. */
+  /** Updates a live region only if its text differs, as any change is announced again. */
   function say(element, text) {
     if (element.textContent !== text) element.textContent = text;
   }
@@ -69,7 +69,7 @@
       if (entries.some((entry) => entry.isIntersecting)) this.#want();
     });
 
-    /** The present drafts. */
+    /** The current drafts. */
     get texts() {
       return [...this.#texts];
     }
@@ -83,8 +83,8 @@
     }
 
     /**
-     * Writes drafts and resolves with them; while some are being written, with those. `prompt`,
-     * `drafts` and `seed` default to the text box and the attributes.
+     * Generates drafts and resolves with them; if a generation is under way, resolves with its
+     * drafts. `prompt`, `drafts` and `seed` default to the text box and the attributes.
      */
     generate({ prompt, drafts, seed } = {}) {
       if (!this.isConnected) return Promise.reject(new Error("<tweet-bot> is not on a page"));
@@ -190,7 +190,7 @@
       this.#speed = null;
       this.#problem = null;
       this.#again = null;
-      this.#end((run) => run.reject(new Error("the bot left the page")));
+      this.#end((run) => run.reject(new Error("the <tweet-bot> was removed, or now shows another bot")));
     }
 
     #retry() {
@@ -339,7 +339,7 @@
       setTimeout(() => this.#labelCopy(article, "copy"), ANSWER_MS);
     }
 
-    /** Each time a new paragraph: drafts that end together are all announced. */
+    /** Appends a paragraph each time, so that drafts that end together are all announced. */
     #speak(...words) {
       const paragraph = document.createElement("p");
       paragraph.append(...words);
@@ -360,8 +360,8 @@
 
     /** Sets all texts of the interface. */
     #relabel() {
-      const wished = [this.getAttribute("lang"), this.parentElement?.closest("[lang]")?.lang, ...(navigator.languages ?? [])];
-      const known = wished.map((lang) => lang?.toLowerCase().split("-")[0]).find((lang) => lang in WORDS);
+      const preferred = [this.getAttribute("lang"), this.parentElement?.closest("[lang]")?.lang, ...(navigator.languages ?? [])];
+      const known = preferred.map((lang) => lang?.toLowerCase().split("-")[0]).find((lang) => lang in WORDS);
       this.#words = WORDS[known ?? "en"];
       this.#root.querySelector("section").lang = known ?? "en";
       const label = (selector, word) => (this.#root.querySelector(selector).textContent = this.#words[word]);
@@ -373,7 +373,7 @@
       const more = this.#root.querySelector(".colophon a");
       // A host may be a package's folder, which may lack PAGE.
       more.href = this.#address(this.hasAttribute("host") ? "embed.html" : PAGE, [...OPTIONS, "lang"]);
-      // On the very page that it leads to, the link is of no use.
+      // Hidden on the very page that it leads to.
       this.#part("colophon").hidden = more.href.split("?")[0] === location.href.split(/[?#]/)[0];
       this.#part("drafts").setAttribute("aria-label", this.#words.drafts);
       this.#part("progress").setAttribute("aria-label", this.#words.download);

@@ -1,16 +1,17 @@
-// Loads the engine in a worker and reports whatever kills it to whoever started it. Messages from
-// here: {}, this script listens; { loaded, total }, bytes of the engine received; null, the engine
-// listens; { died: reason, fetching }, where `fetching` says that a part of the engine could not be
-// fetched; a string is the engine's own. The first message to here is { wishes }, the options as a
-// URL query; commands may follow once this script listens, and are queued for the engine. The
-// engine for the options in this script's own URL is prepared before they come, and discarded if
-// they differ.
+// Loads the engine in a worker, and reports fatal errors to the worker's creator.
+//
+// Messages from here: {}, this script listens; { loaded, total }, bytes of the engine received;
+// null, the engine listens; { died: reason, fetching }, where `fetching` says that a part of the
+// engine could not be fetched; a string is the engine's own. The first message to here is
+// { options }, the options as a URL query; commands may follow once this script listens, and are
+// queued for the engine. The engine for the options in this script's own URL is prepared before
+// they arrive, and discarded if they differ.
 import { chooseBuild, description, fileOf, keptFile, threadCount } from "./engine-choice.js";
 
 /** Timeout for a thread to join. */
 const JOIN_MS = 5000;
 
-/** Pauses before fetching a part of the engine again; only a few, as for its weights. */
+/** Delays before retrying to fetch a part of the engine, in milliseconds. */
 const PAUSES_MS = [250, 1000];
 
 /** A part of the engine could not be fetched. */
@@ -48,13 +49,13 @@ async function tell(response, glue) {
   }
 }
 
-/** The result of `bring`, which is called up to three times, with the number of failures so far. */
+/** Returns the result of `bring`, retrying it; `bring` gets the number of failures so far. */
 async function persist(url, bring) {
   for (let failed = 0; ; failed++) {
     try {
       return await bring(failed);
     } catch (error) {
-      // Any other error is about what was received: it is not an engine, or too much for this
+      // Any other error means that what was received is not an engine, or too much for this
       // device. Firefox reports a broken download as an aborted compilation.
       if (!(error instanceof TypeError || error instanceof Missing || error?.name === "AbortError")) throw error;
       if (failed === PAUSES_MS.length) throw new Missing(`${url.pathname} could not be fetched: ${error.message}`);
@@ -80,7 +81,7 @@ function recruit(job) {
     try {
       const worker = new Worker(new URL("./pool-worker.js", import.meta.url), { type: "module" });
       const without = (why) => {
-        console.warn("the engine runs with a thread less:", why);
+        console.warn("the engine runs with one thread fewer:", why);
         settled();
       };
       worker.onmessage = ({ data: { failed } }) => (failed === undefined ? settled() : without(failed));
@@ -102,32 +103,32 @@ function askForSubgroups() {
   const adapter = self.GPUAdapter?.prototype;
   if (!adapter) return;
   const { requestDevice } = adapter;
-  adapter.requestDevice = function (wish = {}) {
-    const requiredFeatures = [...(wish.requiredFeatures ?? []), ...(this.features.has("subgroups") ? ["subgroups"] : [])];
-    return requestDevice.call(this, { ...wish, requiredFeatures });
+  adapter.requestDevice = function (descriptor = {}) {
+    const requiredFeatures = [...(descriptor.requiredFeatures ?? []), ...(this.features.has("subgroups") ? ["subgroups"] : [])];
+    return requestDevice.call(this, { ...descriptor, requiredFeatures });
   };
 }
 
 const part = (file) => new URL(`./engine/${file}`, import.meta.url);
 
-/** A script that failed once is not fetched again at the same URL. */
+/** Imports the glue code; retries add a query, as a failed import is not repeated for the same URL. */
 function bringGlue(url) {
   return persist(url, (failed) => import(failed ? `${url.href}?try=${failed + 1}` : url.href));
 }
 
 /** Chooses and fetches the build, and meanwhile the bot's description and the stored weights. */
-async function prepare(wishes) {
-  const wish = new URLSearchParams(wishes);
-  const wished = wish.has("threads") ? Number(wish.get("threads")) : null;
-  const threads = threadCount(wished, self.crossOriginIsolated === true, navigator.hardwareConcurrency);
-  const described = description(wish.get("model"));
-  const file = described.then((described) => fileOf(described, wish.get("file")));
+async function prepare(query) {
+  const options = new URLSearchParams(query);
+  const requested = options.has("threads") ? Number(options.get("threads")) : null;
+  const threads = threadCount(requested, self.crossOriginIsolated === true, navigator.hardwareConcurrency);
+  const described = description(options.get("model"));
+  const file = described.then((described) => fileOf(described, options.get("file")));
   const kept = file.then(keptFile);
   const build = await chooseBuild({
-    simd: wish.get("simd"),
-    memory: wish.get("memory"),
+    simd: options.get("simd"),
+    memory: options.get("memory"),
     threads,
-    bytes: async () => (wish.has("bytes") ? Number(wish.get("bytes")) : ((await file)?.size ?? null)),
+    bytes: async () => (options.has("bytes") ? Number(options.get("bytes")) : ((await file)?.size ?? null)),
   });
   const wasm = part(`${build.name}_bg.wasm`);
   const glue = bringGlue(part(`${build.name}.js`));
@@ -135,15 +136,15 @@ async function prepare(wishes) {
   return { ...build, threads: build.memory ? threads : 1, engine, module, described, kept };
 }
 
-/** `orders`: messages that came before the engine listened. */
-async function start(wishes, prepared, orders) {
+/** `queued`: messages that came before the engine listened. */
+async function start(options, prepared, queued) {
   const { name, memory, threads, engine, module, described, kept } = await prepared;
   await engine.default({ module_or_path: module, memory: memory ?? undefined });
   // The engine opens its pool first; threads join it as they start.
   let assembled;
   const joined = new Promise((settled) => (assembled = settled));
-  engine.start(name, wishes, threads, joined, described, kept);
-  for (const data of orders) self.dispatchEvent(new MessageEvent("message", { data }));
+  engine.start(name, options, threads, joined, described, kept);
+  for (const data of queued) self.dispatchEvent(new MessageEvent("message", { data }));
   const job = { glue: part(`${name}.js`).href, module, memory };
   Promise.all(Array.from({ length: threads - 1 }, () => recruit(job))).then(assembled);
 }
@@ -153,10 +154,10 @@ const likely = self.location.search.slice(1);
 const ahead = likely ? prepare(likely) : null;
 // A failure matters only if these are the options; `start` reports it then.
 ahead?.catch(() => {});
-self.onmessage = ({ data: { wishes } }) => {
-  const orders = [];
-  self.onmessage = ({ data }) => orders.push(data);
-  const started = start(wishes, wishes === likely ? ahead : prepare(wishes), orders);
+self.onmessage = ({ data: { options } }) => {
+  const queued = [];
+  self.onmessage = ({ data }) => queued.push(data);
+  const started = start(options, options === likely ? ahead : prepare(options), queued);
   started.catch((error) => die(error?.message ?? error, error instanceof Missing));
 };
 // Firefox loses messages that are sent to a module before it has loaded.

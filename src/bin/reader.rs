@@ -2,16 +2,16 @@
 //! `www/reader-worker.js` calls these functions.
 
 use huggingtweets::web::{
-    protocol::CardOrder,
+    protocol::CardRequest,
     reader::{card, check, file::FileSource},
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Renders a bot's card: a [`CardOrder`] as JSON in, a `CardPage` as JSON out.
+/// Renders a bot's card: a [`CardRequest`] as JSON in, a `CardPage` as JSON out.
 #[wasm_bindgen]
-pub fn render_card(order: &str) -> Result<String, String> {
-    let order: CardOrder = serde_json::from_str(order).map_err(|error| error.to_string())?;
-    serde_json::to_string(&card::render(&order)).map_err(|error| error.to_string())
+pub fn render_card(request: &str) -> Result<String, String> {
+    let request: CardRequest = serde_json::from_str(request).map_err(|error| error.to_string())?;
+    serde_json::to_string(&card::render(&request)).map_err(|error| error.to_string())
 }
 
 /// Reads an archive in place: returns a [`check::Check`] as JSON, or the reader's error message.

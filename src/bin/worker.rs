@@ -9,13 +9,13 @@ use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 #[wasm_bindgen]
 pub fn start(
     build: String,
-    wishes: String,
+    options: String,
     threads: usize,
     assembled: Promise,
     described: Promise,
     kept: Promise,
 ) -> Result<(), JsValue> {
-    worker::start(worker::Start { build, wishes, threads, assembled, described, kept })
+    worker::start(worker::Start { build, options, threads, assembled, described, kept })
 }
 
 /// Counts a thread of the pool: see [`worker::join`].

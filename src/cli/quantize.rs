@@ -51,7 +51,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let file = args.to.file_name();
     if let Some(mut manifest) = bot.manifest.clone() {
         manifest.checks.insert(file.into(), finish::check(&bot, &patch.path().join(file))?);
-        let rows = |manifest: &Manifest| manifest.card.as_ref().map_or(0, |card| card.held_out_perplexity.len());
+        let rows =
+            |manifest: &Manifest| manifest.card.as_ref().map_or(0, |card| card.held_out_perplexity.len());
         let before = rows(&manifest);
         let manifest = folder::refresh(&args.folder, patch.path(), manifest, &[file])?;
         if rows(&manifest) < before {

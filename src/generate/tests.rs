@@ -1,4 +1,4 @@
-//! Drafts over small made-up networks.
+//! Drafts on small made-up networks.
 
 use super::*;
 use crate::{
@@ -76,7 +76,7 @@ fn end_of_text_waits_for_the_least_length() {
     let eos = tokenizer().eos_id() as usize;
     let ends = run(request("I"), 64, |_, logits| logits[eos] = 100.0);
     for (_, reason, tokens) in ends {
-        // Ten tokens in all, `<|endoftext|>` and the start among them.
+        // Ten tokens in all, `<|endoftext|>` and the prompt included.
         assert_eq!((reason, tokens), (EndReason::EndOfText, 8));
     }
 }
@@ -170,8 +170,8 @@ fn what_cannot_be_done_is_said_before_any_work() {
     let tokenizer = tokenizer();
     let config = config(&tokenizer, 16);
     let refuse = |request| Drafts::new(&tokenizer, &config, request).err().unwrap().to_string();
-    // In a context of 16 tokens, one begins every post and at least one is sampled. The context is
-    // the reported limit if a larger `max_tokens` would not help.
+    // In a context of 16 tokens, one is the leading `<|endoftext|>` and at least one is sampled.
+    // The context is the reported limit if a larger `max_tokens` would not help.
     let start = |tokens: usize| {
         let text = "!?".repeat(20).chars().take(tokens).collect::<String>();
         assert_eq!(tokenizer.encode_plain(&text).len(), tokens);
@@ -189,7 +189,7 @@ fn what_cannot_be_done_is_said_before_any_work() {
          shorten it, or let drafts be longer"
     );
     assert!(refuse(Request { drafts: 0, ..request("I") }).contains("1 to 256"));
-    assert!(refuse(Request { streams: vec![1], ..request("I") }).contains("1 coin streams for 5"));
+    assert!(refuse(Request { streams: vec![1], ..request("I") }).contains("1 random streams for 5"));
     let sampling = Params { top_p: 0.0, ..Params::default() };
     assert!(refuse(Request { sampling, ..request("I") }).contains("top_p"));
     let mut drafts = Drafts::new(&tokenizer, &config, request("I")).unwrap();
@@ -242,11 +242,22 @@ fn drafts_that_lost_their_engine_go_on_as_if_they_had_not() {
             assert_eq!(resumed.tokens(draft), whole.tokens(draft), "lost after {lost_after}");
         }
     }
-    let wrong = [SoFar { tokens: vec![u32::MAX], ended: false }];
-    assert!(matches!(
-        Drafts::resume(&tokenizer, &config, request, &wrong),
-        Err(GenerateError::SoFar { token: u32::MAX, .. })
-    ));
+}
+
+#[test]
+fn tokens_to_continue_from_are_checked() {
+    let tokenizer = tokenizer();
+    let config = config(&tokenizer, 64);
+    let request = Request { drafts: 3, ..request("I say") };
+    let resume = |so_far: &[SoFar]| Drafts::resume(&tokenizer, &config, request.clone(), so_far).map(drop);
+    let mut so_far = vec![SoFar::default(); 3];
+    assert!(resume(&so_far).is_ok() && resume(&[]).is_ok());
+    so_far[1].tokens.push(u32::MAX);
+    assert!(matches!(resume(&so_far), Err(GenerateError::SoFar { token: u32::MAX, .. })));
+    for found in [1, 2, 4] {
+        let error = resume(&vec![SoFar::default(); found]).unwrap_err();
+        assert!(matches!(error, GenerateError::SoFarCount { found: f, drafts: 3 } if f == found), "{error}");
+    }
 }
 
 #[test]

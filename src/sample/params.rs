@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Sampling settings. [`Params::default`] is the original's (temperature 1,
+/// Sampling settings. [`Params::default`] is that of the original huggingtweets (temperature 1,
 /// top-k 50, top-p 0.95); [`Params::NEUTRAL`] changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -52,7 +52,7 @@ impl Params {
         no_repeat_ngram: 0,
     };
 
-    /// Settings from a JSON object, in which absent settings are neutral.
+    /// Parses settings from a JSON object; absent settings are neutral.
     pub fn neutral_with(json: &serde_json::Value) -> Result<Self, serde_json::Error> {
         let mut all = serde_json::to_value(Self::NEUTRAL)?;
         if let (Some(all), Some(given)) = (all.as_object_mut(), json.as_object()) {
@@ -64,8 +64,8 @@ impl Params {
         serde_json::from_value(all)
     }
 
-    /// How many of the largest logits suffice to sample a token, even if one token is forbidden;
-    /// `None` if all are needed.
+    /// Returns how many of the largest logits suffice to sample a token, even if one token is
+    /// forbidden; `None` if all are needed.
     pub fn enough(&self) -> Option<usize> {
         if self.repetition_penalty != 1.0 || self.no_repeat_ngram > 0 {
             return None;
@@ -80,7 +80,7 @@ impl Params {
     /// Checks every setting against its range.
     ///
     /// # Errors
-    /// The first setting that is outside.
+    /// If a setting is out of range; the first such setting is returned.
     pub fn validate(&self) -> Result<(), ParamsError> {
         let in_range = [
             (

@@ -23,9 +23,9 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// The token that the uniform sample `coin` in [0, 1) selects, given logits and `history`.
-    /// `forbidden` is never selected (`<|endoftext|>` below the minimum length). `None` if no token
-    /// is possible.
+    /// Returns the token that the uniform sample `coin` in [0, 1) selects, given logits and
+    /// `history`; `None` if no token is possible. `forbidden` is never selected (`<|endoftext|>`
+    /// below the minimum length).
     pub fn sample(
         &mut self,
         logits: Logits,
@@ -48,8 +48,7 @@ impl Sampler {
                 // NaN and infinite logits can never be selected.
                 let number = |&l: &f32| if l.is_finite() { l } else { f32::NEG_INFINITY };
                 candidates.extend((0u32..).zip(logits.iter().map(number)));
-                // Both find a token by its index, so they run while all candidates are there, in
-                // order.
+                // Both index candidates by token id, so they run before any is dropped or moved.
                 penalise_repetition(candidates, history, params.repetition_penalty);
                 forbid_repeated_ngrams(candidates, history, params.no_repeat_ngram);
             }
@@ -83,8 +82,8 @@ impl Sampler {
         candidates.sort_unstable_by(order);
         candidates.retain(|c| c.1 > f32::NEG_INFINITY);
         if !greedy {
-            // Relative to the largest, which stays 0: with a tiny temperature, several would overflow
-            // to infinity, whose differences are NaN.
+            // Subtract the largest first: with a tiny temperature several logits could overflow to
+            // infinity, and the difference of two infinities is NaN.
             let largest = candidates.first().map_or(0.0, |c| c.1);
             for candidate in candidates.iter_mut() {
                 candidate.1 = (candidate.1 - largest) / params.temperature;
@@ -112,8 +111,8 @@ impl Sampler {
         self.normalise();
     }
 
-    /// Softmax of the candidates, in f64 so that sums over 50257 values are exact enough for the
-    /// thresholds, and with [`exp`], whose bits do not depend on the platform.
+    /// Computes the softmax of the candidates, in f64 so that sums over 50257 values are exact
+    /// enough for the thresholds, and with [`exp`], whose bits do not depend on the platform.
     fn normalise(&mut self) {
         let largest = self.candidates.iter().fold(f32::NEG_INFINITY, |a, c| a.max(c.1));
         self.probabilities.clear();
@@ -146,7 +145,7 @@ impl Sampler {
     }
 }
 
-/// The probability of every token (V) after processing; zero if excluded.
+/// Returns the probability of every token (V) after processing; zero if excluded.
 pub fn probabilities(logits: &[f32], history: &[u32], params: &Params) -> Vec<f64> {
     let mut sampler = Sampler::default();
     sampler.distribute(Logits::All(logits), history, params, None);
@@ -157,7 +156,8 @@ pub fn probabilities(logits: &[f32], history: &[u32], params: &Params) -> Vec<f6
     all
 }
 
-/// The index whose share of the unit interval contains the uniform sample `coin` in [0, 1).
+/// Returns the index whose share of the unit interval contains the uniform sample `coin` in [0,
+/// 1).
 pub fn draw(probabilities: &[f64], coin: f64) -> usize {
     let mut total = 0.0;
     for (index, p) in probabilities.iter().enumerate() {
@@ -199,10 +199,10 @@ fn forbid_repeated_ngrams(candidates: &mut [(u32, f32)], history: &[u32], n: usi
     }
 }
 
-/// How many of the descending probabilities top-p keeps: the fewest whose sum reaches p.
+/// Returns how many of the descending probabilities top-p keeps: the fewest whose sum reaches p.
 fn keep_top_p(probabilities: &[f64], p: f32) -> usize {
-    // transformers drops from the least likely upwards, as long as the dropped sum is at most 1 -
-    // p, in f32.
+    // transformers drops from the least likely upwards while the dropped sum is at most 1 - p, in
+    // f32.
     let budget = f64::from(1.0 - p);
     let mut dropped = 0.0;
     let mut kept = probabilities.len();
@@ -216,7 +216,7 @@ fn keep_top_p(probabilities: &[f64], p: f32) -> usize {
     kept
 }
 
-/// e^x, the same bits on every target (a library's depends on the platform).
+/// e^x with the same bits on every target (a library's depend on the platform).
 fn exp(x: f64) -> f64 {
     const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
     const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;

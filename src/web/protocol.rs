@@ -22,11 +22,11 @@ pub type Id = u32;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Command {
     pub id: Id,
-    pub order: Order,
+    pub action: Action,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Order {
+pub enum Action {
     /// Fetch a bot and prepare it. Answered by `Bot`, `Progress` and `TriesGpu`, then `Ready` or
     /// `Failed`.
     Load(LoadRequest),
@@ -102,12 +102,12 @@ impl BackendChoice {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub id: Id,
-    pub news: News,
+    pub update: Update,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::large_enum_variant, reason = "each is written down as JSON at once; none is kept")]
-pub enum News {
+pub enum Update {
     /// The bot's identity; known before its weights are loaded if there is a `bot.json`.
     Bot(BotInfo),
     Progress {
@@ -256,14 +256,14 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Whether the CPU can continue after this failure; `on_gpu`: the engine ran on the GPU.
-    pub fn spares_processor(self, on_gpu: bool) -> bool {
+    pub fn cpu_can_continue(self, on_gpu: bool) -> bool {
         on_gpu && matches!(self, Self::Gpu | Self::Crash)
     }
 }
 
 /// What the readers need to render a bot's card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CardOrder {
+pub struct CardRequest {
     pub markdown: String,
     /// The text of `bot.json`; empty if there is none.
     pub manifest: String,
@@ -297,6 +297,11 @@ pub struct CardPage {
     pub final_loss: Option<f64>,
 }
 
+/// A size as page and worker show it: `5.1 MB`.
+pub fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
 /// Serialises a message as JSON text.
 pub fn encode(message: &impl Serialize) -> JsValue {
     match serde_json::to_string(message) {
@@ -306,6 +311,9 @@ pub fn encode(message: &impl Serialize) -> JsValue {
 }
 
 /// Parses a received message.
+///
+/// # Errors
+/// If it is not the JSON text of a `T`.
 pub fn decode<T: DeserializeOwned>(message: &JsValue) -> Result<T, serde_json::Error> {
     serde_json::from_str(&message.as_string().unwrap_or_default())
 }

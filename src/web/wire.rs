@@ -10,7 +10,7 @@ use std::{
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{ErrorEvent, Event, MessageEvent, Worker, WorkerOptions, WorkerType};
 
-use super::protocol::{Command, Id, News, Phase, Report, decode, encode};
+use super::protocol::{Command, Id, Phase, Report, Update, decode, encode};
 
 /// Whether the engine is loaded, and which command its download is reported under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +54,12 @@ impl Wire {
     /// called more than once.
     pub fn open(
         worker: Worker,
-        wishes: &str,
+        options: &str,
         heard: impl Fn(Report) + 'static,
         died: impl Fn(Death) + 'static,
     ) -> Result<Self, JsValue> {
         let first = js_sys::Object::new();
-        js_sys::Reflect::set(&first, &"wishes".into(), &wishes.into())?;
+        js_sys::Reflect::set(&first, &"options".into(), &options.into())?;
         let died = Rc::new(died);
         let waiting = Rc::new(RefCell::new(Some(Vec::<Command>::new())));
         let engine = Rc::new(Cell::new(Engine::Unasked));
@@ -88,8 +88,8 @@ impl Wire {
                     let total = field(&data, "total").and_then(|total| total.as_f64());
                     if let Engine::Awaited(id) = engine.get() {
                         let (loaded_bytes, total_bytes) = (loaded as u64, total.map(|total| total as u64));
-                        let news = News::Progress { phase: Phase::Engine, loaded_bytes, total_bytes };
-                        heard(Report { id, news });
+                        let update = Update::Progress { phase: Phase::Engine, loaded_bytes, total_bytes };
+                        heard(Report { id, update });
                     }
                 } else {
                     let _ = worker.post_message(&first);

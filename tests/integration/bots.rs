@@ -342,7 +342,8 @@ fn a_perplexity_measured_on_former_weights_leaves_the_card() {
         let output = run(&[&["quantize", arg(&bot), "--to", "q4_0"], options].concat(), "");
         let manifest: Value = serde_json::from_slice(&fs::read(bot.join("bot.json")).unwrap()).unwrap();
         let rows = manifest["card"]["held_out_perplexity"].as_array().unwrap();
-        let precisions: Vec<_> = rows.iter().map(|row| row["precision"].as_str().unwrap().to_owned()).collect();
+        let precisions: Vec<_> =
+            rows.iter().map(|row| row["precision"].as_str().unwrap().to_owned()).collect();
         (precisions.join(" "), String::from_utf8(output.stderr).unwrap())
     };
     // The same bytes again.

@@ -1,5 +1,5 @@
-// WCAG 2.2 AA as far as axe-core sees it, in every state, light and dark; and
-// the whole way by keyboard.
+// Accessibility: axe-core's WCAG 2.2 AA rules in every state of the page, light and dark; and
+// operation by keyboard alone.
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { readFileSync } from "node:fs";
@@ -23,7 +23,7 @@ after(async () => {
   slow?.close();
 });
 
-/** No violation in the page or its frames, but for the widget's engine: nothing of it is ever shown. */
+/** Asserts that page and frames have no violations, except the widget's engine, which is never shown. */
 async function clean(page, state) {
   for (const frame of page.frames().filter((frame) => !frame.url().includes("/engine.html"))) {
     await frame.evaluate(axe);

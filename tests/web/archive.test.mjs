@@ -1,5 +1,5 @@
-// The archive check, in the tab of a bot of one's own: what it counts and refuses,
-// and that nothing leaves it.
+// The archive check in the "Your own bot" tab: what it counts and refuses, and that no data leaves
+// it.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -15,16 +15,17 @@ const { bundle, server, browser } = await servedBot();
 
 const open = (path, origins) => visitReadyBot(browser, server.origin, path, { origins });
 
-/** Posts as an X archive, by the tests' own hand: the page gets no other file than a visitor would. */
+/** Generates posts that contain HTML. */
 function posts(count) {
   return Array.from({ length: count }, (_, n) => `The lamp was lit for the ${n}th night, and <b>nobody</b> came.`);
 }
 
-/** A zip with one file, which unpacks to so many MiB of spaces. */
+/** A zip with one file that unpacks to `mebibytes` MiB of spaces. */
 async function zipBomb(name, mebibytes) {
   const spaces = Array(mebibytes).fill(Buffer.alloc(1 << 20, " "));
   const packed = Buffer.concat(await Readable.from(spaces).pipe(createDeflateRaw()).toArray());
-  // Version, flags, method (deflate), time, date, checksum, both sizes, the name's length, no more.
+  // Version, flags, method (deflate), time, date, checksum, both sizes, name length, no extra
+  // field.
   const facts = Buffer.alloc(26);
   facts.writeUInt16LE(20, 0);
   facts.writeUInt16LE(8, 4);
@@ -128,12 +129,15 @@ describe("the archive check", () => {
     const path = join(out, "many.txt");
     writeFileSync(path, posts(500_000).join("\n"));
     const visit = await checking();
+    const scripts = new Set();
+    visit.page.on("worker", (worker) => worker.url().startsWith("blob:") && scripts.add(worker.url()));
     await visit.choose(path);
     await visit.frame.getByText("Reading many.txt").waitFor();
     await visit.choose({ name: "few.txt", mimeType: "text/plain", buffer: Buffer.from("three short words\n") });
     await visit.frame.getByText(/Too few posts/).waitFor({ timeout: 60_000 });
     const reading = () => visit.page.workers().filter((worker) => worker.url().startsWith("blob:")).length;
     while (reading() > 0) await new Promise((later) => setTimeout(later, 20));
+    assert.equal(scripts.size, 1, "both workers have the same object URL");
     assert.match(await visit.frame.locator("#said").textContent(), /^Too few posts.*What is in few\.txt/);
     await quietly(visit);
   });
@@ -165,7 +169,7 @@ describe("the archive check", () => {
     const visit = await checking();
     const frame = visit.page.frames().find((each) => each.url().endsWith("/check.html"));
     const sent = [];
-    // What the policy stops is announced, and never sent.
+    // Requests blocked by the policy have a "request" event but no response.
     visit.context.on("response", (response) => sent.push(response.url()));
     const picture = `${server.origin}/icon-192.png`;
     const shows = (address) =>
@@ -181,7 +185,7 @@ describe("the archive check", () => {
       navigator.sendBeacon(`${address}?beacon`, "x");
       came.push(await new Promise((go) =>
         Object.assign(new Image(), { onload: () => go(true), onerror: () => go(false), src: `${picture}?image` })));
-      // The reader's kind of worker.
+      // A worker from a blob URL, like the reader.
       const script = `self.addEventListener("securitypolicyviolation", ({ blockedURI, effectiveDirective }) => postMessage({ blockedURI, effectiveDirective }));
         fetch(${JSON.stringify(`${address}?worker`)}).then(() => true, () => false).then((came) => setTimeout(postMessage, 100, { came }));`;
       const worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })), { type: "module" });

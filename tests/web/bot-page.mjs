@@ -1,11 +1,11 @@
-// The page in a user's verbs.
+// Page object: the page in terms of what a user does.
 import assert from "node:assert/strict";
 import { visitor } from "./harness.mjs";
 
 const SLOW = 60_000;
 
 export class BotPage {
-  /** `scope`: a page or a frame locator. */
+  /** `scope` is a page or a frame locator. */
   constructor(scope) {
     this.scope = scope;
     this.start = scope.getByLabel("Start of the tweet");
@@ -36,12 +36,12 @@ export class BotPage {
     return this.scope.getByRole("button", { name: `End draft ${number}` }).click();
   }
 
-  /** A button of one draft, such as Pin. */
+  /** Returns a button of one draft, such as Pin. */
   draftButton(action, number) {
     return this.scope.getByRole("button", { name: `${action} draft ${number}`, exact: true });
   }
 
-  /** Opens what a draft's card has beside its buttons. */
+  /** Opens the menu of a draft's card. */
   async more(number) {
     await this.cards.nth(number - 1).locator("details.more > summary").click();
   }
@@ -50,12 +50,12 @@ export class BotPage {
     return this.retryButton.click({ timeout: SLOW });
   }
 
-  /** Each draft's text. */
+  /** Returns each draft's text. */
   drafts() {
     return this.texts.allTextContents();
   }
 
-  /** Waits until a sentence matching `pattern` is the status, and gives it. */
+  /** Waits until the status matches `pattern`, and returns it. */
   async seesStatus(pattern, timeout = SLOW) {
     return says(this.status, pattern, timeout);
   }
@@ -64,14 +64,14 @@ export class BotPage {
     return says(this.alert, pattern, timeout);
   }
 
-  /** Waits for the last draft, and gives all. */
+  /** Waits for the last draft, and returns all. */
   async finishes(timeout = SLOW) {
     await this.generateButton.waitFor({ timeout });
     await this.seesStatus(/tokens\/s/, timeout);
     return this.drafts();
   }
 
-  /** Waits until some draft has grown by so many characters beyond the start. */
+  /** Waits until some draft is `more` characters longer than the prompt. */
   async streams(start, more = 8, timeout = SLOW) {
     const ends = Date.now() + timeout;
     while (Date.now() < ends) {
@@ -92,21 +92,21 @@ export class BotPage {
   }
 }
 
-/** A fresh visitor's page at an origin's path, with what `visitor` gives; `origins`: others that it may ask. */
+/** Opens a path as a fresh visitor, who may also request `origins`; returns the bot besides `visitor`'s result. */
 export async function visitBot(browser, origin, path = "/", { origins = [], ...options } = {}) {
   const visit = await visitor(browser, [origin, ...origins], options);
   await visit.page.goto(origin + path);
   return { ...visit, bot: new BotPage(visit.page) };
 }
 
-/** The same, once the bot is ready. */
+/** The same, but waits until the bot is ready. */
 export async function visitReadyBot(browser, origin, path, options) {
   const visit = await visitBot(browser, origin, path, options);
   await visit.bot.seesStatus(/ready/);
   return visit;
 }
 
-/** Waits until an element says what is expected; a failure tells what it says instead. */
+/** Waits until an element's text matches; a failure reports the actual text. */
 async function says(element, pattern, timeout) {
   try {
     await element.filter({ hasText: pattern }).waitFor({ timeout });
@@ -116,7 +116,7 @@ async function says(element, pattern, timeout) {
   return element.textContent();
 }
 
-/** Drags a file or a folder of this machine to the middle of an element, and lets go of it unless told to wait. */
+/** Drags a file or folder of this machine onto an element, and drops it unless `types` says otherwise. */
 export async function drag(visit, element, path, types = ["dragEnter", "dragOver", "drop"]) {
   visit.devtools ??= await visit.context.newCDPSession(visit.page);
   await element.scrollIntoViewIfNeeded();

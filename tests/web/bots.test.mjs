@@ -1,7 +1,7 @@
-// Other bots: by an address, from the Hub, from this device's files, and what of
-// them stays on this device.
+// Opening other bots: by URL, from the Hub, from local files; and what of them is stored on this
+// device.
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { drag, visitReadyBot } from "./bot-page.mjs";
@@ -11,7 +11,7 @@ const { bundle, server, browser } = await servedBot();
 
 const open = (path, origins) => visitReadyBot(browser, server.origin, path, { origins });
 
-/** A folder with these files of the bundle. */
+/** Creates a folder with these files of the bundle. */
 function folderOf(name, files) {
   const folder = join(out, name);
   mkdirSync(folder, { recursive: true });
@@ -19,7 +19,7 @@ function folderOf(name, files) {
   return folder;
 }
 
-/** In the page: whether this device keeps weights, where src/web/worker/storage puts them. */
+/** Runs in the page: whether weights are stored where src/web/worker/storage puts them, as expected. */
 async function keepsWeights(expected) {
   const entries = [];
   const root = await navigator.storage.getDirectory();
@@ -33,7 +33,7 @@ async function keepsWeights(expected) {
   return entries.length > 0 === expected;
 }
 
-/** In a page: whether its caches hold, or hold nothing, of this origin. */
+/** Runs in a page: whether its caches hold something of this origin, as expected (`any`). */
 const keepsAnyOf = async ([origin, any]) => {
   const kept = [];
   for (const name of await caches.keys()) kept.push(...(await (await caches.open(name)).keys()));
@@ -88,7 +88,7 @@ describe("another bot", () => {
     await page.waitForFunction(keepsWeights, true);
     await bot.tab("Another bot").click();
     await page.locator(".recent > li").first().getByRole("button", { name: /^Delete/ }).click();
-    // The worker removes it in its own time.
+    // The worker removes it asynchronously.
     await page.waitForFunction(keepsWeights, false);
     const weights = [];
     visit.context.on("request", (request) => request.url().includes(".gguf") && weights.push(request.url()));
@@ -123,7 +123,7 @@ describe("another bot", () => {
     await recent.first().getByRole("button", { name: /^Delete/ }).click();
     await page.getByText("None yet.").waitFor();
     assert.ok(await page.evaluate(keeps, [digests, true]), "nobody is there to remove them");
-    // The next engine does, also that of the next visit.
+    // The next engine removes them, even on a later visit.
     await page.goto(`${server.origin}/?model=${site.origin}/`);
     await bot.seesStatus(/ready/);
     await page.waitForFunction(keeps, [digests, false]);
@@ -133,7 +133,7 @@ describe("another bot", () => {
     site.close();
   });
 
-  it("is opened with the weights that the page wishes for, and so it is after a reload", async () => {
+  it("is opened with the weights that the page requests, also after a reload", async () => {
     const site = await secondOrigin({ root: bundle });
     const visit = await open("/?precision=q4_0", [site.origin]);
     const { bot, page } = visit;
@@ -144,7 +144,7 @@ describe("another bot", () => {
     assert.equal(new URL(page.url()).searchParams.get("precision"), "q4_0");
     await page.reload();
     await bot.seesStatus(/ready/);
-    // From the list, whatever the page wishes for then.
+    // From the list, the weights opened before are used, whatever the page's precision.
     await page.goto(server.origin);
     await bot.seesStatus(/ready/);
     await bot.tab("Another bot").click();
@@ -203,7 +203,7 @@ describe("another bot", () => {
     await bot.seesStatus(/ready/);
     const folder = "/resolve/main/model-";
     assert.deepEqual([...new Set(weights)], [`/a/small${folder}q4_0.gguf`, `/a/bundle${folder}q8_0.gguf`]);
-    // The page that shows a file stands for that file, not for its repository.
+    // The URL of a page that shows a file opens that file, not its repository.
     await bot.tab("Another bot").click();
     await ask("https://huggingface.co/a/bundle/blob/main/model-q4_0.gguf");
     await bot.seesStatus(/ready/);

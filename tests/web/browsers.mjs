@@ -1,9 +1,9 @@
-// Where browsers are found, and what Chromium is started with: for tests,
-// benchmarks and Lighthouse. tools/setup.sh looks for the same names.
+// Locates browsers, and Chromium's flags, for tests, benchmarks and Lighthouse. tools/setup.sh
+// looks for the same names.
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 
-/** The program that the variable names, else the first of these names that PATH has. */
+/** The program named by the variable, else the first of `names` found on PATH. */
 function program(what, variable, names) {
   if (process.env[variable]) return process.env[variable];
   const folders = (process.env.PATH ?? "").split(delimiter).filter(Boolean);
@@ -13,7 +13,7 @@ function program(what, variable, names) {
         accessSync(join(folder, name), constants.X_OK);
         return join(folder, name);
       } catch {
-        // Not in this one.
+        // Not in this folder.
       }
     }
   }
@@ -24,7 +24,7 @@ export const chromium = () => program("Chromium", "CHROMIUM", ["chromium", "goog
 export const firefox = () => program("Firefox", "FIREFOX", ["firefox-esr", "firefox"]);
 export const webKitDriver = () => program("WebKitWebDriver", "WEBKIT_DRIVER", ["WebKitWebDriver"]);
 
-/** Chromium asks nobody for anything that a page does not ask for. */
+/** Keep Chromium from making requests of its own. */
 export const CHROMIUM_FLAGS = [
   "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync",

@@ -1,7 +1,7 @@
-// The command's own server, as browser tests and benchmarks start it.
+// Starts the command's own server, for browser tests and benchmarks.
 import { spawn } from "node:child_process";
 
-/** `serve` with a page's files and a bot, on a free port. */
+/** Runs `serve` with a page's files and a bot, on a free port. */
 export async function serveWith(bin, assets, model) {
   const args = ["serve", "--assets", assets, "--port", "0", "--model", model];
   const server = spawn(bin, args, { stdio: ["ignore", "pipe", "inherit"] });

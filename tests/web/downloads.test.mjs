@@ -1,10 +1,10 @@
-// Weights on their way and on this device, with everything that goes wrong
-// there: in both browsers, by ranges, over a line that breaks.
+// Downloading and storing weights, with everything that can go wrong: in both browsers, by range
+// requests, over a connection that breaks.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { freshContext, look, press, until, write } from "./any-browser.mjs";
+import { freshContext, look, NOT_SAVED, press, until, write } from "./any-browser.mjs";
 import { askedChunks, CHUNK, flakySite, numbers } from "./flaky-site.mjs";
 import {
   chunkedBundle, commandDrafts, dist, launch, launchFirefox, noServiceWorker, scriptAfter, secondOrigin, spoilKept,
@@ -27,19 +27,19 @@ after(async () => {
   for (const browser of Object.values(browsers)) await browser.close();
 });
 
-/** The page, with lines before its worker's script where a test wants the browser to be another. */
+/** Serves the page, with `lines` inserted before its worker's script to alter the browser's APIs. */
 function pageSite(lines = "", pages = {}) {
   const patched = scriptAfter("worker-start.js", lines);
   return secondOrigin({ root: dist, pages: { ...noServiceWorker, ...(lines ? { "/worker-start.js": patched } : {}), ...pages } });
 }
 
-/** An answer that is this script. */
+/** Answers with this script. */
 const script = (text) => (_, response) => {
   response.setHeader("Content-Type", "text/javascript");
   response.end(text);
 };
 
-/** The engine over a slow line. */
+/** The engine over a slow connection. */
 const ENGINES = Object.fromEntries(["relaxed", "plain"].map((build) => {
   const path = `/engine/${build}-single_bg.wasm`;
   return [path, async (_, response) => {
@@ -65,7 +65,7 @@ const FULL_LATER = `
 
 for (const name of ["Chromium", "Firefox"]) {
   describe(name, () => {
-    /** A visitor of the page, and of a bot elsewhere. */
+    /** Opens the page as a visitor, with a bot on another origin. */
     async function visit({ lines, pages, ...options } = {}) {
       const [page, bot] = [await pageSite(lines, pages), await flakySite(bundle, options)];
       const context = await freshContext(browsers[name]);
@@ -101,7 +101,7 @@ for (const name of ["Chromium", "Firefox"]) {
       const held = [];
       let release;
       const several = new Promise((go) => (release = go));
-      // No answer comes before another was asked for.
+      // No response is sent before a second request arrives.
       state.fault = () => (held.push(0), held.length > 1 && release(), { wait: several });
       const tab = await open();
       const { drafts } = await write(tab);
@@ -116,7 +116,7 @@ for (const name of ["Chromium", "Firefox"]) {
     });
 
     describe("a file that was found right", () => {
-      /** Tells the site of every chunk whose digest is taken; no helper takes any. */
+      /** Reports every chunk whose digest is computed to the site; no helper computes any. */
       const TELLS = `
         const { digest } = SubtleCrypto.prototype;
         SubtleCrypto.prototype.digest = function (name, bytes) {
@@ -185,7 +185,7 @@ for (const name of ["Chromium", "Firefox"]) {
       let cuts = 0;
       state.fault = ({ bytes, count }) => {
         const cut = Math.floor(chance.next().value * bytes.length);
-        // Some answers break before their first byte.
+        // Some responses break before their first byte.
         return count < 1 || cuts < 12 ? (cuts++, { cut: cuts % 5 ? cut : 0 }) : {};
       };
       const tab = await open();
@@ -247,10 +247,10 @@ for (const name of ["Chromium", "Firefox"]) {
       state.fault = ({ start }) => (start >= 2 * CHUNK ? { wait: new Promise(() => {}) } : {});
       const tab = await open();
       const ends = Date.now() + 60_000;
-      // Two chunks are here when the next ones were asked for.
+      // Once a fourth chunk is requested, two have been received.
       while (!state.parts.some(({ start }) => start === 3 * CHUNK) && Date.now() < ends) await look(tab);
       await tab.evaluate(async () => {
-        // Both are written when the file's first 8 MiB are no zeros.
+        // Both are written once the file's first 8 MiB do not end in zeros.
         const root = await navigator.storage.getDirectory();
         const folder = await root.getDirectoryHandle("huggingtweets-weights");
         for (;;) {
@@ -329,7 +329,8 @@ for (const name of ["Chromium", "Firefox"]) {
       assert.deepEqual(askedChunks(state.parts), all);
       state.parts.length = 0;
       await tab.reload();
-      await until(tab, { status: /ready(?!.*not kept)/ });
+      const { status } = await until(tab, { status: /ready/ });
+      assert.doesNotMatch(status, NOT_SAVED);
       assert.deepEqual(state.parts, []);
       await leave();
     });
@@ -342,7 +343,8 @@ for (const name of ["Chromium", "Firefox"]) {
       it(`writes all the same where the device ${what}, and says so`, async () => {
         const { state, open, leave, all } = await visit({ lines });
         const tab = await open();
-        await until(tab, { status: reason });
+        const { status } = await until(tab, { status: reason });
+        assert.match(status, NOT_SAVED);
         assert.deepEqual((await write(tab)).drafts, expected);
         assert.deepEqual(askedChunks(state.parts), all);
         await leave();

@@ -1,5 +1,5 @@
-// <tweet-bot> on pages that do not suit it: their policies, their way to change
-// what is in them, their style, and browsers of early 2023; in both browsers.
+// <tweet-bot> on unfavourable pages: their policies, DOM changes and styles, and browsers of early
+// 2023; in both browsers.
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { freshContext } from "./any-browser.mjs";
@@ -9,7 +9,7 @@ const SEED = "21";
 let server, slow, expected, blog;
 const browsers = {};
 
-/** What is sent with a page. */
+/** Headers sent with each page. */
 const HEADERS = {
   "/forbidden": { "Content-Security-Policy": "frame-src 'self'" },
   "/reported": { "Content-Security-Policy-Report-Only": "frame-src 'self'" },
@@ -29,7 +29,7 @@ before(async () => {
     "/slow": `<tweet-bot model="${slow.origin}/bot/" backend="scalar" seed="1"></tweet-bot>`,
     "/forbidden": element,
     "/reported": element,
-    // An engine's document as hosts without headers send it; and minutes pass at once.
+    // An engine's document without headers, as plain hosts send it; long timeouts are shortened.
     "/isolated": `<script>{ const later = setTimeout; window.setTimeout = (task, ms) => later(task, ms < 60_000 ? ms : 300); }</script>
       <tweet-bot ${bot} host="/mute"></tweet-bot>`,
     "/shown": `<style>iframe { display: block; width: 50px; height: 50px }</style>${element}`,
@@ -61,7 +61,7 @@ for (const name of ["Chromium", "Firefox"]) {
       return { page, leave: () => context.close() };
     }
 
-    /** In a page: what a first generation comes to, `spoil` in its midst, and the one after it. */
+    /** Runs a generation, applies `spoil` in the middle of it, and runs another; returns the first's error. */
     async function twice(page, spoil) {
       const outcome = await page.evaluate(async (spoil) => {
         const bot = document.querySelector("tweet-bot");
@@ -73,7 +73,7 @@ for (const name of ["Chromium", "Firefox"]) {
         const said = await first;
         const alert = bot.shadowRoot.querySelector("[role=alert]").innerText;
         const again = bot.generate();
-        // All of it would take a while.
+        // Waiting for all of it would take long.
         await new Promise((go) => bot.addEventListener("draft", ({ detail }) => detail.text.length > 20 && go()));
         bot.stop();
         return { said, alert, again: (await again).length, frames: document.querySelectorAll("iframe").length };
@@ -86,19 +86,19 @@ for (const name of ["Chromium", "Firefox"]) {
 
     it("starts another engine where the page removed the first", async () => {
       const { page, leave } = await open("/slow");
-      assert.match(await twice(page, "remove"), /\/engine\.html: this page removed it, or moved it; Retry begins again$/);
+      assert.match(await twice(page, "remove"), /\/engine\.html: this page removed or moved it; press Retry to start it again$/);
       await leave();
     });
 
     it("starts another engine where the page moved the first, which loads it anew", async () => {
       const { page, leave } = await open("/slow");
-      assert.match(await twice(page, "move"), /\/engine\.html: this page removed it, or moved it; Retry begins again$/);
+      assert.match(await twice(page, "move"), /\/engine\.html: this page removed or moved it; press Retry to start it again$/);
       await leave();
     });
 
     it("starts another engine where the first was loaded anew", async () => {
       const { page, leave } = await open("/slow");
-      assert.match(await twice(page, "reload"), /\/engine\.html: it was loaded anew, and what it wrote is lost; Retry begins again$/);
+      assert.match(await twice(page, "reload"), /\/engine\.html: it was reloaded, and unfinished drafts are lost; press Retry to start it again$/);
       await leave();
     });
 
@@ -142,7 +142,7 @@ for (const name of ["Chromium", "Firefox"]) {
       await leave();
     });
 
-    /** What the element says first of what went wrong, once a generation has failed of it. */
+    /** Runs a generation that fails; returns its error, and what the element shows. */
     const refusal = (page) =>
       page.evaluate(async () => {
         const bot = document.querySelector("tweet-bot");
@@ -157,7 +157,7 @@ for (const name of ["Chromium", "Firefox"]) {
       const { message, heading, english, took } = await refusal(page);
       assert.equal(
         message,
-        `${server.origin}/engine.html: this page's Content-Security-Policy forbids it; frame-src must allow ${server.origin}`,
+        `${server.origin}/engine.html: this page's Content-Security-Policy blocks it; frame-src must allow ${server.origin}`,
       );
       assert.deepEqual([heading, english], ["The engine is not running", message]);
       assert.ok(took < 20_000, `${took} ms`);

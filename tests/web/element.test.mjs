@@ -1,5 +1,5 @@
-// <tweet-bot> for the page around it: what it costs, its events, methods,
-// parts and properties, and one engine for many; in both browsers.
+// <tweet-bot> as seen by the embedding page: what it loads, its events, methods, parts and
+// properties, and one engine for several elements; in both browsers.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ const body = {};
 /** Whether the blog's own bot and engine are out of order. */
 let broken;
 
-/** Each custom property: a value, and where it must be seen. */
+/** Each custom property: a value, and where it must show. */
 const PROPERTIES = {
   accent: ["rgb(1, 0, 0)", ".generate", "backgroundColor"],
   "on-accent": ["rgb(2, 0, 0)", ".generate", "color"],
@@ -27,7 +27,7 @@ const PROPERTIES = {
   font: ["monospace", "section", "fontFamily"],
   "max-width": ["321px", ":host", "maxWidth"],
 };
-/** What the package's README lists on the line that begins so. */
+/** Returns the names that the package's README lists on the line with this beginning. */
 function listed(beginning) {
   const readme = readFileSync(fileURLToPath(new URL("../../www/npm/README.md", import.meta.url)), "utf8");
   const line = readme.split("\n").find((line) => line.startsWith(beginning));
@@ -105,7 +105,7 @@ for (const name of ["Chromium", "Firefox"]) {
       page.on("request", (request) => asked.push(new URL(request.url())));
       await page.goto(origin + path);
       await page.evaluate(() => customElements.whenDefined("tweet-bot"));
-      /** Paths that were asked of the widget's site. */
+      /** Paths requested from the widget's site. */
       const fetched = () => asked.filter((url) => url.origin === server.origin).map((url) => url.pathname);
       return { page, fetched, leave: () => context.close() };
     }
@@ -118,7 +118,7 @@ for (const name of ["Chromium", "Firefox"]) {
       }
     }
 
-    /** What the live region has said of this generation. */
+    /** What the live region has announced in this generation. */
     const spoken = (page) =>
       page.evaluate(() => [...document.querySelector("tweet-bot").shadowRoot.querySelectorAll("[aria-live] p")].map((p) => p.textContent));
 
@@ -147,12 +147,12 @@ for (const name of ["Chromium", "Firefox"]) {
       const { drafts, events } = await page.evaluate(async () => {
         const events = [];
         for (const type of ["bot", "draft", "done"]) {
-          // From the page: they bubble.
+          // On the document, since they bubble.
           document.addEventListener(type, ({ detail }) => events.push({ type, ...detail }));
         }
         const drafts = await document.querySelector("tweet-bot").generate();
         await new Promise((later) => setTimeout(later));
-        // As text: Firefox's protocol gives objects to a certain depth.
+        // As text: Firefox's protocol limits the depth of objects.
         return JSON.stringify({ drafts, events });
       }).then(JSON.parse);
       assert.deepEqual(drafts, expected);
@@ -194,7 +194,7 @@ for (const name of ["Chromium", "Firefox"]) {
       await leave();
     });
 
-    // Firefox's driver tells nothing of a frame's console.
+    // Firefox's driver does not report a frame's console.
     if (name === "Chromium") it("warns its author of an attribute that cannot be read", async () => {
       const context = await freshContext(browsers[name]);
       const page = await context.newPage();
@@ -209,7 +209,7 @@ for (const name of ["Chromium", "Firefox"]) {
       const [draft] = await page.evaluate(() => document.querySelector("tweet-bot").generate({ drafts: 1 }));
       for (const [works, answer] of [[true, "Copied"], [false, "Copy the selected text"]]) {
         const said = await page.evaluate(async (works) => {
-          // A driver's click is no visitor's, which browsers ask for.
+          // Browsers allow this only after a real user gesture, which a driver's click is not.
           navigator.clipboard.writeText = async (text) => {
             window.copied = text;
             if (!works) throw new Error("refused");
@@ -230,7 +230,7 @@ for (const name of ["Chromium", "Firefox"]) {
       const { page, leave } = await open("/one");
       const taken = await page.evaluate(() => {
         const start = document.querySelector("tweet-bot").shadowRoot.querySelector("textarea");
-        // Safari's has the code alone.
+        // Safari sets only the key code.
         return [{ isComposing: true }, { keyCode: 229 }, { shiftKey: true }, { keyCode: 13 }].map((more) => {
           const press = new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true, ...more });
           return !start.dispatchEvent(press);
@@ -249,7 +249,7 @@ for (const name of ["Chromium", "Firefox"]) {
         const text = (part) => root.querySelector(`[part=${part}]`).textContent;
         const seen = [text("label")];
         const drafts = bot.generate();
-        // Before anything is known of the bot.
+        // Before anything is known about the bot.
         seen.push(root.querySelector(".text").lang);
         await drafts;
         seen.push(root.querySelector(".text").lang, root.querySelector("[aria-live] span").lang);
@@ -284,7 +284,7 @@ for (const name of ["Chromium", "Firefox"]) {
       });
       assert.equal(written.length, 5);
       assert.deepEqual(later, written, "nothing is written after stop");
-      // They end together, and are heard all the same.
+      // They end together, and are announced all the same.
       assert.deepEqual(await spoken(page), written.map((text, index) => `Draft ${index + 1}: ${text}`));
       await leave();
     });
@@ -308,7 +308,7 @@ for (const name of ["Chromium", "Firefox"]) {
         Promise.all([...document.querySelectorAll("tweet-bot:not([lazy])")].map((bot) => bot.generate())),
       );
       assert.deepEqual(drafts.map((texts) => texts.length), [1, 2, 3]);
-      // Drafts have coins of their own: one alone is the first of three.
+      // Each draft has its own random stream: one alone equals the first of three.
       assert.deepEqual(drafts[0], expected.slice(0, 1));
       assert.deepEqual(drafts[2], expected.slice(0, 3));
       assert.equal(await page.evaluate(() => document.querySelectorAll("iframe").length), 1);
@@ -321,6 +321,31 @@ for (const name of ["Chromium", "Firefox"]) {
         assert.ok(Date.now() < ends, "the engines go with the last element");
         await new Promise((later) => setTimeout(later, 100));
       }
+      await leave();
+    });
+
+    if (name === "Chromium") it("leaves no port behind in an engine that others still use", async () => {
+      const { page, leave } = await open("/lazy");
+      await page.addInitScript(() => {
+        const { close } = MessagePort.prototype;
+        window.closedPorts = 0;
+        MessagePort.prototype.close = function () {
+          window.closedPorts++;
+          close.call(this);
+        };
+      });
+      await page.evaluate(async () => {
+        const bot = document.querySelector("tweet-bot");
+        const other = bot.cloneNode();
+        document.body.append(other);
+        await Promise.all([bot.generate(), other.generate()]);
+        bot.remove();
+      });
+      const [engine] = page.frames().filter((frame) => frame.url().includes("/engine.html"));
+      await engine.waitForFunction(() => window.closedPorts === 1);
+      // The other's port is open.
+      const drafts = await page.evaluate(() => document.querySelector("tweet-bot").generate());
+      assert.deepEqual(drafts, expected);
       await leave();
     });
 
@@ -347,14 +372,14 @@ for (const name of ["Chromium", "Firefox"]) {
         await bot.generate({ seed: "many" }).catch(() => {});
         return bot.shadowRoot.querySelector("[role=alert]").innerText;
       });
-      assert.match(refusal, /^These settings cannot be used\.\n+“many” is no seed/);
+      assert.match(refusal, /^These settings cannot be used\.\n+“many” is not a seed/);
       await leave();
     });
 
-    /** Fails, is mended while the visitor looks at it, and is told to try again. */
+    /** Waits for a failure, fixes its cause while the error is shown, and presses Retry. */
     async function triesAgain(page, { drafts, prompt }) {
       await page.waitForFunction(() => !document.querySelector("tweet-bot").shadowRoot.querySelector(".retry").hidden, { timeout: 60_000 });
-      // A generation that is lost is what Retry begins again, options and all.
+      // Retry starts the failed generation again, with its options.
       await page.evaluate((options) => document.querySelector("tweet-bot").generate(options).catch(() => {}), { drafts, seed: SEED, prompt });
       const alert = await page.evaluate(() => {
         const [heading, english] = document.querySelector("tweet-bot").shadowRoot.querySelector("[role=alert]").children;
@@ -391,7 +416,7 @@ for (const name of ["Chromium", "Firefox"]) {
       const { page, leave } = await open("/no-engine");
       const alert = await triesAgain(page, { drafts: 1, prompt: "My dream is" });
       assert.deepEqual(alert, ["Die Engine läuft nicht", `${blog.origin}/broken/engine.html: no WebAssembly`, "en"]);
-      // Another host may have no page but this one.
+      // Another host may have only this page.
       const own = await page.evaluate(() => document.querySelector("tweet-bot").shadowRoot.querySelector("[part=colophon] a").href);
       assert.ok(own.startsWith(`${blog.origin}/broken/embed.html?`), own);
       await leave();

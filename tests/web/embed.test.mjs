@@ -1,4 +1,4 @@
-// The widget on a page of another origin: an iframe, a module, a classic script.
+// The widget on a page of another origin: as an iframe, a module and a classic script.
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { join } from "node:path";

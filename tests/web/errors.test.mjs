@@ -1,6 +1,6 @@
-// What goes wrong is said in a sentence, Retry works, and nothing typed is lost.
+// Errors are shown as sentences, Retry works, and nothing typed is lost.
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 import { BotPage, visitBot } from "./bot-page.mjs";
 import { secondOrigin, serve, servedBot, slowBundle, spoiledBot, visitor } from "./harness.mjs";
 
@@ -12,7 +12,7 @@ async function open(query) {
   return visit;
 }
 
-/** The failure is gone: Retry brings the bot, and the wish is carried out. */
+/** With the cause fixed: Retry loads the bot, and the pending request is carried out. */
 async function retryWorks(bot) {
   await bot.retry();
   await bot.seesStatus(/ready|tokens\/s/);
@@ -201,7 +201,7 @@ describe("a worker that dies", () => {
             worker.onmessage = ({ data }) => {
               if (data?.died !== undefined) go(data);
             };
-            worker.postMessage({ wishes: "simd=plain&memory=single" });
+            worker.postMessage({ options: "simd=plain&memory=single" });
           }),
       );
     answer = (route) => route.fulfill({ status: 503 });

@@ -1,4 +1,4 @@
-// Plain servers on free ports, and files as they send them.
+// Plain HTTP servers on free ports, and the files that they serve.
 import { createReadStream, existsSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join } from "node:path";
@@ -8,13 +8,13 @@ const TYPES = {
   ".svg": "image/svg+xml", ".wasm": "application/wasm",
 };
 
-/** The file at a path of an address below `root`, or null. */
+/** The file below `root` at a URL's path, or null. */
 export function fileAt(root, path) {
   const file = join(root, decodeURIComponent(path.replace(/\/$/, "/index.html")));
   return file.startsWith(root) && existsSync(file) && statSync(file).isFile() ? file : null;
 }
 
-/** Answers with a file; 404 where there is none. */
+/** Sends a file; 404 if it is null. */
 export function send(response, file) {
   if (!file) return response.writeHead(404).end();
   response.setHeader("Content-Type", TYPES[extname(file)] ?? "application/octet-stream");
@@ -22,7 +22,7 @@ export function send(response, file) {
   createReadStream(file, { highWaterMark: 256 << 10 }).pipe(response);
 }
 
-/** A server of `answer(request, response, pathname)`. */
+/** Starts a server that calls `answer(request, response, pathname)`. */
 export async function listen(answer) {
   const server = createServer((request, response) => answer(request, response, new URL(request.url, "http://x").pathname));
   await new Promise((ready) => server.listen(0, "127.0.0.1", ready));

@@ -1,6 +1,6 @@
-// The page in Firefox: what a visitor does with drafts, languages, colours,
-// keyboard and screen readers. Downloads, threads, tabs, offline and the widget
-// have their Firefox tests beside Chromium's.
+// The page in Firefox: what a visitor does with drafts, languages, themes, keyboard and screen
+// readers. Downloads, threads, tabs, offline use and the widget have their Firefox tests beside
+// Chromium's.
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { readFileSync } from "node:fs";
@@ -27,7 +27,7 @@ after(async () => {
 
 afterEach(() => context?.close());
 
-/** A fresh visitor's page, with one thread: threads.test.mjs has the others. */
+/** Opens a path as a fresh visitor with one thread; threads.test.mjs tests more. */
 async function open(path = "/?seed=5") {
   context = await freshContext(browser);
   page = await context.newPage();
@@ -42,7 +42,7 @@ async function written(path) {
   return (await write(page)).drafts;
 }
 
-/** Presses a button by its accessible name. */
+/** Clicks a button by its accessible name. */
 const button = (name) =>
   page.evaluate((name) => document.querySelector(`button[aria-label="${name}"], summary[aria-label="${name}"]`).click(), name);
 
@@ -117,7 +117,7 @@ describe("drafts", () => {
     assert.ok(drafts.every((draft) => kept.some((entry) => entry.startsWith(draft))), `${kept}`);
     await page.evaluate((name) => {
       const link = [...document.querySelectorAll(".remembered a")].find((a) => a.ariaLabel === name);
-      // The page that it leads to has one thread, as all others here.
+      // The page that it leads to must also use one thread.
       link.search += "&threads=1";
       link.click();
     }, `Write again: ${drafts[4]}`);
@@ -160,7 +160,7 @@ describe("the interface", () => {
       assert.ok(await page.$eval(`#panel-${tab}`, (panel) => !panel.hidden));
     }
     await page.keyboard.press("ArrowLeft");
-    // From the top of another panel the first stop leads to where one writes.
+    // From another panel, the skip link leads to the prompt.
     await page.focus(".skip");
     await page.keyboard.press("Enter");
     await page.waitForFunction(() => document.activeElement.id === "start");

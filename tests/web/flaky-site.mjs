@@ -1,5 +1,4 @@
-// A bot on a site that answers ranges, keeps account of them, and fails as a
-// test wants.
+// A bot on a site that answers range requests, records them, and fails as a test demands.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { secondOrigin } from "./harness.mjs";
@@ -7,10 +6,10 @@ import { secondOrigin } from "./harness.mjs";
 export const CHUNK = 4 << 20;
 
 /**
- * Serves a bundle's q8_0 weights. `state.fault(part)` may spoil an answer; a
- * part has `start`, `end`, `count` (how often its start was asked for) and
- * `bytes`, and the fault gives `{ bytes, cut, wait }`: what is sent instead,
- * after how many bytes the line breaks, and a promise to wait for.
+ * Serves a bundle's q8_0 weights. `state.fault(part)` may spoil a response; a part has `start`,
+ * `end`, `count` (how often its start was requested before) and `bytes`. The fault returns
+ * `{ bytes, cut, wait }`: what is sent instead, after how many bytes the connection breaks, and a
+ * promise to wait for.
  */
 export async function flakySite(bundle, { ranges = true, exposed = true } = {}) {
   const weights = readFileSync(join(bundle, "model-q8_0.gguf"));
@@ -36,7 +35,7 @@ export async function flakySite(bundle, { ranges = true, exposed = true } = {}) 
     const headers = { "Content-Type": "application/octet-stream", "Content-Length": end - start };
     if (asked) headers["Content-Range"] = `bytes ${start}-${end - 1}/${weights.length}`;
     response.writeHead(asked ? 206 : 200, headers);
-    // An answer begins before it waits: Firefox counts one without a byte as none.
+    // A response starts before it waits: Firefox treats one without a byte as none.
     const begun = wait ? 1000 : 0;
     response.flushHeaders();
     if (wait) response.write(bytes.subarray(0, begun));
@@ -57,12 +56,12 @@ export async function flakySite(bundle, { ranges = true, exposed = true } = {}) 
   return Object.assign(site, { state, size: weights.length, chunks: Math.ceil(weights.length / CHUNK) });
 }
 
-/** Which chunks were asked for, in rising order; each as often as it was. */
+/** Which chunks were requested, in ascending order, with repetitions. */
 export function askedChunks(parts) {
   return parts.map(({ start }) => start / CHUNK).sort((a, b) => a - b);
 }
 
-/** The same numbers every time. */
+/** Deterministic pseudo-random numbers in [0, 1). */
 export function* numbers(seed) {
   for (let state = seed; ; ) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

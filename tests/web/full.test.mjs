@@ -1,5 +1,5 @@
-// GPT-2's full shape (124M, random weights): load with progress, five drafts,
-// Stop, reload; and what a GPU leaves in the engine's memory.
+// GPT-2's full shape (124M, random weights): loading with progress, five drafts, Stop, reload; and
+// the engine's memory when a GPU computes.
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ const there = Boolean(fullBundle) && existsSync(join(fullBundle, "bot.json"));
 if (!there && process.env.CI) throw new Error("HUGGINGTWEETS_FULL_BUNDLE names no bundle: see `make full-bundle`");
 if (!there) console.error("skipped: HUGGINGTWEETS_FULL_BUNDLE names no bundle: see `make full-bundle`");
 
-/** In the worker: counts the steps whose tokens it still sends once Stop has come, and says so when all is done. */
+/** Runs in the worker: counts the steps whose tokens are still sent after Stop, and reports the count at the end. */
 const COUNTS_STEPS = `{
   const { postMessage } = self;
   let steps = null;
@@ -20,7 +20,7 @@ const COUNTS_STEPS = `{
     if (typeof data === "string" && data.includes('"Stop"')) steps = 0;
   });
   self.postMessage = (message, ...more) => {
-    const { Drafts, Done } = (typeof message === "string" && JSON.parse(message).news) || {};
+    const { Drafts, Done } = (typeof message === "string" && JSON.parse(message).update) || {};
     if (Drafts?.drawn.length && steps !== null) steps++;
     if (Done && steps !== null) new BroadcastChannel("steps").postMessage(steps);
     if (Done) steps = null;

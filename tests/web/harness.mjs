@@ -1,5 +1,5 @@
-// What the browser tests stand on: the real server, a second origin, real
-// Chromium, bots to load, and a list of whatever a page complained about.
+// Shared by the browser tests: the real server, a second origin, real browsers, bots to load, and
+// a record of whatever a page complained about.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
@@ -24,8 +24,8 @@ export const fullBundle = process.env.HUGGINGTWEETS_FULL_BUNDLE;
 mkdirSync(out, { recursive: true });
 
 /**
- * A file of the larger reference set beside the repository, or null, and then the test is
- * skipped; with HUGGINGTWEETS_REFERENCE=require it fails.
+ * A file of the larger reference set beside the repository. Without it, returns null and skips the
+ * test, or fails it if HUGGINGTWEETS_REFERENCE=require.
  */
 export function reference(name, test) {
   const path = join(repository, "../shared", name);
@@ -35,13 +35,13 @@ export function reference(name, test) {
   return null;
 }
 
-/** Runs the command and gives its standard output. */
+/** Runs the command and returns its standard output. */
 export async function huggingtweets(...args) {
   const { stdout } = await promisify(execFile)(bin, args, { maxBuffer: 1 << 26 });
   return stdout;
 }
 
-/** What the command drafts; `options` are its own, such as `prompt`, `seed` and `threads`. */
+/** Returns the command's drafts; `options` are its own, such as `prompt`, `seed` and `threads`. */
 export async function commandDrafts(bundle, options) {
   const args = Object.entries(options).flatMap(([option, value]) => [`--${option}`, String(value)]);
   const { drafts } = JSON.parse(await huggingtweets("generate", "--model", bundle, "--json", ...args));
@@ -49,7 +49,7 @@ export async function commandDrafts(bundle, options) {
 }
 
 const made = new Map();
-/** A bot with random weights of a shape; made again when the command is newer. */
+/** A bot of a given shape with random weights; rebuilt when the command is newer. */
 function randomBundle(name, shape) {
   if (!made.has(name)) {
     made.set(name, (async () => {
@@ -65,24 +65,24 @@ function randomBundle(name, shape) {
   return made.get(name);
 }
 
-/** The folder of a bot small enough for every test: the demo, else random weights. */
+/** Returns the folder of a bot small enough for every test: the demo, else one with random weights. */
 export async function smallBundle() {
   const demo = process.env.HUGGINGTWEETS_SMALL_BUNDLE ?? join(repository, "model-card/demo");
   if (existsSync(join(demo, "bot.json"))) return demo;
   return randomBundle("small", { layers: 2, channels: 64, heads: 2, "vocab-size": 1000, context: 256 });
 }
 
-/** A bot that takes seconds to write. */
+/** A bot that takes seconds to generate. */
 export function slowBundle() {
   return randomBundle("slow", { layers: 8, channels: 512, heads: 8, "vocab-size": 2000, context: 1024 });
 }
 
-/** A bot whose vocabulary is large enough for a GPU to select the likeliest tokens itself. */
+/** A bot whose vocabulary is large enough for top-k selection on the GPU. */
 export function wideBundle() {
   return randomBundle("wide", { layers: 1, channels: 64, heads: 2, "vocab-size": 9600, context: 256 });
 }
 
-/** A bot whose widths are no powers of two: a division by one of those is exact however it is done. */
+/** A bot whose widths are not powers of two, since dividing by one of those is always exact. */
 export function oddBundle() {
   return randomBundle("odd", { layers: 2, channels: 96, heads: 3, "vocab-size": 1000, context: 256 });
 }
@@ -92,13 +92,13 @@ export function chunkedBundle() {
   return randomBundle("chunked", { layers: 5, channels: 512, heads: 8, "vocab-size": 2000, context: 256 });
 }
 
-/** The real server with a bot, on a free port. */
+/** Starts the real server with a bot, on a free port. */
 export const serve = (model) => serveWith(bin, dist, model);
 
 /**
- * A second origin, with no header but a type, those given, and CORS where asked. `pages`
- * maps a path to HTML, to a function (request, response), or to nothing, and
- * then the file in `root` is sent.
+ * A second origin that sends no headers but the content type, those given, and CORS if wanted.
+ * `pages` maps a path to HTML or to a function (request, response); other paths are files in
+ * `root`.
  */
 export async function secondOrigin({ pages = {}, root, cors = true, headers = {} } = {}) {
   const requests = [];
@@ -114,7 +114,7 @@ export async function secondOrigin({ pages = {}, root, cors = true, headers = {}
   return { origin, requests, close };
 }
 
-/** A bot's files at `/bot/`, as pages of an origin that has another at that place, or none. */
+/** A bot's files at `/bot/`, as pages that override an origin's own bot, if any. */
 export function botPages(bundle) {
   return Object.fromEntries(
     ["bot.json", "model-q8_0.gguf"].map((file) => [
@@ -124,10 +124,10 @@ export function botPages(bundle) {
   );
 }
 
-/** Pages of a site whose visitors get no service worker: it would keep and answer what a test looks at. */
+/** Pages of a site without a service worker, which would answer the requests that a test looks at. */
 export const noServiceWorker = { "/sw.js": (_, response) => response.writeHead(404).end() };
 
-/** A script of the page with lines before it. */
+/** A script of the page, with lines inserted before it. */
 export function scriptAfter(name, lines) {
   return (_, response) => {
     response.setHeader("Content-Type", "text/javascript");
@@ -135,7 +135,7 @@ export function scriptAfter(name, lines) {
   };
 }
 
-/** A bot whose weights file the server spoils: `spoil(bytes)` gives what is sent. */
+/** A bot whose weights file the server spoils: `spoil(bytes)` returns what is sent. */
 export function spoiledBot(bundle, spoil, state = { spoiled: true }) {
   const weights = readFileSync(join(bundle, "model-q8_0.gguf"));
   return {
@@ -144,12 +144,12 @@ export function spoiledBot(bundle, spoil, state = { spoiled: true }) {
   };
 }
 
-/** `more`: further arguments of Chromium. */
+/** Launches Chromium; `more` are further arguments. */
 export function launch(more = []) {
   return chromium.launch({ executablePath: browsers.chromium(), args: [...browsers.CHROMIUM_FLAGS, ...more] });
 }
 
-/** For a file of tests: the small bot, behind the real server, and a Chromium; gone when the file is through. */
+/** Sets up a test file: the small bot behind the real server, and a Chromium, both closed after its tests. */
 export async function servedBot() {
   const bundle = await smallBundle();
   const server = await serve(bundle);
@@ -159,20 +159,20 @@ export async function servedBot() {
   return { bundle, server, browser };
 }
 
-/** The rules that axe holds pages to. */
+/** The rules that axe checks. */
 export const AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
-/** What gives headless Chromium WebGPU on its software adapter. */
+/** Flags that give headless Chromium WebGPU on its software adapter. */
 export const WEBGPU = ["--enable-unsafe-webgpu"];
 
-/** Firefox, by the protocol that it has itself. */
+/** Launches Firefox, driven by WebDriver BiDi. */
 export function launchFirefox() {
   return puppeteer.launch({ browser: "firefox", executablePath: browsers.firefox(), headless: true });
 }
 
 /**
- * A fresh visitor. `complaints` collects error-level console messages and
- * uncaught errors; `foreign` the requests outside the given origins.
+ * Opens a fresh context and page. `complaints` collects error-level console messages and uncaught
+ * errors; `foreign`, requests outside the given origins.
  */
 export async function visitor(browser, origins, options = {}) {
   const context = await browser.newContext(options);
@@ -190,8 +190,8 @@ export async function visitor(browser, origins, options = {}) {
 }
 
 /**
- * Changes the weights that a page's device keeps: a bit of the byte at `flip`, their end to
- * `end`, and so many bytes `before` them.
+ * Alters the weights stored by a page: flips a bit of the byte at `flip`, cuts them at `end`, and
+ * inserts `before` bytes in front.
  */
 export function spoilKept(page, change) {
   return page.evaluate(async ({ flip, end, before = 0 }) => {
@@ -209,13 +209,13 @@ export function spoilKept(page, change) {
   }, change);
 }
 
-/** Nothing was complained about, and nothing asked of other origins. */
+/** Asserts that nothing was complained about, and nothing requested from other origins. */
 export function quiet({ complaints, foreign }) {
   assert.deepEqual(complaints, [], "no error-level console message");
   assert.deepEqual(foreign, [], "no request outside the origins");
 }
 
-/** The same at a visit's end. */
+/** The same, and ends the visit. */
 export async function quietly(visit) {
   quiet(visit);
   await visit.leave();

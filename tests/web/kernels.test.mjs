@@ -1,13 +1,13 @@
-// The engine's kernels in real browsers, against the scalar reference: plain
-// simd128, and relaxed SIMD as each machine's instruction reads its operands.
+// The engine's kernels in real browsers, compared with the scalar reference: plain simd128, and
+// relaxed SIMD as implemented by each machine's instructions.
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { dist, launch, launchFirefox, secondOrigin } from "./harness.mjs";
 
 const CASES = 150;
-/** How an x86-64 without AVX-VNNI reads the operands of relaxed SIMD's products. */
+/** How an x86-64 CPU without AVX-VNNI interprets the operands of relaxed SIMD's products. */
 const WITHOUT_VNNI = "relaxed simd128, signs";
-/** Chromium without an instruction has the next best one. */
+/** Chromium without some instructions falls back to the next best ones. */
 const without = (...features) => () => launch([`--js-flags=${features.map((feature) => `--no-enable-${feature}`).join(" ")}`]);
 const BROWSERS = {
   Chromium: () => launch(),
@@ -48,7 +48,8 @@ for (const [name, open] of Object.entries(BROWSERS)) {
         test.diagnostic(instructions);
         assert.equal(wrong, null);
         assert.ok(instructions.startsWith(build === "relaxed" ? "relaxed simd128" : "simd128"), instructions);
-        // V8 ignores a flag that it does not know: where the processor has AVX-VNNI, its name shows.
+        // V8 ignores flags that it does not know; on a CPU with AVX-VNNI, the name would show
+        // that.
         if (build === "relaxed" && process.arch === "x64" && name.includes("without")) assert.equal(instructions, WITHOUT_VNNI);
       });
     }

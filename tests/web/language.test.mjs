@@ -70,7 +70,7 @@ describe("the interface", () => {
   it("says the same in the element, which carries its words along", () => {
     const source = readFileSync(join(dist, "tweet-bot.js"), "utf8");
     const element = new Function(`return ${/const WORDS = (\{[^]*?\n\});/.exec(source)[1]}`)();
-    // What the page has no sentence for, or has it with a number in it.
+    // Keys for which the page has no sentence, or has it with a number in it.
     const own = new Set(["draft", "more", "idle", "turn", "thread", "threads"]);
     for (const [code, spoken] of Object.entries(element)) {
       const page = new Set(Object.values(words(code)));

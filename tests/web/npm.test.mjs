@@ -1,5 +1,5 @@
-// The npm package, as its users get it: packed, installed into an empty Vite
-// project, and its folder on a plain page.
+// The npm package as its users get it: packed, installed into an empty Vite project, and its
+// folder used on a plain page.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -65,7 +65,7 @@ async function writes(origin, path = "/") {
   await page.waitForFunction(() => document.title === "5", null, { timeout: 60_000 });
   assert.deepEqual(await page.evaluate(() => document.querySelector("tweet-bot").texts), expected);
   assert.deepEqual(complaints, []);
-  // The package has no index.html: a bot's own page is the element alone.
+  // The package has no index.html: the link leads to embed.html, the element alone.
   const own = await page.evaluate(() => document.querySelector("tweet-bot").shadowRoot.querySelector("[part=colophon] a").href);
   assert.match(own, /\/embed\.html\?/);
   const answer = await page.goto(own);
@@ -82,7 +82,7 @@ it("holds what it needs and no bot", () => {
     assert.ok(existsSync(join(installed, file)), file);
   }
   assert.ok(!existsSync(join(installed, "site/bot")));
-  // A classic script is read in its page's encoding, whatever that is.
+  // A classic script is decoded in its page's encoding, so it must be ASCII.
   assert.match(readFileSync(join(installed, "site/tweet-bot.js"), "latin1"), /^[\x00-\x7f]+$/);
 });
 

@@ -1,5 +1,5 @@
-// The service worker: visits without a network, isolation where the host sends
-// no headers, and builds that are never mixed.
+// The service worker: offline visits, cross-origin isolation on hosts that send no headers, and
+// builds that are never mixed.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,7 +10,7 @@ import { after, before, describe, it } from "node:test";
 import { freshContext, until, writeWithThreads } from "./any-browser.mjs";
 import { commandDrafts, dist, launch, launchFirefox, secondOrigin, smallBundle } from "./harness.mjs";
 
-/** With one thread, for the service worker isolates pages (any-browser.mjs says what that does to Firefox). */
+/** One thread, since the service worker isolates pages (any-browser.mjs says how that affects Firefox). */
 const QUERY = { prompt: "My dream is", seed: "21", threads: "1" };
 const stamp = join(dirname(fileURLToPath(import.meta.url)), "../../tools/stamp.sh");
 
@@ -30,7 +30,7 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** The page's folder on a plain host, whose files a test may change. */
+/** Serves a copy of the page's folder, which a test may change, from a plain host. */
 async function host(name, pages) {
   const root = join(folder, `${name}-${Math.random().toString(36).slice(2)}`);
   cpSync(dist, root, { recursive: true });
@@ -38,26 +38,26 @@ async function host(name, pages) {
   return { root, ...(await secondOrigin({ root, pages })) };
 }
 
-/** A newer build in the same place. */
+/** Deploys a newer build in the same place. */
 function deploy(root) {
   appendFileSync(join(root, "styles.css"), "\n/* another build */\n");
   execFileSync(stamp, [root]);
 }
 
 const build = (page) => page.evaluate(() => document.querySelector('meta[name="build"]').content);
-/** Waits until the page is of another build than `old`. */
+/** Waits until the page belongs to a build other than `old`. */
 async function newer(page, old) {
   const ends = Date.now() + 60_000;
-  // A page that changes its build loads twice.
+  // A page that changes its build reloads.
   while ((await build(page).catch(() => old)) === old) {
     assert.ok(Date.now() < ends, "no newer build came");
     await new Promise((later) => setTimeout(later, 50));
   }
 }
 const controlled = (page) => page.evaluate(() => Boolean(navigator.serviceWorker.controller));
-/** Waits until page and engine are on this device. */
+/** Waits until page and engine are stored on this device. */
 const installed = (page) => page.evaluate(() => navigator.serviceWorker.ready.then(() => true));
-/** A second visit: page and engine are on this device. */
+/** Opens the page twice, so that page and engine are stored on this device. */
 async function visitAgain(browser, origin) {
   const context = await freshContext(browser);
   const tab = await context.newPage();
@@ -68,7 +68,7 @@ async function visitAgain(browser, origin) {
   await until(tab, { status: /ready/ });
   return { context, tab };
 }
-/** Waits until a newer build waits on this device. */
+/** Waits until a newer build is installed and waiting. */
 const waits = (page) =>
   page.evaluate(async () => {
     const registration = await navigator.serviceWorker.getRegistration();
@@ -93,7 +93,7 @@ for (const name of ["Chromium", "Firefox"]) {
         if (tab) await tab.reload();
         else await (tab = await context.newPage()).goto(address);
         const again = tab;
-        // A page that did not start is closed.
+        // A page that did not start is closed by `writeWithThreads`.
         tab = null;
         assert.equal(await again.evaluate(() => crossOriginIsolated), true);
         return again;
@@ -151,7 +151,7 @@ for (const name of ["Chromium", "Firefox"]) {
       await waits(first);
       const styles = () => first.evaluate(() => fetch("./styles.css").then((response) => response.text()));
       assert.ok(!(await styles()).includes("another build"), "the old page's files are the old build's");
-      // Another page of the old build is open: a second one is of that build too.
+      // While a page of the old build is open, a second one gets the old build too.
       const second = await context.newPage();
       await second.goto(`${there.origin}/?${new URLSearchParams(QUERY)}`);
       await until(second, { status: /ready/ });
@@ -203,7 +203,7 @@ describe("Chromium", () => {
     assert.deepEqual(errors, []);
     assert.equal(JSON.parse(data).start_url, "./");
     const { installabilityErrors } = await tools.send("Page.getInstallabilityErrors");
-    // Contexts of a test are private windows.
+    // A test's contexts are private windows.
     assert.deepEqual(installabilityErrors.map(({ errorId }) => errorId).filter((id) => id !== "in-incognito"), []);
     await context.close();
     there.close();

@@ -27,7 +27,7 @@ it("paints before its program has come, from at most 150 kB", async () => {
   await browser.close();
 });
 
-// What holds whatever computes. Chromium's adapter is software here, so `auto` is SIMD.
+// What holds for every backend. Chromium's adapter is a software one here, so `auto` is SIMD.
 for (const [backend, flags, expected] of [
   ["auto", [], /^SIMD, \d+ threads?, \d+(\.\d)? tokens\/s$/],
   ["simd", [], /^SIMD, \d+ threads?, \d+(\.\d)? tokens\/s$/],
@@ -47,11 +47,12 @@ for (const [backend, flags, expected] of [
       const visit = await open();
       const { bot, page } = visit;
       assert.equal(await bot.start.inputValue(), "My dream is");
-      // The page comes in parts.
+      // The page appears part by part.
       await bot.texts.nth(4).waitFor({ state: "attached" });
       assert.equal(await bot.texts.count(), 5);
       assert.deepEqual(await bot.drafts(), ["", "", "", "", ""]);
-      // A small bot is done before anybody could look: the page keeps watch itself.
+      // A small bot finishes too quickly to be observed from here, so the page records its
+      // buttons.
       await page.evaluate(() => {
         const seen = (window.buttonsSeen = new Set());
         const note = () => seen.add([...document.querySelectorAll(".actions button")].map((b) => b.textContent).join("+"));
@@ -76,7 +77,7 @@ for (const [backend, flags, expected] of [
       await visit.leave();
     });
 
-    it("takes the wish for drafts before the engine is ready", async () => {
+    it("takes a request for drafts before the engine is ready", async () => {
       const visit = await visitor(browser, [server.origin]);
       const bot = new BotPage(visit.page);
       let release;
@@ -99,7 +100,7 @@ for (const [backend, flags, expected] of [
     });
 
     it("ends one draft midway, and stops the rest", async () => {
-      // Slow enough that a person could press a button.
+      // Slow enough for buttons to be pressed in time.
       const slow = await serve(await slowBundle());
       const visit = await visitor(browser, [slow.origin]);
       const bot = new BotPage(visit.page);
@@ -165,8 +166,8 @@ for (const [backend, flags, expected] of [
       const written = async () => (await bot.drafts()).join("").length;
       const typed = "typed while it writes";
       const long = [];
-      // The engine computes on every core: a task of the page may wait for one, and takes
-      // no longer for it. What the page itself takes shows in the best of three.
+      // The engine uses every core, so a task of the page may have to wait for one, which counts
+      // towards its duration. The best of three shows what the page itself takes.
       do {
         await bot.type("My dream is");
         await bot.generate();

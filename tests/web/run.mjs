@@ -1,6 +1,6 @@
-// Runs every file of tests, one after the other. A file that fails, or does not
-// end, fails the whole; one that drives Firefox or WebKit is run once more before
-// that, and the end says loudly which were.
+// Runs every test file, one after the other. A file that fails or times out fails the run; one
+// that drives Firefox or WebKit is repeated once first, and the summary names those that passed
+// only then.
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const LIMIT_MS = 12 * 60_000;
-/** What browsers have to end in when their tests are told to. */
+/** Time that browsers have to end after SIGTERM. */
 const GRACE_MS = 5_000;
 
 const all = readdirSync(here).filter((file) => file.endsWith(".test.mjs")).sort();
@@ -17,9 +17,9 @@ const wanted = process.argv.slice(2);
 const files = wanted.length ? all.filter((file) => wanted.some((name) => file.startsWith(name))) : all;
 
 /**
- * Whether a second try counts. A Firefox that is driven hangs by itself at times
- * (any-browser.mjs), and WebKit is drawn by software on a display of its own and is late
- * on a busy machine. Chromium does neither: what fails there fails.
+ * Whether a second try counts. Driven Firefox sometimes hangs (any-browser.mjs), and WebKit
+ * renders in software on a virtual display and can be late on a busy machine. Chromium does
+ * neither, so its failures are real.
  */
 const mayRepeat = (file) => /\blaunchFirefox\b|"\.\/webkit\.mjs"/.test(readFileSync(join(here, file), "utf8"));
 
@@ -27,13 +27,13 @@ const seconds = {};
 let running;
 let interrupted = false;
 
-/** Tells a file's tests to end, which ends their browsers, and sees to it that they do. */
+/** Terminates a file's tests and their browsers, by force after the grace period. */
 function end(tests) {
   const kill = (signal) => {
     try {
       process.kill(-tests.pid, signal);
     } catch {
-      // Nothing was left.
+      // The process group is gone already.
     }
   };
   kill("SIGTERM");
@@ -43,7 +43,7 @@ function end(tests) {
   });
 }
 
-// The tests have a process group of their own: a terminal's signals do not reach it.
+// The tests run in a process group of their own, which a terminal's signals do not reach.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
   process.once(signal, async () => {
     interrupted = true;
@@ -52,11 +52,11 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
   });
 }
 
-/** Whether the file passes. */
+/** Runs a file and resolves to whether it passed. */
 function run(file) {
   const began = Date.now();
   return new Promise((settled) => {
-    // A test that fails leaves its servers and browsers: nothing waits for them.
+    // A failed test leaves servers and browsers open; do not wait for them.
     const args = ["--test", "--test-concurrency=1", "--test-force-exit", "--test-reporter=spec", file];
     const tests = spawn(process.execPath, args, { cwd: here, stdio: "inherit", detached: true });
     running = tests;
@@ -71,9 +71,9 @@ function run(file) {
       try {
         process.kill(-tests.pid, "SIGKILL");
       } catch {
-        // Nothing was left.
+        // The process group is gone already.
       }
-      // Nothing is started after an interrupt.
+      // After an interrupt, start nothing more.
       if (!interrupted) settled(code === 0);
     });
   });

@@ -1,4 +1,4 @@
-// What a page must not do, and what a stranger's bot must not make it do.
+// What a page must not do, and what a hostile bot must not make it do.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -52,7 +52,7 @@ describe("the policy", () => {
 
 describe("a hostile bot", () => {
   const manifest = () => JSON.parse(readFileSync(join(bundle, "bot.json"), "utf8"));
-  /** A site with a description, and weights or the real ones. */
+  /** A site with a given description and weights, by default the real ones. */
   const hostile = (description, weights) =>
     secondOrigin({
       pages: {
@@ -107,7 +107,7 @@ describe("a hostile bot", () => {
   const cases = {
     "that names files outside of its folder": [() => [{ ...manifest(), files: { "../secret": { size: 1, sha256: "", chunks: [""] } } }], /which is not a plain file name/],
     "that promises a terabyte": [() => [entry({ size: 2 ** 40 })], /chunk digests for \d+ bytes/],
-    "whose description never ends": [() => [endless], /bot\.json is longer than/],
+    "whose description never ends": [() => [endless], /bot\.json is longer than 16 MiB/],
     "whose header promises more tensors than there are bytes": [() => [{}, header(u32(3), u64(2n ** 60n), u64(1)), "own.gguf"], /own\.gguf is not a model that can run here/],
     "whose header promises a string of an exabyte": [() => [{}, header(u32(3), u64(1), u64(1), u64(2n ** 60n)), "own.gguf"], /own\.gguf is not a model that can run here/],
   };

@@ -1,4 +1,4 @@
-// The README's pictures: `npm run screenshots -- FOLDER`.
+// Takes the README's pictures: `npm run screenshots -- FOLDER`.
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { BotPage } from "./bot-page.mjs";
@@ -22,7 +22,7 @@ try {
         await bot.tab(tab).click();
         await page.waitForSelector(ready);
         await page.waitForLoadState("networkidle");
-        // For the eye alone: the README has the first tab.
+        // For inspection only: the README shows the first tab.
         await page.screenshot({ path: join(out, `tab-${tab.replace(/\W+/g, "-")}-${width}-${colorScheme}.png`), fullPage: true });
       }
       await leave();

@@ -1,5 +1,5 @@
-// The page's tabs, and the card in one of them: archive.test.mjs and bots.test.mjs
-// have the others.
+// The page's tabs, and the card in one of them; archive.test.mjs and bots.test.mjs test the
+// others.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { readFileSync } from "node:fs";
@@ -106,7 +106,7 @@ describe("the card", () => {
     await bot.seesStatus(/ready/);
     await bot.tab("What is this?").click();
     await page.getByRole("heading", { name: "The next card" }).waitFor({ timeout: 60_000 });
-    // The late one is rendered, too: the end of its worker is the end of it.
+    // The late card is rendered as well: wait for its worker to end.
     const rendering = page.waitForEvent("worker", (worker) => worker.url().includes("reader-worker"));
     release();
     const worker = await rendering;

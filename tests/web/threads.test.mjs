@@ -1,6 +1,5 @@
-// One engine in several builds: with and without relaxed SIMD, over shared
-// memory and not, with one thread and more, in two browsers. All of them write
-// the same drafts, and what cannot be had is done without.
+// The engine's builds: with and without relaxed SIMD and shared memory, with one thread and more,
+// in two browsers. All write the same drafts, and fall back where something is not available.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -34,7 +33,7 @@ after(async () => {
   for (const browser of Object.values(browsers)) await browser.close();
 });
 
-/** The built page with the bot, on an origin of its own; `pages` stand before files. */
+/** Serves the built page with the bot on an origin of its own; `pages` override files. */
 function site({ isolated = true, headers = {}, pages = {} } = {}) {
   return secondOrigin({
     root: dist,
@@ -43,7 +42,7 @@ function site({ isolated = true, headers = {}, pages = {} } = {}) {
   });
 }
 
-/** Opens the page, has five drafts written, and gives what it said. */
+/** Opens the page, generates five drafts, and returns what the page says. */
 function write(browser, origin, query = {}) {
   return writeWithThreads(async () => {
     const page = await browser.newPage();
@@ -52,14 +51,14 @@ function write(browser, origin, query = {}) {
   });
 }
 
-/** The builds that were downloaded. */
+/** Returns the builds that were downloaded. */
 function builds(requests) {
   const names = requests.map((path) => /\/engine\/([\w-]+)_bg\.wasm$/.exec(path)?.[1]);
   return [...new Set(names.filter(Boolean))];
 }
 
 const CASES = [
-  // isolated, what the address asks, the build, the threads that are said
+  // isolated, URL parameters, expected build, expected threads in the status
   [true, { threads: 2 }, "relaxed-shared", "2 threads"],
   [true, { threads: 1 }, "relaxed-single", "1 thread"],
   [true, { threads: 1, memory: "shared" }, "relaxed-shared", "1 thread"],
@@ -94,7 +93,7 @@ for (const name of ["Chromium", "Firefox"]) {
         assert.deepEqual(drafts, expected);
         const backend = (query.backend ?? "simd").toUpperCase();
         assert.ok(status.startsWith(`${backend}, ${threads}, `), status);
-        // Only what runs is downloaded.
+        // Only the build that runs is downloaded.
         const have = relaxed ? build : build.replace("relaxed", "plain");
         assert.deepEqual(builds(requests), [have]);
         close();
@@ -202,7 +201,7 @@ describe("the engine's worker", () => {
       const { origin, requests, close } = await site();
       const page = await browsers.Chromium.newPage();
       await page.addInitScript((cores) => Object.defineProperty(Navigator.prototype, "hardwareConcurrency", { value: cores }), cores);
-      // The program is late, and with it everything that it starts.
+      // Delay the program, and with it everything that it starts.
       await page.route("**/app_bg.wasm", async (route) => {
         await new Promise((go) => setTimeout(go, 1000));
         await route.continue();

@@ -1,6 +1,5 @@
-// The engine on a GPU: Chromium's software adapter computes what the command
-// does, the page says what it chose and why, and a GPU that is lost, lies or
-// hangs costs a line and no text.
+// The engine on a GPU: Chromium's software adapter writes the command's drafts, the page says
+// which engine it chose and why, and a GPU that is lost, wrong or hung costs time but no text.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -24,9 +23,8 @@ before(async () => {
 after(() => browser.close());
 
 /**
- * The built page and a bot, on an origin of its own. `scripts` run in the first
- * worker, the second… before the page's own; those that follow, and take over, are
- * as the visitor has them.
+ * The built page and a bot, on an origin of its own. `scripts` are inserted before the script of
+ * the first worker, the second, and so on; later workers, which take over, run unmodified.
  */
 function site(scripts = "", { bot = bundle, pages = {} } = {}) {
   let workers = 0;
@@ -41,9 +39,9 @@ function site(scripts = "", { bot = bundle, pages = {} } = {}) {
 }
 
 /**
- * Opens the page, has drafts written, and gives the statuses it showed and the drafts.
- * `visitor`: a browser context, to come again; `act(page, until)`: between ready and the wish;
- * `ends`: the status behind it; `ask(page)`: what else to find, at the end.
+ * Opens the page, generates drafts, and returns them with the statuses shown. `visitor`: a browser
+ * context, for repeated visits; `act(page, until)` runs between ready and generation; `ends`: the
+ * status to wait for; `ask(page)`: what else to read at the end.
  */
 async function write(origin, query = {}, { visitor = browser, act = () => {}, ends = /tokens\/s/, ask = () => {} } = {}) {
   const page = await visitor.newPage();
@@ -53,7 +51,7 @@ async function write(origin, query = {}, { visitor = browser, act = () => {}, en
     await page.addInitScript(() => {
       window.statuses = [];
       window.longTasks = 0;
-      // Some stand for a few milliseconds.
+      // Some statuses last only a few milliseconds.
       new MutationObserver(() => {
         const status = document.querySelector("[role=status]")?.textContent ?? "";
         if (status && window.statuses.at(-1) !== status) window.statuses.push(status);
@@ -97,19 +95,19 @@ const generate = (page) => page.evaluate(() =>
 
 const engine = (page) => page.workers().find((worker) => worker.url().includes("worker-start"));
 
-/** Runs `body` in the worker for each device that is opened. */
+/** A script that runs `body` for each device that the worker opens. */
 const eachDevice = (body) => `{
   const { requestDevice } = GPUAdapter.prototype;
-  GPUAdapter.prototype.requestDevice = async function (...wish) {
-    const device = await requestDevice.apply(this, wish);
+  GPUAdapter.prototype.requestDevice = async function (...args) {
+    const device = await requestDevice.apply(this, args);
     ((device) => { ${body} })(device);
     return device;
   };
 }`;
 
 /**
- * Runs `body` when results are asked for the n-th time. The check asks for three: the
- * known prompt's logits, a draft's step's, and the largest of these.
+ * A script that runs `body` when results are read back for the n-th time. The self-check reads
+ * three: the known prompt's logits, a decoding step's, and the largest of those.
  */
 const atStep = (n, body) => eachDevice(`
   let steps = 0;
@@ -120,14 +118,14 @@ const atStep = (n, body) => eachDevice(`
   };
 `);
 
-/** What the engine waits for long, it waits for two seconds. */
+/** Shortens the engine's long timeouts to two seconds. */
 const IMPATIENT = `{
   const { setTimeout } = self;
   self.setTimeout = (f, ms, ...more) => setTimeout(f, ms > 10000 ? 2000 : ms, ...more);
 }`;
 
-// A software adapter that says it is none stands for the real ones. It takes seconds to compile
-// what those get, and on a busy machine as long as a GPU that hangs.
+// A software adapter that claims to be hardware, to stand in for real GPUs. It takes seconds to
+// compile the kernels for those, on a busy machine as long as a hung GPU, so timeouts are longer.
 const POSE = `{
     const { setTimeout } = self;
     self.setTimeout = (f, ms, ...more) => setTimeout(f, ms > 10000 ? 10 * ms : ms, ...more);
@@ -136,8 +134,8 @@ const POSE = `{
   Object.defineProperty(GPUAdapterInfo.prototype, "architecture", { get: () => "pretended" });`;
 
 /**
- * Two looks at the clock in one task are a second apart: SIMD's timing computes between them,
- * the GPU's waits.
+ * Makes the second of two clock reads in one task a second later: SIMD's timing computes between
+ * them, while the GPU's waits in between.
  */
 const SLOW_SIMD = `{
   const { now } = Performance.prototype;
@@ -150,7 +148,7 @@ const SLOW_SIMD = `{
   };
 }`;
 
-/** Notes what the GPU was asked for so far, with every step's news. */
+/** Records how many GPU calls were made so far, at every step's report. */
 const COUNTS = `{
   self.steps = [];
   const made = { submits: 0, groups: 0, buffers: 0 };
@@ -168,15 +166,15 @@ const COUNTS = `{
   };
 }`;
 
-/** A kernel that computes another thing. */
+/** Makes a kernel compute something else. */
 const LIE = `{
   const { createShaderModule } = GPUDevice.prototype;
-  GPUDevice.prototype.createShaderModule = function (wish) {
-    return createShaderModule.call(this, { ...wish, code: wish.code.replace("1.0 / sqrt(", "1.3 / sqrt(") });
+  GPUDevice.prototype.createShaderModule = function (descriptor) {
+    return createShaderModule.call(this, { ...descriptor, code: descriptor.code.replace("1.0 / sqrt(", "1.3 / sqrt(") });
   };
 }`;
 
-/** What a device may lack. */
+/** Features that a device may lack. */
 const LACKS = [
   ["all that it has", ""],
   ["no subgroups", "{ const { has } = GPUSupportedFeatures.prototype; GPUSupportedFeatures.prototype.has = function (f) { return f !== 'subgroups' && has.call(this, f); }; }"],
@@ -184,26 +182,26 @@ const LACKS = [
   ["no packed dot product", "{ const { keys } = WGSLLanguageFeatures.prototype; WGSLLanguageFeatures.prototype.keys = function () { return [...keys.call(this)].filter((f) => f !== 'packed_4x8_integer_dot_product').values(); }; }"],
 ];
 
-/** A page of the origin has a worker load its bot, and gives what it loaded it on and the logits behind some tokens. */
+/** Has a worker load the origin's bot; returns the backend that it chose, and the logits after some tokens. */
 async function logits(origin, backend, precision, tokens) {
   const page = await browser.newPage();
   try {
     await page.goto(`${origin}/check.html`);
     return await page.evaluate(({ origin, backend, precision, tokens }) => new Promise((settle, fail) => {
       const worker = new Worker("/worker-start.js", { type: "module" });
-      const order = (id, order) => worker.postMessage(JSON.stringify({ id, order }));
+      const send = (id, action) => worker.postMessage(JSON.stringify({ id, action }));
       let on;
       worker.onerror = ({ message }) => fail(new Error(message));
       worker.onmessage = ({ data }) => {
-        const news = typeof data === "string" ? JSON.parse(data).news : null;
-        // Without words the script says that it listens, and then the engine.
-        if (!news) order(1, { Load: { model: `${origin}/bot/`, precision, backend } });
-        if (news?.Failed) fail(new Error(news.Failed.message));
-        if (news?.Ready) order(2, { Logits: tokens });
-        on ??= news?.Ready?.backend;
-        if (news?.Logits) settle({ on, logits: news.Logits });
+        const update = typeof data === "string" ? JSON.parse(data).update : null;
+        // Messages that are not strings: first the script listens, then the engine.
+        if (!update) send(1, { Load: { model: `${origin}/bot/`, precision, backend } });
+        if (update?.Failed) fail(new Error(update.Failed.message));
+        if (update?.Ready) send(2, { Logits: tokens });
+        on ??= update?.Ready?.backend;
+        if (update?.Logits) settle({ on, logits: update.Logits });
       };
-      worker.postMessage({ wishes: "backend=" + (backend === "WebGpu" ? "webgpu" : "simd") });
+      worker.postMessage({ options: "backend=" + (backend === "WebGpu" ? "webgpu" : "simd") });
     }), { origin, backend, precision, tokens });
   } finally {
     await page.close();
@@ -215,10 +213,10 @@ describe("the software adapter", () => {
     it(`gives the processor's logits bit for bit, with ${what}`, async () => {
       const bot = await oddBundle();
       const weights = (_, response) => response.end(readFileSync(join(bot, "model-q4_0.gguf")));
-      // One script serves workers of both kinds, and of both precisions.
+      // One site serves four workers: both backends with both precisions.
       const { origin, close } = await site([script, script, script, script], { bot, pages: { "/bot/model-q4_0.gguf": weights } });
       for (const precision of ["q8_0", "q4_0"]) {
-        // A tile of rows, and what begins another.
+        // More tokens than one tile of rows.
         const tokens = [0, 17, 999, 4, 256, 31, 77];
         const expected = await logits(origin, "Simd", precision, tokens);
         const found = await logits(origin, "WebGpu", precision, tokens);
@@ -232,8 +230,8 @@ describe("the software adapter", () => {
 
   for (const [what, script] of [...LACKS, ["the kernels that GPUs get", POSE]]) {
     it(`writes the command's drafts where it is asked for, with ${what}`, async () => {
-      // The adapter computes on every core: a task of the page may wait for one, and
-      // takes no longer for it. What the page itself takes shows in the best of three.
+      // The adapter uses every core, so a task of the page may have to wait for one, which counts
+      // towards its duration. The best of three shows what the page itself takes.
       const long = [];
       do {
         const { origin, close } = await site(script);
@@ -252,8 +250,8 @@ describe("the software adapter", () => {
     const { origin, close } = await site(COUNTS);
     const ask = (page) => engine(page).evaluate("self.steps");
     const { asked } = await write(origin, { backend: "webgpu" }, { ask });
-    // The first steps make what others use; those, until a draft ends and the batch is
-    // another.
+    // The first steps create what later ones reuse. Compare those after them, until a draft
+    // ends and the batch changes.
     const [, , last, ...others] = asked;
     const steps = others.slice(0, others.findIndex(({ ended }) => ended));
     assert.ok(steps.length > 3, `${steps.length} steps`);
@@ -394,7 +392,7 @@ describe("auto takes SIMD and says why", () => {
     }
   });
 
-  // Tells the server when another engine is ended.
+  // Tells the server when the other engine is terminated.
   const WATCHED = `{
     const Plain = self.Worker;
     self.Worker = class extends Plain {

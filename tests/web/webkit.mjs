@@ -1,6 +1,5 @@
-// WebKit on a display that nobody sees: by its own driver (Debian's
-// webkit2gtk-driver) as much of a browser as tests/web/any-browser.mjs asks for,
-// and as people use it, with a profile that stays.
+// WebKit on a virtual display: through its own driver (Debian's webkit2gtk-driver), with the parts
+// of a browser that any-browser.mjs needs; and undriven, with a persistent profile.
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -8,10 +7,10 @@ import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { webKitDriver } from "./browsers.mjs";
 
-// Its own sandbox needs rights that containers do not have.
+// WebKit's sandbox needs privileges that containers do not have.
 const ENVIRONMENT = { WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: "1", LIBGL_ALWAYS_SOFTWARE: "1" };
 
-/** Programs with their displays, each a process group: none outlives this process. */
+/** Programs and their displays, each a process group, which must not outlive this process. */
 const running = new Set();
 process.on("exit", () => running.forEach(tell));
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
@@ -22,11 +21,11 @@ function tell(child) {
   try {
     process.kill(-child.pid, "SIGTERM");
   } catch {
-    // It has ended by itself.
+    // It has already ended.
   }
 }
 
-/** Starts a program on a display of its own; both end with the function it gives. */
+/** Starts a program on a virtual display; returns a function that ends both. */
 function onHiddenDisplay(program, args, environment = {}) {
   const child = spawn("xvfb-run", ["-a", program, ...args], {
     stdio: "ignore",
@@ -85,9 +84,9 @@ export async function launchWebKit() {
 }
 
 /**
- * A visitor with a profile of their own. A driver's sessions forget all that a
- * page stores, so nobody drives this one: `visit` opens a page, which has to tell
- * by itself how it fares, and gives what ends the visit.
+ * A visitor with a profile of their own. A driver's sessions discard everything that a page
+ * stores, so this browser is not driven: `visit` opens a page, which must report by itself, and
+ * returns a function that ends the visit.
  */
 export function webKitVisitor(features = []) {
   const places = readdirSync("/usr/lib").map((target) => `/usr/lib/${target}/webkit2gtk-4.1/MiniBrowser`);

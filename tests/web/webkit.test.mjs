@@ -1,8 +1,8 @@
-// The main path of page and widget in WebKit: drafts equal to the command's,
-// a second visit from this device, an element on another origin.
+// The main path of page and widget in WebKit: drafts equal to the command's, a second visit from
+// this device's storage, an element on another origin.
 import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
-import { says, until, write } from "./any-browser.mjs";
+import { NOT_SAVED, says, until, write } from "./any-browser.mjs";
 import { flakySite } from "./flaky-site.mjs";
 import { commandDrafts, dist, noServiceWorker, scriptAfter, secondOrigin, serve, smallBundle } from "./harness.mjs";
 import { launchWebKit, webKitVisitor } from "./webkit.mjs";
@@ -28,7 +28,7 @@ it("writes the command's drafts on the page", async () => {
   assert.match(status, /^SIMD, \d+ threads?, \d+(\.\d)? tokens\/s$/);
 });
 
-// What a page does and tells of itself where no driver looks: it writes once it is ready.
+// Runs in a page without a driver: generates once ready, and reports what the page says.
 const TELL = `const ready = [];
 setInterval(() => {
   const said = (${says})();
@@ -62,9 +62,9 @@ for (const [where, features] of [
       for (const when of ["first", "next"]) {
         told = null;
         const end = visitor.visit(`${site.origin}/?${new URLSearchParams({ seed: 21, model: `${bot.origin}/bot` })}`);
-        // As any other page is looked at, but that it is asked nothing.
+        // Reuses `until`, with the reports in place of evaluating in a page.
         const { ready, drafts } = await until({ evaluate: async () => told }, { status: /tokens\/s/ }).finally(end);
-        assert.doesNotMatch(ready.join("\n"), /not kept/, `the ${when} visit`);
+        assert.doesNotMatch(ready.join("\n"), NOT_SAVED, `the ${when} visit`);
         assert.deepEqual(drafts, expected, `the ${when} visit`);
         assert.equal(bot.state.parts.length, bot.chunks, `the ${when} visit`);
       }

@@ -1,5 +1,5 @@
-// Our GGUFs in llama.cpp's family: wllama opens them and, greedily, writes what
-// our engine writes.
+// Our GGUFs in wllama (llama.cpp): it opens them and, decoding greedily, writes what our engine
+// writes.
 import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
 import { dirname, join } from "node:path";
@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { huggingtweets, launch, secondOrigin, smallBundle } from "./harness.mjs";
 
 const PROMPT = "My dream is";
-/** More than the draft has: both end it themselves. */
+/** More than the draft needs: both engines end it themselves. */
 const TOKENS = 100;
 const wllama = join(dirname(fileURLToPath(import.meta.url)), "node_modules/@wllama/wllama/esm");
 let bundle, browser, weights, library;
@@ -47,8 +47,8 @@ for (const precision of ["q8_0", "q4_0"]) {
         ..."generate -n 1 --temperature 0 --json --precision".split(" "), precision, "--model", bundle, "--prompt", PROMPT,
       ),
     ).drafts[0].text;
-    // Activations are rounded in their own way there: where two tokens were all but equally
-    // likely the texts could part, and in these they are not.
+    // wllama rounds activations differently, so texts may diverge where two tokens are almost
+    // equally likely; these do not.
     assert.equal(PROMPT + theirs.text, ours);
     await page.close();
   });

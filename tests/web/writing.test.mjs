@@ -1,4 +1,4 @@
-// What a visitor does with drafts: again, on, pinned, shared, kept.
+// What a visitor does with drafts: regenerate, continue, pin, share and keep them.
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { readFileSync } from "node:fs";
@@ -158,7 +158,7 @@ describe("a link", () => {
   it("that the browser does not copy is there to be copied by hand; a draft is marked", async () => {
     const visit = await visitor(browser, [server.origin]);
     const { page } = visit;
-    // As at an address that is not secure.
+    // As on an insecure origin.
     await page.addInitScript(() => Object.defineProperty(Navigator.prototype, "clipboard", { get: () => undefined }));
     await page.goto(`${server.origin}/?seed=9`);
     const bot = new BotPage(page);
@@ -261,7 +261,7 @@ describe("this device", () => {
   it("keeps what another tab has kept, whether or not this one has heard of it", async () => {
     const visit = await written("/?seed=5");
     const { bot, page } = visit;
-    // No event tells a page of its own storage, nor one that the browser keeps whole.
+    // A page gets no storage event for its own writes, so it has not heard of this one.
     await page.evaluate(() => {
       const elsewhere = { text: "kept by another tab", bot: "Lamp", link: "" };
       const kept = JSON.parse(localStorage.getItem("huggingtweets.history"));
@@ -315,7 +315,7 @@ describe("this device", () => {
 
   it("may forbid storage and workers' pictures, and the page still writes", async () => {
     const visit = await visitor(browser, [server.origin]);
-    // A worker without a canvas.
+    // A worker without OffscreenCanvas.
     await visit.context.route("**/picture-worker.js", async (route) => {
       const response = await route.fetch();
       await route.fulfill({ response, body: `delete self.OffscreenCanvas;\n${await response.text()}` });

@@ -7,7 +7,7 @@ const FAILED = "huggingtweets:failed ";
 const SILENT_MS = 60_000;
 /** Timeout for that load: in Firefox a forbidden document never loads, but a connection may be slow. */
 const UNLOADED_MS = 180_000;
-/** An element that only moves within its page keeps its engine. */
+/** Delay before an unused engine ends: an element that moves within its page keeps it. */
 const LINGER_MS = 2000;
 
 /** One engine; elements exchange messages with it over ports. */
@@ -16,7 +16,7 @@ class Engine {
 
   #address;
   #frame = document.createElement("iframe");
-  /** The frame's window; if the page moves or removes the frame, it has another or none. */
+  /** The frame's window; if the page moves or removes the frame, it changes or becomes null. */
   #window;
   /** The origin of the engine's document, once it listens: the URL may redirect to another. */
   #here = null;
@@ -59,8 +59,8 @@ class Engine {
   #hear({ source, data, origin }) {
     if (source !== this.#frame.contentWindow || typeof data !== "string") return;
     if (data === HERE) {
-      // The ports went to the former document.
-      if (this.#here) return this.#fail("it was loaded anew, and what it wrote is lost; Retry begins again");
+      // The ports belong to the former document.
+      if (this.#here) return this.#fail("it was reloaded, and unfinished drafts are lost; press Retry to start it again");
       this.#here = origin;
       for (const link of this.#links) this.#open(link);
     } else if (data.startsWith(FAILED)) {
@@ -72,20 +72,20 @@ class Engine {
     const { origin } = new URL(this.#address);
     const ours = effectiveDirective === "frame-src" && `${blockedURI}/`.startsWith(`${origin}/`);
     if (!ours || disposition !== "enforce" || this.#here) return;
-    this.#fail(`this page's Content-Security-Policy forbids it; frame-src must allow ${origin}`);
+    this.#fail(`this page's Content-Security-Policy blocks it; frame-src must allow ${origin}`);
   }
 
   #expect(ms) {
     clearTimeout(this.#patience);
     const reason =
-      `no answer in ${ms / 1000} s; perhaps this page forbids it, by its Content-Security-Policy (frame-src) ` +
+      `no answer in ${ms / 1000} s; perhaps this page blocks it by its Content-Security-Policy (frame-src) ` +
       "or its Cross-Origin-Embedder-Policy, which the engine's site must then send too";
     this.#patience = setTimeout(() => this.#here || this.#fail(reason), ms);
   }
 
   /** Fails if the page has removed the frame, or moved it, which reloads it. */
   #check() {
-    if (this.#frame.contentWindow !== this.#window) this.#fail("this page removed it, or moved it; Retry begins again");
+    if (this.#frame.contentWindow !== this.#window) this.#fail("this page removed or moved it; press Retry to start it again");
   }
 
   #connect(heard) {
@@ -114,7 +114,7 @@ class Engine {
 
   #fail(reason) {
     const links = [...this.#links];
-    // First, so that whoever is told can start again.
+    // End first, so that listeners can start a new engine.
     this.#end();
     const message = `${this.#address.split("?")[0]}: ${reason}`;
     for (const { heard } of links) heard({ tell: "failed", id: null, message, retryable: true, gone: true });

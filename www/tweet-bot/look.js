@@ -1,8 +1,8 @@
 // The widget's styles and elements; part of www/tweet-bot.js.
 
 /**
- * A colour for the light scheme and one for the dark: by light-dark() where browsers have it
- * (2024). Otherwise one of --light and --dark is empty and the other unset, so that its fallback
+ * A colour for the light scheme and one for the dark, by light-dark() where browsers support it
+ * (2024). Elsewhere one of --light and --dark is empty and the other unset, so that its fallback
  * applies.
  */
 const shade = CSS.supports("color", "light-dark(red, red)")
@@ -51,7 +51,7 @@ const STYLE = `
   .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 `;
 
-/** An element with attributes and children: no HTML, which a page's policy may forbid (Trusted Types). */
+/** Creates an element without HTML, which a page's policy may forbid (Trusted Types). */
 function make(name, attributes, ...children) {
   const element = document.createElement(name);
   for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);

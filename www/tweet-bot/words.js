@@ -1,6 +1,6 @@
 // The widget's sentences, in six languages; part of www/tweet-bot.js.
 
-// Phases and reasons have the engine's names.
+// Keys of phases and reasons are the engine's names.
 const WORDS = {
   en: {
     bot: "A bot", label: "AI BOT", cyborg: "AI CYBORG", note: "AI-generated parody", more: "Open on its own page", start: "Start of the tweet",

@@ -1,29 +1,28 @@
-//! Keys and values on the GPU. The memory belongs to the backend and serves the
-//! next request too: it is taken anew only where it is too small, and then as much as is
-//! asked for. A request's start and drafts share a number of tokens, so those to come seldom
-//! need more.
+//! The KV cache on the GPU. Its buffers belong to the backend and are reused by the next request.
+//! They are reallocated only when too small, to exactly the size requested: prompt and drafts
+//! share one token budget, so later requests seldom need more.
 
 use super::{device::Device, tape::PlaceWords};
 use crate::backend::{Batch, CacheShape, Place, Sequence};
 
-/// Stands for `Memory`, which holds one request's keys and values at a time.
+/// A token for `Memory`, which holds one request's keys and values at a time.
 #[derive(Debug)]
 pub struct Cache;
 
-/// (L) times keys and values, each (slots, C).
+/// Keys and values of each of L layers, each (slots, C).
 #[derive(Debug, Default)]
 pub struct Memory {
     pub layers: Vec<(wgpu::Buffer, wgpu::Buffer)>,
-    /// H: what a row's channels are cut into.
+    /// H: the number of heads that a row's channels are split into.
     pub heads: usize,
-    /// Values that each has room for.
+    /// Capacity of each buffer, in values.
     room: usize,
     shape: Option<CacheShape>,
 }
 
 impl Memory {
-    /// Makes room for a request; calls `forget` where memory is to be taken anew, before the
-    /// old is given back: none may be held besides.
+    /// Makes room for a request. If buffers must be reallocated, `forget` is called first: it must
+    /// drop every other reference to the old ones.
     pub fn reserve(
         &mut self,
         device: &Device,
@@ -38,7 +37,7 @@ impl Memory {
             return;
         }
         forget();
-        // The old ones go first: two at once would double the peak.
+        // Free the old buffers first: holding both would double the peak.
         for (keys, values) in self.layers.drain(..) {
             keys.destroy();
             values.destroy();
@@ -48,12 +47,12 @@ impl Memory {
         self.layers = (0..layers).map(|_| (buffer("keys"), buffer("values"))).collect();
     }
 
-    /// Most slots that a row of the request sees.
+    /// Returns the maximum number of slots that a row of the request attends to.
     pub fn visible(&self) -> usize {
         self.shape.map_or(0, |shape| shape.prompt + shape.tail)
     }
 
-    /// Each row's token, where it stands, and what it sees.
+    /// Returns each row's token, its place, and the slots that it attends to.
     pub fn places(&self, batch: &Batch) -> Vec<PlaceWords> {
         let Some(shape) = self.shape else { return Vec::new() };
         let words = |(&token, &place): (&u32, &Place)| {

@@ -1,5 +1,4 @@
-//! The adapter and the device: what they can do, what limits them, and whether
-//! they are still there.
+//! The adapter and the device: their features, their limits, and whether they are still alive.
 
 #[cfg_attr(target_family = "wasm", path = "device/web.rs")]
 #[cfg_attr(not(target_family = "wasm"), path = "device/native.rs")]
@@ -14,7 +13,7 @@ use thiserror::Error;
 
 use super::meter::{Clock, Stopwatch};
 
-/// Which of the device's abilities to use, where it has them.
+/// Which optional device features to use, where available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abilities {
     pub subgroups: bool,
@@ -25,7 +24,7 @@ pub struct Abilities {
 
 impl Abilities {
     pub const ALL: Self = Self { subgroups: true, f16: true, packed_dot: true };
-    /// What WebGPU promises everywhere.
+    /// What every WebGPU device supports.
     pub const NONE: Self = Self { subgroups: false, f16: false, packed_dot: false };
 
     fn and(self, other: Self) -> Self {
@@ -40,17 +39,16 @@ impl Abilities {
 /// How to open a device.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Abilities to use where they are there.
+    /// Features to use where available.
     pub abilities: Abilities,
-    /// Compile the kernels while weights arrive, not when they are first used. A
-    /// processor that plays a GPU is busy enough with those that are.
+    /// Compile kernels while weights arrive rather than on first use. Ignored on a software
+    /// adapter, which is busy enough with the kernels that are used.
     pub eager: bool,
-    /// Largest binding in bytes, if less than the device's; for tests.
+    /// Maximum binding size in bytes, if less than the device's; for tests.
     pub most_binding_bytes: Option<u64>,
-    /// Kernels as for an adapter that is a processor, or as for one that is none, whatever
-    /// this one is; for tests and measurements.
+    /// Overrides whether kernels are chosen as for a software adapter; for tests and measurements.
     pub as_software: Option<bool>,
-    /// Where a step's time goes is measured by this clock ([`super::Gpu::step_times`]).
+    /// The clock that measures where a step's time goes ([`super::Gpu::step_times`]).
     pub clock: Option<Clock>,
 }
 
@@ -75,33 +73,33 @@ pub enum OpenError {
     NoDevice(String),
 }
 
-/// A GPU by name.
+/// A GPU's name and kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adapter {
     pub name: String,
-    /// A processor that plays a GPU.
+    /// Whether it is a software adapter, i.e. a CPU emulating a GPU.
     pub software: bool,
 }
 
-/// What has gone wrong with a device; shared with its callbacks.
+/// The first fault of a device; shared with its callbacks.
 #[derive(Debug, Clone, Default)]
 pub struct Health(Arc<Mutex<Option<String>>>);
 
 impl Health {
-    /// Takes note of a fault; the first one stays.
+    /// Records a fault; the first one stays.
     pub fn report(&self, fault: String) {
         if let Ok(mut slot) = self.0.lock() {
             slot.get_or_insert(fault);
         }
     }
 
-    /// The first fault.
+    /// Returns the first fault.
     pub fn fault(&self) -> Option<String> {
         self.0.lock().ok().and_then(|slot| slot.clone())
     }
 }
 
-/// The platform's preferred GPU, known and not opened.
+/// The platform's preferred GPU, found but not opened.
 #[derive(Debug)]
 pub struct Found {
     wgpu: wgpu::Adapter,
@@ -116,16 +114,17 @@ pub struct Device {
     pub queue: wgpu::Queue,
     pub adapter: Adapter,
     pub abilities: Abilities,
-    /// `enable` directives that this platform's shaders begin with.
+    /// `enable` directives that every shader must start with on this platform.
     pub enables: String,
     pub most_binding_bytes: u64,
-    /// Kernels are those for a processor: its compiler rounds every float operation as written.
+    /// Whether kernels are those for a software adapter, whose compiler rounds every float operation
+    /// as written.
     pub as_software: bool,
     pub health: Health,
-    /// It says when a kernel began and when it ended.
+    /// Whether timestamp queries are available and wanted.
     pub has_timestamps: bool,
     pub stopwatch: Stopwatch,
-    /// Replaced, but what is recorded may still name them.
+    /// Replaced buffers that recorded commands may still use.
     retired: RefCell<Vec<wgpu::Buffer>>,
 }
 
@@ -136,7 +135,7 @@ impl Found {
     /// Looks for the platform's preferred GPU.
     ///
     /// # Errors
-    /// There is none.
+    /// If there is none.
     pub async fn look() -> Result<Self, OpenError> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
         let wish = wgpu::RequestAdapterOptions {
@@ -157,7 +156,7 @@ impl Found {
         })
     }
 
-    /// Its name, and whether it is a processor that plays a GPU.
+    /// Returns its name, and whether it is a software adapter.
     pub fn adapter(&self) -> &Adapter {
         &self.adapter
     }
@@ -167,7 +166,7 @@ impl Device {
     /// Opens a GPU.
     ///
     /// # Errors
-    /// It refuses.
+    /// If the device request fails.
     pub async fn open(found: Found, options: Options) -> Result<Self, OpenError> {
         let Found { wgpu: adapter, adapter: known, packed_dot } = found;
         let browser = adapter.get_info().backend == wgpu::Backend::BrowserWebGpu;
@@ -185,7 +184,7 @@ impl Device {
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("huggingtweets"),
             required_features: features,
-            // WebGPU's defaults are enough.
+            // The default limits suffice.
             required_limits: wgpu::Limits::defaults(),
             ..Default::default()
         };
@@ -205,7 +204,7 @@ impl Device {
         if abilities.f16 {
             enables.push_str("enable f16;\n");
         }
-        // naga knows subgroups, but not the directive.
+        // naga supports subgroups, but not the directive.
         if abilities.subgroups && browser {
             enables.push_str("enable subgroups;\n");
         }
@@ -225,13 +224,13 @@ impl Device {
         })
     }
 
-    /// Destroys a buffer that was replaced, once what is recorded has been submitted: a
-    /// browser keeps what is only dropped until it collects garbage.
+    /// Destroys a replaced buffer once the recorded commands have been submitted. Merely dropped,
+    /// it would live in a browser until garbage collection.
     pub fn retire(&self, buffer: wgpu::Buffer) {
         self.retired.borrow_mut().push(buffer);
     }
 
-    /// Submits what was recorded.
+    /// Submits recorded commands.
     pub fn submit(&self, encoder: wgpu::CommandEncoder) {
         self.stopwatch.recorded();
         self.queue.submit([encoder.finish()]);
@@ -241,7 +240,7 @@ impl Device {
         self.stopwatch.submitted();
     }
 
-    /// An empty buffer; a device that has no room reports it to its health.
+    /// Creates a buffer; if the device has no room, that is reported to its health.
     pub fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
         let size = bytes.max(16).next_multiple_of(16);
         if size > self.most_binding_bytes.max(self.device.limits().max_storage_buffer_binding_size) {
@@ -256,19 +255,19 @@ impl Device {
         })
     }
 
-    /// Why the device is of no use any more.
+    /// Returns why the device can no longer be used.
     pub fn reason(&self) -> String {
         self.health.fault().unwrap_or_else(|| "the GPU does not give back its results".into())
     }
 
-    /// Ends the device, as a driver that crashes does.
+    /// Destroys the device; to callers this looks like a driver crash.
     pub fn destroy(&self) {
         self.device.destroy();
     }
 }
 
-/// A browser keeps what is not destroyed until it collects garbage: a bot's weights, beside
-/// those that the processor takes in.
+/// Destroys the device: in a browser, buffers that are merely dropped live until garbage
+/// collection, so a bot's weights would remain while the CPU backend loads its own.
 impl Drop for Device {
     fn drop(&mut self) {
         self.destroy();

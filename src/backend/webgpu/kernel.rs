@@ -1,4 +1,4 @@
-//! Kernels: a WGSL file in a variant, its bindings, its pipeline.
+//! Kernels: a variant of a WGSL file, its bindings and its pipeline.
 
 use std::{
     borrow::Cow,
@@ -14,7 +14,7 @@ use super::{
     source::{Definition, SourceError, expand},
 };
 
-/// The shader files of `kernels/`.
+/// Returns the source of a shader file in `kernels/`.
 pub fn file(name: &str) -> Option<&'static str> {
     Some(match name {
         "attention" => include_str!("kernels/attention.wgsl"),
@@ -44,32 +44,32 @@ pub fn file(name: &str) -> Option<&'static str> {
     })
 }
 
-/// How a kernel uses a binding, in the order of their numbers. The first is
-/// always the uniform shape.
+/// How a kernel uses a binding; bindings are listed in the order of their numbers. The first is
+/// always [`Binding::Shape`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Binding {
-    /// A uniform that is the same each time.
+    /// A uniform with the kernel's dimensions.
     Shape,
-    /// The piece of the batch: a uniform at an offset that moves.
+    /// The current piece of the batch: a uniform with a dynamic offset.
     Piece,
     Read,
     Write,
 }
 
-/// A variant of a kernel. One is made for every dispatch, a hundred of them a token, so it
-/// takes no memory and little time.
+/// A variant of a kernel. One is created for every dispatch, about a hundred per token, so it
+/// allocates nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variant {
-    /// Its file.
+    /// Name of its file.
     pub name: &'static str,
     pub bindings: &'static [Binding],
     pub definitions: Definitions,
 }
 
-/// Definitions that a variant has at most.
+/// Maximum number of definitions of a variant.
 const MOST_DEFINITIONS: usize = 12;
 
-/// A variant's own definitions.
+/// The preprocessor definitions of a variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Definitions {
     all: [Definition; MOST_DEFINITIONS],
@@ -77,11 +77,11 @@ pub struct Definitions {
 }
 
 impl Definitions {
-    /// Those of some and of others, [`MOST_DEFINITIONS`] of them at most.
+    /// Concatenates two lists, of at most [`MOST_DEFINITIONS`] together.
     pub fn of(some: &[Definition], others: &[Definition]) -> Self {
         let mut all = [("", 0); MOST_DEFINITIONS];
         let count = some.len() + others.len();
-        // Every variant is made in the tests.
+        // The tests create every variant.
         debug_assert!(count <= MOST_DEFINITIONS, "a variant of {count} definitions");
         all[..some.len()].copy_from_slice(some);
         all[some.len()..count].copy_from_slice(others);
@@ -93,7 +93,7 @@ impl Definitions {
     }
 }
 
-/// Numbers tell a file's variants apart.
+/// Hashes values only: variants of a file differ in them.
 impl Hash for Variant {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name.hash(state);
@@ -102,8 +102,8 @@ impl Hash for Variant {
 }
 
 impl Variant {
-    /// Its WGSL for a device of these abilities. `exact`: the device's compiler rounds every float
-    /// operation as written.
+    /// Returns its WGSL for a device with these features. `exact`: the device's compiler rounds every
+    /// float operation as written.
     pub fn wgsl(&self, abilities: Abilities, exact: bool, enables: &str) -> Result<String, SourceError> {
         let mut definitions = self.definitions.as_slice().to_vec();
         definitions.push(("SUBGROUPS", abilities.subgroups.into()));
@@ -119,9 +119,9 @@ impl Variant {
 pub struct Pipeline {
     pub pipeline: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
-    /// Tells kernels apart in keys.
+    /// Identifies the pipeline in bind-group keys.
     pub id: u32,
-    /// Takes the piece's offset.
+    /// Whether it takes the piece's offset.
     pub by_piece: bool,
 }
 
@@ -132,7 +132,7 @@ pub struct Pipelines {
 }
 
 impl Pipelines {
-    /// A kernel, compiled if it has not been yet.
+    /// Returns a kernel, compiling it on first use.
     pub fn get(&self, device: &Device, variant: &Variant) -> Rc<Pipeline> {
         if let Some(found) = self.compiled.borrow().get(variant) {
             return found.clone();
@@ -143,7 +143,7 @@ impl Pipelines {
         pipeline
     }
 
-    /// Kernels compiled so far.
+    /// Returns the number of kernels compiled so far.
     pub fn count(&self) -> usize {
         self.compiled.borrow().len()
     }
@@ -175,7 +175,7 @@ fn compile(device: &Device, variant: &Variant, id: u32) -> Pipeline {
         module: &module,
         entry_point: Some("main"),
         compilation_options: wgpu::PipelineCompilationOptions {
-            // No kernel reads what it has not written.
+            // No kernel reads workgroup memory before writing it.
             zero_initialize_workgroup_memory: false,
             ..Default::default()
         },

@@ -1,12 +1,12 @@
-//! Weight matrices on the GPU, and how a GGUF tensor's bytes get there.
+//! Weight matrices on the GPU, and their upload from a GGUF tensor's bytes.
 //!
-//! Quantised rows are interleaved 32 at a time into *panels*, so that
-//! neighbouring invocations, one an output, read neighbouring words:
+//! Quantised rows are interleaved 32 at a time into *panels*, so that adjacent invocations, one
+//! per output, read adjacent words:
 //!
 //! ```text
 //! weights: (panels, blocks, 2, 32 rows, 16 bytes)  Q8: columns 16 h .. of a row
-//!          (panels, blocks,    32 rows, 16 bytes)  Q4: nibbles as GGUF has them
-//! scales:  (panels, blocks, 32 rows) f16           as GGUF has them
+//!          (panels, blocks,    32 rows, 16 bytes)  Q4: nibbles as in GGUF
+//! scales:  (panels, blocks, 32 rows) f16           as in GGUF
 //! ```
 //!
 //! For quads (`kernels/quads.wgsl`) a panel has four rows, in groups of eight panels:
@@ -16,12 +16,12 @@
 //! scales:  (panels, blocks, 4 rows) f32
 //! ```
 //!
-//! Word s of the 16 bytes of row r is then the file's word s ^ (r % 4), and a word's fields
-//! but the uppermost are biased: bytes by 128, nibbles by 8, as they are in GGUF.
+//! There, word s of row r's 16 bytes is the file's word s ^ (r % 4), and all fields of a word but
+//! the uppermost are biased: bytes by 128, nibbles by 8, as they are in GGUF.
 //!
-//! A quantised matrix takes as many bytes as in the file (for quads, two more for each
-//! scale), any other four a value. What is larger than a binding
-//! may be is cut into pieces of whole panels.
+//! A quantised matrix takes as many bytes as in the file (for quads, two more per scale); any
+//! other takes four per value. A matrix larger than the maximum binding is split into pieces of
+//! whole panels.
 
 use half::f16;
 
@@ -31,10 +31,10 @@ use crate::{
     dtype::{BLOCK, Dtype},
 };
 
-/// Rows of a panel.
+/// Rows per panel.
 pub const PANEL: usize = 32;
 
-/// How the GPU holds weights.
+/// How weights are stored on the GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Row-major f32.
@@ -52,25 +52,25 @@ pub struct Matrix {
     pub pieces: Vec<Piece>,
 }
 
-/// Rows of a matrix in buffers of their own.
+/// Consecutive rows of a matrix, in buffers of their own.
 #[derive(Debug)]
 pub struct Piece {
     /// The first row, a multiple of [`PANEL`].
     pub first: usize,
     pub count: usize,
     pub weights: wgpu::Buffer,
-    /// Of no use for [`Format::Dense`].
+    /// Unused for [`Format::Dense`].
     pub scales: wgpu::Buffer,
 }
 
-/// Takes a tensor's bytes as they arrive, a panel at a time.
+/// Takes a tensor's bytes as they arrive and uploads them a panel at a time.
 #[derive(Debug)]
 pub struct Packer {
     arriving: ArrivingRows,
     panel: UnderWay,
 }
 
-/// A matrix, and its panel that is being filled.
+/// A matrix, and the panel being filled.
 #[derive(Debug)]
 struct UnderWay {
     matrix: Matrix,
@@ -89,7 +89,7 @@ impl Format {
         }
     }
 
-    /// Bytes of the weights and scales of [`PANEL`] rows.
+    /// Returns the bytes of the weights and of the scales of [`PANEL`] rows.
     fn panel_bytes(self, cols: usize, quads: bool) -> Option<(usize, usize)> {
         let cells = cols.checked_mul(PANEL)?;
         let scales = cells / BLOCK * if quads { 4 } else { 2 };
@@ -101,7 +101,7 @@ impl Format {
     }
 }
 
-/// A browser keeps what is not destroyed until it collects garbage.
+/// Destroys the buffers: in a browser, a dropped buffer lives until garbage collection.
 impl Drop for Piece {
     fn drop(&mut self) {
         self.weights.destroy();
@@ -110,14 +110,14 @@ impl Drop for Piece {
 }
 
 impl Matrix {
-    /// Bytes on the GPU.
+    /// Returns its size on the GPU in bytes.
     pub fn bytes(&self) -> u64 {
         self.pieces.iter().map(|p| p.weights.size() + p.scales.size()).sum()
     }
 }
 
 impl Packer {
-    /// `quads`: in the layout for them.
+    /// Allocates the matrix; `quads` selects the layout for quads.
     pub fn new(
         device: &Device,
         rows: usize,
@@ -157,7 +157,7 @@ impl Packer {
         Ok(Self { arriving: ArrivingRows::new(rows, cols, dtype, 1), panel })
     }
 
-    /// How the matrix will be held.
+    /// Returns how the matrix will be stored.
     pub fn format(&self) -> Format {
         self.panel.matrix.format
     }
@@ -168,7 +168,10 @@ impl Packer {
         arriving.push(bytes, |row, bytes| panel.place(device, row, bytes))
     }
 
-    /// The matrix, if every byte of it came.
+    /// Returns the matrix.
+    ///
+    /// # Errors
+    /// If bytes are missing.
     pub fn finish(self) -> Result<Matrix, BackendError> {
         self.arriving.finish()?;
         Ok(self.panel.matrix)
@@ -176,8 +179,7 @@ impl Packer {
 }
 
 impl UnderWay {
-    /// Puts the bytes of a row in its panel, and a panel that is complete on its
-    /// way to the GPU.
+    /// Copies the bytes of a row into its panel, and uploads the panel once complete.
     fn place(&mut self, device: &Device, index: usize, bytes: &[u8]) {
         let row = index % PANEL;
         match self.dtype {
@@ -208,7 +210,7 @@ impl UnderWay {
         }
     }
 
-    /// Puts the quantised bytes of a row in its panel of four.
+    /// Copies the quantised bytes of a row into its panel of four.
     fn place_in_quads(&mut self, row: usize, bytes: &[u8]) {
         let (vectors, bias) = match self.dtype {
             Dtype::Q8_0 => (2, 0x0080_8080),
@@ -231,7 +233,7 @@ impl UnderWay {
         }
     }
 
-    /// Writes the panel, whose last row this is.
+    /// Uploads the panel whose last row is `last`.
     fn send(&mut self, device: &Device, last: usize) {
         if let Some(piece) = self.matrix.pieces.iter().find(|p| (p.first..p.first + p.count).contains(&last))
         {

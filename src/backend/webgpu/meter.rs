@@ -1,35 +1,35 @@
-//! Where a step's time goes, for measurements: by the caller's clock, for the core has none,
-//! and by the GPU's own where it tells the time.
+//! Measures where a step's time goes: with a clock supplied by the caller, since this crate's core
+//! has none, and with GPU timestamps where available.
 
 use std::cell::Cell;
 
-/// Milliseconds since any moment.
+/// Returns milliseconds since an arbitrary moment.
 pub type Clock = fn() -> f64;
 
 /// Where a step's time went, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct StepTimes {
-    /// Recording its operations.
+    /// Recording its commands.
     pub encode_ms: f64,
-    /// Handing them over.
+    /// Submitting them.
     pub submit_ms: f64,
-    /// Waiting for them, and reading the results.
+    /// Waiting for them and reading the results.
     pub wait_ms: f64,
 }
 
-/// What the GPU spent in a kernel during a step.
+/// Total GPU time of a kernel during a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KernelTime {
-    /// The kernel's file.
+    /// Name of the kernel's file.
     pub kernel: &'static str,
-    /// The words of its shape (R, N, K… as the kernel has them).
+    /// The words of its shape uniform (R, N, K…, in the kernel's order).
     pub shape: Vec<u32>,
     pub dispatches: usize,
-    /// Of all of them together.
+    /// Milliseconds of all its dispatches together.
     pub ms: f64,
 }
 
-/// Takes a step's times; without a clock it does nothing.
+/// Times the phases of a step; without a clock it does nothing.
 #[derive(Debug, Default)]
 pub struct Stopwatch {
     clock: Option<Clock>,
@@ -42,28 +42,28 @@ impl Stopwatch {
         Self { clock, ..Self::default() }
     }
 
-    /// A step begins.
+    /// Starts a step.
     pub fn begin(&self) {
         self.times.take();
         self.lap(|_, _| ());
     }
 
-    /// It is recorded.
+    /// Ends recording.
     pub fn recorded(&self) {
         self.lap(|times, ms| times.encode_ms += ms);
     }
 
-    /// It is the GPU's.
+    /// Ends submission.
     pub fn submitted(&self) {
         self.lap(|times, ms| times.submit_ms += ms);
     }
 
-    /// Its results are here.
+    /// Ends the wait for results.
     pub fn read(&self) {
         self.lap(|times, ms| times.wait_ms += ms);
     }
 
-    /// Of the last step.
+    /// Returns the times of the last step.
     pub fn times(&self) -> StepTimes {
         self.times.get()
     }
@@ -77,7 +77,7 @@ impl Stopwatch {
     }
 }
 
-/// Kernels' times added up by kernel and shape, in the order in which they came first.
+/// Sums kernel times by kernel and shape, in order of first appearance.
 pub fn add_up(times: impl IntoIterator<Item = (&'static str, Vec<u32>, f64)>) -> Vec<KernelTime> {
     let mut sums: Vec<KernelTime> = Vec::new();
     for (kernel, shape, ms) in times {
@@ -112,7 +112,7 @@ mod tests {
                 (1, Stopwatch::recorded as fn(&Stopwatch)),
                 (2, Stopwatch::submitted),
                 (4, Stopwatch::read),
-                // There was no room for the largest, and whole logits follow.
+                // The selection overflowed, so all logits are read as well.
                 (8, Stopwatch::recorded),
                 (16, Stopwatch::submitted),
                 (32, Stopwatch::read),

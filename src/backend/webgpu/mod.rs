@@ -1,12 +1,11 @@
-//! The engine on a GPU, through WebGPU: in a browser its own, natively the
-//! same interface over Vulkan, Metal or Direct3D 12.
+//! The GPU backend, on WebGPU: the browser's own, or natively the same interface over Vulkan,
+//! Metal or Direct3D 12.
 //!
-//! Operations are recorded (`tape`) and submitted once a batch; what comes
-//! back is read asynchronously (`read`). Weights stay quantised (`matrix`),
-//! activations are quantised by the definition in `backend/cpu/quant.rs`, so
-//! integer sums are the processor's, and float sums have its order (`order.wgsl`).
-//! Kernels are WGSL files in `kernels/`, made into `variants` by a small
-//! preprocessor (`source`). Where the time goes, `meter` and `timestamps` tell.
+//! Operations are recorded (`tape`) and submitted once per batch; results are read back
+//! asynchronously (`read`). Weights stay quantised (`matrix`) and activations are quantised as
+//! defined in `backend/cpu/quant.rs`, so integer sums equal the CPU's; float sums are taken in the
+//! CPU's order (`order.wgsl`). Kernels are WGSL files in `kernels/`, turned into `variants` by a
+//! small preprocessor (`source`). `meter` and `timestamps` measure where the time goes.
 
 mod cache;
 mod device;
@@ -40,33 +39,33 @@ use tape::Tape;
 use top::Selection;
 use variants::{Linear, Tuning};
 
-/// Bound on the relative error ([`super::relative_error`]) of a GPU's logits, against the
-/// processor's. Kernels leave nothing to a compiler's rounding (`kernels/rounded.wgsl`), so they
-/// are equal wherever WGSL is implemented as specified; a larger error means wrong results.
+/// Bound on the relative error ([`super::relative_error`]) of a GPU's logits, compared with the
+/// CPU's. Kernels leave no rounding to a compiler (`kernels/rounded.wgsl`), so logits are equal
+/// wherever WGSL is implemented as specified; a larger error means wrong results.
 pub const LOGITS_BOUND: f64 = 1e-3;
 
 /// The GPU's backend.
 #[derive(Debug)]
 pub struct Gpu {
     device: Device,
-    /// Kernels are compiled before they are used.
+    /// Compile kernels before they are needed.
     eager: bool,
     tuning: Tuning,
     tape: RefCell<Tape>,
     caches: RefCell<cache::Memory>,
-    /// Outputs of the batch under way, all pieces together.
+    /// Number of outputs of the current batch, over all its pieces.
     outputs: usize,
-    /// The head's: logits (outputs, V), with room for so many values.
+    /// The head's logits (outputs, V), and the capacity of that buffer in values.
     logits: Option<(wgpu::Buffer, usize)>,
     selection: Selection,
     reader: Reader,
-    /// What the head was asked for: rows, V, and how many of them.
+    /// What the last call to `head` asked for: rows, V, and which logits.
     asked: Option<(usize, usize, Wanted)>,
-    /// Bytes of the weights taken so far.
+    /// Bytes of weights uploaded so far.
     weight_bytes: Cell<u64>,
-    /// Matrices of floats begun so far.
+    /// Number of dense matrices started so far.
     dense: Cell<usize>,
-    /// Bound where a kernel variant has no use for a binding.
+    /// Bound where a kernel variant does not use a binding.
     nothing: wgpu::Buffer,
 }
 
@@ -74,15 +73,15 @@ impl Gpu {
     /// Opens the platform's preferred GPU.
     ///
     /// # Errors
-    /// There is none, or it refuses.
+    /// If there is none, or the device request fails.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         Self::open_found(Found::look().await?, options).await
     }
 
-    /// Opens a GPU that was looked for.
+    /// Opens a GPU found earlier.
     ///
     /// # Errors
-    /// It refuses.
+    /// If the device request fails.
     pub async fn open_found(found: Found, options: Options) -> Result<Self, OpenError> {
         let device = Device::open(found, options).await?;
         let tuning = Tuning::of(device.as_software, device.abilities.subgroups);
@@ -108,64 +107,64 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// The GPU's name, and whether it is a processor that plays one.
+    /// Returns the GPU's name, and whether it is a software adapter.
     pub fn adapter(&self) -> &Adapter {
         &self.device.adapter
     }
 
-    /// The most of a row's V logits that are selected here; where more are
-    /// wanted, all come back.
+    /// Returns the maximum k for which the k largest of a row of V logits are selected on the GPU;
+    /// above it, all logits are read back.
     pub fn most_selected(vocab: usize) -> usize {
         top::most_selected(vocab)
     }
 
-    /// What the kernels make use of.
+    /// Returns the optional features that kernels use.
     pub fn abilities(&self) -> Abilities {
         self.device.abilities
     }
 
-    /// Faults are reported here, also while nothing is asked of the device.
+    /// Returns the device's health, where faults are reported even while it is idle.
     pub fn health(&self) -> &Health {
         &self.device.health
     }
 
-    /// Ends the device, as a driver that crashes does.
+    /// Destroys the device; to callers this looks like a driver crash.
     pub fn destroy(&self) {
         self.device.destroy();
     }
 
-    /// Dispatches of the last batch.
+    /// Returns the number of dispatches in the last batch.
     pub fn dispatched(&self) -> usize {
         self.tape.borrow().dispatched()
     }
 
-    /// Kernels compiled so far.
+    /// Returns the number of kernels compiled so far.
     pub fn compiled(&self) -> usize {
         self.tape.borrow().compiled()
     }
 
-    /// Bytes that the weights taken so far have on the GPU.
+    /// Returns the size of the weights uploaded so far, in bytes.
     pub fn weight_bytes(&self) -> u64 {
         self.weight_bytes.get()
     }
 
-    /// Where the last batch's time went; all zero without [`Options::clock`].
+    /// Returns where the last batch's time went; all zero without [`Options::clock`].
     pub fn step_times(&self) -> StepTimes {
         self.device.stopwatch.times()
     }
 
-    /// Has each kernel timed from the next batch on, or none; false where the device does
-    /// not tell the time, or was opened without [`Options::clock`]. A batch takes longer so.
+    /// Turns timing of kernels on or off from the next batch. Returns false if the device has no
+    /// timestamps or was opened without [`Options::clock`]. Timed batches take longer.
     pub fn time_kernels(&self, on: bool) -> bool {
         let mut tape = self.tape.borrow_mut();
         tape.time_kernels(&self.device, on);
         tape.timestamps().is_some()
     }
 
-    /// What the kernels of the last batch took, where they are timed.
+    /// Returns the time that each kernel took in the last batch, if kernels are timed.
     ///
     /// # Errors
-    /// The device has failed.
+    /// If the device has failed.
     pub async fn kernel_times(&self) -> Result<Vec<KernelTime>, BackendError> {
         let timestamps = self.tape.borrow().timestamps().cloned();
         match timestamps {
@@ -174,7 +173,7 @@ impl Gpu {
         }
     }
 
-    /// Compiles what every model needs while its weights arrive.
+    /// Compiles the kernels that every model needs, before its weights arrive.
     fn prepare(&self) {
         let tape = self.tape.borrow();
         let tuning = self.tuning;
@@ -192,13 +191,14 @@ impl Gpu {
         }
     }
 
-    /// Compiles what a matrix is needed for.
+    /// Compiles the kernels that a matrix needs.
     fn prepare_matrix(&self, format: Format, rows: usize, blocks: u32) {
         let tape = self.tape.borrow();
         tape.prepare(&self.device, &variants::embed(format, self.tuning));
         if format == Format::Dense {
-            // Positions are floats in every file, and nothing is multiplied by them. They say
-            // how much attention may see; so may another table, and then a kernel is unused.
+            // Position embeddings are floats in every file, and never multiplied. Their count
+            // gives the context length for attention; for any other table, that kernel goes
+            // unused.
             tape.prepare(&self.device, &variants::attention(rows.min(variants::MOST_VISIBLE)));
             if self.dense.replace(self.dense.get() + 1) > 0 {
                 tape.prepare(&self.device, &variants::dense());
@@ -224,7 +224,7 @@ impl Gpu {
         }
     }
 
-    /// Makes sure that x is there quantised.
+    /// Makes sure that x has a quantised copy, and returns its tile.
     fn quantised(&mut self, x: &Rows) -> u32 {
         if let Some(tile) = x.tile {
             return tile;
@@ -242,8 +242,8 @@ impl Gpu {
         tile
     }
 
-    /// x times w transposed into a buffer of floats, and quantised into
-    /// `quantised` (words, scales) where given.
+    /// Multiplies x by w transposed into a buffer of floats, quantised into `quantised` (words,
+    /// scales) as well if given.
     fn multiply(
         &mut self,
         w: &Matrix,
@@ -307,15 +307,15 @@ impl Gpu {
     }
 }
 
-/// Workgroups of one dimension that WebGPU promises.
+/// Workgroups per dimension that every WebGPU device supports.
 const MOST_GROUPS: usize = 65535;
 
-/// A bias, or a layer norm's gain (K).
+/// A bias or a layer-norm gain (K).
 #[derive(Debug)]
 pub struct Vector(wgpu::Buffer);
 
 impl Backend for Gpu {
-    /// As many as drafts that can be made at once.
+    /// As many as the maximum number of drafts.
     const ROWS_AT_ONCE: usize = 256;
 
     type Matrix = Matrix;
@@ -357,8 +357,8 @@ impl Backend for Gpu {
         Rows::default()
     }
 
-    /// A GPU that has no room reports it to its health: the processor, which may
-    /// have it, goes on.
+    /// If the GPU has no room, reports that to its health, so that the CPU, which may have room,
+    /// takes over.
     fn cache(
         &self,
         layers: usize,
@@ -476,7 +476,7 @@ impl Backend for Gpu {
     }
 
     fn select(&mut self, x: &Rows, rows: &[usize], before: usize, out: &mut Rows) {
-        // All at once: memory taken anew would lose the rows before.
+        // Sized for all outputs at once: reallocating would lose the earlier rows.
         self.shape(out, before + rows.len(), x.width, self.outputs);
         let tape = self.tape.get_mut();
         tape.pick(rows);
@@ -519,7 +519,7 @@ impl Backend for Gpu {
 
     async fn collect(&mut self, out: &mut Outputs) -> Result<(), BackendError> {
         self.read_back(out).await?;
-        // A GPU that begins to fail need not say so.
+        // A failing GPU need not report an error.
         match out.are_finite() {
             true => Ok(()),
             false => Err(BackendError::Device { reason: "the GPU gave logits that are no numbers".into() }),
@@ -528,12 +528,12 @@ impl Backend for Gpu {
 }
 
 impl Gpu {
-    /// Submits what was recorded, and brings what the head was asked for.
+    /// Submits the recorded commands and reads back what the head was asked for.
     async fn read_back(&mut self, out: &mut Outputs) -> Result<(), BackendError> {
         let Self { device, tape, selection, reader, logits, asked, .. } = self;
         let encoder = tape.get_mut().finish(device);
         let (Some((rows, vocab, wanted)), Some((logits, _))) = (asked.take(), logits.as_ref()) else {
-            // Nothing is wanted, but the caches fill.
+            // No outputs are wanted, but the KV cache must be filled.
             device.submit(encoder);
             return match device.health.fault() {
                 Some(reason) => Err(BackendError::Device { reason }),
@@ -559,13 +559,13 @@ impl Gpu {
     }
 }
 
-/// Whether a product with a matrix of `rows` outputs quantises its result too: where it goes
-/// into the next product.
+/// Returns whether a product with a matrix of `rows` outputs also quantises its result: where it
+/// is the input of the next product.
 fn quantises(epilogue: Epilogue, format: Format, rows: usize) -> bool {
     epilogue == Epilogue::Gelu && format != Format::Dense && rows.is_multiple_of(BLOCK)
 }
 
-/// Little-endian words.
+/// Splits bytes into little-endian words.
 fn words(bytes: &[u8]) -> Vec<u32> {
     bytes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect()
 }

@@ -1,4 +1,4 @@
-//! Results back from the GPU: submitted once, mapped asynchronously.
+//! Reads results back from the GPU: one submission, mapped asynchronously.
 
 use core::time::Duration;
 
@@ -7,19 +7,19 @@ use futures_channel::oneshot;
 use super::device::Device;
 use crate::backend::BackendError;
 
-/// A step that takes longer than this natively means that the GPU hangs. (In a
-/// browser the worker has its own limit.)
+/// A native step that takes longer than this means that the GPU hangs. (In a browser, the worker
+/// has its own timeout.)
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Buffers that results are copied to and read from; they grow, and stay.
+/// The staging buffer that results are copied to and read from; it only grows.
 #[derive(Debug, Default)]
 pub struct Reader {
     staging: Option<wgpu::Buffer>,
 }
 
 impl Reader {
-    /// Copies the first `bytes` of a buffer at the end of what `encoder` has,
-    /// submits that, and waits for it.
+    /// Appends to `encoder` a copy of the first `bytes` of a buffer, submits it, and waits for the
+    /// result.
     pub async fn read(
         &mut self,
         device: &Device,
@@ -41,7 +41,7 @@ impl Reader {
         staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
             let _ = done.send(result);
         });
-        // Natively callbacks are heard here; in a browser this does nothing.
+        // Natively, polling runs the callbacks; in a browser it does nothing.
         let polled =
             device.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(PATIENCE) });
         if let Err(error) = polled {

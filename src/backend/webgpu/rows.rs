@@ -1,10 +1,9 @@
-//! Activations on the GPU: as floats, and quantised where a kernel made that too.
+//! Activations on the GPU: as floats, plus a quantised copy if a kernel produced one.
 
 use super::device::Device;
 use crate::dtype::BLOCK;
 
-/// Rows that memory is taken for at least, and a multiple of what kernels
-/// compute together.
+/// Minimum number of rows allocated, and a multiple of what kernels compute together.
 const ROWS_AT_LEAST: usize = 64;
 
 /// Activations (rows, width) f32.
@@ -12,14 +11,14 @@ const ROWS_AT_LEAST: usize = 64;
 pub struct Rows {
     pub rows: usize,
     pub width: usize,
-    /// Rows of a tile of the quantised copy; `None` where there is none.
+    /// Rows per tile of the quantised copy; `None` if there is none.
     pub tile: Option<u32>,
     buffers: Option<Buffers>,
-    /// Values that the buffers have room for.
+    /// Capacity of the buffers, in values.
     room: usize,
 }
 
-/// The memory of some rows.
+/// The buffers of some rows.
 #[derive(Debug, Clone)]
 pub struct Buffers {
     /// (rows, width)
@@ -30,14 +29,14 @@ pub struct Buffers {
     pub scales: wgpu::Buffer,
 }
 
-/// Rows that are multiplied together: one, or four as a vector.
+/// Returns how many rows are multiplied together: one, or four as a vector.
 pub fn tile(rows: usize) -> u32 {
     if rows == 1 { 1 } else { 4 }
 }
 
 impl Rows {
-    /// Sets the shape, with room for `most` rows; true if memory was taken
-    /// anew. Values are unspecified then.
+    /// Sets the shape, with room for at least `most` rows. Returns true if the buffers were
+    /// reallocated; the values are then unspecified.
     pub fn shape(&mut self, device: &Device, rows: usize, width: usize, most: usize) -> bool {
         self.rows = rows;
         self.width = width;
@@ -61,7 +60,7 @@ impl Rows {
         true
     }
 
-    /// Its memory; `None` before the first shape.
+    /// Returns the buffers; `None` before the first call to [`Rows::shape`].
     pub fn buffers(&self) -> Option<&Buffers> {
         self.buffers.as_ref()
     }

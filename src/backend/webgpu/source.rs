@@ -1,20 +1,20 @@
-//! Shader variants from one source: a preprocessor of four directives.
+//! Generates shader variants from one source: a preprocessor with four directives.
 //!
 //! ```text
-//! #include name            the file name.wgsl, once
-//! #if NAME / #if !NAME     lines up to #else or #end, if NAME is defined and not 0
-//! #for x in a b c          lines up to #end, once for each; $x is the word
+//! #include name            inserts name.wgsl, once
+//! #if NAME / #if !NAME     keeps lines up to #else or #end if NAME is defined and not 0
+//! #for x in a b c          repeats lines up to #end for each word; $x is the word
 //! #for x to NAME           the same for 0 .. NAME's value
 //! ```
 //!
-//! Every definition is also a WGSL constant of its name. Directives stand on
-//! lines of their own, indented as one likes.
+//! Every definition is also a WGSL constant of that name. Directives stand on lines of their own,
+//! with any indentation.
 
 use std::collections::HashSet;
 
 use thiserror::Error;
 
-/// A name with a number; also `const NAME: u32` in the shader.
+/// A name and its value; also `const NAME: u32` in the shader.
 pub type Definition = (&'static str, u32);
 
 /// A mistake in a shader's source; the tests expand every variant.
@@ -30,7 +30,7 @@ pub enum SourceError {
     Undefined { line: usize, name: String },
 }
 
-/// The WGSL of a file under some definitions. `file` gives an included file.
+/// Expands a file to WGSL under some definitions. `file` returns the source of a file by name.
 pub fn expand(
     name: &str,
     definitions: &[Definition],
@@ -63,7 +63,7 @@ impl Expansion<'_> {
         self.lines(&lines, &[])
     }
 
-    /// Expands lines; `words` are the loops' names and values around them.
+    /// Expands lines; `words` are the names and values of the enclosing loops.
     fn lines(&mut self, lines: &[Line], words: &[(String, String)]) -> Result<(), SourceError> {
         let mut rest = lines;
         while let Some((&(line, text), after)) = rest.split_first() {
@@ -126,7 +126,7 @@ impl Expansion<'_> {
     }
 }
 
-/// The lines of a block, those of its `#else`, and what follows its `#end`.
+/// Splits off a block: its lines, those of its `#else`, and what follows its `#end`.
 #[allow(clippy::type_complexity)]
 fn block<'a, 'b>(
     lines: &'b [Line<'a>],

@@ -1,5 +1,5 @@
-//! What a batch asks of the GPU, recorded: one encoder, one pass, one submit.
-//! Bind groups and shapes are made once and found again.
+//! Records a batch's GPU work: one encoder, one pass, one submission. Bind groups and shape
+//! uniforms are created once and reused.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -11,13 +11,13 @@ use super::{
     timestamps::Timestamps,
 };
 
-/// Bytes between the pieces' uniforms: WebGPU's least alignment.
+/// Bytes between the pieces' uniforms: WebGPU's default alignment of dynamic offsets.
 const PIECE_STRIDE: u64 = 256;
 
-/// Words of a place, as piece.wgsl has them.
+/// Words per place, as in `piece.wgsl`.
 const PLACE_WORDS: usize = 6;
 
-/// A kernel with its shape and buffers.
+/// Key of a bind group: a kernel with its shape and buffers.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Site {
     pipeline: u32,
@@ -25,7 +25,7 @@ struct Site {
     buffers: Vec<wgpu::Buffer>,
 }
 
-/// The same as a dispatch has it: it has its bind group without a copy of them.
+/// A borrowed [`Site`], so that looking up a bind group does not clone buffers.
 #[derive(Hash)]
 struct SiteOf<'a> {
     pipeline: u32,
@@ -48,7 +48,7 @@ impl From<&SiteOf<'_>> for Site {
     }
 }
 
-/// The rows of a batch and its pieces, and the dispatches recorded so far.
+/// The commands recorded for the current batch, and what is reused between batches.
 #[derive(Debug)]
 pub struct Tape {
     pipelines: Pipelines,
@@ -58,24 +58,24 @@ pub struct Tape {
     /// The pieces' uniforms and the rows' places, on the GPU.
     pieces: wgpu::Buffer,
     places: wgpu::Buffer,
-    /// What they will hold: each piece's first place, and the places' words.
+    /// What will be uploaded there: each piece's first place, and the places' words.
     firsts: Vec<u32>,
     words: Vec<u32>,
     /// Dispatches of the last batch.
     dispatched: usize,
-    /// Kernels are timed: those of the batch under way, or of the last.
+    /// Set if kernels are timed: times of the current batch, or of the last.
     timestamps: Option<Timestamps>,
 }
 
 #[derive(Debug)]
 struct Recording {
-    // The pass ends before its encoder. Where kernels are timed each has one of its own.
+    // The pass must be dropped before its encoder. `None` if each kernel is timed in its own pass.
     pass: Option<wgpu::ComputePass<'static>>,
     encoder: wgpu::CommandEncoder,
     dispatches: usize,
 }
 
-/// Where a row stands, as piece.wgsl has it.
+/// A row's place, laid out as in `piece.wgsl`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PlaceWords {
     pub token: u32,
@@ -103,32 +103,32 @@ impl Tape {
         }
     }
 
-    /// Compiles a kernel, so that the first batch does not wait for it.
+    /// Compiles a kernel in advance, so that the first batch does not wait for it.
     pub fn prepare(&self, device: &Device, variant: &Variant) -> Rc<Pipeline> {
         self.pipelines.get(device, variant)
     }
 
-    /// Kernels compiled so far.
+    /// Returns the number of kernels compiled so far.
     pub fn compiled(&self) -> usize {
         self.pipelines.count()
     }
 
-    /// Has each kernel timed from the next batch on, or none.
+    /// Turns timing of kernels on or off from the next batch.
     pub fn time_kernels(&mut self, device: &Device, on: bool) {
         self.timestamps = on.then(|| Timestamps::new(device)).flatten();
     }
 
-    /// What was timed last.
+    /// Returns the timestamps, if kernels are timed.
     pub fn timestamps(&self) -> Option<&Timestamps> {
         self.timestamps.as_ref()
     }
 
-    /// Forgets every bind group: some buffers are replaced.
+    /// Drops every bind group, since some buffers are being replaced.
     pub fn forget(&self) {
         self.sites.borrow_mut().clear();
     }
 
-    /// Makes room for a batch's pieces and rows, and forgets the last one's.
+    /// Starts a batch: makes room for its pieces and rows, and drops the previous one's.
     pub fn begin(&mut self, device: &Device, pieces: usize, rows: usize) {
         self.recording = None;
         self.firsts.clear();
@@ -145,7 +145,7 @@ impl Tape {
         }
     }
 
-    /// Begins a piece of the batch.
+    /// Starts a piece of the batch.
     pub fn piece(&mut self, places: impl IntoIterator<Item = PlaceWords>) {
         self.firsts.push((self.words.len() / PLACE_WORDS) as u32);
         for p in places {
@@ -153,7 +153,7 @@ impl Tape {
         }
     }
 
-    /// Says which rows of the piece have outputs.
+    /// Sets which rows of the piece have outputs.
     pub fn pick(&mut self, rows: &[usize]) {
         let first = self.firsts.last().copied().unwrap_or(0) as usize * PLACE_WORDS;
         for (place, &row) in self.words[first..].chunks_exact_mut(PLACE_WORDS).zip(rows) {
@@ -161,8 +161,8 @@ impl Tape {
         }
     }
 
-    /// Records a dispatch of (x, y) workgroups. `buffers` are the kernel's
-    /// storage buffers in order.
+    /// Records a dispatch of (x, y) workgroups. `buffers` are the kernel's storage buffers in
+    /// order.
     pub fn dispatch(
         &mut self,
         device: &Device,
@@ -199,7 +199,7 @@ impl Tape {
         recording.dispatches += 1;
     }
 
-    /// Ends the recording; the places go to the GPU before it.
+    /// Ends the recording, uploading the places ahead of it.
     pub fn finish(&mut self, device: &Device) -> wgpu::CommandEncoder {
         let mut firsts = vec![0u8; self.firsts.len() * PIECE_STRIDE as usize];
         for (uniform, first) in firsts.chunks_exact_mut(PIECE_STRIDE as usize).zip(&self.firsts) {
@@ -222,7 +222,7 @@ impl Tape {
         }
     }
 
-    /// Dispatches of the last batch.
+    /// Returns the number of dispatches in the last batch.
     pub fn dispatched(&self) -> usize {
         self.dispatched
     }
@@ -237,7 +237,7 @@ impl Tape {
     ) -> wgpu::BindGroup {
         let mut shapes = self.shapes.borrow_mut();
         let shape = shapes.entry(shape.to_vec()).or_insert_with(|| uniform(device, shape));
-        // The places are the first buffer after the piece's uniform.
+        // The places are the first storage buffer of a kernel that takes a piece.
         let with_places = pipeline.by_piece.then_some(&self.places).into_iter();
         let mut storage = with_places.chain(buffers.iter().copied());
         let entries: Vec<_> = (0..)

@@ -1,5 +1,5 @@
-//! Every kernel beside the reference, on a software Vulkan where there is one:
-//! odd shapes, and with every set of abilities that the device has.
+//! Compares every kernel with the CPU reference, on a software Vulkan if there is one, with odd
+//! shapes and every combination of features that the device has.
 
 mod shaders;
 
@@ -12,13 +12,13 @@ use crate::backend::{
     relative_error,
 };
 
-/// Every set of abilities that changes a kernel.
+/// Returns every combination of features that changes a kernel.
 pub fn every_ability() -> impl Iterator<Item = Abilities> {
     (0..8).map(|bits| Abilities { subgroups: bits & 1 != 0, f16: bits & 2 != 0, packed_dot: bits & 4 != 0 })
 }
 
-/// A GPU of each kind that this machine can give, with every tuning whatever the adapter;
-/// none where it has no Vulkan. `HUGGINGTWEETS_GPU_TESTS=require` makes that a failure.
+/// Opens a GPU of each kind that this machine can provide, with every tuning regardless of the
+/// adapter; none without Vulkan, which `HUGGINGTWEETS_GPU_TESTS=require` makes a failure.
 pub fn gpus() -> Vec<Gpu> {
     let mut found: Vec<Gpu> = Vec::new();
     for (abilities, as_software) in every_ability().flat_map(|a| [(a, false), (a, true)]) {
@@ -26,7 +26,7 @@ pub fn gpus() -> Vec<Gpu> {
             Options { abilities, eager: false, as_software: Some(as_software), ..Options::default() };
         match pollster::block_on(Gpu::open(options)) {
             Ok(gpu) => {
-                // Kernels for quads make no use of the others.
+                // Kernels for quads do not use the other features.
                 let abilities = |gpu: &Gpu| match gpu.tuning.quads {
                     true => Abilities { f16: false, packed_dot: false, ..gpu.abilities() },
                     false => gpu.abilities(),
@@ -48,7 +48,7 @@ pub fn gpus() -> Vec<Gpu> {
 #[test]
 fn every_ability_is_tested_with_every_tuning() {
     let gpus = gpus();
-    // Those that this machine lacks leave fewer.
+    // A machine that lacks some features has fewer kinds.
     if gpus.iter().any(|gpu| gpu.abilities() == Abilities::ALL) {
         let count = |tuning| gpus.iter().filter(|gpu| gpu.tuning == tuning).count();
         assert_eq!([Tuning::HARDWARE, Tuning::SOFTWARE, Tuning::QUADS].map(count), [8, 4, 1]);
@@ -68,7 +68,7 @@ impl Random {
     }
 }
 
-/// GGUF bytes of random weights.
+/// Returns the GGUF bytes of random weights.
 fn random_matrix(dtype: Dtype, rows: usize, cols: usize, random: &mut Random) -> Vec<u8> {
     match dtype {
         Dtype::F32 => (0..rows * cols).flat_map(|_| random.unit().to_le_bytes()).collect(),
@@ -96,7 +96,7 @@ fn floats(n: usize, random: &mut Random) -> Vec<f32> {
 }
 
 impl Gpu {
-    /// Rows with these values.
+    /// Creates rows with these values.
     fn upload(&self, rows: usize, values: &[f32]) -> Rows {
         let mut out = Rows::default();
         out.shape(&self.device, rows, values.len() / rows, 0);
@@ -105,7 +105,7 @@ impl Gpu {
         out
     }
 
-    /// Runs what was recorded and gives back the floats of a buffer.
+    /// Runs what was recorded and returns the words of a buffer.
     fn download(&mut self, buffer: &wgpu::Buffer, count: usize) -> Vec<u32> {
         let encoder = self.tape.get_mut().finish(&self.device);
         let read = self.reader.read(&self.device, encoder, buffer, 4 * count as u64);
@@ -126,7 +126,7 @@ fn scalar() -> Cpu {
     Cpu::new(Level::Scalar, Pool::serial())
 }
 
-/// Bit for bit: sums have the processor's order, and each operation its rounding.
+/// Asserts bit equality: sums have the CPU's order, and every operation its rounding.
 fn same(found: &[f32], expected: &[f32], what: &str) {
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
     let off = relative_error(found, expected);
@@ -178,7 +178,7 @@ fn linear_is_the_reference() {
     }
 }
 
-/// The quantised copy of rows is the definition's of their floats, bit for bit.
+/// Asserts that the quantised copy of rows equals the quantisation of their floats, bit for bit.
 fn quantised_as_defined(gpu: &mut Gpu, rows: &Rows, values: &[f32], tile: u32, what: &str) {
     let buffers = rows.buffers().unwrap().clone();
     let padded = rows.rows.next_multiple_of(tile as usize);
@@ -204,14 +204,14 @@ fn quantised_as_defined(gpu: &mut Gpu, rows: &Rows, values: &[f32], tile: u32, w
 #[test]
 fn products_in_pieces_are_the_reference() {
     let mut random = Random(8);
-    // Abilities change nothing here.
+    // Features make no difference here.
     let mut gpus = gpus();
     gpus.sort_by_key(|gpu| (gpu.tuning.lanes, gpu.tuning.quads));
     gpus.dedup_by_key(|gpu| gpu.tuning);
     for mut gpu in gpus {
         for (dtype, rows, cols) in [(Dtype::Q8_0, 160, 64), (Dtype::Q4_0, 131, 96), (Dtype::F32, 70, 40)] {
             let bytes = random_matrix(dtype, rows, cols, &mut random);
-            // Two panels fit a binding.
+            // A binding holds two panels.
             gpu.device.most_binding_bytes = 64 * cols as u64 * if dtype == Dtype::F32 { 4 } else { 1 };
             if dtype == Dtype::Q4_0 {
                 gpu.device.most_binding_bytes /= 2;
@@ -293,7 +293,7 @@ fn activations_are_quantised_as_the_processor_does() {
     for mut gpu in gpus() {
         for (rows, width) in [(1, 32), (3, 96), (6, 768), (2, 2080)] {
             let mut values = floats(rows * width, &mut random);
-            // A block of zeros, ties, and what must not spread.
+            // A block of zeros, ties, and an outlier that must not affect other blocks.
             values[..BLOCK].fill(0.0);
             values[width - BLOCK..width].fill(0.5);
             values[width - 1] = 127.0;
@@ -311,7 +311,7 @@ fn what_is_no_number_makes_its_block_zero_as_on_the_processor() {
     for mut gpu in gpus() {
         let (rows, width) = (5, 5 * BLOCK);
         let mut values = floats(rows * width, &mut random);
-        // In each row another block, and another of its values.
+        // Each row has its non-finite value in a different block, at a different offset.
         for (row, value) in
             [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN, f32::MAX].iter().enumerate()
         {
@@ -322,7 +322,7 @@ fn what_is_no_number_makes_its_block_zero_as_on_the_processor() {
         x.tile = Some(tile);
         quantised_as_defined(&mut gpu, &x, &values, tile, "not finite");
 
-        // And through a kernel that quantises what it has computed.
+        // And through a kernel that quantises its own result.
         let bytes = random_matrix(Dtype::Q8_0, 2 * BLOCK, width, &mut random);
         let w = matrix(&gpu, Dtype::Q8_0, 2 * BLOCK, width, &bytes);
         let mut bias = floats(2 * BLOCK, &mut random);
@@ -380,7 +380,7 @@ fn embeddings_in_pieces_are_the_reference() {
         for (dtype, vocab, width) in
             [(Dtype::Q8_0, 130, 64), (Dtype::Q4_0, 300, 96), (Dtype::F32, 70, 20), (Dtype::F16, 33, 31)]
         {
-            // A dense panel and no more, then all at once.
+            // A binding that holds one dense panel, then one that holds everything.
             for binding in [(32 * 4 * width) as u64, 1 << 27] {
                 gpu.device.most_binding_bytes = binding;
                 let tokens = random_matrix(dtype, vocab, width, &mut random);
@@ -429,7 +429,7 @@ fn attention_is_the_reference() {
             let shape = CacheShape { prompt, drafts, tail: 3 };
             let mut batches = vec![Batch::prompt(&vec![0; prompt], vec![], shape)];
             for step in 0..3 {
-                // Drafts that end are left out: the last one alone, at last.
+                // Drafts that have ended are left out; in the last step only the last one remains.
                 let places = (step / 2 * (drafts - 1)..drafts)
                     .map(|d| Place { sequence: Sequence::Draft(d), position: prompt + step });
                 let places: Vec<_> = places.collect();

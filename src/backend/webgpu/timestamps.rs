@@ -1,5 +1,5 @@
-//! How long each kernel of a batch took, by the GPU's own clock: for measurements, for a
-//! pass a kernel costs time by itself.
+//! Measures the time of each kernel of a batch with GPU timestamps. Each timed kernel needs a pass
+//! of its own, which costs time, so this is for measurements only.
 
 use super::{
     device::Device,
@@ -8,21 +8,21 @@ use super::{
 };
 use crate::backend::BackendError;
 
-/// Kernels of a batch that are timed; those behind them are not. WebGPU's sets have at most
+/// Maximum number of kernels timed per batch; later ones are not. WebGPU limits a query set to
 /// twice as many queries.
 const MOST_KERNELS: u32 = 2048;
 
-/// Two times a kernel: when it began and when it ended.
+/// Two timestamps per kernel: beginning and end.
 #[derive(Debug, Clone)]
 pub struct Timestamps {
     queries: wgpu::QuerySet,
     resolved: wgpu::Buffer,
-    /// Of each kernel of the batch: its file and the words of its shape.
+    /// File and shape of each kernel of the batch.
     kernels: Vec<(&'static str, Vec<u32>)>,
 }
 
 impl Timestamps {
-    /// `None`: the device does not tell the time.
+    /// Creates the query set; `None` if the device has no timestamps.
     pub fn new(device: &Device) -> Option<Self> {
         let queries = device.has_timestamps.then(|| {
             device.device.create_query_set(&wgpu::QuerySetDescriptor {
@@ -36,12 +36,12 @@ impl Timestamps {
         Some(Self { queries, resolved, kernels: Vec::new() })
     }
 
-    /// A batch begins.
+    /// Starts a batch.
     pub fn begin(&mut self) {
         self.kernels.clear();
     }
 
-    /// Where the next kernel's times go; `None` where there is no room for them.
+    /// Returns where the next kernel's timestamps go; `None` if there is no room.
     pub fn next(
         &mut self,
         kernel: &'static str,
@@ -56,15 +56,15 @@ impl Timestamps {
         })
     }
 
-    /// At the end of a batch, before it is submitted.
+    /// Resolves the queries at the end of a batch, before it is submitted.
     pub fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
         encoder.resolve_query_set(&self.queries, 0..2 * self.kernels.len() as u32, &self.resolved, 0);
     }
 
-    /// What the kernels of the submitted batch took.
+    /// Returns the times of the kernels of the submitted batch.
     ///
     /// # Errors
-    /// The device has failed.
+    /// If the device has failed.
     pub async fn read(&self, device: &Device) -> Result<Vec<KernelTime>, BackendError> {
         let encoder = device.device.create_command_encoder(&<_>::default());
         let bytes = 16 * self.kernels.len().max(1) as u64;

@@ -1,5 +1,5 @@
-//! The head's results: whole logits, or the largest of each row, selected on
-//! the GPU so that little comes back.
+//! The head's results: all logits, or the largest of each row, selected on the GPU so that little
+//! is read back.
 
 use super::{
     device::Device,
@@ -8,20 +8,20 @@ use super::{
 };
 use crate::backend::top::Top;
 
-/// Candidates that a row has room for.
+/// Maximum number of candidates per row.
 const CAPACITY: usize = 512;
 
-/// Logits that one invocation takes the largest of.
+/// Logits of which one invocation takes the maximum.
 const DEPTH: usize = 128;
 
-/// Invocations of the selection's workgroups.
+/// Invocations per workgroup of the selection.
 const LANES: usize = 64;
 
-/// Maxima for each candidate wanted, at least: with fewer, the bound would let
-/// too many pass, and whole logits are as well read.
+/// Minimum number of maxima per requested candidate: with fewer, the bound lets so many candidates
+/// pass that reading all logits costs no more.
 const MAXIMA_EACH: usize = 4;
 
-/// Buffers of the selection; they grow, and stay.
+/// Buffers of the selection; they only grow.
 #[derive(Debug, Default)]
 pub struct Selection {
     memory: Option<Memory>,
@@ -36,7 +36,7 @@ struct Memory {
     per_row: usize,
 }
 
-/// The three kernels of the selection, in their order.
+/// Returns the three kernels of the selection, in order.
 pub fn variants() -> [Variant; 3] {
     use Binding::{Read, Shape, Write};
     let definitions = [("LANES", LANES as u32), ("DEPTH", DEPTH as u32), ("CAPACITY", CAPACITY as u32)];
@@ -49,12 +49,12 @@ pub fn variants() -> [Variant; 3] {
     ]
 }
 
-/// Maxima of a row of V logits.
+/// Returns the number of maxima of a row of V logits.
 fn maxima(vocab: usize) -> usize {
     vocab.div_ceil(LANES * DEPTH) * LANES
 }
 
-/// The most of a row of V that are selected on the GPU.
+/// Returns the maximum k for which the k largest of a row of V logits are selected on the GPU.
 pub fn most_selected(vocab: usize) -> usize {
     (vocab.div_ceil(DEPTH) / MAXIMA_EACH).min(CAPACITY / 2)
 }
@@ -105,7 +105,7 @@ impl Selection {
         self.memory = Some(memory);
     }
 
-    /// The buffer that the candidates are in, and how much of it rows take.
+    /// Returns the buffer of candidates, and the bytes that `rows` rows take in it.
     pub fn found(&self, rows: usize) -> Option<(&wgpu::Buffer, u64)> {
         self.memory.as_ref().map(|m| (&m.found, 4 * (rows * (1 + 2 * CAPACITY)) as u64))
     }
@@ -127,8 +127,8 @@ impl Memory {
     }
 }
 
-/// The k largest of each row, of what the GPU found; `None` where a row had
-/// more candidates than there was room for.
+/// Returns the k largest of each row from the candidates that the GPU found; `None` if a row had
+/// more candidates than fit.
 pub fn candidates(words: &[u32], k: usize) -> Option<Vec<Vec<(u32, f32)>>> {
     let mut top = Top::default();
     let row = |row: &[u32]| {
@@ -139,7 +139,7 @@ pub fn candidates(words: &[u32], k: usize) -> Option<Vec<Vec<(u32, f32)>>> {
             top.take(token as usize, &[f32::from_bits(logit)]);
         }
         let mut largest = top.finish();
-        // Which invocation came first is left to chance.
+        // The order in which invocations stored them is not deterministic.
         largest.sort_unstable_by_key(|c| c.0);
         Some(largest)
     };

@@ -1,4 +1,4 @@
-//! Every kernel the forward pass uses, as variants of their sources.
+//! Every kernel of the forward pass, as variants of the sources.
 
 use super::{
     kernel::{
@@ -9,30 +9,30 @@ use super::{
 };
 use crate::backend::Epilogue;
 
-/// How wide workgroups are.
+/// Workgroup sizes and memory layout for a kind of adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuning {
-    /// Invocations of a workgroup that goes through a row.
+    /// Invocations per workgroup of a kernel that processes rows.
     pub lanes: u32,
-    /// Blocks of a product's columns that are computed side by side: one, or at least
-    /// as many as a tile has rows.
+    /// Blocks of a product's columns that are computed in parallel: one, or at least as many as a
+    /// tile has rows.
     pub slices: u32,
     /// Panels of outputs that share a read of the activations.
     pub panels: u32,
-    /// Four invocations exchange what they have read (quads.wgsl), and weights are laid
-    /// out for them.
+    /// Four invocations exchange what they have read (`quads.wgsl`), and weights are laid out for
+    /// that.
     pub quads: bool,
 }
 
 impl Tuning {
-    /// Many invocations hide the memory's latency.
+    /// Many invocations hide memory latency.
     pub const HARDWARE: Self = Self { lanes: 256, slices: 8, panels: 1, quads: false };
-    /// A processor that plays a GPU pays for every invocation and barrier.
+    /// A CPU emulating a GPU pays for every invocation and barrier.
     pub const SOFTWARE: Self = Self { lanes: 64, slices: 1, panels: 2, quads: false };
-    /// The same where it has subgroups.
+    /// The same with subgroups.
     pub const QUADS: Self = Self { quads: true, ..Self::SOFTWARE };
 
-    /// For an adapter.
+    /// Returns the tuning for an adapter.
     pub fn of(software: bool, subgroups: bool) -> Self {
         match (software, subgroups) {
             (false, _) => Self::HARDWARE,
@@ -80,20 +80,19 @@ pub fn pack(tuning: Tuning) -> Variant {
 
 const DENSE_LANES: u32 = 64;
 
-/// Outputs that a workgroup of [`dense`] computes side by side: eight parts of a sum each.
+/// Outputs that a workgroup of [`dense`] computes in parallel, with eight partial sums each.
 pub const DENSE_OUTPUTS: usize = DENSE_LANES as usize / 8;
 
 pub fn dense() -> Variant {
     variant("dense", &[Shape, Read, Read, Read, Write], &[("LANES", DENSE_LANES)])
 }
 
-/// A product with quantised weights. `tile` rows of x stand together, and
-/// `tiles` of them share a read of the weights; `quantise`: the result is
-/// quantised too.
+/// A product with quantised weights. `tile` rows of x are stored together, and `tiles` tiles share
+/// a read of the weights; with `quantise`, the result is quantised too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Linear {
     pub format: Format,
-    /// Blocks of a row of weights.
+    /// Blocks per row of weights.
     pub blocks: u32,
     pub tile: u32,
     pub tiles: u32,
@@ -104,10 +103,10 @@ pub struct Linear {
 
 impl Linear {
     pub fn variant(self, tuning: Tuning) -> Variant {
-        // Their sums share workgroup memory.
+        // The slices' sums share workgroup memory, which is limited.
         let slices = if self.tiles > 2 { tuning.slices.min(4) } else { tuning.slices };
         let own: &[_] = match tuning.quads {
-            // A kernel of its own for each length of a row.
+            // A kernel is compiled for each row length.
             true => &[("BLOCKS", self.blocks), ("LANES", QUAD_LANES)],
             false => &[("TILES", self.tiles), ("SLICES", slices), ("SLICED", (slices > 1).into())],
         };
@@ -130,10 +129,10 @@ impl Linear {
     }
 }
 
-/// Invocations of a workgroup of quads that multiplies.
+/// Invocations per workgroup of a product with quads.
 const QUAD_LANES: u32 = 16;
 
-/// Outputs that a workgroup of a product computes.
+/// Returns how many outputs a workgroup of a product computes.
 pub fn outputs(tuning: Tuning) -> usize {
     match tuning.quads {
         true => QUAD_LANES as usize / 4 * 32,
@@ -141,7 +140,7 @@ pub fn outputs(tuning: Tuning) -> usize {
     }
 }
 
-/// Tiles that share a read of the weights, for so many rows.
+/// Returns how many tiles share a read of the weights, for a number of rows.
 pub fn tiles(tuning: Tuning, rows: usize) -> u32 {
     match rows {
         _ if tuning.quads => 1,
@@ -155,17 +154,17 @@ pub fn store(tuning: Tuning) -> Variant {
     variant("store", &[Shape, Piece, Read, Read, Write, Write], &[("LANES", tuning.lanes)])
 }
 
-/// Invocations of attention's workgroups.
+/// Invocations per workgroup of attention.
 const ATTENTION_LANES: u32 = 64;
 
-/// Slots that a row of attention can see: their scores stand in workgroup memory,
-/// of which WebGPU promises 16 KiB.
+/// Maximum number of slots that a row attends to: their scores are held in workgroup memory, of
+/// which WebGPU guarantees 16 KiB.
 pub const MOST_VISIBLE: usize = 3584;
 
-/// Attention over at most so many slots.
+/// Attention over up to `visible` slots.
 pub fn attention(visible: usize) -> Variant {
     let bindings = &[Shape, Piece, Read, Read, Read, Read, Write, Write, Write];
-    // GPT-2's own context is one of few, so that it is compiled once.
+    // Rounded up to one of two sizes, so that GPT-2's context of 1024 is compiled only once.
     let visible = if visible <= 1024 { 1024 } else { MOST_VISIBLE as u32 };
     variant("attention", bindings, &[("LANES", ATTENTION_LANES), ("VISIBLE", visible)])
 }

@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use super::{browser, line::Line};
 use crate::web::{
-    page::{loss::Loss, query::Query, starts, text, wish::WorkerOptions, words::Words},
-    protocol::{Command, LoadRequest, News, Order, Ready, Report, Request, Stats, Traffic},
+    page::{loss::Loss, query::Query, starts, text, words::Words, worker_options::WorkerOptions},
+    protocol::{Action, Command, LoadRequest, Ready, Report, Request, Stats, Traffic, Update},
 };
 
-/// The result; the names are the page's contract.
+/// The result; its field names are part of the page's interface.
 #[derive(Debug, Default, Serialize)]
 struct BenchResult {
     /// From the load command to a ready engine.
@@ -51,7 +51,7 @@ pub fn start() {
     }
     show("Loading the bot");
     let model = browser::model_url(query.model.as_deref());
-    let wish = WorkerOptions::new(&query, model.clone());
+    let options = WorkerOptions::new(&query, model.clone());
     let bench = Rc::new(Bench {
         model,
         query,
@@ -64,11 +64,11 @@ pub fn start() {
         move |report| bench.hear(report)
     };
     let lost = |loss: Loss| fail(&loss.failure(&Words::english()).message);
-    match Line::open(&wish, heard, lost) {
+    match Line::open(&options, heard, lost) {
         Some(line) => *bench.line.borrow_mut() = Some(line),
         None => return lost(Loss::Died(None)),
     }
-    bench.send(Order::Load(LoadRequest {
+    bench.send(Action::Load(LoadRequest {
         model: bench.model.clone(),
         files: Default::default(),
         precision: bench.query.precision,
@@ -85,40 +85,40 @@ struct Bench {
 }
 
 impl Bench {
-    fn send(&self, order: Order) {
+    fn send(&self, action: Action) {
         if let Some(line) = self.line.borrow().as_ref() {
-            line.send(Command { id: 1, order });
+            line.send(Command { id: 1, action });
         }
     }
 
     fn hear(&self, report: Report) {
-        match report.news {
-            News::Ready(ready) => {
+        match report.update {
+            Update::Ready(ready) => {
                 self.take_ready(ready);
-                self.send(Order::Count(self.prompt()));
+                self.send(Action::Count(self.prompt()));
             }
-            News::Counted(tokens) => {
+            Update::Counted(tokens) => {
                 self.prompt_tokens.set(tokens);
                 self.next_run();
             }
-            News::Done(stats) => {
+            Update::Done(stats) => {
                 self.take_run(&stats);
                 self.next_run();
             }
-            News::Measured(traffic) => {
+            Update::Measured(traffic) => {
                 // Weights on a GPU are not in this memory.
                 if let Some(traffic) = traffic {
                     self.take_traffic(traffic);
                 }
                 self.finish();
             }
-            News::Failed(failure) => fail(&failure.message),
-            News::Bot(_)
-            | News::Progress { .. }
-            | News::TriesGpu(_)
-            | News::Drafts { .. }
-            | News::Logits(_)
-            | News::Pong => {}
+            Update::Failed(failure) => fail(&failure.message),
+            Update::Bot(_)
+            | Update::Progress { .. }
+            | Update::TriesGpu(_)
+            | Update::Drafts { .. }
+            | Update::Logits(_)
+            | Update::Pong => {}
         }
     }
 
@@ -172,11 +172,11 @@ impl Bench {
                 prompt: self.prompt(),
                 ..Request::default()
             };
-            self.send(Order::Generate { request, so_far: Vec::new() });
+            self.send(Action::Generate { request, so_far: Vec::new() });
             return;
         }
-        show("Measuring how quickly this machine reads");
-        self.send(Order::Measure);
+        show("Measuring how fast this machine reads memory");
+        self.send(Action::Measure);
     }
 
     fn finish(&self) {

@@ -5,11 +5,14 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::DragEvent;
 
 use super::{browser, files, handle::Handle};
-use crate::web::page::{
-    Word,
-    bots::{Known, NoModel, Place, address::Address},
-    hub::{self, Question},
-    text,
+use crate::web::{
+    page::{
+        Word,
+        bots::{Known, NoModel, Place, address::Address},
+        hub::{self, Question},
+        text,
+    },
+    protocol::megabytes,
 };
 
 #[component]
@@ -76,11 +79,11 @@ fn AddressForm(handle: Handle, said: RwSignal<String>) -> impl IntoView {
 async fn find(handle: Handle, question: Question, asked: RwSignal<Option<Question>>, said: RwSignal<String>) {
     let repository = question.repository.as_str();
     said.set(handle.words.with_untracked(|w| w.fill(Word::Looking, &[("repository", repository)])));
-    let wished = handle.page.with_untracked(|page| page.wished_precision());
+    let requested = handle.page.with_untracked(|page| page.requested_precision());
     let found = match gloo::net::http::Request::get(&hub::api_url(repository)).send().await {
         Ok(response) => {
             let answer = response.text().await.unwrap_or_default();
-            hub::find(repository, response.status(), &answer, wished)
+            hub::find(repository, response.status(), &answer, requested)
         }
         Err(_) => Err(hub::HubProblem::Unreachable),
     };
@@ -103,8 +106,8 @@ async fn find(handle: Handle, question: Question, asked: RwSignal<Option<Questio
 fn FromFiles(handle: Handle, said: RwSignal<String>) -> impl IntoView {
     let over = RwSignal::new(false);
     let open = move |given: files::Given| {
-        let wished = handle.page.with_untracked(|page| page.wished_precision());
-        match Place::of_files(given, wished) {
+        let requested = handle.page.with_untracked(|page| page.requested_precision());
+        match Place::of_files(&given, requested, files::object_url) {
             Ok(place) => {
                 said.set(String::new());
                 handle.open_bot(place);
@@ -196,7 +199,7 @@ fn RecentBot(handle: Handle, bot: Known, said: RwSignal<String>) -> impl IntoVie
             <span class="recent-words">
                 <strong dir="auto">{bot.name}</strong>
                 <span class="hint">
-                    {if bytes > 0 { text::megabytes(bytes) } else { String::new() }}
+                    {if bytes > 0 { megabytes(bytes) } else { String::new() }}
                     {move || here.get().then(|| format!(" · {}", handle.say(Word::OpenNow)()))}
                 </span>
                 <span class="hint where">{model}</span>

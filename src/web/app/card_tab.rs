@@ -13,11 +13,10 @@ use crate::web::{
             Place,
             card::{self, Card, Shown},
         },
-        curve,
+        curve::{self, Curve},
         preferences::Tab,
-        text,
     },
-    protocol::CardPage,
+    protocol::{CardPage, megabytes},
 };
 
 const CURVE_WIDTH: f64 = 320.0;
@@ -68,17 +67,17 @@ async fn fetch(place: &Place) -> Shown {
     let (Ok(markdown), Ok(manifest)) = (file(place, "README.md").await, file(place, "bot.json").await) else {
         return Shown::Failed;
     };
-    let Some(order) = card::order(place, markdown, manifest) else { return Shown::None };
-    let order = serde_json::json!({ "card": order }).to_string();
-    let answer = helper::ask(helper::READER, &order).await.and_then(|answer| answer.as_string());
+    let Some(request) = card::request(place, markdown, manifest) else { return Shown::None };
+    let request = serde_json::json!({ "card": request }).to_string();
+    let answer = helper::ask(helper::READER, &request).await.and_then(|answer| answer.as_string());
     let page = answer.and_then(|json| serde_json::from_str(&json).ok());
     page.map_or(Shown::Failed, Shown::Card)
 }
 
-/// A file that may exist could not be fetched.
+/// A file could not be fetched, although it may exist.
 struct Unfetched;
 
-/// A file of the bundle; `None` if there is none of that name.
+/// Fetches a file of the bundle; `None` if it has none of that name.
 async fn file(place: &Place, name: &str) -> Result<Option<String>, Unfetched> {
     let Some(url) = place.file(name) else { return Ok(None) };
     let response = Request::get(&url).send().await.map_err(|_| Unfetched)?;
@@ -109,11 +108,8 @@ fn Loss(handle: Handle, page: CardPage) -> impl IntoView {
         let (first, last) = (format!("{first:.2}"), format!("{last:.2}"));
         move || handle.words.with(|words| words.fill(Word::LossEnds, &[("first", &first), ("last", &last)]))
     });
-    let curve = curve::points(&page.validation, CURVE_WIDTH, CURVE_HEIGHT).map(|points| {
-        let (least, most) = page
-            .validation
-            .iter()
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v.1), b.max(v.1)));
+    let curve = curve::draw(&page.validation, CURVE_WIDTH, CURVE_HEIGHT).map(|curve| {
+        let Curve { points, least, most } = curve;
         view! {
             <figure class="curve">
                 <figcaption>{handle.say(Word::LossCurve)}</figcaption>
@@ -140,7 +136,7 @@ fn Files(handle: Handle, page: CardPage) -> impl IntoView {
         view! {
             <tr>
                 <th scope="row">{name}</th>
-                <td>{text::megabytes(bytes)}</td>
+                <td>{megabytes(bytes)}</td>
                 <td><code class="digest">{sha256}</code></td>
             </tr>
         }

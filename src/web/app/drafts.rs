@@ -413,7 +413,7 @@ fn PictureButton(card: Card) -> impl IntoView {
             (start.to_owned(), added.to_owned())
         });
         let handle = card.handle;
-        let order = serde_json::json!({
+        let request = serde_json::json!({
             "name": if bot.name.is_empty() { handle.said(Word::ABot) } else { bot.name.clone() },
             "handles": handles(&bot),
             "label": handle.said(label(&bot)),
@@ -425,7 +425,8 @@ fn PictureButton(card: Card) -> impl IntoView {
             "language": handle.words.with_untracked(|words| words.language.code()),
         });
         spawn_local(async move {
-            let url = helper::ask(helper::PICTURE, &order.to_string()).await.and_then(|blob| blob_url(&blob));
+            let url =
+                helper::ask(helper::PICTURE, &request.to_string()).await.and_then(|blob| blob_url(&blob));
             failed.try_set(url.is_none());
             let Some(url) = url else { return handle.announce(Word::PictureFailed) };
             browser::save(&url, "draft.png");

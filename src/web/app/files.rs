@@ -14,14 +14,14 @@ use crate::web::page::bots;
 /// Maximum number of files taken; a bundle needs three or four.
 const MOST_FILES: usize = 100;
 
-/// Name, object URL and size of each file.
-pub type Given = Vec<(String, String, u64)>;
+/// Name, content and size of each file.
+pub type Given = Vec<(String, File, u64)>;
 
 /// A bot's files among those chosen; of a folder, the browser lists the files at any depth.
 pub fn chosen(files: Option<FileList>) -> Given {
     let Some(files) = files else { return Given::new() };
     let files = (0..files.length()).filter_map(|index| files.get(index));
-    files.filter(|file| bots::is_wanted(&path(file))).take(MOST_FILES).filter_map(|f| give(&f)).collect()
+    files.filter(|file| bots::is_wanted(&path(file))).take(MOST_FILES).map(give).collect()
 }
 
 /// Path from the chosen folder on; else the name alone.
@@ -85,18 +85,28 @@ async fn list(reader: &FileSystemDirectoryReader) -> Vec<FileSystemEntry> {
     found
 }
 
-async fn file(entry: FileSystemEntry) -> Option<(String, String, u64)> {
+async fn file(entry: FileSystemEntry) -> Option<(String, File, u64)> {
     let entry: FileSystemFileEntry = entry.unchecked_into();
     let file = settle(|done, failed| {
         entry.file_with_callback_and_callback(done, failed);
         Ok(())
     });
-    give(file.await?.dyn_ref()?)
+    file.await?.dyn_into().ok().map(give)
 }
 
-fn give(file: &File) -> Option<(String, String, u64)> {
-    let url = Url::create_object_url_with_blob(file).ok()?;
-    Some((file.name(), url, file.size() as u64))
+fn give(file: File) -> (String, File, u64) {
+    let (name, bytes) = (file.name(), file.size() as u64);
+    (name, file, bytes)
+}
+
+/// Makes a URL for a file, which keeps the file readable until it is revoked.
+pub fn object_url(file: &File) -> Option<String> {
+    Url::create_object_url_with_blob(file).ok()
+}
+
+pub fn revoke(url: &str) {
+    // Fails only for what is not a string.
+    let _ = Url::revoke_object_url(url);
 }
 
 /// Turns a callback interface into a value.

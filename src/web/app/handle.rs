@@ -4,7 +4,7 @@ use gloo::timers::callback::Timeout;
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
-use super::{browser, line::Line};
+use super::{browser, files, line::Line};
 use crate::web::{
     page::{
         Word,
@@ -13,9 +13,9 @@ use crate::web::{
         loss::Loss,
         preferences::{Tab, Theme},
         query::Query,
-        state::{self, Page, Shelf},
-        wish::WorkerOptions,
+        state::{self, Page, StorageKey},
         words::{Language, Words},
+        worker_options::WorkerOptions,
     },
     protocol::Report,
 };
@@ -34,16 +34,16 @@ pub struct Handle {
     pub announced: RwSignal<String>,
     line: StoredValue<Option<Line>, LocalStorage>,
     /// The options of this page's workers.
-    wish: StoredValue<WorkerOptions>,
+    options: StoredValue<WorkerOptions>,
     /// Whether this device has stored everything it should.
     all_kept: StoredValue<bool>,
 }
 
 impl Handle {
-    /// Opens the page; also returns what starts its engine.
+    /// Opens the page; also returns a function that starts its engine.
     pub fn open(query: &Query, words: Words) -> (Self, impl FnOnce() + 'static) {
         let model = browser::model_url(query.model.as_deref());
-        let wish = WorkerOptions::new(query, model.clone());
+        let options = WorkerOptions::new(query, model.clone());
         let history = History::parse(&browser::kept(browser::HISTORY));
         let bots = Bots::parse(&browser::kept(browser::BOTS));
         let (page, effects) = Page::open(query, model, history, bots);
@@ -54,7 +54,7 @@ impl Handle {
             tab: RwSignal::new(Tab::default()),
             announced: RwSignal::default(),
             line: StoredValue::new_local(None),
-            wish: StoredValue::new(wish),
+            options: StoredValue::new(options),
             all_kept: StoredValue::new(true),
         };
         browser::when_kept_elsewhere(move || handle.keep_in_step());
@@ -112,8 +112,8 @@ impl Handle {
 
     /// Opens another bot, and shows the tab in which it writes.
     pub fn open_bot(self, place: Place) {
-        let wished = self.page.with_untracked(Page::wished_precision);
-        browser::show_search(&place.search(wished));
+        let requested = self.page.with_untracked(Page::requested_precision);
+        browser::show_search(&place.search(requested));
         self.act(|page| page.open_bot(place));
         self.tab.set(Tab::Write);
         browser::focus("tab-write");
@@ -143,15 +143,16 @@ impl Handle {
                         line.send(command);
                     }
                 }),
-                state::Effect::Keep(shelf, json) => {
-                    let name = match shelf {
-                        Shelf::History => browser::HISTORY,
-                        Shelf::Bots => browser::BOTS,
+                state::Effect::Keep(key, json) => {
+                    let name = match key {
+                        StorageKey::History => browser::HISTORY,
+                        StorageKey::Bots => browser::BOTS,
                     };
                     if !browser::keep(name, &json) {
                         self.all_kept.set_value(false);
                     }
                 }
+                state::Effect::Revoke(urls) => urls.iter().for_each(|url| files::revoke(url)),
             }
         }
     }
@@ -159,13 +160,13 @@ impl Handle {
     fn start_worker(self, place: &Place) {
         // End the old one first: two engines would double the memory.
         self.line.set_value(None);
-        self.wish.update_value(|wish| *wish = wish.clone().with_place(place));
+        self.options.update_value(|options| *options = options.clone().with_place(place));
         let heard = move |report: Report| match Page::may_keep(&report) {
             true => self.act_on_kept(|page| page.hear(report)),
             false => self.act(|page| page.hear(report)),
         };
         let lost = move |loss| self.act(|page| page.crash(loss));
-        let line = self.wish.with_value(|wish| Line::open(wish, heard, lost));
+        let line = self.options.with_value(|options| Line::open(options, heard, lost));
         if line.is_none() {
             self.act(|page| page.crash(Loss::Died(None)));
         }

@@ -15,7 +15,7 @@ pub const READER: &str = "./reader-worker.js";
 /// Draws a draft's card.
 pub const PICTURE: &str = "./picture-worker.js";
 
-/// The worker's answer to `message`; `None` if it fails.
+/// Sends `message` to a new worker and returns its answer; `None` if it fails.
 pub async fn ask(script: &str, message: &str) -> Option<JsValue> {
     let worker = wire::start(script).ok()?;
     let mut listeners = Vec::new();

@@ -8,8 +8,8 @@ use web_sys::UrlSearchParams;
 
 use super::browser;
 use crate::web::{
-    page::{loss::Loss, wish::WorkerOptions},
-    protocol::{Command, News, Order, Phase, Report},
+    page::{loss::Loss, worker_options::WorkerOptions},
+    protocol::{Action, Command, Phase, Report, Update},
     wire::{self, Death, Wire},
 };
 
@@ -36,18 +36,18 @@ impl Line {
     /// Starts a worker, or adopts the one that started with the page. `lost` is called at most
     /// once.
     pub fn open(
-        wish: &WorkerOptions,
+        options: &WorkerOptions,
         heard: impl Fn(Report) + 'static,
         lost: impl Fn(Loss) + 'static,
     ) -> Option<Self> {
-        let wishes = UrlSearchParams::new().ok()?;
-        for (name, value) in wish.parameters() {
-            wishes.append(name, &value);
+        let query = UrlSearchParams::new().ok()?;
+        for (name, value) in options.parameters() {
+            query.append(name, &value);
         }
-        let wishes = String::from(wishes.to_string());
+        let query = String::from(query.to_string());
         let worker = match browser::started_worker() {
             Some(worker) => worker,
-            None => wire::start(&format!("{LOADER}?{wishes}")).ok()?,
+            None => wire::start(&format!("{LOADER}?{query}")).ok()?,
         };
         let alive = Rc::new(Cell::new(true));
         let lost = Rc::new(move |alive: &Cell<bool>, loss: Loss| {
@@ -62,7 +62,7 @@ impl Line {
             move |report: Report| {
                 silent.set(0);
                 // These reports are the script's, from before the engine is loaded.
-                if !matches!(report.news, News::Progress { phase: Phase::Engine, .. }) {
+                if !matches!(report.update, Update::Progress { phase: Phase::Engine, .. }) {
                     limit.set(SILENT_PINGS);
                 }
                 heard(report);
@@ -75,7 +75,7 @@ impl Line {
                 lost(&alive, loss);
             }
         };
-        let wire = Rc::new(Wire::open(worker, &wishes, heard, died).ok()?);
+        let wire = Rc::new(Wire::open(worker, &query, heard, died).ok()?);
         let watchdog = Interval::new(PING_MS, {
             let wire = Rc::downgrade(&wire);
             move || {
@@ -84,7 +84,7 @@ impl Line {
                 if silent.get() > limit.get() {
                     lost(&alive, Loss::Silent);
                 } else {
-                    wire.send(Command { id: 0, order: Order::Ping });
+                    wire.send(Command { id: 0, action: Action::Ping });
                 }
             }
         });

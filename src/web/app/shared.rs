@@ -1,7 +1,11 @@
-//! `engine.html`: a document without a view that runs one engine for all widgets of the page around
-//! it. Each widget has a port of its own, with messages in JSON.
+//! `engine.html`: a document without a view that runs one engine for all widgets of the embedding
+//! page. Each widget has a port of its own, with messages in JSON.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
 
 use gloo::events::EventListener;
 use leptos::prelude::window;
@@ -18,15 +22,15 @@ use crate::web::{
         loss::Loss,
         query::Query,
         text,
-        wish::WorkerOptions,
         words::Words,
+        worker_options::WorkerOptions,
     },
     protocol::LoadRequest,
 };
 
-/// Sent by the page around for each widget, with a port.
+/// Sent by the embedding page for each widget, with a port.
 const OPEN: &str = "huggingtweets:open";
-/// Sent to the page around once this document listens.
+/// Sent to the embedding page once this document listens.
 const HERE: &str = "huggingtweets:here";
 
 /// Listens for widgets.
@@ -52,9 +56,11 @@ pub fn start() {
 
 struct Room {
     desk: RefCell<Desk>,
-    wish: WorkerOptions,
+    options: WorkerOptions,
     line: RefCell<Option<Line>>,
     ports: RefCell<BTreeMap<Visitor, Port>>,
+    /// Never reused: a message to a widget that has left must not reach another.
+    next_visitor: Cell<Visitor>,
 }
 
 struct Port {
@@ -62,14 +68,21 @@ struct Port {
     _heard: Closure<dyn FnMut(MessageEvent)>,
 }
 
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.port.set_onmessage(None);
+        self.port.close();
+    }
+}
+
 impl Room {
     fn new(query: &Query) -> Self {
-        // An invalid attribute of the element: its author looks at the console.
+        // An invalid attribute of the element is reported on the console, for its author.
         if let Some(problem) = &query.problem {
             leptos::logging::warn!("{}", text::bad_parameter(&Words::english(), problem));
         }
         let model = browser::model_url(query.model.as_deref());
-        let wish = WorkerOptions::new(query, model.clone());
+        let options = WorkerOptions::new(query, model.clone());
         let load = LoadRequest {
             model,
             precision: query.precision,
@@ -78,14 +91,16 @@ impl Room {
         };
         Self {
             desk: RefCell::new(Desk::new(load)),
-            wish,
+            options,
             line: RefCell::default(),
             ports: RefCell::default(),
+            next_visitor: Cell::default(),
         }
     }
 
     fn admit(self: Rc<Self>, port: MessagePort) {
-        let visitor = self.ports.borrow().last_key_value().map_or(0, |(last, _)| last + 1);
+        let visitor = self.next_visitor.get();
+        self.next_visitor.set(visitor + 1);
         let heard = {
             let room = self.clone();
             Closure::new(move |event: MessageEvent| {
@@ -118,6 +133,7 @@ impl Room {
                         let _ = port.port.post_message(&JsValue::from_str(&text));
                     }
                 }
+                Effect::Close(visitor) => drop(self.ports.borrow_mut().remove(&visitor)),
             }
         }
     }
@@ -127,7 +143,7 @@ impl Room {
         *self.line.borrow_mut() = None;
         let (heard, lost) = (self.clone(), self.clone());
         let line = Line::open(
-            &self.wish,
+            &self.options,
             move |report| {
                 let effects = heard.desk.borrow_mut().hear(report);
                 heard.clone().run(effects);

@@ -16,7 +16,7 @@ const MOST: usize = 12;
 /// Maximum number of digests remembered of one bot's weights.
 const MOST_WEIGHTS: usize = 16;
 
-/// Stands for the URL of the visitor's own files: a name that no network has (RFC 6761).
+/// Base URL of the visitor's own files; `.invalid` names never resolve (RFC 6761).
 const LOCAL: &str = "https://local.invalid/";
 
 /// The location of a bot.
@@ -65,7 +65,7 @@ pub struct Bots {
     known: Vec<Known>,
 }
 
-/// There is no bot among the files.
+/// The files contain no bot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoModel;
 
@@ -74,38 +74,42 @@ impl Place {
         Self { model, ..Self::default() }
     }
 
-    /// The bundle in a folder that has files of these names, if they are one: with the requested
-    /// weights, else with those that are there.
-    pub fn bundle(model: String, wished: Precision, has: impl Fn(&str) -> bool) -> Option<Self> {
-        let known = [wished, Precision::Q8_0, Precision::Q4_0];
+    /// Returns the bundle in a folder that has files of these names, if they are one: with the
+    /// requested weights if it has them, else with others.
+    pub fn bundle(model: String, requested: Precision, has: impl Fn(&str) -> bool) -> Option<Self> {
+        let known = [requested, Precision::Q8_0, Precision::Q4_0];
         let found = known.into_iter().find(|precision| has(precision.file_name()))?;
-        let precision = (found != wished).then_some(found);
+        let precision = (found != requested).then_some(found);
         has("bot.json").then(|| Self { precision, ..Self::url(model) })
     }
 
-    /// The bot in files that were dropped or chosen: (name, object URL, bytes). A folder with
-    /// `bot.json` is a bundle; else a GGUF is the bot.
+    /// Returns the bot in dropped or chosen files, given as (name, file, bytes): the bundle if there
+    /// is a `bot.json` with weights, else a single GGUF. `url` makes an object URL of each file that
+    /// the bot has; it returns `None` if the browser cannot.
     ///
     /// # Errors
-    /// There is neither.
-    pub fn of_files(
-        files: impl IntoIterator<Item = (String, String, u64)>,
-        wished: Precision,
+    /// If there is neither.
+    pub fn of_files<F>(
+        files: &[(String, F, u64)],
+        requested: Precision,
+        url: impl Fn(&F) -> Option<String>,
     ) -> Result<Self, NoModel> {
-        let files: Vec<_> = files.into_iter().collect();
         let find = |wanted: &str| files.iter().find(|(name, ..)| name == wanted);
-        if let Some(place) = Self::bundle(LOCAL.into(), wished, |name| find(name).is_some()) {
-            let weights = find(place.precision.unwrap_or(wished).file_name());
+        if let Some(place) = Self::bundle(LOCAL.into(), requested, |name| find(name).is_some()) {
+            let weights = find(place.precision.unwrap_or(requested).file_name());
             let bytes = weights.map(|(_, _, bytes)| *bytes);
-            let files = files.into_iter().map(|(name, url, _)| (name, url)).collect();
-            return Ok(Self { files, bytes, ..place });
+            // Of two files with one name, the last.
+            let files: BTreeMap<_, _> = files.iter().map(|(name, file, _)| (name, file)).collect();
+            let files = files.into_iter().filter_map(|(name, file)| Some((name.clone(), url(file)?)));
+            return Ok(Self { files: files.collect(), bytes, ..place });
         }
         let first = || files.iter().find(|(name, ..)| is_gguf(name));
-        let (name, url, bytes) = find(wished.file_name()).or_else(first).ok_or(NoModel)?;
+        let (name, file, bytes) = find(requested.file_name()).or_else(first).ok_or(NoModel)?;
+        let url = url(file).ok_or(NoModel)?;
         // Characters that would not stay in a URL's path.
         let name: String = name.chars().map(|c| if "?#%/\\".contains(c) { '_' } else { c }).collect();
         let model = format!("{LOCAL}{name}");
-        Ok(Self { bytes: Some(*bytes), files: BTreeMap::from([(name, url.clone())]), ..Self::url(model) })
+        Ok(Self { bytes: Some(*bytes), files: BTreeMap::from([(name, url)]), ..Self::url(model) })
     }
 
     pub fn is_local(&self) -> bool {
@@ -114,12 +118,12 @@ impl Place {
 
     /// The query of the page's URL for this bot, if the page requests this precision; empty for the
     /// visitor's own files.
-    pub fn search(&self, wished: Precision) -> String {
+    pub fn search(&self, requested: Precision) -> String {
         if self.is_local() {
             return String::new();
         }
         let mut parameters = vec![("model", self.model.clone())];
-        let precision = self.precision.unwrap_or(wished);
+        let precision = self.precision.unwrap_or(requested);
         if precision != Precision::Q8_0 {
             parameters.push(("precision", precision.to_string()));
         }
@@ -162,7 +166,7 @@ impl Known {
         Place { precision: self.precision, ..Place::url(self.model.clone()) }
     }
 
-    /// Digests of all its weights that may be stored here, the last opened first.
+    /// Returns the digests of all its weights that may be stored here, the last opened first.
     fn digests(&self) -> impl Iterator<Item = &String> {
         self.sha256.iter().chain(&self.others)
     }
@@ -209,7 +213,7 @@ impl Bots {
         }
     }
 
-    /// What is to be removed from this device; returned only once.
+    /// Takes the data to be removed from this device; each is returned only once.
     #[must_use]
     pub fn take_deleted(&mut self) -> Vec<Forgotten> {
         let (deleted, known) = std::mem::take(&mut self.known).into_iter().partition(|bot| bot.deleted);
@@ -227,6 +231,8 @@ impl Bots {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
     fn forgotten(model: &str) -> Forgotten {
@@ -317,8 +323,8 @@ mod tests {
     }
 
     fn of_files(names: &[&str]) -> Result<Place, NoModel> {
-        let files = names.iter().map(|name| (name.to_string(), format!("blob:{name}"), name.len() as u64));
-        Place::of_files(files, Precision::Q8_0)
+        let files: Vec<_> = names.iter().map(|name| (name.to_string(), *name, name.len() as u64)).collect();
+        Place::of_files(&files, Precision::Q8_0, |name| Some(format!("blob:{name}")))
     }
 
     #[test]
@@ -340,6 +346,25 @@ mod tests {
         let place = of_files(&["bot.json", "mine.gguf"]).unwrap();
         assert_eq!((place.model.as_str(), place.files.len()), ("https://local.invalid/mine.gguf", 1));
         assert_eq!(of_files(&["a.gguf", "model-q8_0.gguf"]).unwrap().files.len(), 1);
+    }
+
+    #[test]
+    fn only_files_of_the_bot_get_object_urls() {
+        let made = RefCell::new(Vec::new());
+        let url = |name: &&str| {
+            made.borrow_mut().push(name.to_string());
+            Some(format!("blob:{name}"))
+        };
+        let of_files = |names: &[&'static str]| {
+            let files: Vec<_> = names.iter().map(|name| (name.to_string(), *name, 1)).collect();
+            let place = Place::of_files(&files, Precision::Q8_0, url);
+            (place.map(|place| place.files.len()), made.take())
+        };
+        assert_eq!(of_files(&["a.gguf", "README.md", "b.gguf"]), (Ok(1), vec!["a.gguf".into()]));
+        assert_eq!(of_files(&["bot.json", "README.md"]), (Err(NoModel), vec![]));
+        // From two folders.
+        let twice = ["bot.json", "model-q8_0.gguf", "bot.json"];
+        assert_eq!(of_files(&twice), (Ok(2), vec!["bot.json".into(), "model-q8_0.gguf".into()]));
     }
 
     #[test]

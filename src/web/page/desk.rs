@@ -5,10 +5,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::{loss::Loss, starts, words::Words};
+use super::{fallback::Fallback, loss::Loss, starts, words::Words};
 use crate::web::protocol::{
-    BackendChoice, BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, News, NotKept, Order,
-    Phase, Report, Request, SoFar,
+    Action, BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, NotKept, Phase, Report, Request,
+    SoFar, Update,
 };
 
 /// Identifies a widget.
@@ -96,6 +96,8 @@ pub enum Effect {
     StartWorker,
     Send(Command),
     Tell(Visitor, Tell),
+    /// Close the channel to a widget that has left.
+    Close(Visitor),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -119,10 +121,9 @@ struct Job {
 #[derive(Debug)]
 pub struct Desk {
     load: LoadRequest,
+    backend: Fallback,
     engine: Engine,
     bot: Option<Tell>,
-    /// Whether the load under way is using the GPU.
-    tries_gpu: bool,
     visitors: BTreeSet<Visitor>,
     waiting: VecDeque<Job>,
     /// The job under way, and the id of its command.
@@ -134,10 +135,10 @@ pub struct Desk {
 impl Desk {
     pub fn new(load: LoadRequest) -> Self {
         Self {
+            backend: Fallback::new(load.backend),
             load,
             engine: Engine::Off,
             bot: None,
-            tries_gpu: false,
             visitors: BTreeSet::new(),
             waiting: VecDeque::new(),
             running: None,
@@ -172,7 +173,8 @@ impl Desk {
                     Some(text) => match text.parse() {
                         Ok(seed) => seed,
                         Err(_) => {
-                            let message = format!("“{text}” is no seed: a whole number from 0 is.");
+                            let message =
+                                format!("“{text}” is not a seed: give a whole number, 0 or larger.");
                             let failed = Tell::Failed { id: Some(id), message, retryable: false };
                             return vec![Effect::Tell(visitor, failed)];
                         }
@@ -194,7 +196,9 @@ impl Desk {
             Ask::Stop { id } => self.stop(|job| job.visitor == visitor && job.id == id),
             Ask::Leave => {
                 self.visitors.remove(&visitor);
-                self.stop(|job| job.visitor == visitor)
+                let mut effects = self.stop(|job| job.visitor == visitor);
+                effects.push(Effect::Close(visitor));
+                effects
             }
         }
     }
@@ -202,22 +206,23 @@ impl Desk {
     /// Handles a report of the worker.
     pub fn hear(&mut self, report: Report) -> Vec<Effect> {
         if report.id == self.load_id {
-            return match report.news {
-                News::Bot(info) => {
+            return match report.update {
+                Update::Bot(info) => {
                     let bot = introduce(info);
                     self.bot = Some(bot.clone());
                     self.tell_all(bot)
                 }
-                News::Progress { phase, loaded_bytes, total_bytes } => {
+                Update::Progress { phase, loaded_bytes, total_bytes } => {
                     let loading = Tell::Loading { phase: phase_name(phase), loaded_bytes, total_bytes };
                     self.engine = Engine::Loading(loading.clone());
                     self.tell_all(loading)
                 }
-                News::TriesGpu(tries) => {
-                    self.tries_gpu = tries;
+                Update::TriesGpu(tries) => {
+                    self.backend.tries_gpu(tries);
                     Vec::new()
                 }
-                News::Ready(ready) => {
+                Update::Ready(ready) => {
+                    self.backend.ready(&ready);
                     let (backend, threads, not_kept) = (ready.backend, ready.threads, ready.not_kept);
                     let ready = Tell::Ready { backend, threads, not_kept };
                     self.engine = Engine::Ready(ready.clone());
@@ -225,7 +230,7 @@ impl Desk {
                     effects.extend(self.next());
                     effects
                 }
-                News::Failed(failure) => self.fail(failure),
+                Update::Failed(failure) => self.fail(failure),
                 _ => Vec::new(),
             };
         }
@@ -234,8 +239,8 @@ impl Desk {
         };
         let (visitor, id) = (job.visitor, job.id);
         let told = |tell| Effect::Tell(visitor, tell);
-        match report.news {
-            News::Drafts { events, drawn } => {
+        match report.update {
+            Update::Drafts { events, drawn } => {
                 for (draft, token) in drawn {
                     if let Some(so_far) = job.so_far.get_mut(draft) {
                         so_far.tokens.push(token);
@@ -250,18 +255,18 @@ impl Desk {
                 }
                 events.into_iter().map(|event| told(draft(id, event))).collect()
             }
-            News::Done(stats) => {
+            Update::Done(stats) => {
                 let seed = job.request.seed.to_string();
                 let done = told(Tell::Done { id, seed, tokens_per_s: stats.tokens_per_s });
                 self.running = None;
                 std::iter::once(done).chain(self.next()).collect()
             }
-            News::Failed(failure) if failure.kind == FailureKind::Request => {
+            Update::Failed(failure) if failure.kind == FailureKind::Request => {
                 let failed = Tell::Failed { id: Some(id), message: failure.message, retryable: false };
                 self.running = None;
                 std::iter::once(told(failed)).chain(self.next()).collect()
             }
-            News::Failed(failure) => self.fail(failure),
+            Update::Failed(failure) => self.fail(failure),
             _ => Vec::new(),
         }
     }
@@ -275,12 +280,12 @@ impl Desk {
         let phase = phase_name(Phase::Description);
         let loading = Tell::Loading { phase, loaded_bytes: 0, total_bytes: None };
         self.engine = Engine::Loading(loading.clone());
-        self.tries_gpu = false;
+        self.backend.begin_load();
         let mut effects = self.tell_all(loading);
         effects.push(Effect::StartWorker);
-        let order = Order::Load(self.load.clone());
+        let action = Action::Load(LoadRequest { backend: self.backend.choice(), ..self.load.clone() });
         self.load_id = self.next_id;
-        effects.push(self.command(order));
+        effects.push(self.command(action));
         effects
     }
 
@@ -291,9 +296,9 @@ impl Desk {
         }
         let Some(job) = self.waiting.pop_front() else { return Vec::new() };
         let writing = Effect::Tell(job.visitor, Tell::Writing { id: job.id });
-        let order = Order::Generate { request: job.request.clone(), so_far: job.so_far.clone() };
+        let action = Action::Generate { request: job.request.clone(), so_far: job.so_far.clone() };
         self.running = Some((self.next_id, job));
-        vec![writing, self.command(order)]
+        vec![writing, self.command(action)]
     }
 
     /// Stops the running job and drops the waiting ones, where `is_meant`.
@@ -306,20 +311,15 @@ impl Desk {
             effects.push(Effect::Tell(visitor, done));
         }
         if let Some((generation, _)) = self.running.as_ref().filter(|(_, job)| is_meant(job)) {
-            let order = Order::Stop { generation: *generation, draft: None };
-            effects.push(self.command(order));
+            let action = Action::Stop { generation: *generation, draft: None };
+            effects.push(self.command(action));
         }
         effects
     }
 
     /// Handles an engine's failure; if it ran on the GPU, the CPU continues.
     fn fail(&mut self, failure: Failure) -> Vec<Effect> {
-        let on_gpu = match &self.engine {
-            Engine::Ready(Tell::Ready { backend, .. }) => backend == BackendChoice::WebGpu.name(),
-            _ => self.tries_gpu || self.load.backend == BackendChoice::WebGpu,
-        };
-        if failure.kind.spares_processor(on_gpu) {
-            self.load.backend = BackendChoice::Simd;
+        if self.backend.take_over(failure.kind) {
             if let Some((_, job)) = self.running.take() {
                 self.waiting.push_front(job);
             }
@@ -336,10 +336,10 @@ impl Desk {
         self.visitors.iter().map(|visitor| Effect::Tell(*visitor, tell.clone())).collect()
     }
 
-    fn command(&mut self, order: Order) -> Effect {
+    fn command(&mut self, action: Action) -> Effect {
         let id = self.next_id;
         self.next_id += 1;
-        Effect::Send(Command { id, order })
+        Effect::Send(Command { id, action })
     }
 }
 
@@ -370,7 +370,7 @@ fn phase_name(phase: Phase) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::protocol::{Ready, Stats};
+    use crate::web::protocol::{BackendChoice, Ready, Stats};
 
     fn desk() -> Desk {
         let model = "https://example.org/bot/".into();
@@ -381,8 +381,8 @@ mod tests {
         Ask::Generate { id, prompt: "My dream is".into(), drafts: 2, seed: Some("7".into()) }
     }
 
-    fn ready() -> News {
-        News::Ready(Ready {
+    fn ready() -> Update {
+        Update::Ready(Ready {
             backend: "simd".into(),
             because: None,
             build: "plain-single".into(),
@@ -397,8 +397,8 @@ mod tests {
         })
     }
 
-    fn done() -> News {
-        News::Done(Stats {
+    fn done() -> Update {
+        Update::Done(Stats {
             prompt_tokens: 3,
             new_tokens: 9,
             first_token_ms: 1.0,
@@ -410,12 +410,12 @@ mod tests {
     }
 
     /// The commands among the effects.
-    fn orders(effects: &[Effect]) -> Vec<Command> {
-        let order = |effect: &Effect| match effect {
+    fn commands(effects: &[Effect]) -> Vec<Command> {
+        let command = |effect: &Effect| match effect {
             Effect::Send(command) => Some(command.clone()),
             _ => None,
         };
-        effects.iter().filter_map(order).collect()
+        effects.iter().filter_map(command).collect()
     }
 
     fn told(effects: &[Effect], visitor: Visitor) -> Vec<Tell> {
@@ -435,7 +435,7 @@ mod tests {
         assert!(effects.contains(&Effect::StartWorker));
         assert_eq!(told(&effects, 2).len(), 1, "every widget sees the load");
         assert_eq!(desk.hear_widget(2, Ask::Load, 0), []);
-        assert_eq!(desk.hear_widget(2, generate(1), 0), [], "the wish waits for the engine");
+        assert_eq!(desk.hear_widget(2, generate(1), 0), [], "the request waits for the engine");
     }
 
     #[test]
@@ -443,38 +443,41 @@ mod tests {
         let mut desk = desk();
         desk.arrive(1);
         desk.arrive(2);
-        let load = orders(&desk.hear_widget(1, generate(1), 0))[0].id;
+        let load = commands(&desk.hear_widget(1, generate(1), 0))[0].id;
         desk.hear_widget(2, generate(1), 0);
-        let first = orders(&desk.hear(Report { id: load, news: ready() }));
+        let first = commands(&desk.hear(Report { id: load, update: ready() }));
         assert_eq!(first.len(), 1);
         let events = vec![Event::Text { draft: 0, text: "a".into() }];
-        let text = News::Drafts { events, drawn: vec![(0, 40)] };
-        let effects = desk.hear(Report { id: first[0].id, news: text });
+        let text = Update::Drafts { events, drawn: vec![(0, 40)] };
+        let effects = desk.hear(Report { id: first[0].id, update: text });
         assert_eq!((told(&effects, 1).len(), told(&effects, 2).len()), (1, 0));
-        let effects = desk.hear(Report { id: first[0].id, news: done() });
+        let effects = desk.hear(Report { id: first[0].id, update: done() });
         assert!(matches!(told(&effects, 1)[..], [Tell::Done { id: 1, .. }]));
         assert!(matches!(told(&effects, 2)[..], [Tell::Writing { id: 1 }]));
         assert!(
-            matches!(&orders(&effects)[0].order, Order::Generate { request, .. } if request.seed == 7 && request.drafts == 2)
+            matches!(&commands(&effects)[0].action, Action::Generate { request, .. } if request.seed == 7 && request.drafts == 2)
         );
     }
 
     #[test]
-    fn a_widget_that_leaves_takes_its_wishes_along() {
+    fn a_widget_that_leaves_cancels_its_requests() {
         let mut desk = desk();
         desk.arrive(1);
         desk.arrive(2);
-        let load = orders(&desk.hear_widget(1, generate(1), 0))[0].id;
+        let load = commands(&desk.hear_widget(1, generate(1), 0))[0].id;
         desk.hear_widget(2, generate(5), 0);
-        let running = orders(&desk.hear(Report { id: load, news: ready() }))[0].id;
+        let running = commands(&desk.hear(Report { id: load, update: ready() }))[0].id;
         let effects = desk.hear_widget(1, Ask::Leave, 0);
-        assert!(matches!(orders(&effects)[0].order, Order::Stop { generation, .. } if generation == running));
+        assert_eq!(effects.last(), Some(&Effect::Close(1)));
+        assert!(
+            matches!(commands(&effects)[0].action, Action::Stop { generation, .. } if generation == running)
+        );
         let effects = desk.hear_widget(2, Ask::Stop { id: 5 }, 0);
         assert!(
             matches!(told(&effects, 2)[..], [Tell::Done { id: 5, .. }]),
             "one that waits is just forgotten"
         );
-        assert_eq!(orders(&desk.hear(Report { id: running, news: done() })), []);
+        assert_eq!(commands(&desk.hear(Report { id: running, update: done() })), []);
     }
 
     #[test]
@@ -500,11 +503,15 @@ mod tests {
     fn a_worker_that_dies_at_the_gpu_spares_the_processor_once() {
         let mut desk = desk();
         desk.arrive(1);
-        let load = orders(&desk.hear_widget(1, generate(1), 0))[0].id;
-        desk.hear(Report { id: load, news: News::TriesGpu(true) });
-        let again = orders(&desk.crash(&Loss::Died(None))).remove(0);
-        assert!(matches!(&again.order, Order::Load(load) if load.backend == BackendChoice::Simd));
-        assert_eq!(orders(&desk.hear(Report { id: again.id, news: ready() })).len(), 1, "the wish is kept");
+        let load = commands(&desk.hear_widget(1, generate(1), 0))[0].id;
+        desk.hear(Report { id: load, update: Update::TriesGpu(true) });
+        let again = commands(&desk.crash(&Loss::Died(None))).remove(0);
+        assert!(matches!(&again.action, Action::Load(load) if load.backend == BackendChoice::Simd));
+        assert_eq!(
+            commands(&desk.hear(Report { id: again.id, update: ready() })).len(),
+            1,
+            "the request is kept"
+        );
         let effects = desk.crash(&Loss::Died(None));
         assert!(matches!(told(&effects, 1)[..], [Tell::Failed { id: None, .. }]));
     }
@@ -521,10 +528,10 @@ mod tests {
         };
         let effects = desk.hear_widget(1, ask(5, "many"), 0);
         assert!(matches!(&told(&effects, 1)[..], [Tell::Failed { message, .. }] if message.contains("many")));
-        let load = orders(&desk.hear_widget(1, ask(1_000_000, " "), 11))[0].id;
-        let order = orders(&desk.hear(Report { id: load, news: ready() })).remove(0).order;
+        let load = commands(&desk.hear_widget(1, ask(1_000_000, " "), 11))[0].id;
+        let action = commands(&desk.hear(Report { id: load, update: ready() })).remove(0).action;
         assert!(
-            matches!(order, Order::Generate { request, .. } if request.drafts == MOST_DRAFTS && request.seed == 11)
+            matches!(action, Action::Generate { request, .. } if request.drafts == MOST_DRAFTS && request.seed == 11)
         );
     }
 

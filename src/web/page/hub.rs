@@ -46,11 +46,11 @@ struct Sibling {
     rfilename: String,
 }
 
-/// The bot in a repository, from the Hub's answer.
+/// Finds the bot in a repository from the Hub's answer.
 ///
 /// # Errors
-/// There is no such repository, no proper answer, or no bot in it.
-pub fn find(repository: &str, status: u16, answer: &str, wished: Precision) -> Result<Place, HubProblem> {
+/// If there is no such repository, no valid answer, or no bot in it.
+pub fn find(repository: &str, status: u16, answer: &str, requested: Precision) -> Result<Place, HubProblem> {
     match status {
         200 => {}
         401 | 403 | 404 => return Err(HubProblem::Missing),
@@ -59,12 +59,13 @@ pub fn find(repository: &str, status: u16, answer: &str, wished: Precision) -> R
     let listed: Repository = serde_json::from_str(answer).map_err(|_| HubProblem::Unreachable)?;
     let files: Vec<&str> = listed.siblings.iter().map(|file| file.rfilename.as_str()).collect();
     let folder = format!("https://huggingface.co/{repository}/resolve/main/");
-    if let Some(bundle) = Place::bundle(folder.clone(), wished, |name| files.contains(&name)) {
+    if let Some(bundle) = Place::bundle(folder.clone(), requested, |name| files.contains(&name)) {
         return Ok(bundle);
     }
     let gguf = |file: &&&str| file.to_ascii_lowercase().ends_with(".gguf");
-    let as_wished = |file: &&&str| gguf(file) && file.to_ascii_lowercase().contains(wished.name());
-    let file = files.iter().find(as_wished).or_else(|| files.iter().find(gguf)).ok_or(HubProblem::NoGguf)?;
+    let as_requested = |file: &&&str| gguf(file) && file.to_ascii_lowercase().contains(requested.name());
+    let file =
+        files.iter().find(as_requested).or_else(|| files.iter().find(gguf)).ok_or(HubProblem::NoGguf)?;
     Ok(Place::url(folder + &in_path(file)))
 }
 

@@ -1,4 +1,4 @@
-//! The ways in which a worker can be lost, and what the page says about them.
+//! The ways in which a worker can be lost, and the page's messages for them.
 
 use super::{word::Word, words::Words};
 use crate::web::protocol::{Failure, FailureKind};
@@ -37,7 +37,7 @@ impl Loss {
         }
     }
 
-    /// The same as a [`Failure`].
+    /// Converts the loss to a [`Failure`].
     pub fn failure(&self, words: &Words) -> Failure {
         let sentence = &words[self.word()];
         let message = match self.detail() {

@@ -5,6 +5,7 @@ pub mod bots;
 pub mod curve;
 pub mod desk;
 pub mod draft;
+pub mod fallback;
 pub mod history;
 pub mod hub;
 pub mod link;
@@ -19,8 +20,8 @@ pub mod state;
 mod state_tests;
 pub mod text;
 pub mod weight;
-pub mod wish;
 mod word;
 pub mod words;
+pub mod worker_options;
 
 pub use word::Word;

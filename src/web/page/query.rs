@@ -1,9 +1,11 @@
 //! The page's URL parameters.
 
+use std::borrow::Cow;
+
 use super::{link::Shared, settings::Setting};
 use crate::web::protocol::{BackendChoice, Precision};
 
-/// What the page's URL asks for. Missing and empty parameters keep the default, except an empty
+/// The parsed URL parameters. Missing and empty parameters keep the default, except an empty
 /// `prompt`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Query {
@@ -35,7 +37,7 @@ pub struct BadParameter {
     pub name: String,
     pub value: String,
     /// Valid values, in a form that needs no translation.
-    pub expected: &'static str,
+    pub expected: Cow<'static, str>,
 }
 
 /// Vector instructions of the engine's build.
@@ -114,7 +116,7 @@ impl Query {
         query
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Cow<'static, str>> {
         match name {
             "model" => self.model = Some(value.trim().to_owned()),
             "prompt" => self.prompt = Some(value.to_owned()),
@@ -151,9 +153,10 @@ impl Query {
     }
 }
 
-fn count(value: &str, most: usize) -> Result<usize, &'static str> {
+/// Parses a number from 1 to `most`.
+fn count(value: &str, most: usize) -> Result<usize, Cow<'static, str>> {
     let in_range = value.parse().ok().filter(|n| (1..=most).contains(n));
-    in_range.ok_or("1, 2, 3…")
+    in_range.ok_or_else(|| format!("1–{most}").into())
 }
 
 #[cfg(test)]
@@ -198,13 +201,23 @@ mod tests {
         assert_eq!((shared.draft, shared.digest.as_deref()), (2, Some("00ff")));
         let settings = [(Setting::TopK, "7".to_owned()), (Setting::MaxTokens, "60".to_owned())];
         assert_eq!(query.settings, settings);
-        assert!(parse(&[("draft", "6")]).problem.is_some());
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_answered_with_the_range() {
+        let expected = |name, value| parse(&[(name, value)]).problem.map(|problem| problem.expected);
+        assert_eq!(expected("draft", "5"), None);
+        for value in ["0", "6", "-1", "two"] {
+            assert_eq!(expected("draft", value).as_deref(), Some("1–5"), "{value}");
+        }
+        assert_eq!(expected("threads", "300").as_deref(), Some("1–256"));
     }
 
     #[test]
     fn a_value_out_of_range_is_said_once_and_keeps_the_default() {
         let query = parse(&[("precision", "f32"), ("threads", "0"), ("seed", "7")]);
-        let problem = BadParameter { name: "precision".into(), value: "f32".into(), expected: "q8_0, q4_0" };
+        let problem =
+            BadParameter { name: "precision".into(), value: "f32".into(), expected: "q8_0, q4_0".into() };
         assert_eq!(query.problem, Some(problem));
         assert_eq!((query.precision, query.threads, query.seed), (Precision::Q8_0, None, Some(7)));
     }

@@ -175,7 +175,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The fields of such a request; defaults stay empty, and so does the seed.
+    /// Returns the fields of a request; defaults stay empty, and so does the seed.
     pub fn of(request: &Request) -> Self {
         let mut settings = Self::default();
         settings.take(&request.sampling);
@@ -211,7 +211,7 @@ impl Settings {
         Preset::ALL.into_iter().find(|preset| preset.params() == sampling)
     }
 
-    /// The request that the fields make, or the first invalid field.
+    /// Builds a request from the fields; the error is the first invalid field.
     pub fn request(&self, prompt: &str, drafts: usize, random_seed: u64) -> Result<Request, BadSetting> {
         let sampling = self.sampling()?;
         if let Err(error) = sampling.validate() {

@@ -33,8 +33,8 @@ impl Network {
     }
 }
 
-/// The bot's line, then the draft with its prompt in brackets, cut at a word if it is too long for
-/// a post.
+/// Returns the bot's line and the draft with its prompt in brackets, cut at a word if it is too
+/// long for a post.
 pub fn share_text(line: &str, start: &str, draft: &str) -> String {
     let heading = format!("🤖 {line}\n\n");
     let room = MOST.saturating_sub(weight(&heading) + weight("[]"));
@@ -46,13 +46,13 @@ pub fn share_text(line: &str, start: &str, draft: &str) -> String {
     heading + &marked
 }
 
-/// A URL query: `?name=value&…`.
+/// Builds a URL query: `?name=value&…`.
 pub fn search(parameters: &[(&str, String)]) -> String {
     let pairs = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value)));
     format!("?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 
-/// The text, or its first words and an ellipsis, of a weight of at most `most`.
+/// Returns the text if its weight is at most `most`, else as many words as fit with an ellipsis.
 fn cut_at_word(text: &str, most: usize) -> String {
     if weight(text) <= most {
         return text.into();
@@ -63,7 +63,7 @@ fn cut_at_word(text: &str, most: usize) -> String {
     // A character may add no weight to the one before it, but never reduces it.
     let end = ends.take_while(fits).last().unwrap_or(0);
     let head = &text[..end];
-    // Inside a word if there are no spaces, or too few.
+    // Cut inside a word if there are no spaces, or cutting at one would lose over half.
     let words = head.rsplit_once(' ').map_or("", |(words, _)| words);
     let whole = text[end..].starts_with(' ');
     let head = if !whole && 2 * words.len() >= head.len() { words } else { head };

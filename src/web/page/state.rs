@@ -7,6 +7,7 @@ mod writing;
 use super::{
     bots::{Bots, Forgotten, Known, Place},
     draft::Draft,
+    fallback::Fallback,
     history::{Entry, History},
     link::{self, Shared, Verdict},
     loss::Loss,
@@ -15,8 +16,8 @@ use super::{
     share, starts,
 };
 use crate::web::protocol::{
-    BackendChoice, BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, News, Order, Phase,
-    Precision, Ready, Report, Request, Stats,
+    Action, BackendChoice, BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, Phase, Precision,
+    Ready, Report, Request, Stats, Update,
 };
 
 pub use status::{Alert, Doing, Problem, Status, Why};
@@ -35,12 +36,14 @@ pub enum Effect {
     StartWorker(Place),
     Send(Command),
     /// Store a text on this device.
-    Keep(Shelf, String),
+    Keep(StorageKey, String),
+    /// Revoke the object URLs of a visitor's files that are no longer read.
+    Revoke(Vec<String>),
 }
 
 /// Where a text is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shelf {
+pub enum StorageKey {
     History,
     Bots,
 }
@@ -80,11 +83,7 @@ pub struct Page {
     /// The bot as the page's URL names it, if it does.
     model_parameter: Option<String>,
     precision: Precision,
-    backend: BackendChoice,
-    /// Whether the GPU was lost, so that this engine runs without it.
-    gpu_lost: bool,
-    /// Whether the load under way is using the GPU.
-    tries_gpu: bool,
+    backend: Fallback,
     pub bot: Option<BotInfo>,
     pub engine: Engine,
     pub run: Run,
@@ -96,7 +95,7 @@ pub struct Page {
     /// Statistics of the last generation.
     pub last: Option<Stats>,
     pub problem: Option<Problem>,
-    /// The draft that the page's URL promises, until it is written.
+    /// The draft that the page's URL promises, until it has been generated.
     expected: Option<Shared>,
     /// Whether it is the promised one: (card, verdict).
     pub verdict: Option<(usize, Verdict)>,
@@ -122,13 +121,11 @@ impl Page {
             place: Place::url(model),
             model_parameter: query.model.clone(),
             precision: query.precision,
-            // A link's promise holds for the CPU's arithmetic, which is the same everywhere.
-            backend: match (query.backend, &query.shared) {
+            // Links promise the CPU's draft, which is the same on every machine.
+            backend: Fallback::new(match (query.backend, &query.shared) {
                 (BackendChoice::Auto, Some(_)) => BackendChoice::Simd,
-                (wished, _) => wished,
-            },
-            gpu_lost: false,
-            tries_gpu: false,
+                (requested, _) => requested,
+            }),
             bot: None,
             engine: LOADING,
             run: Run::Idle,
@@ -138,7 +135,7 @@ impl Page {
             before: Default::default(),
             last: None,
             problem: query.problem.clone().map(Problem::Parameter),
-            // Without a seed no draft is promised.
+            // Without a seed, no draft is promised.
             expected: query.shared.clone().filter(|_| query.seed.is_some()),
             verdict: None,
             spoken: Vec::new(),
@@ -152,7 +149,7 @@ impl Page {
             match page.settings.request(&page.start, DRAFTS, 0) {
                 Ok(request) => {
                     let request = Request { min_new_tokens, ..request };
-                    effects.extend(page.wish(request, (0..DRAFTS).collect()));
+                    effects.extend(page.begin(request, (0..DRAFTS).collect()));
                 }
                 Err(bad) => {
                     page.problem = Some(Problem::Setting(bad));
@@ -221,7 +218,7 @@ impl Page {
     /// Opens another bot in place of this one. What is typed stays.
     pub fn open_bot(&mut self, place: Place) -> Vec<Effect> {
         self.model_parameter = (!place.is_local()).then(|| place.model.clone());
-        self.place = place;
+        let former = std::mem::replace(&mut self.place, place);
         self.bot = None;
         self.run = Run::Idle;
         self.drafts = Default::default();
@@ -230,7 +227,12 @@ impl Page {
         self.expected = None;
         self.verdict = None;
         self.spoken.clear();
-        self.start_engine()
+        let mut effects = self.start_engine();
+        // Only now has the worker that read them ended.
+        if former.is_local() {
+            effects.push(Effect::Revoke(former.files.into_values().collect()));
+        }
+        effects
     }
 
     /// Removes a bot from the list of those opened here, and its data from this device.
@@ -241,12 +243,12 @@ impl Page {
 
     pub fn forget_draft(&mut self, entry: &Entry) -> Vec<Effect> {
         self.history.remove(entry);
-        vec![Effect::Keep(Shelf::History, self.history.to_json())]
+        vec![Effect::Keep(StorageKey::History, self.history.to_json())]
     }
 
     pub fn clear_history(&mut self) -> Vec<Effect> {
         self.history.clear();
-        vec![Effect::Keep(Shelf::History, self.history.to_json())]
+        vec![Effect::Keep(StorageKey::History, self.history.to_json())]
     }
 
     /// Takes over what another tab has stored, so that what this one stores next does not undo it.
@@ -256,9 +258,9 @@ impl Page {
 
     /// Whether a report may change what this device stores.
     pub fn may_keep(report: &Report) -> bool {
-        match &report.news {
-            News::Ready(_) | News::Failed(_) => true,
-            News::Drafts { events, .. } => events.iter().any(|event| matches!(event, Event::Done { .. })),
+        match &report.update {
+            Update::Ready(_) | Update::Failed(_) => true,
+            Update::Drafts { events, .. } => events.iter().any(|event| matches!(event, Event::Done { .. })),
             _ => false,
         }
     }
@@ -267,48 +269,48 @@ impl Page {
     pub fn hear(&mut self, report: Report) -> Vec<Effect> {
         let writing = matches!(&self.run, Run::Writing { id, .. } if *id == report.id);
         if report.id == self.load_id {
-            match report.news {
-                News::Bot(info) => self.bot = Some(info),
-                News::Progress { phase, loaded_bytes, total_bytes } => {
+            match report.update {
+                Update::Bot(info) => self.bot = Some(info),
+                Update::Progress { phase, loaded_bytes, total_bytes } => {
                     self.engine = Engine::Loading { phase, loaded_bytes, total_bytes };
                 }
-                News::TriesGpu(tries) => self.tries_gpu = tries,
-                News::Ready(ready) => return self.ready(ready),
-                News::Failed(failure) => return self.fail(failure),
-                News::Drafts { .. }
-                | News::Done(_)
-                | News::Counted(_)
-                | News::Measured(_)
-                | News::Logits(_)
-                | News::Pong => {}
+                Update::TriesGpu(tries) => self.backend.tries_gpu(tries),
+                Update::Ready(ready) => return self.ready(ready),
+                Update::Failed(failure) => return self.fail(failure),
+                Update::Drafts { .. }
+                | Update::Done(_)
+                | Update::Counted(_)
+                | Update::Measured(_)
+                | Update::Logits(_)
+                | Update::Pong => {}
             }
         } else if writing {
-            match report.news {
-                News::Drafts { events, drawn } => {
+            match report.update {
+                Update::Drafts { events, drawn } => {
                     self.draw(&drawn);
                     let finished: Vec<_> = events.into_iter().filter_map(|event| self.draft(event)).collect();
                     return self.remember(&finished);
                 }
-                News::Done(stats) => {
+                Update::Done(stats) => {
                     self.last = Some(stats);
                     self.rest();
                 }
-                News::Failed(failure) if failure.kind == FailureKind::Request => {
+                Update::Failed(failure) if failure.kind == FailureKind::Request => {
                     self.problem = Some(Problem::Refused(failure.message));
                     // A former engine may have written part of them.
                     let effects = self.give_up(&(0..DRAFTS).collect::<Vec<_>>());
                     self.rest();
                     return effects;
                 }
-                News::Failed(failure) => return self.fail(failure),
-                News::Bot(_)
-                | News::Progress { .. }
-                | News::TriesGpu(_)
-                | News::Ready(_)
-                | News::Counted(_)
-                | News::Measured(_)
-                | News::Logits(_)
-                | News::Pong => {}
+                Update::Failed(failure) => return self.fail(failure),
+                Update::Bot(_)
+                | Update::Progress { .. }
+                | Update::TriesGpu(_)
+                | Update::Ready(_)
+                | Update::Counted(_)
+                | Update::Measured(_)
+                | Update::Logits(_)
+                | Update::Pong => {}
             }
         }
         Vec::new()
@@ -321,16 +323,15 @@ impl Page {
 
     /// Which engine is requested.
     pub fn backend(&self) -> BackendChoice {
-        self.backend
+        self.backend.choice()
     }
 
     /// Restarts with another engine, which continues drafts under way.
     pub fn choose_backend(&mut self, backend: BackendChoice) -> Vec<Effect> {
-        if backend == self.backend {
+        if backend == self.backend() {
             return Vec::new();
         }
-        self.backend = backend;
-        self.gpu_lost = false;
+        self.backend = Fallback::new(backend);
         self.wait_again();
         self.start_engine()
     }
@@ -351,7 +352,7 @@ impl Page {
     }
 
     /// The precision that the page's URL asks for.
-    pub fn wished_precision(&self) -> Precision {
+    pub fn requested_precision(&self) -> Precision {
         self.precision
     }
 
@@ -377,7 +378,7 @@ impl Page {
             return Vec::new();
         }
         match request {
-            Ok(request) => self.wish(request, cards),
+            Ok(request) => self.begin(request, cards),
             Err(bad) => {
                 self.problem = Some(Problem::Setting(bad));
                 Vec::new()
@@ -385,7 +386,7 @@ impl Page {
         }
     }
 
-    fn wish(&mut self, request: Request, cards: Vec<usize>) -> Vec<Effect> {
+    fn begin(&mut self, request: Request, cards: Vec<usize>) -> Vec<Effect> {
         let request = Request { streams: streams(&cards), ..request };
         if self.expected.is_none() {
             self.problem = None;
@@ -413,14 +414,14 @@ impl Page {
 
     fn start_engine(&mut self) -> Vec<Effect> {
         self.engine = LOADING;
-        self.tries_gpu = false;
+        self.backend.begin_load();
         let load = LoadRequest {
             model: self.place.model.clone(),
             files: self.place.files.clone(),
             precision: self.precision(),
-            backend: self.backend,
+            backend: self.backend(),
         };
-        let command = self.command(Order::Load(load));
+        let command = self.command(Action::Load(load));
         self.load_id = self.next_id - 1;
         vec![Effect::StartWorker(self.place.clone()), command]
     }
@@ -438,6 +439,7 @@ impl Page {
                 deleted: false,
             });
         }
+        self.backend.ready(&ready);
         self.engine = Engine::Ready(ready);
         let mut effects = self.keep_bots();
         if let Run::Waiting { request, cards } = std::mem::replace(&mut self.run, Run::Idle) {
@@ -454,43 +456,37 @@ impl Page {
     /// CPU continues them at once.
     fn end_engine(&mut self, kind: FailureKind, end: Engine) -> Vec<Effect> {
         self.wait_again();
-        let on_gpu = match &self.engine {
-            Engine::Ready(ready) => ready.backend == BackendChoice::WebGpu.name(),
-            _ => self.tries_gpu || self.backend == BackendChoice::WebGpu,
-        };
-        if kind.spares_processor(on_gpu) {
-            self.backend = BackendChoice::Simd;
-            self.gpu_lost = true;
+        if self.backend.take_over(kind) {
             return self.start_engine();
         }
         self.engine = end;
         Vec::new()
     }
 
-    /// Stores the list, and has the worker remove the data of deleted bots, if it is there and not
-    /// loading weights. Otherwise the deleted bots stay on the list until it is.
+    /// Stores the list, and tells the worker to remove the data of deleted bots if it is alive
+    /// and not loading weights. Otherwise the deleted bots stay on the list until it is.
     fn keep_bots(&mut self) -> Vec<Effect> {
         let gone = match self.engine {
             Engine::Ready(_) | Engine::Failed(_) => self.bots.take_deleted(),
             Engine::Loading { .. } | Engine::Lost(_) => Vec::new(),
         };
-        let mut effects = vec![Effect::Keep(Shelf::Bots, self.bots.to_json())];
+        let mut effects = vec![Effect::Keep(StorageKey::Bots, self.bots.to_json())];
         for Forgotten { model, sha256 } in gone {
             let mut digests = sha256.into_iter();
             // The first also removes what is stored by address.
-            let first = Order::Forget { model: model.clone(), sha256: digests.next() };
+            let first = Action::Forget { model: model.clone(), sha256: digests.next() };
             effects.push(self.command(first));
             for digest in digests {
-                effects.push(self.command(Order::Forget { model: model.clone(), sha256: Some(digest) }));
+                effects.push(self.command(Action::Forget { model: model.clone(), sha256: Some(digest) }));
             }
         }
         effects
     }
 
-    fn command(&mut self, order: Order) -> Effect {
+    fn command(&mut self, action: Action) -> Effect {
         let id = self.next_id;
         self.next_id += 1;
-        Effect::Send(Command { id, order })
+        Effect::Send(Command { id, action })
     }
 }
 

@@ -11,11 +11,11 @@ use super::{
     link::{Shared, Verdict},
     query::Query,
     settings::Setting,
-    state::{Alert, DRAFTS, Doing, Effect, Engine, Page, Problem, Run, Shelf, Status, Why},
+    state::{Alert, DRAFTS, Doing, Effect, Engine, Page, Problem, Run, Status, StorageKey, Why},
 };
 use crate::web::protocol::{
-    BackendChoice, Because, Command, EndReason, Event, Failure, FailureKind, Id, LoadRequest, News, Order,
-    Phase, Precision, Ready, Report, Request, SoFar, Stats,
+    Action, BackendChoice, Because, Command, EndReason, Event, Failure, FailureKind, Id, LoadRequest, Phase,
+    Precision, Ready, Report, Request, SoFar, Stats, Update,
 };
 
 /// A page and the effects it has not yet handed out.
@@ -46,13 +46,13 @@ impl Visit {
         let id = self.last_id();
         let drafts = self.request().drafts;
         self.hear(id, events((0..drafts).map(|draft| done(draft, &text(draft))).collect()));
-        self.hear(id, News::Done(stats()))
+        self.hear(id, Update::Done(stats()))
     }
 
     /// The newest request sent.
     fn request(&self) -> Request {
         let mut requests = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Send(Command { order: Order::Generate { request, .. }, .. }) => Some(request.clone()),
+            Effect::Send(Command { action: Action::Generate { request, .. }, .. }) => Some(request.clone()),
             _ => None,
         });
         requests.next_back().unwrap()
@@ -66,7 +66,7 @@ impl Visit {
     fn last_id(&self) -> Id {
         let mut ids = self.effects.iter().filter_map(|effect| match effect {
             Effect::Send(command) => Some(command.id),
-            Effect::StartWorker(_) | Effect::Keep(..) => None,
+            Effect::StartWorker(_) | Effect::Keep(..) | Effect::Revoke(_) => None,
         });
         ids.next_back().unwrap()
     }
@@ -76,14 +76,14 @@ impl Visit {
         self
     }
 
-    fn hear(&mut self, id: Id, news: News) -> &mut Self {
-        self.effects.extend(self.page.hear(Report { id, news }));
+    fn hear(&mut self, id: Id, update: Update) -> &mut Self {
+        self.effects.extend(self.page.hear(Report { id, update }));
         self
     }
 
     fn ready(&mut self) -> &mut Self {
         let id = self.last_id();
-        self.hear(id, News::Ready(ready()))
+        self.hear(id, Update::Ready(ready()))
     }
 }
 
@@ -115,8 +115,8 @@ fn stats() -> Stats {
     }
 }
 
-fn events(events: Vec<Event>) -> News {
-    News::Drafts { events, drawn: Vec::new() }
+fn events(events: Vec<Event>) -> Update {
+    Update::Drafts { events, drawn: Vec::new() }
 }
 
 fn done(draft: usize, text: &str) -> Event {
@@ -127,7 +127,7 @@ fn done(draft: usize, text: &str) -> Event {
 fn opening_starts_a_worker_and_loads() {
     let visit = Visit::begin();
     assert!(matches!(&visit.effects[0], Effect::StartWorker(place) if place.model.ends_with("/bot/")));
-    assert!(matches!(&visit.effects[1], Effect::Send(Command { order: Order::Load(_), .. })));
+    assert!(matches!(&visit.effects[1], Effect::Send(Command { action: Action::Load(_), .. })));
     assert_eq!(visit.page.start, "My dream is");
 }
 
@@ -138,8 +138,8 @@ fn generate_before_ready_waits_and_then_starts_once() {
     visit.generate().generate();
     assert!(visit.page.busy());
     assert_eq!(visit.effects.len(), 2, "nothing is sent yet");
-    visit.hear(load, News::Ready(ready()));
-    assert!(matches!(&visit.effects[2], Effect::Keep(Shelf::Bots, json) if json.contains("5000000")));
+    visit.hear(load, Update::Ready(ready()));
+    assert!(matches!(&visit.effects[2], Effect::Keep(StorageKey::Bots, json) if json.contains("5000000")));
     assert_eq!(visit.request().drafts, DRAFTS);
     assert_eq!(visit.effects.len(), 4);
 }
@@ -156,7 +156,7 @@ fn drafts_stream_and_the_speed_is_said_at_the_end() {
     assert_eq!(visit.page.status(), before, "the status does not change with a token");
     visit.hear(id, events((0..DRAFTS).map(|d| done(d, "My dream is to sleep.")).collect()));
     assert!(visit.page.busy());
-    visit.hear(id, News::Done(stats()));
+    visit.hear(id, Update::Done(stats()));
     assert!(!visit.page.busy());
     let wrote = Doing::Wrote { tokens_per_s: 212.4 };
     assert_eq!(
@@ -175,13 +175,13 @@ fn one_draft_can_be_ended_alone() {
     visit.effects = visit.page.stop(Some(2));
     assert!(matches!(
         &visit.effects[..],
-        [Effect::Send(Command { order: Order::Stop { generation, draft: Some(2) }, .. })] if *generation == id
+        [Effect::Send(Command { action: Action::Stop { generation, draft: Some(2) }, .. })] if *generation == id
     ));
     assert!(visit.page.busy());
 }
 
 #[test]
-fn stop_while_waiting_takes_the_wish_back() {
+fn stop_while_waiting_cancels_the_request() {
     let mut visit = Visit::begin();
     visit.generate();
     assert!(visit.page.stop(None).is_empty());
@@ -196,15 +196,15 @@ fn a_failed_load_keeps_what_was_typed_and_asked_and_retry_resumes() {
     visit.page.type_start("I never");
     visit.generate();
     let failure = Failure { kind: FailureKind::Network, message: "No.".into(), retryable: true };
-    visit.hear(first_load, News::Failed(failure));
+    visit.hear(first_load, Update::Failed(failure));
     assert!(matches!(visit.page.alert(), Some((Alert::Engine(f), true)) if f.message == "No."));
     visit.effects = visit.page.retry();
     assert!(matches!(&visit.effects[0], Effect::StartWorker(place) if place.model.ends_with("/bot/")));
     assert_eq!(visit.page.alert(), None);
-    visit.hear(first_load, News::Ready(ready()));
+    visit.hear(first_load, Update::Ready(ready()));
     assert!(
         matches!(visit.page.engine, Engine::Loading { .. }),
-        "the old worker's news is not the new one's"
+        "the old worker's report is not the new one's"
     );
     visit.ready();
     assert_eq!(visit.request().prompt, "I never");
@@ -216,7 +216,7 @@ fn a_refused_request_is_a_sentence_and_the_engine_stays() {
     visit.ready().generate();
     let id = visit.last_id();
     let failure = Failure { kind: FailureKind::Request, message: "Too long.".into(), retryable: false };
-    visit.hear(id, News::Failed(failure));
+    visit.hear(id, Update::Failed(failure));
     assert_eq!(visit.page.alert(), Some((Alert::Problem(Problem::Refused("Too long.".into())), false)));
     assert!(!visit.page.busy());
     visit.generate();
@@ -230,7 +230,7 @@ fn the_status_of_a_long_download_changes_at_quarters_only() {
     let mut said = Vec::new();
     for loaded_bytes in (0..=100_000_000).step_by(1_000_000) {
         let total_bytes = Some(100_000_000);
-        visit.hear(load, News::Progress { phase: Phase::Download, loaded_bytes, total_bytes });
+        visit.hear(load, Update::Progress { phase: Phase::Download, loaded_bytes, total_bytes });
         said.push(visit.page.status());
     }
     said.dedup();
@@ -303,7 +303,7 @@ fn a_refused_request_leaves_the_drafts_that_were_there() {
     visit.generate();
     let id = visit.last_id();
     let failure = Failure { kind: FailureKind::Request, message: "Too long.".into(), retryable: false };
-    visit.hear(id, News::Failed(failure));
+    visit.hear(id, Update::Failed(failure));
     assert_eq!(visit.page.drafts, before);
 }
 
@@ -322,10 +322,10 @@ fn finished_drafts_are_remembered_with_a_link_that_writes_them_again() {
     }
     assert!(!link.contains("model="), "the page's own bot needs no address");
     assert!(
-        matches!(&visit.effects.last(), Some(Effect::Keep(Shelf::History, json)) if json.contains("number 4"))
+        matches!(&visit.effects.last(), Some(Effect::Keep(StorageKey::History, json)) if json.contains("number 4"))
     );
     visit.effects = visit.page.clear_history();
-    assert_eq!(visit.effects, [Effect::Keep(Shelf::History, "[]".into())]);
+    assert_eq!(visit.effects, [Effect::Keep(StorageKey::History, "[]".into())]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{
     word::Word,
     words::{Language, Words},
 };
-use crate::web::protocol::{BackendChoice, Because, FailureKind, NotKept, Phase};
+use crate::web::protocol::{BackendChoice, Because, FailureKind, NotKept, Phase, megabytes};
 
 /// The product's name.
 pub const TITLE: &str = "huggingtweets";
@@ -19,11 +19,6 @@ pub const TITLE: &str = "huggingtweets";
 pub struct Said {
     pub heading: Option<String>,
     pub english: Option<String>,
-}
-
-/// `5.1 MB`
-pub fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 /// `1234567` as `1,234,567`, or with the language's own separator.
@@ -102,7 +97,7 @@ fn why_not_kept(reason: NotKept) -> Word {
 
 /// `SIMD, 1 thread`, or `WebGPU`.
 fn engine(words: &Words, backend: &str, threads: usize) -> String {
-    if backend == "webgpu" {
+    if backend == BackendChoice::WebGpu.name() {
         return "WebGPU".into();
     }
     let word = if threads == 1 { Word::OneThread } else { Word::Threads };
@@ -183,7 +178,7 @@ pub fn alert(words: &Words, alert: &Alert) -> Said {
 }
 
 pub fn bad_parameter(words: &Words, bad: &BadParameter) -> String {
-    let values = [("name", bad.name.as_str()), ("value", &bad.value), ("expected", bad.expected)];
+    let values = [("name", bad.name.as_str()), ("value", &bad.value), ("expected", &bad.expected)];
     words.fill(Word::BadParameter, &values)
 }
 
@@ -258,7 +253,8 @@ mod tests {
         let bad = BadSetting { setting: Setting::TopP, found: "7".into() };
         let sentence = alert(&words, &Alert::Problem(Problem::Setting(bad))).heading.unwrap();
         assert!(sentence.contains("top_p") && sentence.contains("7") && sentence.contains("0 < p ≤ 1"));
-        let bad = BadParameter { name: "precision".into(), value: "f32".into(), expected: "q8_0, q4_0" };
+        let bad =
+            BadParameter { name: "precision".into(), value: "f32".into(), expected: "q8_0, q4_0".into() };
         let said = alert(&words, &Alert::Problem(Problem::Parameter(bad))).heading.unwrap();
         assert_eq!(said, "The address has precision=f32; precision must be: q8_0, q4_0.");
     }

@@ -88,7 +88,7 @@ impl Words {
     /// Parses a language's file: an object with a string for every [`Word`].
     ///
     /// # Errors
-    /// It is not JSON, or a sentence is missing.
+    /// If it is not JSON, or a sentence is missing.
     pub fn parse(language: Language, json: &str) -> Result<Self, WordsError> {
         let mut found: BTreeMap<String, String> =
             serde_json::from_str(json).map_err(|error| WordsError::Json(error.to_string()))?;
@@ -97,7 +97,7 @@ impl Words {
         Ok(Self { language, texts })
     }
 
-    /// The sentence with each `{name}` replaced by its value.
+    /// Returns the sentence with each `{name}` replaced by its value.
     pub fn fill(&self, word: Word, values: &[(&str, &str)]) -> String {
         fill(&self[word], values)
     }

@@ -9,13 +9,13 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd, html};
 
 use crate::{
     bundle::Manifest,
-    web::protocol::{CardOrder, CardPage},
+    web::protocol::{CardPage, CardRequest},
 };
 
 /// Renders a card.
-pub fn render(order: &CardOrder) -> CardPage {
-    let mut page = CardPage { html: to_html(&order.markdown, &order.folder), ..CardPage::default() };
-    if let Ok(manifest) = Manifest::from_json(order.manifest.as_bytes()) {
+pub fn render(request: &CardRequest) -> CardPage {
+    let mut page = CardPage { html: to_html(&request.markdown, &request.folder), ..CardPage::default() };
+    if let Ok(manifest) = Manifest::from_json(request.manifest.as_bytes()) {
         let files = manifest.files.iter();
         page.files = files.map(|(name, file)| (name.clone(), file.size, file.sha256.clone())).collect();
         page.validation = manifest.card.map(|card| card.validation).unwrap_or_default();
@@ -183,19 +183,19 @@ mod tests {
 
     #[test]
     fn what_bot_json_says_stands_beside_it() {
-        let order = CardOrder {
+        let request = CardRequest {
             markdown: "text".into(),
             manifest: include_str!("../../../model-card/demo/bot.json").into(),
             folder: FOLDER.into(),
         };
-        let page = render(&order);
+        let page = render(&request);
         assert!(
             page.files
                 .iter()
                 .any(|(name, bytes, sha)| name == "model-q8_0.gguf" && *bytes > 0 && sha.len() == 64)
         );
         assert!(page.first_loss > page.final_loss);
-        let alone = render(&CardOrder { manifest: "{}".into(), ..order });
+        let alone = render(&CardRequest { manifest: "{}".into(), ..request });
         assert!(alone.files.is_empty() && alone.html.contains("text"));
     }
 }

@@ -56,7 +56,7 @@ pub struct Check {
 /// Reads and cleans the archive as `huggingtweets import` does.
 ///
 /// # Errors
-/// The reader's error.
+/// If the archive cannot be read.
 pub fn check(name: &str, file: impl Read + Seek, size_bytes: u64) -> Result<Check, ReadError> {
     let archive = any::read(name, name, any::stem(name), file, size_bytes)?;
     let cleaned = Cleaned::from_archive(&archive);

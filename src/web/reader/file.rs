@@ -23,7 +23,7 @@ impl FileSource {
     /// Opens a file.
     ///
     /// # Errors
-    /// The browser has no synchronous reader here.
+    /// If the browser has no synchronous reader here.
     pub fn open(file: File) -> io::Result<Self> {
         let reader = FileReaderSync::new().map_err(|_| io::Error::other("files cannot be read here"))?;
         let size = file.size() as u64;

@@ -77,19 +77,19 @@ pub async fn sleep(ms: u32) {
     let _ = alarm.await;
 }
 
-/// Yields to the event loop. Uses a message channel, because timers are clamped to 4 ms, and longer
-/// in hidden tabs.
-pub struct Turns {
+/// Yields to the worker's event loop by a message channel, because timers are clamped to 4 ms, and
+/// longer in hidden tabs.
+pub struct EventLoop {
     channel: MessageChannel,
 }
 
-impl Turns {
+impl EventLoop {
     pub fn new() -> Result<Self, JsValue> {
         Ok(Self { channel: MessageChannel::new()? })
     }
 
     /// Resolves after every event that is queued now.
-    pub async fn next(&self) -> Result<(), JsValue> {
+    pub async fn yield_now(&self) -> Result<(), JsValue> {
         let wait = Promise::new(&mut |resolve: Function, _| {
             let resolve = Closure::once_into_js(move |_: MessageEvent| {
                 let _ = resolve.call0(&JsValue::NULL);

@@ -1,5 +1,5 @@
-//! Which engine writes: the GPU where it is there, computes right and is
-//! quicker, else the processor; and why.
+//! Chooses the engine: the GPU if there is one that computes correctly and is faster, else the
+//! CPU; and records why.
 
 use crate::{
     backend::{
@@ -9,7 +9,7 @@ use crate::{
     },
     bundle::{Precision, manifest::LogitsCheck},
     gpt2::Config,
-    web::protocol::{BackendChoice, Because, LoadRequest, News, NotKept, Phase},
+    web::protocol::{BackendChoice, Because, LoadRequest, NotKept, Phase, Update},
 };
 
 use super::{
@@ -23,27 +23,27 @@ use super::{
     source::Source,
 };
 
-/// Steps that are timed, after some that warm up.
+/// Warm-up steps, and the steps timed after them.
 const WARM_STEPS: usize = 2;
 const TIMED_STEPS: usize = 5;
 
-/// A GPU that has not answered after this long hangs.
+/// A GPU that has not answered after this long counts as hung.
 pub const TIMEOUT_MS: u32 = 30_000;
 
-/// A prompt for files that bring none: any tokens do.
+/// A prompt for files without a known one: any tokens will do.
 const KNOWN_PROMPT: [u32; 4] = [0, 40, 7, 11];
 
-/// The engine, and why it is this one where there was a choice.
+/// The chosen engine.
 pub struct Chosen {
     pub engine: Engine,
-    /// Of the weights' file.
+    /// Size of the weights' file.
     pub bytes: u64,
     pub because: Option<Because>,
-    /// Why the weights are not kept on this device; `None` if they are.
+    /// Why the weights are not stored on this device; `None` if they are.
     pub not_kept: Option<NotKept>,
 }
 
-/// Loads the bot onto what will run it.
+/// Loads the bot onto the engine that will run it.
 pub async fn load(
     source: &Source,
     request: &LoadRequest,
@@ -58,7 +58,7 @@ pub async fn load(
             Ok(chosen) => return Ok(chosen),
             Err(refusal) => because = Some(refusal),
         }
-        reply.send(News::TriesGpu(false));
+        reply.send(Update::TriesGpu(false));
     }
     let Loaded { mut engine, bytes, not_kept } = download::weights(
         source,
@@ -75,7 +75,7 @@ pub async fn load(
     Ok(Chosen { engine, bytes, because, not_kept })
 }
 
-/// The bot on the GPU, if it is to run there.
+/// Loads the bot onto the GPU; the inner error says why it will not run there.
 async fn on_gpu(
     source: &Source,
     request: &LoadRequest,
@@ -87,9 +87,9 @@ async fn on_gpu(
     if !browser::has_webgpu() {
         return Ok(Err(Because::NoWebGpu));
     }
-    reply.send(News::TriesGpu(true));
-    // A GPU that will not be used is not opened: that, and its kernels, cost it and the
-    // visitor something at every visit.
+    reply.send(Update::TriesGpu(true));
+    // Do not open a GPU that will not be used: opening it and compiling kernels costs time and
+    // energy at every visit.
     let found = with_timeout(TIMEOUT_MS, async { Ok(Found::look().await?) }).await;
     let found = match gpu_result(found)? {
         Ok(found) => found,
@@ -134,7 +134,7 @@ async fn on_gpu(
                 Err(refusal) => return Ok(Err(refusal)),
             };
             let Some(simd_ms) = simd_step_ms(engine.config(), request.precision, &machine.pool) else {
-                // What has no room for a layer cannot run them all.
+                // If one layer does not fit in memory, the CPU cannot run the bot.
                 return Ok(Ok(Chosen { engine, bytes, because: None, not_kept }));
             };
             let measured = Measured { gpu_ms, simd_ms };
@@ -152,7 +152,7 @@ async fn on_gpu(
     Ok(Ok(Chosen { engine, bytes, because, not_kept }))
 }
 
-/// The GPU's own failures are no reason to stop; others are.
+/// Turns a failure of the GPU into a reason not to use it; other errors end the load.
 fn gpu_result<T>(result: Result<T, WorkerError>) -> Result<Result<T, Because>, WorkerError> {
     match result {
         Ok(value) => Ok(Ok(value)),
@@ -161,8 +161,8 @@ fn gpu_result<T>(result: Result<T, WorkerError>) -> Result<Result<T, Because>, W
     }
 }
 
-/// Compares the GPU's logits: with `bot.json`'s, or with those that another
-/// worker computes on the processor.
+/// Compares the GPU's logits with those in `bot.json`, or with those that another worker computes
+/// on the CPU.
 async fn check(
     source: &Source,
     request: &LoadRequest,
@@ -176,7 +176,7 @@ async fn check(
             let prompt = KNOWN_PROMPT.map(|token| token.min(engine.config().vocab_size as u32 - 1));
             let logits = match other_worker::logits(machine, request, &prompt).await {
                 Ok(logits) => logits,
-                // The processor needs no check, and this worker may fare better.
+                // Fall back to the CPU, which needs no check and may still succeed here.
                 Err(error) => {
                     let reason = format!("the GPU could not be checked: {error}");
                     return Ok(Err(Because::GpuFailed(reason)));
@@ -194,7 +194,7 @@ async fn check(
     }
 }
 
-/// Work of the GPU; one that hangs has failed.
+/// Runs work on the GPU; a timeout counts as its failure.
 pub async fn with_timeout<T>(
     ms: u32,
     work: impl Future<Output = Result<T, WorkerError>>,
@@ -203,7 +203,7 @@ pub async fn with_timeout<T>(
     browser::within(ms, work).await.unwrap_or_else(silent)
 }
 
-/// Milliseconds of a step of one draft on the GPU, the median of some.
+/// Returns the median time of a decoding step of one draft on the GPU, in milliseconds.
 async fn gpu_step_ms(engine: &mut Engine) -> Result<f64, WorkerError> {
     let tail = (WARM_STEPS + TIMED_STEPS).min(engine.config().n_positions - 1);
     let shape = CacheShape { prompt: 1, drafts: 1, tail };
@@ -230,7 +230,7 @@ async fn gpu_step_ms(engine: &mut Engine) -> Result<f64, WorkerError> {
     Ok(times[times.len() / 2])
 }
 
-/// Milliseconds of the same on the processor. `None`: there is no memory for a layer.
+/// Returns the same for the CPU; `None` if a layer does not fit in memory.
 fn simd_step_ms(config: &Config, precision: Precision, pool: &Pool) -> Option<f64> {
     let mut sweep = Sweep::default();
     simd_speed::step_ms(config, precision, pool, browser::now_ms, |bytes| sweep.read(bytes)).ok()

@@ -44,7 +44,7 @@ impl Chunk {
     }
 
     /// Its buffer, for another chunk.
-    pub fn into_room(self) -> Uint8Array {
+    pub fn into_buffer(self) -> Uint8Array {
         self.bytes
     }
 

@@ -17,7 +17,7 @@ use super::{
     lock,
     source::Source,
     storage::{
-        Shelf, chunk_bytes, chunk_start,
+        ChunkStore, chunk_bytes, chunk_start,
         seal::{SealedFile, Sealing},
     },
     transport::{Pieces, Reader, Remote, get},
@@ -86,16 +86,16 @@ async fn checked(
     let name = format!("huggingtweets {} {}", source.weights_url, entry.sha256);
     let _lock = lock::hold(&name, || progress(Phase::Waiting, 0, None)).await;
     let digester = Digester::new(entry.chunks.len());
-    let shelf = match source.is_local {
-        true => Shelf::nowhere(),
-        false => Shelf::open(&source.weights_url, entry).await,
+    let store = match source.is_local {
+        true => ChunkStore::nowhere(),
+        false => ChunkStore::open(&source.weights_url, entry).await,
     };
-    from_device(intake, &shelf, &digester, progress).await?;
+    from_device(intake, &store, &digester, progress).await?;
     if intake.index < entry.chunks.len() {
-        from_network(intake, &shelf, &digester, progress).await?;
+        from_network(intake, &store, &digester, progress).await?;
     }
-    shelf.seal(entry, intake.sealing.seals());
-    Ok(shelf.close())
+    store.seal(entry, intake.sealing.seals());
+    Ok(store.close())
 }
 
 /// Loads a GGUF without a description as it arrives.
@@ -152,18 +152,18 @@ fn from_sealed(
 /// Loads the chunks that earlier visits stored, up to the first that is missing.
 async fn from_device(
     intake: &mut Intake<'_>,
-    shelf: &Shelf,
+    store: &ChunkStore,
     digester: &Digester,
     progress: &impl Fn(Phase, u64, Option<u64>),
 ) -> Result<(), WorkerError> {
     let entry = intake.entry;
     let rest = intake.index..entry.chunks.len();
-    let chunks = stream::iter(rest).map(|index| shelf.read(entry, index, digester));
+    let chunks = stream::iter(rest).map(|index| store.read(entry, index, digester));
     let chunks = chunks.buffered(READ_AHEAD);
     pin_mut!(chunks);
     while let Some(Some(chunk)) = chunks.next().await {
         intake.take(&chunk)?;
-        shelf.recycle(chunk);
+        store.recycle(chunk);
         progress(Phase::Cache, intake.loaded, Some(entry.size));
     }
     Ok(())
@@ -172,14 +172,14 @@ async fn from_device(
 /// Downloads the rest and passes it to the engine in order.
 async fn from_network(
     intake: &mut Intake<'_>,
-    shelf: &Shelf,
+    store: &ChunkStore,
     digester: &Digester,
     progress: &impl Fn(Phase, u64, Option<u64>),
 ) -> Result<(), WorkerError> {
     let (source, entry, first) = (intake.source, intake.entry, intake.index);
     // Chunks go to our own storage, so the browser's HTTP cache need not hold them too.
     let remote = Remote::new(&source.weights_url, &source.file, entry.size, RequestCache::NoStore);
-    let arriving = Arriving { entry, shelf, digester, loaded: Cell::new(intake.loaded), progress };
+    let arriving = Arriving { entry, store, digester, loaded: Cell::new(intake.loaded), progress };
     arriving.tell();
     let start = chunk_start(first);
     let mut reader = Reader::new(&remote, start, start + chunk_bytes(entry, first) as u64);
@@ -205,7 +205,7 @@ async fn from_network(
 /// The chunks in flight and the bytes received.
 struct Arriving<'a, P> {
     entry: &'a FileEntry,
-    shelf: &'a Shelf,
+    store: &'a ChunkStore,
     digester: &'a Digester,
     loaded: Cell<u64>,
     progress: &'a P,
@@ -223,7 +223,7 @@ impl<P: Fn(Phase, u64, Option<u64>)> Arriving<'_, P> {
         let mut reader = match opened {
             Some(reader) => reader,
             None => {
-                if let Some(chunk) = self.shelf.read(self.entry, index, self.digester).await {
+                if let Some(chunk) = self.store.read(self.entry, index, self.digester).await {
                     self.count(chunk.filled());
                     return Ok(chunk);
                 }
@@ -243,7 +243,7 @@ impl<P: Fn(Phase, u64, Option<u64>)> Arriving<'_, P> {
             reader.fill(&mut chunk, &|bytes| self.count(bytes)).await?;
             if chunk.is(expected, self.digester).await == Some(true) {
                 reader.expect_end().await?;
-                self.shelf.write(index, &chunk).await;
+                self.store.write(index, &chunk).await;
                 return Ok(chunk);
             }
             self.loaded.set(self.loaded.get().saturating_sub(chunk.filled()));

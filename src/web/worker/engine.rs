@@ -1,5 +1,4 @@
-//! The engine as the worker drives it: the one place of the browser's half
-//! that names the network.
+//! The engine as the worker drives it; no other module of the browser side names the network.
 
 use super::failure::WorkerError;
 use crate::{
@@ -13,28 +12,29 @@ use crate::{
     generate::{Drafts, Event, Request, SoFar, one_line},
     gpt2::{Config, ForwardError, LoadError, Loaded, Loader, Model},
     tokenizer::Tokenizer,
+    web::protocol::BackendChoice,
 };
 
-/// Memory for more weights than this is taken as they come: what promises them
-/// may not have them.
+/// Most memory reserved in advance for weights: a server's length may be wrong, so beyond this
+/// memory grows as bytes arrive.
 const GROWN_AT_ONCE: u64 = 512 << 20;
 
-/// What is to compute.
+/// Where to compute.
 pub enum Device {
     Cpu(Level, Pool),
-    /// `None`: a loader has it.
+    /// `None` while a loader owns it.
     Gpu(Option<Box<Gpu>>),
 }
 
-/// A model on its way in.
+/// Loads a model from a file's bytes.
 pub enum EngineLoader {
     Cpu(Box<Loader<Cpu>>),
     Gpu(Box<Loader<Gpu>>),
 }
 
 impl EngineLoader {
-    /// `expected`: bytes that will come, by what the network says; `file_bytes`: the file's
-    /// length where it is certain.
+    /// Starts a load. `expected` is the number of bytes announced; `file_bytes` is the file's
+    /// length, if certain.
     pub fn open(
         device: &mut Device,
         expected: Option<u64>,
@@ -60,17 +60,17 @@ impl EngineLoader {
         }
     }
 
-    /// Has the kernels for steps of so many rows be quick by the time they are needed,
-    /// where what they multiply is known already.
+    /// Warms up the kernels for steps of these numbers of rows, if the weights' dtype is known
+    /// already.
     pub fn warm_up(&self, rows: &[usize]) {
-        // A GPU's are compiled when it is opened.
+        // A GPU's kernels are compiled when it is opened and as weights arrive.
         let Self::Cpu(loader) = self else { return };
         if let Some((cpu, dtype)) = loader.layers() {
             rows.iter().for_each(|&rows| cpu.warm_up(dtype, rows));
         }
     }
 
-    /// Gives up; the device may take another file.
+    /// Abandons the load; the device can take another file.
     pub fn give_back(self, device: &mut Device) {
         if let Self::Gpu(loader) = self {
             *device = Device::Gpu(loader.into_backend().map(Box::new));
@@ -85,23 +85,23 @@ impl EngineLoader {
     }
 }
 
-/// Has the memory grow once for all weights: hundreds of growths cost a browser
-/// 20 to 40 ms. Where it cannot, taking the weights in says so.
+/// Grows the memory once for all weights: hundreds of small growths cost a browser 20 to 40 ms.
+/// If it cannot grow, the load itself reports that.
 fn grow(bytes: Option<u64>) {
-    let mut room = Vec::<u8>::new();
-    let _ = room.try_reserve_exact(bytes.unwrap_or(0).min(GROWN_AT_ONCE) as usize);
-    // Otherwise the compiler leaves it out.
-    std::hint::black_box(&room);
+    let mut reserved = Vec::<u8>::new();
+    let _ = reserved.try_reserve_exact(bytes.unwrap_or(0).min(GROWN_AT_ONCE) as usize);
+    // Keep the compiler from removing the allocation.
+    std::hint::black_box(&reserved);
 }
 
-/// Weights, and what computes with them.
+/// A model on either backend.
 pub enum Network {
     Cpu(Box<Model<Cpu>>),
     Gpu(Box<Model<Gpu>>),
 }
 
 impl Network {
-    /// Runs a batch. The next one begins when its logits are there.
+    /// Runs a batch and waits for its logits.
     pub async fn forward(&mut self, batch: &Batch) -> Result<&Outputs, ForwardError> {
         match self {
             Self::Cpu(model) => model.forward(batch),
@@ -112,9 +112,10 @@ impl Network {
         }
     }
 
-    /// The same, where `go_on` is asked between layers on the processor, which does nothing
-    /// else meanwhile: a long start takes it seconds. `None`: it was told not to go on.
-    pub async fn forward_in_turns(
+    /// Runs a batch as [`Self::forward`] does, but on the CPU, which blocks this thread for
+    /// seconds on a long prompt, calls `go_on` between layers. Returns `None` if `go_on` returned
+    /// false.
+    pub async fn forward_yielding(
         &mut self,
         batch: &Batch,
         mut go_on: impl AsyncFnMut() -> bool,
@@ -130,7 +131,7 @@ impl Network {
         Ok(Some(model.outputs().await?))
     }
 
-    /// Takes the milliseconds that the batch computed last took.
+    /// Records the milliseconds that the last batch took.
     pub fn took(&mut self, ms: f64) {
         match self {
             Self::Cpu(model) => model.took(ms),
@@ -138,8 +139,8 @@ impl Network {
         }
     }
 
-    /// How far the last token's logits (V), as a draft's step has them, are off
-    /// the prompt's; infinitely where the largest are not selected right.
+    /// Returns how far the last token's logits (V), computed as a draft's decoding step, are off
+    /// the prompt's; infinity if the largest are not selected correctly.
     async fn step_error(&mut self, tokens: &[u32], logits: &[f32]) -> Result<f64, ForwardError> {
         let Some((&last, prompt)) = tokens.split_last().filter(|(_, prompt)| !prompt.is_empty()) else {
             return Ok(0.0);
@@ -162,16 +163,17 @@ impl Network {
     }
 }
 
-/// The batch that gives all logits behind a prompt.
+/// Returns the batch that computes all logits after a prompt.
 pub fn logits_behind(prompt: &[u32]) -> Batch {
     let shape = CacheShape { prompt: prompt.len(), drafts: 1, tail: 1 };
     Batch::prompt(prompt, vec![prompt.len().saturating_sub(1)], shape)
 }
 
-/// Whether a row has the k largest of all logits (V), and what ties with the k-th.
+/// Returns whether a row has the k largest of all logits (V), including those that tie with the
+/// k-th.
 fn is_selection(row: Row, k: usize, all: &[f32]) -> bool {
     let mut largest = match row {
-        // There was no room for all that tie.
+        // The ties did not fit.
         Row::All(logits) => return logits == all,
         Row::Top(largest) => largest.to_vec(),
     };
@@ -183,8 +185,8 @@ fn is_selection(row: Row, k: usize, all: &[f32]) -> bool {
     largest.into_iter().eq((0u32..).zip(all.iter().copied()).filter(|candidate| candidate.1 >= least))
 }
 
-/// A bot ready to write. Its network can be lent to a step that is under way;
-/// everything else goes on without it.
+/// A bot ready to generate. Its network can be lent to the current step; everything else works
+/// without it.
 pub struct Engine {
     network: Option<Network>,
     backend: &'static str,
@@ -199,7 +201,7 @@ impl Engine {
         let network = network(Box::new(model));
         let backend = match &network {
             Network::Cpu(model) => model.backend().level().name(),
-            Network::Gpu(_) => "webgpu",
+            Network::Gpu(_) => BackendChoice::WebGpu.name(),
         };
         Self { network: Some(network), backend, tokenizer, config, name }
     }
@@ -213,12 +215,12 @@ impl Engine {
         &self.config
     }
 
-    /// The name inside the file.
+    /// Returns the model's name inside the file.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// The network, for a step; `None` while another one has it.
+    /// Lends the network for a step; `None` while another step has it.
     pub fn lend(&mut self) -> Option<Network> {
         self.network.take()
     }
@@ -228,12 +230,15 @@ impl Engine {
         self.network = Some(network);
     }
 
-    /// The network, while no step has it.
+    /// Returns the network.
+    ///
+    /// # Errors
+    /// If a step has it.
     pub fn network(&mut self) -> Result<&mut Network, WorkerError> {
         self.network.as_mut().ok_or(WorkerError::NotReady)
     }
 
-    /// The network on the processor; `None`: its weights are elsewhere.
+    /// Returns the model if it runs on the CPU and no step has it.
     pub fn on_processor(&self) -> Option<&Model<Cpu>> {
         match &self.network {
             Some(Network::Cpu(model)) => Some(model),
@@ -241,8 +246,8 @@ impl Engine {
         }
     }
 
-    /// Computes the known prompt and compares its logits; on a GPU a draft's
-    /// step too, whose kernels are others.
+    /// Computes the known prompt and compares its logits. On a GPU, also checks a decoding step,
+    /// which uses other kernels.
     pub async fn check(&mut self, known: &LogitsCheck) -> Result<(), WorkerError> {
         let network = self.network()?;
         let logits = network.forward(&logits_behind(&known.prompt_ids)).await?.logits.clone();
@@ -254,7 +259,7 @@ impl Engine {
         if off > LOGITS_BOUND { Err(WorkerError::SelfCheck { off }) } else { Ok(()) }
     }
 
-    /// Tokens of a start, the one that begins every post included.
+    /// Counts the tokens of a prompt, including the leading `<|endoftext|>`.
     pub fn count(&self, start: &str) -> usize {
         self.tokenizer.encode_plain(&one_line(start)).len() + 1
     }
@@ -264,7 +269,7 @@ impl Engine {
         Ok(Generation { drafts })
     }
 
-    /// Takes the logits of a generation's batch and draws its tokens.
+    /// Takes the logits of a generation's batch and samples its tokens.
     pub fn accept(&self, generation: &mut Generation, outputs: &Outputs) -> Result<Step, WorkerError> {
         let drafts = &mut generation.drafts;
         let before: Vec<usize> = (0..drafts.count()).map(|d| drafts.drawn(d).len()).collect();
@@ -275,25 +280,25 @@ impl Engine {
     }
 }
 
-/// What a step did.
+/// The result of a step.
 pub struct Step {
     pub events: Vec<Event>,
     /// (draft, token)
     pub drawn: Vec<(usize, u32)>,
 }
 
-/// Drafts on their way.
+/// Drafts being generated.
 pub struct Generation {
     drafts: Drafts,
 }
 
 impl Generation {
-    /// What the network must compute next.
+    /// Returns the batch that the network must compute next.
     pub fn next_batch(&self) -> Option<&Batch> {
         self.drafts.next_batch()
     }
 
-    /// Whether the batch under way computes the start: drafts that end leave it as it is.
+    /// Whether the current batch computes the prompt, which drafts that end do not change.
     pub fn is_starting(&self) -> bool {
         self.next_batch().is_some_and(|batch| batch.start.is_some())
     }

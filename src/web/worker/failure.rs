@@ -8,12 +8,12 @@ use crate::{
     bundle::manifest::ManifestError,
     generate::GenerateError,
     gpt2::{AssembleError, ForwardError, LoadError},
-    web::protocol::{Failure, FailureKind},
+    web::protocol::{Failure, FailureKind, megabytes},
 };
 
 #[derive(Debug, Error)]
 pub enum WorkerError {
-    #[error("“{url}” is not an address this page can read")]
+    #[error("“{url}” is not an address this page can read: it must begin with https:// or http://")]
     Address { url: String },
     #[error(
         "{url} could not be fetched: check your connection, and whether that site allows other pages to read it (CORS)"
@@ -27,18 +27,22 @@ pub enum WorkerError {
     Truncated { file: String, found: u64, expected: u64 },
     #[error("{file} is longer than the {expected} bytes that bot.json promises")]
     TooLong { file: String, expected: u64 },
+    #[error("bot.json is longer than {} MiB, the most that a bot's description may have", .limit_bytes >> 20)]
+    LongDescription { limit_bytes: u64 },
     #[error(
         "{file} was damaged on the way, or is not the file that bot.json describes (SHA-256 of piece {piece} differs)"
     )]
     Digest { file: String, piece: usize },
     #[error("{0}")]
     Manifest(#[from] ManifestError),
-    #[error("this bot has no {file}; it has {available}")]
-    NoSuchPrecision { file: String, available: String },
+    #[error("this bot has no {file}; open it with {}", .available.join(" or "))]
+    NoSuchPrecision { file: String, available: Vec<String> },
+    #[error("this bot has no weights for browsers; make them with: huggingtweets convert")]
+    NoWeights,
     #[error("{file} is not a model that can run here: {source}")]
     Model { file: String, source: Box<LoadError> },
     #[error(
-        "this browser's engine computes different results from its author's (off by {:.2}%); try ?backend=scalar",
+        "the results computed here are not those in bot.json (off by {:.2}%); try another engine with ?backend=scalar",
         100.0 * .off
     )]
     SelfCheck { off: f64 },
@@ -46,7 +50,7 @@ pub enum WorkerError {
     Generate(#[from] GenerateError),
     #[error("{0}")]
     Memory(BackendError),
-    #[error("the engine refused a step: {0}")]
+    #[error("the engine could not compute a step: {0}")]
     Forward(ForwardError),
     #[error("the GPU stopped: {0}")]
     Gpu(String),
@@ -101,7 +105,9 @@ impl WorkerError {
             | Self::Interrupted { .. } => FailureKind::Network,
             Self::Truncated { .. } | Self::TooLong { .. } | Self::Digest { .. } => FailureKind::Damaged,
             Self::Manifest(_)
+            | Self::LongDescription { .. }
             | Self::NoSuchPrecision { .. }
+            | Self::NoWeights
             | Self::Model { .. }
             | Self::SelfCheck { .. } => FailureKind::Model,
             Self::Generate(GenerateError::NotFinite) => FailureKind::Model,
@@ -134,11 +140,6 @@ impl WorkerError {
     }
 }
 
-/// `5.1 MB`
-fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,5 +156,22 @@ mod tests {
         );
         let nan = WorkerError::from(GenerateError::NotFinite).to_failure();
         assert_eq!(nan.kind, FailureKind::Model);
+    }
+
+    #[test]
+    fn weights_that_a_bot_lacks_are_named_with_those_it_has() {
+        let (file, available) = ("model-q4_0.gguf".into(), vec!["?precision=q8_0".into()]);
+        let failure = WorkerError::NoSuchPrecision { file, available }.to_failure();
+        assert_eq!(failure.message, "This bot has no model-q4_0.gguf; open it with ?precision=q8_0.");
+    }
+
+    #[test]
+    fn a_long_description_is_refused_for_the_pages_own_limit() {
+        let failure = WorkerError::LongDescription { limit_bytes: 16 << 20 }.to_failure();
+        assert_eq!(failure.kind, FailureKind::Model);
+        assert_eq!(
+            failure.message,
+            "bot.json is longer than 16 MiB, the most that a bot's description may have."
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! What was measured of a GPU and of the processor, and what it holds for: it is remembered
-//! until any of that is another.
+//! Timings of the GPU and the CPU, remembered for as long as everything that they depend on stays
+//! the same.
 
 use super::{
     Machine,
@@ -7,14 +7,14 @@ use super::{
 };
 use crate::backend::webgpu::Adapter;
 
-/// Digest of the sources that kernels and network are made of (`build.rs`): other kernels
-/// have other speeds, under one version too.
+/// Digest of the kernels' and the network's sources (`build.rs`), which affect speed and can
+/// change within one version.
 const KERNELS: &str = env!("HUGGINGTWEETS_KERNELS");
 
-/// A measurement, as it is remembered.
+/// A stored measurement.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Measured {
-    /// Milliseconds of a step of one draft.
+    /// Milliseconds per decoding step of one draft.
     pub gpu_ms: f64,
     pub simd_ms: f64,
 }
@@ -25,10 +25,10 @@ impl Measured {
     }
 }
 
-/// What a measurement holds for.
+/// Everything that a measurement depends on.
 #[derive(Debug, Clone, Copy)]
 struct Subject<'a> {
-    /// The weights' file: an address.
+    /// URL of the weights' file.
     model: &'a str,
     /// The adapter's name.
     gpu: &'a str,
@@ -40,7 +40,7 @@ struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// An address for it alone, as storage wants one.
+    /// Returns a unique URL, since the Cache API's keys are URLs.
     fn key(self) -> String {
         let Self { model, gpu, version, kernels, build, threads } = self;
         let separator = if model.contains('?') { '&' } else { '?' };
@@ -51,13 +51,13 @@ impl Subject<'_> {
     }
 }
 
-/// Where a measurement is kept.
+/// Where a measurement is stored.
 pub struct Memory {
     key: String,
 }
 
 impl Memory {
-    /// `model`: the address that tells its weights' file and no other.
+    /// `model` is a URL that identifies the weights' file uniquely.
     pub fn new(model: &str, adapter: &Adapter, machine: &Machine) -> Self {
         let subject = Subject {
             model,

@@ -27,7 +27,7 @@ use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 use self::{failure::WorkerError, session::Session, source::Description};
 use crate::{
     backend::cpu::pool::{self, Pool},
-    web::protocol::{Command, Id, News, Order, Phase, Report, decode, encode},
+    web::protocol::{Action, Command, Id, Phase, Report, Update, decode, encode},
 };
 
 /// What `www/worker-start.js` prepared for this worker.
@@ -36,7 +36,7 @@ struct Machine {
     /// Which build this is, such as `relaxed-shared`.
     build: String,
     /// The options that the worker was started with, as a URL query.
-    wishes: String,
+    options: String,
     /// Threads requested, including this one; those that start late or never are not in the pool.
     threads: usize,
     pool: Pool,
@@ -80,7 +80,7 @@ pub struct Start {
     /// Which build this is, such as `relaxed-shared`.
     pub build: String,
     /// The worker's options, as a URL query.
-    pub wishes: String,
+    pub options: String,
     /// Threads of the pool, including the engine's own.
     pub threads: usize,
     /// Settles once every thread that will come has called [`join`].
@@ -95,11 +95,11 @@ pub struct Start {
 /// Opens the thread pool and starts to handle messages.
 pub fn start(start: Start) -> Result<(), JsValue> {
     console_error_panic_hook::set_once();
-    let Start { build, wishes, threads, assembled, described, kept } = start;
+    let Start { build, options, threads, assembled, described, kept } = start;
     MACHINE.with(|machine| {
         machine.get_or_init(|| Machine {
             build,
-            wishes,
+            options,
             threads,
             pool: Pool::new(threads),
             assembled,
@@ -112,7 +112,7 @@ pub fn start(start: Start) -> Result<(), JsValue> {
         // Anything else is the options, which may be sent twice.
         if event.data().is_string() {
             // Only our own page sends these, so they can be parsed.
-            receive(&session, decode(&event.data()).expect_throw("an order"));
+            receive(&session, decode(&event.data()).expect_throw("a command"));
         }
     });
     let page = page()?;
@@ -144,17 +144,17 @@ fn page() -> Result<DedicatedWorkerGlobalScope, JsValue> {
 
 fn receive(session: &Session, command: Command) {
     let reply = Reply { id: command.id };
-    match command.order {
-        Order::Load(request) => spawn_local(session.clone().load(request, reply)),
-        Order::Generate { request, so_far } => {
+    match command.action {
+        Action::Load(request) => spawn_local(session.clone().load(request, reply)),
+        Action::Generate { request, so_far } => {
             spawn_local(session.clone().generate(request, so_far, reply));
         }
-        Order::Logits(prompt) => spawn_local(session.clone().logits(prompt, reply)),
-        Order::Stop { generation, draft } => session.stop(generation, draft, &Reply { id: generation }),
-        Order::Count(text) => reply.send(session.count(&text)),
-        Order::Measure => reply.send(session.measure()),
-        Order::Forget { model, sha256 } => spawn_local(storage::forget(model, sha256)),
-        Order::Ping => reply.send(News::Pong),
+        Action::Logits(prompt) => spawn_local(session.clone().logits(prompt, reply)),
+        Action::Stop { generation, draft } => session.stop(generation, draft, &Reply { id: generation }),
+        Action::Count(text) => reply.send(session.count(&text)),
+        Action::Measure => reply.send(session.measure()),
+        Action::Forget { model, sha256 } => spawn_local(storage::forget(model, sha256)),
+        Action::Ping => reply.send(Update::Pong),
     }
 }
 
@@ -165,13 +165,13 @@ struct Reply {
 
 impl Reply {
     fn progress(&self, phase: Phase, loaded_bytes: u64, total_bytes: Option<u64>) {
-        self.send(News::Progress { phase, loaded_bytes, total_bytes });
+        self.send(Update::Progress { phase, loaded_bytes, total_bytes });
     }
 
-    fn send(&self, news: News) {
+    fn send(&self, update: Update) {
         // Outside a worker there is no page to report to.
         if let Ok(page) = page() {
-            let _ = page.post_message(&encode(&Report { id: self.id, news }));
+            let _ = page.post_message(&encode(&Report { id: self.id, update }));
         }
     }
 }

@@ -10,7 +10,7 @@ use web_sys::WorkerGlobalScope;
 
 use super::{Machine, browser, failure::WorkerError};
 use crate::web::{
-    protocol::{BackendChoice, Command, LoadRequest, News, Order, Report},
+    protocol::{Action, BackendChoice, Command, LoadRequest, Report, Update},
     wire::{self, Wire},
 };
 
@@ -26,17 +26,17 @@ pub async fn logits(
     let scope: WorkerGlobalScope = js_sys::global().dyn_into().map_err(|_| WorkerError::NotReady)?;
     // The same script, with the same options.
     let location = scope.location();
-    let address = format!("{}{}?{}", location.origin(), location.pathname(), machine.wishes);
+    let address = format!("{}{}?{}", location.origin(), location.pathname(), machine.options);
 
     // The pending request; dropped if the worker dies, so that nobody waits.
-    let asker = Rc::new(RefCell::new(None::<oneshot::Sender<News>>));
+    let asker = Rc::new(RefCell::new(None::<oneshot::Sender<Update>>));
     let heard = {
         let asker = asker.clone();
         move |report: Report| {
-            if let News::Ready(_) | News::Logits(_) | News::Failed(_) = report.news
+            if let Update::Ready(_) | Update::Logits(_) | Update::Failed(_) = report.update
                 && let Some(asker) = asker.borrow_mut().take()
             {
-                let _ = asker.send(report.news);
+                let _ = asker.send(report.update);
             }
         }
     };
@@ -44,23 +44,23 @@ pub async fn logits(
         let asker = asker.clone();
         move |_| drop(asker.borrow_mut().take())
     };
-    let wire = Wire::open(wire::start(&address)?, &machine.wishes, heard, died)?;
-    let ask = async |id, order| {
+    let wire = Wire::open(wire::start(&address)?, &machine.options, heard, died)?;
+    let ask = async |id, action| {
         let (sender, answer) = oneshot::channel();
         *asker.borrow_mut() = Some(sender);
-        wire.send(Command { id, order });
+        wire.send(Command { id, action });
         browser::within(TIMEOUT_MS, answer).await
     };
     let load = LoadRequest { backend: BackendChoice::Simd, ..request.clone() };
-    let answer = match ask(1, Order::Load(load)).await {
-        Some(Ok(News::Ready(_))) => ask(2, Order::Logits(prompt.to_vec())).await,
+    let answer = match ask(1, Action::Load(load)).await {
+        Some(Ok(Update::Ready(_))) => ask(2, Action::Logits(prompt.to_vec())).await,
         answer => answer,
     };
     match answer {
-        Some(Ok(News::Logits(logits))) => Ok(logits),
-        Some(Ok(News::Failed(failure))) => {
+        Some(Ok(Update::Logits(logits))) => Ok(logits),
+        Some(Ok(Update::Failed(failure))) => {
             Err(WorkerError::OtherWorker(failure.message.trim_end_matches('.').into()))
         }
-        _ => Err(WorkerError::OtherWorker("the worker that computes what it should does not answer".into())),
+        _ => Err(WorkerError::OtherWorker("the CPU engine to compare it with did not answer".into())),
     }
 }

@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use super::{
     Reply, browser,
-    browser::Turns,
+    browser::EventLoop,
     choose::{self, Chosen},
     engine::{Engine, Generation, Network, logits_behind},
     failure::WorkerError,
@@ -14,7 +14,7 @@ use crate::{
     backend::{Batch, Outputs, cpu::Cpu},
     generate::GenerateError,
     gpt2::Model,
-    web::protocol::{Id, LoadRequest, News, Phase, Ready, Request, SoFar, Stats, Traffic},
+    web::protocol::{Id, LoadRequest, Phase, Ready, Request, SoFar, Stats, Traffic, Update},
 };
 
 /// Minimum bytes read per sample, and number of samples: about 100 ms together.
@@ -75,20 +75,20 @@ impl Session {
         match result {
             Ok((engine, ready)) => {
                 state.engine = Some(engine);
-                reply.send(News::Ready(ready));
+                reply.send(Update::Ready(ready));
             }
-            Err(error) => reply.send(News::Failed(error.to_failure())),
+            Err(error) => reply.send(Update::Failed(error.to_failure())),
         }
     }
 
     pub async fn generate(self, request: Request, so_far: Vec<SoFar>, reply: Reply) {
-        let news = match self.run(request, &so_far, &reply).await {
-            Ok(Some(stats)) => News::Done(stats),
+        let update = match self.run(request, &so_far, &reply).await {
+            Ok(Some(stats)) => Update::Done(stats),
             // Replaced by a newer generation, which sends its own reports.
             Ok(None) => return,
-            Err(error) => News::Failed(error.to_failure()),
+            Err(error) => Update::Failed(error.to_failure()),
         };
-        reply.send(news);
+        reply.send(update);
     }
 
     /// Computes the logits after a prompt.
@@ -106,8 +106,8 @@ impl Session {
             }
         };
         reply.send(match result.await {
-            Ok(logits) => News::Logits(logits),
-            Err(error) => News::Failed(error.to_failure()),
+            Ok(logits) => Update::Logits(logits),
+            Err(error) => Update::Failed(error.to_failure()),
         });
     }
 
@@ -137,16 +137,16 @@ impl Session {
         }
     }
 
-    pub fn count(&self, text: &str) -> News {
+    pub fn count(&self, text: &str) -> Update {
         let state = self.state.borrow();
         let count = state.engine.as_ref().ok_or(WorkerError::NotReady).map(|engine| engine.count(text));
-        count.map_or_else(|error| News::Failed(error.to_failure()), News::Counted)
+        count.map_or_else(|error| Update::Failed(error.to_failure()), Update::Counted)
     }
 
-    pub fn measure(&self) -> News {
+    pub fn measure(&self) -> Update {
         match &self.state.borrow().engine {
-            Some(engine) => News::Measured(engine.on_processor().map(measure)),
-            None => News::Failed(WorkerError::NotReady.to_failure()),
+            Some(engine) => Update::Measured(engine.on_processor().map(measure)),
+            None => Update::Failed(WorkerError::NotReady.to_failure()),
         }
     }
 
@@ -156,11 +156,11 @@ impl Session {
         so_far: &[SoFar],
         reply: &Reply,
     ) -> Result<Option<Stats>, WorkerError> {
-        let turns = Turns::new()?;
+        let event_loop = EventLoop::new()?;
         self.state.borrow_mut().begin(reply.id, request, so_far)?;
         loop {
             // Handle queued messages before the step that they would affect.
-            turns.next().await?;
+            event_loop.yield_now().await?;
             let mut polled_ms = browser::now_ms();
             let Some(step) = self.state.borrow_mut().next_step(reply.id)? else { return Ok(None) };
             let (mut network, batch, loads) = match step {
@@ -176,7 +176,7 @@ impl Session {
                 if browser::now_ms() - polled_ms < POLL_INTERVAL_MS {
                     return true;
                 }
-                let _ = turns.next().await;
+                let _ = event_loop.yield_now().await;
                 polled_ms = browser::now_ms();
                 self.state.borrow().waits(reply.id)
             };
@@ -216,7 +216,7 @@ async fn forward<'a>(
             Some(choose::TIMEOUT_MS.saturating_add(TIMEOUT_PER_ROW_MS.saturating_mul(batch.rows() as u32)))
         }
     };
-    let work = async { Ok(network.forward_in_turns(batch, go_on).await?) };
+    let work = async { Ok(network.forward_yielding(batch, go_on).await?) };
     match patience {
         Some(ms) => choose::with_timeout(ms, work).await,
         None => work.await,
@@ -280,7 +280,7 @@ impl State {
             run.first_tokens = run.generation.drawn_tokens();
         }
         if !step.events.is_empty() || !step.drawn.is_empty() {
-            reply.send(News::Drafts { events: step.events, drawn: step.drawn });
+            reply.send(Update::Drafts { events: step.events, drawn: step.drawn });
         }
         run.stop(reply);
         Some(Ok(()))
@@ -305,7 +305,7 @@ impl Running {
         for draft in std::mem::take(&mut self.stops) {
             let events = self.generation.stop(draft);
             if !events.is_empty() {
-                reply.send(News::Drafts { events, drawn: Vec::new() });
+                reply.send(Update::Drafts { events, drawn: Vec::new() });
             }
         }
     }
@@ -361,11 +361,11 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
     let machine = super::machine().ok_or(WorkerError::NotReady)?;
     let source = Source::resolve(request, machine.described().await).await?;
     if let Some(info) = source.info() {
-        reply.send(News::Bot(info.clone()));
+        reply.send(Update::Bot(info.clone()));
     }
     let Chosen { engine, bytes, because, not_kept } = choose::load(&source, request, &machine, reply).await?;
     if source.info().is_none() {
-        reply.send(News::Bot(source.info_from_name(engine.name())));
+        reply.send(Update::Bot(source.info_from_name(engine.name())));
     }
     let ready = Ready {
         backend: engine.backend().into(),

@@ -1,10 +1,10 @@
-//! How long the processor takes for a step of one draft, without its weights: they are on
-//! the GPU when that is asked. A few layers of zeros stand for all of them, for nearly all of
-//! a step is the reading of weights.
+//! Measures the CPU's time for a decoding step of one draft without the weights, which are on the
+//! GPU at that point. A few layers of zeros stand in for all of them, since nearly all of a step
+//! is reading weights.
 //!
-//! A network's weights are larger than what a processor keeps of memory, so each layer's
-//! come from memory at every token. A layer that is timed again and again would not, and
-//! look quicker than it is: other memory is read between, as much as the other weights.
+//! A network's weights exceed the CPU caches, so each layer is read from memory at every token. A
+//! layer timed repeatedly would stay cached and look faster; therefore as much other memory as the
+//! remaining weights is read in between.
 
 use js_sys::{Array, Function, Reflect, Uint8Array};
 use wasm_bindgen::JsCast;
@@ -19,20 +19,21 @@ use crate::{
     gpt2::Config,
 };
 
-/// Layers that are timed one after the other: threads have caches of their own, which
-/// reading on this one leaves alone, and another layer's weights fill.
+/// Layers timed one after the other: other threads have caches of their own, which reading memory
+/// on this thread does not evict, but another layer's weights do.
 const LAYERS: usize = 2;
 
-/// Steps before those that are timed.
+/// Untimed warm-up steps.
 const WARM_STEPS: usize = 2;
 
 /// How often each layer is timed.
 const ROUNDS: usize = 3;
 
-/// Milliseconds of a step, by the clock `now_ms`. `sweep` reads so many bytes of other memory.
+/// Returns the milliseconds of a step by the clock `now_ms`. `sweep` reads that many bytes of
+/// other memory.
 ///
 /// # Errors
-/// There is no memory for a layer.
+/// If a layer does not fit in memory.
 pub fn step_ms(
     config: &Config,
     precision: Precision,
@@ -49,7 +50,7 @@ pub fn step_ms(
     };
     let mut cpu = Cpu::new(Level::Simd, pool.clone());
     let mut layers = vec![layer(&cpu, config, dtype)?];
-    // Where there is room for one alone, that is timed.
+    // If only one layer fits, time that one.
     layers.extend((1..LAYERS.min(config.n_layer)).map_while(|_| layer(&cpu, config, dtype).ok()));
     let weights = (4 * c * c + 2 * c * inner) as f64;
     let of_all = (config.n_layer as f64 * weights + (config.vocab_size * c) as f64) / weights;
@@ -79,7 +80,7 @@ pub fn step_ms(
     Ok(times[times.len() / 2] * of_all)
 }
 
-/// The products of a layer, all zeros.
+/// Builds the matrices of a layer, all zeros.
 fn layer(cpu: &Cpu, config: &Config, dtype: Dtype) -> Result<Vec<Matrix>, BackendError> {
     let (c, inner) = (config.n_embd, config.n_inner);
     let matrix = |(rows, cols)| {
@@ -93,22 +94,23 @@ fn layer(cpu: &Cpu, config: &Config, dtype: Dtype) -> Result<Vec<Matrix>, Backen
     [(3 * c, c), (c, c), (inner, c), (c, inner)].into_iter().map(matrix).collect()
 }
 
-/// Memory of the page's, not of the engine's: that never shrinks. Gone with the garbage.
+/// Other memory to read: a JavaScript buffer, which is garbage-collected, while WebAssembly memory
+/// never shrinks.
 #[derive(Default)]
 pub struct Sweep {
-    /// `None` before it is first needed; empty where there is no room for it.
+    /// `None` until first needed; empty if it could not be allocated.
     memory: Option<Uint8Array>,
     piece: Vec<u8>,
 }
 
-/// More than most processors keep of memory, and read in a few milliseconds.
+/// Larger than most CPU caches, and read in a few milliseconds.
 const SWEEP_BYTES: u32 = 64 << 20;
 
-/// Read at a time; this stays near the processor.
+/// Bytes read at a time; stays in cache.
 const SWEEP_PIECE_BYTES: u32 = 64 << 10;
 
 impl Sweep {
-    /// Reads so many bytes, or [`SWEEP_BYTES`] if they are more.
+    /// Reads `bytes` bytes, but at most [`SWEEP_BYTES`].
     pub fn read(&mut self, bytes: u64) {
         let bytes = bytes.min(u64::from(SWEEP_BYTES)) as u32;
         let memory = self.memory.get_or_insert_with(|| written(bytes).unwrap_or_default());
@@ -122,8 +124,8 @@ impl Sweep {
     }
 }
 
-/// So many bytes that were written once: what is only promised is no memory yet. `None`:
-/// there are not so many.
+/// Allocates a buffer and writes it once, so that its pages are really backed by memory; `None` if
+/// it does not fit.
 fn written(bytes: u32) -> Option<Uint8Array> {
     let make: Function = Reflect::get(&js_sys::global(), &"Uint8Array".into()).ok()?.dyn_into().ok()?;
     let memory: Uint8Array = Reflect::construct(&make, &Array::of1(&bytes.into())).ok()?.dyn_into().ok()?;
@@ -152,7 +154,7 @@ mod tests {
 
     #[test]
     fn layers_are_timed_when_the_others_have_been_read_since() {
-        // Between two looks at this clock are two milliseconds.
+        // Every read of this clock advances it by two milliseconds.
         let events = RefCell::new(String::new());
         let mut now_ms = 0.0;
         let clock = || {
@@ -167,7 +169,8 @@ mod tests {
         };
         let time = step_ms(&config(), Precision::Q8_0, &Pool::serial(), clock, sweep).unwrap();
         assert_eq!(events.into_inner(), "sttttsttttstttt");
-        // A layer has 12 C² weights, the embedding 12 C²: six layers' worth, of which two are timed.
+        // A layer has 12 C² weights and so has the embedding: six layers' worth, of which two are
+        // timed.
         assert_eq!(time, 6.0 * 2.0);
         // 36 bytes for each 32 weights.
         assert_eq!(swept.into_inner(), [4 * 12 * 64 * 64 * 36 / 32; ROUNDS]);

@@ -85,11 +85,10 @@ impl Source {
                 .filter(|p| manifest.files.contains_key(p.file_name()))
                 .map(|p| format!("?precision={p}"))
                 .collect();
-            let available = match available.is_empty() {
-                true => "no weights for browsers (huggingtweets convert makes them)".into(),
-                false => available.join(", "),
-            };
-            return Err(WorkerError::NoSuchPrecision { file: file.into(), available });
+            return Err(match available.is_empty() {
+                true => WorkerError::NoWeights,
+                false => WorkerError::NoSuchPrecision { file: file.into(), available },
+            });
         }
         if !is_local {
             // The weights need not wait for this.
@@ -151,7 +150,7 @@ async fn description(url: &str) -> Result<Vec<u8>, WorkerError> {
     while let Some(piece) = pieces.next().await.map_err(|_| WorkerError::Unreachable { url: url.into() })? {
         json.extend(piece.to_vec());
         if json.len() as u64 > MOST_DESCRIPTION_BYTES {
-            return Err(WorkerError::TooLong { file: "bot.json".into(), expected: MOST_DESCRIPTION_BYTES });
+            return Err(WorkerError::LongDescription { limit_bytes: MOST_DESCRIPTION_BYTES });
         }
     }
     Ok(json)

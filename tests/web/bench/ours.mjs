@@ -1,16 +1,16 @@
 // Our own page, measured through /bench.html.
 import { resultOf } from "./rig.mjs";
 
-/** Tokens of the two starts. */
+/** Tokens of the two prompts. */
 export const SHORT = 4;
 export const LONG = 200;
 
-/** One visit. `threads` is what was asked for; the result says what there was. */
+/** One visit. `threads` is the number requested; the result has the actual number. */
 export async function visit(context, origin, { precision, backend = "simd", threads = 1, prompt, prompt_tokens, tokens, drafts = 1, runs = 2, simd }) {
   const query = new URLSearchParams({ model: "./bot/", precision, backend, threads, prompt, tokens, drafts, runs });
   if (simd) query.set("simd", simd);
   const result = await resultOf(context, `${origin}/bench.html?${query}`);
-  // A page that fell back would be taken for the backend that was asked for.
+  // If the page fell back to another backend, its result would be misattributed.
   if (result.backend !== backend) throw new Error(`${backend} was asked for, and ${result.backend} ran`);
   for (const run of result.runs) {
     if (run.prompt_tokens !== prompt_tokens) throw new Error(`the start has ${run.prompt_tokens} tokens, not ${prompt_tokens}`);
@@ -19,8 +19,8 @@ export async function visit(context, origin, { precision, backend = "simd", thre
 }
 
 /**
- * Milliseconds from opening the page itself, with its views, to "ready" in its status line;
- * the visit before it has filled the caches and installed the service worker.
+ * Milliseconds from opening the page itself, with its views, to "ready" in its status line; an
+ * earlier visit has filled the caches and installed the service worker.
  */
 export async function openPage(context, origin, { precision, threads = 1 }) {
   const page = await context.newPage();

@@ -1,12 +1,12 @@
-// make bench-peers: our page, wllama and transformers.js with the same
-// weights, one after the other in one browser, round by round.
+// make bench-peers: our page, wllama and transformers.js with the same weights, in turn in one
+// browser, for several rounds.
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { LONG, SHORT, visit } from "./ours.mjs";
 import { earlier, keep, launch, machine, median, number, packages, promptOf, resultOf, serveBot, serveFolders, setting, spread, summary, table } from "./rig.mjs";
 
-// On a GPU, or Chromium's software one, instead of the processor.
+// On a GPU, possibly Chromium's software one, instead of the CPU.
 const onGpu = setting("BENCH_BACKEND", "simd") === "webgpu";
 const rounds = Number(setting("BENCH_ROUNDS", "3"));
 const tokens = Number(setting("BENCH_TOKENS", "64"));
@@ -82,14 +82,14 @@ const ENGINES = (onGpu ? ON_GPU : ON_PROCESSOR).filter(({ engine }) => new RegEx
 
 const results = earlier(file);
 try {
-  // A first visit fills the caches; it is not counted.
+  // An uncounted first visit fills the caches.
   const warm = (works) => works.map((work) => ({ ...work, tokens: 2, runs: 1 }));
   for (const engine of ENGINES) {
     if (engine.threads !== 1) continue;
     try {
       await engine.run(warm(WORKS.slice(0, 1)));
     } catch (error) {
-      // A peer may not know this adapter; ours has no excuse.
+      // A peer may not support this adapter; ours must.
       if (engine.engine.startsWith("ours")) throw error;
       console.error(`left out: ${engine.engine}, ${engine.weights}: ${error.message}`);
       engine.run = async () => null;
@@ -126,7 +126,8 @@ const same = (a) => (b) => a.engine === b.engine && a.weights === b.weights && a
 const rows = ENGINES.filter((engine) => results.some(same(engine))).map((engine) => {
   const mine = results.filter(same(engine));
   const own = results.filter(same({ ...engine, engine: "ours" }));
-  // More is better for the first two, less for the others; a ratio above 1 is always ours.
+  // Higher is better for the first two figures, lower for the others; a ratio above 1 favours
+  // ours.
   const cells = Object.entries(FIGURES).map(([name, figure], i) => {
     const values = mine.map(figure);
     const text = spread(values, i === 0 ? 1 : 0);

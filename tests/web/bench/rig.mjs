@@ -1,6 +1,6 @@
-// What both benchmarks stand on: a browser with a profile of its own (so that
-// files are cached as on a second visit), the real server, a plain server that
-// isolates its pages, and the words of a report.
+// Shared by both benchmarks: a browser with its own profile (so that files are cached as on a
+// second visit), the real server, a plain server whose pages are cross-origin isolated, and the
+// formatting of reports.
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { cpus, tmpdir } from "node:os";
@@ -11,7 +11,7 @@ import { fileAt, listen, send } from "../files.mjs";
 
 const MINUTES = 60_000;
 
-/** A variable that the shell scripts set. */
+/** Reads a variable that the shell scripts set. */
 export function setting(name, otherwise) {
   const value = process.env[name] || otherwise;
   if (value === undefined) throw new Error(`${name} is not set: call this through make bench-web or make bench-peers`);
@@ -20,7 +20,7 @@ export function setting(name, otherwise) {
 
 export const packages = join(setting("BENCH_PACKAGES"), "node_modules");
 
-/** A browser that keeps what it caches until it is closed. */
+/** Launches a browser that keeps its caches until it is closed. */
 export async function launch(more = []) {
   const { chromium } = createRequire(`${packages}/`)("playwright-core");
   const profile = mkdtempSync(join(tmpdir(), "huggingtweets-bench-"));
@@ -33,7 +33,7 @@ export async function launch(more = []) {
   return { context, close };
 }
 
-/** Opens a page and waits for the result it leaves. */
+/** Opens a page and waits for its result. */
 export async function resultOf(context, address) {
   const page = await context.newPage();
   try {
@@ -47,16 +47,16 @@ export async function resultOf(context, address) {
   }
 }
 
-/** Chromium's full version where the driver tells it, else the major one. */
+/** Chromium's full version if the driver reports it, else the major version. */
 async function browserOf(context, page) {
   const version = context.browser()?.version() || /Chrome\/([\d.]+)/.exec(await page.evaluate(() => navigator.userAgent))?.[1];
   return `Chromium ${version}`;
 }
 
-/** The real server with our page and a bot. */
+/** Starts the real server with our page and a bot. */
 export const serveBot = (model) => serveWith(setting("HUGGINGTWEETS_BIN"), setting("HUGGINGTWEETS_DIST"), model);
 
-/** Folders under paths (`{"/bot/": dir}`), isolated and cached by the browser. */
+/** Serves folders under paths (`{"/bot/": dir}`), cross-origin isolated and cacheable. */
 export function serveFolders(folders) {
   return listen((_, response, pathname) => {
     const mount = Object.keys(folders).find((path) => pathname.startsWith(path));
@@ -72,9 +72,8 @@ export function serveFolders(folders) {
 }
 
 /**
- * A start of so many tokens, `<|endoftext|>` included, for the vocabulary of
- * `huggingtweets bench bundle`: words and signs part there, and two letters or
- * two signs are a token.
+ * A prompt of `tokens` tokens, `<|endoftext|>` included, for the vocabulary of `huggingtweets
+ * bench bundle`: it splits words from punctuation, and two letters or two signs are a token.
  */
 export function promptOf(tokens) {
   return Array.from({ length: tokens - 1 }, (_, i) => (i % 2 ? "!?" : "ab")).join("");
@@ -87,7 +86,7 @@ export function median(values) {
   return sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
 
-/** The medians of a page's runs; the first token is the first run's, as a visitor meets it. */
+/** The medians of a page's runs; the first-token time is the first run's, as a visitor sees it. */
 export function summary({ runs }) {
   return {
     decode: median(runs.map((run) => run.tokens_per_s)),
@@ -106,7 +105,7 @@ export function number(value, digits = 1) {
   return Number.isFinite(value) ? value.toFixed(digits) : "-";
 }
 
-/** Median, and the range of the rounds where there are several. */
+/** The median, with the range if there are several rounds. */
 export function spread(values, digits = 1) {
   const middle = number(median(values), digits);
   if (values.length < 2) return middle;
@@ -118,7 +117,7 @@ export function machine(browser) {
   return `${all.length} cores of ${all[0].model.trim()}, ${browser}, headless`;
 }
 
-/** Results of earlier rounds, kept where BENCH_KEEP=1 asks for it. */
+/** Results of earlier rounds, reused if BENCH_KEEP=1. */
 export function earlier(file) {
   return process.env.BENCH_KEEP === "1" && existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : [];
 }

@@ -1,5 +1,5 @@
-// make bench-web: our page alone, every precision and number of threads,
-// against the speed at which the same page reads memory.
+// make bench-web: our page alone, with every precision and number of threads, compared with the
+// speed at which the same page reads memory.
 import { readFileSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -25,7 +25,7 @@ const WORK = {
   long: { prompt: promptOf(LONG), prompt_tokens: LONG, tokens: 8 },
 };
 
-/** Keys and values of one token in every layer of GPT-2 124M: 12 layers, 768 channels, f32. */
+/** KV cache per token of GPT-2 124M: 12 layers, keys and values, 768 channels, f32. */
 const KV_BYTES_A_TOKEN = 12 * 2 * 768 * 4;
 
 const results = earlier(file);
@@ -35,19 +35,20 @@ const pages = await serveFolders({ "/": join(dirname(fileURLToPath(import.meta.u
 try {
   for (const { bundle } of FILES) servers[bundle] ??= await serveBot(bundle);
   for (const { bundle, precision } of FILES) {
-    // The first visit fills the caches; it is not counted.
+    // An uncounted first visit fills the caches.
     await visit(context, servers[bundle].origin, { precision, ...WORK.short, tokens: 1, runs: 1 });
   }
   for (let round = 1; round <= rounds; round += 1) {
     for (const { name, bundle, precision } of FILES) {
       for (const backend of backends) {
-        // A GPU needs no threads of ours.
+        // On a GPU our threads make no difference.
         for (const asked of backend === "webgpu" ? [1] : threads) {
           for (const [work, order] of Object.entries(WORK)) {
             const visited = await visit(context, servers[bundle].origin, { precision, backend, threads: asked, ...order });
             console.error(`round ${round}: ${name}, ${backend}, ${visited.threads} of ${asked} threads, ${work}: ${number(summary(visited).decode)} tokens/s`);
             if (visited.threads !== asked) break;
-            // The engine reads with one thread alone; what several read together is measured beside it.
+            // The engine measures reads with one thread only; for several, read.html measures them
+            // together.
             const read = `${pages.origin}/read.html?threads=${asked}&bytes=${visited.step_bytes}`;
             if (asked > 1 && work === "short") Object.assign(visited, await resultOf(context, read));
             if (work === "short" && backend === "simd") {
@@ -78,7 +79,7 @@ const rows = keys.map((key) => {
   const shares = decode.map((speed, i) => (100 * speed) / limit[i]);
   const five = of("five", (r) => summary(r).decode);
   const memory = Math.max(...all.map((r) => r.peak_memory_bytes));
-  // What is left of a page with one draft when its KV cache is taken away.
+  // Peak memory with one draft, minus its KV cache.
   const weights = median(of("short", (r) => r.peak_memory_bytes - KV_BYTES_A_TOKEN * (SHORT + tokens)));
   return [
     name, backend, count,
@@ -98,7 +99,7 @@ console.log(table(
   rows,
 ));
 
-// The ratios between our own rows.
+// Ratios between our own rows.
 const speed = (name, count, work = "short") =>
   median(results.filter((r) => r.name === name && r.backend === "simd" && r.threads === count && r.work === work).map((r) => summary(r).decode));
 const ratios = [

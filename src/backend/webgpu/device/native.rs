@@ -1,11 +1,11 @@
-//! What wgpu does not say of a device, natively: nothing.
+//! Native counterpart of `web.rs`: wgpu itself answers everything.
 
-/// Whether it was granted subgroups.
+/// Returns whether subgroups were enabled on the device.
 pub fn subgroups(device: &wgpu::Device) -> bool {
     device.features().contains(wgpu::Features::SUBGROUP)
 }
 
-/// The GPU's name.
+/// Returns the GPU's name.
 pub async fn name(info: &wgpu::AdapterInfo) -> String {
     info.name.clone()
 }

@@ -1,11 +1,11 @@
-//! What wgpu does not say of a browser's GPU: asked of the browser itself.
+//! What wgpu does not report about a browser's GPU, asked of the browser itself.
 
 use js_sys::{Function, Object, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
-/// Whether it was granted subgroups. wgpu cannot ask a browser for them yet
-/// (its issue 5555); the page's scripts do (`www/worker-start.js`).
+/// Returns whether subgroups were enabled on the device. wgpu cannot request them from a browser
+/// yet (its issue 5555); `www/worker-start.js` does.
 pub fn subgroups(device: &wgpu::Device) -> bool {
     let has = || {
         let features = get(device.as_webgpu()?.as_ref(), "features")?;
@@ -15,8 +15,8 @@ pub fn subgroups(device: &wgpu::Device) -> bool {
     has().unwrap_or(false)
 }
 
-/// The GPU's name: most browsers give a vendor and an architecture, few a description. wgpu
-/// gives of an adapter the description alone, so the browser is asked for the same one again.
+/// Returns the GPU's name. Most browsers give a vendor and an architecture, few a description;
+/// wgpu exposes only the description, so the browser is asked for the same adapter again.
 pub async fn name(info: &wgpu::AdapterInfo) -> String {
     let words = adapter_words().await.unwrap_or_default();
     if words.is_empty() { info.name.clone() } else { words.join(" ") }
@@ -33,7 +33,7 @@ async fn adapter_words() -> Option<Vec<String>> {
     Some(words.into_iter().flatten().filter(|word| !word.is_empty()).collect())
 }
 
-/// A property; `None` where there is none.
+/// Reads a property; `None` if it is missing or null.
 fn get(object: &JsValue, name: &str) -> Option<JsValue> {
     Reflect::get(object, &name.into()).ok().filter(|value| !value.is_undefined() && !value.is_null())
 }

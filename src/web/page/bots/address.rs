@@ -25,7 +25,7 @@ impl Address {
     /// Parses what was pasted; `own_site` is the page's site, up to the `/`.
     ///
     /// # Errors
-    /// It does not open a bot.
+    /// If it does not open a bot.
     pub fn parse(text: &str, own_site: &str) -> Result<Self, NoAddress> {
         let text = text.trim();
         let bare = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));

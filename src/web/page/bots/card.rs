@@ -2,7 +2,7 @@
 //! again after a failure.
 
 use super::Place;
-use crate::web::protocol::{CardOrder, CardPage};
+use crate::web::protocol::{CardPage, CardRequest};
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Shown {
@@ -49,19 +49,22 @@ impl Card {
     }
 }
 
-/// What the readers are to render, from a bundle's README.md and its bot.json. Either is enough;
-/// `None` without both.
-pub fn order(place: &Place, markdown: Option<String>, manifest: Option<String>) -> Option<CardOrder> {
+/// Builds the request to render a bundle's README.md and bot.json; `None` if it has neither.
+pub fn request(place: &Place, markdown: Option<String>, manifest: Option<String>) -> Option<CardRequest> {
     if markdown.is_none() && manifest.is_none() {
         return None;
     }
     // Local files have no URL for pictures and links to be relative to.
     let folder = place.folder().filter(|_| !place.is_local()).unwrap_or_default();
-    Some(CardOrder { markdown: markdown.unwrap_or_default(), manifest: manifest.unwrap_or_default(), folder })
+    Some(CardRequest {
+        markdown: markdown.unwrap_or_default(),
+        manifest: manifest.unwrap_or_default(),
+        folder,
+    })
 }
 
-/// Whether a status says that a file does not exist, not that it could not be fetched: hosts that
-/// hide their folders' listings answer 403.
+/// Whether a status means that a file does not exist, rather than that the request failed: hosts
+/// that hide their folders' listings answer 403.
 pub fn is_absent(status: u16) -> bool {
     matches!(status, 403 | 404 | 410)
 }
@@ -116,17 +119,17 @@ mod tests {
 
     #[test]
     fn a_bundle_without_a_readme_is_still_described() {
-        let order = |place: &Place, markdown: Option<&str>, manifest: Option<&str>| {
-            super::order(place, markdown.map(Into::into), manifest.map(Into::into))
+        let request = |place: &Place, markdown: Option<&str>, manifest: Option<&str>| {
+            super::request(place, markdown.map(Into::into), manifest.map(Into::into))
         };
-        let described = order(&place("a"), None, Some("{}")).unwrap();
+        let described = request(&place("a"), None, Some("{}")).unwrap();
         assert_eq!((described.markdown.as_str(), described.manifest.as_str()), ("", "{}"));
         assert_eq!(described.folder, "https://a.example/bot/");
-        assert!(order(&place("a"), Some("# A bot"), None).is_some());
-        assert_eq!(order(&place("a"), None, None), None);
+        assert!(request(&place("a"), Some("# A bot"), None).is_some());
+        assert_eq!(request(&place("a"), None, None), None);
         let files = BTreeMap::from([("bot.json".to_owned(), "blob:x".to_owned())]);
         let local = Place { files, ..place("local") };
-        assert_eq!(order(&local, None, Some("{}")).unwrap().folder, "");
+        assert_eq!(request(&local, None, Some("{}")).unwrap().folder, "");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the page tells the visitor: the status line, the alert, the progress.
+//! What the page shows the visitor: the status line, the alert and the progress.
 
 use super::{Engine, Page, Run};
 use crate::web::{
@@ -99,7 +99,7 @@ impl Page {
                 total_bytes: *total_bytes,
                 percent: total_bytes.and_then(|total| quarters(*loaded_bytes, total)),
                 waits: matches!(self.run, Run::Waiting { .. }),
-                gpu_lost: self.gpu_lost,
+                gpu_lost: self.backend.gpu_lost(),
             },
             Engine::Ready(ready) => {
                 let doing = match (&self.run, &self.last) {
@@ -107,7 +107,7 @@ impl Page {
                     (Run::Idle, None) => Doing::Nothing,
                     _ => Doing::Writing,
                 };
-                let because = match (self.gpu_lost, &doing) {
+                let because = match (self.backend.gpu_lost(), &doing) {
                     (_, Doing::Wrote { .. }) => None,
                     (true, _) => Some(Why::GpuLost),
                     (false, Doing::Writing) => None,

@@ -1,7 +1,7 @@
-//! Drafts on their cards while an engine writes them or they wait for one.
+//! Drafts on their cards while an engine writes them, or while they wait for one.
 
-use super::{Effect, Engine, Entry, Page, Run, Shelf};
-use crate::web::protocol::{EndReason, Event, Order, Request, SoFar};
+use super::{Effect, Entry, Page, Run, StorageKey};
+use crate::web::protocol::{Action, EndReason, Event, Request, SoFar};
 
 impl Page {
     /// Stops the draft on one card, or all.
@@ -28,22 +28,21 @@ impl Page {
                         None => return Vec::new(),
                     },
                 };
-                let order = Order::Stop { generation: *id, draft };
-                vec![self.command(order)]
+                let action = Action::Stop { generation: *id, draft };
+                vec![self.command(action)]
             }
         }
     }
 
-    /// Has drafts written, continuing what a former engine left of them.
+    /// Sends the request to the engine, continuing what a former engine wrote.
     pub(super) fn write(&mut self, request: Request, cards: Vec<usize>) -> Vec<Effect> {
-        let on_gpu = matches!(&self.engine, Engine::Ready(ready) if ready.backend == "webgpu");
         for card in &cards {
-            self.drafts[*card].on_gpu |= on_gpu;
+            self.drafts[*card].on_gpu |= self.backend.on_gpu();
         }
         let drafts = cards.iter().map(|card| &self.drafts[*card]);
         let so_far: Vec<_> =
             drafts.map(|draft| SoFar { tokens: draft.tokens.clone(), ended: !draft.writing }).collect();
-        let command = self.command(Order::Generate { request: request.clone(), so_far });
+        let command = self.command(Action::Generate { request: request.clone(), so_far });
         self.run = Run::Writing { id: self.next_id - 1, request, cards };
         vec![command]
     }
@@ -105,7 +104,7 @@ impl Page {
         }
         match cards.is_empty() {
             true => Vec::new(),
-            false => vec![Effect::Keep(Shelf::History, self.history.to_json())],
+            false => vec![Effect::Keep(StorageKey::History, self.history.to_json())],
         }
     }
 

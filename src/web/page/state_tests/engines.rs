@@ -23,14 +23,14 @@ fn a_lost_gpu_costs_a_line_and_no_text() {
     let crash = |visit: &mut Visit| visit.effects = visit.page.crash(Loss::Died(Some("Gone.".into())));
     let lost = |visit: &mut Visit| {
         let id = visit.last_id();
-        visit.effects = visit.page.hear(Report { id, news: News::Failed(gpu()) });
+        visit.effects = visit.page.hear(Report { id, update: Update::Failed(gpu()) });
     };
     for lose in [&crash as &dyn Fn(&mut Visit), &lost] {
         let mut visit = Visit::begin();
         let id = visit.last_id();
         let because = Because::GpuQuicker { gpu_ms: 1.0, simd_ms: 2.0 };
         let on_gpu = Ready { backend: "webgpu".into(), because: Some(because.clone()), ..ready() };
-        visit.hear(id, News::Ready(on_gpu));
+        visit.hear(id, Update::Ready(on_gpu));
         assert!(
             matches!(visit.page.status(), Status::Engine { because: Some(Why::Chosen(why)), .. } if why == because)
         );
@@ -38,14 +38,14 @@ fn a_lost_gpu_costs_a_line_and_no_text() {
         let id = visit.last_id();
         let text = "My dream is to".to_owned();
         let events = vec![Event::Text { draft: 1, text: text.clone() }, done(2, "My dream is over.")];
-        visit.hear(id, News::Drafts { events, drawn: (0..DRAFTS).map(|d| (d, 40 + d as u32)).collect() });
+        visit.hear(id, Update::Drafts { events, drawn: (0..DRAFTS).map(|d| (d, 40 + d as u32)).collect() });
         lose(&mut visit);
         assert_eq!(visit.page.alert(), None);
         assert!(matches!(visit.page.status(), Status::Loading { gpu_lost: true, .. }));
         assert_eq!(visit.page.drafts[1].text, text);
         let [
             Effect::StartWorker(_),
-            Effect::Send(Command { order: Order::Load(LoadRequest { backend, .. }), .. }),
+            Effect::Send(Command { action: Action::Load(LoadRequest { backend, .. }), .. }),
         ] = &visit.effects[..]
         else {
             panic!("{:?}", visit.effects)
@@ -53,7 +53,7 @@ fn a_lost_gpu_costs_a_line_and_no_text() {
         assert_eq!(*backend, BackendChoice::Simd);
         visit.ready();
         let last = visit.effects.last().unwrap();
-        let Effect::Send(Command { order: Order::Generate { request, so_far }, .. }) = last else {
+        let Effect::Send(Command { action: Action::Generate { request, so_far }, .. }) = last else {
             panic!("{last:?}")
         };
         assert_eq!(request.seed, 7);
@@ -69,12 +69,12 @@ fn a_lost_gpu_costs_a_line_and_no_text() {
 #[test]
 fn a_worker_that_dies_at_the_gpu_spares_the_processor_once() {
     let load_of = |effects: &[Effect]| match effects {
-        [Effect::StartWorker(_), Effect::Send(Command { order: Order::Load(load), .. })] => load.backend,
+        [Effect::StartWorker(_), Effect::Send(Command { action: Action::Load(load), .. })] => load.backend,
         other => panic!("{other:?}"),
     };
     let mut visit = Visit::begin();
     let id = visit.last_id();
-    visit.generate().hear(id, News::TriesGpu(true));
+    visit.generate().hear(id, Update::TriesGpu(true));
     visit.effects = visit.page.crash(Loss::Died(Some("Trapped.".into())));
     assert_eq!((load_of(&visit.effects), visit.page.alert()), (BackendChoice::Simd, None));
     assert!(matches!(visit.page.status(), Status::Loading { gpu_lost: true, waits: true, .. }));
@@ -84,7 +84,7 @@ fn a_worker_that_dies_at_the_gpu_spares_the_processor_once() {
     // After the GPU was given up, a crash has another cause.
     let mut visit = Visit::begin();
     let id = visit.last_id();
-    visit.hear(id, News::TriesGpu(true)).hear(id, News::TriesGpu(false));
+    visit.hear(id, Update::TriesGpu(true)).hear(id, Update::TriesGpu(false));
     visit.effects = visit.page.crash(Loss::Died(Some("Trapped.".into())));
     assert!(visit.effects.is_empty() && visit.page.alert().is_some());
     visit.effects = visit.page.retry();
@@ -106,19 +106,19 @@ fn another_engine_goes_on_with_the_drafts() {
 #[test]
 fn a_promised_draft_is_the_processors() {
     let shared = Shared { draft: 2, ..Shared::default() };
-    let wished = |backend| {
+    let requested = |backend| {
         let query = Query { seed: Some(7), shared: Some(shared.clone()), backend, ..Query::default() };
         Visit::with(&query).page.backend()
     };
-    assert_eq!(wished(BackendChoice::Auto), BackendChoice::Simd);
-    assert_eq!(wished(BackendChoice::WebGpu), BackendChoice::WebGpu);
+    assert_eq!(requested(BackendChoice::Auto), BackendChoice::Simd);
+    assert_eq!(requested(BackendChoice::WebGpu), BackendChoice::WebGpu);
 }
 
 #[test]
 fn what_a_gpu_had_a_part_in_is_marked() {
     let mut visit = Visit::begin();
     let id = visit.last_id();
-    visit.hear(id, News::Ready(Ready { backend: "webgpu".into(), ..ready() }));
+    visit.hear(id, Update::Ready(Ready { backend: "webgpu".into(), ..ready() }));
     visit.generate().finish(|card| format!("My dream is number {card}."));
     assert!(visit.page.drafts.iter().all(|draft| draft.on_gpu));
     assert!(visit.page.link(1).is_some_and(|link| link.contains("-webgpu&")));
@@ -135,7 +135,7 @@ fn under_way() -> Visit {
     let mut events: Vec<_> =
         (0..3).map(|draft| done(draft, &format!("My dream is whole, {draft}."))).collect();
     events.push(Event::Text { draft: 3, text: "My dream is half".into() });
-    visit.hear(id, News::Drafts { events, drawn: (0..4).map(|draft| (draft, 40)).collect() });
+    visit.hear(id, Update::Drafts { events, drawn: (0..4).map(|draft| (draft, 40)).collect() });
     visit.effects.clear();
     visit
 }
@@ -160,7 +160,9 @@ fn stop_without_an_engine_takes_no_text_away() {
         assert!(!visit.page.busy() && visit.page.drafts.iter().all(Draft::is_finished));
         assert_eq!(visit.page.drafts[3].end, Some(EndReason::Stopped));
         assert_eq!(visit.page.link(3), None, "nothing writes a stopped draft again");
-        assert!(matches!(&visit.effects[..], [Effect::Keep(Shelf::History, json)] if json.contains("half")));
+        assert!(
+            matches!(&visit.effects[..], [Effect::Keep(StorageKey::History, json)] if json.contains("half"))
+        );
         assert_eq!(visit.page.spoken.last(), Some(&(3, "My dream is half".into())));
     }
 }
@@ -191,7 +193,7 @@ fn a_refusal_by_the_next_engine_takes_no_text_away() {
     visit.ready();
     let id = visit.last_id();
     let failure = Failure { kind: FailureKind::Request, message: "No memory.".into(), retryable: false };
-    visit.hear(id, News::Failed(failure));
+    visit.hear(id, Update::Failed(failure));
     assert_eq!((visit.page.busy(), visit.texts()), (false, STOPPED.to_vec()));
 }
 

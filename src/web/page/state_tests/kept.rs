@@ -20,7 +20,7 @@ fn another_bot_takes_the_place_and_what_is_typed_stays() {
     visit.effects = visit.page.forget_bot(&bot);
     assert!(matches!(
         &visit.effects[..],
-        [Effect::Keep(Shelf::Bots, _), Effect::Send(Command { order: Order::Forget { .. }, .. })]
+        [Effect::Keep(StorageKey::Bots, _), Effect::Send(Command { action: Action::Forget { .. }, .. })]
     ));
 }
 
@@ -32,11 +32,16 @@ fn the_visitors_own_files_are_neither_remembered_nor_linked() {
         Place { model: "https://local.invalid/a.gguf".into(), files, bytes: Some(3), ..Place::default() };
     visit.effects = visit.page.open_bot(place);
     assert!(
-        matches!(&visit.effects[1], Effect::Send(Command { order: Order::Load(load), .. }) if load.files["a.gguf"] == "blob:x")
+        matches!(&visit.effects[1], Effect::Send(Command { action: Action::Load(load), .. }) if load.files["a.gguf"] == "blob:x")
     );
     visit.written();
     assert_eq!(visit.page.link(0), None);
     assert_eq!(visit.page.bots.known().count(), 0);
+    // They are no longer read once another bot is open.
+    visit.effects = visit.page.open_bot(Place::url("https://b.example/bot/".into()));
+    assert_eq!(visit.effects.last(), Some(&Effect::Revoke(vec!["blob:x".into()])));
+    visit.effects = visit.page.open_bot(Place::url("https://c.example/bot/".into()));
+    assert!(!visit.effects.iter().any(|effect| matches!(effect, Effect::Revoke(_))));
 }
 
 #[test]
@@ -58,7 +63,7 @@ fn a_bundle_is_opened_with_the_weights_that_it_has() {
     let place = Place { precision: Some(Precision::Q4_0), ..Place::url("https://b.example/bot/".into()) };
     visit.effects = visit.page.open_bot(place.clone());
     assert!(
-        matches!(&visit.effects[1], Effect::Send(Command { order: Order::Load(load), .. }) if load.precision == Precision::Q4_0)
+        matches!(&visit.effects[1], Effect::Send(Command { action: Action::Load(load), .. }) if load.precision == Precision::Q4_0)
     );
     visit.written();
     assert!(visit.page.link(0).unwrap().contains("precision=q4_0"));
@@ -76,11 +81,11 @@ fn weights_of_a_bot_that_falls_out_of_the_list_leave_the_device() {
         let id = visit.last_id();
         let weights_sha256 = Some(format!("digest {bots}"));
         visit.effects.clear();
-        visit.hear(id, News::Ready(Ready { weights_sha256, ..ready() }));
+        visit.hear(id, Update::Ready(Ready { weights_sha256, ..ready() }));
         bots += 1;
         match &visit.effects[..] {
-            [Effect::Keep(Shelf::Bots, _)] => assert!(bots < 100, "the list has an end"),
-            [Effect::Keep(..), Effect::Send(Command { order: Order::Forget { sha256, .. }, .. })] => {
+            [Effect::Keep(StorageKey::Bots, _)] => assert!(bots < 100, "the list has an end"),
+            [Effect::Keep(..), Effect::Send(Command { action: Action::Forget { sha256, .. }, .. })] => {
                 break sha256.clone();
             }
             other => panic!("{other:?}"),
@@ -92,7 +97,7 @@ fn weights_of_a_bot_that_falls_out_of_the_list_leave_the_device() {
 /// The digests of weights that a worker is to remove.
 fn forgotten<'a>(effects: &'a [Effect]) -> Vec<&'a str> {
     let digest = |effect: &'a Effect| match effect {
-        Effect::Send(Command { order: Order::Forget { sha256, .. }, .. }) => sha256.as_deref(),
+        Effect::Send(Command { action: Action::Forget { sha256, .. }, .. }) => sha256.as_deref(),
         _ => None,
     };
     effects.iter().filter_map(digest).collect()
@@ -105,7 +110,7 @@ fn all_weights_of_a_deleted_bot_leave_the_device() {
     let place = Place { precision: Some(Precision::Q4_0), ..visit.page.place().clone() };
     visit.effects = visit.page.open_bot(place);
     let id = visit.last_id();
-    visit.hear(id, News::Ready(Ready { weights_sha256: Some("cd".repeat(32)), ..ready() }));
+    visit.hear(id, Update::Ready(Ready { weights_sha256: Some("cd".repeat(32)), ..ready() }));
     let bot = visit.page.bots.known().next().unwrap().clone();
     visit.effects = visit.page.forget_bot(&bot);
     assert_eq!(forgotten(&visit.effects), ["cd".repeat(32), "ab".repeat(32)]);
@@ -117,12 +122,12 @@ fn what_is_deleted_without_a_worker_waits_for_one() {
     visit.ready();
     let bot = visit.page.bots.known().next().unwrap().clone();
     visit.effects = visit.page.open_bot(Place::url("https://b.example/bot/".into()));
-    let ready = || News::Ready(Ready { weights_sha256: Some("cd".repeat(32)), ..ready() });
+    let ready = || Update::Ready(Ready { weights_sha256: Some("cd".repeat(32)), ..ready() });
     let id = visit.last_id();
     visit.hear(id, ready());
     visit.page.crash(Loss::Died(None));
     visit.effects = visit.page.forget_bot(&bot);
-    let [Effect::Keep(Shelf::Bots, kept)] = &visit.effects[..] else { panic!("{:?}", visit.effects) };
+    let [Effect::Keep(StorageKey::Bots, kept)] = &visit.effects[..] else { panic!("{:?}", visit.effects) };
     assert_eq!(visit.page.bots.known().count(), 1, "it is gone from the list at once");
     let kept = Bots::parse(kept);
     visit.effects = visit.page.retry();
@@ -173,8 +178,10 @@ fn every_report_that_changes_what_is_kept_is_known_beforehand() {
     let whole = || events(vec![done(0, "My dream is whole.")]);
     visit.generate();
     let mut write = 0;
-    for (id, news) in [(load, News::Ready(ready())), (0, half()), (0, whole()), (0, News::Done(stats()))] {
-        let report = Report { id: if id == 0 { write } else { id }, news };
+    for (id, update) in
+        [(load, Update::Ready(ready())), (0, half()), (0, whole()), (0, Update::Done(stats()))]
+    {
+        let report = Report { id: if id == 0 { write } else { id }, update };
         let may = Page::may_keep(&report);
         let effects = visit.page.hear(report);
         assert_eq!(effects.iter().any(|effect| matches!(effect, Effect::Keep(..))), may, "{effects:?}");

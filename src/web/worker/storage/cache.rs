@@ -6,7 +6,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Cache, CacheStorage, Request, Response};
 
-use super::{Name, scope, settled};
+use super::{FileKey, scope, settled};
 
 /// `bot.json` by its address; `www/engine-choice.js` reads these too.
 pub const DESCRIPTIONS: &str = "huggingtweets-descriptions-1";
@@ -29,9 +29,9 @@ pub struct CacheFile {
 }
 
 impl CacheFile {
-    pub async fn open(name: &Name) -> Result<Self, JsValue> {
-        let cache = open(&format!("{WEIGHTS}{}", name.address)).await?;
-        let prefix = prefix(&name.sha256);
+    pub async fn open(key: &FileKey) -> Result<Self, JsValue> {
+        let cache = open(&format!("{WEIGHTS}{}", key.address)).await?;
+        let prefix = prefix(&key.sha256);
         let entries: js_sys::Array = settled(cache.keys().unchecked_into()).await?;
         for entry in entries.iter().filter_map(|entry| entry.dyn_into::<Request>().ok()) {
             // A chunk of a former file at this address.

@@ -25,12 +25,12 @@ use crate::{
 };
 
 /// The storage of one file's chunks.
-pub struct Shelf {
+pub struct ChunkStore {
     place: RefCell<Place>,
     /// Why nothing is stored, for the visitor.
     refusal: RefCell<Option<NotKept>>,
     /// Buffers of chunks already used: a new one costs as much as reading the chunk.
-    rooms: RefCell<Vec<Uint8Array>>,
+    buffers: RefCell<Vec<Uint8Array>>,
 }
 
 #[derive(Clone)]
@@ -41,32 +41,32 @@ enum Place {
 }
 
 /// Identifies a file; another version at the same address replaces it.
-struct Name {
+struct FileKey {
     /// Digest of the address.
     address: String,
     /// SHA-256 of the file.
     sha256: String,
 }
 
-impl Shelf {
+impl ChunkStore {
     /// Opens the storage of the file at `url`, with the chunks that earlier visits left.
     pub async fn open(url: &str, entry: &FileEntry) -> Self {
-        let name = Name { address: sha256_hex(url.as_bytes()), sha256: entry.sha256.clone() };
+        let key = FileKey { address: sha256_hex(url.as_bytes()), sha256: entry.sha256.clone() };
         let mut refusal = NotKept::NoStorage;
-        if is_digest(&name.sha256) {
-            match OpfsFile::open(&name, entry.size).await {
+        if is_digest(&key.sha256) {
+            match OpfsFile::open(&key, entry.size).await {
                 Ok(file) => return Self::at(Place::Opfs(file)),
                 Err(error) if is_quota(&error) => refusal = NotKept::Full,
-                Err(_) => match CacheFile::open(&name).await {
+                Err(_) => match CacheFile::open(&key).await {
                     Ok(file) => return Self::at(Place::Cache(file)),
                     Err(error) if is_quota(&error) => refusal = NotKept::Full,
                     Err(_) => {}
                 },
             }
         }
-        let shelf = Self::nowhere();
-        shelf.refusal.replace(Some(refusal));
-        shelf
+        let store = Self::nowhere();
+        store.refusal.replace(Some(refusal));
+        store
     }
 
     /// Stores nothing: the visitor's own file need not be copied.
@@ -75,7 +75,7 @@ impl Shelf {
     }
 
     fn at(place: Place) -> Self {
-        Self { place: RefCell::new(place), refusal: RefCell::default(), rooms: RefCell::default() }
+        Self { place: RefCell::new(place), refusal: RefCell::default(), buffers: RefCell::default() }
     }
 
     /// The chunk, if it is stored and matches its digest in `bot.json`.
@@ -85,8 +85,8 @@ impl Shelf {
         loop {
             let bytes = match &place {
                 Place::Opfs(file) => {
-                    let room = self.room(chunk_bytes(entry, index));
-                    file.read(chunk_start(index), &room).then_some(room)
+                    let buffer = self.buffer(chunk_bytes(entry, index));
+                    file.read(chunk_start(index), &buffer).then_some(buffer)
                 }
                 Place::Cache(file) => file.read(index).await,
                 Place::Nowhere => None,
@@ -101,12 +101,12 @@ impl Shelf {
 
     /// Takes back the buffer of a chunk already used.
     pub fn recycle(&self, chunk: Chunk) {
-        self.rooms.borrow_mut().push(chunk.into_room());
+        self.buffers.borrow_mut().push(chunk.into_buffer());
     }
 
-    fn room(&self, length: usize) -> Uint8Array {
-        let room = self.rooms.borrow_mut().pop().filter(|room| room.length() as usize == length);
-        room.unwrap_or_else(|| Uint8Array::new_with_length(length as u32))
+    fn buffer(&self, length: usize) -> Uint8Array {
+        let buffer = self.buffers.borrow_mut().pop().filter(|buffer| buffer.length() as usize == length);
+        buffer.unwrap_or_else(|| Uint8Array::new_with_length(length as u32))
     }
 
     /// Stores a verified chunk.
@@ -146,7 +146,7 @@ impl Shelf {
     }
 }
 
-impl Drop for Shelf {
+impl Drop for ChunkStore {
     fn drop(&mut self) {
         self.close();
     }

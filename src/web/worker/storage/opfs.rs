@@ -9,7 +9,7 @@ use web_sys::{
     FileSystemReadWriteOptions, FileSystemSyncAccessHandle,
 };
 
-use super::{super::browser::sleep, Name, QUOTA, is, scope, settled};
+use super::{super::browser::sleep, FileKey, QUOTA, is, scope, settled};
 
 /// Contains a folder per address, with one file: the version last opened.
 const FOLDER: &str = "huggingtweets-weights";
@@ -28,20 +28,20 @@ pub struct OpfsFile {
 impl OpfsFile {
     /// Opens or creates the file, `size` bytes long and without seals; fails with a quota error if
     /// there is not enough space.
-    pub async fn open(name: &Name, size: u64) -> Result<Self, JsValue> {
+    pub async fn open(key: &FileKey, size: u64) -> Result<Self, JsValue> {
         let storage = scope()?.navigator().storage();
         if storage.is_undefined() {
             return Err(JsValue::UNDEFINED);
         }
         let root: FileSystemDirectoryHandle = settled(storage.get_directory()).await?;
-        let folder = folder(&folder(&root, FOLDER).await?, &name.address).await?;
-        remove_others(&folder, &name.sha256).await?;
+        let folder = folder(&folder(&root, FOLDER).await?, &key.address).await?;
+        remove_others(&folder, &key.sha256).await?;
         let create = FileSystemGetFileOptions::new();
         create.set_create(true);
         let file: FileSystemFileHandle =
-            settled(folder.get_file_handle_with_options(&name.sha256, &create)).await?;
+            settled(folder.get_file_handle_with_options(&key.sha256, &create)).await?;
         let handle = access(&file).await?;
-        let opened = Self { folder, name: name.sha256.clone(), handle };
+        let opened = Self { folder, name: key.sha256.clone(), handle };
         match opened.fit(size) {
             Ok(()) => Ok(opened),
             Err(error) => {
@@ -59,10 +59,10 @@ impl OpfsFile {
         }
     }
 
-    /// Fills `room`; returns whether the file has that many bytes there.
-    pub fn read(&self, at: u64, room: &Uint8Array) -> bool {
-        let read = self.handle.read_with_js_u8_array_and_options(room, &place(at));
-        read.is_ok_and(|read| read as u32 == room.length())
+    /// Fills `buffer`; returns whether the file has that many bytes there.
+    pub fn read(&self, at: u64, buffer: &Uint8Array) -> bool {
+        let read = self.handle.read_with_js_u8_array_and_options(buffer, &place(at));
+        read.is_ok_and(|read| read as u32 == buffer.length())
     }
 
     pub fn write(&self, at: u64, bytes: &Uint8Array) -> Result<(), JsValue> {

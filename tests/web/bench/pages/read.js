@@ -1,4 +1,4 @@
-// How many bytes a second several threads read together, each a part of `bytes`.
+// Bytes per second that several threads read together, each its part of `bytes`.
 import { leave, query } from "./runs.js";
 
 const PASS_MS = 400;

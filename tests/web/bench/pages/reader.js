@@ -1,7 +1,7 @@
-// A worker that reads memory in order with 16-byte vectors, and nothing else:
-// what several threads together can read a second bounds what they can decode.
+// A worker that only reads memory sequentially with 16-byte vectors: what several threads together
+// can read per second bounds how fast they can decode.
 
-/** (func (param $end i32) (result i32)): xors four vectors a turn, from 0 to $end. */
+/** (func (param $end i32) (result i32)): xors four vectors per iteration, from 0 to $end. */
 function code() {
   const turns = [0, 1, 2, 3].flatMap((i) => [
     0x20, 2 + i, 0x20, 1, 0xfd, 0x00, 4, 16 * i, // sum i, at: v128.load
@@ -23,7 +23,7 @@ function code() {
   ]);
 }
 
-/** Memory of so many bytes, written once, and the code that reads it. */
+/** Allocates memory of at least `bytes` bytes, written once, and compiles the code that reads it. */
 function prepare(bytes) {
   const pages = Math.ceil(bytes / 65536);
   const memory = new WebAssembly.Memory({ initial: pages });
@@ -32,7 +32,7 @@ function prepare(bytes) {
   return { read: r, bytes: pages * 65536 };
 }
 
-/** 10^9 bytes a second, best of as many passes as there is time for. */
+/** 10^9 bytes per second, best of as many passes as fit in `ms`. */
 function speed({ read, bytes }, ms) {
   const end = performance.now() + ms;
   let best = Infinity;
@@ -46,7 +46,8 @@ function speed({ read, bytes }, ms) {
   return bytes / best / 1e6;
 }
 
-// First how many bytes, then for how long: the threads begin together.
+// The first message has the number of bytes, the second the duration, so that threads start
+// together.
 let prepared;
 self.onmessage = ({ data: { bytes, ms } }) => {
   if (bytes) {

@@ -1,12 +1,12 @@
-// The order of measurements that both peers' pages carry out: the same starts
-// and lengths as ours, and what a caller of the library sees.
+// Runs the measurements on both peers' pages: the same prompts and lengths as ours, timed as a
+// caller of the library sees them.
 
-/** The parameters that the benchmark writes into the address. */
+/** The URL parameters, written by the benchmark. */
 export const query = Object.fromEntries(new URLSearchParams(location.search));
 
 /**
  * @param ready_ms from opening the page to a model that can answer
- * @param run (prompt, tokens, heard) => number of the start's tokens; calls `heard` at each new token
+ * @param run (prompt, tokens, heard) => number of prompt tokens; calls `heard` at each new token
  */
 export async function measure(ready_ms, run) {
   const result = { ready_ms };
@@ -29,7 +29,7 @@ export async function measure(ready_ms, run) {
   window.benchResult = result;
 }
 
-/** Runs a page's main function; what it throws is left for the benchmark. */
+/** Runs a page's main function; an exception is left for the benchmark. */
 export async function leave(main) {
   try {
     await main();

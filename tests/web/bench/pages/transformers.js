@@ -1,5 +1,5 @@
-// transformers.js (ONNX Runtime's wasm) with our weights at 8 bits, from its
-// own cache, by wasm or on a GPU (`device`). Greedy, so that its sampler costs as little as it can.
+// transformers.js (ONNX Runtime's wasm) with our weights at 8 bits from the browser's cache, on
+// wasm or a GPU (`device`). Greedy, so that its sampler costs as little as possible.
 import { AutoModelForCausalLM, AutoTokenizer, BaseStreamer, env } from "/transformers/transformers.min.js";
 import { leave, measure, query } from "./runs.js";
 
@@ -20,7 +20,7 @@ leave(async () => {
     let started = false;
     class Clock extends BaseStreamer {
       put() {
-        // The start itself comes first.
+        // The first call has the prompt.
         if (started) heard();
         started = true;
       }

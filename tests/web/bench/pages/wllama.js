@@ -1,11 +1,11 @@
-// wllama (llama.cpp) with our GGUF, from its own cache, without a GPU unless its layers are put there.
-// Greedy, so that its sampler costs as little as it can; nothing of an earlier
-// run's start is taken over (cache_prompt).
+// wllama (llama.cpp) with our GGUF from the browser's cache, on the CPU unless `gpu_layers` is
+// set. Greedy, so that its sampler costs as little as possible; nothing of an earlier run's prompt
+// is reused (cache_prompt).
 import { Wllama } from "/wllama/index.js";
 import { leave, measure, query } from "./runs.js";
 
-// The bytes that are no printable ASCII in the vocabulary of `huggingtweets
-// bench bundle`: wllama fails on text that is no UTF-8.
+// Bytes other than printable ASCII in the vocabulary of `huggingtweets bench bundle`: wllama fails
+// on text that is not UTF-8.
 const NO_TEXT = Object.fromEntries(Array.from({ length: 161 }, (_, i) => [96 + i, -100]));
 
 leave(async () => {

@@ -50,10 +50,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_wishes_travel() {
-        let wish = WorkerOptions::new(&Query::default(), "https://example.org/bot/".into());
+    fn only_the_given_options_are_sent() {
+        let options = WorkerOptions::new(&Query::default(), "https://example.org/bot/".into());
         let model = ("model", "https://example.org/bot/".to_owned());
-        assert_eq!(wish.parameters(), [model.clone(), ("file", "model-q8_0.gguf".into())]);
+        assert_eq!(options.parameters(), [model.clone(), ("file", "model-q8_0.gguf".into())]);
         let query = Query {
             precision: Precision::Q4_0,
             threads: Some(2),
@@ -68,15 +68,15 @@ mod tests {
             ("simd", "plain".into()),
             ("memory", "single".into()),
         ];
-        let wish = WorkerOptions::new(&query, "https://example.org/bot/".into());
-        assert_eq!(wish.parameters(), expected);
+        let options = WorkerOptions::new(&query, "https://example.org/bot/".into());
+        assert_eq!(options.parameters(), expected);
         let local = Place { model: "https://local.invalid/".into(), bytes: Some(9), ..Place::default() };
-        let parameters = wish.clone().with_place(&local).parameters();
+        let parameters = options.clone().with_place(&local).parameters();
         assert_eq!(parameters[0].1, "https://local.invalid/");
         assert_eq!(parameters[2], ("bytes", "9".into()));
         let eight = Place { precision: Some(Precision::Q8_0), ..local.clone() };
-        let wish = wish.with_place(&eight);
-        assert_eq!(wish.parameters()[1].1, "model-q8_0.gguf");
-        assert_eq!(wish.with_place(&local).parameters()[1].1, "model-q4_0.gguf");
+        let options = options.with_place(&eight);
+        assert_eq!(options.parameters()[1].1, "model-q8_0.gguf");
+        assert_eq!(options.with_place(&local).parameters()[1].1, "model-q4_0.gguf");
     }
 }
