@@ -1,7 +1,7 @@
-// Causal attention of every row of qkv (R, 3 C) over its sequence in the cache:
-// softmax(q k / sqrt(C / H)) v, into out (R, C), quantised too where a head is
-// a multiple of 32 wide. A workgroup is one head of one row; an invocation has
-// every LANES-th visible slot, and then every LANES-th column of the result.
+// Causal attention of each row of qkv (R, 3 C) over its sequence in the cache:
+// softmax(q k / sqrt(C / H)) v, written to out (R, C), also quantised if heads are a multiple of
+// 32 wide. A workgroup computes one head of one row. An invocation handles every LANES-th visible
+// slot, then every LANES-th column of the result.
 #include order
 #include reduce
 #include quantise
@@ -12,7 +12,7 @@ struct Shape {
   width: u32,
   // C / H
   head: u32,
-  // C / 4 where the result is quantised, else 0.
+  // C / 4 if the result is quantised, else 0.
   words: u32,
   // Rows of a tile.
   tile: u32,
@@ -37,10 +37,10 @@ struct Shape {
 // The largest finite f32.
 const HUGE: f32 = 3.4028234e38;
 
-// Of every visible slot: its score, then exp(score - largest).
+// For each visible slot: its score, then exp(score - largest).
 var<workgroup> scores: array<f32, VISIBLE>;
 var<workgroup> sums: array<f32, PARTS>;
-// Columns of the result that are quantised together.
+// The columns of the result that are quantised together.
 var<workgroup> columns: array<f32, LANES>;
 
 fn four_of_query(at: u32) -> vec4<f32> {
@@ -51,7 +51,7 @@ fn four_of_key(at: u32) -> vec4<f32> {
   return vec4<f32>(keys[at], keys[at + 1u], keys[at + 2u], keys[at + 3u]);
 }
 
-// Query and key, each (C / H), that begin there.
+// The dot product of the query and key vectors (C / H) starting at these indices.
 fn dot_product(query: u32, key: u32) -> f32 {
   var low = vec4<f32>();
   var high = vec4<f32>();

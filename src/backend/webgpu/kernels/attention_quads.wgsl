@@ -1,6 +1,6 @@
-// attention.wgsl for an adapter that is a processor (quads.wgsl), and heads that are a
-// multiple of 32 wide. A quad is one head of one row, and a workgroup; an invocation has
-// every fourth column, and keeps every fourth slot's score.
+// attention.wgsl for software adapters (quads.wgsl) and heads a multiple of 32 wide. A workgroup is
+// a quad, which computes one head of one row. An invocation holds every fourth column, and every
+// fourth slot's score.
 #include order
 #include quads
 #include piece
@@ -46,8 +46,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let low$e = (*query)[first_column + $eu * 8u];
   let high$e = (*query)[first_column + $eu * 8u + 4u];
 #end
-  // Of the slots 4 g + member: their scores, then exp(score - largest). The last slot stands
-  // in for those behind it.
+  // For the slots 4 g + member: their scores, then exp(score - largest). Beyond the last slot,
+  // the last slot is repeated.
   var scores: array<f32, VISIBLE / 4u>;
   var largest = -HUGE;
   for (var g = 0u; g * 4u < visible; g++) {
@@ -75,7 +75,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var g = 0u; g * 4u < visible; g++) {
     let share = select(0.0, exponential(scores[g] - largest), g * 4u + member < visible);
     scores[g] = share;
-    // Of eight parts, the lower four and the upper four take turns.
+    // The lower four and the upper four of the eight parts alternate.
     if ((g & 1u) == 0u) {
       low_sum += share;
     } else {

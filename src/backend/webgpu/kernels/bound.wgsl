@@ -1,8 +1,8 @@
-// The second step to the largest logits: the k-th largest of a row's maxima.
-// The one of rank k writes it; equal ones write the same.
+// Top-k selection, second of three steps: the k-th largest of a row's maxima. The invocation whose
+// value has rank k writes it; equal values write the same.
 
 struct Shape {
-  // Maxima of a row.
+  // Number of maxima per row.
   maxima: u32,
   k: u32,
 }

@@ -1,6 +1,6 @@
-// The third step to the largest logits: every logit that reaches the bound is
-// put down with its token. The k largest are among them; the CPU drops the
-// rest. A count above CAPACITY says that there was no room for all.
+// Top-k selection, third of three steps: stores every logit that reaches the bound, with its token.
+// The k largest are among them; the CPU drops the rest. A count above CAPACITY means that some did
+// not fit.
 
 struct Shape {
   // V

@@ -1,15 +1,15 @@
-// x (R, K) times w (N, K) transposed, all of them floats: what cannot be
-// quantised (an odd width), and checkpoints run as they are. A workgroup computes
-// LANES / PARTS outputs of one row at a time, an invocation a part of one.
+// x (R, K) times the transpose of w (N, K), all f32: for matrices that cannot be quantised (an odd
+// width) and for checkpoints run unquantised. A workgroup computes LANES / PARTS outputs of one row
+// at a time; an invocation computes one part of an output's sum.
 #include order
 #include gelu
 
 struct Shape {
-  // N, of the whole matrix.
+  // N of the whole matrix.
   outputs: u32,
   // K
   columns: u32,
-  // This piece of the matrix: its first output, and how many.
+  // This piece of the matrix: its first output and its number of outputs.
   first: u32,
   count: u32,
   has_bias: u32,

@@ -1,5 +1,5 @@
-// out (R, C) = or += the rows of a table, each row's by its token or position.
-// A table in pieces is added piece by piece: rows that are elsewhere are left.
+// out (R, C) = or += the rows of a table, selected by each row's token or position. A table in
+// pieces is added piece by piece; rows that belong to another piece are left unchanged.
 #include piece
 #include rounded
 #if !DENSE
@@ -11,12 +11,12 @@
 struct Shape {
   // C
   width: u32,
-  // This piece of the table: its first row, and how many.
+  // This piece of the table: its first row and its number of rows.
   first: u32,
   count: u32,
   // 1: by position; 0: by token.
   by_position: u32,
-  // 1: added to what is there.
+  // 1: add to out.
   add: u32,
 }
 
@@ -34,7 +34,7 @@ fn value(row: u32, column: u32) -> f32 {
 }
 #else
 #if QUADS
-// As matrix.rs has it for quads.
+// In the layout of matrix.rs for quads.
 @group(0) @binding(4) var<storage, read> weights: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read> scales: array<f32>;
 
@@ -56,7 +56,7 @@ fn value(row: u32, column: u32) -> f32 {
   return rounded(f32(value) * scales[block * 4u + row % 4u]);
 }
 #else
-// As weights.wgsl has it.
+// In the layout of weights.wgsl.
 @group(0) @binding(4) var<storage, read> weights: array<vec4<u32>>;
 #if F16
 @group(0) @binding(5) var<storage, read> scales: array<f16>;

@@ -1,12 +1,11 @@
-// x (R, K) quantised, times w (N, K) transposed, bias and epilogue, into out (R, N).
+// x (R, K), quantised, times the transpose of w (N, K), with bias and epilogue, into out (R, N).
 //
-// A workgroup computes PANELS times 32 outputs for TILES tiles of TILE rows. An
-// invocation is one output of each panel (a panel's rows are interleaved, so
-// that neighbours read neighbouring words) and one of SLICES: of SLICES blocks of
-// K that follow each other, each slice has one. A word of weights is read once for
-// all rows of x, a word of x once for all panels. The integer sum of a block is
-// exact, and blocks are added up in the processor's order: one after the other, by
-// the slice that has the row (SLICED), or by the only slice.
+// A workgroup computes PANELS times 32 outputs for TILES tiles of TILE rows. An invocation belongs
+// to one output of each panel (the rows of a panel are interleaved, so that neighbouring invocations
+// read neighbouring words) and to one of SLICES: of SLICES consecutive blocks of K, each slice
+// computes one. A word of weights is read once for all rows of x, and a word of x once for all
+// panels. A block's integer sum is exact. Blocks are added in the CPU's order, one after the other:
+// by the slice that owns the row (SLICED), or by the only slice.
 #include product
 #include weights
 
@@ -16,7 +15,7 @@ alias Ints = vec4<i32>;
 alias Ints = i32;
 #end
 
-// As weights.wgsl has it.
+// In the layout of weights.wgsl.
 @group(0) @binding(1) var<storage, read> weights: array<vec4<u32>>;
 #if F16
 @group(0) @binding(2) var<storage, read> scales: array<f16>;
@@ -33,7 +32,7 @@ var<workgroup> block: array<f32, 32u * TILE>;
 #end
 
 #if SLICED
-// What SLICES blocks add to the sums of all rows and panels.
+// The terms that SLICES blocks add to the sums of all rows and panels.
 var<workgroup> terms: array<Floats, TILES * PANELS * SLICES * 32u>;
 #end
 
@@ -53,7 +52,7 @@ fn exact_product(w: Operand, x: u32) -> i32 {
   return dot4I8Packed(w, x);
 }
 #else
-// Floats, which are exact here in any order: 32 products are below 2^24.
+// Floats, exact here in any order: the sum of 32 products is below 2^24.
 alias Operand = vec4<f32>;
 alias Exact = Floats;
 
@@ -107,7 +106,7 @@ fn main(
   let x_at$m = (first_tile + $mu) * shape.blocks;
 #for p to PANELS
 #if SLICED
-  // Of the tile's row that is this slice's.
+  // The sum of the tile's row that this slice owns.
   var sum$m_$p = 0.0;
 #else
   var sum$m_$p = Floats();
@@ -116,7 +115,7 @@ fn main(
 #end
   for (var first = 0u; first < shape.blocks; first += SLICES) {
 #if SLICED
-    // Behind the last block a slice computes that one again, for nobody.
+    // Beyond the last block, a slice computes the last one again; its terms are not used.
     let b = min(first + slice, shape.blocks - 1u);
     let count = min(SLICES, shape.blocks - first);
 #else
@@ -194,7 +193,7 @@ fn main(
 #end
 #if QUANTISE
     workgroupBarrier();
-    // The 32 outputs of a row are one block.
+    // The 32 outputs of a row make one block.
     if (lane < 8u && panel * 32u < shape.count) {
       for (var r = slice; r < TILE; r += SLICES) {
         var largest = 0u;

@@ -1,11 +1,10 @@
-// linear.wgsl for an adapter that is a processor (quads.wgsl).
+// linear.wgsl for software adapters (quads.wgsl).
 //
-// A quad computes 32 outputs of a tile of TILE rows, an invocation eight of each row, PANELS of
-// them at a time: more would be more code than such a processor keeps decoded. A quad's
-// panel is four rows of weights, one an invocation. Of a block of x each invocation
-// reads two words, and has the others by exchange: its own word first, then that of its
-// neighbour across, down, and diagonally. So a row's words stand in that order
-// (matrix.rs).
+// A quad computes 32 outputs of a tile of TILE rows, eight of each row per invocation, PANELS of
+// them at a time: more code than that does not fit in a CPU's cache of decoded instructions. A
+// quad's panel is four rows of weights, one per invocation. Of a block of x, each invocation reads
+// two words and gets the others by exchange: its own word first, then those of its horizontal,
+// vertical and diagonal neighbours. A row's words are stored in that order (matrix.rs).
 #include product
 #include quads
 
@@ -24,10 +23,10 @@ const VECTORS: u32 = 2u;
 // (tiles, BLOCKS, TILE)
 @group(0) @binding(4) var<storage, read> x_scales: array<array<Floats, BLOCKS>>;
 
-// A field of a word, masked, is taken for an integer as it stands: its value times
-// 2^(where it begins). x is divided by the same power of two. All fields but
-// the uppermost are biased to be positive, which is taken off in the end: products and
-// sums are integers below 2^24 all the same, and floats hold those exactly.
+// A masked field of a word is used in place, as an integer: its value times 2^(its first bit). x is
+// divided by the same power of two. All fields except the top one are biased to be positive, and
+// the bias is subtracted at the end. Products and sums are still integers below 2^24, which floats
+// hold exactly.
 #if Q4
 // Low nibbles are columns 0 .. 15, high ones 16 .. 31.
 const LOW_MASK = vec4<u32>(0xfu, 0xf00u, 0xf0000u, 0xf000000u);
@@ -49,8 +48,8 @@ fn fields(word: u32, mask: vec4<u32>) -> vec4<f32> {
   return vec4<f32>(vec4<i32>(vec4<u32>(word) & mask));
 }
 
-// The four signed bytes of a word of x, over the powers of two of the fields that they
-// are multiplied with; `factor` has 2^-24 more, for they are taken as upper bytes.
+// The four signed bytes of a word of x, divided by the powers of two of the fields that they are
+// multiplied with. `factor` includes 2^-24, because each is shifted to the top byte.
 fn bytes(word: u32, factor: vec4<f32>) -> vec4<f32> {
   let upper = vec4<u32>(word * 0x1000000u, word * 0x10000u, word * 0x100u, word) & vec4<u32>(0xff000000u);
   return vec4<f32>(vec4<i32>(upper)) * factor;

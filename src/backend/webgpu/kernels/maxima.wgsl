@@ -1,11 +1,11 @@
-// The first of three steps to the largest logits of a row: an invocation takes
-// the largest of DEPTH logits, LANES apart. The k-th largest of these is no
-// larger than the k-th largest logit, and near it.
+// Top-k selection, first of three steps: an invocation finds the largest of DEPTH logits of a row,
+// LANES apart. The k-th largest of these maxima is a lower bound of the k-th largest logit, and
+// close to it.
 
 struct Shape {
   // V
   vocab: u32,
-  // Maxima of a row.
+  // Number of maxima per row.
   maxima: u32,
 }
 
@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var largest = LEAST;
   for (var i = first; i < last; i += LANES) {
     let logit = logits[group.y * shape.vocab + i];
-    // Not max(): a NaN is largest never.
+    // Not max(): a NaN must never be the largest.
     largest = select(largest, logit, logit > largest);
   }
   maxima[group.y * shape.maxima + group.x * LANES + lane] = largest;

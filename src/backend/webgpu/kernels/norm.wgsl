@@ -1,13 +1,13 @@
-// Normalises each row of x (R, C), then gain and bias; stored as floats and,
-// where C is a multiple of 32, quantised too. A workgroup is a row; an
-// invocation has words of four columns, so that eight hold a block.
+// Layer norm: normalises each row of x (R, C), then applies gain and bias. Stores floats and, if C
+// is a multiple of 32, quantised values too. A workgroup computes a row; an invocation computes
+// words of four columns, so that eight invocations hold a block.
 #include order
 #include quantise
 
 struct Shape {
   // C
   width: u32,
-  // C / 4 where the result is quantised, else 0.
+  // C / 4 if the result is quantised, else 0.
   words: u32,
   // Rows of a tile.
   tile: u32,
@@ -26,13 +26,13 @@ struct Shape {
 @group(0) @binding(5) var<storage, read_write> out_words: array<u32>;
 @group(0) @binding(6) var<storage, read_write> out_scales: array<f32>;
 
-// Columns brought together at a time; a multiple of PARTS.
+// Columns loaded into workgroup memory at a time; a multiple of PARTS.
 const STAGE: u32 = 2048u;
 var<workgroup> stage: array<f32, STAGE>;
 var<workgroup> sums: array<f32, PARTS>;
 var<workgroup> maxima: array<u32, LANES>;
 
-// The sum of the row that begins there, or of its squared distances from `mean`.
+// The sum of the row starting at `begin`, or of its squared distances from `mean`.
 fn sum_of_row(begin: u32, lane: u32, mean: f32, squared: bool) -> f32 {
   var sum = 0.0;
   for (var first = 0u; first < shape.width; first += STAGE) {

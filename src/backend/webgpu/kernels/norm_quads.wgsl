@@ -1,5 +1,5 @@
-// norm.wgsl for an adapter that is a processor (quads.wgsl), and a width that is a
-// multiple of 32. A quad is a row, and a workgroup.
+// norm.wgsl for software adapters (quads.wgsl) and widths that are a multiple of 32. A workgroup is
+// a quad, which computes a row.
 #include order
 #include quads
 
@@ -29,7 +29,7 @@ struct Shape {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) member: u32) {
   let row = &x[group.x];
   let to = &out[group.x];
-  // Not a constant: a compiler divides by one with its reciprocal, which rounds otherwise.
+  // Not a constant: a compiler may multiply by a constant's reciprocal, which rounds differently.
   let n = f32(shape.width);
   var low = 0.0;
   var high = 0.0;

@@ -1,19 +1,19 @@
-// Float arithmetic as on the processor (backend/cpu/math.rs): element i of a sum is added to
-// part i % 8, in ascending order, and one fold adds the eight parts. So an activation is
-// quantised to the same byte, and drafts are the same.
+// The CPU's order of float arithmetic (backend/cpu/math.rs): element i of a sum is added to part
+// i % 8, in ascending order, and one fold adds the eight parts. With the same sums, activations are
+// quantised to the same bytes, and drafts are the same.
 #include rounded
 
-// Parts of every sum.
+// Number of parts of every sum.
 const PARTS: u32 = 8u;
 
-// Parts 0 to 3, and 4 to 7.
+// Adds the parts: `low` holds 0 to 3, `high` 4 to 7.
 fn fold(low: vec4<f32>, high: vec4<f32>) -> f32 {
   let pairs = rounded4(low + high);
   return rounded(rounded(pairs.x + pairs.z) + rounded(pairs.y + pairs.w));
 }
 
-// e^v for v clamped to [-87, 88]: multiples of ln 2 are taken off in two parts, and
-// a polynomial is left.
+// e^v for v clamped to [-87, 88]: range reduction by multiples of ln 2 in two parts, then a
+// polynomial.
 fn exponential(v: f32) -> f32 {
   let x = clamp(v, -87.0, 88.0);
   let n = round(rounded(x * 1.4426950408889634));

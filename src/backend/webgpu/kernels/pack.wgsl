@@ -1,4 +1,4 @@
-// Quantises rows that no kernel before could: x (R, K), a workgroup a row, an
+// Quantises rows of x (R, K) that no earlier kernel has quantised. A workgroup handles a row, an
 // invocation a block.
 #include quantise
 

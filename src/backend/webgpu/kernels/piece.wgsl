@@ -1,4 +1,4 @@
-// Which rows a dispatch is for: a batch is run in pieces of rows.
+// The rows that a dispatch computes: a batch runs in pieces of rows.
 
 struct Piece {
   // The piece's first row in `places`.
@@ -8,21 +8,21 @@ struct Piece {
 struct RowPlace {
   token: u32,
   position: u32,
-  // Where its keys and values are stored.
+  // The slot of its keys and values.
   slot: u32,
-  // It sees slots 0.. prefix, then start..= slot where start <= slot.
+  // Visible slots: 0..prefix, then start..=slot if start <= slot.
   prefix: u32,
   start: u32,
-  // The first-th + i-th place's `pick` is the i-th row with outputs.
+  // In place first + i: the piece's i-th row that has outputs.
   pick: u32,
 }
 
-// Slots that it sees.
+// The number of visible slots.
 fn visible_slots(at: RowPlace) -> u32 {
   return at.prefix + select(0u, at.slot + 1u - at.start, at.start <= at.slot);
 }
 
-// The j-th of them: behind the prefix stand the draft's own.
+// The j-th visible slot: the prefix comes first, then the draft's own slots.
 fn visible_slot(at: RowPlace, j: u32) -> u32 {
   return select(at.start + j - at.prefix, j, j < at.prefix);
 }

@@ -1,16 +1,16 @@
-// What kernels of products share: their shape, the types of a tile's rows, where the
-// outputs go, and how.
+// What the matrix product kernels share: their shape, the types of a tile's rows, and how outputs
+// are stored.
 #include rounded
 #if GELU
 #include gelu
 #end
 
 struct Shape {
-  // N, of the whole matrix.
+  // N of the whole matrix.
   outputs: u32,
   // K / 32
   blocks: u32,
-  // This piece of the matrix: its first output, and how many.
+  // This piece of the matrix: its first output and its number of outputs.
   first: u32,
   count: u32,
 }
@@ -40,12 +40,12 @@ fn rounded_row(v: Floats) -> Floats {
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;
 #if QUANTISE
 #include quantise
-// out again, quantised
+// out, quantised
 @group(0) @binding(7) var<storage, read_write> out_words: array<u32>;
 @group(0) @binding(8) var<storage, read_write> out_scales: array<f32>;
 #end
 
-// Stores output n of the piece for a row; returns it.
+// Applies bias and epilogue to output n of the piece for a row, stores it and returns it.
 fn finish(sum: f32, row: u32, n: u32) -> f32 {
   if (n >= shape.count) {
     return 0.0;

@@ -1,18 +1,17 @@
-// What four neighbouring invocations, a quad, do together: kernels for an adapter that is a
-// processor. Such an adapter runs a quad as one vector of four, and what costs there
-// is another thing than on a GPU (seen in the code that Chromium's SwiftShader makes):
+// Operations of a quad (four neighbouring invocations), for software adapters. These run a quad as
+// one vector of four lanes. Their costs differ from a GPU's (read off the code that Chromium's
+// SwiftShader generates):
 //
-// - a barrier: every four invocations become a thread of their own;
-// - a shift, a division and arrayLength(), which every read of an array without a length
-//   implies: lane by lane. So bytes are cut out by masks, and arrays have lengths;
-// - a read at an index that is computed: lane by lane, as much as thirty sums. So a word is
-//   read by one invocation of a quad, and handed on.
+// - a barrier makes every four invocations a fiber of their own;
+// - shifts, divisions and arrayLength() run lane by lane, and reading an array without a fixed
+//   length implies arrayLength(). So bytes are extracted with masks, and arrays have fixed lengths;
+// - a read at a computed index runs lane by lane and costs as much as thirty additions. So each
+//   word is read by one invocation of a quad and passed to the others.
 //
-// Values of a quad: value i of the invocation `member` is column 4 i + member.
+// Value i of invocation `member` is column 4 i + member.
 #include quantise
 
-// The sum of a quad's parts, of which an invocation has two, by the order of `fold`
-// (order.wgsl).
+// The sum of a quad's eight parts, two per invocation, in the order of `fold` (order.wgsl).
 fn quad_fold(low: f32, high: f32) -> f32 {
   let pair = low + high;
   let sum = pair + quadSwapY(pair);
@@ -29,7 +28,7 @@ fn quad_largest(v: f32) -> f32 {
   return max(largest, quadSwapY(largest));
 }
 
-// 32 values of a quad as a block: two of its words, and its scale.
+// A block of a quad's 32 values: this invocation's two words, and the scale.
 struct QuadBlock {
   // Words `member` and 4 + member.
   low: u32,
@@ -46,7 +45,7 @@ fn quad_quantised(v: array<f32, 8>, member: u32) -> QuadBlock {
   largest = max(largest, quadSwapY(largest));
   let is_zero = is_zero_block(largest);
   let inverse = inverse_of(largest);
-  // What puts a byte of this invocation in its field of a word.
+  // Moves this invocation's byte to its place in a word.
   let byte_factor = vec4<u32>(0x1u, 0x100u, 0x10000u, 0x1000000u)[member];
 #for i in 0 1 2 3 4 5 6 7
   let byte$i = select(byte_of(v[$i], inverse), 0u, is_zero) * byte_factor;

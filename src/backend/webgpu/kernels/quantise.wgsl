@@ -1,15 +1,13 @@
-// Activations as signed bytes, by the definition in backend/cpu/quant.rs:
-// blocks of 32, scale = largest / 127, ties to even, all zero where a value is
-// not finite. Magnitudes are compared as bits, which have their order and put
-// infinities and NaN above every number: WGSL lets float operations assume that
-// there are none.
+// Activations as signed bytes, as defined in backend/cpu/quant.rs: blocks of 32, scale = largest /
+// 127, ties to even, all zero if a value is not finite. Magnitudes are compared as bits, which have
+// the same order and put infinities and NaN above every number: WGSL allows float operations to
+// assume that there are none.
 //
-// Where a row's words stand: rows that are multiplied together make a tile, and
-// a tile has its first word of every row, then its second, and so on; scales
-// likewise, one a block of eight words.
+// Layout of a row's words: rows that are multiplied together form a tile, which stores the first
+// word of each row, then the second of each, and so on. Scales likewise, one per eight words.
 #include rounded
 
-// The bits of 1e-30; below this a block counts as zero.
+// The bits of 1e-30: a block whose largest magnitude is below this counts as zero.
 const TINY: u32 = 0x0da24260u;
 // The bits of infinity.
 const INFINITY: u32 = 0x7f800000u;
@@ -40,12 +38,12 @@ fn inverse_of(largest: u32) -> f32 {
   return quotient(127.0, bitcast<f32>(largest));
 }
 
-// A value's byte, in a word's lowest; `inverse` is `inverse_of` its block's largest.
+// A value as the lowest byte of a word; `inverse` is `inverse_of` the block's largest magnitude.
 fn byte_of(v: f32, inverse: f32) -> u32 {
   return u32(i32(round(rounded(v * inverse)))) & 255u;
 }
 
-// Four values of a block as the bytes of a word, the first one lowest.
+// Four values of a block as the bytes of a word, the first in the lowest byte.
 fn packed_bytes(v: vec4<f32>, largest: u32) -> u32 {
   if (is_zero_block(largest)) {
     return 0u;

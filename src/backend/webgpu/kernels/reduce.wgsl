@@ -1,14 +1,14 @@
-// The largest value of a workgroup of LANES invocations in a line: all of them
-// call, once, and all of them get the result.
+// The largest value of a one-dimensional workgroup of LANES invocations. All of them must call this
+// once, and all get the result.
 //
-// With subgroups each subgroup's largest goes into one atomic word; without, FOLD
-// invocations fold LANES / FOLD values each: two barriers either way. Which invocations
-// make a subgroup, and how many, WGSL leaves open; no mapping is assumed.
+// With subgroups, each subgroup's largest value goes into one atomic word; without, FOLD invocations
+// reduce LANES / FOLD values each. Either way there are two barriers. WGSL does not say which
+// invocations form a subgroup, nor how many, so no mapping is assumed.
 
 #if SUBGROUPS
 var<workgroup> largest_word: atomic<u32>;
 
-// Words that have the order of the values, all of them above 0.
+// Maps values to words with the same order, all above 0.
 fn ordered_word(value: f32) -> u32 {
   let bits = bitcast<u32>(value);
   return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
@@ -24,7 +24,7 @@ fn reduce_largest(value: f32, lane: u32) -> f32 {
   }
   let part = subgroupMax(value);
   workgroupBarrier();
-  // One invocation of each subgroup: the one that has none before it.
+  // The first active invocation of each subgroup.
   if (subgroupExclusiveAdd(1u) == 0u) {
     atomicMax(&largest_word, ordered_word(part));
   }

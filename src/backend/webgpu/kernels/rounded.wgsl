@@ -1,11 +1,11 @@
-// Float arithmetic that rounds as written.
+// Float arithmetic that rounds every operation as written.
 //
 // WGSL defines +, - and * of floats to the last bit, but lets a compiler fuse a product with a sum
 // or reorder sums, and some do (Metal's fast math). An activation may then be quantised to another
 // byte than on the processor. So each result goes through `rounded`: an exclusive or with a zero
 // that no compiler can predict. tests/shaders.rs checks that none is left out.
 //
-// Adapters that are processors do neither (EXACT) and are spared these instructions.
+// Software adapters do neither (EXACT) and need no such instructions.
 
 #if EXACT
 fn begin_rounding(below_2_31: u32) {}

@@ -1,10 +1,10 @@
-// The rows of x (R, C) whose logits are wanted, put after those that out has.
+// Copies the rows of x (R, C) whose logits are wanted to out, after those already there.
 #include piece
 
 struct Shape {
   // C
   width: u32,
-  // Rows that out has.
+  // Rows already in out.
   before: u32,
 }
 

@@ -1,4 +1,4 @@
-// Puts the keys and values of qkv (R, 3 C) at their places in the cache.
+// Stores the keys and values of qkv (R, 3 C) in the cache.
 #include piece
 
 struct Shape {
