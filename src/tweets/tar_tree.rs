@@ -9,10 +9,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::error::{Place, ReadError};
 use super::file_tree::{FileTree, MAX_ENTRY_BYTES, normalise, read_at_most};
-use super::kind::{GZIP_MAGIC, is_tar};
-
-/// Size of a tar header, which has the signature.
-const HEADER_BYTES: usize = 512;
+use super::kind::{GZIP_MAGIC, TAR_HEADER_BYTES, is_tar};
 
 /// Unpacked size that is allowed whatever the archive's own size.
 const FREE_BYTES: u64 = 256 << 20;
@@ -71,7 +68,7 @@ impl TarTree {
         let label = self.label.clone();
         let failed = |source| refusal(&label, limit, source);
         let mut head = Vec::new();
-        reader.by_ref().take(HEADER_BYTES as u64).read_to_end(&mut head).map_err(failed)?;
+        reader.by_ref().take(TAR_HEADER_BYTES as u64).read_to_end(&mut head).map_err(failed)?;
         if !is_tar(&head) {
             return Err(bad_tar(&label, "there is no tar in it"));
         }
