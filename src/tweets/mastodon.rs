@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::entry::Entry;
+use super::entry::{Collect, Collected};
 use super::error::{Place, ReadError, utf8};
 use super::file_tree::FileTree;
 use super::html;
@@ -31,7 +31,7 @@ const POSTS: [&str; 3] = ["Note", "Question", "Article"];
 #[derive(Deserialize)]
 struct Outbox {
     #[serde(rename = "orderedItems", default)]
-    items: Option<Vec<Entry<Activity>>>,
+    items: Option<Collected<PublicPosts>>,
 }
 
 #[derive(Deserialize)]
@@ -170,42 +170,59 @@ fn find<'a>(names: &'a [String], file: &str) -> Option<&'a String> {
 fn posts(bytes: &[u8], stem: &str, place: impl Fn() -> Place) -> Result<Archive, ReadError> {
     let outbox: Outbox =
         serde_json::from_str(utf8(bytes, &place)?).map_err(|error| ReadError::json(place(), &error, 0))?;
-    let Some(items) = outbox.items else {
+    let Some(Collected(PublicPosts { posts, unreadable })) = outbox.items else {
         return Err(ReadError::NoPostsFile { place: place(), looked_for: "a list `orderedItems`" });
     };
-    let (mut posts, mut unreadable) = (Vec::new(), Unreadable::default());
-    for (number, activity) in (1..).zip(items) {
-        let Some(activity) = activity.into_read() else {
-            unreadable.add(|| format!("activity {number} does not have the expected form"));
-            continue;
+    Ok(Archive { unreadable, ..Archive::named_after_file(stem, posts) })
+}
+
+/// The public posts and boosts among an outbox's activities.
+#[derive(Default)]
+struct PublicPosts {
+    posts: Vec<Post>,
+    unreadable: Unreadable,
+}
+
+impl Collect for PublicPosts {
+    type Entry = Activity;
+
+    fn take(&mut self, number: usize, activity: Option<Activity>) {
+        let Some(activity) = activity else {
+            self.unreadable.add(|| format!("activity {number} does not have the expected form"));
+            return;
         };
         match activity.kind.as_str() {
-            "Announce" if is_public(&activity.to, &activity.cc) => posts.push(Post {
+            "Announce" if is_public(&activity.to, &activity.cc) => self.posts.push(Post {
                 is_retweet: true,
                 created_at: activity.published,
                 id: activity.id,
                 ..Post::default()
             }),
             "Create" if POSTS.iter().any(|kind| activity.object["type"] == *kind) => {
-                let note: Note = match serde_json::from_value(activity.object) {
-                    Ok(note) => note,
-                    Err(error) => {
-                        unreadable.add(|| format!("activity {number}: {}", ReadError::shape(&error)));
-                        continue;
-                    }
-                };
-                // The post's own recipients count, those of the activity only if it has none.
-                let own = !(note.to.is_empty() && note.cc.is_empty());
-                let public =
-                    if own { is_public(&note.to, &note.cc) } else { is_public(&activity.to, &activity.cc) };
-                if public {
-                    posts.push(post(note, activity.published));
-                }
+                self.take_created(number, activity);
             }
             _ => {}
         }
     }
-    Ok(Archive { unreadable, ..Archive::named_after_file(stem, posts) })
+}
+
+impl PublicPosts {
+    /// Takes the post of a `Create` activity.
+    fn take_created(&mut self, number: usize, activity: Activity) {
+        let note: Note = match serde_json::from_value(activity.object) {
+            Ok(note) => note,
+            Err(error) => {
+                self.unreadable.add(|| format!("activity {number}: {}", ReadError::shape(&error)));
+                return;
+            }
+        };
+        // The post's own recipients count, those of the activity only if it has none.
+        let own = !(note.to.is_empty() && note.cc.is_empty());
+        let public = if own { is_public(&note.to, &note.cc) } else { is_public(&activity.to, &activity.cc) };
+        if public {
+            self.posts.push(post(note, activity.published));
+        }
+    }
 }
 
 fn is_public(to: &[String], cc: &[String]) -> bool {

@@ -54,6 +54,14 @@ impl Unreadable {
         }
         self.count += 1;
     }
+
+    /// Counts the entries of a later source too.
+    pub fn extend(&mut self, later: Self) {
+        if self.count == 0 && later.count > 0 {
+            self.first = later.first;
+        }
+        self.count += later.count;
+    }
 }
 
 impl Archive {

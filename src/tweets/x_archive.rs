@@ -13,7 +13,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
 use super::clean::fix;
-use super::entry::Entry;
+use super::entry::{Collect, Collected};
 use super::error::{Place, ReadError, utf8};
 use super::file_tree::FileTree;
 use super::post::{Archive, Post, Unreadable};
@@ -101,6 +101,51 @@ struct Account {
     display_name: Option<String>,
 }
 
+/// The posts of a file.
+#[derive(Default)]
+struct Tweets {
+    posts: Vec<Post>,
+    unreadable: Unreadable,
+}
+
+impl Collect for Tweets {
+    type Entry = Tweet;
+
+    fn take(&mut self, number: usize, tweet: Option<Tweet>) {
+        match tweet.and_then(Tweet::into_post) {
+            Some(post) => self.posts.push(post),
+            None => self.unreadable.add(|| no_text(number)),
+        }
+    }
+}
+
+/// The long posts of a file.
+#[derive(Default)]
+struct Notes {
+    notes: Vec<Note>,
+    unreadable: Unreadable,
+}
+
+impl Collect for Notes {
+    type Entry = NoteItem;
+
+    fn take(&mut self, number: usize, item: Option<NoteItem>) {
+        match item {
+            Some(NoteItem { note }) => self.notes.push(note),
+            None => self.unreadable.add(|| no_text(number)),
+        }
+    }
+}
+
+fn no_text(number: usize) -> String {
+    format!("post {number} has no text")
+}
+
+/// The unreadable entries of a file, with its name.
+fn in_file(name: &str, unreadable: Unreadable) -> Unreadable {
+    Unreadable { first: format!("{name}: {}", unreadable.first), ..unreadable }
+}
+
 /// A string, or a number converted to one; `None` for anything else.
 pub(crate) fn loose_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     #[derive(Deserialize)]
@@ -131,24 +176,14 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
 
     let (mut posts, mut unreadable) = (Vec::new(), Unreadable::default());
     for name in &files.posts {
-        let items: Vec<Entry<Tweet>> = parse(&label, name, &tree.read(name)?)?;
-        for (number, item) in (1..).zip(items) {
-            match item.into_read().and_then(Tweet::into_post) {
-                Some(post) => posts.push(post),
-                None => unreadable.add(|| format!("{name}: post {number} has no text")),
-            }
-        }
+        let Collected(tweets): Collected<Tweets> = parse(&label, name, &tree.read(name)?)?;
+        posts.extend(tweets.posts);
+        unreadable.extend(in_file(name, tweets.unreadable));
     }
     for name in &files.notes {
-        let items: Vec<Entry<NoteItem>> = parse(&label, name, &tree.read(name)?)?;
-        let mut notes = Vec::new();
-        for (number, item) in (1..).zip(items) {
-            match item.into_read() {
-                Some(item) => notes.push(item.note),
-                None => unreadable.add(|| format!("{name}: post {number} has no text")),
-            }
-        }
-        merge_notes(&mut posts, notes);
+        let Collected(notes): Collected<Notes> = parse(&label, name, &tree.read(name)?)?;
+        merge_notes(&mut posts, notes.notes);
+        unreadable.extend(in_file(name, notes.unreadable));
     }
 
     let mut archive = Archive { unreadable, ..Archive::named_after_file(stem, posts) };
