@@ -3,6 +3,7 @@
 //! A tar has no directory, so it is unpacked once from start to end, and only the few wanted
 //! entries are kept; media are discarded.
 
+use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
 
 use flate2::read::MultiGzDecoder;
@@ -21,7 +22,7 @@ const MAX_RATIO: u64 = 100;
 /// The wanted entries of a tar, in memory.
 pub struct TarTree {
     label: String,
-    files: Vec<(String, Vec<u8>)>,
+    files: BTreeMap<String, Vec<u8>>,
 }
 
 impl TarTree {
@@ -50,7 +51,7 @@ impl TarTree {
         reader.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut head).map_err(failed)?;
         let gzipped = head == GZIP_MAGIC;
         let whole = Cursor::new(head).chain(reader);
-        let mut tree = Self { label: label.to_owned(), files: Vec::new() };
+        let mut tree = Self { label: label.to_owned(), files: BTreeMap::new() };
         if gzipped {
             tree.unpack(Limited { inner: MultiGzDecoder::new(whole), left: limit }, limit, wanted)?;
         } else {
@@ -90,8 +91,7 @@ impl TarTree {
                 return Err(bad_tar(&label, "it ends early"));
             }
             // A later entry replaces an earlier one of the same name, as when unpacking to disk.
-            self.files.retain(|(kept, _)| *kept != name);
-            self.files.push((name, bytes));
+            self.files.insert(name, bytes);
         }
         // Reads to the end, where gzip's checksum is verified.
         io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(failed)?;
@@ -105,12 +105,12 @@ impl FileTree for TarTree {
     }
 
     fn names(&self) -> Vec<String> {
-        self.files.iter().map(|(name, _)| name.clone()).collect()
+        self.files.keys().cloned().collect()
     }
 
     fn read(&mut self, name: &str) -> Result<Vec<u8>, ReadError> {
-        match self.files.iter().find(|(kept, _)| kept == name) {
-            Some((_, bytes)) => Ok(bytes.clone()),
+        match self.files.get(name) {
+            Some(bytes) => Ok(bytes.clone()),
             None => Err(ReadError::NotFound { place: Place::entry(&self.label, name) }),
         }
     }
@@ -200,7 +200,7 @@ pub(crate) mod tests {
             tar_of(&[("./a.json", b"old"), ("b.png", b"picture"), ("c/d.json", b"[]"), ("a.json", b"new")]);
         for bytes in [gzip(&tar), tar.clone(), [gzip(&tar[..700]), gzip(&tar[700..])].concat()] {
             let mut tree = open(&bytes).unwrap();
-            assert_eq!(tree.names(), ["c/d.json", "a.json"]);
+            assert_eq!(tree.names(), ["a.json", "c/d.json"]);
             assert_eq!(tree.read("a.json").unwrap(), b"new");
             assert!(matches!(tree.read("b.png"), Err(ReadError::NotFound { .. })));
         }
