@@ -125,6 +125,7 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
         let filled = |name: Option<String>| name.filter(|name| !name.trim().is_empty());
         if let Some(username) = filled(actor.username) {
             archive.name.clone_from(&username);
+            archive.handle_from_file = false;
             // User names are unique only within a server.
             archive.handle = match actor.id.as_deref().and_then(server) {
                 Some(server) => format!("{username}@{server}"),

@@ -31,6 +31,8 @@ impl Post {
 pub struct Archive {
     /// Handle without `@`; the file's stem if the source does not say.
     pub handle: String,
+    /// Whether the source does not say the handle, so that two files of one name may be two accounts.
+    pub handle_from_file: bool,
     /// Display name; the file's stem if the source does not say.
     pub name: String,
     pub posts: Vec<Post>,
@@ -67,6 +69,7 @@ impl Unreadable {
 impl Archive {
     /// An archive from a source that does not name its account.
     pub fn named_after_file(stem: &str, posts: Vec<Post>) -> Self {
-        Self { handle: stem.to_owned(), name: stem.to_owned(), posts, ..Self::default() }
+        let (handle, name) = (stem.to_owned(), stem.to_owned());
+        Self { handle, handle_from_file: true, name, posts, ..Self::default() }
     }
 }

@@ -193,6 +193,7 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
             if let Some(username) = account.username.filter(|name| !name.trim().is_empty()) {
                 archive.name.clone_from(&username);
                 archive.handle = username;
+                archive.handle_from_file = false;
             }
             if let Some(name) = account.display_name.filter(|name| !name.trim().is_empty()) {
                 archive.name = name;

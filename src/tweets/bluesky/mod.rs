@@ -167,13 +167,13 @@ trait Decode {
 /// The account; `stem` is its handle if it has the form of one.
 fn account(stem: &str, did: Option<&str>, display_name: Option<String>, posts: Vec<Post>) -> Archive {
     let stem = stem.trim_start_matches('@');
-    let handle = match did {
-        Some(did) if !is_handle(stem) => did,
-        _ => stem,
+    let (handle, handle_from_file) = match did {
+        Some(did) if !is_handle(stem) => (did, false),
+        _ => (stem, true),
     };
     let name = display_name.filter(|name| !name.trim().is_empty());
     let name = name.unwrap_or_else(|| handle.to_owned());
-    Archive { handle: handle.to_owned(), name, posts, ..Archive::default() }
+    Archive { handle: handle.to_owned(), handle_from_file, name, posts, ..Archive::default() }
 }
 
 /// Whether a file's name has the form of a handle, which is a domain name:
