@@ -105,6 +105,9 @@ pub fn read_filtered(archives: &[PathBuf], filter: &Filter) -> anyhow::Result<Ve
     let mut read = Vec::with_capacity(archives.len());
     for path in archives {
         let archive = tweets::open::read(path)?;
+        if let Some(warning) = &archive.warning {
+            say!("warning: {warning}");
+        }
         if let Unreadable { count: count @ 1.., first } = &archive.unreadable {
             let entries = if *count == 1 { "entry" } else { "entries" };
             say!("warning: {}: skipped {count} unreadable {entries} ({first})", path.display());

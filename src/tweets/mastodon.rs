@@ -108,8 +108,8 @@ pub fn is_wanted(name: &str) -> bool {
 /// Reads the archive. `stem` replaces names missing in `actor.json`.
 ///
 /// # Errors
-/// No outbox, or a file that is damaged, not UTF-8 or not of the expected shape. Malformed posts
-/// are skipped and counted.
+/// No outbox, or one that is damaged, not UTF-8 or not of the expected shape. Malformed posts are
+/// skipped and counted; a malformed `actor.json` is a warning.
 pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
     let label = tree.label().to_owned();
     let names = tree.names();
@@ -120,21 +120,31 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
     if let Some(actor) = find(&names, ACTOR) {
         let bytes = tree.read(actor)?;
         let place = || Place::entry(&label, actor);
-        let actor: Actor = serde_json::from_str(utf8(&bytes, place)?)
-            .map_err(|error| ReadError::json(place(), &error, 0))?;
-        let filled = |name: Option<String>| name.filter(|name| !name.trim().is_empty());
-        if let Some(username) = filled(actor.username) {
-            archive.name.clone_from(&username);
-            archive.handle_from_file = false;
-            // User names are unique only within a server.
-            archive.handle = match actor.id.as_deref().and_then(server) {
-                Some(server) => format!("{username}@{server}"),
-                None => username,
-            };
+        let parsed = utf8(&bytes, place)
+            .and_then(|text| serde_json::from_str(text).map_err(|error| ReadError::json(place(), &error, 0)));
+        match parsed {
+            Ok(actor) => take_names(&mut archive, actor),
+            Err(error) => archive.warn_unnamed(&error),
         }
-        archive.name = filled(actor.name).unwrap_or(archive.name);
     }
     Ok(archive)
+}
+
+/// Takes both names from the actor, if they are there.
+fn take_names(archive: &mut Archive, actor: Actor) {
+    let filled = |name: Option<String>| name.filter(|name| !name.trim().is_empty());
+    if let Some(username) = filled(actor.username) {
+        archive.name.clone_from(&username);
+        archive.handle_from_file = false;
+        // User names are unique only within a server.
+        archive.handle = match actor.id.as_deref().and_then(server) {
+            Some(server) => format!("{username}@{server}"),
+            None => username,
+        };
+    }
+    if let Some(name) = filled(actor.name) {
+        archive.name = name;
+    }
 }
 
 /// The server in an account's address: `sea.example` in `https://sea.example/users/keeper`.
@@ -372,6 +382,18 @@ mod tests {
             read(&mut tree(vec![("outbox.json", posts.clone()), ("actor.json", nameless)]), "stem").unwrap();
         assert_eq!((archive.handle.as_str(), archive.name.as_str()), ("keeper", "keeper"));
         assert_eq!(read_outbox("outbox.json", "stem", &posts).unwrap().handle, "stem");
+    }
+
+    #[test]
+    fn a_malformed_actor_is_a_warning() {
+        let posts = outbox(vec![create("x", json!([EVERYBODY]), json!([]))]);
+        for actor in [&b""[..], b"{\"preferredUsername\": ", b"7", b"\"\xff\""] {
+            let files = vec![("outbox.json", posts.clone()), ("actor.json", actor.to_vec())];
+            let archive = read(&mut tree(files), "stem").unwrap();
+            assert_eq!((archive.handle.as_str(), archive.posts.len()), ("stem", 1));
+            let warning = archive.warning.unwrap();
+            assert!(warning.starts_with("a.tar.gz: actor.json: "), "{warning}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The result of every reader: an account and its posts, not yet cleaned.
 
+use super::error::ReadError;
+
 /// A post as in its source.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Post {
@@ -38,6 +40,8 @@ pub struct Archive {
     pub posts: Vec<Post>,
     /// Entries that should be posts but could not be read and were skipped.
     pub unreadable: Unreadable,
+    /// What the user should know of an archive that was read nevertheless.
+    pub warning: Option<String>,
 }
 
 /// The number of unreadable entries, and what is wrong with the first.
@@ -71,5 +75,10 @@ impl Archive {
     pub fn named_after_file(stem: &str, posts: Vec<Post>) -> Self {
         let (handle, name) = (stem.to_owned(), stem.to_owned());
         Self { handle, handle_from_file: true, name, posts, ..Self::default() }
+    }
+
+    /// Warns that the file with the account's names cannot be read.
+    pub(super) fn warn_unnamed(&mut self, error: &ReadError) {
+        self.warning = Some(format!("{error}; the account is named @{}, after the file", self.handle));
     }
 }

@@ -166,7 +166,7 @@ pub(crate) fn loose_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 ///
 /// # Errors
 /// No posts file, or one that is damaged, not UTF-8 or not a list; entry and line are named.
-/// Malformed posts are skipped and counted.
+/// Malformed posts are skipped and counted; a malformed `account.js` is a warning.
 pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
     let label = tree.label().to_owned();
     let names = tree.names();
@@ -188,19 +188,27 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
 
     let mut archive = Archive { unreadable, ..Archive::named_after_file(stem, posts) };
     if let Some(name) = files.account {
-        let accounts: Vec<AccountItem> = parse(&label, &name, &tree.read(&name)?)?;
-        if let Some(AccountItem { account }) = accounts.into_iter().next() {
-            if let Some(username) = account.username.filter(|name| !name.trim().is_empty()) {
-                archive.name.clone_from(&username);
-                archive.handle = username;
-                archive.handle_from_file = false;
-            }
-            if let Some(name) = account.display_name.filter(|name| !name.trim().is_empty()) {
-                archive.name = name;
-            }
+        match parse(&label, &name, &tree.read(&name)?) {
+            Ok(accounts) => take_names(&mut archive, accounts),
+            Err(error) => archive.warn_unnamed(&error),
         }
     }
     Ok(archive)
+}
+
+/// Takes both names from the entries of `account.js`, if they are there.
+fn take_names(archive: &mut Archive, accounts: Vec<AccountItem>) {
+    let Some(AccountItem { account }) = accounts.into_iter().next() else {
+        return;
+    };
+    if let Some(username) = account.username.filter(|name| !name.trim().is_empty()) {
+        archive.name.clone_from(&username);
+        archive.handle = username;
+        archive.handle_from_file = false;
+    }
+    if let Some(name) = account.display_name.filter(|name| !name.trim().is_empty()) {
+        archive.name = name;
+    }
 }
 
 /// Whether the tree looks like an X archive.
@@ -454,12 +462,16 @@ mod tests {
     }
 
     #[test]
-    fn an_error_in_the_account_does_not_print_the_address() {
+    fn a_malformed_account_is_a_warning_without_its_address() {
         let posts = tweets(&["mine"]);
-        let account = r#"x = [{"account": "someone@example.org"}]"#;
-        let error = read(&mut tree(&[("tweets.js", &posts), ("account.js", account)]), "stem").unwrap_err();
-        assert!(error.to_string().starts_with("a.zip: account.js: line 1, column "), "{error}");
-        assert!(!format!("{error} {error:?}").contains("example.org"), "{error}");
+        for account in [r#"x = [{"account": "someone@example.org"}]"#, "", "x = [{", "\0\0"] {
+            let archive = read(&mut tree(&[("tweets.js", &posts), ("account.js", account)]), "stem").unwrap();
+            assert_eq!((archive.handle.as_str(), archive.posts.len()), ("stem", 1));
+            let warning = archive.warning.unwrap();
+            assert!(warning.starts_with("a.zip: account.js: line 1, column "), "{warning}");
+            assert!(warning.ends_with("; the account is named @stem, after the file"), "{warning}");
+            assert!(!warning.contains("example.org"), "{warning}");
+        }
     }
 
     #[test]
