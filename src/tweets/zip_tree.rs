@@ -49,7 +49,8 @@ impl<R: Read + Seek> ZipTree<R> {
     }
 
     /// Replaces the limit of [`MAX_ENTRY_BYTES`].
-    pub fn with_max_entry_bytes(mut self, limit: u64) -> Self {
+    #[cfg(test)]
+    fn with_max_entry_bytes(mut self, limit: u64) -> Self {
         self.max_entry_bytes = limit;
         self
     }
