@@ -105,22 +105,36 @@ pub fn read_filtered(archives: &[PathBuf], filter: &Filter) -> anyhow::Result<Ve
     let mut read = Vec::with_capacity(archives.len());
     for path in archives {
         let archive = tweets::open::read(path)?;
+        if let Some(warning) = &archive.warning {
+            say!("warning: {warning}");
+        }
         if let Unreadable { count: count @ 1.., first } = &archive.unreadable {
             let entries = if *count == 1 { "entry" } else { "entries" };
             say!("warning: {}: skipped {count} unreadable {entries} ({first})", path.display());
         }
-        if read.iter().any(|other: &Archive| other.handle.eq_ignore_ascii_case(&archive.handle)) {
-            say!(
-                "note: {}: @{} appears in another archive too; the two are merged",
-                path.display(),
-                archive.handle
-            );
+        let same = |other: &Archive| other.handle.eq_ignore_ascii_case(&archive.handle);
+        if let Some(at) = read.iter().position(same) {
+            say!("note: {}", why_merged(path, &archive, &archives[at], &read[at]));
         }
         read.push(archive);
     }
     // Before merging: an archive without kept posts may be a mistake, even if the account has some.
     let empty: Vec<Option<String>> = read.iter().map(|archive| why_empty(archive, filter)).collect();
     merged(read).into_iter().map(|account| cleaned(&account, archives, &empty, filter)).collect()
+}
+
+/// Why an archive is merged with an earlier one: a handle that only the files' names say may be a
+/// mistake.
+fn why_merged(path: &Path, archive: &Archive, other_path: &Path, other: &Archive) -> String {
+    let (path, other_path, handle) = (path.display(), other_path.display(), &archive.handle);
+    if archive.handle_from_file && other.handle_from_file {
+        format!(
+            "{path} and {other_path} are merged as @{handle}: both are named after their file; rename one \
+             if these are two accounts"
+        )
+    } else {
+        format!("{path}: @{handle} appears in another archive too; the two are merged")
+    }
 }
 
 /// Cleans an account; reports archives without usable posts, and repeated posts.
@@ -458,6 +472,23 @@ Characters kept               5
         fs::write(&paths[0], "ho\n").unwrap();
         let error = read_all(&paths).unwrap_err().to_string();
         assert!(error.contains("lamp.txt, ") && error.contains("(2 read: 0 retweets, 2 short)"), "{error}");
+    }
+
+    #[test]
+    fn merging_by_file_name_alone_says_what_to_do() {
+        let paths = ["a/posts.txt", "b/posts.txt"].map(Path::new);
+        let from_file = Archive::named_after_file("posts", Vec::new());
+        let from_source = Archive { handle_from_file: false, ..from_file.clone() };
+        let note = |other: &Archive| why_merged(paths[1], &from_file, paths[0], other);
+        assert_eq!(
+            note(&from_file),
+            "b/posts.txt and a/posts.txt are merged as @posts: both are named after their file; rename one \
+             if these are two accounts"
+        );
+        assert_eq!(
+            note(&from_source),
+            "b/posts.txt: @posts appears in another archive too; the two are merged"
+        );
     }
 
     #[test]

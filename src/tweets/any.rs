@@ -12,6 +12,10 @@ use super::tar_tree::TarTree;
 use super::zip_tree::ZipTree;
 use super::{csv, jsonl, lines, mastodon, x_archive};
 
+/// Extensions of the files that are read; `.bin` is what programs call a file they do not know.
+const EXTENSIONS: [&str; 11] =
+    ["zip", "tar", "gz", "tgz", "car", "json", "jsonl", "ndjson", "csv", "txt", "bin"];
+
 /// Reads a file. `label` is its name in messages, `name` its file name, `stem` the substitute for
 /// an account's handle, `size_bytes` its size.
 ///
@@ -72,11 +76,16 @@ pub fn files_read(tree: &dyn FileTree) -> Vec<String> {
     }
 }
 
-/// The handle that a file's name stands for: `archive` for `archive.tar.gz`, and `.posts` for
-/// `.posts`.
+/// The handle that a file's name stands for: the name without a known extension, `archive` for
+/// `archive.tar.gz`. Other endings are kept: `keeper.sea.example` may be a handle.
 pub fn stem(name: &str) -> &str {
-    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| if stem.is_empty() { name } else { stem });
-    stem.strip_suffix(".tar").unwrap_or(stem)
+    let stem = match name.rsplit_once('.') {
+        Some((stem, extension)) if EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)) => {
+            stem.strip_suffix(".tar").unwrap_or(stem)
+        }
+        _ => name,
+    };
+    if stem.is_empty() { name } else { stem }
 }
 
 /// Reads a file that is a single list of posts.
@@ -105,5 +114,26 @@ fn json_problem(label: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
             place: place(),
             looked_for: "`records` (Bluesky), `orderedItems` (Mastodon) or `text` (one post per line)",
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_extensions_are_no_part_of_a_handle() {
+        for (name, expected) in [
+            ("archive.tar.gz", "archive"),
+            ("A.TXT", "A"),
+            ("keeper.sea.example.car", "keeper.sea.example"),
+            ("keeper.sea.example", "keeper.sea.example"),
+            ("posts", "posts"),
+            (".txt", ".txt"),
+            (".posts", ".posts"),
+            ("", ""),
+        ] {
+            assert_eq!(stem(name), expected);
+        }
     }
 }

@@ -10,15 +10,18 @@ use super::reply;
 /// Reads the bytes of a CSV file. `label` names the file in error messages; `stem` is the account's
 /// handle and name.
 ///
-/// A row with another number of fields than the header is skipped and counted.
+/// A row with another number of fields than the header, or with a stray quote that makes several
+/// lines one row, is skipped and counted.
 ///
 /// # Errors
-/// Not UTF-8; no text column (the message lists the columns); no post although a row is unreadable.
+/// Not UTF-8; no text column (the message lists the columns); a quote that is never closed; no post
+/// although a row is unreadable.
 pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError> {
     let place = || Place::file(label);
     let text = utf8(bytes, place)?;
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
     let header = reader.headers().map_err(|error| csv_error(place(), &error))?.clone();
+    Source::new(text, &csv::Position::new(), reader.position()).check_end(place)?;
     let column = |names: &[&str]| {
         names.iter().find_map(|name| header.iter().position(|found| found.trim().eq_ignore_ascii_case(name)))
     };
@@ -36,15 +39,19 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
         (0..header.len()).filter(|&at| header.get(at).is_some_and(reply::is_field)).collect();
     let mut posts = Vec::new();
     let (mut unreadable, mut first_error) = (Unreadable::default(), None);
-    for row in reader.records() {
-        let row = match whole(row, header.len(), place()) {
-            Ok(row) => row,
-            Err(error) => {
-                unreadable.add(|| error.within());
-                first_error.get_or_insert(error);
-                continue;
-            }
-        };
+    let mut row = csv::StringRecord::new();
+    loop {
+        let start = reader.position().clone();
+        if !reader.read_record(&mut row).map_err(|error| csv_error(place(), &error))? {
+            break;
+        }
+        let source = Source::new(text, &start, reader.position());
+        source.check_end(place)?;
+        if let Err(error) = check_row(&row, header.len(), &source, place) {
+            unreadable.add(|| error.within());
+            first_error.get_or_insert(error);
+            continue;
+        }
         let field = |column: Option<usize>| {
             row.get(column?).map(str::trim).filter(|field| !field.is_empty()).map(str::to_owned)
         };
@@ -67,22 +74,97 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
     }
 }
 
-/// A row with as many fields as the header.
-fn whole(
-    row: Result<csv::StringRecord, csv::Error>,
+/// Refuses a row with another number of fields than the header, or with a stray quote.
+fn check_row(
+    row: &csv::StringRecord,
     fields: usize,
-    place: Place,
-) -> Result<csv::StringRecord, ReadError> {
-    let row = match row {
-        Ok(row) => row,
-        Err(error) => return Err(csv_error(place, &error)),
+    source: &Source<'_>,
+    place: impl Fn() -> Place,
+) -> Result<(), ReadError> {
+    let last_line = source.last_line();
+    let problem = if row.len() != fields {
+        format!("found {} fields, the first line has {fields}", row.len())
+    } else if last_line > source.line && Quotes::of(source.text) == Quotes::TextAfter {
+        format!("a quoted field runs on to line {last_line}; write a quote within a field twice")
+    } else {
+        return Ok(());
     };
-    if row.len() == fields {
-        return Ok(row);
+    Err(ReadError::Csv { place: place(), line: source.line, problem })
+}
+
+/// A row as it is written in the file.
+struct Source<'a> {
+    text: &'a str,
+    /// Number of its first line.
+    line: u64,
+}
+
+impl<'a> Source<'a> {
+    /// The row between two positions in the file; empty lines before it do not belong to it.
+    fn new(file: &'a str, start: &csv::Position, end: &csv::Position) -> Self {
+        let offset = |at: &csv::Position| usize::try_from(at.byte()).unwrap_or(usize::MAX).min(file.len());
+        let text = file.get(offset(start)..offset(end)).unwrap_or_default();
+        let row = text.trim_start_matches(['\r', '\n']);
+        let before = text[..text.len() - row.len()].matches('\n').count();
+        Self { text: row.trim_end_matches(['\r', '\n']), line: start.line() + before as u64 }
     }
-    let line = row.position().map_or(1, csv::Position::line);
-    let problem = format!("found {} fields, the first line has {fields}", row.len());
-    Err(ReadError::Csv { place, line, problem })
+
+    fn last_line(&self) -> u64 {
+        self.line + self.text.matches('\n').count() as u64
+    }
+
+    /// Refuses a row that the end of the file cuts off within quotes: it has swallowed all others.
+    fn check_end(&self, place: impl Fn() -> Place) -> Result<(), ReadError> {
+        if Quotes::of(self.text) != Quotes::Open {
+            return Ok(());
+        }
+        let problem = "a quote is opened here and never closed; close or remove it, or copy the file \
+                       again if it is cut short";
+        Err(ReadError::Csv { place: place(), line: self.line, problem: problem.to_owned() })
+    }
+}
+
+/// How the quoted fields of a row end.
+#[derive(Debug, PartialEq, Eq)]
+enum Quotes {
+    /// Each with a quote and a comma, or there are none.
+    Closed,
+    /// One has text after its closing quote, and not just a space.
+    TextAfter,
+    /// The last has no closing quote.
+    Open,
+}
+
+impl Quotes {
+    /// Scans a row by the rules of the `csv` crate: a quote has a meaning only at the start of a
+    /// field and within a quoted one, where two stand for one.
+    fn of(row: &str) -> Self {
+        #[derive(Clone, Copy)]
+        enum State {
+            FieldStart,
+            Unquoted,
+            Quoted,
+            QuoteInQuoted,
+        }
+        let (mut state, mut text_after) = (State::FieldStart, false);
+        for byte in row.bytes() {
+            state = match (state, byte) {
+                (State::Quoted, b'"') => State::QuoteInQuoted,
+                (State::Quoted, _) | (State::FieldStart | State::QuoteInQuoted, b'"') => State::Quoted,
+                (_, b',') => State::FieldStart,
+                (State::QuoteInQuoted, _) => {
+                    text_after |= byte != b' ';
+                    State::Unquoted
+                }
+                _ => State::Unquoted,
+            };
+        }
+        match state {
+            State::Quoted => Self::Open,
+            _ if text_after => Self::TextAfter,
+            _ => Self::Closed,
+        }
+    }
 }
 
 fn csv_error(place: Place, error: &csv::Error) -> ReadError {
@@ -150,6 +232,41 @@ mod tests {
         assert_eq!(archive.unreadable, Unreadable { count: 2, first });
         let error = read("a.csv", "a", b"id,text\n2\n").unwrap_err();
         assert_eq!(error.to_string(), "a.csv: line 2: found 1 fields, the first line has 2");
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_refused_with_its_line() {
+        let rows = "\n8,more".repeat(500);
+        let problem = "a quote is opened here and never closed; close or remove it, or copy the file \
+                       again if it is cut short";
+        for (text, line) in [
+            (format!("id,text\n1,fine\n2,\"open{rows}"), 3),
+            (format!("id,text\r\n1,fine\r\n\r\n2,\"open{rows}\r\n"), 4),
+            (format!("id,text\n1,\"two\nlines\"\n2,\"open \"\"quoted\"\"{rows}"), 4),
+            ("id,text\n1,fine\n2,\"".to_owned(), 3),
+            (format!("id,\"text{rows}"), 1),
+        ] {
+            let error = read("a.csv", "a", text.as_bytes()).unwrap_err();
+            assert_eq!(error.to_string(), format!("a.csv: line {line}: {problem}"));
+        }
+    }
+
+    #[test]
+    fn lines_that_a_stray_quote_makes_one_row_are_counted() {
+        let bytes = b"id,text\n1,fine\n2,\"open\n3,lost\n4,\"quoted, too\"\n5,well\n";
+        let archive = read("a.csv", "a", bytes).unwrap();
+        assert_eq!(archive.posts.iter().map(|post| post.text.as_str()).collect::<Vec<_>>(), ["fine", "well"]);
+        let bytes = b"id,text\n1,fine\n2,\"open\n3,lost\n4,\"quoted\"\n5,well\n";
+        let archive = read("a.csv", "a", bytes).unwrap();
+        assert_eq!(archive.posts.iter().map(|post| post.text.as_str()).collect::<Vec<_>>(), ["fine", "well"]);
+        let first = "line 3: a quoted field runs on to line 5; write a quote within a field twice".to_owned();
+        assert_eq!(archive.unreadable, Unreadable { count: 1, first });
+        // Within one line, text after a closing quote does no harm.
+        let archive = read("a.csv", "a", b"text\n\"so\" it is\n").unwrap();
+        assert_eq!(archive.posts[0].text, "so it is");
+        // Nor does a space.
+        let archive = read("a.csv", "a", b"text,lang\n\"two\nlines\" ,en\n").unwrap();
+        assert_eq!(archive.posts[0].text, "two\nlines ");
     }
 
     proptest! {

@@ -37,7 +37,7 @@ pub(crate) fn read_at_most(
 #[cfg(feature = "archives")]
 pub(crate) fn normalise(name: &str) -> String {
     let name = name.replace('\\', "/");
-    name.strip_prefix("./").unwrap_or(&name).to_owned()
+    name.trim_start_matches("./").to_owned()
 }
 
 /// Files in memory.

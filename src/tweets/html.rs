@@ -124,7 +124,7 @@ impl Text {
         while self.out.ends_with(' ') {
             self.out.pop();
         }
-        let there = self.out.len() - self.out.trim_end_matches('\n').len();
+        let there = self.out.bytes().rev().take(newlines).take_while(|&byte| byte == b'\n').count();
         if !self.out.is_empty() {
             // A `br` always adds one; adjacent blocks share one empty line.
             let more = if newlines == 1 { 1 } else { newlines.saturating_sub(there) };

@@ -12,6 +12,7 @@ use super::reply;
 use super::x_archive::loose_string;
 
 #[derive(Deserialize)]
+#[serde(expecting = "one JSON object on each line")]
 struct Row {
     #[serde(default)]
     full_text: Option<String>,
@@ -47,13 +48,16 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
     let place = || Place::file(label);
     let mut posts = Vec::new();
     let (mut unreadable, mut first_error) = (Unreadable::default(), None);
-    for (number, line) in utf8(bytes, place)?.lines().enumerate() {
+    let text = utf8(bytes, place)?.trim_end();
+    let last = text.lines().count().saturating_sub(1);
+    for (number, line) in text.lines().enumerate() {
         if line.trim().is_empty() {
             continue;
         }
         match post(line, number, place()) {
             Ok(post) => posts.push(post),
             Err(error) => {
+                let error = if number < last { not_cut_short(error) } else { error };
                 unreadable.add(|| error.within());
                 first_error.get_or_insert(error);
             }
@@ -67,6 +71,17 @@ pub fn read(label: &str, stem: &str, bytes: &[u8]) -> Result<Archive, ReadError>
         posts.iter_mut().for_each(|post| post.in_reply_to = Some(post.in_reply_to == Some(true)));
     }
     Ok(Archive { unreadable, ..Archive::named_after_file(stem, posts) })
+}
+
+/// The error of a line that others follow: if it ends early, its object goes on in the next one.
+fn not_cut_short(error: ReadError) -> ReadError {
+    match error {
+        ReadError::Json { place, line, column, cut_short: true, .. } => {
+            let problem = "the JSON does not end on its line; put each object on one line".to_owned();
+            ReadError::Json { place, line, column, problem, cut_short: false }
+        }
+        error => error,
+    }
 }
 
 /// Parses a line, the number `number` of its file (from 0).
@@ -134,7 +149,7 @@ mod tests {
 
     #[test]
     fn where_no_line_is_a_post_the_first_is_named() {
-        let error = read("a.jsonl", "a", b"\n{\"text\":\n{}").unwrap_err();
+        let error = read("a.jsonl", "a", b"\n{\"text\":\n\n").unwrap_err();
         assert_eq!(
             error.to_string(),
             "a.jsonl: line 2, column 8: the JSON ends early; the file is cut short, copy or download it again"
@@ -143,6 +158,18 @@ mod tests {
         assert_eq!(error.to_string(), "a.jsonl: line 1, column 1: the object has no `text`");
         let error = read("a.jsonl", "a", b"{\"text\":5}").unwrap_err();
         assert!(error.to_string().contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn json_on_several_lines_or_in_a_list_is_told_what_is_expected() {
+        let error = |text: &str| read("a.jsonl", "a", text.as_bytes()).unwrap_err().to_string();
+        let indented = error("{\n  \"text\": \"one two\"\n}\n");
+        assert_eq!(
+            indented,
+            "a.jsonl: line 1, column 1: the JSON does not end on its line; put each object on one line"
+        );
+        let list = error("[{\"text\": \"one\"}]");
+        assert!(list.contains("expected one JSON object on each line"), "{list}");
     }
 
     proptest! {

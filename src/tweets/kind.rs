@@ -16,9 +16,16 @@ pub const ZIP_MAGICS: [[u8; 4]; 2] = [*b"PK\x03\x04", *b"PK\x05\x06"];
 /// Signature of a gzip stream.
 pub const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Offset and value of the signature in a tar header.
+/// Size of a tar header.
+pub const TAR_HEADER_BYTES: usize = 512;
+
+/// Offset of the signature in a tar header, and its values: POSIX's and GNU's.
 const USTAR_AT: usize = 257;
-const USTAR: &[u8] = b"ustar";
+const USTAR: [&[u8]; 2] = [b"ustar\0", b"ustar  "];
+
+/// Offset and size of the checksum in a tar header.
+const CHECKSUM_AT: usize = 148;
+const CHECKSUM_BYTES: usize = 8;
 
 /// Supported formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,9 +102,27 @@ impl Kind {
     }
 }
 
-/// Whether the first [`HEAD_BYTES`] are those of a tar.
+/// Whether the first [`HEAD_BYTES`] are those of a tar. The checksum is verified too, because text
+/// may have the signature in the same place.
 pub fn is_tar(head: &[u8]) -> bool {
-    head.get(USTAR_AT..).is_some_and(|rest| rest.starts_with(USTAR))
+    let Some(header) = head.first_chunk::<TAR_HEADER_BYTES>() else {
+        return false;
+    };
+    let signed = USTAR.iter().any(|ustar| header[USTAR_AT..].starts_with(ustar));
+    signed && declared_checksum(header) == Some(checksum(header))
+}
+
+/// The checksum that a tar header states, in octal.
+fn declared_checksum(header: &[u8; TAR_HEADER_BYTES]) -> Option<u32> {
+    let field = &header[CHECKSUM_AT..CHECKSUM_AT + CHECKSUM_BYTES];
+    let digits = field.split(|&byte| byte == 0).next()?;
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?.trim(), 8).ok()
+}
+
+/// The sum of a tar header's bytes, with spaces in place of the checksum.
+fn checksum(header: &[u8; TAR_HEADER_BYTES]) -> u32 {
+    let field = CHECKSUM_AT..CHECKSUM_AT + CHECKSUM_BYTES;
+    (0..).zip(header).map(|(at, &byte)| u32::from(if field.contains(&at) { b' ' } else { byte })).sum()
 }
 
 /// The keys of a JSON object, or of the first one in a list.
@@ -146,10 +171,34 @@ mod tests {
 
     use super::*;
 
+    /// A tar header with this signature.
+    fn tar_header(ustar: &[u8]) -> [u8; TAR_HEADER_BYTES] {
+        let mut header = [0; TAR_HEADER_BYTES];
+        header[..11].copy_from_slice(b"outbox.json");
+        header[USTAR_AT..USTAR_AT + ustar.len()].copy_from_slice(ustar);
+        let stated = format!("{:06o}\0 ", checksum(&header));
+        header[CHECKSUM_AT..CHECKSUM_AT + CHECKSUM_BYTES].copy_from_slice(stated.as_bytes());
+        header
+    }
+
+    #[test]
+    fn text_with_the_signature_of_a_tar_is_text() {
+        let mut text = "x".repeat(USTAR_AT - 1) + "gustar\0\n";
+        text.push_str(&"y".repeat(TAR_HEADER_BYTES));
+        assert_eq!(Kind::of("a.txt", text.as_bytes()), Some(Kind::Lines));
+        assert_eq!(Kind::of("a.csv", text.replace('\0', " ").as_bytes()), Some(Kind::Csv));
+        for ustar in USTAR {
+            let mut header = tar_header(ustar);
+            assert!(is_tar(&header));
+            header[0] ^= 1;
+            assert!(!is_tar(&header));
+        }
+        assert!(!is_tar(&tar_header(b"ustar,")));
+    }
+
     #[test]
     fn the_content_is_stronger_than_the_name() {
-        let mut tar = vec![0; 512];
-        tar[USTAR_AT..USTAR_AT + 5].copy_from_slice(USTAR);
+        let tar = tar_header(USTAR[0]);
         for (name, head, expected) in [
             ("a.txt", &b"PK\x03\x04..."[..], Some(Kind::Zip)),
             ("a.zip", b"\x1f\x8b\x08", Some(Kind::Tar)),

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::entry::Entry;
+use super::entry::{Collect, Collected};
 use super::error::{Place, ReadError, utf8};
 use super::file_tree::FileTree;
 use super::html;
@@ -31,7 +31,7 @@ const POSTS: [&str; 3] = ["Note", "Question", "Article"];
 #[derive(Deserialize)]
 struct Outbox {
     #[serde(rename = "orderedItems", default)]
-    items: Option<Vec<Entry<Activity>>>,
+    items: Option<Collected<PublicPosts>>,
 }
 
 #[derive(Deserialize)]
@@ -108,8 +108,8 @@ pub fn is_wanted(name: &str) -> bool {
 /// Reads the archive. `stem` replaces names missing in `actor.json`.
 ///
 /// # Errors
-/// No outbox, or a file that is damaged, not UTF-8 or not of the expected shape. Malformed posts
-/// are skipped and counted.
+/// No outbox, or one that is damaged, not UTF-8 or not of the expected shape. Malformed posts are
+/// skipped and counted; a malformed `actor.json` is a warning.
 pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
     let label = tree.label().to_owned();
     let names = tree.names();
@@ -120,20 +120,31 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
     if let Some(actor) = find(&names, ACTOR) {
         let bytes = tree.read(actor)?;
         let place = || Place::entry(&label, actor);
-        let actor: Actor = serde_json::from_str(utf8(&bytes, place)?)
-            .map_err(|error| ReadError::json(place(), &error, 0))?;
-        let filled = |name: Option<String>| name.filter(|name| !name.trim().is_empty());
-        if let Some(username) = filled(actor.username) {
-            archive.name.clone_from(&username);
-            // User names are unique only within a server.
-            archive.handle = match actor.id.as_deref().and_then(server) {
-                Some(server) => format!("{username}@{server}"),
-                None => username,
-            };
+        let parsed = utf8(&bytes, place)
+            .and_then(|text| serde_json::from_str(text).map_err(|error| ReadError::json(place(), &error, 0)));
+        match parsed {
+            Ok(actor) => take_names(&mut archive, actor),
+            Err(error) => archive.warn_unnamed(&error),
         }
-        archive.name = filled(actor.name).unwrap_or(archive.name);
     }
     Ok(archive)
+}
+
+/// Takes both names from the actor, if they are there.
+fn take_names(archive: &mut Archive, actor: Actor) {
+    let filled = |name: Option<String>| name.filter(|name| !name.trim().is_empty());
+    if let Some(username) = filled(actor.username) {
+        archive.name.clone_from(&username);
+        archive.handle_from_file = false;
+        // User names are unique only within a server.
+        archive.handle = match actor.id.as_deref().and_then(server) {
+            Some(server) => format!("{username}@{server}"),
+            None => username,
+        };
+    }
+    if let Some(name) = filled(actor.name) {
+        archive.name = name;
+    }
 }
 
 /// The server in an account's address: `sea.example` in `https://sea.example/users/keeper`.
@@ -170,42 +181,59 @@ fn find<'a>(names: &'a [String], file: &str) -> Option<&'a String> {
 fn posts(bytes: &[u8], stem: &str, place: impl Fn() -> Place) -> Result<Archive, ReadError> {
     let outbox: Outbox =
         serde_json::from_str(utf8(bytes, &place)?).map_err(|error| ReadError::json(place(), &error, 0))?;
-    let Some(items) = outbox.items else {
+    let Some(Collected(PublicPosts { posts, unreadable })) = outbox.items else {
         return Err(ReadError::NoPostsFile { place: place(), looked_for: "a list `orderedItems`" });
     };
-    let (mut posts, mut unreadable) = (Vec::new(), Unreadable::default());
-    for (number, activity) in (1..).zip(items) {
-        let Some(activity) = activity.into_read() else {
-            unreadable.add(|| format!("activity {number} does not have the expected form"));
-            continue;
+    Ok(Archive { unreadable, ..Archive::named_after_file(stem, posts) })
+}
+
+/// The public posts and boosts among an outbox's activities.
+#[derive(Default)]
+struct PublicPosts {
+    posts: Vec<Post>,
+    unreadable: Unreadable,
+}
+
+impl Collect for PublicPosts {
+    type Entry = Activity;
+
+    fn take(&mut self, number: usize, activity: Option<Activity>) {
+        let Some(activity) = activity else {
+            self.unreadable.add(|| format!("activity {number} does not have the expected form"));
+            return;
         };
         match activity.kind.as_str() {
-            "Announce" if is_public(&activity.to, &activity.cc) => posts.push(Post {
+            "Announce" if is_public(&activity.to, &activity.cc) => self.posts.push(Post {
                 is_retweet: true,
                 created_at: activity.published,
                 id: activity.id,
                 ..Post::default()
             }),
             "Create" if POSTS.iter().any(|kind| activity.object["type"] == *kind) => {
-                let note: Note = match serde_json::from_value(activity.object) {
-                    Ok(note) => note,
-                    Err(error) => {
-                        unreadable.add(|| format!("activity {number}: {}", ReadError::shape(&error)));
-                        continue;
-                    }
-                };
-                // The post's own recipients count, those of the activity only if it has none.
-                let own = !(note.to.is_empty() && note.cc.is_empty());
-                let public =
-                    if own { is_public(&note.to, &note.cc) } else { is_public(&activity.to, &activity.cc) };
-                if public {
-                    posts.push(post(note, activity.published));
-                }
+                self.take_created(number, activity);
             }
             _ => {}
         }
     }
-    Ok(Archive { unreadable, ..Archive::named_after_file(stem, posts) })
+}
+
+impl PublicPosts {
+    /// Takes the post of a `Create` activity.
+    fn take_created(&mut self, number: usize, activity: Activity) {
+        let note: Note = match serde_json::from_value(activity.object) {
+            Ok(note) => note,
+            Err(error) => {
+                self.unreadable.add(|| format!("activity {number}: {}", ReadError::shape(&error)));
+                return;
+            }
+        };
+        // The post's own recipients count, those of the activity only if it has none.
+        let own = !(note.to.is_empty() && note.cc.is_empty());
+        let public = if own { is_public(&note.to, &note.cc) } else { is_public(&activity.to, &activity.cc) };
+        if public {
+            self.posts.push(post(note, activity.published));
+        }
+    }
 }
 
 fn is_public(to: &[String], cc: &[String]) -> bool {
@@ -354,6 +382,18 @@ mod tests {
             read(&mut tree(vec![("outbox.json", posts.clone()), ("actor.json", nameless)]), "stem").unwrap();
         assert_eq!((archive.handle.as_str(), archive.name.as_str()), ("keeper", "keeper"));
         assert_eq!(read_outbox("outbox.json", "stem", &posts).unwrap().handle, "stem");
+    }
+
+    #[test]
+    fn a_malformed_actor_is_a_warning() {
+        let posts = outbox(vec![create("x", json!([EVERYBODY]), json!([]))]);
+        for actor in [&b""[..], b"{\"preferredUsername\": ", b"7", b"\"\xff\""] {
+            let files = vec![("outbox.json", posts.clone()), ("actor.json", actor.to_vec())];
+            let archive = read(&mut tree(files), "stem").unwrap();
+            assert_eq!((archive.handle.as_str(), archive.posts.len()), ("stem", 1));
+            let warning = archive.warning.unwrap();
+            assert!(warning.starts_with("a.tar.gz: actor.json: "), "{warning}");
+        }
     }
 
     #[test]

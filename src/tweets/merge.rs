@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::post::{Archive, Post, Unreadable};
+use super::post::{Archive, Post};
 
 /// An account, and the archives it was read from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,17 +38,14 @@ impl Merged {
         let new: Vec<_> = posts.into_iter().filter(is_new).collect();
         self.repeated += before - new.len();
         self.archive.posts.extend(new);
-        let Unreadable { count, first } = &mut self.archive.unreadable;
-        if *count == 0 {
-            *first = unreadable.first;
-        }
-        *count += unreadable.count;
+        self.archive.unreadable.extend(unreadable);
         self.sources.push(source);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Unreadable;
     use super::*;
 
     fn archive(handle: &str, posts: &[(&str, Option<&str>)]) -> Archive {

@@ -273,7 +273,9 @@ mod tests {
             assert_eq!((archive.handle.as_str(), archive.posts.len()), ("keeper.sea.example", 4));
         }
         let page = br#"{"records": [{"uri": "at://did:plc:x/app.bsky.feed.post/1", "value": {"text": "the lamp"}}]}"#;
-        for name in ["repo.json", "repo"] {
+        let unnamed = read(&write(temp.path(), "keeper.bsky.social", page)).unwrap();
+        assert_eq!(unnamed.handle, "keeper.bsky.social");
+        for name in ["repo.json", "repo", "repo (1).json"] {
             let archive = read(&write(temp.path(), name, page)).unwrap();
             assert_eq!((archive.handle.as_str(), archive.posts.len()), ("did:plc:x", 1));
         }

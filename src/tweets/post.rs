@@ -1,5 +1,7 @@
 //! The result of every reader: an account and its posts, not yet cleaned.
 
+use super::error::ReadError;
+
 /// A post as in its source.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Post {
@@ -31,11 +33,15 @@ impl Post {
 pub struct Archive {
     /// Handle without `@`; the file's stem if the source does not say.
     pub handle: String,
+    /// Whether the source does not say the handle, so that two files of one name may be two accounts.
+    pub handle_from_file: bool,
     /// Display name; the file's stem if the source does not say.
     pub name: String,
     pub posts: Vec<Post>,
     /// Entries that should be posts but could not be read and were skipped.
     pub unreadable: Unreadable,
+    /// What the user should know of an archive that was read nevertheless.
+    pub warning: Option<String>,
 }
 
 /// The number of unreadable entries, and what is wrong with the first.
@@ -54,11 +60,25 @@ impl Unreadable {
         }
         self.count += 1;
     }
+
+    /// Counts the entries of a later source too.
+    pub fn extend(&mut self, later: Self) {
+        if self.count == 0 && later.count > 0 {
+            self.first = later.first;
+        }
+        self.count += later.count;
+    }
 }
 
 impl Archive {
     /// An archive from a source that does not name its account.
     pub fn named_after_file(stem: &str, posts: Vec<Post>) -> Self {
-        Self { handle: stem.to_owned(), name: stem.to_owned(), posts, ..Self::default() }
+        let (handle, name) = (stem.to_owned(), stem.to_owned());
+        Self { handle, handle_from_file: true, name, posts, ..Self::default() }
+    }
+
+    /// Warns that the file with the account's names cannot be read.
+    pub(super) fn warn_unnamed(&mut self, error: &ReadError) {
+        self.warning = Some(format!("{error}; the account is named @{}, after the file", self.handle));
     }
 }

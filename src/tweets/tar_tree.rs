@@ -3,16 +3,14 @@
 //! A tar has no directory, so it is unpacked once from start to end, and only the few wanted
 //! entries are kept; media are discarded.
 
-use std::io::{self, Cursor, Read};
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
 use super::error::{Place, ReadError};
 use super::file_tree::{FileTree, MAX_ENTRY_BYTES, normalise, read_at_most};
-use super::kind::{GZIP_MAGIC, is_tar};
-
-/// Size of a tar header, which has the signature.
-const HEADER_BYTES: usize = 512;
+use super::kind::{GZIP_MAGIC, TAR_HEADER_BYTES, is_tar};
 
 /// Unpacked size that is allowed whatever the archive's own size.
 const FREE_BYTES: u64 = 256 << 20;
@@ -24,7 +22,7 @@ const MAX_RATIO: u64 = 100;
 /// The wanted entries of a tar, in memory.
 pub struct TarTree {
     label: String,
-    files: Vec<(String, Vec<u8>)>,
+    files: BTreeMap<String, Vec<u8>>,
 }
 
 impl TarTree {
@@ -53,25 +51,30 @@ impl TarTree {
         reader.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut head).map_err(failed)?;
         let gzipped = head == GZIP_MAGIC;
         let whole = Cursor::new(head).chain(reader);
-        let mut tree = Self { label: label.to_owned(), files: Vec::new() };
+        let mut tree = Self { label: label.to_owned(), files: BTreeMap::new() };
         if gzipped {
-            tree.unpack(Limited { inner: MultiGzDecoder::new(whole), left: limit }, limit, wanted)?;
+            let inner = GzMembers::new(BufReader::new(whole));
+            let mut rest = tree.unpack(Limited { inner, left: limit }, limit, wanted)?;
+            rest.inner.allow_padding = true;
+            // Reads to the end, where gzip's checksum is verified.
+            io::copy(&mut rest, &mut io::sink()).map_err(failed)?;
         } else {
             tree.unpack(Limited { inner: whole, left: limit }, limit, wanted)?;
         }
         Ok(tree)
     }
 
-    fn unpack(
+    /// Unpacks the wanted entries, and returns the reader at the end of the tar.
+    fn unpack<R: Read>(
         &mut self,
-        mut reader: impl Read,
+        mut reader: R,
         limit: u64,
         wanted: fn(&str) -> bool,
-    ) -> Result<(), ReadError> {
+    ) -> Result<R, ReadError> {
         let label = self.label.clone();
         let failed = |source| refusal(&label, limit, source);
         let mut head = Vec::new();
-        reader.by_ref().take(HEADER_BYTES as u64).read_to_end(&mut head).map_err(failed)?;
+        reader.by_ref().take(TAR_HEADER_BYTES as u64).read_to_end(&mut head).map_err(failed)?;
         if !is_tar(&head) {
             return Err(bad_tar(&label, "there is no tar in it"));
         }
@@ -93,12 +96,10 @@ impl TarTree {
                 return Err(bad_tar(&label, "it ends early"));
             }
             // A later entry replaces an earlier one of the same name, as when unpacking to disk.
-            self.files.retain(|(kept, _)| *kept != name);
-            self.files.push((name, bytes));
+            self.files.insert(name, bytes);
         }
-        // Reads to the end, where gzip's checksum is verified.
-        io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(failed)?;
-        Ok(())
+        let (_, rest) = archive.into_inner().into_inner();
+        Ok(rest)
     }
 }
 
@@ -108,14 +109,47 @@ impl FileTree for TarTree {
     }
 
     fn names(&self) -> Vec<String> {
-        self.files.iter().map(|(name, _)| name.clone()).collect()
+        self.files.keys().cloned().collect()
     }
 
     fn read(&mut self, name: &str) -> Result<Vec<u8>, ReadError> {
-        match self.files.iter().find(|(kept, _)| kept == name) {
-            Some((_, bytes)) => Ok(bytes.clone()),
+        match self.files.get(name) {
+            Some(bytes) => Ok(bytes.clone()),
             None => Err(ReadError::NotFound { place: Place::entry(&self.label, name) }),
         }
+    }
+}
+
+/// Decompresses the members of a gzip stream, one after the other.
+struct GzMembers<R> {
+    /// `None` after the last member.
+    member: Option<GzDecoder<R>>,
+    /// Whether the stream may end with other bytes: backups pad files to whole blocks.
+    allow_padding: bool,
+}
+
+impl<R: BufRead> GzMembers<R> {
+    fn new(reader: R) -> Self {
+        Self { member: Some(GzDecoder::new(reader)), allow_padding: false }
+    }
+}
+
+impl<R: BufRead> Read for GzMembers<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let read = member.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let next = member.get_mut().fill_buf()?.first().copied();
+            let ended = self.member.take();
+            if next == Some(GZIP_MAGIC[0]) {
+                self.member = ended.map(|member| GzDecoder::new(member.into_inner()));
+            } else if next.is_some() && !self.allow_padding {
+                return Err(io::Error::other("other bytes follow the gzip stream"));
+            }
+        }
+        Ok(0)
     }
 }
 
@@ -203,7 +237,7 @@ pub(crate) mod tests {
             tar_of(&[("./a.json", b"old"), ("b.png", b"picture"), ("c/d.json", b"[]"), ("a.json", b"new")]);
         for bytes in [gzip(&tar), tar.clone(), [gzip(&tar[..700]), gzip(&tar[700..])].concat()] {
             let mut tree = open(&bytes).unwrap();
-            assert_eq!(tree.names(), ["c/d.json", "a.json"]);
+            assert_eq!(tree.names(), ["a.json", "c/d.json"]);
             assert_eq!(tree.read("a.json").unwrap(), b"new");
             assert!(matches!(tree.read("b.png"), Err(ReadError::NotFound { .. })));
         }
@@ -219,6 +253,25 @@ pub(crate) mod tests {
         let tar = tar_of(&[("a.json", &[b'x'; 5000])]);
         let error = open(&tar[..2000]).err().unwrap().to_string();
         assert!(error.contains("cut short or damaged"), "{error}");
+    }
+
+    #[test]
+    fn padding_after_the_gzip_stream_is_no_damage() {
+        let tar = tar_of(&[("a.json", b"[]"), ("b.json", b"{}")]);
+        let whole = gzip(&tar);
+        for padding in [&[0; 1][..], &[0; 10_240], b"\n", b"signature"] {
+            let tree = open(&[&whole[..], padding].concat()).unwrap();
+            assert_eq!(tree.names(), ["a.json", "b.json"]);
+        }
+        // A wrong checksum, and other bytes before the end of the tar, are damage.
+        let mut damaged = [&whole[..], &[0; 512]].concat();
+        damaged[whole.len() - 8] ^= 1;
+        let mut interrupted = [gzip(&tar[..1024]), gzip(&tar[1024..])].concat();
+        interrupted[gzip(&tar[..1024]).len()] = 0;
+        for bytes in [damaged, interrupted] {
+            let error = open(&bytes).err().unwrap().to_string();
+            assert!(error.contains("cut short or damaged"), "{error}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
 use super::clean::fix;
-use super::entry::Entry;
+use super::entry::{Collect, Collected};
 use super::error::{Place, ReadError, utf8};
 use super::file_tree::FileTree;
 use super::post::{Archive, Post, Unreadable};
@@ -101,6 +101,51 @@ struct Account {
     display_name: Option<String>,
 }
 
+/// The posts of a file.
+#[derive(Default)]
+struct Tweets {
+    posts: Vec<Post>,
+    unreadable: Unreadable,
+}
+
+impl Collect for Tweets {
+    type Entry = Tweet;
+
+    fn take(&mut self, number: usize, tweet: Option<Tweet>) {
+        match tweet.and_then(Tweet::into_post) {
+            Some(post) => self.posts.push(post),
+            None => self.unreadable.add(|| no_text(number)),
+        }
+    }
+}
+
+/// The long posts of a file.
+#[derive(Default)]
+struct Notes {
+    notes: Vec<Note>,
+    unreadable: Unreadable,
+}
+
+impl Collect for Notes {
+    type Entry = NoteItem;
+
+    fn take(&mut self, number: usize, item: Option<NoteItem>) {
+        match item {
+            Some(NoteItem { note }) => self.notes.push(note),
+            None => self.unreadable.add(|| no_text(number)),
+        }
+    }
+}
+
+fn no_text(number: usize) -> String {
+    format!("post {number} has no text")
+}
+
+/// The unreadable entries of a file, with its name.
+fn in_file(name: &str, unreadable: Unreadable) -> Unreadable {
+    Unreadable { first: format!("{name}: {}", unreadable.first), ..unreadable }
+}
+
 /// A string, or a number converted to one; `None` for anything else.
 pub(crate) fn loose_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     #[derive(Deserialize)]
@@ -121,7 +166,7 @@ pub(crate) fn loose_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 ///
 /// # Errors
 /// No posts file, or one that is damaged, not UTF-8 or not a list; entry and line are named.
-/// Malformed posts are skipped and counted.
+/// Malformed posts are skipped and counted; a malformed `account.js` is a warning.
 pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
     let label = tree.label().to_owned();
     let names = tree.names();
@@ -131,40 +176,39 @@ pub fn read(tree: &mut dyn FileTree, stem: &str) -> Result<Archive, ReadError> {
 
     let (mut posts, mut unreadable) = (Vec::new(), Unreadable::default());
     for name in &files.posts {
-        let items: Vec<Entry<Tweet>> = parse(&label, name, &tree.read(name)?)?;
-        for (number, item) in (1..).zip(items) {
-            match item.into_read().and_then(Tweet::into_post) {
-                Some(post) => posts.push(post),
-                None => unreadable.add(|| format!("{name}: post {number} has no text")),
-            }
-        }
+        let Collected(tweets): Collected<Tweets> = parse(&label, name, &tree.read(name)?)?;
+        posts.extend(tweets.posts);
+        unreadable.extend(in_file(name, tweets.unreadable));
     }
     for name in &files.notes {
-        let items: Vec<Entry<NoteItem>> = parse(&label, name, &tree.read(name)?)?;
-        let mut notes = Vec::new();
-        for (number, item) in (1..).zip(items) {
-            match item.into_read() {
-                Some(item) => notes.push(item.note),
-                None => unreadable.add(|| format!("{name}: post {number} has no text")),
-            }
-        }
-        merge_notes(&mut posts, notes);
+        let Collected(notes): Collected<Notes> = parse(&label, name, &tree.read(name)?)?;
+        merge_notes(&mut posts, notes.notes);
+        unreadable.extend(in_file(name, notes.unreadable));
     }
 
     let mut archive = Archive { unreadable, ..Archive::named_after_file(stem, posts) };
     if let Some(name) = files.account {
-        let accounts: Vec<AccountItem> = parse(&label, &name, &tree.read(&name)?)?;
-        if let Some(AccountItem { account }) = accounts.into_iter().next() {
-            if let Some(username) = account.username.filter(|name| !name.trim().is_empty()) {
-                archive.name.clone_from(&username);
-                archive.handle = username;
-            }
-            if let Some(name) = account.display_name.filter(|name| !name.trim().is_empty()) {
-                archive.name = name;
-            }
+        match parse(&label, &name, &tree.read(&name)?) {
+            Ok(accounts) => take_names(&mut archive, accounts),
+            Err(error) => archive.warn_unnamed(&error),
         }
     }
     Ok(archive)
+}
+
+/// Takes both names from the entries of `account.js`, if they are there.
+fn take_names(archive: &mut Archive, accounts: Vec<AccountItem>) {
+    let Some(AccountItem { account }) = accounts.into_iter().next() else {
+        return;
+    };
+    if let Some(username) = account.username.filter(|name| !name.trim().is_empty()) {
+        archive.name.clone_from(&username);
+        archive.handle = username;
+        archive.handle_from_file = false;
+    }
+    if let Some(name) = account.display_name.filter(|name| !name.trim().is_empty()) {
+        archive.name = name;
+    }
 }
 
 /// Whether the tree looks like an X archive.
@@ -418,12 +462,16 @@ mod tests {
     }
 
     #[test]
-    fn an_error_in_the_account_does_not_print_the_address() {
+    fn a_malformed_account_is_a_warning_without_its_address() {
         let posts = tweets(&["mine"]);
-        let account = r#"x = [{"account": "someone@example.org"}]"#;
-        let error = read(&mut tree(&[("tweets.js", &posts), ("account.js", account)]), "stem").unwrap_err();
-        assert!(error.to_string().starts_with("a.zip: account.js: line 1, column "), "{error}");
-        assert!(!format!("{error} {error:?}").contains("example.org"), "{error}");
+        for account in [r#"x = [{"account": "someone@example.org"}]"#, "", "x = [{", "\0\0"] {
+            let archive = read(&mut tree(&[("tweets.js", &posts), ("account.js", account)]), "stem").unwrap();
+            assert_eq!((archive.handle.as_str(), archive.posts.len()), ("stem", 1));
+            let warning = archive.warning.unwrap();
+            assert!(warning.starts_with("a.zip: account.js: line 1, column "), "{warning}");
+            assert!(warning.ends_with("; the account is named @stem, after the file"), "{warning}");
+            assert!(!warning.contains("example.org"), "{warning}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A zip archive as a [`FileTree`].
 
+use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 
 use zip::ZipArchive;
@@ -13,8 +14,9 @@ use super::kind::ZIP_MAGICS;
 pub struct ZipTree<R> {
     label: String,
     archive: ZipArchive<R>,
-    /// Name and index of each file.
-    entries: Vec<(String, usize)>,
+    /// Index of each file by name. A later entry replaces an earlier one of the same name, as when
+    /// unpacking to disk.
+    entries: BTreeMap<String, usize>,
     max_entry_bytes: u64,
 }
 
@@ -47,7 +49,8 @@ impl<R: Read + Seek> ZipTree<R> {
     }
 
     /// Replaces the limit of [`MAX_ENTRY_BYTES`].
-    pub fn with_max_entry_bytes(mut self, limit: u64) -> Self {
+    #[cfg(test)]
+    fn with_max_entry_bytes(mut self, limit: u64) -> Self {
         self.max_entry_bytes = limit;
         self
     }
@@ -59,12 +62,12 @@ impl<R: Read + Seek> FileTree for ZipTree<R> {
     }
 
     fn names(&self) -> Vec<String> {
-        self.entries.iter().map(|(name, _)| name.clone()).collect()
+        self.entries.keys().cloned().collect()
     }
 
     fn read(&mut self, name: &str) -> Result<Vec<u8>, ReadError> {
         let place = || Place::entry(&self.label, name);
-        let Some(&(_, index)) = self.entries.iter().find(|(n, _)| n == name) else {
+        let Some(&index) = self.entries.get(name) else {
             return Err(ReadError::NotFound { place: place() });
         };
         let entry = self.archive.by_index(index).map_err(|error| zip_error(place(), error))?;
@@ -129,6 +132,17 @@ pub(crate) mod tests {
         }
         let mut tree = ZipTree::open("a.zip", Cursor::new(bytes)).unwrap().with_max_entry_bytes(1000);
         assert!(tree.read("bomb.js").map_or(true, |bytes| bytes.len() <= 1000));
+    }
+
+    #[test]
+    fn of_entries_with_one_name_the_last_is_read() {
+        let names = ["data/tweets.js", "./data/tweets.js", "data\\tweets.js", "././data/tweets.js"];
+        let files: Vec<(&str, &[u8])> = names.iter().map(|name| (*name, name.as_bytes())).collect();
+        for count in 1..=files.len() {
+            let mut tree = ZipTree::open("a.zip", Cursor::new(zip_of(&files[..count]))).unwrap();
+            assert_eq!(tree.names(), ["data/tweets.js"]);
+            assert_eq!(tree.read("data/tweets.js").unwrap(), names[count - 1].as_bytes());
+        }
     }
 
     #[test]

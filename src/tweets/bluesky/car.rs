@@ -26,6 +26,10 @@ const MAX_HEADER_BYTES: usize = 64 << 10;
 /// Maximum length of a record's path, in bytes (the protocol's own limit).
 const MAX_PATH_BYTES: usize = 1024;
 
+/// Maximum size of all records and their paths, as a multiple of the file's. Records with a block
+/// each are smaller than the file; a crafted tree can name one block thousands of times.
+const MAX_RATIO: usize = 4;
+
 /// Multihash code of SHA-256.
 const SHA2_256: u64 = 0x12;
 
@@ -163,6 +167,7 @@ impl<'a> Car<'a> {
         const WHAT: &str = "a node of its tree";
         let bad = |problem: &str| bad_car(self.label, &format!("{WHAT} {problem}"));
         let (mut records, mut seen) = (Vec::new(), HashSet::new());
+        let mut left = self.bytes.len().saturating_mul(MAX_RATIO);
         let mut stack = vec![Visit::Node(root)];
         while let Some(visit) = stack.pop() {
             let cid = match visit {
@@ -189,6 +194,8 @@ impl<'a> Car<'a> {
                 let text = std::str::from_utf8(&path).map_err(|_| bad("has a path that is no text"))?;
                 let collection = text.split('/').next().unwrap_or_default();
                 if [POST, REPOST, PROFILE].contains(&collection) {
+                    let size = text.len() + self.blocks.get(&entry.v).map_or(0, Range::len);
+                    left = left.checked_sub(size).ok_or_else(|| bad("names the same records too often"))?;
                     visits.push(Visit::Record(text.to_owned(), entry.v));
                 }
                 visits.extend(entry.t.map(Visit::Node));
@@ -401,6 +408,20 @@ pub(crate) mod tests {
             w.node(None, vec![(0, "app.bsky.feed.post/3a", record, None)])
         });
         assert!(missing.contains("app.bsky.feed.post/3a is missing"), "{missing}");
+    }
+
+    #[test]
+    fn a_record_named_again_and_again_is_refused() {
+        let export = |names: usize| {
+            let mut w = Writer(Vec::new());
+            let record = w.put(post(&"x".repeat(10_000)));
+            let keys: Vec<String> = (0..names).map(|n| format!("app.bsky.feed.post/{n:04}")).collect();
+            let tree = w.node(None, keys.iter().map(|key| (0, key.as_str(), record, None)).collect());
+            read("repo.car", "repo", &w.finish(tree))
+        };
+        assert_eq!(export(3).unwrap().posts.len(), 3);
+        let error = export(100).unwrap_err().to_string();
+        assert!(error.contains("a node of its tree names the same records too often"), "{error}");
     }
 
     #[test]

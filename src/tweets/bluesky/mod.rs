@@ -3,8 +3,8 @@
 //!
 //! Posts are `app.bsky.feed.post`; a repost is a record of another collection and counts as a
 //! retweet; the profile record has the display name. Neither source has the handle, which belongs
-//! to the directory: the file's name is taken as the handle, or the account's DID if the file has a
-//! usual name.
+//! to the directory: the file's name is taken as the handle if it has the form of one, else the
+//! account's DID.
 
 pub mod car;
 pub mod list;
@@ -22,9 +22,12 @@ const PROFILE: &str = "app.bsky.actor.profile";
 
 const LINK: &str = "app.bsky.richtext.facet#link";
 
-/// File names used by Bluesky's app and API, which are not handles.
-const USUAL_NAMES: [&str; 5] =
-    ["repo", "posts", "listRecords", "com.atproto.sync.getRepo", "com.atproto.repo.listRecords"];
+/// Names of the API's methods, and so of files, that have the form of a handle.
+const METHODS: [&str; 2] = ["com.atproto.sync.getRepo", "com.atproto.repo.listRecords"];
+
+/// Maximum length of a handle, and of each of its parts.
+const MAX_HANDLE_BYTES: usize = 253;
+const MAX_LABEL_BYTES: usize = 63;
 
 /// The fields read from a post's record, the same in CBOR and JSON.
 #[derive(Deserialize)]
@@ -149,7 +152,7 @@ impl Records {
         }
     }
 
-    /// The account with all records; `stem` is its handle if the file seems to be named after it.
+    /// The account with all records; `stem` is its handle if it has the form of one.
     fn into_archive(self, stem: &str, did: Option<&str>) -> Archive {
         let Self { posts, display_name, unreadable } = self;
         Archive { unreadable, ..account(stem, did, display_name, posts) }
@@ -161,16 +164,32 @@ trait Decode {
     fn decode<T: serde::de::DeserializeOwned>(self) -> Result<T, String>;
 }
 
-/// The account; `stem` is its handle if the file seems to be named after it.
+/// The account; `stem` is its handle if it has the form of one.
 fn account(stem: &str, did: Option<&str>, display_name: Option<String>, posts: Vec<Post>) -> Archive {
-    let usual = USUAL_NAMES.iter().any(|name| stem.eq_ignore_ascii_case(name)) || stem.starts_with("did");
-    let handle = match did {
-        Some(did) if usual => did,
-        _ => stem.trim_start_matches('@'),
+    let stem = stem.trim_start_matches('@');
+    let (handle, handle_from_file) = match did {
+        Some(did) if !is_handle(stem) => (did, false),
+        _ => (stem, true),
     };
     let name = display_name.filter(|name| !name.trim().is_empty());
     let name = name.unwrap_or_else(|| handle.to_owned());
-    Archive { handle: handle.to_owned(), name, posts, ..Archive::default() }
+    Archive { handle: handle.to_owned(), handle_from_file, name, posts, ..Archive::default() }
+}
+
+/// Whether a file's name has the form of a handle, which is a domain name:
+/// <https://atproto.com/specs/handle>.
+fn is_handle(name: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=MAX_LABEL_BYTES).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let top = name.rsplit_once('.').map(|(_, top)| top);
+    top.is_some_and(|top| top.starts_with(|c: char| c.is_ascii_alphabetic()))
+        && name.len() <= MAX_HANDLE_BYTES
+        && name.split('.').all(is_label)
+        && !METHODS.iter().any(|method| name.eq_ignore_ascii_case(method))
 }
 
 #[cfg(test)]
@@ -234,6 +253,23 @@ mod tests {
         assert_eq!(handle("keeper.sea.example", Some("did:plc:x")), "keeper.sea.example");
         assert_eq!(handle("repo", Some("did:plc:x")), "did:plc:x");
         assert_eq!(handle("did_plc_x", Some("did:plc:x")), "did:plc:x");
+        assert_eq!(handle("@Keeper.bsky.social", Some("did:plc:x")), "Keeper.bsky.social");
+        let long = format!("{}.example", "a".repeat(64));
+        for name in [
+            "repo (1)",
+            "keeper",
+            "keeper.sea.example (1)",
+            "keeper_1.sea.example",
+            "com.atproto.sync.getRepo",
+            "-a.example",
+            "a..example",
+            "repo.1",
+            ".example",
+            &long,
+            "",
+        ] {
+            assert_eq!(handle(name, Some("did:plc:x")), "did:plc:x", "{name}");
+        }
         assert_eq!(handle("repo", None), "repo");
         assert_eq!(account("repo", None, Some("The Keeper".into()), Vec::new()).name, "The Keeper");
     }
