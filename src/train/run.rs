@@ -143,7 +143,8 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// [`TrainError::Interrupted`] when asked to stop, with a checkpoint of the current step on
-    /// disk (none before the first step). Any other error leaves the last good checkpoint intact.
+    /// disk (none before the first step). Any other error leaves the last good checkpoint intact:
+    /// weights whose loss is not finite are never saved.
     pub fn train(&mut self, watch: &mut impl Watch) -> Result<Ending, TrainError> {
         self.since = Instant::now();
         let mut blocks = data::blocks(&self.data.ids, self.settings.context)?;
@@ -156,7 +157,7 @@ impl<'a> Run<'a> {
         let ending = loop {
             let step = self.progress.step;
             if self.evaluation_is_due(last) && !self.evaluate(steps, watch)? {
-                return Err(self.interrupted(steps, watch)?);
+                return Err(self.interrupted(&blocks, steps, watch)?);
             }
             if !self.data.held_out.is_empty() && self.progress.worse_in_a_row() >= self.settings.patience {
                 break Ending::Early;
@@ -165,14 +166,14 @@ impl<'a> Run<'a> {
                 break if last < steps { Ending::MaxSteps } else { Ending::Completed };
             }
             if watch.asked_to_stop() {
-                return Err(self.interrupted(steps, watch)?);
+                return Err(self.interrupted(&blocks, steps, watch)?);
             }
             let of_step = blocks.chunks(self.settings.blocks_per_step()).nth(step).unwrap_or_default();
             let done = self.step(of_step, steps, watch)?;
             watch.step(&done).map_err(TrainError::Watch)?;
         };
         // Saved first, so that a disk too full for the bot costs no training.
-        self.save(watch)?;
+        self.save_between_steps(&blocks, watch)?;
         if let Some(best) = self.progress.best()
             && best.step != self.progress.step
         {
@@ -190,7 +191,7 @@ impl<'a> Run<'a> {
             return Err(TrainError::NotFinite { step: step + 1, loss });
         }
         if step > 0 && step.is_multiple_of(settings.save_every.max(1)) {
-            // Saved here and not between steps: these weights are now known to give a finite loss.
+            // Saved here because these weights are now known to give a finite loss.
             let pause = Instant::now();
             self.save(watch)?;
             started += pause.elapsed();
@@ -269,23 +270,56 @@ impl<'a> Run<'a> {
         Ok(true)
     }
 
+    /// Saves a checkpoint after an update. No step has computed a loss of these weights yet, so one
+    /// is computed first.
+    fn save_between_steps(&mut self, blocks: &[&[u32]], watch: &mut impl Watch) -> Result<(), TrainError> {
+        if !self.is_saved() && !self.progress.is_evaluated() {
+            self.check_loss(blocks)?;
+        }
+        self.save(watch)
+    }
+
+    /// Fails if the weights give a loss that is not finite.
+    fn check_loss(&self, blocks: &[&[u32]]) -> Result<(), TrainError> {
+        let Some(block) = blocks.first() else { return Ok(()) };
+        let loss = self.model.loss(block, block.len())?;
+        match loss.is_finite() {
+            true => Ok(()),
+            false => Err(TrainError::NotFinite { step: self.progress.step, loss }),
+        }
+    }
+
+    /// Steps and number of evaluations so far.
+    fn state(&self) -> (usize, usize) {
+        (self.progress.step, self.progress.evaluations.len())
+    }
+
+    /// Whether the checkpoint on disk is of the current state.
+    fn is_saved(&self) -> bool {
+        self.saved == Some(self.state())
+    }
+
     /// Saves a checkpoint, unless the one on disk is the same.
     fn save(&mut self, watch: &mut impl Watch) -> Result<(), TrainError> {
-        let now = (self.progress.step, self.progress.evaluations.len());
-        if self.saved != Some(now) {
+        if !self.is_saved() {
             self.progress.seconds += self.since.elapsed().as_secs_f64();
             self.since = Instant::now();
             watch.checkpoint(self.progress.step).map_err(TrainError::Watch)?;
             self.store.save(self.model, &self.optimizer, &self.progress)?;
-            self.saved = Some(now);
+            self.saved = Some(self.state());
         }
         Ok(())
     }
 
-    fn interrupted(&mut self, steps: usize, watch: &mut impl Watch) -> Result<TrainError, TrainError> {
+    fn interrupted(
+        &mut self,
+        blocks: &[&[u32]],
+        steps: usize,
+        watch: &mut impl Watch,
+    ) -> Result<TrainError, TrainError> {
         // Before the first step there is nothing to save.
         if self.progress.step > 0 {
-            self.save(watch)?;
+            self.save_between_steps(blocks, watch)?;
         }
         Ok(TrainError::Interrupted { step: self.progress.step, steps })
     }

@@ -31,7 +31,7 @@ use crate::{
         staging,
     },
     gpt2::Config,
-    record::{Artifact, Memorisation, RunConfig, RunRecorder, Stopped, Summary},
+    record::{Artifact, Memorisation, RunConfig, RunRecorder, SampleDraft, Stopped, Summary},
     tokenizer::Tokenizer,
     train::{
         TrainError,
@@ -81,17 +81,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let progress = run.progress().clone();
     drop(run);
     say_what_it_came_to(&progress, ending);
-    let draft = drafts::drafts(&inputs.model, &inputs.tokenizer, "", 1, FIRST_DRAFT_SEED)?;
-    say!("A first draft: {}", draft.concat());
-    // Without evaluations, the record has no drafts yet.
-    let last_samples = match progress.evaluations.is_empty() {
-        true => watch::samples(&inputs.model, &inputs.tokenizer, inputs.settings.seed)?,
-        false => Vec::new(),
-    };
-
     let (info, extras) = (described.bot(&progress), described.extras(&progress, ending));
-    let written = match write_bot(&plan, inputs, info.clone(), extras.clone(), &interrupted) {
-        Ok(written) => written,
+    let made = sample(&inputs, &progress).and_then(|last_samples| {
+        let written = write_bot(&plan, inputs, info.clone(), extras.clone(), &interrupted)?;
+        Ok((last_samples, written))
+    });
+    let (last_samples, written) = match made {
+        Ok(made) => made,
         Err(error) => {
             let _ = recorder.break_off("all steps are done, but the bot is not written");
             return Err(error.context(format!(
@@ -193,6 +189,18 @@ fn train(plan: &Plan, run: &mut Run, mut watcher: Watcher) -> anyhow::Result<(En
             let _ = recorder.break_off(&why(&error));
             Err(with_way_on(error, plan, run.saved()))
         }
+    }
+}
+
+/// Prints a first draft of the trained model; returns drafts for a record that has none yet, that
+/// is without evaluations.
+fn sample(inputs: &Inputs, progress: &Progress) -> anyhow::Result<Vec<SampleDraft>> {
+    let Inputs { model, tokenizer, settings, .. } = inputs;
+    let draft = drafts::drafts(model, tokenizer, "", 1, FIRST_DRAFT_SEED)?;
+    say!("A first draft: {}", draft.concat());
+    match progress.evaluations.is_empty() {
+        true => watch::samples(model, tokenizer, settings.seed),
+        false => Ok(Vec::new()),
     }
 }
 

@@ -262,6 +262,41 @@ fn told_to_stop_before_its_first_step_it_saves_nothing() {
     assert_eq!((run.saved(), std::fs::read_dir(folder.path()).unwrap().count()), (None, 0));
 }
 
+/// Trains a run for two good steps, then continues it with a learning rate that makes the weights
+/// useless; returns the error, and whether the good checkpoint is still in place.
+fn diverged(settings: &Settings, until: Option<usize>) -> (TrainError, bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, data) = (store(folder.path()), Data { held_out: vec![], ..data() });
+    let run = |settings: &Settings, mut watch: Until| {
+        let model = model(0.0);
+        let mut run = Run::begin(&model, &data, settings, &store).unwrap();
+        let ending = run.train(&mut watch);
+        (ending, run.saved())
+    };
+    let good = Settings { max_steps: Some(2), ..self::settings() };
+    assert_eq!(run(&good, Until::default()).0.unwrap(), Ending::MaxSteps);
+    let checkpoint = || std::fs::read(folder.path().join("checkpoint.safetensors")).unwrap();
+    let before = checkpoint();
+    let (ending, saved) = run(settings, Until { step: 2, until, ..Until::default() });
+    (ending.unwrap_err(), saved == Some(2) && checkpoint() == before)
+}
+
+#[test]
+fn a_last_step_that_diverges_is_not_saved() {
+    let settings = Settings { learning_rate: 1e12, max_steps: Some(3), ..settings() };
+    let (error, is_kept) = diverged(&settings, None);
+    assert!(matches!(error, TrainError::NotFinite { step: 3, .. }), "{error}");
+    assert!(is_kept);
+}
+
+#[test]
+fn a_step_that_diverges_before_an_interruption_is_not_saved() {
+    let settings = Settings { learning_rate: 1e12, save_every: 100, ..settings() };
+    let (error, is_kept) = diverged(&settings, Some(3));
+    assert!(matches!(error, TrainError::NotFinite { step: 3, .. }), "{error}");
+    assert!(is_kept);
+}
+
 #[test]
 fn accumulated_batches_learn_as_one() {
     let losses = |batch, accumulate| {
