@@ -68,6 +68,10 @@ pub enum TrainError {
     DeviceMemory,
     #[error("no vocabulary of {wanted} tokens can be made: at least 257 are needed")]
     Vocabulary { wanted: usize },
+    #[error(
+        "a new network of this size would have {parameters} parameters, at most {most} are supported: choose fewer --layers or --channels"
+    )]
+    Parameters { parameters: u64, most: u64 },
     #[error("the tokenizer could not be trained: {0}")]
     Tokenizer(String),
     #[error("`{name}` is {found}; it must be {expected}")]

@@ -21,6 +21,8 @@ const SCRATCH_CONTEXT: usize = 160;
 pub const EPOCHS: usize = 4;
 pub const LEARNING_RATE: f64 = 1.372e-4;
 pub const BATCH: usize = 1;
+/// Maximum number of epochs. The length of the whole text is limited too.
+const MAX_EPOCHS: usize = 100_000;
 /// Number of evaluations and of checkpoints in a run, by default.
 pub const PARTS: usize = 10;
 /// Maximum number of layers, the same as in the readers of a bot's files.
@@ -245,6 +247,7 @@ impl Args {
         let small = |setting: usize| setting <= MAX_SIZE;
         for (ok, problem) in [
             (learning.epochs > 0, "--epochs must be at least 1"),
+            (learning.epochs <= MAX_EPOCHS, "--epochs must be at most 100000"),
             (learning.batch > 0, "--batch must be at least 1"),
             (learning.accumulate > 0, "--accumulate must be at least 1"),
             (learning.lr > 0.0 && learning.lr.is_finite(), "--lr must be over 0"),
@@ -453,6 +456,7 @@ mod tests {
     fn settings_that_cannot_be_are_usage_errors() {
         for option in [
             "--epochs 0",
+            "--epochs 100000000",
             "--accumulate 0",
             "--held-out 1",
             "--held-out -1",

@@ -53,6 +53,7 @@ pub fn read(plan: &Plan) -> anyhow::Result<Posts> {
             }
         }
     }
+    dataset::check_length(&posts.accounts, plan.learning.epochs, plan.recipe.order())?;
     Ok(posts)
 }
 
