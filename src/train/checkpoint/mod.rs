@@ -11,7 +11,8 @@ mod file;
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -21,7 +22,10 @@ use thiserror::Error;
 
 use self::file::Entry;
 use super::{TrainError, model::Model, optimizer::AdamW, progress::Progress, values::Values};
-use crate::bundle::checkpoint::{CheckpointError, SafetensorsFile};
+use crate::bundle::{
+    checkpoint::{CheckpointError, SafetensorsFile},
+    staging::{replace_file, sync_folder},
+};
 
 const FILE: &str = "checkpoint.safetensors";
 const IDENTITY: &str = "identity.json";
@@ -127,7 +131,7 @@ impl Store {
         name == IDENTITY || name.starts_with(FILE) || is_best(name)
     }
 
-    /// Records the run's identity, before its first step.
+    /// Records the run's identity, before its first step, atomically and durably.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -135,7 +139,9 @@ impl Store {
         let path = self.folder.join(IDENTITY);
         let text = serde_json::to_vec_pretty(&self.identity)
             .map_err(|error| StoreError::Format { path: path.clone(), reason: error.to_string() })?;
-        fs::write(&path, text).map_err(|source| StoreError::io(&path, source))
+        replace_file(&path, |file| file.write_all(&text))
+            .and_then(|()| sync_folder(&self.folder))
+            .map_err(|source| StoreError::io(&path, source))
     }
 
     /// Fails if `found` is the identity of another run.
@@ -417,6 +423,19 @@ mod tests {
         assert!(error.contains("identity.json") && error.contains("--lr was 0.01"), "{error}");
         store.clear();
         assert!(!Store::is_begun(folder.path()));
+    }
+
+    #[test]
+    fn a_recorded_identity_is_replaced_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, old) = (folder.path().join(IDENTITY), folder.path().join("old"));
+        fs::write(&path, "old").unwrap();
+        // A file written in place would change under its other name, too.
+        fs::hard_link(&path, &old).unwrap();
+        Store::new(folder.path(), identity()).begin().unwrap();
+        assert_eq!(fs::read_to_string(&old).unwrap(), "old");
+        assert!(fs::read_to_string(&path).unwrap().contains("--lr"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file is left");
     }
 
     #[test]
