@@ -26,8 +26,11 @@ use self::{
 use super::memory;
 use crate::{
     bundle::{
-        folder::BundleParts,
+        checkpoint::CheckpointError,
+        folder::{BundleError, BundleParts},
+        gguf::GgufError,
         manifest::{BotInfo, CardExtras},
+        quantize::QuantizeError,
         staging,
     },
     gpt2::Config,
@@ -90,10 +93,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Ok(made) => made,
         Err(error) => {
             let _ = recorder.break_off("all steps are done, but the bot is not written");
-            return Err(error.context(format!(
-                "the bot could not be written; all steps are saved, so continue with `{}`",
-                folder::resume_command(&plan.run)
-            )));
+            return Err(with_way_to_bot(error, &folder::resume_command(&plan.run)));
         }
     };
     say_what_it_repeats(&written.memorisation);
@@ -326,6 +326,30 @@ fn with_way_on(error: TrainError, plan: &Plan, saved: Option<usize>) -> anyhow::
         error => anyhow::Error::new(error).context(format!(
             "training stopped, but the checkpoint after step {step} is intact: continue with `{resume_command}`"
         )),
+    }
+}
+
+/// Adds to an error after the last step how to get a bot.
+fn with_way_to_bot(error: anyhow::Error, resume_command: &str) -> anyhow::Error {
+    if is_out_of_range(&error) {
+        return error.context(
+            "the bot could not be written, because its weights became too large: start over with a lower --lr",
+        );
+    }
+    error.context(format!(
+        "the bot could not be written; all steps are saved, so continue with `{resume_command}`"
+    ))
+}
+
+/// Whether a bot's files cannot hold its weights. With `--dtype f32` the quantised files still
+/// cannot.
+fn is_out_of_range(error: &anyhow::Error) -> bool {
+    match error.downcast_ref() {
+        Some(BundleError::Checkpoint(CheckpointError::Range { .. })) => true,
+        Some(BundleError::Gguf { source, .. }) => {
+            matches!(**source, GgufError::Quantize { source: QuantizeError::NotFinite { .. }, .. })
+        }
+        _ => false,
     }
 }
 
