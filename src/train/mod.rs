@@ -82,6 +82,17 @@ pub enum TrainError {
     Config(#[from] crate::gpt2::ConfigError),
 }
 
+impl TrainError {
+    /// Whether training diverged: resuming would only repeat it.
+    pub fn is_divergence(&self) -> bool {
+        match self {
+            Self::NotFinite { .. } | Self::GradientNotFinite { .. } => true,
+            Self::Store(error) => matches!(**error, checkpoint::StoreError::NotFinite { .. }),
+            _ => false,
+        }
+    }
+}
+
 impl From<candle_core::Error> for TrainError {
     fn from(error: candle_core::Error) -> Self {
         // The CUDA driver's message; candle has no variant of its own for it.

@@ -187,7 +187,7 @@ fn train(plan: &Plan, run: &mut Run, mut watcher: Watcher) -> anyhow::Result<(En
         Err(error) => {
             // On a full disk this fails like the run did; that error is the one reported.
             let _ = recorder.break_off(&why(&error));
-            Err(with_way_on(error, plan, run.saved()))
+            Err(with_way_on(error, &folder::resume_command(&plan.run), run.saved()))
         }
     }
 }
@@ -308,6 +308,7 @@ fn say_what_it_repeats(found: &Memorisation) {
 /// Why a run was interrupted, without paths of this machine.
 fn why(error: &TrainError) -> String {
     match error {
+        error if error.is_divergence() => error.to_string(),
         TrainError::Store(_) => "a checkpoint could not be written or read".into(),
         TrainError::Watch(_) => "the record could not be written".into(),
         error => error.to_string(),
@@ -315,12 +316,11 @@ fn why(error: &TrainError) -> String {
 }
 
 /// Adds to the error how to continue.
-fn with_way_on(error: TrainError, plan: &Plan, saved: Option<usize>) -> anyhow::Error {
-    let resume_command = folder::resume_command(&plan.run);
+fn with_way_on(error: TrainError, resume_command: &str, saved: Option<usize>) -> anyhow::Error {
     let Some(step) = saved else { return error.into() };
     match error {
         TrainError::Interrupted { .. } => anyhow::anyhow!("{error}; resume with `{resume_command}`"),
-        TrainError::NotFinite { .. } | TrainError::GradientNotFinite { .. } => anyhow::anyhow!(
+        error if error.is_divergence() => anyhow::anyhow!(
             "{error}; the checkpoint after step {step} is intact: `{resume_command} --max-steps {step}` makes a bot from it"
         ),
         error => anyhow::Error::new(error).context(format!(
@@ -371,5 +371,20 @@ fn summary(progress: &Progress, ending: Ending, written: Written) -> Summary {
         peak_memory_bytes: memory::peak_bytes(),
         memorisation: Some(written.memorisation),
         output: Some(written.output),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::checkpoint::StoreError;
+
+    #[test]
+    fn values_that_no_checkpoint_holds_are_a_divergence() {
+        let error = || TrainError::from(StoreError::NotFinite { name: "weight/wte.weight".into() });
+        let message = with_way_on(error(), "train --resume a.run", Some(7)).to_string();
+        assert!(message.contains("lower --lr"), "{message}");
+        assert!(message.contains("`train --resume a.run --max-steps 7` makes a bot from it"), "{message}");
+        assert!(why(&error()).contains("not finite"));
     }
 }

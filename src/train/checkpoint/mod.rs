@@ -47,7 +47,9 @@ const SECOND: &str = "second-moment/";
 pub enum StoreError {
     #[error("{} could not be written: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("`{name}` holds values that are not finite, so no checkpoint was written")]
+    #[error(
+        "`{name}` holds values that are not finite, so no checkpoint was written: start over with a lower --lr"
+    )]
     NotFinite { name: String },
     #[error("{} is not a checkpoint of this program ({reason}): start over without --resume", path.display())]
     Format { path: PathBuf, reason: String },
