@@ -152,17 +152,31 @@ impl Order {
     }
 }
 
-/// The training text: [`SEPARATOR`], then for each epoch all kept posts in a new shuffle, each
-/// followed by [`SEPARATOR`].
+/// The training text: [`SEPARATOR`], then the [`training_posts`], each followed by [`SEPARATOR`].
+pub fn training_text(accounts: &[Cleaned], epochs: usize, order: Order, seed: u64) -> String {
+    joined(&training_posts(accounts, epochs, order, seed))
+}
+
+/// [`SEPARATOR`], then the posts, each followed by [`SEPARATOR`].
+pub fn joined(posts: &[&str]) -> String {
+    let mut text = String::from(SEPARATOR);
+    for post in posts {
+        text.push_str(post);
+        text.push_str(SEPARATOR);
+    }
+    text
+}
+
+/// The posts to train on: for each epoch all kept posts in a new shuffle.
 ///
 /// Smaller accounts are repeated, in new shuffles, until each has at least as many characters as
 /// the largest, to the nearest whole post. One seed determines all orders. Accounts without a kept
 /// post are skipped.
-pub fn training_text(accounts: &[Cleaned], epochs: usize, order: Order, seed: u64) -> String {
+pub fn training_posts(accounts: &[Cleaned], epochs: usize, order: Order, seed: u64) -> Vec<&str> {
     let mut shuffler = Shuffler::new(seed);
     let accounts: Vec<&Cleaned> = accounts.iter().filter(|account| !account.kept.is_empty()).collect();
     let largest = accounts.iter().map(|account| order.chars(account)).max().unwrap_or(0);
-    let mut text = String::from(SEPARATOR);
+    let mut all = Vec::new();
     for _ in 0..epochs {
         let mut posts: Vec<&str> = Vec::new();
         for account in &accounts {
@@ -175,12 +189,9 @@ pub fn training_text(accounts: &[Cleaned], epochs: usize, order: Order, seed: u6
         if order == Order::Interleaved {
             shuffler.shuffle(&mut posts);
         }
-        for post in posts {
-            text.push_str(post);
-            text.push_str(SEPARATOR);
-        }
+        all.extend(posts);
     }
-    text
+    all
 }
 
 /// All posts of the account, then some of them again until there are `chars` characters; empty for

@@ -21,6 +21,7 @@ use crate::{
     cli::MADE_WITH,
     gpt2::Config,
     record::{Artifact, Lineage, Machine, RunConfig, Versions, report::SAMPLE_TOKENS},
+    tokenizer::END_OF_TEXT,
     train::{
         checkpoint::Identity,
         data::Data,
@@ -261,6 +262,11 @@ impl Described<'_> {
         say(
             posts.accounts.len() > 1 && plan.recipe == Recipe::Modern,
             "The accounts' posts were shuffled together.".into(),
+        );
+        say(
+            plan.recipe == Recipe::Modern
+                && posts.accounts.iter().flat_map(|a| &a.kept).any(|post| post.contains(END_OF_TEXT)),
+            format!("`{END_OF_TEXT}` in a post was read as text, not as its end."),
         );
         say(
             !plan.filter_words.is_empty(),
