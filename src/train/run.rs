@@ -253,7 +253,8 @@ impl<'a> Run<'a> {
     /// asked to stop before the end.
     fn evaluate(&mut self, steps: usize, watch: &mut impl Watch) -> Result<bool, TrainError> {
         let step = self.progress.step;
-        let Some(loss) = held_out_loss(self.model, &self.data.held_out, || watch.asked_to_stop())? else {
+        let loss_over = self.settings.loss_over;
+        let Some(loss) = held_out_loss(self.model, self.data, loss_over, || watch.asked_to_stop())? else {
             return Ok(false);
         };
         let loss = loss as f32;

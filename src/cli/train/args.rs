@@ -102,7 +102,7 @@ pub struct LearningArgs {
     /// Dropout while training [default: the base's; classic, and from scratch: 0.1]
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
-    /// Which tokens count towards the loss: all, or all but the first token of each post
+    /// Which tokens count towards the loss, in training and on held-out posts: all, or all but the first token of each post
     #[arg(long, value_name = "TOKENS", default_value = "all", value_parser = LossOver::NAMES)]
     pub loss_over: String,
     /// Device: cuda (an NVIDIA GPU, in builds with that feature), cpu, or auto (a GPU if there is one)

@@ -29,7 +29,7 @@ use crate::{
         model::Model,
         optimizer,
         progress::Progress,
-        recipe::Recipe,
+        recipe::{LossOver, Recipe},
         run::{Ending, Settings},
     },
     tweets::open,
@@ -74,10 +74,14 @@ impl Described<'_> {
             .with("the base", digest(&self.base))
             .with("the network", network(config))
             .with("the digest of the training text and held-out posts", self.data.digest());
-        // Only named if blocks are shuffled, because older checkpoints do not have it.
-        match self.settings.shuffle_blocks {
+        // Named only where older checkpoints are of another run, because they have neither.
+        let identity = match self.settings.shuffle_blocks {
             true => identity.with("the order of blocks", "drawn"),
             false => identity,
+        };
+        match (self.settings.loss_over, self.data.held_out.is_empty()) {
+            (LossOver::WithinPosts, false) => identity.with("the held-out loss", "within posts"),
+            _ => identity,
         }
     }
 

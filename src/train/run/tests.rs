@@ -176,7 +176,7 @@ fn the_best_weights_are_kept_and_training_ends_when_it_gets_worse() {
     let best = progress.best().unwrap();
     assert!(progress.step < 20 && progress.step == best.step + 3, "{:?}", progress.evaluations);
     assert_eq!(watch.evaluations.iter().rfind(|(_, best)| *best).unwrap().0, best);
-    let kept = held_out_loss(&model, &data.held_out, || false).unwrap().unwrap() as f32;
+    let kept = held_out_loss(&model, &data, LossOver::All, || false).unwrap().unwrap() as f32;
     assert_eq!(kept, best.loss);
     drop(run);
     // When resumed, it ends at once with the same weights.
