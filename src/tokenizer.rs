@@ -15,7 +15,10 @@ mod merges;
 mod split;
 mod text;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashMap, binary_heap::PeekMut},
+};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -46,6 +49,17 @@ struct Added {
     content: String,
     /// Special tokens are omitted when decoding.
     special: bool,
+}
+
+/// Where an added token occurs in a text. The greatest is the first, and the longest of those that
+/// start there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Occurrence {
+    /// Byte offset.
+    at: Reverse<usize>,
+    /// Length in bytes.
+    len: usize,
+    id: Reverse<u32>,
 }
 
 /// The parts of a tokenizer, as a GGUF header lists them.
@@ -338,13 +352,24 @@ impl Tokenizer {
     /// `transformers`.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
-        let mut rest = text;
-        while let Some((at, id, len)) = self.next_added(rest) {
-            self.encode_into(&rest[..at], &mut ids);
-            ids.push(id);
-            rest = &rest[at + len..];
+        let mut start = 0;
+        let mut next = self.first_added(text);
+        while let Some(mut found) = next.peek_mut() {
+            let Occurrence { at: Reverse(at), len, id: Reverse(id) } = *found;
+            // An occurrence before `start` overlaps a token that has been taken.
+            if at >= start {
+                self.encode_into(&text[start..at], &mut ids);
+                ids.push(id);
+                start = at + len;
+            }
+            match text[start..].find(&self.added[&id].content) {
+                Some(at) => found.at = Reverse(start + at),
+                None => {
+                    PeekMut::pop(found);
+                }
+            }
         }
-        self.encode_into(rest, &mut ids);
+        self.encode_into(&text[start..], &mut ids);
         ids
     }
 
@@ -362,14 +387,16 @@ impl Tokenizer {
         }
     }
 
-    /// The first added token in `text`, the longest if several start there: its byte offset, id and
-    /// length in bytes.
-    fn next_added(&self, text: &str) -> Option<(usize, u32, usize)> {
+    /// The first occurrence of each added token in `text`.
+    fn first_added(&self, text: &str) -> BinaryHeap<Occurrence> {
         self.added
             .iter()
             .filter(|(_, token)| !token.content.is_empty())
-            .filter_map(|(&id, token)| text.find(&token.content).map(|at| (at, id, token.content.len())))
-            .min_by_key(|&(at, _, len)| (at, std::cmp::Reverse(len)))
+            .filter_map(|(&id, token)| {
+                let at = Reverse(text.find(&token.content)?);
+                Some(Occurrence { at, len: token.content.len(), id: Reverse(id) })
+            })
+            .collect()
     }
 
     /// The text of these ids without special tokens. Bytes that are not UTF-8, including an

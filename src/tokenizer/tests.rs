@@ -87,6 +87,43 @@ fn a_typed_end_of_text_is_spelled_out() {
     assert!(tokenizer.encode("a<|endoftext|>b").contains(&tokenizer.eos_id()));
 }
 
+/// The tiny tokenizer with these tokens added.
+fn with_added(contents: &[&str]) -> Tokenizer {
+    let mut parts = tiny().parts();
+    for content in contents {
+        parts.special_ids.push(parts.tokens.len() as u32);
+        parts.tokens.push((*content).to_owned());
+    }
+    Tokenizer::from_parts(parts).unwrap()
+}
+
+/// Encodes by searching the rest of the text for every added token again after each one.
+fn encode_again_and_again(tokenizer: &Tokenizer, mut rest: &str) -> Vec<u32> {
+    let mut ids = Vec::new();
+    loop {
+        let found =
+            tokenizer.added.iter().filter_map(|(&id, token)| Some((rest.find(&token.content)?, id, token)));
+        let Some((at, id, token)) = found.min_by_key(|(at, _, token)| (*at, Reverse(token.content.len())))
+        else {
+            ids.extend(tokenizer.encode_plain(rest));
+            return ids;
+        };
+        ids.extend(tokenizer.encode_plain(&rest[..at]));
+        ids.push(id);
+        rest = &rest[at + token.content.len()..];
+    }
+}
+
+#[test]
+fn many_separators_are_encoded_in_linear_time() {
+    let tokenizer = with_added(&["<absent>"]);
+    let text = END_OF_TEXT.repeat(200_000);
+    let began = std::time::Instant::now();
+    assert_eq!(tokenizer.encode(&text).len(), 200_000);
+    // Searching the rest for the absent token at each separator takes minutes.
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+}
+
 #[test]
 fn an_incomplete_character_is_held_back_while_text_grows() {
     let tokenizer = tiny();
@@ -152,6 +189,15 @@ fn spaces_are_cleaned_up_as_transformers_does() {
 }
 
 proptest! {
+    #[test]
+    fn added_tokens_are_found_in_order_the_longest_first(
+        parts in proptest::collection::vec(0..6usize, 0..40),
+    ) {
+        let tokenizer = with_added(&["<ab>", "<ab><cd>", "d><a", "<a"]);
+        let text: String = parts.iter().map(|&i| ["<ab>", "<cd>", "b", " cat", END_OF_TEXT, "<a"][i]).collect();
+        prop_assert_eq!(tokenizer.encode(&text), encode_again_and_again(&tokenizer, &text));
+    }
+
     #[test]
     fn text_survives_the_round_trip(text in "\\PC{0,40}") {
         let tokenizer = tiny();

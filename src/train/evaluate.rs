@@ -3,23 +3,25 @@
 //! Each post is evaluated by itself between two `<|endoftext|>`, as the bot writes one, so that no
 //! post provides context for another.
 
-use super::{TrainError, model::Model};
+use super::{TrainError, data::Data, model::Model, recipe::LossOver};
 
 /// Tokens per batch, padding included; the same as a step of the original.
 const BATCH_TOKENS: usize = 1024;
 
-/// Mean cross-entropy of the posts' tokens, in nats per token. Each post is (T) with its
-/// boundaries; those with T below 2 are skipped. `None` if `stop` returned true on the way.
+/// Mean cross-entropy of the held-out posts, in nats per token, over the same tokens as the loss in
+/// training. Posts of fewer than 2 tokens are skipped. `None` if `stop` returned true on the way.
 ///
 /// # Errors
 /// As [`Model::loss_masked`], such as for a post longer than the model's positions.
 pub fn held_out_loss(
     model: &Model,
-    posts: &[Vec<u32>],
+    data: &Data,
+    loss_over: LossOver,
     stop: impl Fn() -> bool,
 ) -> Result<Option<f64>, TrainError> {
     // Posts of similar length are batched together to need little padding.
-    let mut order: Vec<&[u32]> = posts.iter().map(Vec::as_slice).filter(|post| post.len() > 1).collect();
+    let mut order: Vec<&[u32]> =
+        data.held_out.iter().map(Vec::as_slice).filter(|post| post.len() > 1).collect();
     order.sort_by_key(|post| post.len());
     let (mut nats, mut tokens) = (0.0, 0);
     let mut rest = order.as_slice();
@@ -33,7 +35,8 @@ pub fn held_out_loss(
         let count = (1..=BATCH_TOKENS / shortest.len().max(1)).take_while(fits).last().unwrap_or(1);
         let (batch, after) = rest.split_at(count);
         rest = after;
-        let (ids, labels, length) = padded(batch);
+        let (ids, mut labels, length) = padded(batch);
+        loss_over.mask(&ids, &mut labels, data.eos);
         let labelled = labels.iter().flatten().count();
         let loss = model.loss_masked(&ids, &labels, length)?;
         nats += f64::from(loss) * labelled as f64;
@@ -92,14 +95,28 @@ mod tests {
             nats += f64::from(loss) * (post.len() - 1) as f64;
             tokens += post.len() - 1;
         }
-        let ours = held_out_loss(&model, &posts, || false).unwrap().unwrap();
+        let data = Data { held_out: posts, ..Data::default() };
+        let ours = held_out_loss(&model, &data, LossOver::All, || false).unwrap().unwrap();
         assert!((ours - nats / f64::from(tokens as u32)).abs() < 1e-5, "{ours} {}", nats / tokens as f64);
         assert!((ours - 40f64.ln()).abs() > 0.01, "{ours} is what any model has");
     }
 
     #[test]
     fn it_stops_when_told() {
-        assert_eq!(held_out_loss(&model(), &[vec![0, 1, 0]], || true).unwrap(), None);
+        let data = Data { held_out: vec![vec![0, 1, 0]], ..Data::default() };
+        assert_eq!(held_out_loss(&model(), &data, LossOver::All, || true).unwrap(), None);
+    }
+
+    #[test]
+    fn within_posts_the_first_token_of_a_post_does_not_count() {
+        let (model, post) = (model(), vec![0, 5, 9, 0]);
+        let labels = [None, Some(9), Some(0), None];
+        let expected = f64::from(model.loss_masked(&post, &labels, 4).unwrap());
+        let data = Data { held_out: vec![post, vec![0, 7]], ..Data::default() };
+        let loss = |loss_over| held_out_loss(&model, &data, loss_over, || false).unwrap().unwrap();
+        let within = loss(LossOver::WithinPosts);
+        assert!((within - expected).abs() < 1e-5, "{within} {expected}");
+        assert!((within - loss(LossOver::All)).abs() > 0.01);
     }
 
     #[test]

@@ -68,6 +68,10 @@ pub enum TrainError {
     DeviceMemory,
     #[error("no vocabulary of {wanted} tokens can be made: at least 257 are needed")]
     Vocabulary { wanted: usize },
+    #[error(
+        "a new network of this size would have {parameters} parameters, at most {most} are supported: choose fewer --layers or --channels"
+    )]
+    Parameters { parameters: u64, most: u64 },
     #[error("the tokenizer could not be trained: {0}")]
     Tokenizer(String),
     #[error("`{name}` is {found}; it must be {expected}")]
@@ -76,6 +80,17 @@ pub enum TrainError {
     Candle(candle_core::Error),
     #[error(transparent)]
     Config(#[from] crate::gpt2::ConfigError),
+}
+
+impl TrainError {
+    /// Whether training diverged: resuming would only repeat it.
+    pub fn is_divergence(&self) -> bool {
+        match self {
+            Self::NotFinite { .. } | Self::GradientNotFinite { .. } => true,
+            Self::Store(error) => matches!(**error, checkpoint::StoreError::NotFinite { .. }),
+            _ => false,
+        }
+    }
 }
 
 impl From<candle_core::Error> for TrainError {

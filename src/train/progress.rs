@@ -14,7 +14,9 @@ pub struct Progress {
     pub tokens: u64,
     /// Seconds of training, including those before a resume.
     pub seconds: f64,
-    /// Loss of each step, nats per token.
+    /// Loss of each step, nats per token. Grows with every step, so a checkpoint has them in a
+    /// tensor, not with the rest in its header, whose size is limited.
+    #[serde(default, skip_serializing)]
     pub losses: Vec<f32>,
     /// In order of their steps.
     pub evaluations: Vec<Evaluation>,
@@ -84,9 +86,9 @@ mod tests {
     }
 
     #[test]
-    fn json_keeps_every_loss_bit_for_bit() {
+    fn json_keeps_every_evaluation_bit_for_bit() {
         let losses: Vec<f32> = (0..20_000u32).map(|i| f32::from_bits(0x3f80_0000 + i * 1237)).collect();
-        let progress = Progress { losses, ..Progress::default() };
+        let progress = with(&losses);
         let back: Progress = serde_json::from_str(&serde_json::to_string(&progress).unwrap()).unwrap();
         assert_eq!(back, progress);
     }

@@ -64,6 +64,10 @@ pub const DIFFERENCES: &[Difference] = &[
         modern: "posts can be filtered by date, language, length, and whether they are replies",
         classic: "all posts except retweets and short ones are used",
     },
+    Difference {
+        modern: "`<|endoftext|>` in a post is text like any other",
+        classic: "it ends the post there",
+    },
     Difference { modern: "dropout is the base model's own (GPT-2's: 0.1)", classic: "dropout is always 0.1" },
     Difference { modern: "on a GPU, matrix products are in bf16", classic: "everything is f32" },
 ];

@@ -21,6 +21,9 @@ use crate::{
     tokenizer::{END_OF_TEXT, Parts, Tokenizer},
 };
 
+/// Maximum number of parameters of a new network, above GPT-2 XL's 1.6 billion.
+const MAX_PARAMETERS: u64 = 1 << 31;
+
 /// Size of a new network.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
@@ -33,7 +36,8 @@ pub struct Shape {
 /// Configuration of a new network, with GPT-2's dropout.
 ///
 /// # Errors
-/// [`TrainError::Config`] for invalid sizes.
+/// [`TrainError::Config`] for invalid sizes, [`TrainError::Parameters`] for a network that is too
+/// large.
 pub fn config(shape: Shape, tokenizer: &Tokenizer) -> Result<Config, TrainError> {
     let config = Config {
         vocab_size: tokenizer.vocab_size(),
@@ -49,7 +53,17 @@ pub fn config(shape: Shape, tokenizer: &Tokenizer) -> Result<Config, TrainError>
         eos_token_id: tokenizer.eos_id(),
     };
     config.validate()?;
+    let parameters = parameters(&config);
+    if parameters > MAX_PARAMETERS {
+        return Err(TrainError::Parameters { parameters, most: MAX_PARAMETERS });
+    }
     Ok(config)
+}
+
+/// Number of parameters of a valid configuration.
+fn parameters(config: &Config) -> u64 {
+    let size = |tensor: names::Tensor| tensor.shape.iter().map(|&n| n as u64).product::<u64>();
+    names::tensors(config).into_iter().map(size).fold(0, u64::saturating_add)
 }
 
 /// GPT-2's initialisation (Radford et al. 2019): normal with standard deviation 0.02, residual
@@ -140,6 +154,16 @@ mod tests {
             assert_eq!(tokenizer.decode(&tokenizer.encode_plain(text)), text);
         }
         assert_eq!(tokenizer.to_json(), super::tokenizer(&posts(), 400).unwrap().to_json());
+    }
+
+    #[test]
+    fn a_network_that_no_machine_holds_is_refused_before_it_is_made() {
+        let tokenizer = tokenizer(&posts(), 300).unwrap();
+        let shape = |layers, channels| Shape { layers, channels, heads: 1, positions: 1024 };
+        let error = config(shape(4096, 1 << 20), &tokenizer).unwrap_err().to_string();
+        assert!(error.contains("--layers") && error.contains("54043252753"), "{error}");
+        // GPT-2 XL.
+        config(shape(48, 1600), &tokenizer).unwrap();
     }
 
     #[test]

@@ -17,6 +17,10 @@ pub const ADVISED_CHARS: usize = 40_000;
 /// Minimum number of held-out posts; fewer say nothing about a bot.
 pub const MIN_HELD_OUT: usize = 10;
 
+/// Maximum length of the training text, all epochs together, in characters; text and ids are in
+/// memory as a whole.
+pub const MAX_TEXT_CHARS: u64 = 1_000_000_000;
+
 /// Separates the random draw of held-out posts from the epochs' shuffles.
 const HOLD_OUT_STREAM: u64 = 0x686f_6c64_5f6f_7574;
 
@@ -87,6 +91,30 @@ pub fn check_size(accounts: &[Cleaned]) -> Result<Option<Warning>, TooFew> {
     Ok((chars < ADVISED_CHARS).then_some(Warning { chars }))
 }
 
+/// Too much text to train on.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "{epochs} epochs would make a training text of {chars} characters, at most {MAX_TEXT_CHARS} are supported: \
+     choose fewer --epochs, or filter the posts"
+)]
+pub struct TooLong {
+    pub epochs: usize,
+    pub chars: u64,
+}
+
+/// Checks the length of [`training_text`] before it is made.
+///
+/// # Errors
+/// [`TooLong`] above [`MAX_TEXT_CHARS`].
+pub fn check_length(accounts: &[Cleaned], epochs: usize, order: Order) -> Result<(), TooLong> {
+    let accounts = accounts.iter().filter(|account| !account.kept.is_empty());
+    let chars: Vec<u64> = accounts.map(|account| order.chars(account) as u64).collect();
+    // Each account is repeated to the length of the largest.
+    let largest = chars.iter().copied().max().unwrap_or(0);
+    let chars = largest.saturating_mul(chars.len() as u64).saturating_mul(epochs as u64);
+    if chars > MAX_TEXT_CHARS { Err(TooLong { epochs, chars }) } else { Ok(()) }
+}
+
 /// Checks each account by itself, as the original does: other accounts do not make up for a small
 /// one. The warning is that of the smallest.
 ///
@@ -124,17 +152,31 @@ impl Order {
     }
 }
 
-/// The training text: [`SEPARATOR`], then for each epoch all kept posts in a new shuffle, each
-/// followed by [`SEPARATOR`].
+/// The training text: [`SEPARATOR`], then the [`training_posts`], each followed by [`SEPARATOR`].
+pub fn training_text(accounts: &[Cleaned], epochs: usize, order: Order, seed: u64) -> String {
+    joined(&training_posts(accounts, epochs, order, seed))
+}
+
+/// [`SEPARATOR`], then the posts, each followed by [`SEPARATOR`].
+pub fn joined(posts: &[&str]) -> String {
+    let mut text = String::from(SEPARATOR);
+    for post in posts {
+        text.push_str(post);
+        text.push_str(SEPARATOR);
+    }
+    text
+}
+
+/// The posts to train on: for each epoch all kept posts in a new shuffle.
 ///
 /// Smaller accounts are repeated, in new shuffles, until each has at least as many characters as
 /// the largest, to the nearest whole post. One seed determines all orders. Accounts without a kept
 /// post are skipped.
-pub fn training_text(accounts: &[Cleaned], epochs: usize, order: Order, seed: u64) -> String {
+pub fn training_posts(accounts: &[Cleaned], epochs: usize, order: Order, seed: u64) -> Vec<&str> {
     let mut shuffler = Shuffler::new(seed);
     let accounts: Vec<&Cleaned> = accounts.iter().filter(|account| !account.kept.is_empty()).collect();
     let largest = accounts.iter().map(|account| order.chars(account)).max().unwrap_or(0);
-    let mut text = String::from(SEPARATOR);
+    let mut all = Vec::new();
     for _ in 0..epochs {
         let mut posts: Vec<&str> = Vec::new();
         for account in &accounts {
@@ -147,12 +189,9 @@ pub fn training_text(accounts: &[Cleaned], epochs: usize, order: Order, seed: u6
         if order == Order::Interleaved {
             shuffler.shuffle(&mut posts);
         }
-        for post in posts {
-            text.push_str(post);
-            text.push_str(SEPARATOR);
-        }
+        all.extend(posts);
     }
-    text
+    all
 }
 
 /// All posts of the account, then some of them again until there are `chars` characters; empty for
@@ -401,6 +440,19 @@ mod tests {
         let text = "x".repeat(40_000);
         assert_eq!(check_size(&[account("a", &[&text])]), Ok(None));
         assert!(check_size(&[]).is_err());
+    }
+
+    #[test]
+    fn a_text_that_memory_may_not_hold_is_refused_before_it_is_made() {
+        let (long, short) = (account("a", &[&"x".repeat(10_000)]), account("b", &["short"]));
+        let accounts = [long, short, account("c", &[])];
+        for order in [Order::ByAccount, Order::Interleaved] {
+            assert_eq!(check_length(&accounts, 50_000, order), Ok(()));
+            let error = check_length(&accounts, 50_001, order).unwrap_err();
+            assert_eq!(error, TooLong { epochs: 50_001, chars: 1_000_020_000 });
+            assert!(error.to_string().contains("fewer --epochs"), "{error}");
+            assert!(check_length(&accounts, usize::MAX, order).is_err());
+        }
     }
 
     proptest! {

@@ -332,6 +332,37 @@ fn a_loss_that_is_no_number_after_a_checkpoint_leaves_a_bot_to_be_made() {
 }
 
 #[test]
+fn a_last_step_that_diverges_is_not_saved() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    let out = home.path().join("bot");
+    let mut words = train(&posts, &out);
+    words.extend(["--held-out", "0", "--lr", "1e12", "--max-steps", "1"].map(str::to_owned));
+    let (code, message) = failure(&strs(&words), "");
+    let last = message.lines().last().unwrap();
+    assert!(code == 1 && last.contains("at step 1") && last.ends_with("lower --lr"), "{message}");
+    assert!(!run_folder(&out).join("checkpoint.safetensors").exists());
+    let config = fs::read_to_string(run_folder(&out).join("config.json")).unwrap();
+    assert!(config.contains("broken_off") && config.contains("ended_unix_s"), "{config}");
+}
+
+#[test]
+fn weights_too_large_for_a_bots_files_are_no_reason_to_resume() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = posts(home.path());
+    for dtype in ["f16", "f32"] {
+        let mut words = train(&posts, &home.path().join(dtype));
+        // The first step changes weights by the learning rate; the files' largest value is 65504.
+        let more = ["--held-out", "0", "--lr", "7e4", "--max-steps", "1", "--dtype", dtype];
+        words.extend(more.map(str::to_owned));
+        let (code, message) = failure(&strs(&words), "");
+        let last = message.lines().last().unwrap();
+        assert!(code == 1 && last.contains("start over with a lower --lr"), "{message}");
+        assert!(last.contains("wte.weight") && !last.contains("--resume"), "{message}");
+    }
+}
+
+#[test]
 fn a_second_ctrl_c_ends_it_at_once() {
     let home = tempfile::tempdir().unwrap();
     let posts = posts(home.path());

@@ -21,6 +21,8 @@ const SCRATCH_CONTEXT: usize = 160;
 pub const EPOCHS: usize = 4;
 pub const LEARNING_RATE: f64 = 1.372e-4;
 pub const BATCH: usize = 1;
+/// Maximum number of epochs. The length of the whole text is limited too.
+const MAX_EPOCHS: usize = 100_000;
 /// Number of evaluations and of checkpoints in a run, by default.
 pub const PARTS: usize = 10;
 /// Maximum number of layers, the same as in the readers of a bot's files.
@@ -100,7 +102,7 @@ pub struct LearningArgs {
     /// Dropout while training [default: the base's; classic, and from scratch: 0.1]
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
-    /// Which tokens count towards the loss: all, or all but the first token of each post
+    /// Which tokens count towards the loss, in training and on held-out posts: all, or all but the first token of each post
     #[arg(long, value_name = "TOKENS", default_value = "all", value_parser = LossOver::NAMES)]
     pub loss_over: String,
     /// Device: cuda (an NVIDIA GPU, in builds with that feature), cpu, or auto (a GPU if there is one)
@@ -245,6 +247,7 @@ impl Args {
         let small = |setting: usize| setting <= MAX_SIZE;
         for (ok, problem) in [
             (learning.epochs > 0, "--epochs must be at least 1"),
+            (learning.epochs <= MAX_EPOCHS, "--epochs must be at most 100000"),
             (learning.batch > 0, "--batch must be at least 1"),
             (learning.accumulate > 0, "--accumulate must be at least 1"),
             (learning.lr > 0.0 && learning.lr.is_finite(), "--lr must be over 0"),
@@ -257,6 +260,7 @@ impl Args {
                 keeping.held_out.is_none_or(|share| (0.0..1.0).contains(&share)),
                 "--held-out must be at least 0 and under 1",
             ),
+            (over_0(learning.max_steps), "--max-steps must be at least 1"),
             (over_0(keeping.eval_every), "--eval-every must be at least 1"),
             (over_0(keeping.patience), "--patience must be at least 1"),
             (over_0(keeping.save_every), "--save-every must be at least 1"),
@@ -453,9 +457,11 @@ mod tests {
     fn settings_that_cannot_be_are_usage_errors() {
         for option in [
             "--epochs 0",
+            "--epochs 100000000",
             "--accumulate 0",
             "--held-out 1",
             "--held-out -1",
+            "--max-steps 0",
             "--eval-every 0",
             "--patience 0",
             "--save-every 0",

@@ -21,6 +21,7 @@ use crate::{
     cli::MADE_WITH,
     gpt2::Config,
     record::{Artifact, Lineage, Machine, RunConfig, Versions, report::SAMPLE_TOKENS},
+    tokenizer::END_OF_TEXT,
     train::{
         checkpoint::Identity,
         data::Data,
@@ -28,7 +29,7 @@ use crate::{
         model::Model,
         optimizer,
         progress::Progress,
-        recipe::Recipe,
+        recipe::{LossOver, Recipe},
         run::{Ending, Settings},
     },
     tweets::open,
@@ -73,10 +74,14 @@ impl Described<'_> {
             .with("the base", digest(&self.base))
             .with("the network", network(config))
             .with("the digest of the training text and held-out posts", self.data.digest());
-        // Only named if blocks are shuffled, because older checkpoints do not have it.
-        match self.settings.shuffle_blocks {
+        // Named only where older checkpoints are of another run, because they have neither.
+        let identity = match self.settings.shuffle_blocks {
             true => identity.with("the order of blocks", "drawn"),
             false => identity,
+        };
+        match (self.settings.loss_over, self.data.held_out.is_empty()) {
+            (LossOver::WithinPosts, false) => identity.with("the held-out loss", "within posts"),
+            _ => identity,
         }
     }
 
@@ -261,6 +266,11 @@ impl Described<'_> {
         say(
             posts.accounts.len() > 1 && plan.recipe == Recipe::Modern,
             "The accounts' posts were shuffled together.".into(),
+        );
+        say(
+            plan.recipe == Recipe::Modern
+                && posts.accounts.iter().flat_map(|a| &a.kept).any(|post| post.contains(END_OF_TEXT)),
+            format!("`{END_OF_TEXT}` in a post was read as text, not as its end."),
         );
         say(
             !plan.filter_words.is_empty(),

@@ -5,6 +5,7 @@
 
 use std::{
     fs::{self, File},
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -16,7 +17,7 @@ use super::args::{Args, Plan};
 use crate::{
     bundle::{
         folder::folder_name,
-        staging::{Held, Lock},
+        staging::{Held, Lock, replace_file, sync_folder},
     },
     cli::words,
     record::{LOCK, Run},
@@ -185,11 +186,14 @@ fn contents(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
 }
 
-/// Stores the command that began the run.
+/// Stores the command that began the run, atomically and durably.
 pub fn remember(dir: &Path, words: &[String]) -> anyhow::Result<()> {
     let path = dir.join(COMMAND);
     let command = Command { folder: std::env::current_dir()?, words: words.to_vec() };
-    fs::write(&path, serde_json::to_vec_pretty(&command)?).with_context(|| path.display().to_string())
+    let text = serde_json::to_vec_pretty(&command)?;
+    replace_file(&path, |file| file.write_all(&text))
+        .and_then(|()| sync_folder(dir))
+        .with_context(|| path.display().to_string())
 }
 
 /// Deletes the stored command, once the bot is written.
@@ -226,6 +230,19 @@ mod tests {
         assert_eq!((args.learning.epochs, args.learning.lr, args.json), (3, 1e-3, true));
         let plan = args.plan().unwrap();
         assert!(plan.resume && plan.run == dir);
+    }
+
+    #[test]
+    fn a_stored_command_is_replaced_as_a_whole() {
+        let home = tempfile::tempdir().unwrap();
+        let (path, old) = (home.path().join(COMMAND), home.path().join("old"));
+        fs::write(&path, "old").unwrap();
+        // A file written in place would change under its other name, too.
+        fs::hard_link(&path, &old).unwrap();
+        remember(home.path(), &words("a.zip --out bot")).unwrap();
+        assert_eq!(fs::read_to_string(&old).unwrap(), "old");
+        assert!(fs::read_to_string(&path).unwrap().contains("a.zip"));
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2, "no temporary file is left");
     }
 
     #[test]

@@ -26,12 +26,15 @@ use self::{
 use super::memory;
 use crate::{
     bundle::{
-        folder::BundleParts,
+        checkpoint::CheckpointError,
+        folder::{BundleError, BundleParts},
+        gguf::GgufError,
         manifest::{BotInfo, CardExtras},
+        quantize::QuantizeError,
         staging,
     },
     gpt2::Config,
-    record::{Artifact, Memorisation, RunConfig, RunRecorder, Stopped, Summary},
+    record::{Artifact, Memorisation, RunConfig, RunRecorder, SampleDraft, Stopped, Summary},
     tokenizer::Tokenizer,
     train::{
         TrainError,
@@ -81,23 +84,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let progress = run.progress().clone();
     drop(run);
     say_what_it_came_to(&progress, ending);
-    let draft = drafts::drafts(&inputs.model, &inputs.tokenizer, "", 1, FIRST_DRAFT_SEED)?;
-    say!("A first draft: {}", draft.concat());
-    // Without evaluations, the record has no drafts yet.
-    let last_samples = match progress.evaluations.is_empty() {
-        true => watch::samples(&inputs.model, &inputs.tokenizer, inputs.settings.seed)?,
-        false => Vec::new(),
-    };
-
     let (info, extras) = (described.bot(&progress), described.extras(&progress, ending));
-    let written = match write_bot(&plan, inputs, info.clone(), extras.clone(), &interrupted) {
-        Ok(written) => written,
+    let made = sample(&inputs, &progress).and_then(|last_samples| {
+        let written = write_bot(&plan, inputs, info.clone(), extras.clone(), &interrupted)?;
+        Ok((last_samples, written))
+    });
+    let (last_samples, written) = match made {
+        Ok(made) => made,
         Err(error) => {
             let _ = recorder.break_off("all steps are done, but the bot is not written");
-            return Err(error.context(format!(
-                "the bot could not be written; all steps are saved, so continue with `{}`",
-                folder::resume_command(&plan.run)
-            )));
+            return Err(with_way_to_bot(error, &folder::resume_command(&plan.run)));
         }
     };
     say_what_it_repeats(&written.memorisation);
@@ -191,8 +187,20 @@ fn train(plan: &Plan, run: &mut Run, mut watcher: Watcher) -> anyhow::Result<(En
         Err(error) => {
             // On a full disk this fails like the run did; that error is the one reported.
             let _ = recorder.break_off(&why(&error));
-            Err(with_way_on(error, plan, run.saved()))
+            Err(with_way_on(error, &folder::resume_command(&plan.run), run.saved()))
         }
+    }
+}
+
+/// Prints a first draft of the trained model; returns drafts for a record that has none yet, that
+/// is without evaluations.
+fn sample(inputs: &Inputs, progress: &Progress) -> anyhow::Result<Vec<SampleDraft>> {
+    let Inputs { model, tokenizer, settings, .. } = inputs;
+    let draft = drafts::drafts(model, tokenizer, "", 1, FIRST_DRAFT_SEED)?;
+    say!("A first draft: {}", draft.concat());
+    match progress.evaluations.is_empty() {
+        true => watch::samples(model, tokenizer, settings.seed),
+        false => Ok(Vec::new()),
     }
 }
 
@@ -300,6 +308,7 @@ fn say_what_it_repeats(found: &Memorisation) {
 /// Why a run was interrupted, without paths of this machine.
 fn why(error: &TrainError) -> String {
     match error {
+        error if error.is_divergence() => error.to_string(),
         TrainError::Store(_) => "a checkpoint could not be written or read".into(),
         TrainError::Watch(_) => "the record could not be written".into(),
         error => error.to_string(),
@@ -307,17 +316,40 @@ fn why(error: &TrainError) -> String {
 }
 
 /// Adds to the error how to continue.
-fn with_way_on(error: TrainError, plan: &Plan, saved: Option<usize>) -> anyhow::Error {
-    let resume_command = folder::resume_command(&plan.run);
+fn with_way_on(error: TrainError, resume_command: &str, saved: Option<usize>) -> anyhow::Error {
     let Some(step) = saved else { return error.into() };
     match error {
         TrainError::Interrupted { .. } => anyhow::anyhow!("{error}; resume with `{resume_command}`"),
-        TrainError::NotFinite { .. } | TrainError::GradientNotFinite { .. } => anyhow::anyhow!(
+        error if error.is_divergence() => anyhow::anyhow!(
             "{error}; the checkpoint after step {step} is intact: `{resume_command} --max-steps {step}` makes a bot from it"
         ),
         error => anyhow::Error::new(error).context(format!(
             "training stopped, but the checkpoint after step {step} is intact: continue with `{resume_command}`"
         )),
+    }
+}
+
+/// Adds to an error after the last step how to get a bot.
+fn with_way_to_bot(error: anyhow::Error, resume_command: &str) -> anyhow::Error {
+    if is_out_of_range(&error) {
+        return error.context(
+            "the bot could not be written, because its weights became too large: start over with a lower --lr",
+        );
+    }
+    error.context(format!(
+        "the bot could not be written; all steps are saved, so continue with `{resume_command}`"
+    ))
+}
+
+/// Whether a bot's files cannot hold its weights. With `--dtype f32` the quantised files still
+/// cannot.
+fn is_out_of_range(error: &anyhow::Error) -> bool {
+    match error.downcast_ref() {
+        Some(BundleError::Checkpoint(CheckpointError::Range { .. })) => true,
+        Some(BundleError::Gguf { source, .. }) => {
+            matches!(**source, GgufError::Quantize { source: QuantizeError::NotFinite { .. }, .. })
+        }
+        _ => false,
     }
 }
 
@@ -339,5 +371,20 @@ fn summary(progress: &Progress, ending: Ending, written: Written) -> Summary {
         peak_memory_bytes: memory::peak_bytes(),
         memorisation: Some(written.memorisation),
         output: Some(written.output),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::checkpoint::StoreError;
+
+    #[test]
+    fn values_that_no_checkpoint_holds_are_a_divergence() {
+        let error = || TrainError::from(StoreError::NotFinite { name: "weight/wte.weight".into() });
+        let message = with_way_on(error(), "train --resume a.run", Some(7)).to_string();
+        assert!(message.contains("lower --lr"), "{message}");
+        assert!(message.contains("`train --resume a.run --max-steps 7` makes a bot from it"), "{message}");
+        assert!(why(&error()).contains("not finite"));
     }
 }

@@ -12,7 +12,7 @@ use crate::{
         data::{Data, as_sequence},
         recipe::Recipe,
     },
-    tweets::{Cleaned, check_size, dataset, training_text},
+    tweets::{Cleaned, check_size, dataset},
 };
 
 /// The selected posts, split into training and held-out set.
@@ -53,6 +53,7 @@ pub fn read(plan: &Plan) -> anyhow::Result<Posts> {
             }
         }
     }
+    dataset::check_length(&posts.accounts, plan.learning.epochs, plan.recipe.order())?;
     Ok(posts)
 }
 
@@ -61,14 +62,20 @@ impl Posts {
     /// record.
     pub fn data(&self, plan: &Plan, tokenizer: &Tokenizer, context: usize) -> (Data, Artifact) {
         let learning = &plan.learning;
-        let text = training_text(&self.accounts, learning.epochs, plan.recipe.order(), learning.seed);
+        let posts =
+            dataset::training_posts(&self.accounts, learning.epochs, plan.recipe.order(), learning.seed);
+        let text = dataset::joined(&posts);
         let eos = tokenizer.eos_id();
         let held_out = self
             .held_out
             .iter()
             .map(|post| as_sequence(&tokenizer.encode_plain(post), eos, context))
             .collect();
-        let data = Data { ids: tokenizer.encode(&text), held_out, eos };
+        let ids = match plan.recipe {
+            Recipe::Classic => tokenizer.encode(&text),
+            Recipe::Modern => between_boundaries(&posts, tokenizer),
+        };
+        let data = Data { ids, held_out, eos };
         (data, Artifact::of_bytes("training text", text.as_bytes()))
     }
 
@@ -84,9 +91,32 @@ impl Posts {
     }
 }
 
+/// Ids of the posts between `<|endoftext|>`. In a post, `<|endoftext|>` is only text: it does not
+/// divide the post.
+fn between_boundaries(posts: &[&str], tokenizer: &Tokenizer) -> Vec<u32> {
+    let eos = tokenizer.eos_id();
+    let of_post = |post: &&str| tokenizer.encode_plain(post).into_iter().chain([eos]);
+    std::iter::once(eos).chain(posts.iter().flat_map(of_post)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_separator_in_a_post_does_not_divide_it() {
+        let json = include_bytes!("../../../tests/fixtures/tiny-gpt2/tokenizer.json");
+        let tokenizer = Tokenizer::from_json(json).unwrap();
+        let boundaries = |ids: &[u32]| ids.iter().filter(|&&id| id == tokenizer.eos_id()).count();
+        let plain = ["the lamp", "a whole night"];
+        assert_eq!(between_boundaries(&plain, &tokenizer), tokenizer.encode(&dataset::joined(&plain)));
+        let odd = ["I typed <|endoftext|> once", "and <|endoftext|>"];
+        let ids = between_boundaries(&odd, &tokenizer);
+        assert_eq!((boundaries(&ids), boundaries(&tokenizer.encode(&dataset::joined(&odd)))), (3, 5));
+        let first: Vec<u32> =
+            ids.iter().copied().skip(1).take_while(|&id| id != tokenizer.eos_id()).collect();
+        assert_eq!(tokenizer.decode(&first), odd[0]);
+    }
 
     #[test]
     fn what_filters_refused_and_duplicates_are_left_out() {

@@ -1,8 +1,8 @@
 //! Checkpoints: everything needed to resume a run so that it ends, bit for bit, where an
 //! uninterrupted one would.
 //!
-//! `checkpoint.safetensors` holds the weights, both moments of each, and in its header the
-//! [`Progress`] and the [`Identity`] of the run. `best-N.safetensors` holds the weights of the best
+//! `checkpoint.safetensors` holds the weights, both moments of each, the loss of every step, and in
+//! its header the rest of the [`Progress`] and the [`Identity`] of the run. `best-N.safetensors` holds the weights of the best
 //! evaluation so far, made after N steps. The checkpoint says which N; a file that it does not name
 //! is deleted only once a newer checkpoint is in place. `identity.json` identifies the run from the
 //! start, in case it is interrupted before its first checkpoint.
@@ -11,7 +11,8 @@ mod file;
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -21,14 +22,21 @@ use thiserror::Error;
 
 use self::file::Entry;
 use super::{TrainError, model::Model, optimizer::AdamW, progress::Progress, values::Values};
-use crate::bundle::checkpoint::{CheckpointError, SafetensorsFile};
+use crate::bundle::{
+    checkpoint::{CheckpointError, SafetensorsFile},
+    staging::{replace_file, sync_folder},
+};
 
 const FILE: &str = "checkpoint.safetensors";
 const IDENTITY: &str = "identity.json";
 /// Key of the state in the file's header.
 const STATE: &str = "huggingtweets";
-/// The version that this program writes, and the only one that it reads.
-const FORMAT: u32 = 1;
+/// The version that this program writes.
+const FORMAT: u32 = 2;
+/// An older version that it reads: with the losses in the header.
+const LOSSES_IN_HEADER: u32 = 1;
+/// Name of the tensor of losses.
+const LOSSES: &str = "losses";
 /// Prefixes of tensor names.
 const WEIGHT: &str = "weight/";
 const FIRST: &str = "first-moment/";
@@ -39,7 +47,9 @@ const SECOND: &str = "second-moment/";
 pub enum StoreError {
     #[error("{} could not be written: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("`{name}` holds values that are not finite, so no checkpoint was written")]
+    #[error(
+        "`{name}` holds values that are not finite, so no checkpoint was written: start over with a lower --lr"
+    )]
     NotFinite { name: String },
     #[error("{} is not a checkpoint of this program ({reason}): start over without --resume", path.display())]
     Format { path: PathBuf, reason: String },
@@ -127,7 +137,7 @@ impl Store {
         name == IDENTITY || name.starts_with(FILE) || is_best(name)
     }
 
-    /// Records the run's identity, before its first step.
+    /// Records the run's identity, before its first step, atomically and durably.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -135,7 +145,9 @@ impl Store {
         let path = self.folder.join(IDENTITY);
         let text = serde_json::to_vec_pretty(&self.identity)
             .map_err(|error| StoreError::Format { path: path.clone(), reason: error.to_string() })?;
-        fs::write(&path, text).map_err(|source| StoreError::io(&path, source))
+        replace_file(&path, |file| file.write_all(&text))
+            .and_then(|()| sync_folder(&self.folder))
+            .map_err(|source| StoreError::io(&path, source))
     }
 
     /// Fails if `found` is the identity of another run.
@@ -183,8 +195,10 @@ impl Store {
         let path = self.path();
         let state = serde_json::to_string(&state)
             .map_err(|error| StoreError::Format { path: path.clone(), reason: error.to_string() })?;
+        let steps = [progress.losses.len()];
         let shapes: BTreeMap<&str, &[usize]> = model.vars().map(|(name, var)| (name, var.dims())).collect();
         let mut entries = weights(model);
+        entries.push(Entry { name: LOSSES.into(), shape: &steps, values: Values::Slice(&progress.losses) });
         for (name, first, second) in optimizer.moments() {
             let shape = shapes.get(name).copied().unwrap_or_default();
             for (prefix, values) in [(FIRST, first), (SECOND, second)] {
@@ -232,12 +246,15 @@ impl Store {
         let state = file.note(STATE).ok_or_else(|| format("it does not say of which run it is"))?;
         // The version is checked first: another one may have other fields.
         let value: serde_json::Value = serde_json::from_str(state).map_err(|e| format(&e.to_string()))?;
-        if value["format"].as_u64() != Some(u64::from(FORMAT)) {
+        if ![FORMAT, LOSSES_IN_HEADER].map(serde_json::Value::from).contains(&value["format"]) {
             return Err(format(&format!("its format is {}, not {FORMAT}", value["format"])).into());
         }
-        let state: State = serde_json::from_value(value).map_err(|e| format(&e.to_string()))?;
+        let mut state: State = serde_json::from_value(value).map_err(|e| format(&e.to_string()))?;
         self.compare(&path, &state.identity)?;
         restore_weights(&path, &mut file, model)?;
+        if state.format != LOSSES_IN_HEADER {
+            state.progress.losses = file.read(LOSSES).map_err(|e| read_error(&path, e))?;
+        }
         let mut moments = BTreeMap::new();
         for (name, _) in model.vars() {
             let mut read =
@@ -387,6 +404,33 @@ mod tests {
     }
 
     #[test]
+    fn the_losses_of_a_long_run_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path(), identity());
+        let (model, optimizer, _) = after(1);
+        let losses: Vec<f32> = (0..2_000_000u32).map(|i| f32::from_bits(0x3f80_0000 + i)).collect();
+        let progress = Progress { step: losses.len(), losses, ..Progress::default() };
+        store.save(&model, &optimizer, &progress).unwrap();
+        assert!(store.restore(&model).unwrap().unwrap().1 == progress);
+    }
+
+    #[test]
+    fn a_checkpoint_with_losses_in_its_header_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path(), identity());
+        let (model, _, _) = after(1);
+        let state = serde_json::json!({
+            "format": LOSSES_IN_HEADER,
+            "identity": identity(),
+            "optimizer_steps": 0,
+            "progress": { "step": 2, "tokens": 8, "seconds": 1.5, "losses": [2.5, 2.25], "evaluations": [] },
+        });
+        file::replace(&store.path(), STATE, &state.to_string(), &weights(&model)).unwrap();
+        let (_, progress) = store.restore(&model).unwrap().unwrap();
+        assert_eq!((progress.step, progress.losses), (2, vec![2.5, 2.25]));
+    }
+
+    #[test]
     fn another_runs_checkpoint_is_refused_by_what_differs() {
         let folder = tempfile::tempdir().unwrap();
         let (model_1, optimizer, progress) = after(1);
@@ -420,6 +464,19 @@ mod tests {
     }
 
     #[test]
+    fn a_recorded_identity_is_replaced_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, old) = (folder.path().join(IDENTITY), folder.path().join("old"));
+        fs::write(&path, "old").unwrap();
+        // A file written in place would change under its other name, too.
+        fs::hard_link(&path, &old).unwrap();
+        Store::new(folder.path(), identity()).begin().unwrap();
+        assert_eq!(fs::read_to_string(&old).unwrap(), "old");
+        assert!(fs::read_to_string(&path).unwrap().contains("--lr"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file is left");
+    }
+
+    #[test]
     fn damaged_files_are_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path(), identity());
@@ -431,7 +488,7 @@ mod tests {
         cases.push(whole[..whole.len() / 2].to_vec());
         // Another format version, in as many bytes.
         let mut newer = whole.clone();
-        let at = newer.windows(13).position(|w| w == br#"\"format\":1,"#).unwrap();
+        let at = newer.windows(13).position(|w| w == br#"\"format\":2,"#).unwrap();
         newer[at + 11] = b'7';
         cases.push(newer);
         for case in cases {
