@@ -252,6 +252,9 @@ pub fn write_bundle(staging: &Path, parts: &BundleParts) -> Result<(), BundleErr
     write_json(&staging.join(GENERATION_CONFIG), &generation_config(config))?;
     let checkpoint = staging.join(Precision::F32.file_name());
     checkpoint::write_safetensors(&checkpoint, config, weights, parts.dtype)?;
+    // The same weights in every file, so that a GGUF can be made again from model.safetensors.
+    let stored = parts.dtype.rounded(weights);
+    let parts = &BundleParts { weights: &stored, ..*parts };
     for precision in [Precision::Q8_0, Precision::Q4_0] {
         write_gguf(staging, parts, precision)?;
     }
