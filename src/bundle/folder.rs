@@ -162,6 +162,20 @@ impl BotFolder {
         self.verify_if(|name| sources.iter().any(|source| source == name))
     }
 
+    /// Like [`BotFolder::verify`], but checks only the files that the network is read from at
+    /// this precision.
+    ///
+    /// # Errors
+    /// Those of [`BotFolder::verify_sources`].
+    pub fn verify_precision(&self, precision: Precision) -> Result<(), BundleError> {
+        match precision {
+            Precision::Q8_0 | Precision::Q4_0 if self.precision_path(precision).is_some() => {
+                self.verify_if(|name| [CONFIG, TOKENIZER, precision.file_name()].contains(&name))
+            }
+            _ => self.verify_sources(),
+        }
+    }
+
     fn verify_if(&self, is_wanted: impl Fn(&str) -> bool) -> Result<(), BundleError> {
         let Some(manifest) = &self.manifest else {
             return Ok(());
