@@ -126,7 +126,7 @@ pub struct KeepingArgs {
     /// Steps between checkpoints; Ctrl-C writes one, too [default: a tenth of the run]
     #[arg(long, value_name = "N")]
     pub save_every: Option<usize>,
-    /// Folder for the run's record, and for its checkpoint until the bot is written [default: OUT.run]
+    /// Folder for the run's record, and for its checkpoint until the bot is written; not within OUT [default: OUT.run]
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
     /// Resume the run in this folder; other options are optional and must match the original run

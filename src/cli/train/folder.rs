@@ -5,10 +5,10 @@
 
 use std::{
     fs::{self, File},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::FromArgMatches;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ use crate::{
         folder::folder_name,
         staging::{Held, Lock},
     },
-    cli::words,
+    cli::{UsageError, words},
     record::{LOCK, Run},
     train::checkpoint::Store,
 };
@@ -86,6 +86,38 @@ fn take(dir: &Path, lock: File) -> anyhow::Result<Lock> {
     Lock::of_file(lock).or_else(|Held| {
         bail!("another process is running in {}: wait for it to end, or choose another --out", dir.display())
     })
+}
+
+/// Checks that the bot will not be written over its own run, which only shows once all steps are
+/// done.
+///
+/// # Errors
+/// A [`UsageError`] if one folder is in the other, or is the same.
+pub fn check_apart(plan: &Plan) -> anyhow::Result<()> {
+    let (run, out) = (real_path(&plan.run)?, real_path(&plan.out)?);
+    ensure!(
+        !run.starts_with(&out) && !out.starts_with(&run),
+        UsageError(format!(
+            "the bot ({}) and its run ({}) need folders apart from each other: choose another --out, or another --run",
+            plan.out.display(),
+            plan.run.display()
+        ))
+    );
+    Ok(())
+}
+
+/// Makes a path absolute and resolves its symbolic links and `..`, also if it does not exist yet.
+fn real_path(path: &Path) -> anyhow::Result<PathBuf> {
+    let absolute = std::path::absolute(path).with_context(|| path.display().to_string())?;
+    let mut real = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            Component::ParentDir => drop(real.pop()),
+            part => real.push(part),
+        }
+        real = real.canonicalize().unwrap_or(real);
+    }
+    Ok(real)
 }
 
 /// Checks that the run may use the folder. A new run needs an empty one, or one with an older run
@@ -280,6 +312,28 @@ mod tests {
         drop(held);
         check(&plan).unwrap();
         hold(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_run_and_its_bot_are_apart() {
+        let home = tempfile::tempdir().unwrap();
+        let check = |out: &str, run: &str| {
+            let [out, run] = [out, run].map(|name| home.path().join(name).display().to_string());
+            check_apart(&parse(&words(&format!("a.zip --out {out} --run {run}"))).unwrap().plan().unwrap())
+        };
+        for (out, run) in [("bot", "bot"), ("bot", "bot/run"), ("run/bot", "run"), ("bot", "x/../bot/./run")] {
+            let error = check(out, run).unwrap_err();
+            assert!(error.is::<UsageError>() && error.to_string().contains("another --run"), "{error}");
+        }
+        for (out, run) in [("bot", "bot.run"), ("a/bot", "a/run"), ("bot/../a", "bot")] {
+            check(out, run).unwrap();
+        }
+        #[cfg(unix)]
+        {
+            fs::create_dir(home.path().join("bot")).unwrap();
+            std::os::unix::fs::symlink("bot", home.path().join("link")).unwrap();
+            check("bot", "link/run").unwrap_err();
+        }
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let words: Vec<String> =
         std::env::args_os().skip(2).map(|word| word.to_string_lossy().into_owned()).collect();
     let plan = folder::complete(args, &words)?.plan()?;
+    folder::check_apart(&plan)?;
     // Now, because the run may need the space, and first, because it may put a bot back.
     staging::sweep(&plan.out);
     staging::check_target(&plan.out, plan.force)?;
