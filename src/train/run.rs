@@ -50,6 +50,11 @@ impl Settings {
     pub fn blocks_per_step(&self) -> usize {
         self.batch.max(1).saturating_mul(self.accumulate.max(1))
     }
+
+    /// The last step of a run of so many, unless it stops early.
+    fn last_step(&self, steps: usize) -> usize {
+        self.max_steps.map_or(steps, |most| most.min(steps))
+    }
 }
 
 /// Report of one step.
@@ -57,7 +62,7 @@ impl Settings {
 pub struct Step {
     /// Steps completed, including this one.
     pub step: usize,
-    /// Steps of the whole run.
+    /// The run's last step, unless it stops early.
     pub steps: usize,
     /// Mean cross-entropy, nats per token.
     pub loss: f32,
@@ -152,11 +157,11 @@ impl<'a> Run<'a> {
             chance::shuffle(&mut blocks, &mut stream(self.settings.seed, Purpose::Blocks));
         }
         let steps = data::steps(blocks.len(), self.settings.blocks_per_step());
-        let last = self.settings.max_steps.map_or(steps, |most| most.min(steps));
+        let last = self.settings.last_step(steps);
         let ending = loop {
             let step = self.progress.step;
             if self.evaluation_is_due(last) && !self.evaluate(steps, watch)? {
-                return Err(self.interrupted(steps, watch)?);
+                return Err(self.interrupted(last, watch)?);
             }
             if !self.data.held_out.is_empty() && self.progress.worse_in_a_row() >= self.settings.patience {
                 break Ending::Early;
@@ -165,7 +170,7 @@ impl<'a> Run<'a> {
                 break if last < steps { Ending::MaxSteps } else { Ending::Completed };
             }
             if watch.asked_to_stop() {
-                return Err(self.interrupted(steps, watch)?);
+                return Err(self.interrupted(last, watch)?);
             }
             let of_step = blocks.chunks(self.settings.blocks_per_step()).nth(step).unwrap_or_default();
             let done = self.step(of_step, steps, watch)?;
@@ -203,7 +208,7 @@ impl<'a> Run<'a> {
         self.progress.losses.push(loss);
         Ok(Step {
             step: self.progress.step,
-            steps,
+            steps: settings.last_step(steps),
             loss,
             gradient_norm,
             learning_rate,
@@ -282,12 +287,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn interrupted(&mut self, steps: usize, watch: &mut impl Watch) -> Result<TrainError, TrainError> {
+    fn interrupted(&mut self, last: usize, watch: &mut impl Watch) -> Result<TrainError, TrainError> {
         // Before the first step there is nothing to save.
         if self.progress.step > 0 {
             self.save(watch)?;
         }
-        Ok(TrainError::Interrupted { step: self.progress.step, steps })
+        Ok(TrainError::Interrupted { step: self.progress.step, steps: last })
     }
 }
 
@@ -362,6 +367,8 @@ mod tests {
     #[derive(Default)]
     struct Until {
         step: usize,
+        /// The last step, as reported.
+        steps: usize,
         until: Option<usize>,
         stop_in_evaluation: bool,
         evaluations: Vec<(Evaluation, bool)>,
@@ -370,7 +377,7 @@ mod tests {
     impl Watch for Until {
         fn step(&mut self, step: &Step) -> Result<(), WatchError> {
             assert!(step.tokens_per_s > 0.0 && step.gradient_norm > 0.0);
-            self.step = step.step;
+            (self.step, self.steps) = (step.step, step.steps);
             Ok(())
         }
 
@@ -506,6 +513,20 @@ mod tests {
         let trial = Settings { max_steps: Some(best), ..whole.clone() };
         assert_eq!(run(folders[1].path(), &trial).0, Ending::MaxSteps);
         assert!(run(folders[1].path(), &whole) == expected);
+    }
+
+    #[test]
+    fn progress_is_towards_the_last_step_that_max_steps_lets_it_make() {
+        for (max_steps, expected) in [(None, 20), (Some(4), 4), (Some(100), 20)] {
+            let folder = tempfile::tempdir().unwrap();
+            let (store, model, data) = (store(folder.path()), model(0.0), data());
+            let settings = Settings { max_steps, ..settings() };
+            let mut run = Run::begin(&model, &data, &settings, &store).unwrap();
+            let mut watch = Until { until: Some(2), ..Until::default() };
+            let error = run.train(&mut watch).unwrap_err();
+            assert!(matches!(error, TrainError::Interrupted { step: 2, steps } if steps == expected), "{error}");
+            assert_eq!(watch.steps, expected);
+        }
     }
 
     #[test]
