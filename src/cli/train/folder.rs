@@ -34,28 +34,36 @@ struct Command {
     words: Vec<String>,
 }
 
-/// Completes `--resume DIR` with the command that began the run; options given now override it.
+/// Completes `--resume DIR` with the command that began the run; archives and options given now
+/// override it.
 ///
 /// # Errors
-/// If the folder has no unfinished run.
+/// If the folder has no unfinished run. With archives, the options given now must do, so that a
+/// run without its command can be resumed.
 pub fn complete(args: Args, given: &[String]) -> anyhow::Result<Args> {
     let Some(dir) = args.keeping.resume.clone() else { return Ok(args) };
-    if !args.archives.is_empty() {
-        return Ok(args);
-    }
     let path = dir.join(COMMAND);
     let text = match fs::read(&path) {
         Ok(text) => text,
+        Err(_) if !args.archives.is_empty() => return Ok(args),
         Err(_) if Run::is_at(&dir) => bail!("--resume {}: this run has already ended", dir.display()),
         Err(_) => bail!("--resume {}: there is no unfinished run in it", dir.display()),
     };
-    let begun: Command = serde_json::from_slice(&text).with_context(|| {
-        format!("{} is damaged: give all options of the original command, too", path.display())
-    })?;
+    let begun: Command = match serde_json::from_slice(&text) {
+        Ok(begun) => begun,
+        Err(_) if !args.archives.is_empty() => return Ok(args),
+        Err(error) => {
+            let way_out = "is damaged: give the archives and all options of the original command, too";
+            return Err(error).with_context(|| format!("{} {way_out}", path.display()));
+        }
+    };
     let first = parse(&begun.words)?;
     let mut both = parse(&[&begun.words, given].concat())?;
     let there = |path: PathBuf| begun.folder.join(path);
-    both.archives = first.archives.into_iter().map(there).collect();
+    both.archives = match args.archives.is_empty() {
+        true => first.archives.into_iter().map(there).collect(),
+        false => args.archives,
+    };
     both.out = args.out.or(first.out.map(there));
     both.base = args.base.or(first.base.map(|base| {
         let path = there(base.clone().into());
@@ -258,6 +266,25 @@ mod tests {
         assert_eq!((args.learning.epochs, args.learning.lr, args.json), (3, 1e-3, true));
         let plan = args.plan().unwrap();
         assert!(plan.resume && plan.run == dir);
+    }
+
+    #[test]
+    fn an_archive_that_moved_is_all_that_resume_needs_to_be_told() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("bot.run");
+        fs::create_dir(&dir).unwrap();
+        remember(&dir, &words("a.zip b.zip --out bot --epochs 2 --name Maren")).unwrap();
+        let given = words(&format!("moved/a.zip b.zip --resume {}", dir.display()));
+        let complete = || complete(parse(&given).unwrap(), &given);
+        let args = complete().unwrap();
+        assert_eq!(args.archives, [Path::new("moved/a.zip"), Path::new("b.zip")]);
+        assert_eq!((args.learning.epochs, args.name.as_deref()), (2, Some("Maren")));
+        assert_eq!(args.out, Some(std::env::current_dir().unwrap().join("bot")));
+        // Without the stored command, everything has to be given.
+        fs::write(dir.join(COMMAND), "{").unwrap();
+        assert_eq!(complete().unwrap().name, None);
+        fs::remove_file(dir.join(COMMAND)).unwrap();
+        assert_eq!(complete().unwrap().name, None);
     }
 
     #[test]
