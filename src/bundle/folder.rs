@@ -207,6 +207,27 @@ pub fn read_manifest(folder: &Path) -> Result<Option<Manifest>, BundleError> {
     Manifest::from_json(&bytes).map(Some).map_err(|source| BundleError::Manifest { file, source })
 }
 
+/// Checks that every file listed in `bot.json` is there and has its size: cheap, and enough to
+/// notice an interrupted copy.
+///
+/// # Errors
+/// [`BundleError::Gone`], [`BundleError::Digest`], or [`BundleError::Io`] if a file cannot be read.
+pub fn check_sizes(folder: &Path, manifest: &Manifest) -> Result<(), BundleError> {
+    for (name, entry) in &manifest.files {
+        let file = folder.join(name);
+        let found = match fs::metadata(&file) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(BundleError::Gone { file }),
+            Err(source) => return Err(BundleError::Io { file, source }),
+        };
+        if found != entry.size {
+            let source = DigestError::Size { expected: entry.size, found };
+            return Err(BundleError::Digest { file, source });
+        }
+    }
+    Ok(())
+}
+
 /// Returns the last component of a path, resolving paths such as `.` that have none.
 pub fn folder_name(path: &Path) -> String {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
