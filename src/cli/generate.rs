@@ -1,6 +1,10 @@
 //! `huggingtweets generate`: generates drafts with the engine that the browser runs.
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    io::{IsTerminal, stdout},
+    path::PathBuf,
+    time::Instant,
+};
 
 use serde_json::json;
 
@@ -8,6 +12,7 @@ use super::{UsageError, engine, gpu};
 use crate::{
     backend::{Backend, cpu::Level},
     bundle::{Precision, folder::BotFolder},
+    card::escape,
     generate::{Drafts, EndReason, Event, Request},
     gpt2::Model,
     sample::Params,
@@ -118,11 +123,17 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             })
         )?;
     } else {
+        let is_terminal = stdout().is_terminal();
         for (_, (text, ..)) in finished {
-            answer!("{text}")?;
+            answer!("{}", shown(text, is_terminal))?;
         }
     }
     Ok(())
+}
+
+/// A draft as it is printed: unchanged, except that it cannot control a terminal.
+fn shown(text: String, is_terminal: bool) -> String {
+    if is_terminal { escape::terminal(&text) } else { text }
 }
 
 /// A finished draft: its text, why it ended, the number of tokens drawn, and their digest.
@@ -157,6 +168,13 @@ mod tests {
     use clap::{Args as _, FromArgMatches as _};
 
     use super::*;
+
+    #[test]
+    fn a_draft_cannot_control_a_terminal() {
+        let draft = "\u{1b}]0;title\u{7} \u{202e}txt".to_owned();
+        assert_eq!(shown(draft.clone(), false), draft);
+        assert_eq!(shown(draft, true), "\\u{1b}]0;title\\u{7} \\u{202e}txt");
+    }
 
     #[test]
     fn threads_are_refused_on_a_gpu() {

@@ -30,6 +30,7 @@ use crate::{
         manifest::{BotInfo, CardExtras},
         staging,
     },
+    card::escape,
     gpt2::Config,
     record::{Artifact, Memorisation, RunConfig, RunRecorder, Stopped, Summary},
     tokenizer::Tokenizer,
@@ -83,7 +84,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     drop(run);
     say_what_it_came_to(&progress, ending);
     let draft = drafts::drafts(&inputs.model, &inputs.tokenizer, "", 1, FIRST_DRAFT_SEED)?;
-    say!("A first draft: {}", draft.concat());
+    say!("A first draft: {}", escape::terminal(&draft.concat()));
     // Without evaluations, the record has no drafts yet.
     let last_samples = match progress.evaluations.is_empty() {
         true => watch::samples(&inputs.model, &inputs.tokenizer, inputs.settings.seed)?,
