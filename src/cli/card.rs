@@ -6,9 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
-use super::{UsageError, convert, measure};
+use serde_json::Value;
+
+use super::{UsageError, convert, filter_args, measure};
 use crate::{
     bundle::{
         Manifest, digest,
@@ -31,10 +33,10 @@ pub struct Args {
     #[arg(long, value_name = "REPO")]
     repository: Option<String>,
     /// ISO 639-1 code of the posts' language
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = filter_args::code)]
     language: Option<String>,
-    /// The Hub's name of the weights' license
-    #[arg(long, value_name = "NAME")]
+    /// The Hub's name of the weights' license, such as mit or cc-by-4.0
+    #[arg(long, value_name = "NAME", value_parser = license)]
     license: Option<String>,
     /// JSON with any of: samples [{prompt, drafts, seed}], verbatim {drafts, verbatim, seed},
     /// held_out_perplexity [{precision, perplexity}], perplexity_posts, recipe {name, differences},
@@ -143,8 +145,57 @@ fn given_extras(args: &Args) -> anyhow::Result<CardExtras> {
 
 fn read_extras(path: &Path) -> anyhow::Result<CardExtras> {
     let json = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_slice(&json)
-        .with_context(|| format!("{} is not JSON that --extras takes", path.display()))
+    let unusable = || format!("{} is not JSON that --extras takes", path.display());
+    let given: Value = serde_json::from_slice(&json).with_context(unusable)?;
+    let mut extras: CardExtras = serde_json::from_value(given.clone()).with_context(unusable)?;
+    if let Some(key) = unknown_key(&given, &serde_json::to_value(&extras)?) {
+        bail!("{} has the unknown key `{key}`: see `huggingtweets card --help`", path.display());
+    }
+    if let Some(url) = &extras.page_url {
+        let url = escape::page_url(url).with_context(|| format!("page_url `{url}` is not a web address"));
+        extras.page_url = Some(url.with_context(unusable)?);
+    }
+    if let Some(name) = extras.repository.as_deref().filter(|name| escape::repository(name).is_none()) {
+        let problem = anyhow!("repository `{name}` is not a repository's name (owner/name)");
+        return Err(problem.context(unusable()));
+    }
+    extras.language = checked("language", extras.language, filter_args::code).with_context(unusable)?;
+    extras.license = checked("license", extras.license, license).with_context(unusable)?;
+    Ok(extras)
+}
+
+/// Checks a field of `--extras` as its option is checked.
+fn checked(
+    key: &str,
+    value: Option<String>,
+    parse: fn(&str) -> Result<String, String>,
+) -> anyhow::Result<Option<String>> {
+    let parsed = value.map(|value| parse(&value).map_err(|problem| anyhow!("{key} `{value}`: {problem}")));
+    parsed.transpose()
+}
+
+/// Parses the Hub's name of a license; the list of names is the Hub's.
+fn license(text: &str) -> Result<String, String> {
+    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.+".contains(&b);
+    match !text.is_empty() && text.bytes().all(is_allowed) {
+        true => Ok(text.to_owned()),
+        false => Err("expected the Hub's name of a license, for example mit or cc-by-4.0".to_owned()),
+    }
+}
+
+/// Returns the first key with a value in `given` that reading it has dropped.
+fn unknown_key(given: &Value, kept: &Value) -> Option<String> {
+    match (given, kept) {
+        (Value::Object(given), Value::Object(kept)) => given.iter().find_map(|(key, value)| match kept.get(key) {
+            Some(kept) => unknown_key(value, kept),
+            // What is empty is not written again.
+            None => (!value.is_null() && value.as_array() != Some(&Vec::new())).then(|| key.clone()),
+        }),
+        (Value::Array(given), Value::Array(kept)) => {
+            given.iter().zip(kept).find_map(|(given, kept)| unknown_key(given, kept))
+        }
+        _ => None,
+    }
 }
 
 /// Merges field by field, preferring `given`.
@@ -303,5 +354,44 @@ mod tests {
         fs::write(&path, "{\"samples\": 3}").unwrap();
         let error = format!("{:#}", read_extras(&path).unwrap_err());
         assert!(error.contains("extras.json") && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn extras_that_the_card_would_not_show_are_named() {
+        let dir = bot();
+        let path = dir.path().join("extras.json");
+        let read = |json: &str| {
+            fs::write(&path, json).unwrap();
+            read_extras(&path).map_err(|error| format!("{error:#}"))
+        };
+        for (json, expected) in [
+            (r#"{"note": ["A sentence."]}"#, "the unknown key `note`"),
+            (r#"{"samples": [{"prompt": "I", "drafts": [], "sead": 1}]}"#, "the unknown key `sead`"),
+            (r#"{"page_url": "javascript:alert(1)"}"#, "is not a web address"),
+            (r#"{"repository": "a/b/c"}"#, "is not a repository's name"),
+            (r#"{"language": "english, please"}"#, "a language's code"),
+            (r#"{"license": "My own"}"#, "name of a license"),
+        ] {
+            let error = read(json).unwrap_err();
+            assert!(error.contains(expected) && error.contains("extras.json"), "{error}");
+        }
+        let extras = read(
+            r#"{"samples": [{"prompt": "I", "drafts": [], "seed": null}], "notes": [], "validation": [[1, 2.5]],
+                "language": "PT-br", "license": "cc-by-4.0", "page_url": "https://a.example"}"#,
+        );
+        let extras = extras.unwrap();
+        assert_eq!(extras.validation, [(1, 2.5)]);
+        assert_eq!(extras.language.as_deref(), Some("pt-br"));
+        assert_eq!(extras.page_url.as_deref(), Some("https://a.example/"));
+    }
+
+    #[test]
+    fn a_license_has_the_form_of_the_hubs_names() {
+        for name in ["mit", "apache-2.0", "cc-by-nc-sa-4.0", "other"] {
+            assert_eq!(license(name).as_deref(), Ok(name));
+        }
+        for text in ["", "MIT", "my own", "a\nb: c"] {
+            license(text).unwrap_err();
+        }
     }
 }
