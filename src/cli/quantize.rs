@@ -64,6 +64,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     patch.commit(None, &[BOT])?;
-    say!("{}", args.folder.join(file).display());
+    answer!("Wrote {}", args.folder.join(file).display())?;
     Ok(())
 }

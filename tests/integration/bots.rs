@@ -125,7 +125,8 @@ fn convert_makes_a_whole_bundle_of_any_gpt2() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("bot");
     let model = fixture("tiny-gpt2");
-    stdout(&["convert", arg(&model), "--out", arg(&out)], "");
+    let said = stdout(&["convert", arg(&model), "--out", arg(&out)], "");
+    assert_eq!(said, format!("Wrote {}\n", arg(&out)));
     for file in [
         "README.md",
         "bot.json",
@@ -164,7 +165,8 @@ fn convert_makes_a_whole_bundle_of_any_gpt2() {
     assert_eq!(code, 1);
     assert!(message.contains("--force"), "{message}");
     stdout(&["convert", arg(&model), "--out", arg(&out), "--force"], "");
-    stdout(&["quantize", arg(&out), "--to", "q4_0"], "");
+    let said = stdout(&["quantize", arg(&out), "--to", "q4_0"], "");
+    assert_eq!(said, format!("Wrote {}\n", arg(&out.join("model-q4_0.gguf"))));
     stdout(&["card", arg(&out)], "");
     // No temporary folder stays behind.
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
