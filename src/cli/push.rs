@@ -51,9 +51,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let repo = hub.full_name(&args.repo)?;
 
     let mut out = io::stderr().lock();
-    describe(&mut out, &args, &repo, hub.endpoint(), manifest, &files)?;
-    if !args.yes && !confirmed(&mut out, &mut io::stdin().lock())? {
-        bail!("nothing was uploaded (answer y, or pass --yes)");
+    let described = describe(&mut out, &args, &repo, hub.endpoint(), manifest, &files);
+    // With --yes, nobody has to read it.
+    if !args.yes {
+        described?;
+        if !confirmed(&mut out, &mut io::stdin().lock())? {
+            bail!("nothing was uploaded (answer y, or pass --yes)");
+        }
     }
     drop(out);
 

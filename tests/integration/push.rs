@@ -91,6 +91,22 @@ fn it_asks_first() {
 }
 
 #[test]
+fn with_yes_nobody_has_to_read_what_it_says() {
+    let server = Server::start();
+    let dir = bot();
+    for (yes, expected) in [(&["--yes"][..], true), (&[], false)] {
+        let mut command = huggingtweets();
+        command.args(["push", arg(dir.path()), "keeper/lamp"]).args(yes);
+        command.env("HF_ENDPOINT", server.endpoint()).env("HF_TOKEN", TOKEN);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = Running::start(&mut command);
+        drop(child.stderr.take());
+        assert_eq!(child.wait().unwrap().success(), expected);
+    }
+    assert!(server.store.lock().unwrap().repos.contains_key("keeper/lamp"));
+}
+
+#[test]
 fn errors_are_one_sentence_with_the_way_out() {
     let server = Server::start();
     for (token, expected) in [
