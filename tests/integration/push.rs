@@ -1,13 +1,17 @@
 //! `push` against a Hub on this machine.
 
-use std::{fs, path::Path, process::Output};
+use std::{
+    fs,
+    path::Path,
+    process::{Output, Stdio},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
     hub_server::{Server, TOKEN},
-    support::{arg, demo, failure, huggingtweets, stdout},
+    support::{Running, arg, demo, failure, huggingtweets, stdout},
 };
 
 /// A copy of the demo bot with one file that `bot.json` does not list.
