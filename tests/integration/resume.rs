@@ -26,13 +26,19 @@ fn posts(folder: &Path) -> PathBuf {
     path
 }
 
+/// A small network.
+const NETWORK: &str = "--base scratch --vocab-size 320 --layers 2 --channels 32 --heads 2";
 /// A run of many short steps.
-const SMALL: &str = "--base scratch --vocab-size 320 --layers 2 --channels 32 --heads 2 --context 24 \
-                     --batch 2 --epochs 2 --lr 1e-3 --seed 3 --eval-every 45 --patience 100 --save-every 7";
+const SMALL: &str = "--context 24 --batch 2 --epochs 2 --lr 1e-3 --seed 3 --eval-every 45 --patience 100 \
+                     --save-every 7";
 
 fn train(posts: &Path, out: &Path) -> Vec<String> {
+    train_from(NETWORK, posts, out)
+}
+
+fn train_from(start: &str, posts: &Path, out: &Path) -> Vec<String> {
     let mut words = vec!["train".to_owned(), arg(posts).to_owned(), "--out".to_owned(), arg(out).to_owned()];
-    words.extend(SMALL.split_whitespace().map(str::to_owned));
+    words.extend(start.split_whitespace().chain(SMALL.split_whitespace()).map(str::to_owned));
     words
 }
 
@@ -271,9 +277,7 @@ fn what_else_lies_beside_a_base_may_change() {
         fs::copy(fixture("tiny-gpt2").join(name), base.join(name)).unwrap();
     }
     let out = home.path().join("bot");
-    let mut words = train(&posts, &out);
-    words.extend(["--base".to_owned(), arg(&base).to_owned()]);
-    let mut child = start(&words);
+    let mut child = start(&train_from(&format!("--base {}", arg(&base)), &posts, &out));
     assert!(wait_for(&mut child, &out, 3));
     signal(&child, "TERM");
     assert_eq!(child.wait().unwrap().code(), Some(1));
