@@ -6,6 +6,7 @@ use std::{
     time::Instant,
 };
 
+use clap::builder::RangedU64ValueParser;
 use serde_json::json;
 
 use super::{UsageError, engine, gpu};
@@ -13,7 +14,7 @@ use crate::{
     backend::{Backend, cpu::Level},
     bundle::{Precision, folder::BotFolder},
     card::escape,
-    generate::{Drafts, EndReason, Event, Request},
+    generate::{Drafts, EndReason, Event, MAX_DRAFTS, Request},
     gpt2::Model,
     sample::Params,
 };
@@ -27,7 +28,7 @@ pub struct Args {
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     prompt: String,
     /// Number of drafts [default: 5; 10, as in the original, for a bot trained with --recipe classic]
-    #[arg(short = 'n', long = "drafts")]
+    #[arg(short = 'n', long = "drafts", value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_DRAFTS as u64))]
     drafts: Option<usize>,
     /// Decides every draft; the same seed gives the same drafts, here and in a browser
     #[arg(long, default_value_t = 0)]
@@ -73,6 +74,10 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     if args.backend == "webgpu" && args.threads.is_some() {
         return Err(UsageError("--threads needs --backend simd or scalar".into()).into());
+    }
+    if args.max_tokens.is_some_and(|most| most < 2) {
+        let why = "--max-tokens must be at least 2: the token that every draft begins with, and one more";
+        return Err(UsageError(why.into()).into());
     }
     let mut request = Request {
         prompt: args.prompt.clone(),

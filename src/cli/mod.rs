@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::bundle::hub::{HubError, upload::UploadError};
+
 #[macro_use]
 mod say;
 
@@ -92,8 +94,16 @@ const MADE_WITH: &str = concat!("huggingtweets ", env!("CARGO_PKG_VERSION"));
 #[error("{0}")]
 pub struct UsageError(pub String);
 
+/// A signal ended the command before its work was done.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Interrupted {
+    pub message: String,
+    pub exit_code: u8,
+}
+
 /// Parses the process's arguments, runs the subcommand, and reports an error in one line on
-/// standard error. Exits with code 0 on success, 2 for usage errors, and 1 for others.
+/// standard error. Exits with code 0 on success, else with that of [`exit_code`].
 pub fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
@@ -118,8 +128,20 @@ pub fn main() -> ExitCode {
         Err(error) if say::is_stdout_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say!("huggingtweets: {}", one_line(&error));
-            ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+/// 2 for usage errors and malformed settings, 128 + a signal's number after an interruption, and 1
+/// for other errors.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let is_endpoint = matches!(error.downcast_ref(), Some(HubError::Endpoint(_)))
+        || matches!(error.downcast_ref(), Some(UploadError::Endpoint(_)));
+    match error.downcast_ref::<Interrupted>() {
+        Some(interrupted) => interrupted.exit_code,
+        None if is_endpoint || error.is::<UsageError>() => 2,
+        None => 1,
     }
 }
 
@@ -168,6 +190,22 @@ mod tests {
         let line = one_line(&error);
         assert_eq!(line.matches(&text).count(), 1, "{line}");
         assert!(line.starts_with("writing: bot/x") && line.contains("make room"), "{line}");
+    }
+
+    #[test]
+    fn exit_codes_tell_usage_errors_and_interruptions_apart() {
+        let context = |error: anyhow::Error| error.context("--base a/b").context("training");
+        let interrupted = Interrupted { message: "stopped".into(), exit_code: 143 };
+        for (error, expected) in [
+            (UsageError("no".into()).into(), 2),
+            (HubError::Endpoint("foo".into()).into(), 2),
+            (UploadError::Endpoint("foo".into()).into(), 2),
+            (UploadError::NoToken.into(), 1),
+            (interrupted.into(), 143),
+            (anyhow::anyhow!("no"), 1),
+        ] {
+            assert_eq!(exit_code(&context(error)), expected);
+        }
     }
 
     #[test]

@@ -14,7 +14,10 @@ use crate::{
         Manifest, digest,
         file_names::BOT,
         folder::BotFolder,
-        hub::upload::{Hub, LocalFile, Progress},
+        hub::{
+            is_repo_name,
+            upload::{Hub, LocalFile, Progress},
+        },
     },
     card::{self, escape},
 };
@@ -40,6 +43,10 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     if args.message.trim().is_empty() {
         return Err(UsageError("--message must say something".into()).into());
+    }
+    if !is_repo_name(&args.repo) {
+        let name = escape::terminal(&args.repo);
+        return Err(UsageError(format!("`{name}` is not a repository's name (`name` or `owner/name`)")).into());
     }
     let bot = BotFolder::open(&args.dir)?;
     let Some(manifest) = &bot.manifest else {

@@ -86,6 +86,11 @@ fn usage_errors_exit_with_2() {
         &["no-such-command"],
         &["generate", "--model", "x", "--precision", "q5"],
         &["generate", "--model", "x", "--top-p", "1.5"],
+        &["generate", "--model", "x", "-n", "0"],
+        &["generate", "--model", "x", "-n", "1000000000"],
+        &["generate", "--model", "x", "--max-tokens", "0"],
+        &["push", "bot", "a/b/c"],
+        &["push", "bot", ""],
         &["import"],
         &["train", "x"],
     ] {

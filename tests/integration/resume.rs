@@ -84,6 +84,16 @@ fn signal(child: &Child, name: &str) {
     assert!(status.unwrap().success());
 }
 
+/// The exit code of a run that a signal has stopped.
+fn exit_code(signal: &str) -> i32 {
+    match signal {
+        "HUP" => 129,
+        "INT" => 130,
+        "TERM" => 143,
+        other => panic!("SIG{other} stops no run"),
+    }
+}
+
 /// What must not depend on how often a run was broken: weights, and the record
 /// but for its times.
 fn result(out: &Path) -> (Vec<u8>, Vec<Value>) {
@@ -178,7 +188,7 @@ fn told_to_stop_it_saves_says_how_to_go_on_and_does() {
         signal(&child, name);
         let output = child.wait_with_output().unwrap();
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert_eq!(output.status.code(), Some(exit_code(name)), "{message}");
         let last = message.lines().last().unwrap();
         assert!(last.contains("stopped after step") && last.contains("--resume"), "{message}");
         assert!(!out.exists());
@@ -280,7 +290,7 @@ fn what_else_lies_beside_a_base_may_change() {
     let mut child = start(&train_from(&format!("--base {}", arg(&base)), &posts, &out));
     assert!(wait_for(&mut child, &out, 3));
     signal(&child, "TERM");
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(child.wait().unwrap().code(), Some(exit_code("TERM")));
     fs::write(base.join("notes.txt"), "seen").unwrap();
     let config = fs::read_to_string(base.join("config.json")).unwrap();
     fs::write(base.join("config.json"), format!("{config}\n")).unwrap();
@@ -309,7 +319,7 @@ fn a_run_in_a_folder_of_its_own_goes_on_as_its_message_says() {
     signal(&child, "TERM");
     let output = child.wait_with_output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert_eq!(output.status.code(), Some(exit_code("TERM")), "{message}");
     let page = fs::read_to_string(own.join("report.html")).unwrap();
     assert!(page.contains("broken off: stopped after step"));
     stdout(&strs(&told(&message)), "");
@@ -367,7 +377,7 @@ fn a_run_that_nobody_reads_goes_on_and_saves_when_told_to_stop() {
     // A shell and the system say so, each once.
     signal(&child, "HUP");
     signal(&child, "HUP");
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(child.wait().unwrap().code(), Some(exit_code("HUP")));
     assert!(run_folder(&out).join("checkpoint.safetensors").exists() && !out.exists());
     let mut child = start(&resume(&out));
     drop(child.stderr.take());

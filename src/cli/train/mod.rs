@@ -7,6 +7,7 @@ mod drafts;
 mod folder;
 mod nohup;
 mod posts;
+mod signal;
 mod watch;
 mod write;
 
@@ -23,7 +24,7 @@ use self::{
     watch::Watcher,
     write::Written,
 };
-use super::memory;
+use super::{Interrupted, memory};
 use crate::{
     bundle::{
         folder::BundleParts,
@@ -311,9 +312,19 @@ fn why(error: &TrainError) -> String {
 /// Adds to the error how to continue.
 fn with_way_on(error: TrainError, plan: &Plan, saved: Option<usize>) -> anyhow::Error {
     let resume_command = folder::resume_command(&plan.run);
-    let Some(step) = saved else { return error.into() };
+    let Some(step) = saved else {
+        return match error {
+            TrainError::Interrupted { .. } => {
+                Interrupted { message: error.to_string(), exit_code: signal::exit_code() }.into()
+            }
+            error => error.into(),
+        };
+    };
     match error {
-        TrainError::Interrupted { .. } => anyhow::anyhow!("{error}; resume with `{resume_command}`"),
+        TrainError::Interrupted { .. } => {
+            let message = format!("{error}; resume with `{resume_command}`");
+            Interrupted { message, exit_code: signal::exit_code() }.into()
+        }
         TrainError::NotFinite { .. } | TrainError::GradientNotFinite { .. } => anyhow::anyhow!(
             "{error}; the checkpoint after step {step} is intact: `{resume_command} --max-steps {step}` makes a bot from it"
         ),
