@@ -312,23 +312,18 @@ fn why(error: &TrainError) -> String {
 /// Adds to the error how to continue.
 fn with_way_on(error: TrainError, plan: &Plan, saved: Option<usize>) -> anyhow::Error {
     let resume_command = folder::resume_command(&plan.run);
-    let Some(step) = saved else {
-        return match error {
-            TrainError::Interrupted { .. } => {
-                Interrupted { message: error.to_string(), exit_code: signal::exit_code() }.into()
-            }
-            error => error.into(),
-        };
-    };
-    match error {
-        TrainError::Interrupted { .. } => {
-            let message = format!("{error}; resume with `{resume_command}`");
-            Interrupted { message, exit_code: signal::exit_code() }.into()
+    match (error, saved) {
+        (error @ TrainError::Interrupted { .. }, saved) => {
+            let way_on = saved.map_or_else(String::new, |_| format!("; resume with `{resume_command}`"));
+            Interrupted { message: format!("{error}{way_on}"), exit_code: signal::exit_code() }.into()
         }
-        TrainError::NotFinite { .. } | TrainError::GradientNotFinite { .. } => anyhow::anyhow!(
-            "{error}; the checkpoint after step {step} is intact: `{resume_command} --max-steps {step}` makes a bot from it"
-        ),
-        error => anyhow::Error::new(error).context(format!(
+        (error, None) => error.into(),
+        (error @ (TrainError::NotFinite { .. } | TrainError::GradientNotFinite { .. }), Some(step)) => {
+            anyhow::anyhow!(
+                "{error}; the checkpoint after step {step} is intact: `{resume_command} --max-steps {step}` makes a bot from it"
+            )
+        }
+        (error, Some(step)) => anyhow::Error::new(error).context(format!(
             "training stopped, but the checkpoint after step {step} is intact: continue with `{resume_command}`"
         )),
     }
