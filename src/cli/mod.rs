@@ -181,6 +181,7 @@ fn is_disk_full(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::{folder::BundleError, gguf::GgufError};
 
     #[test]
     fn causes_are_said_once_and_a_full_disk_says_what_to_do() {
@@ -190,6 +191,16 @@ mod tests {
         let line = one_line(&error);
         assert_eq!(line.matches(&text).count(), 1, "{line}");
         assert!(line.starts_with("writing: bot/x") && line.contains("make room"), "{line}");
+    }
+
+    #[test]
+    fn a_disk_that_a_gguf_fills_is_full_too() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let source = Box::new(GgufError::from(full));
+        let error = anyhow::Error::new(BundleError::Gguf { file: "model-q8_0.gguf".into(), source });
+        let line = one_line(&error);
+        assert!(line.starts_with("model-q8_0.gguf: ") && line.contains("make room"), "{line}");
+        assert_eq!(line.matches("no storage space").count(), 1, "{line}");
     }
 
     #[test]
