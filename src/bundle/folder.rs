@@ -63,6 +63,8 @@ pub enum BundleError {
     NoFolder(PathBuf),
     #[error("{} has no {missing}: it is neither a bot's folder nor a GPT-2 in the Hugging Face layout", folder.display())]
     MissingFile { folder: PathBuf, missing: &'static str },
+    #[error("{} is the record of a training run: give the bot's folder, which train writes to its --out", .0.display())]
+    Run(PathBuf),
     #[error("{}: {source}", file.display())]
     Io { file: PathBuf, source: io::Error },
     #[error("{} has {found} bytes; at most {MAX_TEXT_BYTES} are read", file.display())]
@@ -94,7 +96,10 @@ impl BotFolder {
         let file = path.join(CONFIG);
         let missing = |missing| BundleError::MissingFile { folder: path.into(), missing };
         let bytes = read_text(&file)?.ok_or_else(|| missing(CONFIG))?;
-        let config = Config::from_json(&bytes).map_err(|source| BundleError::Config { file, source })?;
+        let config = Config::from_json(&bytes).map_err(|source| match is_run_config(&bytes) {
+            true => BundleError::Run(path.into()),
+            false => BundleError::Config { file, source },
+        })?;
 
         let tokenizer =
             read_tokenizer(path)?.ok_or_else(|| missing("tokenizer.json (nor vocab.json and merges.txt)"))?;
@@ -226,6 +231,11 @@ pub fn check_sizes(folder: &Path, manifest: &Manifest) -> Result<(), BundleError
         }
     }
     Ok(())
+}
+
+/// Returns whether a `config.json` is that of a run's record, which lies beside the bot.
+fn is_run_config(json: &[u8]) -> bool {
+    serde_json::from_slice(json).is_ok_and(|config: Value| config.get("run_format_version").is_some())
 }
 
 /// Returns the last component of a path, resolving paths such as `.` that have none.

@@ -373,3 +373,11 @@ fn a_gguf_made_again_from_f16_weights_is_the_same_file() {
         assert!(first == again, "{precision}");
     }
 }
+
+#[test]
+fn a_run_s_folder_is_told_from_a_bot_s() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("config.json"), r#"{"run_format_version": 1, "name": "Tiny"}"#).unwrap();
+    let error = BotFolder::open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("is the record of a training run") && error.contains("--out"), "{error}");
+}
