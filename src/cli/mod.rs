@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::bundle::hub::{HubError, upload::UploadError};
 
@@ -105,7 +105,8 @@ pub struct Interrupted {
 /// Parses the process's arguments, runs the subcommand, and reports an error in one line on
 /// standard error. Exits with code 0 on success, else with that of [`exit_code`].
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let matches = with_negative_numbers(Args::command()).get_matches();
+    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match args.command {
         Command::Import(a) => import::run(a),
         Command::Train(a) => train::run(*a),
@@ -131,6 +132,15 @@ pub fn main() -> ExitCode {
             ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// Lets `-1` be an option's value, for the option to refuse.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let allow = |arg: clap::Arg| {
+        let is_option = !arg.is_positional() && arg.get_action().takes_values();
+        if is_option { arg.allow_negative_numbers(true) } else { arg }
+    };
+    command.mut_args(allow).mut_subcommands(with_negative_numbers)
 }
 
 /// 2 for usage errors and malformed settings, 128 + a signal's number after an interruption, and 1

@@ -99,6 +99,30 @@ fn usage_errors_exit_with_2() {
 }
 
 #[test]
+fn quantize_offers_only_what_it_writes() {
+    for precision in ["f32", "Q8_0"] {
+        let (code, message) = failure(&["quantize", "bot", "--to", precision], "");
+        assert!(code == 2 && message.contains("[possible values: q8_0, q4_0]"), "{message}");
+    }
+}
+
+#[test]
+fn a_negative_number_is_a_value() {
+    for args in [
+        &["generate", "--model", "x", "--seed", "-1"][..],
+        &["generate", "--model", "x", "-n", "-1"],
+        &["generate", "--model", "x", "--temperature", "-0.5"],
+        &["train", "posts.txt", "--out", "bot", "--lr", "-1e-3"],
+        &["eval", "bot", "posts.txt", "--limit", "-1"],
+        &["serve", "--port", "-1"],
+        &["inspect", "forward", "--model", "x", "--ids", "y", "--out", "z", "--steps", "-1"],
+    ] {
+        let (code, message) = failure(args, "");
+        assert!(code == 2 && !message.contains("unexpected argument"), "{message}");
+    }
+}
+
+#[test]
 fn probs_match_the_reference_processing() {
     let groups: Value = serde_json::from_slice(&fs::read(fixture("sampling-cases.json")).unwrap()).unwrap();
     for group in groups.as_array().unwrap() {

@@ -18,7 +18,7 @@ use crate::{
         folder::folder_name,
         staging::{Held, Lock},
     },
-    cli::{UsageError, words},
+    cli::{UsageError, with_negative_numbers, words},
     record::{LOCK, Run},
     train::checkpoint::Store,
 };
@@ -75,6 +75,7 @@ pub fn complete(args: Args, given: &[String]) -> anyhow::Result<Args> {
 
 fn parse(words: &[String]) -> Result<Args, clap::Error> {
     let command = <Args as clap::Args>::augment_args(clap::Command::new("train").no_binary_name(true));
+    let command = with_negative_numbers(command);
     Args::from_arg_matches(&command.try_get_matches_from(words)?)
 }
 
