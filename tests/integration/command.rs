@@ -224,6 +224,21 @@ fn archives_that_are_none_are_refused_by_name() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_an_archive_by_its_name_in_dev() {
+    let text = "{\"text\": \"one whole post here\"}\n";
+    assert_eq!(json(&["import", "/dev/stdin", "--json"], text)["tweets_kept"], 1);
+    for args in [&["import", "-"][..], &["train", "-", "--out", "/no/where", "--base", "scratch"]] {
+        let (code, message) = failure(args, text);
+        assert!(code == 2 && message.contains("standard input is /dev/stdin"), "{message}");
+    }
+    let (code, message) = failure(&["import", "/dev/stdin", "--out", "-"], text);
+    assert!(code == 2 && message.contains("standard output is /dev/stdout"), "{message}");
+    let (code, message) = failure(&["import", "/dev/stdin"], "PK\u{3}\u{4} a zip");
+    assert!(code == 1 && message.contains("a zip cannot be read from a pipe: give its file"), "{message}");
+}
+
 #[test]
 fn json_output_is_json_alone() {
     let folder = tempfile::tempdir().unwrap();
