@@ -63,6 +63,8 @@ pub enum BundleError {
     NoFolder(PathBuf),
     #[error("{} has no {missing}: it is neither a bot's folder nor a GPT-2 in the Hugging Face layout", folder.display())]
     MissingFile { folder: PathBuf, missing: &'static str },
+    #[error("{} is the record of a training run: give the bot's folder, which train writes to its --out", .0.display())]
+    Run(PathBuf),
     #[error("{}: {source}", file.display())]
     Io { file: PathBuf, source: io::Error },
     #[error("{} has {found} bytes; at most {MAX_TEXT_BYTES} are read", file.display())]
@@ -94,7 +96,10 @@ impl BotFolder {
         let file = path.join(CONFIG);
         let missing = |missing| BundleError::MissingFile { folder: path.into(), missing };
         let bytes = read_text(&file)?.ok_or_else(|| missing(CONFIG))?;
-        let config = Config::from_json(&bytes).map_err(|source| BundleError::Config { file, source })?;
+        let config = Config::from_json(&bytes).map_err(|source| match is_run_config(&bytes) {
+            true => BundleError::Run(path.into()),
+            false => BundleError::Config { file, source },
+        })?;
 
         let tokenizer =
             read_tokenizer(path)?.ok_or_else(|| missing("tokenizer.json (nor vocab.json and merges.txt)"))?;
@@ -162,6 +167,20 @@ impl BotFolder {
         self.verify_if(|name| sources.iter().any(|source| source == name))
     }
 
+    /// Like [`BotFolder::verify`], but checks only the files that the network is read from at
+    /// this precision.
+    ///
+    /// # Errors
+    /// Those of [`BotFolder::verify_sources`].
+    pub fn verify_precision(&self, precision: Precision) -> Result<(), BundleError> {
+        match precision {
+            Precision::Q8_0 | Precision::Q4_0 if self.precision_path(precision).is_some() => {
+                self.verify_if(|name| [CONFIG, TOKENIZER, precision.file_name()].contains(&name))
+            }
+            _ => self.verify_sources(),
+        }
+    }
+
     fn verify_if(&self, is_wanted: impl Fn(&str) -> bool) -> Result<(), BundleError> {
         let Some(manifest) = &self.manifest else {
             return Ok(());
@@ -191,6 +210,32 @@ pub fn read_manifest(folder: &Path) -> Result<Option<Manifest>, BundleError> {
     let file = folder.join(BOT);
     let Some(bytes) = read_text(&file)? else { return Ok(None) };
     Manifest::from_json(&bytes).map(Some).map_err(|source| BundleError::Manifest { file, source })
+}
+
+/// Checks that every file listed in `bot.json` is there and has its size: cheap, and enough to
+/// notice an interrupted copy.
+///
+/// # Errors
+/// [`BundleError::Gone`], [`BundleError::Digest`], or [`BundleError::Io`] if a file cannot be read.
+pub fn check_sizes(folder: &Path, manifest: &Manifest) -> Result<(), BundleError> {
+    for (name, entry) in &manifest.files {
+        let file = folder.join(name);
+        let found = match fs::metadata(&file) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(BundleError::Gone { file }),
+            Err(source) => return Err(BundleError::Io { file, source }),
+        };
+        if found != entry.size {
+            let source = DigestError::Size { expected: entry.size, found };
+            return Err(BundleError::Digest { file, source });
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether a `config.json` is that of a run's record, which lies beside the bot.
+fn is_run_config(json: &[u8]) -> bool {
+    serde_json::from_slice(json).is_ok_and(|config: Value| config.get("run_format_version").is_some())
 }
 
 /// Returns the last component of a path, resolving paths such as `.` that have none.
@@ -252,6 +297,9 @@ pub fn write_bundle(staging: &Path, parts: &BundleParts) -> Result<(), BundleErr
     write_json(&staging.join(GENERATION_CONFIG), &generation_config(config))?;
     let checkpoint = staging.join(Precision::F32.file_name());
     checkpoint::write_safetensors(&checkpoint, config, weights, parts.dtype)?;
+    // The same weights in every file, so that a GGUF can be made again from model.safetensors.
+    let stored = parts.dtype.rounded(weights);
+    let parts = &BundleParts { weights: &stored, ..*parts };
     for precision in [Precision::Q8_0, Precision::Q4_0] {
         write_gguf(staging, parts, precision)?;
     }

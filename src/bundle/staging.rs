@@ -63,13 +63,10 @@ pub struct Kind {
     /// Returns every path that belongs to the folder, `/`-separated; `None` if its list cannot
     /// be read.
     pub files: fn(&Path) -> Option<BTreeSet<String>>,
-    /// Foreign entries that may stay; only for folders that are changed file by file
-    /// ([`Patch`]).
-    pub keeps: &'static [&'static str],
 }
 
 /// A bot's folder, described by `bot.json`.
-pub const BOT_KIND: Kind = Kind { what: "bot", list: BOT, files: bot_files, keeps: &[] };
+pub const BOT_KIND: Kind = Kind { what: "bot", list: BOT, files: bot_files };
 
 fn bot_files(folder: &Path) -> Option<BTreeSet<String>> {
     let manifest = folder::read_manifest(folder).ok()??;
@@ -202,7 +199,7 @@ pub fn check(out: &Path, force: bool, kind: Kind) -> Result<(), StagingError> {
     let Some(files) = out.is_dir().then(|| (kind.files)(&out)).flatten() else {
         return Err(StagingError::NotOurs { out, what, list });
     };
-    match foreign(&out, "", &files, kind.keeps) {
+    match foreign(&out, "", &files) {
         Ok(None) => Ok(()),
         Ok(Some(name)) => Err(StagingError::Foreign { out, name, what }),
         Err(source) => Err(StagingError::Io { out, source }),
@@ -210,12 +207,7 @@ pub fn check(out: &Path, force: bool, kind: Kind) -> Result<(), StagingError> {
 }
 
 /// Returns the first entry that is neither a listed file nor a parent folder of one.
-fn foreign(
-    root: &Path,
-    within: &str,
-    files: &BTreeSet<String>,
-    keeps: &[&str],
-) -> io::Result<Option<String>> {
+fn foreign(root: &Path, within: &str, files: &BTreeSet<String>) -> io::Result<Option<String>> {
     let mut entries = BTreeSet::new();
     for entry in fs::read_dir(root.join(within))? {
         let entry = entry?;
@@ -224,7 +216,7 @@ fn foreign(
     }
     for (name, is_folder) in entries {
         let path = format!("{within}{name}");
-        if keeps.contains(&path.as_str()) || !is_folder && files.contains(&path) {
+        if !is_folder && files.contains(&path) {
             continue;
         }
         let below = format!("{path}/");
@@ -232,7 +224,7 @@ fn foreign(
         if !is_folder || !is_listed {
             return Ok(Some(path));
         }
-        if let Some(path) = foreign(root, &below, files, keeps)? {
+        if let Some(path) = foreign(root, &below, files)? {
             return Ok(Some(path));
         }
     }

@@ -17,6 +17,14 @@ pub fn plain(text: &str) -> String {
     shown.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
+/// Escapes characters that could move a terminal's cursor or override the text direction.
+pub fn terminal(text: &str) -> String {
+    let escaped = |c: char| -> String {
+        if c.is_control() || is_forbidden(c) { c.escape_default().collect() } else { c.into() }
+    };
+    text.chars().map(escaped).collect()
+}
+
 /// Escapes text for a line of Markdown, a table cell or an HTML element (but see [`attribute`]
 /// for quoted attributes). Characters with a meaning there become numeric references.
 ///
@@ -136,6 +144,13 @@ mod tests {
         let shown = shown.replace(BREAK, "");
         assert!(!shown.contains(['<', '>', '"', '`', '*', '[', ']', '|', '\n', '\u{202e}']), "{shown}");
         assert!(shown.replace("&#", "").find('&').is_none());
+    }
+
+    #[test]
+    fn no_text_moves_a_terminal() {
+        assert_eq!(terminal("model-q8_0.gguf, 灯台守  ☂"), "model-q8_0.gguf, 灯台守  ☂");
+        assert_eq!(terminal("\u{1b}[2Ja\r\n\0"), "\\u{1b}[2Ja\\r\\n\\u{0}");
+        assert_eq!(terminal("a\u{202e}b\u{9b}c"), "a\\u{202e}b\\u{9b}c");
     }
 
     #[test]

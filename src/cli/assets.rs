@@ -10,7 +10,7 @@ use super::convert;
 use crate::bundle::{
     Manifest,
     file_names::CONFIG,
-    folder::{BotFolder, folder_name, read_manifest},
+    folder::{self, BotFolder, folder_name, read_manifest},
 };
 
 /// The bot's folder within the assets and under the served URL.
@@ -46,10 +46,11 @@ pub fn locate(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// Opens a bundle. For a Hugging Face folder without `bot.json`, makes a temporary bundle that
+/// Opens a bundle, which must be complete. For a Hugging Face folder without `bot.json`, makes a temporary bundle that
 /// is deleted when the result is dropped.
 pub fn open_bot(dir: &Path) -> anyhow::Result<Bot> {
     if let Some(manifest) = read_manifest(dir)? {
+        folder::check_sizes(dir, &manifest)?;
         return Ok(Bot { dir: dir.into(), manifest, _made: None });
     }
     if !dir.join(CONFIG).is_file() {
@@ -81,6 +82,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::bundle::manifest::BotInfo;
 
     #[test]
     fn a_folder_that_is_no_page_is_named() {
@@ -97,6 +99,22 @@ mod tests {
         assert_eq!(found[0], Path::new("/opt/ht/bin/share/huggingtweets"));
         assert_eq!(found[1], Path::new("/opt/ht/bin/../share/huggingtweets"));
         assert_eq!(found[2], Path::new("dist"));
+    }
+
+    #[test]
+    fn a_bot_without_all_of_its_files_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("model-q8_0.gguf");
+        fs::write(&file, "weights").unwrap();
+        let info = BotInfo { handles: vec!["m".into()], ..BotInfo::default() };
+        folder::finish(dir.path(), info, Default::default(), None).unwrap();
+        open_bot(dir.path()).unwrap();
+        fs::write(&file, "weig").unwrap();
+        let error = open_bot(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("model-q8_0.gguf is damaged (it has 4 bytes; bot.json says 7)"), "{error}");
+        fs::remove_file(file).unwrap();
+        let error = open_bot(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("model-q8_0.gguf, which is missing"), "{error}");
     }
 
     #[test]

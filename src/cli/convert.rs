@@ -50,7 +50,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     info.name = args.name.unwrap_or(info.name);
     write_as(&bot, info, dtype(&args.dtype), staging.path())?;
     staging.commit()?;
-    say!("Wrote {}", args.out.display());
+    answer!("Wrote {}", args.out.display())?;
     Ok(())
 }
 

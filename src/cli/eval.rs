@@ -86,6 +86,7 @@ fn measure_all(bot: &BotFolder, posts: &[Vec<u32>]) -> anyhow::Result<Vec<(Preci
         if precision != Precision::F32 && bot.precision_path(precision).is_none() {
             continue;
         }
+        bot.verify_precision(precision)?;
         let mut model = engine::open(bot, precision, Level::Simd, engine::pool(None))?;
         results.push((precision, measure(&mut model, posts)?));
     }

@@ -71,7 +71,8 @@ fn day(text: &str) -> Result<Date, String> {
         .map_err(|_| "expected a day as YYYY-MM-DD, for example 2020-12-31".to_owned())
 }
 
-fn code(text: &str) -> Result<String, String> {
+/// Parses a language's code.
+pub fn code(text: &str) -> Result<String, String> {
     language::normal(text).ok_or_else(|| "expected a language's code, for example en or pt-BR".to_owned())
 }
 

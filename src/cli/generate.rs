@@ -1,14 +1,20 @@
 //! `huggingtweets generate`: generates drafts with the engine that the browser runs.
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    io::{IsTerminal, stdout},
+    path::PathBuf,
+    time::Instant,
+};
 
+use clap::builder::RangedU64ValueParser;
 use serde_json::json;
 
 use super::{UsageError, engine, gpu};
 use crate::{
     backend::{Backend, cpu::Level},
     bundle::{Precision, folder::BotFolder},
-    generate::{Drafts, EndReason, Event, Request},
+    card::escape,
+    generate::{Drafts, EndReason, Event, MAX_DRAFTS, Request},
     gpt2::Model,
     sample::Params,
 };
@@ -22,7 +28,7 @@ pub struct Args {
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     prompt: String,
     /// Number of drafts [default: 5; 10, as in the original, for a bot trained with --recipe classic]
-    #[arg(short = 'n', long = "drafts")]
+    #[arg(short = 'n', long = "drafts", value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_DRAFTS as u64))]
     drafts: Option<usize>,
     /// Decides every draft; the same seed gives the same drafts, here and in a browser
     #[arg(long, default_value_t = 0)]
@@ -68,6 +74,10 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     if args.backend == "webgpu" && args.threads.is_some() {
         return Err(UsageError("--threads needs --backend simd or scalar".into()).into());
+    }
+    if args.max_tokens.is_some_and(|most| most < 2) {
+        let why = "--max-tokens must be at least 2: the token that every draft begins with, and one more";
+        return Err(UsageError(why.into()).into());
     }
     let mut request = Request {
         prompt: args.prompt.clone(),
@@ -118,11 +128,17 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             })
         )?;
     } else {
+        let is_terminal = stdout().is_terminal();
         for (_, (text, ..)) in finished {
-            answer!("{text}")?;
+            answer!("{}", shown(text, is_terminal))?;
         }
     }
     Ok(())
+}
+
+/// A draft as it is printed: unchanged, except that it cannot control a terminal.
+fn shown(text: String, is_terminal: bool) -> String {
+    if is_terminal { escape::terminal(&text) } else { text }
 }
 
 /// A finished draft: its text, why it ended, the number of tokens drawn, and their digest.
@@ -157,6 +173,13 @@ mod tests {
     use clap::{Args as _, FromArgMatches as _};
 
     use super::*;
+
+    #[test]
+    fn a_draft_cannot_control_a_terminal() {
+        let draft = "\u{1b}]0;title\u{7} \u{202e}txt".to_owned();
+        assert_eq!(shown(draft.clone(), false), draft);
+        assert_eq!(shown(draft, true), "\\u{1b}]0;title\\u{7} \\u{202e}txt");
+    }
 
     #[test]
     fn threads_are_refused_on_a_gpu() {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-use super::{filter_args::FilterArgs, say};
+use super::{UsageError, filter_args::FilterArgs, say};
 use crate::bundle::manifest::{AccountCounts, BotInfo};
 use crate::bundle::staging::replace_file;
 use crate::card::escape;
@@ -103,6 +103,9 @@ pub fn read_all(archives: &[PathBuf]) -> anyhow::Result<Vec<Cleaned>> {
 /// Like [`read_all`], with only the posts that pass the filter.
 pub fn read_filtered(archives: &[PathBuf], filter: &Filter) -> anyhow::Result<Vec<Cleaned>> {
     let mut read = Vec::with_capacity(archives.len());
+    if archives.iter().any(|path| path == Path::new("-")) {
+        return Err(UsageError("`-` is not an archive: standard input is /dev/stdin".into()).into());
+    }
     for path in archives {
         let archive = tweets::open::read(path)?;
         if let Some(warning) = &archive.warning {
@@ -257,9 +260,12 @@ fn write_table(out: &mut impl Write, accounts: &[Cleaned]) -> io::Result<()> {
     Ok(())
 }
 
-/// Refuses to overwrite an archive that is read, or without `force` any file.
+/// Refuses `-`, and to overwrite an archive that is read, or without `force` any file.
 fn check_out(out: &Path, archives: &[PathBuf], force: bool) -> anyhow::Result<()> {
     let shown = out.display();
+    if out == Path::new("-") {
+        bail!(UsageError("--out - is not a file: standard output is /dev/stdout".into()));
+    }
     // Devices, pipes and folders are not replaced. Under `/dev`, `/dev/stdout` may name a regular
     // file that standard output is redirected to.
     let is_file = fs::metadata(out).is_ok_and(|found| found.is_file());
@@ -395,10 +401,10 @@ Characters kept               5
         let error = check(&other, false).unwrap_err();
         assert!(error.contains("already exists") && error.contains("--force"), "{error}");
         check(&other, true).unwrap();
-        for out in [dir.path().join("new.jsonl"), folder.join("new.jsonl"), "/dev/stdout".into(), "-".into()]
-        {
+        for out in [dir.path().join("new.jsonl"), folder.join("new.jsonl"), "/dev/stdout".into()] {
             check(&out, false).unwrap();
         }
+        assert!(check(Path::new("-"), true).unwrap_err().contains("/dev/stdout"));
     }
 
     #[test]

@@ -5,7 +5,9 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::bundle::hub::{HubError, upload::UploadError};
 
 #[macro_use]
 mod say;
@@ -92,10 +94,19 @@ const MADE_WITH: &str = concat!("huggingtweets ", env!("CARGO_PKG_VERSION"));
 #[error("{0}")]
 pub struct UsageError(pub String);
 
+/// A signal ended the command before its work was done.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Interrupted {
+    pub message: String,
+    pub exit_code: u8,
+}
+
 /// Parses the process's arguments, runs the subcommand, and reports an error in one line on
-/// standard error. Exits with code 0 on success, 2 for usage errors, and 1 for others.
+/// standard error. Exits with code 0 on success, else with that of [`exit_code`].
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let matches = with_negative_numbers(Args::command()).get_matches();
+    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match args.command {
         Command::Import(a) => import::run(a),
         Command::Train(a) => train::run(*a),
@@ -118,8 +129,29 @@ pub fn main() -> ExitCode {
         Err(error) if say::is_stdout_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say!("huggingtweets: {}", one_line(&error));
-            ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+/// Lets `-1` be an option's value, for the option to refuse.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let allow = |arg: clap::Arg| {
+        let is_option = !arg.is_positional() && arg.get_action().takes_values();
+        if is_option { arg.allow_negative_numbers(true) } else { arg }
+    };
+    command.mut_args(allow).mut_subcommands(with_negative_numbers)
+}
+
+/// 2 for usage errors and malformed settings, 128 + a signal's number after an interruption, and 1
+/// for other errors.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let is_endpoint = matches!(error.downcast_ref(), Some(HubError::Endpoint(_)))
+        || matches!(error.downcast_ref(), Some(UploadError::Endpoint(_)));
+    match error.downcast_ref::<Interrupted>() {
+        Some(interrupted) => interrupted.exit_code,
+        None if is_endpoint || error.is::<UsageError>() => 2,
+        None => 1,
     }
 }
 
@@ -159,6 +191,7 @@ fn is_disk_full(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::{folder::BundleError, gguf::GgufError};
 
     #[test]
     fn causes_are_said_once_and_a_full_disk_says_what_to_do() {
@@ -168,6 +201,32 @@ mod tests {
         let line = one_line(&error);
         assert_eq!(line.matches(&text).count(), 1, "{line}");
         assert!(line.starts_with("writing: bot/x") && line.contains("make room"), "{line}");
+    }
+
+    #[test]
+    fn a_disk_that_a_gguf_fills_is_full_too() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let source = Box::new(GgufError::from(full));
+        let error = anyhow::Error::new(BundleError::Gguf { file: "model-q8_0.gguf".into(), source });
+        let line = one_line(&error);
+        assert!(line.starts_with("model-q8_0.gguf: ") && line.contains("make room"), "{line}");
+        assert_eq!(line.matches("no storage space").count(), 1, "{line}");
+    }
+
+    #[test]
+    fn exit_codes_tell_usage_errors_and_interruptions_apart() {
+        let context = |error: anyhow::Error| error.context("--base a/b").context("training");
+        let interrupted = Interrupted { message: "stopped".into(), exit_code: 143 };
+        for (error, expected) in [
+            (UsageError("no".into()).into(), 2),
+            (HubError::Endpoint("foo".into()).into(), 2),
+            (UploadError::Endpoint("foo".into()).into(), 2),
+            (UploadError::NoToken.into(), 1),
+            (interrupted.into(), 143),
+            (anyhow::anyhow!("no"), 1),
+        ] {
+            assert_eq!(exit_code(&context(error)), expected);
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 use super::{UsageError, finish};
 use crate::bundle::{
     Manifest, Precision,
@@ -16,8 +18,8 @@ pub struct Args {
     /// The bot's folder, or any GPT-2 in the Hugging Face layout
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// q8_0 or q4_0
-    #[arg(long, value_name = "PRECISION")]
+    /// The file to rewrite
+    #[arg(long, value_name = "PRECISION", value_parser = quantised())]
     to: Precision,
     /// With q4_0: store every matrix in 4 bits, also the token embedding and the first layer's
     /// attention input
@@ -25,10 +27,13 @@ pub struct Args {
     all_4bit: bool,
 }
 
+/// Parses a precision that has a GGUF file.
+fn quantised() -> impl TypedValueParser<Value = Precision> {
+    let precisions = [Precision::Q8_0, Precision::Q4_0];
+    PossibleValuesParser::new(precisions.map(Precision::name)).try_map(|name| name.parse::<Precision>())
+}
+
 pub fn run(args: Args) -> anyhow::Result<()> {
-    if args.to == Precision::F32 {
-        return Err(UsageError("--to is f32; quantize writes q8_0 or q4_0".into()).into());
-    }
     if args.all_4bit && args.to != Precision::Q4_0 {
         return Err(UsageError(format!("--all-4bit needs --to q4_0, not {}", args.to)).into());
     }
@@ -64,6 +69,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         }
     }
     patch.commit(None, &[BOT])?;
-    say!("{}", args.folder.join(file).display());
+    answer!("Wrote {}", args.folder.join(file).display())?;
     Ok(())
 }

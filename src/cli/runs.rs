@@ -193,6 +193,9 @@ struct Comparison {
 #[derive(Debug, PartialEq, Serialize)]
 struct Pair {
     name: String,
+    /// The name in a table.
+    #[serde(skip)]
+    label: String,
     a: Value,
     b: Value,
 }
@@ -203,12 +206,14 @@ impl Comparison {
         let names: BTreeSet<&String> = of_a.keys().chain(of_b.keys()).collect();
         let pair = |name: &String| Pair {
             name: name.clone(),
+            label: name.clone(),
             a: of_a.get(name).cloned().unwrap_or_default(),
             b: of_b.get(name).cloned().unwrap_or_default(),
         };
         let differ = names.into_iter().map(pair).filter(|pair| pair.a != pair.b).collect();
-        let metrics = metrics(a).into_iter().zip(metrics(b)).map(|((name, a), (_, b))| Pair {
+        let metrics = metrics(a).into_iter().zip(metrics(b)).map(|((name, label, a), (_, _, b))| Pair {
             name: name.into(),
+            label: label.into(),
             a: a.into(),
             b: b.into(),
         });
@@ -217,7 +222,7 @@ impl Comparison {
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let cells = |pairs: &[Pair]| -> Vec<Vec<String>> {
-            pairs.iter().map(|pair| vec![escape::plain(&pair.name), cell(&pair.a), cell(&pair.b)]).collect()
+            pairs.iter().map(|pair| vec![escape::plain(&pair.label), cell(&pair.a), cell(&pair.b)]).collect()
         };
         let [a, b] = [&self.a, &self.b].map(|row| shown_dir(&row.dir));
         let titles = ["", a.as_str(), b.as_str()];
@@ -253,7 +258,7 @@ fn settings(run: &Run) -> BTreeMap<String, Value> {
         add(name, described(artifact).into());
     }
     for (number, archive) in (1..).zip(&config.lineage.archives) {
-        add(&format!("lineage.archive {number}"), described(archive).into());
+        add(&format!("lineage.archive_{number}"), described(archive).into());
     }
     all
 }
@@ -263,22 +268,25 @@ fn described(artifact: &Artifact) -> String {
     [Some(artifact.name.as_str()), digest].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// Returns a run's metrics, with the same names in the same order for every run.
-fn metrics(run: &Run) -> Vec<(&'static str, Option<f64>)> {
+/// Returns a run's metrics as (name, label, value), with the same names in the same order for every
+/// run.
+fn metrics(run: &Run) -> Vec<(&'static str, &'static str, Option<f64>)> {
     let summary = run.summary.as_ref();
     let memorisation = summary.and_then(|summary| summary.memorisation.as_ref());
     let best = run.best();
+    let tokens = run.metrics.iter().rev().find_map(|line| line.tokens);
+    let peak_memory = summary.and_then(|summary| summary.peak_memory_bytes);
     vec![
-        ("steps", Some(run.steps() as f64)),
-        ("tokens", run.metrics.iter().rev().find_map(|line| line.tokens).map(|tokens| tokens as f64)),
-        ("minutes", run.seconds().map(|seconds| seconds / 60.0)),
-        ("tokens_per_s (median)", run.median_tokens_per_s()),
-        ("loss (last steps)", run.final_loss()),
-        ("validation_loss (lowest)", best.map(|(_, loss)| loss)),
-        ("perplexity (lowest)", best.map(|(_, loss)| loss.exp())),
-        ("best step", best.map(|(step, _)| step as f64)),
-        ("memorised share", memorisation.map(|found| found.share())),
-        ("peak memory, bytes", summary.and_then(|s| s.peak_memory_bytes).map(|bytes| bytes as f64)),
+        ("steps", "steps", Some(run.steps() as f64)),
+        ("tokens", "tokens", tokens.map(|tokens| tokens as f64)),
+        ("minutes", "minutes", run.seconds().map(|seconds| seconds / 60.0)),
+        ("tokens_per_s", "tokens/s (median)", run.median_tokens_per_s()),
+        ("loss", "loss (last steps)", run.final_loss()),
+        ("validation_loss", "validation loss (lowest)", best.map(|(_, loss)| loss)),
+        ("perplexity", "perplexity (lowest)", best.map(|(_, loss)| loss.exp())),
+        ("best_step", "best step", best.map(|(step, _)| step as f64)),
+        ("memorised_share", "memorised share", memorisation.map(|found| found.share())),
+        ("peak_memory_bytes", "peak memory, bytes", peak_memory.map(|bytes| bytes as f64)),
     ]
 }
 

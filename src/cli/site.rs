@@ -287,7 +287,10 @@ mod tests {
         let out = folder.path().join("space");
         fs::create_dir_all(out.join(".git/refs")).unwrap();
         fs::write(out.join(".git/HEAD"), "ref").unwrap();
-        fs::write(out.join("README.md"), "of a new Space").unwrap();
+        for name in ["README.md", ".gitattributes", "index.html", "style.css"] {
+            fs::write(out.join(name), "of a new Space").unwrap();
+        }
+        fs::write(out.join("LICENSE"), "mine").unwrap();
         assert!(site(&assets, &bot, &out, false, true).is_err());
         site(&assets, &bot, &out, true, true).unwrap();
         assert!(fs::read_to_string(out.join("README.md")).unwrap().contains("sdk: static"));
@@ -297,9 +300,19 @@ mod tests {
         assert!(!out.join("fonts").exists() && out.join("bot/model-q8_0.gguf").is_file());
         site(&assets, &bot, &out, true, true).unwrap();
         assert!(!fs::read_to_string(out.join(LIST)).unwrap().contains("woff2"));
-        fs::write(out.join("notes.txt"), "mine").unwrap();
-        let error = site(&assets, &bot, &out, true, true).unwrap_err().to_string();
-        assert!(error.contains("`notes.txt`"), "{error}");
+        assert!(fs::read_to_string(out.join("index.html")).unwrap().contains("Maren"));
+        assert_eq!(fs::read_to_string(out.join("LICENSE")).unwrap(), "mine");
+        // But a file of the site does not replace another's.
+        for (new, taken) in [("extra.js", "extra.js"), ("more/extra.js", "more")] {
+            fs::create_dir_all(assets.join("more")).unwrap();
+            fs::write(assets.join(new), "page").unwrap();
+            fs::write(out.join(taken), "mine").unwrap();
+            let error = site(&assets, &bot, &out, true, true).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{taken}`, which is not part of the site")), "{error}");
+            assert_eq!(fs::read_to_string(out.join(taken)).unwrap(), "mine");
+            fs::remove_file(out.join(taken)).unwrap();
+            fs::remove_file(assets.join(new)).unwrap();
+        }
         assert_eq!(fs::read_to_string(out.join(".git/HEAD")).unwrap(), "ref");
         assert!(out.join(".git/refs").is_dir());
         assert_eq!(names(folder.path()), ["dist", "mine", "space"]);

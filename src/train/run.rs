@@ -50,6 +50,11 @@ impl Settings {
     pub fn blocks_per_step(&self) -> usize {
         self.batch.max(1).saturating_mul(self.accumulate.max(1))
     }
+
+    /// The last step of a run of so many, unless it stops early.
+    fn last_step(&self, steps: usize) -> usize {
+        self.max_steps.map_or(steps, |most| most.min(steps))
+    }
 }
 
 /// Report of one step.
@@ -57,7 +62,7 @@ impl Settings {
 pub struct Step {
     /// Steps completed, including this one.
     pub step: usize,
-    /// Steps of the whole run.
+    /// The run's last step, unless it stops early.
     pub steps: usize,
     /// Mean cross-entropy, nats per token.
     pub loss: f32,
@@ -153,11 +158,11 @@ impl<'a> Run<'a> {
             chance::shuffle(&mut blocks, &mut stream(self.settings.seed, Purpose::Blocks));
         }
         let steps = data::steps(blocks.len(), self.settings.blocks_per_step());
-        let last = self.settings.max_steps.map_or(steps, |most| most.min(steps));
+        let last = self.settings.last_step(steps);
         let ending = loop {
             let step = self.progress.step;
             if self.evaluation_is_due(last) && !self.evaluate(steps, watch)? {
-                return Err(self.interrupted(&blocks, steps, watch)?);
+                return Err(self.interrupted(&blocks, last, watch)?);
             }
             if !self.data.held_out.is_empty() && self.progress.worse_in_a_row() >= self.settings.patience {
                 break Ending::Early;
@@ -166,7 +171,7 @@ impl<'a> Run<'a> {
                 break if last < steps { Ending::MaxSteps } else { Ending::Completed };
             }
             if watch.asked_to_stop() {
-                return Err(self.interrupted(&blocks, steps, watch)?);
+                return Err(self.interrupted(&blocks, last, watch)?);
             }
             let of_step = blocks.chunks(self.settings.blocks_per_step()).nth(step).unwrap_or_default();
             let done = self.step(of_step, steps, watch)?;
@@ -204,7 +209,7 @@ impl<'a> Run<'a> {
         self.progress.losses.push(loss);
         Ok(Step {
             step: self.progress.step,
-            steps,
+            steps: settings.last_step(steps),
             loss,
             gradient_norm,
             learning_rate,
@@ -315,14 +320,14 @@ impl<'a> Run<'a> {
     fn interrupted(
         &mut self,
         blocks: &[&[u32]],
-        steps: usize,
+        last: usize,
         watch: &mut impl Watch,
     ) -> Result<TrainError, TrainError> {
         // Before the first step there is nothing to save.
         if self.progress.step > 0 {
             self.save_between_steps(blocks, watch)?;
         }
-        Ok(TrainError::Interrupted { step: self.progress.step, steps })
+        Ok(TrainError::Interrupted { step: self.progress.step, steps: last })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads a file of any [`Kind`] into an [`Archive`], chosen by content: the entry point for files
 //! on disk ([`super::open`]) and for those that a visitor provides.
 
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use super::bluesky::{car, list};
 use super::error::{Place, ReadError, utf8};
@@ -38,7 +38,7 @@ pub fn read(
     };
     let archive = match Kind::of(name, &head).ok_or_else(unknown)? {
         Kind::Zip => {
-            file.seek(SeekFrom::Start(0)).map_err(io)?;
+            file.seek(SeekFrom::Start(0)).map_err(|error| io(named(error)))?;
             read_tree(&mut ZipTree::open(label, BufReader::new(file))?, stem)?
         }
         Kind::Tar => {
@@ -56,6 +56,16 @@ pub fn read(
         }
     };
     if archive.posts.is_empty() { Err(ReadError::empty(place(), archive.unreadable)) } else { Ok(archive) }
+}
+
+/// Names the way out where a zip comes from a pipe: its list of files is at its end.
+fn named(error: io::Error) -> io::Error {
+    match error.kind() {
+        kind @ io::ErrorKind::NotSeekable => {
+            io::Error::new(kind, "a zip cannot be read from a pipe: give its file")
+        }
+        _ => error,
+    }
 }
 
 /// Reads an archive of several files as X's or Mastodon's, according to its contents.

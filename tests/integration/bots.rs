@@ -125,7 +125,8 @@ fn convert_makes_a_whole_bundle_of_any_gpt2() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("bot");
     let model = fixture("tiny-gpt2");
-    stdout(&["convert", arg(&model), "--out", arg(&out)], "");
+    let said = stdout(&["convert", arg(&model), "--out", arg(&out)], "");
+    assert_eq!(said, format!("Wrote {}\n", arg(&out)));
     for file in [
         "README.md",
         "bot.json",
@@ -164,7 +165,8 @@ fn convert_makes_a_whole_bundle_of_any_gpt2() {
     assert_eq!(code, 1);
     assert!(message.contains("--force"), "{message}");
     stdout(&["convert", arg(&model), "--out", arg(&out), "--force"], "");
-    stdout(&["quantize", arg(&out), "--to", "q4_0"], "");
+    let said = stdout(&["quantize", arg(&out), "--to", "q4_0"], "");
+    assert_eq!(said, format!("Wrote {}\n", arg(&out.join("model-q4_0.gguf"))));
     stdout(&["card", arg(&out)], "");
     // No temporary folder stays behind.
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
@@ -278,15 +280,44 @@ fn what_was_made_of_damage_is_vouched_for_by_nobody() {
     assert!(fs::read(bot.join("model-q8_0.gguf")).unwrap() == whole);
     flip("model.safetensors");
     let before = fs::read(bot.join("bot.json")).unwrap();
+    let posts = home.path().join("posts.txt");
+    let lines = (0..300).map(|i| format!("On night {i} the lamp is lit and the keeper is awake.\n"));
+    fs::write(&posts, lines.collect::<String>()).unwrap();
     for args in [
         &["quantize", arg(&bot), "--to", "q8_0"][..],
         &["convert", arg(&bot), "--out", arg(&other)],
         &["card", arg(&bot), "--measure", "posts.txt"],
+        &["eval", arg(&bot), arg(&posts)],
+        &[
+            "train",
+            arg(&posts),
+            "--base",
+            arg(&bot),
+            "--out",
+            arg(&other),
+            "--context",
+            "16",
+            "--max-steps",
+            "1",
+        ],
     ] {
         let (code, message) = failure(args, "");
         assert!(code == 1 && message.contains("model.safetensors is damaged"), "{message}");
     }
     assert!(!other.exists() && fs::read(bot.join("bot.json")).unwrap() == before);
+}
+
+#[test]
+fn a_damaged_gguf_is_not_measured() {
+    let home = tempfile::tempdir().unwrap();
+    let (bot, posts) = (home.path().join("bot"), home.path().join("posts.txt"));
+    stdout(&["convert", arg(&fixture("tiny-gpt2")), "--out", arg(&bot)], "");
+    let mut bytes = fs::read(bot.join("model-q4_0.gguf")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(bot.join("model-q4_0.gguf"), bytes).unwrap();
+    fs::write(&posts, "one whole post here\n").unwrap();
+    let (code, message) = failure(&["eval", arg(&bot), arg(&posts)], "");
+    assert!(code == 1 && message.contains("model-q4_0.gguf is damaged"), "{message}");
 }
 
 #[test]

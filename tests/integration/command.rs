@@ -86,10 +86,39 @@ fn usage_errors_exit_with_2() {
         &["no-such-command"],
         &["generate", "--model", "x", "--precision", "q5"],
         &["generate", "--model", "x", "--top-p", "1.5"],
+        &["generate", "--model", "x", "-n", "0"],
+        &["generate", "--model", "x", "-n", "1000000000"],
+        &["generate", "--model", "x", "--max-tokens", "0"],
+        &["push", "bot", "a/b/c"],
+        &["push", "bot", ""],
         &["import"],
         &["train", "x"],
     ] {
         assert_eq!(failure(args, "").0, 2, "{args:?}");
+    }
+}
+
+#[test]
+fn quantize_offers_only_what_it_writes() {
+    for precision in ["f32", "Q8_0"] {
+        let (code, message) = failure(&["quantize", "bot", "--to", precision], "");
+        assert!(code == 2 && message.contains("[possible values: q8_0, q4_0]"), "{message}");
+    }
+}
+
+#[test]
+fn a_negative_number_is_a_value() {
+    for args in [
+        &["generate", "--model", "x", "--seed", "-1"][..],
+        &["generate", "--model", "x", "-n", "-1"],
+        &["generate", "--model", "x", "--temperature", "-0.5"],
+        &["train", "posts.txt", "--out", "bot", "--lr", "-1e-3"],
+        &["eval", "bot", "posts.txt", "--limit", "-1"],
+        &["serve", "--port", "-1"],
+        &["inspect", "forward", "--model", "x", "--ids", "y", "--out", "z", "--steps", "-1"],
+    ] {
+        let (code, message) = failure(args, "");
+        assert!(code == 2 && !message.contains("unexpected argument"), "{message}");
     }
 }
 
@@ -193,6 +222,21 @@ fn archives_that_are_none_are_refused_by_name() {
             assert!(message.contains(name), "{name}: {message}");
         }
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_an_archive_by_its_name_in_dev() {
+    let text = "{\"text\": \"one whole post here\"}\n";
+    assert_eq!(json(&["import", "/dev/stdin", "--json"], text)["tweets_kept"], 1);
+    for args in [&["import", "-"][..], &["train", "-", "--out", "/no/where", "--base", "scratch"]] {
+        let (code, message) = failure(args, text);
+        assert!(code == 2 && message.contains("standard input is /dev/stdin"), "{message}");
+    }
+    let (code, message) = failure(&["import", "/dev/stdin", "--out", "-"], text);
+    assert!(code == 2 && message.contains("standard output is /dev/stdout"), "{message}");
+    let (code, message) = failure(&["import", "/dev/stdin"], "PK\u{3}\u{4} a zip");
+    assert!(code == 1 && message.contains("a zip cannot be read from a pipe: give its file"), "{message}");
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! `push` against a Hub on this machine.
 
-use std::{fs, path::Path, process::Output};
+use std::{
+    fs,
+    path::Path,
+    process::{Output, Stdio},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
     hub_server::{Server, TOKEN},
-    support::{arg, demo, failure, huggingtweets, stdout},
+    support::{Running, arg, demo, failure, huggingtweets, stdout},
 };
 
 /// A copy of the demo bot with one file that `bot.json` does not list.
@@ -88,6 +92,22 @@ fn it_asks_first() {
     }
     assert!(server.store.lock().unwrap().log.is_empty());
     assert!(push(&server, &[], Some(TOKEN), "y\n").status.success());
+}
+
+#[test]
+fn with_yes_nobody_has_to_read_what_it_says() {
+    let server = Server::start();
+    let dir = bot();
+    for (yes, expected) in [(&["--yes"][..], true), (&[], false)] {
+        let mut command = huggingtweets();
+        command.args(["push", arg(dir.path()), "keeper/lamp"]).args(yes);
+        command.env("HF_ENDPOINT", server.endpoint()).env("HF_TOKEN", TOKEN);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = Running::start(&mut command);
+        drop(child.stderr.take());
+        assert_eq!(child.wait().unwrap().success(), expected);
+    }
+    assert!(server.store.lock().unwrap().repos.contains_key("keeper/lamp"));
 }
 
 #[test]

@@ -26,13 +26,19 @@ fn posts(folder: &Path) -> PathBuf {
     path
 }
 
+/// A small network.
+const NETWORK: &str = "--base scratch --vocab-size 320 --layers 2 --channels 32 --heads 2";
 /// A run of many short steps.
-const SMALL: &str = "--base scratch --vocab-size 320 --layers 2 --channels 32 --heads 2 --context 24 \
-                     --batch 2 --epochs 2 --lr 1e-3 --seed 3 --eval-every 45 --patience 100 --save-every 7";
+const SMALL: &str = "--context 24 --batch 2 --epochs 2 --lr 1e-3 --seed 3 --eval-every 45 --patience 100 \
+                     --save-every 7";
 
 fn train(posts: &Path, out: &Path) -> Vec<String> {
+    train_from(NETWORK, posts, out)
+}
+
+fn train_from(start: &str, posts: &Path, out: &Path) -> Vec<String> {
     let mut words = vec!["train".to_owned(), arg(posts).to_owned(), "--out".to_owned(), arg(out).to_owned()];
-    words.extend(SMALL.split_whitespace().map(str::to_owned));
+    words.extend(start.split_whitespace().chain(SMALL.split_whitespace()).map(str::to_owned));
     words
 }
 
@@ -76,6 +82,16 @@ fn wait_for(child: &mut Child, out: &Path, steps: usize) -> bool {
 fn signal(child: &Child, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
     assert!(status.unwrap().success());
+}
+
+/// The exit code of a run that a signal has stopped.
+fn exit_code(signal: &str) -> i32 {
+    match signal {
+        "HUP" => 129,
+        "INT" => 130,
+        "TERM" => 143,
+        other => panic!("SIG{other} stops no run"),
+    }
 }
 
 /// What must not depend on how often a run was broken: weights, and the record
@@ -172,7 +188,7 @@ fn told_to_stop_it_saves_says_how_to_go_on_and_does() {
         signal(&child, name);
         let output = child.wait_with_output().unwrap();
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert_eq!(output.status.code(), Some(exit_code(name)), "{message}");
         let last = message.lines().last().unwrap();
         assert!(last.contains("stopped after step") && last.contains("--resume"), "{message}");
         assert!(!out.exists());
@@ -271,12 +287,10 @@ fn what_else_lies_beside_a_base_may_change() {
         fs::copy(fixture("tiny-gpt2").join(name), base.join(name)).unwrap();
     }
     let out = home.path().join("bot");
-    let mut words = train(&posts, &out);
-    words.extend(["--base".to_owned(), arg(&base).to_owned()]);
-    let mut child = start(&words);
+    let mut child = start(&train_from(&format!("--base {}", arg(&base)), &posts, &out));
     assert!(wait_for(&mut child, &out, 3));
     signal(&child, "TERM");
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(child.wait().unwrap().code(), Some(exit_code("TERM")));
     fs::write(base.join("notes.txt"), "seen").unwrap();
     let config = fs::read_to_string(base.join("config.json")).unwrap();
     fs::write(base.join("config.json"), format!("{config}\n")).unwrap();
@@ -305,7 +319,7 @@ fn a_run_in_a_folder_of_its_own_goes_on_as_its_message_says() {
     signal(&child, "TERM");
     let output = child.wait_with_output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert_eq!(output.status.code(), Some(exit_code("TERM")), "{message}");
     let page = fs::read_to_string(own.join("report.html")).unwrap();
     assert!(page.contains("broken off: stopped after step"));
     stdout(&strs(&told(&message)), "");
@@ -394,7 +408,7 @@ fn a_run_that_nobody_reads_goes_on_and_saves_when_told_to_stop() {
     // A shell and the system say so, each once.
     signal(&child, "HUP");
     signal(&child, "HUP");
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(child.wait().unwrap().code(), Some(exit_code("HUP")));
     assert!(run_folder(&out).join("checkpoint.safetensors").exists() && !out.exists());
     let mut child = start(&resume(&out));
     drop(child.stderr.take());

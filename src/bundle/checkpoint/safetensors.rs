@@ -109,6 +109,20 @@ pub enum CheckpointDtype {
     F16,
 }
 
+impl CheckpointDtype {
+    /// Returns the weights as they are read back after being stored in this type.
+    pub fn rounded(self, weights: &Weights) -> Cow<'_, Weights> {
+        if self == Self::F32 {
+            return Cow::Borrowed(weights);
+        }
+        let round = |tensor: &Tensor| Tensor {
+            shape: tensor.shape.clone(),
+            data: tensor.data.iter().map(|&x| f16::from_f32(x).to_f32()).collect(),
+        };
+        Cow::Owned(weights.iter().map(|(name, tensor)| (name.clone(), round(tensor))).collect())
+    }
+}
+
 /// A tensor that is encoded only when it is written.
 struct Stored<'a> {
     tensor: &'a Tensor,

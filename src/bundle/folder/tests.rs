@@ -356,3 +356,29 @@ fn what_else_lies_in_a_folder_is_not_read() {
     let files = open("tiny-gpt2-bin").files_read().unwrap();
     assert!(files.contains(&"pytorch_model.bin".to_owned()), "{files:?}");
 }
+
+#[test]
+fn a_gguf_made_again_from_f16_weights_is_the_same_file() {
+    let bot = open("tiny-gpt2");
+    let mut weights = bot.weights().unwrap();
+    // Values that f16 does not hold.
+    weights.values_mut().flat_map(|tensor| &mut tensor.data).for_each(|x| *x *= 1.0 + 1.0 / 4096.0);
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    write_bundle(dirs[0].path(), &parts(&bot, &weights, CheckpointDtype::F16)).unwrap();
+    let written = BotFolder::open(dirs[0].path()).unwrap();
+    let weights = written.weights().unwrap();
+    for precision in [Precision::Q8_0, Precision::Q4_0] {
+        write_gguf(dirs[1].path(), &parts(&written, &weights, CheckpointDtype::F32), precision).unwrap();
+        let [first, again] =
+            dirs.each_ref().map(|dir| fs::read(dir.path().join(precision.file_name())).unwrap());
+        assert!(first == again, "{precision}");
+    }
+}
+
+#[test]
+fn a_run_s_folder_is_told_from_a_bot_s() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("config.json"), r#"{"run_format_version": 1, "name": "Tiny"}"#).unwrap();
+    let error = BotFolder::open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("is the record of a training run") && error.contains("--out"), "{error}");
+}

@@ -103,7 +103,8 @@ pub enum GgufError {
     Tokenizer(#[from] TokenizerError),
     #[error("tensor `{name}`: {source}")]
     Quantize { name: String, source: QuantizeError },
-    #[error(transparent)]
+    // Not transparent, so that the error is among the causes.
+    #[error("{0}")]
     Io(#[from] std::io::Error),
 }
 

@@ -62,14 +62,23 @@ fn a_comparison_names_what_differs_and_nothing_else() {
     record(&b, "two", 2e-4, 2, false);
     let [a, b] = [a, b].map(|dir| Run::open(&dir).unwrap());
     let comparison = Comparison::of(&a, &b);
-    let pair = Pair { name: "learning_rate".into(), a: 1e-4.into(), b: 2e-4.into() };
-    assert_eq!(comparison.differ, [pair]);
-    let metric = |name: &str| comparison.metrics.iter().find(|pair| pair.name.starts_with(name)).unwrap();
+    let name = || "learning_rate".to_owned();
+    assert_eq!(comparison.differ, [Pair { name: name(), label: name(), a: 1e-4.into(), b: 2e-4.into() }]);
+    let metric = |name: &str| comparison.metrics.iter().find(|pair| pair.name == name).unwrap();
     assert_eq!((&metric("loss").a, &metric("loss").b), (&1.0.into(), &1.0.into()));
-    assert_eq!(metric("memorised").a, Value::Null);
+    assert_eq!(metric("memorised_share").a, Value::Null);
+    let json = serde_json::to_value(&comparison).unwrap();
+    for pair in json["metrics"].as_array().unwrap() {
+        let name = pair["name"].as_str().unwrap();
+        assert!(
+            name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && pair.get("label").is_none(),
+            "{name}"
+        );
+    }
     let mut text = Vec::new();
     comparison.write(&mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("loss (last steps)"), "{text}");
     assert!(text.contains("learning_rate") && text.contains("0.0001") && !text.contains("batch"), "{text}");
     let same = Comparison::of(&a, &a);
     assert!(same.differ.is_empty());

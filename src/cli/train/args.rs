@@ -128,10 +128,10 @@ pub struct KeepingArgs {
     /// Steps between checkpoints; Ctrl-C writes one, too [default: a tenth of the run]
     #[arg(long, value_name = "N")]
     pub save_every: Option<usize>,
-    /// Folder for the run's record, and for its checkpoint until the bot is written [default: OUT.run]
+    /// Folder for the run's record, and for its checkpoint until the bot is written; not within OUT [default: OUT.run]
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
-    /// Resume the run in this folder; other options are optional and must match the original run
+    /// Resume the run in this folder; archives are given only if they moved, and options must match the original run
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
 }
@@ -139,18 +139,40 @@ pub struct KeepingArgs {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "With --base scratch")]
 pub struct ScratchArgs {
-    /// Maximum size of the new vocabulary
-    #[arg(long, default_value_t = 2048)]
-    pub vocab_size: usize,
-    /// Layers
-    #[arg(long, default_value_t = 5)]
-    pub layers: usize,
-    /// Channels
-    #[arg(long, default_value_t = 224)]
-    pub channels: usize,
-    /// Attention heads
-    #[arg(long, default_value_t = 7)]
-    pub heads: usize,
+    /// Maximum size of the new vocabulary [default: 2048]
+    #[arg(long)]
+    pub vocab_size: Option<usize>,
+    /// Layers [default: 5]
+    #[arg(long)]
+    pub layers: Option<usize>,
+    /// Channels [default: 224]
+    #[arg(long)]
+    pub channels: Option<usize>,
+    /// Attention heads [default: 7]
+    #[arg(long)]
+    pub heads: Option<usize>,
+}
+
+impl ScratchArgs {
+    /// Name of the first option that is given, if any.
+    fn given(&self) -> Option<&'static str> {
+        let options = [
+            ("--vocab-size", self.vocab_size),
+            ("--layers", self.layers),
+            ("--channels", self.channels),
+            ("--heads", self.heads),
+        ];
+        options.into_iter().find_map(|(name, value)| value.map(|_| name))
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.vocab_size.unwrap_or(2048)
+    }
+
+    /// (layers, channels, heads).
+    fn shape(&self) -> (usize, usize, usize) {
+        (self.layers.unwrap_or(5), self.channels.unwrap_or(224), self.heads.unwrap_or(7))
+    }
 }
 
 /// What training starts from.
@@ -211,8 +233,7 @@ impl Args {
         let filter = self.filter.filter()?;
         let start = match self.base.as_deref().unwrap_or("gpt2") {
             "scratch" => {
-                let ScratchArgs { vocab_size, layers, channels, heads } = self.scratch;
-                Start::Scratch { shape: (layers, channels, heads), vocab_size }
+                Start::Scratch { shape: self.scratch.shape(), vocab_size: self.scratch.vocab_size() }
             }
             base => Start::Base(base.into()),
         };
@@ -242,7 +263,13 @@ impl Args {
     }
 
     fn check(&self) -> Result<(), UsageError> {
-        let (learning, keeping, scratch) = (&self.learning, &self.keeping, &self.scratch);
+        let (learning, keeping) = (&self.learning, &self.keeping);
+        let (vocab_size, (layers, channels, heads)) = (self.scratch.vocab_size(), self.scratch.shape());
+        if self.base.as_deref() != Some("scratch")
+            && let Some(option) = self.scratch.given()
+        {
+            return Err(UsageError(format!("{option} describes a new network: it needs --base scratch")));
+        }
         let over_0 = |setting: Option<usize>| setting.is_none_or(|n| n > 0);
         let small = |setting: usize| setting <= MAX_SIZE;
         for (ok, problem) in [
@@ -264,20 +291,14 @@ impl Args {
             (over_0(keeping.eval_every), "--eval-every must be at least 1"),
             (over_0(keeping.patience), "--patience must be at least 1"),
             (over_0(keeping.save_every), "--save-every must be at least 1"),
-            (scratch.vocab_size >= 257, "--vocab-size must be at least 257"),
+            (vocab_size >= 257, "--vocab-size must be at least 257"),
+            (layers > 0 && channels > 0 && heads > 0, "--layers, --channels and --heads must be at least 1"),
+            (layers <= MAX_LAYERS, "--layers must be at most 4096"),
             (
-                scratch.layers > 0 && scratch.channels > 0 && scratch.heads > 0,
-                "--layers, --channels and --heads must be at least 1",
-            ),
-            (scratch.layers <= MAX_LAYERS, "--layers must be at most 4096"),
-            (
-                small(scratch.channels) && small(scratch.vocab_size) && learning.context.is_none_or(small),
+                small(channels) && small(vocab_size) && learning.context.is_none_or(small),
                 "--channels, --vocab-size and --context must be at most 1048576",
             ),
-            (
-                scratch.channels.is_multiple_of(scratch.heads.max(1)),
-                "--channels must be a multiple of --heads",
-            ),
+            (channels.is_multiple_of(heads.max(1)), "--channels must be a multiple of --heads"),
             // Not left to clap, because the command that began a resumed run may contain --run.
             (
                 keeping.run.is_none() || keeping.resume.is_none(),
@@ -466,14 +487,28 @@ mod tests {
             "--patience 0",
             "--save-every 0",
             "--recipe best",
-            "--heads 5",
-            "--layers 100000000",
-            "--channels 70000000",
+            "--base scratch --heads 5",
+            "--base scratch --layers 100000000",
+            "--base scratch --channels 70000000",
             "--context 4294967296",
         ] {
             assert!(plan(&format!("a.zip --out bot {option}")).is_err(), "{option}");
         }
         assert!(plan("a.zip").is_err() && plan("--out bot").is_err());
+    }
+
+    #[test]
+    fn the_shape_of_a_new_network_needs_one() {
+        for option in ["--vocab-size 300", "--layers 2", "--channels 32", "--heads 4"] {
+            let name = option.split(' ').next().unwrap();
+            for base in ["", " --base gpt2"] {
+                let error = plan(&format!("a.zip --out bot {option}{base}")).unwrap_err();
+                assert!(error.is::<UsageError>(), "{error}");
+                assert!(error.to_string().contains(&format!("{name} describes a new network")), "{error}");
+            }
+        }
+        let start = plan("a.zip --out bot --base scratch --layers 2").unwrap().start;
+        assert_eq!(start, Start::Scratch { shape: (2, 224, 7), vocab_size: 2048 });
     }
 
     #[test]

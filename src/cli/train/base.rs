@@ -37,6 +37,7 @@ pub fn open(plan: &Plan, accounts: &[Cleaned]) -> anyhow::Result<Base> {
             let folder = convert::source_folder(base)
                 .with_context(|| format!("--base {base} (offline, name a folder or take --base scratch)"))?;
             let bot = BotFolder::open(&folder).with_context(|| format!("--base {base}"))?;
+            bot.verify_sources()?;
             let weights = bot.weights()?;
             let artifact =
                 Artifact { name: plan.base_name(), ..Artifact::of_files(&folder, &bot.files_read()?)? };

@@ -6,10 +6,10 @@
 use std::{
     fs::{self, File},
     io::Write,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::FromArgMatches;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ use crate::{
         folder::folder_name,
         staging::{Held, Lock, replace_file, sync_folder},
     },
-    cli::words,
+    cli::{UsageError, with_negative_numbers, words},
     record::{LOCK, Run},
     train::checkpoint::Store,
 };
@@ -35,28 +35,36 @@ struct Command {
     words: Vec<String>,
 }
 
-/// Completes `--resume DIR` with the command that began the run; options given now override it.
+/// Completes `--resume DIR` with the command that began the run; archives and options given now
+/// override it.
 ///
 /// # Errors
-/// If the folder has no unfinished run.
+/// If the folder has no unfinished run. With archives, the options given now must do, so that a
+/// run without its command can be resumed.
 pub fn complete(args: Args, given: &[String]) -> anyhow::Result<Args> {
     let Some(dir) = args.keeping.resume.clone() else { return Ok(args) };
-    if !args.archives.is_empty() {
-        return Ok(args);
-    }
     let path = dir.join(COMMAND);
     let text = match fs::read(&path) {
         Ok(text) => text,
+        Err(_) if !args.archives.is_empty() => return Ok(args),
         Err(_) if Run::is_at(&dir) => bail!("--resume {}: this run has already ended", dir.display()),
         Err(_) => bail!("--resume {}: there is no unfinished run in it", dir.display()),
     };
-    let begun: Command = serde_json::from_slice(&text).with_context(|| {
-        format!("{} is damaged: give all options of the original command, too", path.display())
-    })?;
+    let begun: Command = match serde_json::from_slice(&text) {
+        Ok(begun) => begun,
+        Err(_) if !args.archives.is_empty() => return Ok(args),
+        Err(error) => {
+            let way_out = "is damaged: give the archives and all options of the original command, too";
+            return Err(error).with_context(|| format!("{} {way_out}", path.display()));
+        }
+    };
     let first = parse(&begun.words)?;
     let mut both = parse(&[&begun.words, given].concat())?;
     let there = |path: PathBuf| begun.folder.join(path);
-    both.archives = first.archives.into_iter().map(there).collect();
+    both.archives = match args.archives.is_empty() {
+        true => first.archives.into_iter().map(there).collect(),
+        false => args.archives,
+    };
     both.out = args.out.or(first.out.map(there));
     both.base = args.base.or(first.base.map(|base| {
         let path = there(base.clone().into());
@@ -68,6 +76,7 @@ pub fn complete(args: Args, given: &[String]) -> anyhow::Result<Args> {
 
 fn parse(words: &[String]) -> Result<Args, clap::Error> {
     let command = <Args as clap::Args>::augment_args(clap::Command::new("train").no_binary_name(true));
+    let command = with_negative_numbers(command);
     Args::from_arg_matches(&command.try_get_matches_from(words)?)
 }
 
@@ -87,6 +96,38 @@ fn take(dir: &Path, lock: File) -> anyhow::Result<Lock> {
     Lock::of_file(lock).or_else(|Held| {
         bail!("another process is running in {}: wait for it to end, or choose another --out", dir.display())
     })
+}
+
+/// Checks that the bot will not be written over its own run, which only shows once all steps are
+/// done.
+///
+/// # Errors
+/// A [`UsageError`] if one folder is in the other, or is the same.
+pub fn check_apart(plan: &Plan) -> anyhow::Result<()> {
+    let (run, out) = (real_path(&plan.run)?, real_path(&plan.out)?);
+    ensure!(
+        !run.starts_with(&out) && !out.starts_with(&run),
+        UsageError(format!(
+            "the bot ({}) and its run ({}) need folders apart from each other: choose another --out, or another --run",
+            plan.out.display(),
+            plan.run.display()
+        ))
+    );
+    Ok(())
+}
+
+/// Makes a path absolute and resolves its symbolic links and `..`, also if it does not exist yet.
+fn real_path(path: &Path) -> anyhow::Result<PathBuf> {
+    let absolute = std::path::absolute(path).with_context(|| path.display().to_string())?;
+    let mut real = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            Component::ParentDir => drop(real.pop()),
+            part => real.push(part),
+        }
+        real = real.canonicalize().unwrap_or(real);
+    }
+    Ok(real)
 }
 
 /// Checks that the run may use the folder. A new run needs an empty one, or one with an older run
@@ -246,6 +287,25 @@ mod tests {
     }
 
     #[test]
+    fn an_archive_that_moved_is_all_that_resume_needs_to_be_told() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("bot.run");
+        fs::create_dir(&dir).unwrap();
+        remember(&dir, &words("a.zip b.zip --out bot --epochs 2 --name Maren")).unwrap();
+        let given = words(&format!("moved/a.zip b.zip --resume {}", dir.display()));
+        let complete = || complete(parse(&given).unwrap(), &given);
+        let args = complete().unwrap();
+        assert_eq!(args.archives, [Path::new("moved/a.zip"), Path::new("b.zip")]);
+        assert_eq!((args.learning.epochs, args.name.as_deref()), (2, Some("Maren")));
+        assert_eq!(args.out, Some(std::env::current_dir().unwrap().join("bot")));
+        // Without the stored command, everything has to be given.
+        fs::write(dir.join(COMMAND), "{").unwrap();
+        assert_eq!(complete().unwrap().name, None);
+        fs::remove_file(dir.join(COMMAND)).unwrap();
+        assert_eq!(complete().unwrap().name, None);
+    }
+
+    #[test]
     fn a_run_begun_in_a_folder_of_its_own_is_gone_on_with() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("my.run");
@@ -297,6 +357,29 @@ mod tests {
         drop(held);
         check(&plan).unwrap();
         hold(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_run_and_its_bot_are_apart() {
+        let home = tempfile::tempdir().unwrap();
+        let check = |out: &str, run: &str| {
+            let [out, run] = [out, run].map(|name| home.path().join(name).display().to_string());
+            check_apart(&parse(&words(&format!("a.zip --out {out} --run {run}"))).unwrap().plan().unwrap())
+        };
+        for (out, run) in [("bot", "bot"), ("bot", "bot/run"), ("run/bot", "run"), ("bot", "x/../bot/./run")]
+        {
+            let error = check(out, run).unwrap_err();
+            assert!(error.is::<UsageError>() && error.to_string().contains("another --run"), "{error}");
+        }
+        for (out, run) in [("bot", "bot.run"), ("a/bot", "a/run"), ("bot/../a", "bot")] {
+            check(out, run).unwrap();
+        }
+        #[cfg(unix)]
+        {
+            fs::create_dir(home.path().join("bot")).unwrap();
+            std::os::unix::fs::symlink("bot", home.path().join("link")).unwrap();
+            check("bot", "link/run").unwrap_err();
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod drafts;
 mod folder;
 mod nohup;
 mod posts;
+mod signal;
 mod watch;
 mod write;
 
@@ -23,7 +24,7 @@ use self::{
     watch::Watcher,
     write::Written,
 };
-use super::memory;
+use super::{Interrupted, memory};
 use crate::{
     bundle::{
         checkpoint::CheckpointError,
@@ -33,6 +34,7 @@ use crate::{
         quantize::QuantizeError,
         staging,
     },
+    card::escape,
     gpt2::Config,
     record::{Artifact, Memorisation, RunConfig, RunRecorder, SampleDraft, Stopped, Summary},
     tokenizer::Tokenizer,
@@ -54,6 +56,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let words: Vec<String> =
         std::env::args_os().skip(2).map(|word| word.to_string_lossy().into_owned()).collect();
     let plan = folder::complete(args, &words)?.plan()?;
+    folder::check_apart(&plan)?;
     // Now, because the run may need the space, and first, because it may put a bot back.
     staging::sweep(&plan.out);
     staging::check_target(&plan.out, plan.force)?;
@@ -197,7 +200,7 @@ fn train(plan: &Plan, run: &mut Run, mut watcher: Watcher) -> anyhow::Result<(En
 fn sample(inputs: &Inputs, progress: &Progress) -> anyhow::Result<Vec<SampleDraft>> {
     let Inputs { model, tokenizer, settings, .. } = inputs;
     let draft = drafts::drafts(model, tokenizer, "", 1, FIRST_DRAFT_SEED)?;
-    say!("A first draft: {}", draft.concat());
+    say!("A first draft: {}", escape::terminal(&draft.concat()));
     match progress.evaluations.is_empty() {
         true => watch::samples(model, tokenizer, settings.seed),
         false => Ok(Vec::new()),
@@ -317,13 +320,16 @@ fn why(error: &TrainError) -> String {
 
 /// Adds to the error how to continue.
 fn with_way_on(error: TrainError, resume_command: &str, saved: Option<usize>) -> anyhow::Error {
-    let Some(step) = saved else { return error.into() };
-    match error {
-        TrainError::Interrupted { .. } => anyhow::anyhow!("{error}; resume with `{resume_command}`"),
-        error if error.is_divergence() => anyhow::anyhow!(
+    match (error, saved) {
+        (error @ TrainError::Interrupted { .. }, saved) => {
+            let way_on = saved.map_or_else(String::new, |_| format!("; resume with `{resume_command}`"));
+            Interrupted { message: format!("{error}{way_on}"), exit_code: signal::exit_code() }.into()
+        }
+        (error, None) => error.into(),
+        (error, Some(step)) if error.is_divergence() => anyhow::anyhow!(
             "{error}; the checkpoint after step {step} is intact: `{resume_command} --max-steps {step}` makes a bot from it"
         ),
-        error => anyhow::Error::new(error).context(format!(
+        (error, Some(step)) => anyhow::Error::new(error).context(format!(
             "training stopped, but the checkpoint after step {step} is intact: continue with `{resume_command}`"
         )),
     }

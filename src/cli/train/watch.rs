@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use indicatif::ProgressBar;
 
-use super::{drafts::drafts, nohup};
+use super::{drafts::drafts, nohup, signal};
 use crate::{
     cli::{finish::EXAMPLE_PROMPT, progress_bar, say::on_the_side},
     record::{self, RunRecorder, SampleDraft, StepMetrics},
@@ -26,8 +26,6 @@ use crate::{
 
 /// Drafts recorded at each evaluation.
 const DRAFTS: usize = 3;
-/// Exit code of a process ended by Ctrl-C: 128 + SIGINT.
-const INTERRUPTED: i32 = 130;
 
 /// A flag set by Ctrl-C, SIGTERM or SIGHUP. A second signal ends the process at once, but only if
 /// the message that says so could be printed: a closing terminal sends several.
@@ -38,7 +36,7 @@ pub fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let on_signal = move || {
         if set.swap(true, Ordering::Relaxed) {
             if said {
-                std::process::exit(INTERRUPTED);
+                std::process::exit(signal::exit_code().into());
             }
         } else {
             said = on_the_side(format_args!(
@@ -46,7 +44,8 @@ pub fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
             ));
         }
     };
-    nohup::heeded(|| ctrlc::set_handler(on_signal)).context("cannot listen for Ctrl-C")?;
+    nohup::heeded(|| ctrlc::set_handler(on_signal).map(|()| signal::note()))
+        .context("cannot listen for Ctrl-C")?;
     Ok(flag)
 }
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 
-use super::{args::Plan, posts::Posts};
+use super::{args::Plan, posts::Posts, signal};
 use crate::{
     bundle::{
         file_names::SAFETENSORS,
@@ -12,7 +12,7 @@ use crate::{
         manifest::{BotInfo, CardExtras, MemorisedShare},
         staging::Staging,
     },
-    cli::{eval, finish},
+    cli::{Interrupted, eval, finish},
     record::{
         Artifact, Memorisation,
         memorisation::{MEMORISED_OVER_WORDS, PostIndex},
@@ -44,7 +44,11 @@ pub fn bot(
     extras: CardExtras,
     stop: impl Fn() -> bool,
 ) -> anyhow::Result<Written> {
-    let go_on = || if stop() { bail!("stopped") } else { Ok(()) };
+    let go_on = || -> anyhow::Result<()> {
+        let stopped = || Interrupted { message: "stopped".into(), exit_code: signal::exit_code() };
+        ensure!(!stop(), stopped());
+        Ok(())
+    };
     let staging = Staging::create(&plan.out, plan.force)?;
     folder::write_bundle(staging.path(), parts)?;
     go_on()?;

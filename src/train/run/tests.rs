@@ -61,6 +61,8 @@ fn settings() -> Settings {
 #[derive(Default)]
 struct Until {
     step: usize,
+    /// The last step, as reported.
+    steps: usize,
     until: Option<usize>,
     stop_in_evaluation: bool,
     evaluations: Vec<(Evaluation, bool)>,
@@ -70,7 +72,7 @@ struct Until {
 impl Watch for Until {
     fn step(&mut self, step: &Step) -> Result<(), WatchError> {
         assert!(step.tokens_per_s > 0.0 && step.gradient_norm > 0.0);
-        self.step = step.step;
+        (self.step, self.steps) = (step.step, step.steps);
         self.gradient_norms.push(step.gradient_norm);
         Ok(())
     }
@@ -207,6 +209,20 @@ fn the_best_of_a_run_that_max_steps_ended_is_there_when_it_goes_on() {
     let trial = Settings { max_steps: Some(best), ..whole.clone() };
     assert_eq!(run(folders[1].path(), &trial).0, Ending::MaxSteps);
     assert!(run(folders[1].path(), &whole) == expected);
+}
+
+#[test]
+fn progress_is_towards_the_last_step_that_max_steps_lets_it_make() {
+    for (max_steps, expected) in [(None, 20), (Some(4), 4), (Some(100), 20)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, model, data) = (store(folder.path()), model(0.0), data());
+        let settings = Settings { max_steps, ..settings() };
+        let mut run = Run::begin(&model, &data, &settings, &store).unwrap();
+        let mut watch = Until { until: Some(2), ..Until::default() };
+        let error = run.train(&mut watch).unwrap_err();
+        assert!(matches!(error, TrainError::Interrupted { step: 2, steps } if steps == expected), "{error}");
+        assert_eq!(watch.steps, expected);
+    }
 }
 
 #[test]
