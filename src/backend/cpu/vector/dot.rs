@@ -82,6 +82,19 @@ pub trait Product {
 
     fn add(sum: &mut Self::Sum, weights: Self::Weights, x: Self::Quad);
 
+    /// The upper nibbles of a vector of 4-bit weights, ready to multiply.
+    #[inline(always)]
+    fn upper(bytes: v128) -> Self::Weights {
+        // Not u8x16_shr, which engines implement with another mask.
+        Self::weights(v128_and(u16x8_shr(bytes, 4), u8x16_splat(15)))
+    }
+
+    /// Adds the products of upper nibbles.
+    #[inline(always)]
+    fn add_upper(sum: &mut Self::Sum, weights: Self::Weights, x: Self::Quad) {
+        Self::add(sum, weights, x);
+    }
+
     /// The integer dot products of four weight rows.
     fn total(sum: Self::Sum) -> v128;
 }
@@ -217,6 +230,9 @@ mod relaxed {
     /// Multiplies panels of 4-bit weights.
     pub fn panels4(panels: Panels) {
         match Reading::get() {
+            Reading::Unsigned if panels.x().rows <= InPlaceNibbles::MOST => {
+                wasm::run::<InPlaceNibbles>(panels);
+            }
             Reading::Unsigned | Reading::Signed => wasm::run::<Nibbles>(panels),
             Reading::Inexact => wasm::run::<ShortNibbles>(panels),
         }
@@ -281,6 +297,64 @@ mod relaxed {
     /// Second operand: a 4-bit weight as it is stored, 0..=15, 8 too large.
     pub struct Nibbles;
     direct!(Nibbles, Q4, |offset| offset);
+
+    /// [`Nibbles`] where bytes above 127 are read as unsigned: upper nibbles are not shifted but
+    /// multiplied in place, 16 times as large, into sums of their own, which are shifted once per
+    /// block. With twice the sums, more rows would not fit the registers.
+    pub struct InPlaceNibbles;
+
+    impl Product for InPlaceNibbles {
+        type Weights = v128;
+        type Quad = v128;
+        /// Of lower and of upper nibbles.
+        type Sum = (v128, v128);
+        const FORMAT: Format = Format::Q4;
+        const MOST: usize = 2;
+        const ROWS: usize = 2;
+        const ROW: usize = BLOCK;
+        const QUAD: usize = 4;
+
+        #[inline(always)]
+        fn rows(x: &Tile) -> *const u8 {
+            x.values.as_ptr().cast()
+        }
+
+        #[inline(always)]
+        unsafe fn start(offset: v128, _: *const u8) -> (v128, v128) {
+            (offset, ZERO)
+        }
+
+        #[inline(always)]
+        fn weights(weights: v128) -> v128 {
+            weights
+        }
+
+        #[inline(always)]
+        unsafe fn quad(x: *const u8) -> v128 {
+            // SAFETY: by the caller's contract; a quad has four bytes.
+            unsafe { v128_load32_splat(x.cast()) }
+        }
+
+        #[inline(always)]
+        fn add((lower, _): &mut (v128, v128), weights: v128, x: v128) {
+            *lower = i32x4_relaxed_dot_i8x16_i7x16_add(x, weights, *lower);
+        }
+
+        #[inline(always)]
+        fn upper(bytes: v128) -> v128 {
+            v128_and(bytes, u8x16_splat(0xf0))
+        }
+
+        #[inline(always)]
+        fn add_upper((_, upper): &mut (v128, v128), weights: v128, x: v128) {
+            *upper = i32x4_relaxed_dot_i8x16_i7x16_add(x, weights, *upper);
+        }
+
+        #[inline(always)]
+        fn total((lower, upper): (v128, v128)) -> v128 {
+            i32x4_add(lower, i32x4_shr(upper, 4))
+        }
+    }
 
     /// Second operand: the activation's magnitude; its sign moves to the weight. Uses the
     /// instruction of half the width, for the reason given at [`ShortNibbles`].

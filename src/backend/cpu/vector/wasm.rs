@@ -159,13 +159,12 @@ unsafe fn quads<P: Product, const R: usize>(block: *const u8, rows: *const u8, d
             Format::Q4 => {
                 let bytes: [v128; 2] = std::array::from_fn(|half| v128_load(block.add(half * 16).cast()));
                 let low = bytes.map(|bytes| P::weights(v128_and(bytes, u8x16_splat(15))));
-                // Not u8x16_shr, which engines implement with another mask.
-                let high = bytes.map(|bytes| P::weights(v128_and(u16x8_shr(bytes, 4), u8x16_splat(15))));
+                let high = bytes.map(P::upper);
                 for (i, dots) in dots.iter_mut().enumerate() {
                     let x = [0, QUADS / 2].map(|q| P::quad(rows.add(i * P::ROW + q * P::QUAD)));
                     for half in 0..2 {
                         P::add(&mut dots[half], low[half], x[0]);
-                        P::add(&mut dots[half], high[half], x[1]);
+                        P::add_upper(&mut dots[half], high[half], x[1]);
                     }
                 }
             }
