@@ -131,7 +131,7 @@ pub struct KeepingArgs {
     /// Folder for the run's record, and for its checkpoint until the bot is written; not within OUT [default: OUT.run]
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
-    /// Resume the run in this folder; archives are given only if they moved, and options must match the original run
+    /// Resume the run in this folder; archives are needed only if they have moved, and options given must match the original run
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
 }
