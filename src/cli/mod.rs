@@ -103,7 +103,8 @@ pub struct Interrupted {
 }
 
 /// Parses the process's arguments, runs the subcommand, and reports an error in one line on
-/// standard error. Exits with code 0 on success, else with that of [`exit_code`].
+/// standard error. Exits with code 0 on success, 2 for usage errors and malformed
+/// settings, 128 + a signal's number after an interruption, and 1 for other errors.
 pub fn main() -> ExitCode {
     let matches = with_negative_numbers(Args::command()).get_matches();
     let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -143,8 +144,7 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
     command.mut_args(allow).mut_subcommands(with_negative_numbers)
 }
 
-/// 2 for usage errors and malformed settings, 128 + a signal's number after an interruption, and 1
-/// for other errors.
+/// Returns the exit code for an error, as documented at [`main`].
 fn exit_code(error: &anyhow::Error) -> u8 {
     let is_endpoint = matches!(error.downcast_ref(), Some(HubError::Endpoint(_)))
         || matches!(error.downcast_ref(), Some(UploadError::Endpoint(_)));

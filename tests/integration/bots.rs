@@ -339,7 +339,9 @@ fn a_bot_in_another_form_is_told_of_as_before() {
     stdout(&[&card[..], &["--repository", "keeper/lamp", "--page", "https://a.example/"]].concat(), "");
     stdout(&["convert", arg(&bot), "--out", arg(&other), "--dtype", "f16"], "");
     let told = |dir: &Path| -> Value {
-        let manifest: Value = serde_json::from_slice(&fs::read(dir.join("bot.json")).unwrap()).unwrap();
+        let mut manifest: Value = serde_json::from_slice(&fs::read(dir.join("bot.json")).unwrap()).unwrap();
+        // Drafts are those of the rounded weights.
+        assert!(manifest["card"]["samples"].take().is_array());
         manifest["card"].clone()
     };
     assert_eq!(told(&other), told(&bot));

@@ -112,7 +112,7 @@ fn a_negative_number_is_a_value() {
         &["generate", "--model", "x", "--seed", "-1"][..],
         &["generate", "--model", "x", "-n", "-1"],
         &["generate", "--model", "x", "--temperature", "-0.5"],
-        &["train", "posts.txt", "--out", "bot", "--lr", "-1e-3"],
+        &["train", "posts.txt", "--out", "bot", "--lr", "-0.001"],
         &["eval", "bot", "posts.txt", "--limit", "-1"],
         &["serve", "--port", "-1"],
         &["inspect", "forward", "--model", "x", "--ids", "y", "--out", "z", "--steps", "-1"],

@@ -15,7 +15,7 @@ use crate::{
 pub struct WriteOptions {
     /// `general.name`.
     pub name: String,
-    /// Store every matrix of a `q4_0` file in 4 bits, those of [`is_sensitive`] too.
+    /// Store every matrix of a `q4_0` file in 4 bits, those of `is_sensitive` too.
     pub all_4bit: bool,
 }
 
