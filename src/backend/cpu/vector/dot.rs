@@ -12,6 +12,7 @@
 //! | `Signed` | relaxed | 8-bit | as signed (ARM) |
 //! | `Signs`, and `across` for eight rows | relaxed | 8-bit | neither: pairs saturate (other x86) |
 //! | `Nibbles` | relaxed | 4-bit | either |
+//! | `InPlaceNibbles`, for one row | relaxed | 4-bit | as unsigned |
 //! | `ShortNibbles` | relaxed | 4-bit | neither |
 //! | `pairs::Bytes`, `pairs::Nibbles` | plain | 8-bit, 4-bit | |
 
@@ -300,7 +301,7 @@ mod relaxed {
 
     /// [`Nibbles`] where bytes above 127 are read as unsigned: upper nibbles are not shifted but
     /// multiplied in place, 16 times as large, into sums of their own, which are shifted once per
-    /// block. With twice the sums, more rows would not fit the registers.
+    /// block. For one row; with two, twice the sums cost more than the shifts.
     pub struct InPlaceNibbles;
 
     impl Product for InPlaceNibbles {
@@ -309,8 +310,8 @@ mod relaxed {
         /// Of lower and of upper nibbles.
         type Sum = (v128, v128);
         const FORMAT: Format = Format::Q4;
-        const MOST: usize = 2;
-        const ROWS: usize = 2;
+        const MOST: usize = 1;
+        const ROWS: usize = 1;
         const ROW: usize = BLOCK;
         const QUAD: usize = 4;
 
