@@ -170,7 +170,9 @@ const COUNTS = `{
 const LIE = `{
   const { createShaderModule } = GPUDevice.prototype;
   GPUDevice.prototype.createShaderModule = function (descriptor) {
-    return createShaderModule.call(this, { ...descriptor, code: descriptor.code.replace("1.0 / sqrt(", "1.3 / sqrt(") });
+    // The layer norms of the kernels for software adapters, and for others.
+    const code = descriptor.code.replace("1.0 / sqrt(", "1.3 / sqrt(").replace("divided(1.0, root(", "divided(1.3, root(");
+    return createShaderModule.call(this, { ...descriptor, code });
   };
 }`;
 
