@@ -39,6 +39,7 @@ mod push;
 mod quantize;
 mod runs;
 mod serve;
+mod signals;
 mod site;
 mod train;
 mod words;

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::{assets, say::stdout};
+use super::{assets, say::stdout, signals};
 use crate::card;
 
 #[derive(Debug, clap::Args)]
@@ -43,7 +43,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let (sender, ended) = mpsc::channel::<io::Result<()>>();
     let stop = sender.clone();
     // Ctrl-C and SIGTERM are the normal ways to stop a server, so they are not errors.
-    ctrlc::set_handler(move || drop(stop.send(Ok(())))).context("cannot wait for Ctrl-C")?;
+    signals::listen(move || drop(stop.send(Ok(())))).context("cannot wait for Ctrl-C")?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

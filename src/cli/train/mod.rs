@@ -5,9 +5,7 @@ mod base;
 mod describe;
 mod drafts;
 mod folder;
-mod nohup;
 mod posts;
-mod signal;
 mod watch;
 mod write;
 
@@ -24,7 +22,7 @@ use self::{
     watch::Watcher,
     write::Written,
 };
-use super::{Interrupted, memory};
+use super::{Interrupted, memory, signals};
 use crate::{
     bundle::{
         checkpoint::CheckpointError,
@@ -323,7 +321,7 @@ fn with_way_on(error: TrainError, resume_command: &str, saved: Option<usize>) ->
     match (error, saved) {
         (error @ TrainError::Interrupted { .. }, saved) => {
             let way_on = saved.map_or_else(String::new, |_| format!("; resume with `{resume_command}`"));
-            Interrupted { message: format!("{error}{way_on}"), exit_code: signal::exit_code() }.into()
+            Interrupted { message: format!("{error}{way_on}"), exit_code: signals::exit_code() }.into()
         }
         (error, None) => error.into(),
         (error, Some(step)) if error.is_divergence() => anyhow::anyhow!(

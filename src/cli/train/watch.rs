@@ -11,9 +11,9 @@ use std::{
 use anyhow::Context;
 use indicatif::ProgressBar;
 
-use super::{drafts::drafts, nohup, signal};
+use super::drafts::drafts;
 use crate::{
-    cli::{finish::EXAMPLE_PROMPT, progress_bar, say::on_the_side},
+    cli::{finish::EXAMPLE_PROMPT, progress_bar, say::on_the_side, signals},
     record::{self, RunRecorder, SampleDraft, StepMetrics},
     tokenizer::Tokenizer,
     train::{
@@ -36,7 +36,7 @@ pub fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
     let on_signal = move || {
         if set.swap(true, Ordering::Relaxed) {
             if said {
-                std::process::exit(signal::exit_code().into());
+                std::process::exit(signals::exit_code().into());
             }
         } else {
             said = on_the_side(format_args!(
@@ -44,8 +44,7 @@ pub fn on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
             ));
         }
     };
-    nohup::heeded(|| ctrlc::set_handler(on_signal).map(|()| signal::note()))
-        .context("cannot listen for Ctrl-C")?;
+    signals::listen(on_signal).context("cannot listen for Ctrl-C")?;
     Ok(flag)
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 
-use super::{args::Plan, posts::Posts, signal};
+use super::{args::Plan, posts::Posts};
 use crate::{
     bundle::{
         file_names::SAFETENSORS,
@@ -12,7 +12,7 @@ use crate::{
         manifest::{BotInfo, CardExtras, MemorisedShare},
         staging::Staging,
     },
-    cli::{Interrupted, eval, finish},
+    cli::{Interrupted, eval, finish, signals},
     record::{
         Artifact, Memorisation,
         memorisation::{MEMORISED_OVER_WORDS, PostIndex},
@@ -45,7 +45,7 @@ pub fn bot(
     stop: impl Fn() -> bool,
 ) -> anyhow::Result<Written> {
     let go_on = || -> anyhow::Result<()> {
-        let stopped = || Interrupted { message: "stopped".into(), exit_code: signal::exit_code() };
+        let stopped = || Interrupted { message: "stopped".into(), exit_code: signals::exit_code() };
         ensure!(!stop(), stopped());
         Ok(())
     };
