@@ -239,38 +239,46 @@ mod relaxed {
         }
     }
 
+    /// The part of a [`Product`] that multiplies activations and weights as the bytes that they are
+    /// stored as.
+    macro_rules! stored_bytes {
+        () => {
+            type Weights = v128;
+            type Quad = v128;
+            const ROW: usize = BLOCK;
+            const QUAD: usize = 4;
+
+            #[inline(always)]
+            fn rows(x: &Tile) -> *const u8 {
+                x.values.as_ptr().cast()
+            }
+
+            #[inline(always)]
+            fn weights(weights: v128) -> v128 {
+                weights
+            }
+
+            #[inline(always)]
+            unsafe fn quad(x: *const u8) -> v128 {
+                // SAFETY: by the caller's contract; a quad has four bytes.
+                unsafe { v128_load32_splat(x.cast()) }
+            }
+        };
+    }
+
     /// Products of activations with bytes that the instruction reads correctly.
     macro_rules! direct {
         ($name:ident, $format:ident, $start:expr) => {
             impl Product for $name {
-                type Weights = v128;
-                type Quad = v128;
+                stored_bytes!();
                 type Sum = v128;
                 const FORMAT: Format = Format::$format;
                 const MOST: usize = ROWS;
                 const ROWS: usize = ROWS;
-                const ROW: usize = BLOCK;
-                const QUAD: usize = 4;
-
-                #[inline(always)]
-                fn rows(x: &Tile) -> *const u8 {
-                    x.values.as_ptr().cast()
-                }
 
                 #[inline(always)]
                 unsafe fn start(offset: v128, _: *const u8) -> v128 {
                     $start(offset)
-                }
-
-                #[inline(always)]
-                fn weights(weights: v128) -> v128 {
-                    weights
-                }
-
-                #[inline(always)]
-                unsafe fn quad(x: *const u8) -> v128 {
-                    // SAFETY: by the caller's contract; a quad has four bytes.
-                    unsafe { v128_load32_splat(x.cast()) }
                 }
 
                 #[inline(always)]
@@ -305,35 +313,16 @@ mod relaxed {
     pub struct InPlaceNibbles;
 
     impl Product for InPlaceNibbles {
-        type Weights = v128;
-        type Quad = v128;
+        stored_bytes!();
         /// Of lower and of upper nibbles.
         type Sum = (v128, v128);
         const FORMAT: Format = Format::Q4;
         const MOST: usize = 1;
         const ROWS: usize = 1;
-        const ROW: usize = BLOCK;
-        const QUAD: usize = 4;
-
-        #[inline(always)]
-        fn rows(x: &Tile) -> *const u8 {
-            x.values.as_ptr().cast()
-        }
 
         #[inline(always)]
         unsafe fn start(offset: v128, _: *const u8) -> (v128, v128) {
             (offset, ZERO)
-        }
-
-        #[inline(always)]
-        fn weights(weights: v128) -> v128 {
-            weights
-        }
-
-        #[inline(always)]
-        unsafe fn quad(x: *const u8) -> v128 {
-            // SAFETY: by the caller's contract; a quad has four bytes.
-            unsafe { v128_load32_splat(x.cast()) }
         }
 
         #[inline(always)]
@@ -415,35 +404,16 @@ mod relaxed {
     pub struct ShortNibbles;
 
     impl Product for ShortNibbles {
-        type Weights = v128;
-        type Quad = v128;
+        stored_bytes!();
         type Sum = v128;
         const FORMAT: Format = Format::Q4;
         const MOST: usize = ROWS;
         const ROWS: usize = ROWS;
-        const ROW: usize = BLOCK;
-        const QUAD: usize = 4;
-
-        #[inline(always)]
-        fn rows(x: &Tile) -> *const u8 {
-            x.values.as_ptr().cast()
-        }
 
         #[inline(always)]
         unsafe fn start(offset: v128, _: *const u8) -> v128 {
             // Into one of the two 16-bit sums of a row.
             v128_and(offset, i32x4_splat(0xffff))
-        }
-
-        #[inline(always)]
-        fn weights(weights: v128) -> v128 {
-            weights
-        }
-
-        #[inline(always)]
-        unsafe fn quad(x: *const u8) -> v128 {
-            // SAFETY: by the caller's contract; a quad has four bytes.
-            unsafe { v128_load32_splat(x.cast()) }
         }
 
         #[inline(always)]
