@@ -52,8 +52,10 @@ pub struct BundleParts<'a> {
     pub dtype: CheckpointDtype,
     /// `general.name` in the GGUF files.
     pub name: &'a str,
-    /// Also store the token embedding of the q4_0 file in 4 bits.
+    /// Store every matrix of the q4_0 file in 4 bits.
     pub all_4bit: bool,
+    /// The q4_0 file's matrices, as far as they are not to be rounded plainly.
+    pub quantized: Option<&'a gguf::Quantized>,
 }
 
 /// Why a folder could not be opened or written. Every message names the file or folder.
@@ -279,8 +281,8 @@ fn read_text(file: &Path) -> Result<Option<Vec<u8>>, BundleError> {
 }
 
 /// Writes the parts of a bundle that are derived from the network: configuration, tokenizer,
-/// and weights at each precision. Card, picture and `bot.json` are written afterwards
-/// ([`finish`] last).
+/// and weights. Only the 4-bit file is left to [`write_gguf`], because there is more than one way to
+/// it. Card, picture and `bot.json` are written afterwards ([`finish`] last).
 ///
 /// # Errors
 /// If a file cannot be written, or the weights do not match the configuration.
@@ -300,10 +302,7 @@ pub fn write_bundle(staging: &Path, parts: &BundleParts) -> Result<(), BundleErr
     // The same weights in every file, so that a GGUF can be made again from model.safetensors.
     let stored = parts.dtype.rounded(weights);
     let parts = &BundleParts { weights: &stored, ..*parts };
-    for precision in [Precision::Q8_0, Precision::Q4_0] {
-        write_gguf(staging, parts, precision)?;
-    }
-    Ok(())
+    write_gguf(staging, parts, Precision::Q8_0)
 }
 
 /// Writes one precision's GGUF file into a bundle.
@@ -315,7 +314,8 @@ pub fn write_gguf(staging: &Path, parts: &BundleParts, precision: Precision) -> 
         Precision::F32 => GGUF_F32,
         _ => precision.file_name(),
     });
-    let options = gguf::WriteOptions { name: parts.name.into(), all_4bit: parts.all_4bit };
+    let BundleParts { name, all_4bit, quantized, .. } = *parts;
+    let options = gguf::WriteOptions { name, all_4bit, quantized };
     let io = |source| BundleError::Io { file: file.clone(), source };
     let mut writer = io::BufWriter::new(fs::File::create(&file).map_err(io)?);
     let config = Config { eos_token_id: parts.tokenizer.eos_id(), ..parts.config.clone() };

@@ -10,7 +10,7 @@ pub mod file_names;
 pub mod gguf;
 pub mod manifest;
 pub mod precision;
-mod q4_0;
+pub mod q4_0;
 pub mod quantize;
 pub mod weights;
 

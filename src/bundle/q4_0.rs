@@ -12,19 +12,31 @@ use crate::dtype::BLOCK;
 
 /// The candidate scales: the block's value of largest magnitude divided by each of these.
 /// -8 is the usual choice; positive divisors map that value to the positive end of the codes.
-const DIVISORS: [f32; 16] =
+pub const DIVISORS: [f32; 16] =
     [-8.0, -7.75, -7.5, -7.25, -7.0, -6.75, -6.5, -8.25, -8.5, 7.0, 7.25, 6.75, 6.5, 7.5, 6.25, -6.25];
+
+/// Bytes of a stored block.
+pub const BYTES: usize = 2 + BLOCK / 2;
 
 /// Quantises whole blocks of 32 values: an f16 scale, then 16 bytes of nibbles.
 /// A trailing partial block is dropped; the caller checks the length.
 pub fn quantize(values: &[f32]) -> Vec<u8> {
     let (blocks, _) = values.as_chunks::<BLOCK>();
-    let mut bytes = Vec::with_capacity(blocks.len() * (2 + BLOCK / 2));
+    let mut bytes = Vec::with_capacity(blocks.len() * BYTES);
     for block in blocks {
         let scale = scale(block);
-        let codes = codes(block, scale.to_f32());
-        bytes.extend(scale.to_le_bytes());
-        bytes.extend((0..BLOCK / 2).map(|i| codes[i] | codes[i + BLOCK / 2] << 4));
+        bytes.extend(stored(scale, &codes(block, scale.to_f32())));
+    }
+    bytes
+}
+
+/// A block as it is stored: the scale, then the nibbles of values i and i + 16 in each byte.
+pub fn stored(scale: f16, codes: &[u8; BLOCK]) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    let (scale_bytes, nibbles) = bytes.split_at_mut(2);
+    scale_bytes.copy_from_slice(&scale.to_le_bytes());
+    for (i, byte) in nibbles.iter_mut().enumerate() {
+        *byte = codes[i] | codes[i + BLOCK / 2] << 4;
     }
     bytes
 }
@@ -66,9 +78,20 @@ fn squared_error(block: &[f32; BLOCK], codes: &[u8; BLOCK], scale: f32) -> f32 {
 
 /// Returns the nearest codes, 0..=15.
 fn codes(block: &[f32; BLOCK], scale: f32) -> [u8; BLOCK] {
-    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    block.map(|x| code(x, inverse(scale)))
+}
+
+/// 1 / scale; 0 for the scale of a block of zeros.
+#[inline(always)]
+pub fn inverse(scale: f32) -> f32 {
+    if scale == 0.0 { 0.0 } else { 1.0 / scale }
+}
+
+/// The nearest code, 0..=15, given 1 / scale.
+#[inline(always)]
+pub fn code(x: f32, inverse: f32) -> u8 {
     // Float-to-int casts saturate at 0; ties round up, as in ggml.
-    block.map(|x| ((x * inverse + 8.5) as u8).min(15))
+    ((x * inverse + 8.5) as u8).min(15)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{UsageError, finish, progress_bar::TransferBar};
+use super::{UsageError, finish, four_bit, progress_bar::TransferBar};
 use crate::bundle::{
     checkpoint::CheckpointDtype,
     folder::{self, BotFolder, BundleParts},
@@ -70,9 +70,13 @@ fn write_as(bot: &BotFolder, info: BotInfo, dtype: CheckpointDtype, out: &Path) 
         weights: &weights,
         dtype,
         all_4bit: false,
+        quantized: None,
     };
     folder::write_bundle(out, &parts)?;
     drop(weights);
+    let written = BotFolder::open(out)?;
+    let drafts = finish::unprompted_drafts(&written)?;
+    four_bit::write(&written, &info.name, &drafts, false, out, || false)?;
     // The card's other contents still apply to the converted bot; drafts are generated anew.
     let known = bot.manifest.as_ref().and_then(|manifest| manifest.card.clone());
     finish::finish_bundle(out, info, known.unwrap_or_default())

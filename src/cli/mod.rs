@@ -21,6 +21,7 @@ mod engine;
 mod eval;
 mod filter_args;
 mod finish;
+mod four_bit;
 mod generate;
 #[cfg(feature = "gpu")]
 mod gpu;

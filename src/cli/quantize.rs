@@ -1,10 +1,10 @@
 //! `huggingtweets quantize`: rewrites one GGUF file of a bot.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::{UsageError, finish};
+use super::{UsageError, finish, four_bit};
 use crate::bundle::{
     Manifest, Precision,
     checkpoint::CheckpointDtype,
@@ -40,18 +40,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let patch = Patch::begin(&args.folder)?;
     let bot = BotFolder::open(&args.folder)?;
     bot.verify_sources()?;
-    let weights = bot.weights()?;
-    let name = bot.name();
-    let parts = BundleParts {
-        config: &bot.config,
-        tokenizer: &bot.tokenizer,
-        weights: &weights,
-        dtype: CheckpointDtype::F32,
-        name: &name,
-        all_4bit: args.all_4bit,
-    };
-    folder::write_gguf(patch.path(), &parts, args.to)?;
-    drop(weights);
+    write(&bot, patch.path(), &args)?;
     // A folder of another program has no bot.json to update, and does not get one.
     let file = args.to.file_name();
     if let Some(mut manifest) = bot.manifest.clone() {
@@ -71,4 +60,21 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     patch.commit(None, &[BOT])?;
     answer!("Wrote {}", args.folder.join(file).display())?;
     Ok(())
+}
+
+fn write(bot: &BotFolder, dir: &Path, args: &Args) -> anyhow::Result<()> {
+    if args.to == Precision::Q4_0 {
+        let drafts = finish::unprompted_drafts(bot)?;
+        return four_bit::write(bot, &bot.name(), &drafts, args.all_4bit, dir, || false);
+    }
+    let parts = BundleParts {
+        config: &bot.config,
+        tokenizer: &bot.tokenizer,
+        weights: &bot.weights()?,
+        dtype: CheckpointDtype::F32,
+        name: &bot.name(),
+        all_4bit: false,
+        quantized: None,
+    };
+    Ok(folder::write_gguf(dir, &parts, args.to)?)
 }

@@ -21,7 +21,7 @@ pub enum FromWeightsError {
 }
 
 /// The model of a checkpoint at a precision. Its weights have the bytes that the GGUF writer would
-/// write, so a bot gives the same logits from either.
+/// write by itself, that is with plain rounding at 4 bits.
 pub fn from_weights<B: Backend>(
     config: &Config,
     weights: &Weights,

@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod data;
 pub mod device;
 pub mod evaluate;
+pub mod gptq;
 pub mod gradients;
 mod graph;
 mod huge_pages;

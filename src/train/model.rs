@@ -162,7 +162,7 @@ impl Model {
     /// [`TrainError::Context`], [`TrainError::Batch`] and [`TrainError::Token`] for ids that are
     /// not a batch of this network; errors of the device.
     pub fn logits(&self, ids: &[u32], context: usize) -> Result<Tensor, TrainError> {
-        self.check_batch(ids, context)?;
+        check_batch(&self.config, ids, context)?;
         match &self.machinery {
             Machinery::Graph { device, products } => {
                 Ok(self.as_graph(device, *products, ids, context, Mode::Evaluate).logits()?)
@@ -201,7 +201,7 @@ impl Model {
         labels: &[Option<u32>],
         context: usize,
     ) -> Result<f32, TrainError> {
-        self.check_batch(ids, context)?;
+        check_batch(&self.config, ids, context)?;
         self.check_labels(ids, labels)?;
         let loss = match &self.machinery {
             Machinery::Graph { device, products } => {
@@ -232,7 +232,7 @@ impl Model {
         weight: f32,
         sums: &mut Gradients,
     ) -> Result<f32, TrainError> {
-        self.check_batch(ids, context)?;
+        check_batch(&self.config, ids, context)?;
         self.check_labels(ids, labels)?;
         let loss = match (&self.machinery, sums.sums_mut()) {
             (Machinery::Graph { device, products }, Sums::Device(sums)) => {
@@ -265,20 +265,6 @@ impl Model {
         let vocab_size = self.config.vocab_size;
         match labels.iter().flatten().find(|&&id| id as usize >= vocab_size) {
             Some(&id) => Err(TrainError::Token { id, vocab_size }),
-            None => Ok(()),
-        }
-    }
-
-    fn check_batch(&self, ids: &[u32], context: usize) -> Result<(), TrainError> {
-        let config = &self.config;
-        if context == 0 || context > config.n_positions {
-            return Err(TrainError::Context { context, positions: config.n_positions });
-        }
-        if ids.is_empty() || !ids.len().is_multiple_of(context) {
-            return Err(TrainError::Batch { tokens: ids.len(), context });
-        }
-        match ids.iter().find(|&&id| id as usize >= config.vocab_size) {
-            Some(&id) => Err(TrainError::Token { id, vocab_size: config.vocab_size }),
             None => Ok(()),
         }
     }
@@ -334,6 +320,23 @@ impl Machinery {
             Self::ByHand(_) => Device::Cpu,
             Self::Graph { device, .. } => device.clone(),
         }
+    }
+}
+
+/// Checks that ids are (B, T) token ids of this network, with T = `context`.
+///
+/// # Errors
+/// [`TrainError::Context`], [`TrainError::Batch`] and [`TrainError::Token`].
+pub(super) fn check_batch(config: &Config, ids: &[u32], context: usize) -> Result<(), TrainError> {
+    if context == 0 || context > config.n_positions {
+        return Err(TrainError::Context { context, positions: config.n_positions });
+    }
+    if ids.is_empty() || !ids.len().is_multiple_of(context) {
+        return Err(TrainError::Batch { tokens: ids.len(), context });
+    }
+    match ids.iter().find(|&&id| id as usize >= config.vocab_size) {
+        Some(&id) => Err(TrainError::Token { id, vocab_size: config.vocab_size }),
+        None => Ok(()),
     }
 }
 

@@ -51,7 +51,15 @@ fn parts<'a>(bot: &'a BotFolder, weights: &'a Weights, dtype: CheckpointDtype) -
         dtype,
         name: "tiny",
         all_4bit: false,
+        quantized: None,
     }
+}
+
+/// A bundle with a 4-bit file of plain rounding.
+fn write_all(dir: &Path, parts: &BundleParts) {
+    write_bundle(dir, parts).unwrap();
+    let stored = parts.dtype.rounded(parts.weights);
+    write_gguf(dir, &BundleParts { weights: &stored, ..*parts }, Precision::Q4_0).unwrap();
 }
 
 fn info() -> BotInfo {
@@ -197,7 +205,7 @@ fn a_bundle_holds_every_file_and_reads_back() {
     let source = open("tiny-gpt2");
     let weights = source.weights().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    write_bundle(dir.path(), &parts(&source, &weights, CheckpointDtype::F32)).unwrap();
+    write_all(dir.path(), &parts(&source, &weights, CheckpointDtype::F32));
     fs::write(dir.path().join("README.md"), "card").unwrap();
     let written = finish(dir.path(), info(), BTreeMap::new(), None).unwrap();
     let listed: Vec<&str> = written.files.keys().map(String::as_str).collect();
@@ -239,7 +247,7 @@ fn an_f16_bundle_is_half_as_large_and_nearly_the_same() {
     let source = open("tiny-gpt2");
     let weights = source.weights().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    write_bundle(dir.path(), &parts(&source, &weights, CheckpointDtype::F16)).unwrap();
+    write_all(dir.path(), &parts(&source, &weights, CheckpointDtype::F16));
     let size = |path: PathBuf| fs::metadata(path).unwrap().len();
     assert!(
         size(dir.path().join("model.safetensors")) < size(fixture("tiny-gpt2/model.safetensors")) * 11 / 20
@@ -257,7 +265,7 @@ fn a_damaged_file_of_a_bundle_is_named() {
     let source = open("tiny-gpt2");
     let weights = source.weights().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    write_bundle(dir.path(), &parts(&source, &weights, CheckpointDtype::F32)).unwrap();
+    write_all(dir.path(), &parts(&source, &weights, CheckpointDtype::F32));
     finish(dir.path(), info(), BTreeMap::new(), None).unwrap();
     let file = dir.path().join("model-q8_0.gguf");
     let mut bytes = fs::read(&file).unwrap();
@@ -364,7 +372,7 @@ fn a_gguf_made_again_from_f16_weights_is_the_same_file() {
     // Values that f16 does not hold.
     weights.values_mut().flat_map(|tensor| &mut tensor.data).for_each(|x| *x *= 1.0 + 1.0 / 4096.0);
     let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    write_bundle(dirs[0].path(), &parts(&bot, &weights, CheckpointDtype::F16)).unwrap();
+    write_all(dirs[0].path(), &parts(&bot, &weights, CheckpointDtype::F16));
     let written = BotFolder::open(dirs[0].path()).unwrap();
     let weights = written.weights().unwrap();
     for precision in [Precision::Q8_0, Precision::Q4_0] {

@@ -20,7 +20,7 @@ use super::quantize::QuantizeError;
 use crate::{dtype::Dtype, gpt2::ConfigError, tokenizer::TokenizerError};
 
 pub use read::{Header, Parsed, TensorEntry};
-pub use write::{WriteOptions, expect_tensor, stored, write};
+pub use write::{Quantized, WriteOptions, expect_tensor, is_4bit, stored, write};
 
 /// The first four bytes.
 pub const MAGIC: &[u8; 4] = b"GGUF";

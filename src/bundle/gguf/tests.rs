@@ -38,7 +38,7 @@ fn weights(config: &Config) -> Weights {
 
 fn file(config: &Config, precision: Precision, all_4bit: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let options = WriteOptions { name: "tiny".into(), all_4bit };
+    let options = WriteOptions { name: "tiny", all_4bit, ..WriteOptions::default() };
     write(config, &tokenizer(), &weights(config), precision, &options, &mut bytes).unwrap();
     bytes
 }

@@ -1,7 +1,7 @@
 //! Writes a GPT-2 as GGUF, one tensor at a time: besides the checkpoint, only one quantised
 //! tensor is in memory.
 
-use std::io::Write;
+use std::{collections::BTreeMap, io::Write};
 
 use super::{ALIGNMENT, Dtype, GgufError, MAGIC, VERSION, key, token_type, walk};
 use crate::{
@@ -11,13 +11,18 @@ use crate::{
 };
 
 /// Options for a GGUF file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct WriteOptions {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WriteOptions<'a> {
     /// `general.name`.
-    pub name: String,
+    pub name: &'a str,
     /// Store every matrix of a `q4_0` file in 4 bits, those of `is_sensitive` too.
     pub all_4bit: bool,
+    /// What to store of matrices that are quantised by other means than [`quantize`].
+    pub quantized: Option<&'a Quantized>,
 }
+
+/// Q4_0 bytes of matrices, by checkpoint name. Rows are outputs, as in GGUF.
+pub type Quantized = BTreeMap<String, Vec<u8>>;
 
 /// Writes a complete file. Matrices and the token embedding are quantised to `precision` if
 /// their rows consist of whole blocks, and stored as f16 otherwise. Position embeddings and
@@ -49,7 +54,10 @@ pub fn write<W: Write>(
     header.write_to(tensors.len() as u64, writer)?;
 
     for (tensor, dtype) in tensors.iter().zip(dtypes) {
-        let mut stored = encode(tensor, expect_tensor(tensor, weights)?, dtype)?;
+        let mut stored = match options.quantized.and_then(|quantized| quantized.get(&tensor.name)) {
+            Some(bytes) if dtype == Dtype::Q4_0 => bytes.clone(),
+            _ => encode(tensor, expect_tensor(tensor, weights)?, dtype)?,
+        };
         stored.resize(stored.len().next_multiple_of(ALIGNMENT as usize), 0);
         writer.write_all(&stored)?;
     }
@@ -100,6 +108,11 @@ fn is_sensitive(tensor: &names::Tensor) -> bool {
     tensor.role == names::Role::TokenEmbedding || tensor.name == "h.0.attn.c_attn.weight"
 }
 
+/// Whether a `q4_0` file stores a tensor in 4 bits.
+pub fn is_4bit(tensor: &names::Tensor, options: &WriteOptions) -> bool {
+    dtype_for(tensor, Precision::Q4_0, options) == Dtype::Q4_0
+}
+
 /// Returns the type that a tensor is stored in.
 fn dtype_for(tensor: &names::Tensor, precision: Precision, options: &WriteOptions) -> Dtype {
     let wanted = match (tensor.role, precision) {
@@ -146,7 +159,7 @@ impl HeaderWriter {
             Precision::Q4_0 => 2,
         };
         self.string(key::ARCHITECTURE, "gpt2");
-        self.string(key::NAME, &options.name);
+        self.string(key::NAME, options.name);
         self.u32(key::FILE_TYPE, file_type);
         self.u32(key::QUANTIZATION_VERSION, 2);
         self.u32(key::ALIGNMENT, ALIGNMENT as u32);

@@ -7,6 +7,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use super::{Shape, random_weights};
 use crate::{
     bundle::{
+        Precision,
         checkpoint::CheckpointDtype,
         folder::{self, BundleParts},
         manifest::{BotInfo, CardExtras, Provenance},
@@ -34,17 +35,21 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let config = args.shape.config(args.context)?;
     let tokenizer = synthetic_tokenizer(config.vocab_size)?;
     let staging = Staging::create(&args.out, args.force)?;
-    folder::write_bundle(
-        staging.path(),
-        &BundleParts {
-            config: &config,
-            tokenizer: &tokenizer,
-            name: "Random weights",
-            weights: &random_weights(&config, args.seed),
-            dtype: CheckpointDtype::F16,
-            all_4bit: false,
-        },
-    )?;
+    let dtype = CheckpointDtype::F16;
+    let weights = random_weights(&config, args.seed);
+    let parts = BundleParts {
+        config: &config,
+        tokenizer: &tokenizer,
+        name: "Random weights",
+        weights: &weights,
+        dtype,
+        all_4bit: false,
+        quantized: None,
+    };
+    folder::write_bundle(staging.path(), &parts)?;
+    // Rounded plainly: random weights have no text to be quantised for.
+    let stored = dtype.rounded(&weights);
+    folder::write_gguf(staging.path(), &BundleParts { weights: &stored, ..parts }, Precision::Q4_0)?;
     let info = BotInfo {
         name: "Random weights".into(),
         handles: vec!["random_weights_of_gpt2".into()],

@@ -224,6 +224,7 @@ fn write_bot(
         weights: &weights,
         dtype: plan.dtype,
         all_4bit: false,
+        quantized: None,
     };
     write::bot(plan, &posts, &parts, info, extras, || interrupted.load(Ordering::Relaxed))
 }

@@ -12,7 +12,7 @@ use crate::{
         manifest::{BotInfo, CardExtras, MemorisedShare},
         staging::Staging,
     },
-    cli::{Interrupted, eval, finish, signals},
+    cli::{Interrupted, eval, finish, four_bit, signals},
     record::{
         Artifact, Memorisation,
         memorisation::{MEMORISED_OVER_WORDS, PostIndex},
@@ -20,10 +20,6 @@ use crate::{
     tokenizer::clean_up_spaces,
 };
 
-/// Number of drafts, with an empty prompt, that are checked for memorisation. With GPT-2's shape on
-/// two cores they take half a minute, or two if the bot does not end its posts.
-const DRAFTS: usize = 200;
-const SEED: u64 = 0;
 /// Maximum number of held-out posts on which each precision is evaluated.
 const MEASURED_POSTS: usize = 100;
 
@@ -52,10 +48,14 @@ pub fn bot(
     let staging = Staging::create(&plan.out, plan.force)?;
     folder::write_bundle(staging.path(), parts)?;
     go_on()?;
-    let memorisation = memorisation(staging.path(), posts)?;
+    let bot = BotFolder::open(staging.path())?;
+    let drafts = finish::unprompted_drafts(&bot)?;
+    let memorisation = memorisation(&drafts, posts);
+    go_on()?;
+    four_bit::write(&bot, parts.name, &drafts, false, staging.path(), &stop)?;
     go_on()?;
     let measured = spread(&posts.held_out, MEASURED_POSTS);
-    let held_out_perplexity = eval::perplexities(&BotFolder::open(staging.path())?, &measured)?;
+    let held_out_perplexity = eval::perplexities(&bot, &measured)?;
     let extras = CardExtras {
         memorisation: Some(share(&memorisation)),
         perplexity_posts: (!held_out_perplexity.is_empty()).then_some(measured.len()),
@@ -77,13 +77,12 @@ fn spread(posts: &[String], most: usize) -> Vec<&str> {
 }
 
 /// How much the bot's drafts repeat the training posts.
-fn memorisation(bot: &Path, posts: &Posts) -> anyhow::Result<Memorisation> {
-    let drafts = finish::drafts(&BotFolder::open(bot)?, "", DRAFTS, SEED)?;
+fn memorisation(drafts: &[String], posts: &Posts) -> Memorisation {
     // Cleaned up like drafts, in which tokenisation spaces are removed.
     let trained: Vec<String> =
         posts.accounts.iter().flat_map(|a| &a.kept).map(|p| clean_up_spaces(p)).collect();
     let index = PostIndex::new(trained.iter().map(String::as_str));
-    Ok(index.memorisation(drafts.iter().map(String::as_str), MEMORISED_OVER_WORDS))
+    index.memorisation(drafts.iter().map(String::as_str), MEMORISED_OVER_WORDS)
 }
 
 fn share(found: &Memorisation) -> MemorisedShare {

@@ -8,7 +8,7 @@ pub mod attention;
 pub mod embedding;
 pub mod gelu;
 pub mod head;
-mod lanes;
+pub(super) mod lanes;
 pub mod layer_norm;
 pub mod matmul;
 pub mod residual;

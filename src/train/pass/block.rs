@@ -95,6 +95,11 @@ impl<'a> Block<'a> {
         }
     }
 
+    /// Output of the first layer norm (R, C) for x (R, C).
+    pub fn attention_input(&self, x: &[f32], out: &mut [f32]) {
+        self.norm(self.ln_1, x, out);
+    }
+
     /// Replaces the gradient of the stream after the block, `dstream` (R, C), by that of the stream
     /// before it, given x (R, C) and the activations `kept`. Gradients of parameters are added to
     /// `sums` if `add`, else overwrite it.
@@ -163,7 +168,7 @@ impl<'a> Block<'a> {
         layer_norm_backward(x, norm.gain, self.epsilon, grad, dx, sums);
     }
 
-    /// Gradient of a projection before its dropout: `dstream` (R, C) itself, or dropped in `room`
+    /// Gradient of a projection before its dropout: `dstream` (R, C) itself, or dropped in `out`
     /// (R, C).
     fn dropped<'b>(&self, dstream: &'b [f32], which: usize, out: &'b mut [f32]) -> &'b [f32] {
         match self.masks[which] {

@@ -6,12 +6,14 @@
 //! logits ([`head`]).
 
 mod block;
+mod by_layer;
 mod parameters;
 mod sums;
 #[cfg(test)]
 mod tests;
 mod workspace;
 
+pub(crate) use by_layer::ByLayer;
 pub(crate) use parameters::Parameters;
 pub(crate) use sums::Sums;
 pub(crate) use workspace::Workspace;

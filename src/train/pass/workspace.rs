@@ -34,6 +34,21 @@ pub(super) struct Kept {
     pub wide: Vec<f32>,
 }
 
+impl Kept {
+    /// Zeros for R rows.
+    pub fn new(config: &Config, rows: usize) -> Self {
+        let zeros = |width: usize| huge_pages::zeros(rows * width);
+        let (c, inner) = (config.n_embd, config.n_inner);
+        Self {
+            qkv: zeros(3 * c),
+            attended: zeros(c),
+            log_sums: zeros(config.n_head),
+            middle: zeros(c),
+            wide: zeros(inner),
+        }
+    }
+}
+
 /// Buffers that all layers share.
 #[derive(Default)]
 pub(super) struct Scratch {
@@ -51,6 +66,19 @@ pub(super) struct Scratch {
     pub norm_sums: Vec<f32>,
     /// Time spent, by kind of work.
     pub laps: Laps,
+}
+
+impl Scratch {
+    /// Zeros for R rows, without the buffers of a backward pass.
+    pub fn forward_only(config: &Config, rows: usize) -> Self {
+        let zeros = |width: usize| huge_pages::zeros(rows * width);
+        Self {
+            normed: zeros(config.n_embd),
+            active: zeros(config.n_inner),
+            projected: zeros(config.n_embd),
+            ..Self::default()
+        }
+    }
 }
 
 /// All buffers of a pass.
@@ -85,23 +113,13 @@ impl Workspace {
         let (r, c) = (sizes.rows, config.n_embd);
         let zeros = huge_pages::zeros;
         self.stream = (0..=config.n_layer).map(|_| zeros(r * c)).collect();
-        self.kept = (0..sizes.kept_layers)
-            .map(|_| Kept {
-                qkv: zeros(r * 3 * c),
-                attended: zeros(r * c),
-                log_sums: zeros(r * config.n_head),
-                middle: zeros(r * c),
-                wide: zeros(r * config.n_inner),
-            })
-            .collect();
+        self.kept = (0..sizes.kept_layers).map(|_| Kept::new(config, r)).collect();
         self.scratch = Scratch {
-            normed: zeros(r * c),
-            active: zeros(r * config.n_inner),
-            projected: zeros(r * c),
             dnormed: zeros(r * c),
             dwide: zeros(r * config.n_inner.max(3 * c)),
             norm_sums: zeros(2 * c),
             laps,
+            ..Scratch::forward_only(config, r)
         };
         self.dstream = zeros(r * c);
         self.logits = zeros(head::logits_len(r, config.vocab_size));

@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("gpt2", &["backend", "bundle", "dtype", "tokenizer"]),
     ("generate", &["backend", "bundle", "gpt2", "sample", "tokenizer"]),
     ("tweets", &["bundle"]),
-    ("train", &["bundle", "gpt2", "tokenizer", "tweets"]),
+    ("train", &["bundle", "dtype", "gpt2", "tokenizer", "tweets"]),
     ("card", &["bundle"]),
     (
         "record",
