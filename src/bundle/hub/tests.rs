@@ -47,7 +47,8 @@ fn a_model_is_kept_as_the_hubs_programs_keep_it() {
 #[test]
 fn the_cache_is_where_other_programs_look_for_it() {
     let places = |set: &[(&str, &str)]| {
-        let variable = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
+        let variable =
+            |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
         let Places { home, hub } = Places::from(variable, Some("/home/me".into())).unwrap();
         (home.display().to_string(), hub.display().to_string())
     };
@@ -68,7 +69,9 @@ fn what_is_in_its_place_is_left_there() {
     let folder = server.fetch().unwrap();
     let places = || {
         let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-        entries.map(|path| (fs::symlink_metadata(&path).unwrap().modified().unwrap(), path)).collect::<BTreeSet<_>>()
+        entries
+            .map(|path| (fs::symlink_metadata(&path).unwrap().modified().unwrap(), path))
+            .collect::<BTreeSet<_>>()
     };
     let before = places();
     // Longer than a file system's clock may stand still.
@@ -250,8 +253,7 @@ fn a_line_on_which_nothing_moves_is_given_up() {
     });
     let patience = Patience { receive: Duration::from_millis(100), ..PATIENCE };
     let started = std::time::Instant::now();
-    let error =
-        fetch_into(&stalled.hub(), REPO, || stalled.source(None, patience), &mut |_| ()).unwrap_err();
+    let error = fetch_into(&stalled.hub(), REPO, || stalled.source(None, patience), &mut |_| ()).unwrap_err();
     assert!(matches!(error, HubError::Broken { .. }), "{error}");
     assert!(started.elapsed() < Duration::from_secs(20));
 }

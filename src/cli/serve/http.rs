@@ -261,7 +261,9 @@ fn one_range(range: &str, size: u64) -> Option<String> {
         return None;
     }
     match (first, last) {
-        ("", suffix) => number(suffix).filter(|&suffix| suffix < size).map(|suffix| format!("bytes=-{suffix}")),
+        ("", suffix) => {
+            number(suffix).filter(|&suffix| suffix < size).map(|suffix| format!("bytes=-{suffix}"))
+        }
         (first, "") => number(first).map(|first| format!("bytes={first}-")),
         (first, last) => {
             let (first, last) = (number(first)?, number(last)?);

@@ -166,7 +166,9 @@ fn several_ranges_and_foreign_units_get_the_whole_file() {
 fn a_range_that_is_none_gets_the_whole_file() {
     let page = served();
     // RFC 9110, 14.1.2: a longer suffix is the whole file; 14.2: what is malformed is ignored.
-    for range in ["bytes=-21", "bytes=-99999999999", "bytes=5-2", "bytes=a-b", "bytes=+1-2", "bytes", "bytes=-"] {
+    for range in
+        ["bytes=-21", "bytes=-99999999999", "bytes=5-2", "bytes=a-b", "bytes=+1-2", "bytes", "bytes=-"]
+    {
         let reply = page.range(range);
         assert_eq!((reply.status, reply.body.as_slice()), (200, MODEL), "{range}");
     }
@@ -177,7 +179,11 @@ fn a_range_that_is_none_gets_the_whole_file() {
     assert_eq!(page.range("bytes=-0").status, 416);
     for range in ["bytes=0-0", "bytes=0-", "bytes=-1"] {
         let reply = page.ask("GET", "/bot/empty.txt", &[("Range", range)]);
-        assert_eq!((reply.status, reply.header("content-length"), reply.body.len()), (200, "0", 0), "{range}");
+        assert_eq!(
+            (reply.status, reply.header("content-length"), reply.body.len()),
+            (200, "0", 0),
+            "{range}"
+        );
     }
 }
 
