@@ -1,5 +1,5 @@
 //! Downloads a GPT-2 from the Hugging Face Hub into the cache shared with other Hub clients, where
-//! their environment variables place it ([`Places`]).
+//! their environment variables place it (`Places`).
 //!
 //! Cached files are verified against their digests and used without a network request.
 //! [`upload`] handles the opposite direction.
