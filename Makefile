@@ -15,7 +15,7 @@ PORT ?= 8080
 RELEASE_BIN := $(CARGO_TARGET_DIR)/release/huggingtweets
 TEST_BIN := $(CARGO_TARGET_DIR)/debug/huggingtweets
 
-.PHONY: help demo test test-arm build build-test compile-test-rust dist-test npm lighthouse serve setup-native setup-wasm setup-browser test-rust test-web \
+.PHONY: help demo test test-arm build build-test compile-test-rust dist-test npm lighthouse setup-native setup-wasm setup-browser test-rust test-web \
 	lint fmt demo-bot full-bundle peers check-record bench bench-web bench-peers bench-train screenshots clean
 
 help: ## List the targets

@@ -44,13 +44,22 @@ cargo_tool() {
 }
 
 native() {
-  has cargo || fail "cargo is missing: install Rust from https://rustup.rs (1.92 or newer)"
+  local needed found
+  needed=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+  has cargo || fail "cargo is missing: install Rust from https://rustup.rs ($needed or newer), then open a new terminal"
+  found=$(cargo --version | cut -d' ' -f2)
+  [ "$(printf '%s\n' "$needed" "$found" | sort -V | head -n 1)" = "$needed" ] ||
+    fail "this is Rust $found, and $needed or newer is needed: run 'rustup update', or install Rust from https://rustup.rs"
   has cc || apt build-essential || fail "a C compiler is missing: install gcc or clang"
   # For the GPU kernels' tests; without it they are left out where there is no GPU.
   software_vulkan || apt mesa-vulkan-drivers || say "no software Vulkan here: without a GPU its kernels' tests are left out"
 }
 
 wasm() {
+  # What tools/wasm.sh and tools/stamp.sh work with, said before half an hour of building.
+  find . -maxdepth 0 -printf '' 2>/dev/null && sed --version >/dev/null 2>&1 && has sha256sum && has timeout ||
+    fail "the page is built with GNU's find, sed and coreutils: build it on Linux, or put GNU's first in PATH"
+  has perl || apt perl || fail "Perl is missing: install perl"
   if rustup_wasm || debian_wasm; then :
   elif has rustup && timeout 120 rustup target add wasm32-unknown-unknown >/dev/null 2>&1 &&
     timeout 300 rustup component add rust-src >/dev/null 2>&1 && rustup_wasm; then

@@ -1,11 +1,12 @@
-//! Downloads a GPT-2 from the Hugging Face Hub into the cache shared with other Hub clients
-//! (`HF_HOME`, else `~/.cache/huggingface`).
+//! Downloads a GPT-2 from the Hugging Face Hub into the cache shared with other Hub clients, where
+//! their environment variables place it (`Places`).
 //!
 //! Cached files are verified against their digests and used without a network request.
 //! [`upload`] handles the opposite direction.
 
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
 };
@@ -88,7 +89,7 @@ pub enum HubError {
     )]
     Damaged { repo: String, name: String },
     #[error(
-        "{}: {source}; the Hub's cache needs a writable folder with free space: set HF_HOME to another",
+        "{}: {source}; the Hub's cache needs a writable folder with free space: set HF_HOME (or HF_HUB_CACHE, if it is set) to another",
         file.display()
     )]
     Io { file: PathBuf, source: io::Error },
@@ -141,20 +142,39 @@ pub fn fetch(repo: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathB
     if !is_repo_name(repo) {
         return Err(HubError::Name { repo: repo.chars().take(100).collect() });
     }
-    let named = std::env::var_os("HF_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    let home = named.or_else(|| Some(std::env::home_dir()?.join(".cache").join("huggingface")));
-    let home = home.ok_or_else(|| HubError::NoHome { repo: repo.into() })?;
-    fetch_into(&home, repo, || Source::from_env(&home), progress)
+    let places = Places::from(|name| std::env::var_os(name), std::env::home_dir());
+    let Places { home, hub } = places.ok_or_else(|| HubError::NoHome { repo: repo.into() })?;
+    fetch_into(&hub, repo, || Source::from_env(&home), progress)
 }
 
-/// Like [`fetch`], with the cache in `home`. `source` is called only if the Hub is needed.
+/// Where Hub clients keep their files.
+#[derive(Debug, PartialEq, Eq)]
+struct Places {
+    /// The folder of the token: `HF_HOME`, else `huggingface` in `XDG_CACHE_HOME` or `~/.cache`.
+    home: PathBuf,
+    /// The folder of the repositories: `HF_HUB_CACHE`, else `hub` in `home`.
+    hub: PathBuf,
+}
+
+impl Places {
+    /// Returns the places that these variables name. `None` if there is not even a home directory.
+    fn from(variable: impl Fn(&str) -> Option<OsString>, user: Option<PathBuf>) -> Option<Self> {
+        let folder = |name: &str| variable(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let cache = || folder("XDG_CACHE_HOME").or_else(|| Some(user?.join(".cache")));
+        let home = folder("HF_HOME").or_else(|| Some(cache()?.join("huggingface")))?;
+        let hub = folder("HF_HUB_CACHE").unwrap_or_else(|| home.join("hub"));
+        Some(Self { home, hub })
+    }
+}
+
+/// Like [`fetch`], with the repositories in `hub`. `source` is called only if the Hub is needed.
 fn fetch_into(
-    home: &Path,
+    hub: &Path,
     repo: &str,
     source: impl FnOnce() -> Result<Source, HubError>,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<PathBuf, HubError> {
-    let cache = RepoCache::new(home, repo);
+    let cache = RepoCache::new(hub, repo);
     if let Some(commit) = cached_commit(&cache) {
         let folder = cache.snapshot(&commit);
         if !cache.is_sound(&commit, BOT) && !cache.is_absent(&commit, BOT) {

@@ -26,7 +26,7 @@ pub use replace::{is_leftover, replace_file, replace_file_via};
 
 use super::{file_names::BOT, folder};
 use aside::Aside;
-use disk::{exchange, sync_tree};
+use disk::{exchange, is_mount_point, sync_tree};
 
 /// Why an output folder could not be written.
 #[derive(Debug, Error)]
@@ -47,6 +47,11 @@ pub enum StagingError {
         out.display()
     )]
     Foreign { out: PathBuf, name: String, what: &'static str },
+    #[error(
+        "{} is where a volume is mounted, and nothing can be moved there in one step: name a folder inside it",
+        .0.display()
+    )]
+    MountPoint(PathBuf),
     #[error("another huggingtweets is changing {}: wait until it has ended, and try again", .0.display())]
     Held(PathBuf),
     #[error("{} could not be written: {source}", out.display())]
@@ -177,8 +182,8 @@ fn hold(out: &Path) -> Result<Option<Lock>, StagingError> {
 /// in `bot.json` are ever replaced.
 ///
 /// # Errors
-/// [`StagingError::Exists`] without `force`; with it, [`StagingError::NotOurs`], or
-/// [`StagingError::Foreign`] if a bot's folder contains anything else.
+/// [`StagingError::MountPoint`]; [`StagingError::Exists`] without `force`; with it,
+/// [`StagingError::NotOurs`], or [`StagingError::Foreign`] if a bot's folder contains anything else.
 pub fn check_target(out: &Path, force: bool) -> Result<(), StagingError> {
     check(out, force, BOT_KIND)
 }
@@ -189,6 +194,10 @@ pub fn check_target(out: &Path, force: bool) -> Result<(), StagingError> {
 /// Those of [`check_target`].
 pub fn check(out: &Path, force: bool, kind: Kind) -> Result<(), StagingError> {
     let out = resolved(out);
+    // At once, rather than when the folder is complete: that may take hours.
+    if is_mount_point(&out) {
+        return Err(StagingError::MountPoint(out));
+    }
     if !exists(&out) || fs::read_dir(&out).is_ok_and(|mut entries| entries.next().is_none()) {
         return Ok(());
     }

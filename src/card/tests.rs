@@ -235,6 +235,19 @@ fn a_long_run_has_a_short_table_with_its_best() {
 }
 
 #[test]
+fn one_of_a_kind_is_said_as_one() {
+    let (info, mut extras) = full();
+    extras.validation.truncate(1);
+    extras.perplexity_posts = Some(1);
+    extras.samples.truncate(1);
+    extras.samples[0].drafts.truncate(1);
+    let card = render(&info, &extras).unwrap();
+    for words in ["evaluated once, was", "on 1 held-out post (sampled", "1 draft from 1 start, exactly"] {
+        assert!(card.contains(words), "{words} in {card}");
+    }
+}
+
+#[test]
 fn small_shares_are_over_zero() {
     assert_eq!((percent(0.0), percent(0.004), percent(0.5)), ("0".into(), "0.4".into(), "50".into()));
 }

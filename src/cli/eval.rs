@@ -54,7 +54,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             .collect();
         answer!("{}", json!({ "posts": posts.len(), "tokens": results[0].1.tokens, "results": list }))?;
     } else {
-        answer!("{} posts, {} tokens", posts.len(), results[0].1.tokens)?;
+        let (n, of_posts) = (posts.len(), if posts.len() == 1 { "post" } else { "posts" });
+        answer!("{n} {of_posts}, {} tokens", results[0].1.tokens)?;
         answer!("{:<10} {:>12} {:>10}", "precision", "perplexity", "change")?;
         for (precision, r) in &results {
             let change = 100.0 * (r.perplexity() / base - 1.0);

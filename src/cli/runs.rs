@@ -101,13 +101,18 @@ fn search(dir: &Path, depth: usize, found: &mut BTreeMap<PathBuf, Run>) {
     }
 }
 
-/// Finds a run by its folder, or by its id among those below `dirs`.
+/// Finds a run by its folder, or by its id among those below `dirs`. A copied folder has the same id.
 fn find(which: &str, dirs: &[PathBuf]) -> anyhow::Result<Run> {
     let path = Path::new(which);
     if path.exists() {
         return Ok(Run::open(path)?);
     }
-    match all(dirs)?.into_iter().find(|run| run.config.id == which) {
+    let mut found: Vec<Run> = all(dirs)?.into_iter().filter(|run| run.config.id == which).collect();
+    if found.len() > 1 {
+        let folders: Vec<PathBuf> = found.iter().map(|run| run.dir.clone()).collect();
+        bail!("{which} is the id of several runs, copies of one: name a folder ({})", shown(&folders));
+    }
+    match found.pop() {
         Some(run) => Ok(run),
         None => bail!("{which} is neither a run's folder nor the id of a run in {}", shown(dirs)),
     }

@@ -4,15 +4,20 @@ mod http;
 
 use std::{
     io::{self, Write},
-    net::TcpListener,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::PathBuf,
     sync::mpsc,
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
 
 use super::{assets, say::stdout, signals};
 use crate::card;
+
+/// How long a connection may stay idle: a little longer than browsers keep one. Clients that vanish
+/// without a word would otherwise take up the process's file descriptors one by one.
+const PATIENCE: Duration = Duration::from_secs(6 * 60);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -51,15 +56,27 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         .build()
         .context("cannot serve")?;
     let roots = http::Roots { assets, bot: bot.dir };
-    runtime.spawn(async move { drop(sender.send(http::serve(listener, roots).await)) });
+    runtime.spawn(async move { drop(sender.send(http::serve(listener, roots, PATIENCE).await)) });
 
     let mut out = stdout();
-    writeln!(out, "Serving {} at http://{address}/", card::display_name(&bot.manifest.info))?;
+    writeln!(out, "Serving {} at {}", card::display_name(&bot.manifest.info), shown(address))?;
     out.flush()?;
     let result = ended.recv();
     // Do not wait for downloads in progress.
     runtime.shutdown_background();
     result.context("the server stopped")?.context("the server stopped")
+}
+
+/// Describes where the page is. Browsers do not trust `0.0.0.0` as they do `127.0.0.1`, and would
+/// deny it threads, the GPU and storage.
+fn shown(address: SocketAddr) -> String {
+    let here: IpAddr = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        _ => return format!("http://{address}/"),
+    };
+    let here = SocketAddr::new(here, address.port());
+    format!("http://{here}/ and, for other machines, at this one's addresses")
 }
 
 fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
@@ -91,6 +108,15 @@ mod tests {
         let port = first.local_addr().unwrap().port();
         let error = listen("127.0.0.1", port).unwrap_err().to_string();
         assert!(error.contains(&port.to_string()) && error.contains("--port"), "{error}");
+    }
+
+    #[test]
+    fn the_address_shown_is_one_that_a_browser_trusts() {
+        let shown = |address: &str| shown(address.parse().unwrap());
+        assert_eq!(shown("127.0.0.1:80"), "http://127.0.0.1:80/");
+        assert_eq!(shown("[2001:db8::1]:80"), "http://[2001:db8::1]:80/");
+        assert!(shown("0.0.0.0:8080").starts_with("http://127.0.0.1:8080/ and, for other machines"));
+        assert!(shown("[::]:8080").starts_with("http://[::1]:8080/ and, for other machines"));
     }
 
     #[test]

@@ -248,6 +248,22 @@ fn the_report_stands_alone_and_is_inert() {
 }
 
 #[test]
+fn one_step_is_said_as_one() {
+    let home = tempfile::tempdir().unwrap();
+    let mut recorder = RunRecorder::create(home.path(), &config()).unwrap();
+    let draft = || SampleDraft { prompt: String::new(), text: "a lamp".into() };
+    for step in 1..=2 {
+        report_steps(&mut recorder, step, step);
+        recorder.samples(step, &[draft()]).unwrap();
+    }
+    let memorisation = Memorisation { drafts: 20, memorised: 0, words: 8, longest_words: 1 };
+    recorder.finish(&Summary { memorisation: Some(memorisation), ..summary() }).unwrap();
+    let page = fs::read_to_string(home.path().join("report.html")).unwrap();
+    assert!(page.contains(">After 1 step<") && page.contains(">After 2 steps<"));
+    assert!(page.contains("The longest overlap is 1 word."));
+}
+
+#[test]
 fn a_run_without_any_step_has_a_report() {
     let home = tempfile::tempdir().unwrap();
     drop(RunRecorder::create(home.path(), &RunConfig::default()).unwrap());

@@ -321,6 +321,16 @@ fn a_damaged_gguf_is_not_measured() {
 }
 
 #[test]
+fn one_post_is_not_called_posts() {
+    let home = tempfile::tempdir().unwrap();
+    let posts = home.path().join("posts.txt");
+    fs::write(&posts, "one whole post here\nand another one there\n").unwrap();
+    let tiny = fixture("tiny-gpt2");
+    assert!(stdout(&["eval", arg(&tiny), arg(&posts), "--limit", "1"], "").starts_with("1 post, "));
+    assert!(stdout(&["eval", arg(&tiny), arg(&posts)], "").starts_with("2 posts, "));
+}
+
+#[test]
 fn a_bot_in_another_form_is_told_of_as_before() {
     let home = tempfile::tempdir().unwrap();
     let (bot, other) = (home.path().join("bot"), home.path().join("other"));

@@ -91,9 +91,9 @@ pub struct RepoCache {
 }
 
 impl RepoCache {
-    /// Creates the location for a valid repository name in `home` (`HF_HOME`).
-    pub fn new(home: &Path, repo: &str) -> Self {
-        Self { name: format!("models--{}", repo.replace('/', "--")), hub: home.join("hub") }
+    /// Creates the location for a valid repository name in the folder of all repositories.
+    pub fn new(hub: &Path, repo: &str) -> Self {
+        Self { name: format!("models--{}", repo.replace('/', "--")), hub: hub.to_path_buf() }
     }
 
     fn folder(&self, name: &str) -> PathBuf {
@@ -174,6 +174,10 @@ impl RepoCache {
             staging::sync_folder(&self.folder("blobs")).map_err(|source| failed(&blob, source))?;
         }
         let file = self.snapshot(commit).join(name);
+        // Another process may be reading it by this name.
+        if file.canonicalize().is_ok_and(|found| blob.canonicalize().is_ok_and(|blob| found == blob)) {
+            return Ok(file);
+        }
         make_parent(&file)?;
         match fs::remove_file(&file) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(failed(&file, source)),
@@ -231,7 +235,7 @@ mod tests {
     #[test]
     fn a_reader_sees_the_old_commit_or_the_new_one() {
         let home = tempfile::tempdir().unwrap();
-        let cache = RepoCache::new(home.path(), "keeper/lamp");
+        let cache = RepoCache::new(&home.path().join("hub"), "keeper/lamp");
         let [old, new] = ["0", "1"].map(|digit| digit.repeat(40));
         cache.set_commit(&old).unwrap();
         let file = cache.folder("refs").join("main");

@@ -41,7 +41,44 @@ fn a_model_is_kept_as_the_hubs_programs_keep_it() {
 
     // Again, offline.
     let offline = || panic!("the cache has everything");
-    assert_eq!(fetch_into(server.cache.path(), REPO, offline, &mut |_| ()).unwrap(), folder);
+    assert_eq!(fetch_into(&server.hub(), REPO, offline, &mut |_| ()).unwrap(), folder);
+}
+
+#[test]
+fn the_cache_is_where_other_programs_look_for_it() {
+    let places = |set: &[(&str, &str)]| {
+        let variable =
+            |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
+        let Places { home, hub } = Places::from(variable, Some("/home/me".into())).unwrap();
+        (home.display().to_string(), hub.display().to_string())
+    };
+    let pair = |home: &str, hub: &str| (home.to_owned(), hub.to_owned());
+    let default = pair("/home/me/.cache/huggingface", "/home/me/.cache/huggingface/hub");
+    assert_eq!(places(&[]), default);
+    assert_eq!(places(&[("HF_HOME", ""), ("XDG_CACHE_HOME", ""), ("HF_HUB_CACHE", "")]), default);
+    assert_eq!(places(&[("XDG_CACHE_HOME", "/c")]), pair("/c/huggingface", "/c/huggingface/hub"));
+    assert_eq!(places(&[("XDG_CACHE_HOME", "/c"), ("HF_HOME", "/h")]), pair("/h", "/h/hub"));
+    assert_eq!(places(&[("HF_HOME", "/h"), ("HF_HUB_CACHE", "/big")]), pair("/h", "/big"));
+    assert_eq!(Places::from(|_| None, None), None);
+}
+
+/// A second process that finds everything there must not take a file's name away from the first.
+#[test]
+fn what_is_in_its_place_is_left_there() {
+    let server = Server::of(Repo::new(), |_| None);
+    let folder = server.fetch().unwrap();
+    let places = || {
+        let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        entries
+            .map(|path| (fs::symlink_metadata(&path).unwrap().modified().unwrap(), path))
+            .collect::<BTreeSet<_>>()
+    };
+    let before = places();
+    // Longer than a file system's clock may stand still.
+    thread::sleep(Duration::from_millis(50));
+    fs::remove_file(server.folder().join("refs/main")).unwrap();
+    assert_eq!(server.fetch().unwrap(), folder);
+    assert_eq!(places(), before);
 }
 
 #[test]
@@ -216,8 +253,7 @@ fn a_line_on_which_nothing_moves_is_given_up() {
     });
     let patience = Patience { receive: Duration::from_millis(100), ..PATIENCE };
     let started = std::time::Instant::now();
-    let error =
-        fetch_into(stalled.cache.path(), REPO, || stalled.source(None, patience), &mut |_| ()).unwrap_err();
+    let error = fetch_into(&stalled.hub(), REPO, || stalled.source(None, patience), &mut |_| ()).unwrap_err();
     assert!(matches!(error, HubError::Broken { .. }), "{error}");
     assert!(started.elapsed() < Duration::from_secs(20));
 }
@@ -378,14 +414,14 @@ fn a_bots_own_file_is_added_to_what_other_programs_cached() {
     // Without a connection, `bot.json` is skipped.
     fs::remove_file(&bot).unwrap();
     let nobody = || Source::new("http://127.0.0.1:1", None, PATIENCE);
-    assert_eq!(fetch_into(server.cache.path(), REPO, nobody, &mut |_| ()).unwrap(), folder);
+    assert_eq!(fetch_into(&server.hub(), REPO, nobody, &mut |_| ()).unwrap(), folder);
 
     // The absence of `bot.json` is cached.
     let server = Server::of(repo.without("bot.json"), |_| None);
     let folder = server.fetch().unwrap();
     assert!(!folder.join("bot.json").exists());
     let offline = || panic!("it is known that there is none");
-    assert_eq!(fetch_into(server.cache.path(), REPO, offline, &mut |_| ()).unwrap(), folder);
+    assert_eq!(fetch_into(&server.hub(), REPO, offline, &mut |_| ()).unwrap(), folder);
 }
 
 #[test]

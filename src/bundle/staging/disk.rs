@@ -74,6 +74,22 @@ pub fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns whether a folder is where a volume is mounted, such as one given to a container. Nothing
+/// can be renamed to it, nor from beside it into it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn is_mount_point(folder: &Path) -> bool {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+    // Not told apart by the device: a folder may be mounted elsewhere on its own file system.
+    let found = statx(CWD, folder, AtFlags::empty(), StatxFlags::empty());
+    found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Returns false: this OS does not say.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn is_mount_point(_folder: &Path) -> bool {
+    false
+}
+
 /// Exchanges two folders on the same file system atomically, so that both names always exist.
 ///
 /// # Errors
@@ -91,4 +107,16 @@ pub fn exchange(a: &Path, b: &Path) -> io::Result<()> {
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
 pub fn exchange(_a: &Path, _b: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_is_told_from_a_folder_of_one() {
+        assert!(is_mount_point(Path::new("/proc")));
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!is_mount_point(dir.path()) && !is_mount_point(&dir.path().join("none")));
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 use super::{
     StagingError,
     aside::{Aside, sweep},
-    disk::{files_below, parent, sync_folder, sync_tree},
+    disk::{files_below, is_mount_point, parent, sync_folder, sync_tree},
     lock::{Held, Lock},
 };
 
@@ -28,12 +28,16 @@ impl Patch {
     /// Locks the folder. Its contents must be read after this call.
     ///
     /// # Errors
-    /// [`StagingError::NoFolder`] if it does not exist, [`StagingError::Held`] if another process
-    /// has locked it, or [`StagingError::Io`].
+    /// [`StagingError::NoFolder`] if it does not exist, [`StagingError::MountPoint`],
+    /// [`StagingError::Held`] if another process has locked it, or [`StagingError::Io`].
     pub fn begin(folder: &Path) -> Result<Self, StagingError> {
         sweep(folder);
         if !folder.is_dir() {
             return Err(StagingError::NoFolder(folder.into()));
+        }
+        // The files are written beside it, on another file system.
+        if is_mount_point(folder) {
+            return Err(StagingError::MountPoint(folder.into()));
         }
         let held = Lock::of_folder(folder).map_err(|Held| StagingError::Held(folder.into()))?;
         let error = |source| StagingError::Io { out: folder.to_path_buf(), source };

@@ -62,6 +62,17 @@ fn what_a_killed_process_left_goes_and_what_a_living_one_makes_stays() {
     assert_eq!(entries(dir.path()), [".bot.partial-of-somebody"]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_volume_is_refused_before_anything_is_written() {
+    for force in [false, true] {
+        let error = check_target(Path::new("/proc"), force).unwrap_err();
+        assert!(matches!(error, StagingError::MountPoint(_)), "{error}");
+    }
+    let error = Patch::begin(Path::new("/proc")).unwrap_err();
+    assert!(error.to_string().contains("/proc is where a volume is mounted"), "{error}");
+}
+
 #[test]
 fn an_existing_folder_is_kept_unless_forced() {
     let dir = tempfile::tempdir().unwrap();

@@ -99,6 +99,21 @@ fn a_run_is_found_by_folder_and_by_id() {
 }
 
 #[test]
+fn an_id_that_a_copy_shares_is_not_guessed_at() {
+    let home = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| home.path().join(name));
+    record(&a, "one", 1e-4, 1, true);
+    fs::create_dir(&b).unwrap();
+    for name in ["config.json", "metrics.jsonl"] {
+        fs::copy(a.join(name), b.join(name)).unwrap();
+    }
+    let id = Run::open(&a).unwrap().config.id;
+    let error = find(&id, &[home.path().to_path_buf()]).unwrap_err().to_string();
+    assert!(error.contains("is the id of several runs") && error.contains(b.to_str().unwrap()), "{error}");
+    assert_eq!(find(b.to_str().unwrap(), &[]).unwrap().dir, b);
+}
+
+#[test]
 fn tables_set_figures_to_the_right() {
     let mut out = Vec::new();
     let rows = [vec!["one".to_owned(), "2.5".into()], vec!["three".into(), "-".into()]];

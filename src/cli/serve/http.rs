@@ -4,6 +4,8 @@
 //! the bot from here, in ranges. tower-http handles files and ranges; entity tags and the
 //! conditional requests that depend on them are added here.
 
+mod connection;
+
 use std::{
     convert::Infallible,
     io::{self, ErrorKind},
@@ -35,6 +37,7 @@ use tower_http::{
     set_header::SetResponseHeaderLayer,
 };
 
+use self::connection::Attentive;
 use crate::bundle::path_segment;
 
 /// The folders to serve.
@@ -61,9 +64,11 @@ const HEADERS: [(&str, &str); 5] = [
     ("content-security-policy", include_str!("../../../www/csp.txt").trim_ascii_end()),
 ];
 
-/// Serves until the listener fails. The listener must be non-blocking.
-pub async fn serve(listener: TcpListener, roots: Roots) -> io::Result<()> {
-    axum::serve(tokio::net::TcpListener::from_std(listener)?, router(roots)).await
+/// Serves until the listener fails. The listener must be non-blocking. A connection on which nothing
+/// moves for as long as `patience` is closed.
+pub async fn serve(listener: TcpListener, roots: Roots, patience: Duration) -> io::Result<()> {
+    let listener = Attentive::new(tokio::net::TcpListener::from_std(listener)?, patience);
+    axum::serve(listener, router(roots)).await
 }
 
 fn router(roots: Roots) -> Router {
@@ -108,15 +113,16 @@ async fn answer(State(roots): State<Arc<Roots>>, request: Request) -> Result<Res
     let mut files =
         ServeDir::new(root).append_index_html_on_directories(false).with_buf_chunk_size(READ_BYTES);
 
-    if head.headers.contains_key(IF_NONE_MATCH) || head.headers.contains_key(IF_RANGE) {
+    let is_read = [Method::GET, Method::HEAD].contains(&head.method);
+    if is_read && [IF_NONE_MATCH, IF_RANGE, RANGE].iter().any(|name| head.headers.contains_key(name)) {
         let current = file(&mut files, Method::HEAD, &uri, HeaderMap::new()).await;
         if let Some(tag) = entity_tag(current.headers()).filter(|_| current.status() == StatusCode::OK)
             && resolve_conditions(&mut head.headers, &tag, current.headers().get(LAST_MODIFIED))
         {
             return Ok(not_modified(tag, current.headers()));
         }
+        settle_range(&mut head.headers, length(current.headers()));
     }
-    drop_unusable_range(&mut head.headers);
 
     let mut response = file(&mut files, head.method, &uri, head.headers).await;
     if let Some(tag) = entity_tag(response.headers()) {
@@ -231,15 +237,43 @@ fn resolve_conditions(headers: &mut HeaderMap, tag: &HeaderValue, modified: Opti
     false
 }
 
-/// Drops multiple ranges and units other than bytes. The whole file is sent instead, which the
-/// standard permits.
-fn drop_unusable_range(headers: &mut HeaderMap) {
-    if let Some(range) = headers.get(RANGE) {
-        let usable = range.to_str().is_ok_and(|range| range.starts_with("bytes=") && !range.contains(','));
-        if !usable {
-            headers.remove(RANGE);
+/// Rewrites a range in the strict form that tower-http reads. Removes it where the standard wants
+/// the whole file (a suffix longer than the file, a malformed range) or permits it (several ranges,
+/// an empty file), for which tower-http would answer that the range cannot be satisfied.
+fn settle_range(headers: &mut HeaderMap, size: Option<u64>) {
+    let Some(range) = headers.remove(RANGE) else { return };
+    let settled = range.to_str().ok().and_then(|range| one_range(range, size.unwrap_or_default()));
+    if let Some(range) = settled.and_then(|range| HeaderValue::from_str(&range).ok()) {
+        headers.insert(RANGE, range);
+    }
+}
+
+/// Returns a single range of a file of this size in its canonical form; `None` if all of the file is
+/// to be sent.
+fn one_range(range: &str, size: u64) -> Option<String> {
+    let number = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => text.parse::<u64>().ok(),
+        false => None,
+    };
+    let (unit, range) = range.split_once('=')?;
+    let (first, last) = range.trim().split_once('-').filter(|_| unit.eq_ignore_ascii_case("bytes"))?;
+    if size == 0 {
+        return None;
+    }
+    match (first, last) {
+        ("", suffix) => {
+            number(suffix).filter(|&suffix| suffix < size).map(|suffix| format!("bytes=-{suffix}"))
+        }
+        (first, "") => number(first).map(|first| format!("bytes={first}-")),
+        (first, last) => {
+            let (first, last) = (number(first)?, number(last)?);
+            (first <= last).then(|| format!("bytes={first}-{last}"))
         }
     }
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn not_modified(tag: HeaderValue, current: &HeaderMap) -> Response {

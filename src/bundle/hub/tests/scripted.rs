@@ -79,12 +79,17 @@ impl Server {
     }
 
     pub fn fetch_as(&self, token: Option<&str>) -> Result<PathBuf, HubError> {
-        fetch_into(self.cache.path(), REPO, || self.source(token, PATIENCE), &mut |_| ())
+        fetch_into(&self.hub(), REPO, || self.source(token, PATIENCE), &mut |_| ())
+    }
+
+    /// Returns the folder of all repositories.
+    pub fn hub(&self) -> PathBuf {
+        self.cache.path().join("hub")
     }
 
     /// Returns the repository's folder in the cache.
     pub fn folder(&self) -> PathBuf {
-        self.cache.path().join("hub/models--keeper--lamp")
+        self.hub().join("models--keeper--lamp")
     }
 
     pub fn blobs(&self) -> Vec<String> {

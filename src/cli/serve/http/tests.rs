@@ -24,6 +24,10 @@ const MODEL: &[u8] = b"0123456789abcdefghij";
 
 /// Serves a page with one file of each type and a bot, with a secret file beside both.
 fn served() -> Served {
+    served_with(Duration::from_secs(60))
+}
+
+fn served_with(patience: Duration) -> Served {
     let folder = tempfile::tempdir().unwrap();
     let (assets, bot) = (folder.path().join("dist"), folder.path().join("my bot"));
     for dir in [&assets, &assets.join("bot"), &bot, &bot.join("onnx")] {
@@ -44,6 +48,7 @@ fn served() -> Served {
     fs::write(bot.join("README.md"), "# é").unwrap();
     fs::write(bot.join("model-q8_0.gguf"), MODEL).unwrap();
     fs::write(bot.join("a b%.txt"), "spaced").unwrap();
+    fs::write(bot.join("empty.txt"), "").unwrap();
     fs::write(bot.join("onnx/index.html"), "inner").unwrap();
     fs::write(bot.join("onnx/.env"), "secret").unwrap();
     fs::write(folder.path().join("secret"), "secret").unwrap();
@@ -52,7 +57,7 @@ fn served() -> Served {
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    runtime.spawn(serve(listener, Roots { assets, bot }));
+    runtime.spawn(serve(listener, Roots { assets, bot }, patience));
     Served { address, _runtime: runtime, _folder: folder }
 }
 
@@ -154,6 +159,44 @@ fn several_ranges_and_foreign_units_get_the_whole_file() {
     for range in ["bytes=0-1,4-5", "lines=1-2"] {
         let reply = page.range(range);
         assert_eq!((reply.status, reply.body.as_slice()), (200, MODEL), "{range}");
+    }
+}
+
+#[test]
+fn a_range_that_is_none_gets_the_whole_file() {
+    let page = served();
+    // RFC 9110, 14.1.2: a longer suffix is the whole file; 14.2: what is malformed is ignored.
+    for range in
+        ["bytes=-21", "bytes=-99999999999", "bytes=5-2", "bytes=a-b", "bytes=+1-2", "bytes", "bytes=-"]
+    {
+        let reply = page.range(range);
+        assert_eq!((reply.status, reply.body.as_slice()), (200, MODEL), "{range}");
+    }
+    for (range, body) in [("bytes=00-03", "0123"), ("Bytes=-05", "fghij")] {
+        let reply = page.range(range);
+        assert_eq!((reply.status, reply.body.as_slice()), (206, body.as_bytes()), "{range}");
+    }
+    assert_eq!(page.range("bytes=-0").status, 416);
+    for range in ["bytes=0-0", "bytes=0-", "bytes=-1"] {
+        let reply = page.ask("GET", "/bot/empty.txt", &[("Range", range)]);
+        assert_eq!(
+            (reply.status, reply.header("content-length"), reply.body.len()),
+            (200, "0", 0),
+            "{range}"
+        );
+    }
+}
+
+#[test]
+fn a_connection_on_which_nothing_moves_is_closed() {
+    let page = served_with(Duration::from_millis(300));
+    for sent in ["", "GET / HTTP/1.1\r\nHost: localhost\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
+        let mut stream = TcpStream::connect(page.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(sent.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer.starts_with("HTTP/1.1 200"), sent.ends_with("\r\n\r\n"), "{sent:?}: {answer}");
     }
 }
 
@@ -282,7 +325,9 @@ fn a_path_is_decoded_once_and_has_one_meaning() {
 fn nothing_can_be_written() {
     let page = served();
     for method in ["POST", "PUT", "DELETE"] {
-        assert_eq!(page.ask(method, "/bot/bot.json", &[]).status, 405, "{method}");
+        for headers in [&[][..], &[("If-None-Match", "*")]] {
+            assert_eq!(page.ask(method, "/bot/bot.json", headers).status, 405, "{method}");
+        }
     }
 }
 
