@@ -199,7 +199,7 @@ impl Gpu {
             // Position embeddings are floats in every file, and never multiplied. Their count
             // gives the context length for attention; for any other table, that kernel goes
             // unused.
-            tape.prepare(&self.device, &variants::attention(rows.min(variants::MOST_VISIBLE)));
+            tape.prepare(&self.device, &variants::attention(rows.min(variants::MAX_VISIBLE)));
             if self.dense.replace(self.dense.get() + 1) > 0 {
                 tape.prepare(&self.device, &variants::dense());
             }
@@ -269,7 +269,7 @@ impl Gpu {
                     &variants::dense(),
                     &[&shape[..], &flags].concat(),
                     &[&piece.weights, &from.values, bias_buffer, out],
-                    (piece.count.div_ceil(variants::DENSE_OUTPUTS).min(MOST_GROUPS), x.rows),
+                    (piece.count.div_ceil(variants::DENSE_OUTPUTS).min(MAX_GROUPS), x.rows),
                 );
             }
             return;
@@ -308,7 +308,7 @@ impl Gpu {
 }
 
 /// Workgroups per dimension that every WebGPU device supports.
-const MOST_GROUPS: usize = 65535;
+const MAX_GROUPS: usize = 65535;
 
 /// A bias or a layer-norm gain (K).
 #[derive(Debug)]
@@ -369,7 +369,7 @@ impl Backend for Gpu {
         let mut caches = self.caches.borrow_mut();
         caches.heads = heads;
         caches.reserve(&self.device, layers, channels, shape, || self.tape.borrow_mut().forget());
-        let (visible, most) = (caches.visible(), variants::MOST_VISIBLE);
+        let (visible, most) = (caches.visible(), variants::MAX_VISIBLE);
         if visible > most {
             self.device
                 .health

@@ -16,7 +16,7 @@ const FOLDER: &str = "huggingtweets-weights";
 
 /// Interval of attempts to open a file that is in use, and their number.
 const TRY_MS: u32 = 100;
-const MOST_TRIES: usize = 300;
+const MAX_TRIES: usize = 300;
 
 #[derive(Clone)]
 pub struct OpfsFile {
@@ -91,7 +91,7 @@ impl OpfsFile {
 /// Opens a file, waiting while it is in use: by a worker that was just terminated, or, in browsers
 /// without a read-only mode, by another tab that is loading its bot.
 async fn access(file: &FileSystemFileHandle) -> Result<FileSystemSyncAccessHandle, JsValue> {
-    for _ in 0..MOST_TRIES {
+    for _ in 0..MAX_TRIES {
         match settled(file.create_sync_access_handle()).await {
             Err(error) if is(&error, "NoModificationAllowedError") => sleep(TRY_MS).await,
             outcome => return outcome,
