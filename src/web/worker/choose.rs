@@ -5,7 +5,7 @@ use crate::{
     backend::{
         Batch, CacheShape, Place, Sequence, Wanted,
         cpu::{Level, Pool},
-        webgpu::{Found, Gpu, Options},
+        webgpu::{FoundAdapter, Gpu, Options},
     },
     bundle::{Precision, manifest::LogitsCheck},
     gpt2::Config,
@@ -141,7 +141,7 @@ struct Opened {
 /// Opens the GPU. One that will not be used stays closed: opening it and compiling kernels costs
 /// time and energy at every visit.
 async fn open(source: &Source, machine: &Machine, forced: bool) -> Result<Opened, NotOnGpu> {
-    let found = with_timeout(TIMEOUT_MS, async { Ok(Found::look().await?) }).await?;
+    let found = with_timeout(TIMEOUT_MS, async { Ok(FoundAdapter::find().await?) }).await?;
     if found.adapter().software && !forced {
         return Err(Because::SoftwareGpu.into());
     }

@@ -154,7 +154,7 @@ impl Network {
             ..Batch::default()
         };
         let all = self.forward(&step).await?.logits.clone();
-        let k = Gpu::most_selected(all.len()).max(1);
+        let k = Gpu::max_selected(all.len()).max(1);
         step.wanted = Wanted::Top(k);
         Ok(match self.forward(&step).await?.row(0) {
             Some(row) if is_selection(row, k, &all) => relative_error(&all, logits),
