@@ -241,7 +241,7 @@ impl<P: Fn(Phase, u64, Option<u64>)> Arriving<'_, P> {
         let mut chunk = Chunk::new(chunk_bytes(self.entry, index));
         for _ in 0..MAX_FETCHES {
             reader.fill(&mut chunk, &|bytes| self.count(bytes)).await?;
-            if chunk.is(expected, self.digester).await == Some(true) {
+            if chunk.matches(expected, self.digester).await == Some(true) {
                 reader.expect_end().await?;
                 self.store.write(index, &chunk).await;
                 return Ok(chunk);

@@ -9,7 +9,7 @@ use web_sys::{
     FileSystemReadWriteOptions, FileSystemSyncAccessHandle,
 };
 
-use super::{super::browser::sleep, FileKey, QUOTA, is, scope, settled};
+use super::{super::browser::sleep, FileKey, QUOTA, is_named, scope, settled};
 
 /// Contains a folder per address, with one file: the version last opened.
 const FOLDER: &str = "huggingtweets-weights";
@@ -93,7 +93,7 @@ impl OpfsFile {
 async fn access(file: &FileSystemFileHandle) -> Result<FileSystemSyncAccessHandle, JsValue> {
     for _ in 0..MAX_TRIES {
         match settled(file.create_sync_access_handle()).await {
-            Err(error) if is(&error, "NoModificationAllowedError") => sleep(TRY_MS).await,
+            Err(error) if is_named(&error, "NoModificationAllowedError") => sleep(TRY_MS).await,
             outcome => return outcome,
         }
     }
