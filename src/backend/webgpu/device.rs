@@ -116,9 +116,10 @@ pub struct Device {
     pub abilities: Abilities,
     /// `enable` directives that every shader must start with on this platform.
     pub enables: String,
+    /// Maximum size of a storage-buffer binding.
     pub max_binding_bytes: u64,
-    /// Whether kernels are those for a software adapter, whose compiler rounds every float operation
-    /// as written.
+    /// Whether kernels are those for a software adapter, whose compiler rounds every float
+    /// operation as written.
     pub as_software: bool,
     pub health: Health,
     /// Whether timestamp queries are available and wanted.
