@@ -15,7 +15,7 @@ use crate::web::protocol::{
 pub type Visitor = u32;
 
 /// Maximum number of drafts per request.
-const MOST_DRAFTS: usize = 16;
+const MAX_DRAFTS: usize = 16;
 
 /// A message from a widget, sent by `www/tweet-bot.js`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -180,7 +180,7 @@ impl Desk {
                         }
                     },
                 };
-                let drafts = drafts.clamp(1, MOST_DRAFTS);
+                let drafts = drafts.clamp(1, MAX_DRAFTS);
                 let request = Request { prompt, drafts, seed, ..Request::default() };
                 let so_far = vec![SoFar::default(); drafts];
                 self.waiting.push_back(Job { visitor, id, request, so_far });
@@ -531,7 +531,7 @@ mod tests {
         let load = commands(&desk.hear_widget(1, ask(1_000_000, " "), 11))[0].id;
         let action = commands(&desk.hear(Report { id: load, update: ready() })).remove(0).action;
         assert!(
-            matches!(action, Action::Generate { request, .. } if request.drafts == MOST_DRAFTS && request.seed == 11)
+            matches!(action, Action::Generate { request, .. } if request.drafts == MAX_DRAFTS && request.seed == 11)
         );
     }
 
