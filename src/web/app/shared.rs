@@ -18,9 +18,9 @@ use super::{
 };
 use crate::web::{
     page::{
-        desk::{Ask, Desk, Effect, Visitor},
         loss::Loss,
         query::Query,
+        shared_engine::{Effect, SharedEngine, WidgetCommand, WidgetId},
         text,
         words::Words,
         worker_options::WorkerOptions,
@@ -55,12 +55,12 @@ pub fn start() {
 }
 
 struct Room {
-    desk: RefCell<Desk>,
+    engine: RefCell<SharedEngine>,
     options: WorkerOptions,
     line: RefCell<Option<Line>>,
-    ports: RefCell<BTreeMap<Visitor, Port>>,
+    ports: RefCell<BTreeMap<WidgetId, Port>>,
     /// Never reused: a message to a widget that has left must not reach another.
-    next_visitor: Cell<Visitor>,
+    next_id: Cell<WidgetId>,
 }
 
 struct Port {
@@ -90,30 +90,30 @@ impl Room {
             ..LoadRequest::default()
         };
         Self {
-            desk: RefCell::new(Desk::new(load)),
+            engine: RefCell::new(SharedEngine::new(load)),
             options,
             line: RefCell::default(),
             ports: RefCell::default(),
-            next_visitor: Cell::default(),
+            next_id: Cell::default(),
         }
     }
 
     fn admit(self: Rc<Self>, port: MessagePort) {
-        let visitor = self.next_visitor.get();
-        self.next_visitor.set(visitor + 1);
+        let widget = self.next_id.get();
+        self.next_id.set(widget + 1);
         let heard = {
             let room = self.clone();
             Closure::new(move |event: MessageEvent| {
-                let ask = event.data().as_string().and_then(|text| serde_json::from_str::<Ask>(&text).ok());
+                let command = event.data().as_string().and_then(|text| serde_json::from_str(&text).ok());
                 // Anything else is ignored, as any page may embed this one.
-                let Some(ask) = ask else { return };
-                let effects = room.desk.borrow_mut().hear_widget(visitor, ask, random_u64());
+                let Some(command): Option<WidgetCommand> = command else { return };
+                let effects = room.engine.borrow_mut().handle_command(widget, command, random_u64());
                 room.clone().run(effects);
             })
         };
         port.set_onmessage(Some(heard.as_ref().unchecked_ref()));
-        self.ports.borrow_mut().insert(visitor, Port { port, _heard: heard });
-        let effects = self.desk.borrow_mut().arrive(visitor);
+        self.ports.borrow_mut().insert(widget, Port { port, _heard: heard });
+        let effects = self.engine.borrow_mut().connect(widget);
         self.run(effects);
     }
 
@@ -126,14 +126,14 @@ impl Room {
                         line.send(command);
                     }
                 }
-                Effect::Tell(visitor, tell) => {
-                    if let Some(port) = self.ports.borrow().get(&visitor)
-                        && let Ok(text) = serde_json::to_string(&tell)
+                Effect::Report(widget, report) => {
+                    if let Some(port) = self.ports.borrow().get(&widget)
+                        && let Ok(text) = serde_json::to_string(&report)
                     {
                         let _ = port.port.post_message(&JsValue::from_str(&text));
                     }
                 }
-                Effect::Close(visitor) => drop(self.ports.borrow_mut().remove(&visitor)),
+                Effect::Close(widget) => drop(self.ports.borrow_mut().remove(&widget)),
             }
         }
     }
@@ -145,18 +145,18 @@ impl Room {
         let line = Line::open(
             &self.options,
             move |report| {
-                let effects = heard.desk.borrow_mut().hear(report);
+                let effects = heard.engine.borrow_mut().handle_report(report);
                 heard.clone().run(effects);
             },
             move |loss: Loss| {
-                let effects = lost.desk.borrow_mut().crash(&loss);
+                let effects = lost.engine.borrow_mut().crash(&loss);
                 lost.clone().run(effects);
             },
         );
         let started = line.is_some();
         *self.line.borrow_mut() = line;
         if !started {
-            let effects = self.desk.borrow_mut().crash(&Loss::Died(None));
+            let effects = self.engine.borrow_mut().crash(&Loss::Died(None));
             self.run(effects);
         }
     }

@@ -3,7 +3,6 @@
 
 pub mod bots;
 pub mod curve;
-pub mod desk;
 pub mod draft;
 pub mod fallback;
 pub mod history;
@@ -14,6 +13,7 @@ pub mod preferences;
 pub mod query;
 pub mod settings;
 pub mod share;
+pub mod shared_engine;
 pub mod starts;
 pub mod state;
 #[cfg(test)]

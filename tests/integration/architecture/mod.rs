@@ -315,7 +315,7 @@ fn a_forbidden_name_is_found_however_it_is_written() {
     let outward = forbidden_in("backend/step.rs", "use super::super::train; use crate as all;");
     assert_eq!(outward, ["src/backend/step.rs names crate::", "src/backend/step.rs names crate::train"]);
     assert_eq!(forbidden_in("bin/app.rs", "fn main() { huggingtweets::cli::main() }").len(), 1);
-    assert!(forbidden_in("web/app/mod.rs", "use crate::web::{page::Desk, wire}; use super::app;").is_empty());
+    assert!(forbidden_in("web/app/mod.rs", "use crate::web::{page::Word, wire}; use super::app;").is_empty());
 }
 
 fn forbidden_in(file: &str, text: &str) -> Vec<String> {
