@@ -1,4 +1,4 @@
-//! The page's connection to its worker: a [`Wire`], and a watchdog for a death that nothing
+//! The page's connection to its worker: a [`WorkerChannel`], and a watchdog for a death that nothing
 //! reports.
 
 use std::{cell::Cell, rc::Rc};
@@ -8,9 +8,9 @@ use web_sys::UrlSearchParams;
 
 use super::browser;
 use crate::web::{
+    channel::{self, Death, WorkerChannel},
     page::{loss::Loss, worker_options::WorkerOptions},
     protocol::{Action, Command, Phase, Report, Update},
-    wire::{self, Death, Wire},
 };
 
 /// Loads the worker's wasm and reports errors.
@@ -28,7 +28,7 @@ const SILENT_PINGS_AT_START: u32 = 45;
 
 /// A connection to a worker of its own; dropping it terminates the worker.
 pub struct Line {
-    wire: Rc<Wire>,
+    channel: Rc<WorkerChannel>,
     _watchdog: Interval,
 }
 
@@ -37,7 +37,7 @@ impl Line {
     /// once.
     pub fn open(
         options: &WorkerOptions,
-        heard: impl Fn(Report) + 'static,
+        on_report: impl Fn(Report) + 'static,
         lost: impl Fn(Loss) + 'static,
     ) -> Option<Self> {
         let query = UrlSearchParams::new().ok()?;
@@ -47,7 +47,7 @@ impl Line {
         let query = String::from(query.to_string());
         let worker = match browser::started_worker() {
             Some(worker) => worker,
-            None => wire::start(&format!("{LOADER}?{query}")).ok()?,
+            None => channel::start(&format!("{LOADER}?{query}")).ok()?,
         };
         let alive = Rc::new(Cell::new(true));
         let lost = Rc::new(move |alive: &Cell<bool>, loss: Loss| {
@@ -57,7 +57,7 @@ impl Line {
         });
         let silent = Rc::new(Cell::new(0));
         let limit = Rc::new(Cell::new(SILENT_PINGS_AT_START));
-        let heard = {
+        let on_report = {
             let (silent, limit) = (silent.clone(), limit.clone());
             move |report: Report| {
                 silent.set(0);
@@ -65,34 +65,34 @@ impl Line {
                 if !matches!(report.update, Update::Progress { phase: Phase::Engine, .. }) {
                     limit.set(SILENT_PINGS);
                 }
-                heard(report);
+                on_report(report);
             }
         };
-        let died = {
+        let on_death = {
             let (alive, lost) = (alive.clone(), lost.clone());
             move |Death { reason, fetching }: Death| {
                 let loss = if fetching { Loss::Unfetched(reason) } else { Loss::Died(reason) };
                 lost(&alive, loss);
             }
         };
-        let wire = Rc::new(Wire::open(worker, &query, heard, died).ok()?);
+        let channel = Rc::new(WorkerChannel::open(worker, &query, on_report, on_death).ok()?);
         let watchdog = Interval::new(PING_MS, {
-            let wire = Rc::downgrade(&wire);
+            let channel = Rc::downgrade(&channel);
             move || {
-                let Some(wire) = wire.upgrade().filter(|_| alive.get()) else { return };
+                let Some(channel) = channel.upgrade().filter(|_| alive.get()) else { return };
                 silent.set(silent.get() + 1);
                 if silent.get() > limit.get() {
                     lost(&alive, Loss::Silent);
                 } else {
-                    wire.send(Command { id: 0, action: Action::Ping });
+                    channel.send(Command { id: 0, action: Action::Ping });
                 }
             }
         });
-        Some(Self { wire, _watchdog: watchdog })
+        Some(Self { channel, _watchdog: watchdog })
     }
 
     pub fn send(&self, command: Command) {
-        self.wire.send(command);
+        self.channel.send(command);
     }
 }
 

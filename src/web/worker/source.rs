@@ -14,7 +14,7 @@ use crate::{
         Manifest, Precision,
         manifest::{BotInfo, FileEntry, LogitsCheck},
     },
-    web::{protocol::LoadRequest, wire::field},
+    web::{channel::field, protocol::LoadRequest},
 };
 
 /// Limit for a description; the demo's has 22 kB.

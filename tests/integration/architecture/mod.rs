@@ -47,12 +47,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("web", &[]),
     ("web::protocol", &["bundle", "generate", "sample"]),
-    ("web::wire", &["web::protocol"]),
+    ("web::channel", &["web::protocol"]),
     ("web::page", &["web::protocol"]),
-    ("web::app", &["bundle::face", "web::page", "web::protocol", "web::wire"]),
+    ("web::app", &["bundle::face", "web::page", "web::protocol", "web::channel"]),
     (
         "web::worker",
-        &["backend", "bundle", "dtype", "generate", "gpt2", "tokenizer", "web::protocol", "web::wire"],
+        &["backend", "bundle", "dtype", "generate", "gpt2", "tokenizer", "web::protocol", "web::channel"],
     ),
     ("web::reader", &["bundle", "tweets", "web::protocol"]),
     ("bin::huggingtweets", &["cli"]),
@@ -85,7 +85,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("std::net", &["cli/serve.rs", "cli/serve/"]),
     ("std::process", &["bin/huggingtweets.rs", "cli/", "record/config.rs"]),
     ("std::env", &["bundle/hub.rs", "bundle/hub/", "cli/", "record/machine.rs"]),
-    ("web_sys", &["bin/reader.rs", "web/app/", "web/reader/file.rs", "web/wire.rs", "web/worker/"]),
+    ("web_sys", &["bin/reader.rs", "web/app/", "web/reader/file.rs", "web/channel.rs", "web/worker/"]),
     (
         "js_sys",
         &[
@@ -93,7 +93,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "bin/worker.rs",
             "web/app/",
             "web/reader/file.rs",
-            "web/wire.rs",
+            "web/channel.rs",
             "web/worker/",
         ],
     ),
@@ -315,7 +315,9 @@ fn a_forbidden_name_is_found_however_it_is_written() {
     let outward = forbidden_in("backend/step.rs", "use super::super::train; use crate as all;");
     assert_eq!(outward, ["src/backend/step.rs names crate::", "src/backend/step.rs names crate::train"]);
     assert_eq!(forbidden_in("bin/app.rs", "fn main() { huggingtweets::cli::main() }").len(), 1);
-    assert!(forbidden_in("web/app/mod.rs", "use crate::web::{page::Word, wire}; use super::app;").is_empty());
+    assert!(
+        forbidden_in("web/app/mod.rs", "use crate::web::{page::Word, channel}; use super::app;").is_empty()
+    );
 }
 
 fn forbidden_in(file: &str, text: &str) -> Vec<String> {
