@@ -11,12 +11,12 @@ mod handle;
 mod header;
 mod helper;
 mod history;
-mod line;
 mod masthead;
 mod own_tab;
 mod part;
 mod settings_form;
 mod shared;
+mod watched_worker;
 
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;

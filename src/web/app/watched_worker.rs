@@ -1,5 +1,4 @@
-//! The page's connection to its worker: a [`WorkerChannel`], and a watchdog for a death that nothing
-//! reports.
+//! The page's worker: a [`WorkerChannel`], and a watchdog for a death that nothing reports.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -26,19 +25,19 @@ const SILENT_PINGS: u32 = 10;
 /// The same before the engine's first report, while its wasm is being downloaded.
 const SILENT_PINGS_AT_START: u32 = 45;
 
-/// A connection to a worker of its own; dropping it terminates the worker.
-pub struct Line {
+/// A worker and its watchdog; dropping it terminates the worker.
+pub struct WatchedWorker {
     channel: Rc<WorkerChannel>,
     _watchdog: Interval,
 }
 
-impl Line {
-    /// Starts a worker, or adopts the one that started with the page. `lost` is called at most
+impl WatchedWorker {
+    /// Starts a worker, or adopts the one that started with the page. `on_loss` is called at most
     /// once.
     pub fn open(
         options: &WorkerOptions,
         on_report: impl Fn(Report) + 'static,
-        lost: impl Fn(Loss) + 'static,
+        on_loss: impl Fn(Loss) + 'static,
     ) -> Option<Self> {
         let query = UrlSearchParams::new().ok()?;
         for (name, value) in options.parameters() {
@@ -50,9 +49,9 @@ impl Line {
             None => channel::start(&format!("{LOADER}?{query}")).ok()?,
         };
         let alive = Rc::new(Cell::new(true));
-        let lost = Rc::new(move |alive: &Cell<bool>, loss: Loss| {
+        let on_loss = Rc::new(move |alive: &Cell<bool>, loss: Loss| {
             if alive.replace(false) {
-                lost(loss);
+                on_loss(loss);
             }
         });
         let silent = Rc::new(Cell::new(0));
@@ -69,10 +68,10 @@ impl Line {
             }
         };
         let on_death = {
-            let (alive, lost) = (alive.clone(), lost.clone());
+            let (alive, on_loss) = (alive.clone(), on_loss.clone());
             move |Death { reason, fetching }: Death| {
                 let loss = if fetching { Loss::Unfetched(reason) } else { Loss::Died(reason) };
-                lost(&alive, loss);
+                on_loss(&alive, loss);
             }
         };
         let channel = Rc::new(WorkerChannel::open(worker, &query, on_report, on_death).ok()?);
@@ -82,7 +81,7 @@ impl Line {
                 let Some(channel) = channel.upgrade().filter(|_| alive.get()) else { return };
                 silent.set(silent.get() + 1);
                 if silent.get() > limit.get() {
-                    lost(&alive, Loss::Silent);
+                    on_loss(&alive, Loss::Silent);
                 } else {
                     channel.send(Command { id: 0, action: Action::Ping });
                 }
@@ -94,10 +93,4 @@ impl Line {
     pub fn send(&self, command: Command) {
         self.channel.send(command);
     }
-}
-
-/// A random number, good enough for a seed or a name; not for a secret.
-pub fn random_u64() -> u64 {
-    let half = || (js_sys::Math::random() * 4_294_967_296.0) as u64;
-    half() << 32 | half()
 }
