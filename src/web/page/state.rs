@@ -293,13 +293,13 @@ impl Page {
                 }
                 Update::Done(stats) => {
                     self.last = Some(stats);
-                    self.rest();
+                    self.end_generation();
                 }
                 Update::Failed(failure) if failure.kind == FailureKind::Request => {
                     self.problem = Some(Problem::Refused(failure.message));
                     // A former engine may have written part of them.
                     let effects = self.give_up(&(0..DRAFTS).collect::<Vec<_>>());
-                    self.rest();
+                    self.end_generation();
                     return effects;
                 }
                 Update::Failed(failure) => return self.fail(failure),
