@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use super::{browser, watched_worker::WatchedWorker};
 use crate::web::{
-    page::{loss::Loss, query::Query, starts, text, words::Words, worker_options::WorkerOptions},
+    page::{
+        query::Query, starts, text, words::Words, worker_loss::WorkerLoss, worker_options::WorkerOptions,
+    },
     protocol::{Action, Command, LoadRequest, Ready, Report, Request, Stats, Traffic, Update},
 };
 
@@ -63,10 +65,10 @@ pub fn start() {
         let bench = bench.clone();
         move |report| bench.hear(report)
     };
-    let lost = |loss: Loss| fail(&loss.failure(&Words::english()).message);
+    let lost = |loss: WorkerLoss| fail(&loss.failure(&Words::english()).message);
     match WatchedWorker::open(&options, heard, lost) {
         Some(worker) => *bench.worker.borrow_mut() = Some(worker),
-        None => return lost(Loss::Died(None)),
+        None => return lost(WorkerLoss::Died(None)),
     }
     bench.send(Action::Load(LoadRequest {
         model: bench.model.clone(),

@@ -10,11 +10,11 @@ use crate::web::{
         Word,
         bots::{Bots, Place},
         history::History,
-        loss::Loss,
         preferences::{Tab, Theme},
         query::Query,
         state::{self, Page, StorageKey},
         words::{Language, Words},
+        worker_loss::WorkerLoss,
         worker_options::WorkerOptions,
     },
     protocol::Report,
@@ -168,7 +168,7 @@ impl Handle {
         let on_loss = move |loss| self.act(|page| page.crash(loss));
         let worker = self.options.with_value(|options| WatchedWorker::open(options, on_report, on_loss));
         if worker.is_none() {
-            self.act(|page| page.crash(Loss::Died(None)));
+            self.act(|page| page.crash(WorkerLoss::Died(None)));
         }
         self.worker.set_value(worker);
     }

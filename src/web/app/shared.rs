@@ -15,11 +15,11 @@ use web_sys::{MessageEvent, MessagePort};
 use super::{browser, watched_worker::WatchedWorker};
 use crate::web::{
     page::{
-        loss::Loss,
         query::Query,
         shared_engine::{Effect, SharedEngine, WidgetCommand, WidgetId},
         text,
         words::Words,
+        worker_loss::WorkerLoss,
         worker_options::WorkerOptions,
     },
     protocol::LoadRequest,
@@ -147,7 +147,7 @@ impl WidgetHost {
                 let effects = heard.engine.borrow_mut().handle_report(report);
                 heard.clone().run(effects);
             },
-            move |loss: Loss| {
+            move |loss: WorkerLoss| {
                 let effects = lost.engine.borrow_mut().crash(&loss);
                 lost.clone().run(effects);
             },
@@ -155,7 +155,7 @@ impl WidgetHost {
         let started = worker.is_some();
         *self.worker.borrow_mut() = worker;
         if !started {
-            let effects = self.engine.borrow_mut().crash(&Loss::Died(None));
+            let effects = self.engine.borrow_mut().crash(&WorkerLoss::Died(None));
             self.run(effects);
         }
     }

@@ -8,7 +8,7 @@ use web_sys::UrlSearchParams;
 use super::browser;
 use crate::web::{
     channel::{self, Death, WorkerChannel},
-    page::{loss::Loss, worker_options::WorkerOptions},
+    page::{worker_loss::WorkerLoss, worker_options::WorkerOptions},
     protocol::{Action, Command, Phase, Report, Update},
 };
 
@@ -37,7 +37,7 @@ impl WatchedWorker {
     pub fn open(
         options: &WorkerOptions,
         on_report: impl Fn(Report) + 'static,
-        on_loss: impl Fn(Loss) + 'static,
+        on_loss: impl Fn(WorkerLoss) + 'static,
     ) -> Option<Self> {
         let query = UrlSearchParams::new().ok()?;
         for (name, value) in options.parameters() {
@@ -49,7 +49,7 @@ impl WatchedWorker {
             None => channel::start(&format!("{LOADER}?{query}")).ok()?,
         };
         let alive = Rc::new(Cell::new(true));
-        let on_loss = Rc::new(move |alive: &Cell<bool>, loss: Loss| {
+        let on_loss = Rc::new(move |alive: &Cell<bool>, loss: WorkerLoss| {
             if alive.replace(false) {
                 on_loss(loss);
             }
@@ -70,7 +70,7 @@ impl WatchedWorker {
         let on_death = {
             let (alive, on_loss) = (alive.clone(), on_loss.clone());
             move |Death { reason, fetching }: Death| {
-                let loss = if fetching { Loss::Unfetched(reason) } else { Loss::Died(reason) };
+                let loss = if fetching { WorkerLoss::Unfetched(reason) } else { WorkerLoss::Died(reason) };
                 on_loss(&alive, loss);
             }
         };
@@ -81,7 +81,7 @@ impl WatchedWorker {
                 let Some(channel) = channel.upgrade().filter(|_| alive.get()) else { return };
                 silent.set(silent.get() + 1);
                 if silent.get() > limit.get() {
-                    on_loss(&alive, Loss::Silent);
+                    on_loss(&alive, WorkerLoss::Silent);
                 } else {
                     channel.send(Command { id: 0, action: Action::Ping });
                 }

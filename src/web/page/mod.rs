@@ -8,7 +8,6 @@ pub mod fallback;
 pub mod history;
 pub mod hub;
 pub mod link;
-pub mod loss;
 pub mod preferences;
 pub mod query;
 pub mod settings;
@@ -22,6 +21,7 @@ pub mod text;
 pub mod weight;
 mod word;
 pub mod words;
+pub mod worker_loss;
 pub mod worker_options;
 
 pub use word::Word;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::{fallback::Fallback, loss::Loss, starts, words::Words};
+use super::{fallback::Fallback, starts, words::Words, worker_loss::WorkerLoss};
 use crate::web::protocol::{
     Action, BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, NotKept, Phase, Report, Request,
     SoFar, Update,
@@ -281,7 +281,7 @@ impl SharedEngine {
     }
 
     /// Handles the loss of the worker.
-    pub fn crash(&mut self, loss: &Loss) -> Vec<Effect> {
+    pub fn crash(&mut self, loss: &WorkerLoss) -> Vec<Effect> {
         self.fail(loss.failure(&Words::english()))
     }
 
@@ -495,14 +495,14 @@ mod tests {
         let mut engine = engine();
         engine.connect(1);
         engine.handle_command(1, generate(1), 0);
-        let effects = engine.crash(&Loss::Died(None));
+        let effects = engine.crash(&WorkerLoss::Died(None));
         assert!(matches!(told(&effects, 1)[..], [WidgetReport::Failed { id: None, retryable: true, .. }]));
         assert!(
             matches!(engine.connect(2)[..], [Effect::Report(2, WidgetReport::Failed { .. })]),
             "also to who comes later"
         );
         assert!(engine.handle_command(2, WidgetCommand::Retry, 0).contains(&Effect::StartWorker));
-        let effects = engine.crash(&Loss::Unfetched(Some("Failed to fetch".into())));
+        let effects = engine.crash(&WorkerLoss::Unfetched(Some("Failed to fetch".into())));
         let told = told(&effects, 2);
         assert!(
             matches!(&told[..], [WidgetReport::Failed { message, retryable: true, .. }] if message.contains("engine could not be downloaded"))
@@ -515,14 +515,14 @@ mod tests {
         engine.connect(1);
         let load = commands(&engine.handle_command(1, generate(1), 0))[0].id;
         engine.handle_report(Report { id: load, update: Update::TriesGpu(true) });
-        let again = commands(&engine.crash(&Loss::Died(None))).remove(0);
+        let again = commands(&engine.crash(&WorkerLoss::Died(None))).remove(0);
         assert!(matches!(&again.action, Action::Load(load) if load.backend == BackendChoice::Simd));
         assert_eq!(
             commands(&engine.handle_report(Report { id: again.id, update: ready() })).len(),
             1,
             "the request is kept"
         );
-        let effects = engine.crash(&Loss::Died(None));
+        let effects = engine.crash(&WorkerLoss::Died(None));
         assert!(matches!(told(&effects, 1)[..], [WidgetReport::Failed { id: None, .. }]));
     }
 
