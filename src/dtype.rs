@@ -10,10 +10,10 @@ pub enum Dtype {
     F32,
     /// Little-endian IEEE half floats.
     F16,
-    /// 32 signed bytes and an f16 scale, 34 bytes.
+    /// An f16 scale and 32 signed bytes: 34 bytes. A value is its byte times the scale.
     Q8_0,
-    /// 32 nibbles and an f16 scale, 18 bytes. Value `i` is the low half of byte `i`, value `i + 16`
-    /// its high half; both are stored with 8 added.
+    /// An f16 scale and 16 bytes of nibbles: 18 bytes. Value `i` is the low half of byte `i`, value
+    /// `i + 16` its high half, each less 8 and times the scale.
     Q4_0,
 }
 

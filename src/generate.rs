@@ -234,8 +234,8 @@ impl Drafts {
     }
 
     /// Continues where another engine left off, given the same request and the tokens of each
-    /// draft; an empty `so_far` means new drafts. The first batch recomputes the prompt and all drafts; the random streams continue
-    /// after the samples already used.
+    /// draft; an empty `so_far` means new drafts. The first batch recomputes the prompt and all
+    /// drafts; the random streams continue after the samples already used.
     ///
     /// # Errors
     /// As for [`Drafts::new`], or if `so_far` does not have an entry for each draft, or a token is

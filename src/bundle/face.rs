@@ -4,7 +4,7 @@
 use super::manifest::BotInfo;
 
 /// Maximum number of faces shown, as in the original.
-pub const MOST_FACES: usize = 3;
+pub const MAX_FACES: usize = 3;
 
 /// An account's avatar: a coloured circle with initials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,13 +14,13 @@ pub struct Face {
     pub hue: u32,
 }
 
-/// Returns faces for up to [`MOST_FACES`] accounts, or one for the bot itself if it lists
+/// Returns faces for up to [`MAX_FACES`] accounts, or one for the bot itself if it lists
 /// no handles.
 pub fn faces(info: &BotInfo) -> Vec<Face> {
     let face = |handle: &String| Face { initials: initials(name_of(info, handle)), hue: hue(handle) };
     match info.handles.is_empty() {
         true => vec![face(&info.name)],
-        false => info.handles.iter().take(MOST_FACES).map(face).collect(),
+        false => info.handles.iter().take(MAX_FACES).map(face).collect(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! A bot's on-disk and download formats.
 //!
 //! [`manifest`] is `bot.json`, [`gguf`] holds the quantised weights, [`digest`] verifies the
-//! files, [`file_names`] has their names, and [`face`] generates the accounts' avatars. `folder` (native only) opens and
-//! writes the Hugging Face layout. Nothing here imports the network's arithmetic.
+//! files, [`file_names`] has their names, and [`face`] generates the accounts' avatars. `folder`
+//! (native only) opens and writes the Hugging Face layout. Nothing here imports the network's
+//! arithmetic.
 
 pub mod digest;
 pub mod face;

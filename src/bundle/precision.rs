@@ -13,10 +13,10 @@ use super::file_names::{GGUF_Q4_0, GGUF_Q8_0, SAFETENSORS};
 pub enum Precision {
     /// 32-bit floats, from `model.safetensors`.
     F32,
-    /// GGUF `Q8_0`: blocks of 32 signed bytes and an f16 scale.
+    /// GGUF `Q8_0`: blocks of an f16 scale and 32 signed bytes.
     #[default]
     Q8_0,
-    /// GGUF `Q4_0`: blocks of 32 nibbles and an f16 scale.
+    /// GGUF `Q4_0`: blocks of an f16 scale and 32 nibbles.
     Q4_0,
 }
 

@@ -90,29 +90,7 @@ pub fn segments(line: &[Run]) -> Result<Vec<Segment>, PictureError> {
             let first = styles.partition_point(|(at, ..)| *at < range.start);
             let end = styles.partition_point(|(at, ..)| *at < range.end);
             let characters = styles.get(first..end).unwrap_or_default();
-            let mut pieces: Vec<Segment> = Vec::new();
-            for (i, &(_, c, style)) in characters.iter().enumerate() {
-                let next = characters.get(i + 1).map(|(_, next, _)| *next);
-                let family = match fonts.get(&c) {
-                    _ if emoji.is_some()
-                        && (is_emoji(c) || next.is_some_and(|next| AS_EMOJI.contains(&next))) =>
-                    {
-                        emoji.clone()
-                    }
-                    Some(Font::Other(family)) => Some(family.clone()),
-                    _ => None,
-                };
-                match pieces.last_mut() {
-                    Some(last) if last.family == family || belongs_to_the_last(c, rtl) => {
-                        push_text(&mut last.runs, c, style)
-                    }
-                    _ => {
-                        let mut piece = Segment { spaces: 0, runs: Vec::new(), family };
-                        push_text(&mut piece.runs, c, style);
-                        pieces.push(piece);
-                    }
-                }
-            }
+            let mut pieces = by_font(characters, rtl, &fonts, emoji.as_ref());
             if rtl {
                 pieces.reverse();
             }
@@ -131,6 +109,38 @@ pub fn segments(line: &[Run]) -> Result<Vec<Segment>, PictureError> {
         }
     }
     Ok(out)
+}
+
+/// Splits characters of one direction, given as (byte offset, character, style) in logical order,
+/// where the font changes. `emoji` is the family of all emoji.
+fn by_font(
+    characters: &[(usize, char, Style)],
+    rtl: bool,
+    fonts: &HashMap<char, Font>,
+    emoji: Option<&String>,
+) -> Vec<Segment> {
+    let mut pieces: Vec<Segment> = Vec::new();
+    for (i, &(_, c, style)) in characters.iter().enumerate() {
+        let next = characters.get(i + 1).map(|(_, next, _)| *next);
+        let family = match fonts.get(&c) {
+            _ if emoji.is_some() && (is_emoji(c) || next.is_some_and(|next| AS_EMOJI.contains(&next))) => {
+                emoji.cloned()
+            }
+            Some(Font::Other(family)) => Some(family.clone()),
+            _ => None,
+        };
+        match pieces.last_mut() {
+            Some(last) if last.family == family || belongs_to_the_last(c, rtl) => {
+                push_text(&mut last.runs, c, style)
+            }
+            _ => {
+                let mut piece = Segment { spaces: 0, runs: Vec::new(), family };
+                push_text(&mut piece.runs, c, style);
+                pieces.push(piece);
+            }
+        }
+    }
+    pieces
 }
 
 /// Returns the font family for emoji, preferring one named so.

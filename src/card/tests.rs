@@ -216,7 +216,7 @@ fn of_many_accounts_three_have_a_face_and_all_a_column() {
     }
     info.accounts[4].filtered_out = 17;
     let card = render(&info, &extras).unwrap();
-    assert_eq!(card.matches("border-radius: 50%").count(), crate::bundle::face::MOST_FACES);
+    assert_eq!(card.matches("border-radius: 50%").count(), crate::bundle::face::MAX_FACES);
     let row = |label: &str| card.lines().find(|line| line.starts_with(label)).unwrap().matches('|').count();
     assert_eq!((row("| Posts"), row("| Tweets kept"), row("| Filtered out")), (7, 7, 7));
     assert!(card.contains("| 0 | 0 | 0 | 0 | 17 |"), "{card}");

@@ -46,8 +46,8 @@ pub fn locate(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// Opens a bundle, which must be complete. For a Hugging Face folder without `bot.json`, makes a temporary bundle that
-/// is deleted when the result is dropped.
+/// Opens a bundle, which must be complete. For a Hugging Face folder without `bot.json`, makes a
+/// temporary bundle that is deleted when the result is dropped.
 pub fn open_bot(dir: &Path) -> anyhow::Result<Bot> {
     if let Some(manifest) = read_manifest(dir)? {
         folder::check_sizes(dir, &manifest)?;

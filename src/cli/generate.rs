@@ -71,6 +71,27 @@ pub struct Args {
     json: bool,
 }
 
+impl Args {
+    /// What the options ask for; the number of drafts may depend on the bot.
+    fn request(&self) -> Request {
+        Request {
+            prompt: self.prompt.clone(),
+            max_tokens: self.max_tokens,
+            seed: self.seed,
+            sampling: Params {
+                temperature: self.temperature,
+                top_k: self.top_k,
+                top_p: self.top_p,
+                min_p: self.min_p,
+                typical_p: self.typical_p,
+                repetition_penalty: self.repetition_penalty,
+                no_repeat_ngram: self.no_repeat_ngram,
+            },
+            ..Request::default()
+        }
+    }
+}
+
 pub fn run(args: Args) -> anyhow::Result<()> {
     if args.backend == "webgpu" && args.threads.is_some() {
         return Err(UsageError("--threads needs --backend simd or scalar".into()).into());
@@ -79,21 +100,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let why = "--max-tokens must be at least 2: the token that every draft begins with, and one more";
         return Err(UsageError(why.into()).into());
     }
-    let mut request = Request {
-        prompt: args.prompt.clone(),
-        max_tokens: args.max_tokens,
-        seed: args.seed,
-        sampling: Params {
-            temperature: args.temperature,
-            top_k: args.top_k,
-            top_p: args.top_p,
-            min_p: args.min_p,
-            typical_p: args.typical_p,
-            repetition_penalty: args.repetition_penalty,
-            no_repeat_ngram: args.no_repeat_ngram,
-        },
-        ..Request::default()
-    };
+    let mut request = args.request();
     request.sampling.validate().map_err(|e| UsageError(e.to_string()))?;
     let bot = BotFolder::open(&args.model)?;
     let default_drafts = bot.manifest.as_ref().map(|manifest| manifest.info.drafts());

@@ -196,7 +196,7 @@ fn warnings(accounts: &[Cleaned]) -> Option<String> {
 impl Counts {
     fn of(cleaned: &Cleaned) -> Self {
         Self {
-            counts: AccountCounts::from(cleaned),
+            counts: cleaned.counts(),
             kept_chars_joined: cleaned.kept_chars_joined(),
             filtered_out_by: (cleaned.filtered_out.total() > 0).then_some(cleaned.filtered_out),
             unreadable: (cleaned.unreadable.count > 0).then_some(cleaned.unreadable.count),

@@ -28,11 +28,11 @@ mod gpu;
 #[cfg(not(feature = "gpu"))]
 #[path = "no_gpu.rs"]
 mod gpu;
-// Also compiled for tests in builds with a GPU, so that its error is tested there, too.
 mod import;
 mod inspect;
 mod measure;
 mod memory;
+// Its error is tested in builds with a GPU, too.
 #[cfg(all(test, feature = "gpu"))]
 mod no_gpu;
 mod progress_bar;

@@ -64,7 +64,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// Writes the site to a temporary folder and moves it into place.
 fn write(assets: &Path, bot: &Bot, target: Target, page: Option<&str>, is_space: bool) -> anyhow::Result<()> {
     let site = target.path();
-    for file in files_below(assets, target.out())? {
+    for file in page_files(assets, target.out())? {
         copy(&assets.join(&file), &site.join(&file), None)?;
     }
     let index = assets.join(INDEX);
@@ -97,7 +97,7 @@ fn write(assets: &Path, bot: &Bot, target: Target, page: Option<&str>, is_space:
 
 /// Lists a page's files as relative paths, without dot files, the page's own bot, and sites
 /// written into it.
-fn files_below(assets: &Path, out: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn page_files(assets: &Path, out: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let out = out.canonicalize().ok();
     let mut files = Vec::new();
     let mut folders = vec![PathBuf::new()];

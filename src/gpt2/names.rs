@@ -45,6 +45,10 @@ impl Tensor {
     }
 }
 
+/// Maximum number of layers read or trained: far more than any GPT-2 has. It bounds the list
+/// that [`tensors`] makes of an untrusted configuration.
+pub const MAX_LAYERS: usize = 1 << 12;
+
 /// Every tensor of a GPT-2 of this shape: embeddings, then layer by layer, then the final norm.
 pub fn tensors(config: &Config) -> Vec<Tensor> {
     use Role::*;

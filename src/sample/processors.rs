@@ -372,6 +372,7 @@ mod tests {
             for case in group.cases {
                 let params = Params::neutral_with(&case.params).unwrap();
                 let ours = probabilities(&group.logits, &group.history, &params);
+                assert_eq!(ours.len(), case.probs.len(), "{}", case.name);
                 for (id, (ours, theirs)) in ours.iter().zip(&case.probs).enumerate() {
                     assert!((ours - theirs).abs() < 1e-6, "{} token {id}: {ours} {theirs}", case.name);
                 }

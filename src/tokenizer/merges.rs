@@ -67,10 +67,10 @@ impl Merges {
     /// Appends the ids of a piece.
     pub fn encode(&self, piece: &str, ids: &mut Vec<u32>) {
         let first = piece.bytes().filter_map(|byte| self.bytes[usize::from(byte)]);
-        let mut symbols: Vec<Symbol> = first.map(|id| Symbol { id, before: NONE, behind: NONE }).collect();
+        let mut symbols: Vec<Symbol> = first.map(|id| Symbol { id, previous: NONE, next: NONE }).collect();
         for at in 1..symbols.len() {
-            symbols[at].before = at - 1;
-            symbols[at - 1].behind = at;
+            symbols[at].previous = at - 1;
+            symbols[at - 1].next = at;
         }
         // Ordered by priority, then by position in the text.
         let mut waiting: BinaryHeap<_> =
@@ -80,26 +80,26 @@ impl Merges {
             if self.rank(&symbols, at) != Some(rank) {
                 continue;
             }
-            let gone = symbols[at].behind;
+            let gone = symbols[at].next;
             // Without a next symbol, the removed one never merges.
-            let behind = std::mem::replace(&mut symbols[gone].behind, NONE);
-            symbols[at] = Symbol { id: self.list[rank as usize].joined, behind, ..symbols[at] };
-            if let Some(symbol) = symbols.get_mut(behind) {
-                symbol.before = at;
+            let next = std::mem::replace(&mut symbols[gone].next, NONE);
+            symbols[at] = Symbol { id: self.list[rank as usize].joined, next, ..symbols[at] };
+            if let Some(symbol) = symbols.get_mut(next) {
+                symbol.previous = at;
             }
-            for at in [symbols[at].before, at] {
+            for at in [symbols[at].previous, at] {
                 waiting.extend(self.rank(&symbols, at).map(|rank| Reverse((rank, at))));
             }
         }
         // A merge keeps the position of its left half, so the first symbol remains.
-        let left = std::iter::successors(symbols.first(), |symbol| symbols.get(symbol.behind));
+        let left = std::iter::successors(symbols.first(), |symbol| symbols.get(symbol.next));
         ids.extend(left.map(|symbol| symbol.id));
     }
 
     /// The rank of merging the symbol at `at` with the next one.
     fn rank(&self, symbols: &[Symbol], at: usize) -> Option<u32> {
         let left = symbols.get(at)?;
-        let right = symbols.get(left.behind)?;
+        let right = symbols.get(left.next)?;
         self.ranks.get(&(left.id, right.id)).copied()
     }
 }
@@ -108,8 +108,8 @@ impl Merges {
 #[derive(Clone, Copy)]
 struct Symbol {
     id: u32,
-    before: usize,
-    behind: usize,
+    previous: usize,
+    next: usize,
 }
 
 /// No neighbour.

@@ -90,12 +90,6 @@ impl Cleaned {
     }
 }
 
-impl From<&Cleaned> for AccountCounts {
-    fn from(cleaned: &Cleaned) -> Self {
-        cleaned.counts()
-    }
-}
-
 /// Length of these posts joined by [`SEPARATOR`], in Unicode code points.
 pub(crate) fn joined_chars<'a>(posts: impl IntoIterator<Item = &'a String>) -> usize {
     let (mut chars, mut count) = (0, 0usize);
@@ -121,7 +115,7 @@ mod tests {
         assert_eq!((cleaned.tweets_downloaded, cleaned.retweets, cleaned.short_tweets), (4, 1, 1));
         assert_eq!(cleaned.kept, ["Grüße an alle & jeden", "a b c"]);
         assert_eq!(cleaned.kept_chars_joined(), 21 + 13 + 5);
-        assert_eq!(AccountCounts::from(&cleaned).tweets_kept, 2);
+        assert_eq!(cleaned.counts().tweets_kept, 2);
         assert_eq!(Cleaned::default().kept_chars_joined(), 0);
     }
 

@@ -9,13 +9,13 @@ const TRIES: usize = 3;
 
 /// Steps with more rows are bound by arithmetic and always use [`MANY_ROWS`], with which one load
 /// of activations serves many panels.
-const MOST_ROWS: usize = 8;
+const MAX_ROWS: usize = 8;
 
 /// Compares the orders separately for each number of rows, until each is decided.
 #[derive(Debug, Default)]
 pub struct OrderTuner {
     /// For steps with 1, 2, 3… rows.
-    trials: [Trial; MOST_ROWS],
+    trials: [Trial; MAX_ROWS],
     /// The trial of the batch under way, if its time counts.
     under_way: Option<usize>,
 }

@@ -5,7 +5,8 @@
 use super::{device::Device, tape::PlaceWords};
 use crate::backend::{Batch, CacheShape, Place, Sequence};
 
-/// A token for `Memory`, which holds one request's keys and values at a time.
+/// Stands for `Memory`, which belongs to the backend and holds one request's keys and values at a
+/// time.
 #[derive(Debug)]
 pub struct Cache;
 
@@ -21,22 +22,22 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Makes room for a request. If buffers must be reallocated, `forget` is called first: it must
-    /// drop every other reference to the old ones.
+    /// Makes room for a request. If buffers must be reallocated, `drop_bind_groups` is called
+    /// first: it must drop every other reference to the old ones.
     pub fn reserve(
         &mut self,
         device: &Device,
         layers: usize,
         channels: usize,
         shape: CacheShape,
-        forget: impl FnOnce(),
+        drop_bind_groups: impl FnOnce(),
     ) {
         self.shape = Some(shape);
         let values = shape.slots().saturating_mul(channels);
         if self.layers.len() == layers && self.room >= values {
             return;
         }
-        forget();
+        drop_bind_groups();
         // Free the old buffers first: holding both would double the peak.
         for (keys, values) in self.layers.drain(..) {
             keys.destroy();

@@ -45,7 +45,7 @@ pub struct Options {
     /// adapter, which is busy enough with the kernels that are used.
     pub eager: bool,
     /// Maximum binding size in bytes, if less than the device's; for tests.
-    pub most_binding_bytes: Option<u64>,
+    pub max_binding_bytes: Option<u64>,
     /// Overrides whether kernels are chosen as for a software adapter; for tests and measurements.
     pub as_software: Option<bool>,
     /// The clock that measures where a step's time goes ([`super::Gpu::step_times`]).
@@ -57,7 +57,7 @@ impl Default for Options {
         Self {
             abilities: Abilities::ALL,
             eager: true,
-            most_binding_bytes: None,
+            max_binding_bytes: None,
             as_software: None,
             clock: None,
         }
@@ -101,7 +101,7 @@ impl Health {
 
 /// The platform's preferred GPU, found but not opened.
 #[derive(Debug)]
-pub struct Found {
+pub struct FoundAdapter {
     wgpu: wgpu::Adapter,
     adapter: Adapter,
     packed_dot: bool,
@@ -116,9 +116,10 @@ pub struct Device {
     pub abilities: Abilities,
     /// `enable` directives that every shader must start with on this platform.
     pub enables: String,
-    pub most_binding_bytes: u64,
-    /// Whether kernels are those for a software adapter, whose compiler rounds every float operation
-    /// as written.
+    /// Maximum size of a storage-buffer binding.
+    pub max_binding_bytes: u64,
+    /// Whether kernels are those for a software adapter, whose compiler rounds every float
+    /// operation as written.
     pub as_software: bool,
     pub health: Health,
     /// Whether timestamp queries are available and wanted.
@@ -131,12 +132,12 @@ pub struct Device {
 /// Names of software adapters, in lower case.
 const SOFTWARE: [&str; 4] = ["swiftshader", "llvmpipe", "lavapipe", "basic render"];
 
-impl Found {
+impl FoundAdapter {
     /// Looks for the platform's preferred GPU.
     ///
     /// # Errors
     /// If there is none.
-    pub async fn look() -> Result<Self, OpenError> {
+    pub async fn find() -> Result<Self, OpenError> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
         let wish = wgpu::RequestAdapterOptions {
             power_preference: wgpu::PowerPreference::HighPerformance,
@@ -167,8 +168,8 @@ impl Device {
     ///
     /// # Errors
     /// If the device request fails.
-    pub async fn open(found: Found, options: Options) -> Result<Self, OpenError> {
-        let Found { wgpu: adapter, adapter: known, packed_dot } = found;
+    pub async fn open(found: FoundAdapter, options: Options) -> Result<Self, OpenError> {
+        let FoundAdapter { wgpu: adapter, adapter: known, packed_dot } = found;
         let browser = adapter.get_info().backend == wgpu::Backend::BrowserWebGpu;
         let has = adapter.features();
         let mut abilities = options.abilities.and(Abilities {
@@ -216,7 +217,7 @@ impl Device {
             adapter: known,
             abilities,
             enables,
-            most_binding_bytes: options.most_binding_bytes.unwrap_or(binding).min(binding),
+            max_binding_bytes: options.max_binding_bytes.unwrap_or(binding).min(binding),
             health,
             has_timestamps,
             stopwatch: Stopwatch::new(options.clock),
@@ -243,7 +244,7 @@ impl Device {
     /// Creates a buffer; if the device has no room, that is reported to its health.
     pub fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
         let size = bytes.max(16).next_multiple_of(16);
-        if size > self.most_binding_bytes.max(self.device.limits().max_storage_buffer_binding_size) {
+        if size > self.max_binding_bytes.max(self.device.limits().max_storage_buffer_binding_size) {
             self.health.report(format!("the GPU cannot hold {label} of {size} bytes in one piece"));
             return self.buffer(label, 16, usage);
         }

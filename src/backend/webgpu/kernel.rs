@@ -67,22 +67,22 @@ pub struct Variant {
 }
 
 /// Maximum number of definitions of a variant.
-const MOST_DEFINITIONS: usize = 12;
+const MAX_DEFINITIONS: usize = 12;
 
 /// The preprocessor definitions of a variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Definitions {
-    all: [Definition; MOST_DEFINITIONS],
+    all: [Definition; MAX_DEFINITIONS],
     count: usize,
 }
 
 impl Definitions {
-    /// Concatenates two lists, of at most [`MOST_DEFINITIONS`] together.
+    /// Concatenates two lists, of at most [`MAX_DEFINITIONS`] together.
     pub fn of(some: &[Definition], others: &[Definition]) -> Self {
-        let mut all = [("", 0); MOST_DEFINITIONS];
+        let mut all = [("", 0); MAX_DEFINITIONS];
         let count = some.len() + others.len();
         // The tests create every variant.
-        debug_assert!(count <= MOST_DEFINITIONS, "a variant of {count} definitions");
+        debug_assert!(count <= MAX_DEFINITIONS, "a variant of {count} definitions");
         all[..some.len()].copy_from_slice(some);
         all[some.len()..count].copy_from_slice(others);
         Self { all, count }

@@ -131,7 +131,7 @@ impl Packer {
         }
         let too_large = || BackendError::Memory { rows, cols };
         let (weights, scales) = format.panel_bytes(cols, quads).ok_or_else(too_large)?;
-        let panels = usize::try_from(device.most_binding_bytes).unwrap_or(usize::MAX) / weights.max(1);
+        let panels = usize::try_from(device.max_binding_bytes).unwrap_or(usize::MAX) / weights.max(1);
         if panels == 0 || rows.checked_mul(cols).is_none() {
             return Err(too_large());
         }

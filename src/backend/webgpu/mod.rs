@@ -25,7 +25,7 @@ mod variants;
 use std::cell::{Cell, RefCell};
 
 pub use cache::Cache;
-pub use device::{Abilities, Adapter, Found, Health, OpenError, Options};
+pub use device::{Abilities, Adapter, FoundAdapter, Health, OpenError, Options};
 pub use matrix::{Matrix, Packer};
 pub use meter::{Clock, KernelTime, StepTimes};
 pub use rows::Rows;
@@ -75,14 +75,14 @@ impl Gpu {
     /// # Errors
     /// If there is none, or the device request fails.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
-        Self::open_found(Found::look().await?, options).await
+        Self::open_found(FoundAdapter::find().await?, options).await
     }
 
     /// Opens a GPU found earlier.
     ///
     /// # Errors
     /// If the device request fails.
-    pub async fn open_found(found: Found, options: Options) -> Result<Self, OpenError> {
+    pub async fn open_found(found: FoundAdapter, options: Options) -> Result<Self, OpenError> {
         let device = Device::open(found, options).await?;
         let tuning = Tuning::of(device.as_software, device.abilities.subgroups);
         let nothing = device.buffer("nothing", 16, wgpu::BufferUsages::STORAGE);
@@ -114,8 +114,8 @@ impl Gpu {
 
     /// Returns the maximum k for which the k largest of a row of V logits are selected on the GPU;
     /// above it, all logits are read back.
-    pub fn most_selected(vocab: usize) -> usize {
-        top::most_selected(vocab)
+    pub fn max_selected(vocab: usize) -> usize {
+        top::max_selected(vocab)
     }
 
     /// Returns the optional features that kernels use.
@@ -199,7 +199,7 @@ impl Gpu {
             // Position embeddings are floats in every file, and never multiplied. Their count
             // gives the context length for attention; for any other table, that kernel goes
             // unused.
-            tape.prepare(&self.device, &variants::attention(rows.min(variants::MOST_VISIBLE)));
+            tape.prepare(&self.device, &variants::attention(rows.min(variants::MAX_VISIBLE)));
             if self.dense.replace(self.dense.get() + 1) > 0 {
                 tape.prepare(&self.device, &variants::dense());
             }
@@ -269,7 +269,7 @@ impl Gpu {
                     &variants::dense(),
                     &[&shape[..], &flags].concat(),
                     &[&piece.weights, &from.values, bias_buffer, out],
-                    (piece.count.div_ceil(variants::DENSE_OUTPUTS).min(MOST_GROUPS), x.rows),
+                    (piece.count.div_ceil(variants::DENSE_OUTPUTS).min(MAX_GROUPS), x.rows),
                 );
             }
             return;
@@ -302,13 +302,13 @@ impl Gpu {
 
     fn shape(&self, rows: &mut Rows, count: usize, width: usize, most: usize) {
         if rows.shape(&self.device, count, width, most) {
-            self.tape.borrow_mut().forget();
+            self.tape.borrow_mut().drop_bind_groups();
         }
     }
 }
 
 /// Workgroups per dimension that every WebGPU device supports.
-const MOST_GROUPS: usize = 65535;
+const MAX_GROUPS: usize = 65535;
 
 /// A bias or a layer-norm gain (K).
 #[derive(Debug)]
@@ -368,8 +368,8 @@ impl Backend for Gpu {
     ) -> Result<Cache, BackendError> {
         let mut caches = self.caches.borrow_mut();
         caches.heads = heads;
-        caches.reserve(&self.device, layers, channels, shape, || self.tape.borrow_mut().forget());
-        let (visible, most) = (caches.visible(), variants::MOST_VISIBLE);
+        caches.reserve(&self.device, layers, channels, shape, || self.tape.borrow_mut().drop_bind_groups());
+        let (visible, most) = (caches.visible(), variants::MAX_VISIBLE);
         if visible > most {
             self.device
                 .health
@@ -499,14 +499,14 @@ impl Backend for Gpu {
             Some(logits) if logits.1 >= room => logits,
             kept => {
                 kept.into_iter().for_each(|(small, _)| self.device.retire(small));
-                self.tape.get_mut().forget();
+                self.tape.get_mut().drop_bind_groups();
                 let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
                 (self.device.buffer("logits", 4 * room as u64, usage), room)
             }
         };
         self.multiply(w, None, x, Epilogue::Store, &logits.0, None);
         let wanted = match wanted {
-            Wanted::Top(k) if k > top::most_selected(w.rows) => Wanted::All,
+            Wanted::Top(k) if k > top::max_selected(w.rows) => Wanted::All,
             wanted => wanted,
         };
         if let Wanted::Top(k) = wanted {

@@ -19,32 +19,33 @@ const PLACE_WORDS: usize = 6;
 
 /// Key of a bind group: a kernel with its shape and buffers.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Site {
+struct BindGroupKey {
     pipeline: u32,
     shape: Vec<u32>,
     buffers: Vec<wgpu::Buffer>,
 }
 
-/// A borrowed [`Site`], so that looking up a bind group does not clone buffers.
+/// A borrowed [`BindGroupKey`] with the same hash, so that looking up a bind group does not clone
+/// buffers.
 #[derive(Hash)]
-struct SiteOf<'a> {
+struct BindGroupKeyRef<'a> {
     pipeline: u32,
     shape: &'a [u32],
     buffers: &'a [&'a wgpu::Buffer],
 }
 
-impl Equivalent<Site> for SiteOf<'_> {
-    fn equivalent(&self, site: &Site) -> bool {
-        self.pipeline == site.pipeline
-            && self.shape == site.shape
-            && self.buffers.iter().copied().eq(&site.buffers)
+impl Equivalent<BindGroupKey> for BindGroupKeyRef<'_> {
+    fn equivalent(&self, key: &BindGroupKey) -> bool {
+        self.pipeline == key.pipeline
+            && self.shape == key.shape
+            && self.buffers.iter().copied().eq(&key.buffers)
     }
 }
 
-impl From<&SiteOf<'_>> for Site {
-    fn from(site: &SiteOf<'_>) -> Self {
-        let buffers = site.buffers.iter().map(|buffer| (*buffer).clone()).collect();
-        Self { pipeline: site.pipeline, shape: site.shape.to_vec(), buffers }
+impl From<&BindGroupKeyRef<'_>> for BindGroupKey {
+    fn from(key: &BindGroupKeyRef<'_>) -> Self {
+        let buffers = key.buffers.iter().map(|buffer| (*buffer).clone()).collect();
+        Self { pipeline: key.pipeline, shape: key.shape.to_vec(), buffers }
     }
 }
 
@@ -52,7 +53,7 @@ impl From<&SiteOf<'_>> for Site {
 #[derive(Debug)]
 pub struct Tape {
     pipelines: Pipelines,
-    sites: RefCell<HashMap<Site, wgpu::BindGroup>>,
+    bind_groups: RefCell<HashMap<BindGroupKey, wgpu::BindGroup>>,
     shapes: RefCell<HashMap<Vec<u32>, wgpu::Buffer>>,
     recording: Option<Recording>,
     /// The pieces' uniforms and the rows' places, on the GPU.
@@ -91,7 +92,7 @@ impl Tape {
         let (pieces, places) = step_buffers(device, 8, 256);
         Self {
             pipelines: Pipelines::default(),
-            sites: RefCell::default(),
+            bind_groups: RefCell::default(),
             shapes: RefCell::default(),
             recording: None,
             pieces,
@@ -124,8 +125,8 @@ impl Tape {
     }
 
     /// Drops every bind group, since some buffers are being replaced.
-    pub fn forget(&self) {
-        self.sites.borrow_mut().clear();
+    pub fn drop_bind_groups(&self) {
+        self.bind_groups.borrow_mut().clear();
     }
 
     /// Starts a batch: makes room for its pieces and rows, and drops the previous one's.
@@ -141,7 +142,7 @@ impl Tape {
             let (pieces, places) = step_buffers(device, pieces.next_power_of_two(), rows.next_power_of_two());
             device.retire(std::mem::replace(&mut self.pieces, pieces));
             device.retire(std::mem::replace(&mut self.places, places));
-            self.forget();
+            self.drop_bind_groups();
         }
     }
 
@@ -175,11 +176,11 @@ impl Tape {
             return;
         }
         let pipeline = self.pipelines.get(device, variant);
-        let site = SiteOf { pipeline: pipeline.id, shape, buffers };
-        let mut sites = self.sites.borrow_mut();
-        let group = sites.get(&site).cloned().unwrap_or_else(|| {
+        let key = BindGroupKeyRef { pipeline: pipeline.id, shape, buffers };
+        let mut bind_groups = self.bind_groups.borrow_mut();
+        let group = bind_groups.get(&key).cloned().unwrap_or_else(|| {
             let group = self.bind(device, variant, &pipeline, shape, buffers);
-            sites.insert(Site::from(&site), group.clone());
+            bind_groups.insert(BindGroupKey::from(&key), group.clone());
             group
         });
         let recording = self.recording.get_or_insert_with(|| Recording::new(device));

@@ -212,9 +212,9 @@ fn products_in_pieces_are_the_reference() {
         for (dtype, rows, cols) in [(Dtype::Q8_0, 160, 64), (Dtype::Q4_0, 131, 96), (Dtype::F32, 70, 40)] {
             let bytes = random_matrix(dtype, rows, cols, &mut random);
             // A binding holds two panels.
-            gpu.device.most_binding_bytes = 64 * cols as u64 * if dtype == Dtype::F32 { 4 } else { 1 };
+            gpu.device.max_binding_bytes = 64 * cols as u64 * if dtype == Dtype::F32 { 4 } else { 1 };
             if dtype == Dtype::Q4_0 {
-                gpu.device.most_binding_bytes /= 2;
+                gpu.device.max_binding_bytes /= 2;
             }
             let w = matrix(&gpu, dtype, rows, cols, &bytes);
             let firsts: Vec<_> = w.pieces.iter().map(|piece| (piece.first, piece.count)).collect();
@@ -382,7 +382,7 @@ fn embeddings_in_pieces_are_the_reference() {
         {
             // A binding that holds one dense panel, then one that holds everything.
             for binding in [(32 * 4 * width) as u64, 1 << 27] {
-                gpu.device.most_binding_bytes = binding;
+                gpu.device.max_binding_bytes = binding;
                 let tokens = random_matrix(dtype, vocab, width, &mut random);
                 let positions = random_matrix(Dtype::F32, 50, width, &mut random);
                 let batch = Batch::prompt(
@@ -477,7 +477,7 @@ fn the_head_gives_the_largest_of_all_its_logits() {
                 gpu.head(&w, &x, Wanted::Top(k), &mut top);
                 pollster::block_on(gpu.collect(&mut top)).unwrap();
                 assert_eq!((all.rows(), top.rows()), (inputs, inputs));
-                assert_eq!(top.top.is_empty(), k > Gpu::most_selected(vocab));
+                assert_eq!(top.top.is_empty(), k > Gpu::max_selected(vocab));
                 for (found, logits) in top.top.iter().zip(all.logits.chunks_exact(vocab)) {
                     let mut expected = crate::backend::top::Top::default();
                     expected.restart(k);

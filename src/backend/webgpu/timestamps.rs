@@ -10,7 +10,7 @@ use crate::backend::BackendError;
 
 /// Maximum number of kernels timed per batch; later ones are not. WebGPU limits a query set to
 /// twice as many queries.
-const MOST_KERNELS: u32 = 2048;
+const MAX_KERNELS: u32 = 2048;
 
 /// Two timestamps per kernel: beginning and end.
 #[derive(Debug, Clone)]
@@ -28,11 +28,11 @@ impl Timestamps {
             device.device.create_query_set(&wgpu::QuerySetDescriptor {
                 label: Some("kernels"),
                 ty: wgpu::QueryType::Timestamp,
-                count: 2 * MOST_KERNELS,
+                count: 2 * MAX_KERNELS,
             })
         })?;
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-        let resolved = device.buffer("times", 16 * u64::from(MOST_KERNELS), usage);
+        let resolved = device.buffer("times", 16 * u64::from(MAX_KERNELS), usage);
         Some(Self { queries, resolved, kernels: Vec::new() })
     }
 
@@ -47,7 +47,7 @@ impl Timestamps {
         kernel: &'static str,
         shape: &[u32],
     ) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
-        let first = 2 * u32::try_from(self.kernels.len()).ok().filter(|&count| count < MOST_KERNELS)?;
+        let first = 2 * u32::try_from(self.kernels.len()).ok().filter(|&count| count < MAX_KERNELS)?;
         self.kernels.push((kernel, shape.to_vec()));
         Some(wgpu::ComputePassTimestampWrites {
             query_set: &self.queries,

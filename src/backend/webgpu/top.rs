@@ -55,7 +55,7 @@ fn maxima(vocab: usize) -> usize {
 }
 
 /// Returns the maximum k for which the k largest of a row of V logits are selected on the GPU.
-pub fn most_selected(vocab: usize) -> usize {
+pub fn max_selected(vocab: usize) -> usize {
     (vocab.div_ceil(DEPTH) / MAXIMA_EACH).min(CAPACITY / 2)
 }
 
@@ -76,7 +76,7 @@ impl Selection {
                 if let Some(Memory { maxima, bounds, found, .. }) = small {
                     [maxima, bounds, found].into_iter().for_each(|small| device.retire(small));
                 }
-                tape.forget();
+                tape.drop_bind_groups();
                 Memory::new(device, rows.next_power_of_two(), per_row)
             }
         };

@@ -159,13 +159,13 @@ const ATTENTION_LANES: u32 = 64;
 
 /// Maximum number of slots that a row attends to: their scores are held in workgroup memory, of
 /// which WebGPU guarantees 16 KiB.
-pub const MOST_VISIBLE: usize = 3584;
+pub const MAX_VISIBLE: usize = 3584;
 
 /// Attention over up to `visible` slots.
 pub fn attention(visible: usize) -> Variant {
     let bindings = &[Shape, Piece, Read, Read, Read, Read, Write, Write, Write];
     // Rounded up to one of two sizes, so that GPT-2's context of 1024 is compiled only once.
-    let visible = if visible <= 1024 { 1024 } else { MOST_VISIBLE as u32 };
+    let visible = if visible <= 1024 { 1024 } else { MAX_VISIBLE as u32 };
     variant("attention", bindings, &[("LANES", ATTENTION_LANES), ("VISIBLE", visible)])
 }
 

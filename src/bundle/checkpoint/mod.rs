@@ -27,9 +27,6 @@ use crate::gpt2::{Config, names};
 
 pub use safetensors::{CheckpointDtype, SafetensorsFile, write_safetensors};
 
-/// Far more than any GPT-2; bounds the list of expected tensors.
-const MAX_LAYERS: usize = 1 << 12;
-
 /// Why weights could not be read or written.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
@@ -51,7 +48,7 @@ pub enum CheckpointError {
     Range { file: PathBuf, name: String, found: f32, dtype: &'static str },
     #[error("{}: `lm_head.weight` differs from `wte.weight`; only tied heads are supported", file.display())]
     UntiedHead { file: PathBuf },
-    #[error("config.json describes {found} layers; at most {MAX_LAYERS} are supported")]
+    #[error("config.json describes {found} layers; at most {max} are supported", max = names::MAX_LAYERS)]
     Layers { found: usize },
 }
 
@@ -94,7 +91,7 @@ struct Place {
 
 /// Reads every tensor of a GPT-2 with this configuration from a folder.
 pub fn read(folder: &Path, config: &Config) -> Result<Weights, CheckpointError> {
-    if config.n_layer > MAX_LAYERS {
+    if config.n_layer > names::MAX_LAYERS {
         return Err(CheckpointError::Layers { found: config.n_layer });
     }
     let mut files = open_files(folder)?;
@@ -152,7 +149,7 @@ fn check_head(
     places: &BTreeMap<String, Place>,
     weights: &Weights,
 ) -> Result<(), CheckpointError> {
-    let (Some(head), Some(embedding)) = (places.get("lm_head.weight"), weights.get("wte.weight")) else {
+    let (Some(head), Some(embedding)) = (places.get(names::HEAD), weights.get(names::TOKEN_EMBEDDING)) else {
         return Ok(());
     };
     let file = &mut files[head.file];

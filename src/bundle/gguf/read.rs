@@ -199,12 +199,11 @@ impl Metadata<'_> {
             eos_token_id: 0,
         };
         config.validate()?;
-        // Bounds the list of expected tensors, which grows with the layer count.
-        if config.n_layer > 1 << 12 {
+        if config.n_layer > names::MAX_LAYERS {
             return Err(GgufError::TooLarge {
                 what: "the number of layers",
                 found: config.n_layer as u64,
-                limit: 1 << 12,
+                limit: names::MAX_LAYERS as u64,
             });
         }
         Ok(config)

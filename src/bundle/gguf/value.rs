@@ -9,17 +9,30 @@ pub struct Value<'a> {
     bytes: &'a [u8],
 }
 
-const F32: u32 = 6;
-const STRING: u32 = 8;
-const ARRAY: u32 = 9;
+/// GGUF's type numbers.
+pub mod kind {
+    pub const U8: u32 = 0;
+    pub const I8: u32 = 1;
+    pub const U16: u32 = 2;
+    pub const I16: u32 = 3;
+    pub const U32: u32 = 4;
+    pub const I32: u32 = 5;
+    pub const F32: u32 = 6;
+    pub const BOOL: u32 = 7;
+    pub const STRING: u32 = 8;
+    pub const ARRAY: u32 = 9;
+    pub const U64: u32 = 10;
+    pub const I64: u32 = 11;
+    pub const F64: u32 = 12;
+}
 
 /// Returns the size in bytes of a fixed-size type, by GGUF's type number.
 pub fn scalar_bytes(kind: u32) -> Option<u64> {
     match kind {
-        0 | 1 | 7 => Some(1),
-        2 | 3 => Some(2),
-        4..=6 => Some(4),
-        10..=12 => Some(8),
+        kind::U8 | kind::I8 | kind::BOOL => Some(1),
+        kind::U16 | kind::I16 => Some(2),
+        kind::U32 | kind::I32 | kind::F32 => Some(4),
+        kind::U64 | kind::I64 | kind::F64 => Some(8),
         _ => None,
     }
 }
@@ -40,24 +53,24 @@ impl<'a> Value<'a> {
     pub fn integer(self) -> Option<i64> {
         let bytes = self.bytes;
         Some(match self.kind {
-            0 => u8::from_le_bytes(fixed(bytes)?).into(),
-            1 => i8::from_le_bytes(fixed(bytes)?).into(),
-            2 => u16::from_le_bytes(fixed(bytes)?).into(),
-            3 => i16::from_le_bytes(fixed(bytes)?).into(),
-            4 => u32::from_le_bytes(fixed(bytes)?).into(),
-            5 => i32::from_le_bytes(fixed(bytes)?).into(),
-            10 => u64::from_le_bytes(fixed(bytes)?).try_into().ok()?,
-            11 => i64::from_le_bytes(fixed(bytes)?),
+            kind::U8 => u8::from_le_bytes(fixed(bytes)?).into(),
+            kind::I8 => i8::from_le_bytes(fixed(bytes)?).into(),
+            kind::U16 => u16::from_le_bytes(fixed(bytes)?).into(),
+            kind::I16 => i16::from_le_bytes(fixed(bytes)?).into(),
+            kind::U32 => u32::from_le_bytes(fixed(bytes)?).into(),
+            kind::I32 => i32::from_le_bytes(fixed(bytes)?).into(),
+            kind::U64 => u64::from_le_bytes(fixed(bytes)?).try_into().ok()?,
+            kind::I64 => i64::from_le_bytes(fixed(bytes)?),
             _ => return None,
         })
     }
 
     pub fn f32(self) -> Option<f32> {
-        (self.kind == F32).then(|| fixed(self.bytes).map(f32::from_le_bytes))?
+        (self.kind == kind::F32).then(|| fixed(self.bytes).map(f32::from_le_bytes))?
     }
 
     pub fn string(self) -> Option<String> {
-        (self.kind == STRING).then(|| split_string(self.bytes).map(|(text, _)| text))?
+        (self.kind == kind::STRING).then(|| split_string(self.bytes).map(|(text, _)| text))?
     }
 
     /// Returns the length of an array.
@@ -79,7 +92,7 @@ impl<'a> Value<'a> {
     /// Returns the elements of an array of strings.
     pub fn strings(self) -> Option<Vec<String>> {
         let (kind, count, mut rest) = self.array()?;
-        if kind != STRING {
+        if kind != kind::STRING {
             return None;
         }
         let mut strings = Vec::with_capacity(count);
@@ -93,7 +106,7 @@ impl<'a> Value<'a> {
 
     /// Returns element type, length and element bytes of an array.
     fn array(self) -> Option<(u32, usize, &'a [u8])> {
-        let (kind, rest) = self.bytes.split_first_chunk().filter(|_| self.kind == ARRAY)?;
+        let (kind, rest) = self.bytes.split_first_chunk().filter(|_| self.kind == kind::ARRAY)?;
         let (count, rest) = rest.split_first_chunk()?;
         Some((u32::from_le_bytes(*kind), usize::try_from(u64::from_le_bytes(*count)).ok()?, rest))
     }

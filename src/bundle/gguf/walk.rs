@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     ALIGNMENT, GgufError, MAGIC, MAX_HEADER_BYTES, key,
-    value::{Value, scalar_bytes},
+    value::{Value, kind, scalar_bytes},
 };
 use crate::dtype::Dtype;
 
@@ -138,14 +138,23 @@ impl<'a> Cursor<'a> {
         let tensor_count = self.bounded("the number of tensors", MAX_TENSORS)?;
         let metadata_count = self.bounded("the number of metadata entries", MAX_METADATA)?;
 
+        let (metadata, alignment) = self.metadata(metadata_count)?;
+        let tensors = self.tensors(tensor_count)?;
+        let data_offset = (self.at as u64).next_multiple_of(alignment);
+        self.check_layout(&tensors, data_offset, alignment)?;
+        Ok(Walked { metadata, tensors, data_offset })
+    }
+
+    /// Reads the metadata, and from it the alignment of the tensor data in bytes.
+    fn metadata(&mut self, count: u64) -> Result<(HashMap<&'a str, Value<'a>>, u64), Stop> {
         let mut alignment = ALIGNMENT;
         let mut metadata = HashMap::new();
-        for _ in 0..metadata_count {
+        for _ in 0..count {
             let name = self.name("metadata key")?;
             let value_type = self.u32()?;
             let start = self.at;
             if name == key::ALIGNMENT {
-                if value_type != 4 {
+                if value_type != kind::U32 {
                     return Err(invalid(format!("`{name}`"), format!("value type {value_type}, expected 4")));
                 }
                 alignment = u64::from(self.u32()?);
@@ -159,11 +168,15 @@ impl<'a> Cursor<'a> {
                 return Err(GgufError::Duplicate { what: "the key", name: name.into() }.into());
             }
         }
+        Ok((metadata, alignment))
+    }
 
+    /// Reads the tensor directory.
+    fn tensors(&mut self, count: u64) -> Result<Vec<TensorLine>, Stop> {
         // The smallest entry has 24 bytes besides its name, and one dimension of 8 bytes.
-        let mut tensors = Vec::with_capacity((tensor_count as usize).min(self.bytes.len() / 32));
+        let mut tensors = Vec::with_capacity((count as usize).min(self.bytes.len() / 32));
         let mut names = HashSet::new();
-        for _ in 0..tensor_count {
+        for _ in 0..count {
             let name = self.name("tensor name")?;
             let dimension_count = u64::from(self.u32()?);
             if !(1..=MAX_DIMENSIONS).contains(&dimension_count) {
@@ -180,14 +193,18 @@ impl<'a> Cursor<'a> {
             }
             tensors.push(TensorLine { name: name.into(), dimensions, ggml_type, offset });
         }
-        let data_offset = (self.at as u64).next_multiple_of(alignment);
+        Ok(tensors)
+    }
+
+    /// Checks that the tensors lie inside the file and do not overlap: streaming loaders read
+    /// them one after the other.
+    fn check_layout(&self, tensors: &[TensorLine], data_offset: u64, alignment: u64) -> Result<(), Stop> {
         let mut ranges = Vec::with_capacity(tensors.len());
-        for tensor in &tensors {
+        for tensor in tensors {
             if let Some(range) = self.range(tensor, data_offset, alignment)? {
                 ranges.push((range, tensor));
             }
         }
-        // Streaming loaders read tensors one after the other, so they must not overlap.
         ranges.sort_by_key(|(range, _)| (range.start, range.end));
         for pair in ranges.windows(2) {
             let [(before, first), (after, second)] = pair else { continue };
@@ -196,7 +213,7 @@ impl<'a> Cursor<'a> {
                 return Err(invalid(what, format!("it begins inside tensor `{}`", first.name)));
             }
         }
-        Ok(Walked { metadata, tensors, data_offset })
+        Ok(())
     }
 
     /// Returns the tensor's byte range, checked against overflow and the file size. `None` if
@@ -268,72 +285,60 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Moves past a value that lies inside `depth` arrays.
     fn skip_value(&mut self, name: &str, value_type: u32, depth: usize) -> Result<(), Stop> {
-        let unknown = || GgufError::ValueType { what: format!("`{name}`"), found: value_type };
         match value_type {
-            7 => match self.take(1)? {
-                [0 | 1] => {}
-                other => {
-                    return Err(invalid(format!("`{name}`"), format!("the boolean {other:?}")));
-                }
+            kind::BOOL => match self.take(1)? {
+                [0 | 1] => Ok(()),
+                other => Err(invalid(format!("`{name}`"), format!("the boolean {other:?}"))),
             },
-            8 => {
+            kind::STRING => {
                 let len = self.u64()?;
-                self.take(len)?;
+                self.take(len).map(drop)
             }
-            9 => {
-                let element = self.u32()?;
-                let count = self.u64()?;
-                self.elements = self.elements.saturating_add(count);
-                if self.elements > MAX_ELEMENTS {
-                    return Err(GgufError::TooLarge {
-                        what: "the number of array elements",
-                        found: self.elements,
-                        limit: MAX_ELEMENTS,
-                    }
-                    .into());
-                }
-                match scalar_bytes(element) {
-                    Some(size) => {
-                        let len = count.saturating_mul(size);
-                        let start = self.at;
-                        self.take(len)?;
-                        if element == 7 && self.bytes[start..self.at].iter().any(|&b| b > 1) {
-                            return Err(invalid(
-                                format!("`{name}`"),
-                                "an array with other values than booleans".into(),
-                            ));
-                        }
-                    }
-                    None if matches!(element, 8 | 9) => {
-                        if depth >= MAX_DEPTH {
-                            return Err(invalid(
-                                format!("`{name}`"),
-                                format!("arrays nested over {MAX_DEPTH} deep"),
-                            ));
-                        }
-                        // Each element takes at least 8 bytes, which bounds the count by the bytes
-                        // available.
-                        let least = (self.at as u64).saturating_add(count.saturating_mul(8));
-                        if least > self.bytes.len() as u64 {
-                            return Err(Stop::Short(Short { needed: least }));
-                        }
-                        for _ in 0..count {
-                            self.skip_value(name, element, depth + 1)?;
-                        }
-                    }
-                    None => {
-                        return Err(GgufError::ValueType { what: format!("`{name}`"), found: element }.into());
-                    }
-                }
-            }
+            kind::ARRAY => self.skip_array(name, depth),
             _ => {
-                let size = scalar_bytes(value_type).ok_or_else(unknown)?;
-                self.take(size)?;
+                let size = scalar_bytes(value_type).ok_or_else(|| unknown_type(name, value_type))?;
+                self.take(size).map(drop)
             }
+        }
+    }
+
+    fn skip_array(&mut self, name: &str, depth: usize) -> Result<(), Stop> {
+        let element = self.u32()?;
+        let count = self.u64()?;
+        self.elements = self.elements.saturating_add(count);
+        if self.elements > MAX_ELEMENTS {
+            let (what, found) = ("the number of array elements", self.elements);
+            return Err(GgufError::TooLarge { what, found, limit: MAX_ELEMENTS }.into());
+        }
+        if let Some(size) = scalar_bytes(element) {
+            let values = self.take(count.saturating_mul(size))?;
+            if element == kind::BOOL && values.iter().any(|&byte| byte > 1) {
+                return Err(invalid(format!("`{name}`"), "an array with other values than booleans".into()));
+            }
+            return Ok(());
+        }
+        if !matches!(element, kind::STRING | kind::ARRAY) {
+            return Err(unknown_type(name, element));
+        }
+        if depth >= MAX_DEPTH {
+            return Err(invalid(format!("`{name}`"), format!("arrays nested over {MAX_DEPTH} deep")));
+        }
+        // Each element takes at least 8 bytes, which bounds the count by the bytes available.
+        let least = (self.at as u64).saturating_add(count.saturating_mul(8));
+        if least > self.bytes.len() as u64 {
+            return Err(Stop::Short(Short { needed: least }));
+        }
+        for _ in 0..count {
+            self.skip_value(name, element, depth + 1)?;
         }
         Ok(())
     }
+}
+
+fn unknown_type(name: &str, found: u32) -> Stop {
+    Stop::Error(GgufError::ValueType { what: format!("`{name}`"), found })
 }
 
 fn invalid(what: String, found: String) -> Stop {

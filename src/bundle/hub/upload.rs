@@ -23,7 +23,7 @@ use super::connection::{self, Patience, TOO_MANY_REQUESTS, TRIES, condition, hea
 
 mod answer;
 
-use answer::{Batch, Committed, Preuploads, Tags};
+use answer::{Batch, Committed, Object, Parts, Preuploads, Tags};
 
 /// Length of the sample by which the Hub distinguishes text from binary files.
 const SAMPLE_BYTES: u64 = 512;
@@ -241,6 +241,7 @@ impl Hub {
         Ok(large)
     }
 
+    /// Uploads the files that must be LFS objects.
     fn send_large(
         &self,
         repo: &str,
@@ -257,51 +258,66 @@ impl Hub {
         let answer: Batch = self.accepted(answer, BATCH, repo)?;
         for file in large {
             let object = answer.object(&file.sha256).ok_or_else(|| wrong(BATCH, "it lacks an object"))?;
-            if let Some(error) = &object.error {
-                return Err(UploadError::Object {
-                    file: file.name.escape_debug().to_string(),
-                    message: short(&error.message),
-                });
-            }
-            let Some(upload) = object.actions.as_ref().and_then(|actions| actions.upload.as_ref()) else {
-                progress(Progress::Present { name: &file.name });
-                continue;
-            };
-            match upload.parts().map_err(|problem| wrong(BATCH, problem))? {
-                None => {
-                    let headers = upload.headers();
-                    self.put(
-                        &upload.href,
-                        &headers,
-                        Piece { file, start: 0, size: file.size },
-                        repo,
-                        progress,
-                    )?;
-                }
-                Some(parts) => {
-                    let mut tags = Tags::new(&file.sha256);
-                    let expected = file.size.div_ceil(parts.part_bytes);
-                    if parts.addresses.len() as u64 != expected {
-                        return Err(wrong(BATCH, "the number of parts does not match the file's size"));
-                    }
-                    for (number, address) in (1..).zip(&parts.addresses) {
-                        let start = (number - 1) * parts.part_bytes;
-                        let size = parts.part_bytes.min(file.size - start);
-                        let tag = self.put(address, &[], Piece { file, start, size }, repo, progress)?;
-                        tags.push(number, tag.ok_or_else(|| wrong(PUT, "a part has no ETag"))?);
-                    }
-                    let answer =
-                        self.retried(|| self.post(&upload.href, PUT, LFS_JSON, tags.to_json().as_bytes()))?;
-                    self.checked(answer, PUT, repo)?;
-                }
-            }
-            if let Some(verify) = object.actions.as_ref().and_then(|actions| actions.verify.as_ref()) {
-                let body = json!({ "oid": file.sha256, "size": file.size }).to_string();
-                let answer = self.retried(|| self.post(&verify.href, VERIFY, LFS_JSON, body.as_bytes()))?;
-                self.checked(answer, VERIFY, repo)?;
-            }
+            self.send_object(repo, file, object, progress)?;
         }
         Ok(())
+    }
+
+    /// Uploads a large file as the Hub says, unless the Hub has it.
+    fn send_object(
+        &self,
+        repo: &str,
+        file: &LocalFile,
+        object: &Object,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), UploadError> {
+        if let Some(error) = &object.error {
+            return Err(UploadError::Object {
+                file: file.name.escape_debug().to_string(),
+                message: short(&error.message),
+            });
+        }
+        let Some(upload) = object.actions.as_ref().and_then(|actions| actions.upload.as_ref()) else {
+            progress(Progress::Present { name: &file.name });
+            return Ok(());
+        };
+        match upload.parts().map_err(|problem| wrong(BATCH, problem))? {
+            None => {
+                let whole = Piece { file, start: 0, size: file.size };
+                self.put(&upload.href, &upload.headers(), whole, repo, progress)?;
+            }
+            Some(parts) => self.send_parts(repo, file, &parts, &upload.href, progress)?,
+        }
+        if let Some(verify) = object.actions.as_ref().and_then(|actions| actions.verify.as_ref()) {
+            let body = json!({ "oid": file.sha256, "size": file.size }).to_string();
+            let answer = self.retried(|| self.post(&verify.href, VERIFY, LFS_JSON, body.as_bytes()))?;
+            self.checked(answer, VERIFY, repo)?;
+        }
+        Ok(())
+    }
+
+    /// Uploads a file in parts, and completes the upload at `href`.
+    fn send_parts(
+        &self,
+        repo: &str,
+        file: &LocalFile,
+        parts: &Parts<'_>,
+        href: &str,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), UploadError> {
+        let expected = file.size.div_ceil(parts.part_bytes);
+        if parts.addresses.len() as u64 != expected {
+            return Err(wrong(BATCH, "the number of parts does not match the file's size"));
+        }
+        let mut tags = Tags::new(&file.sha256);
+        for (number, address) in (1..).zip(&parts.addresses) {
+            let start = (number - 1) * parts.part_bytes;
+            let size = parts.part_bytes.min(file.size - start);
+            let tag = self.put(address, &[], Piece { file, start, size }, repo, progress)?;
+            tags.push(number, tag.ok_or_else(|| wrong(PUT, "a part has no ETag"))?);
+        }
+        let answer = self.retried(|| self.post(href, PUT, LFS_JSON, tags.to_json().as_bytes()))?;
+        self.checked(answer, PUT, repo).map(drop)
     }
 
     /// Uploads a piece of a file and returns the response's `ETag`.

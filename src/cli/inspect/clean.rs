@@ -3,9 +3,9 @@
 
 use std::io::{self, BufRead, Write};
 
-use anyhow::{Context, bail};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::for_each_text;
 use crate::{
     cli::say::stdout,
     tweets::clean::{clean, fix, is_short},
@@ -14,11 +14,6 @@ use crate::{
 /// Reads JSON lines {"text"} from standard input.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
-
-#[derive(Deserialize)]
-struct Input {
-    text: String,
-}
 
 #[derive(Serialize)]
 struct Output {
@@ -33,33 +28,14 @@ pub fn run(_args: Args) -> anyhow::Result<()> {
 }
 
 /// Writes one line of output for each non-blank line of input, as it is read.
-fn clean_lines(mut input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {
-    let mut line = Vec::new();
-    for number in 1u64.. {
-        line.clear();
-        if input.read_until(b'\n', &mut line).context("standard input could not be read")? == 0 {
-            break;
-        }
-        let Ok(text) = std::str::from_utf8(&line) else {
-            bail!("standard input, line {number}: not UTF-8 text");
-        };
-        if text.trim().is_empty() {
-            continue;
-        }
-        let Input { text } = serde_json::from_str(text).map_err(|error| {
-            let message = error.to_string();
-            let reason = message.split(" at line ").next().unwrap_or_default().to_owned();
-            anyhow::anyhow!(
-                "standard input, line {number}, column {}: {reason} (each line must be {{\"text\": \"…\"}})",
-                error.column()
-            )
-        })?;
-        let fixed = fix(&text);
+fn clean_lines(input: impl BufRead, mut output: impl Write) -> anyhow::Result<()> {
+    for_each_text(input, |text| {
+        let fixed = fix(text);
         let cleaned = clean(&fixed);
         let kept = !is_short(&cleaned);
         serde_json::to_writer(&mut output, &Output { fixed, cleaned, kept }).map_err(io::Error::from)?;
-        output.write_all(b"\n")?;
-    }
+        Ok(output.write_all(b"\n")?)
+    })?;
     Ok(output.flush()?)
 }
 

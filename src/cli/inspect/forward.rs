@@ -65,50 +65,57 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     for sequence in &ids {
         check(sequence, &bot, &args.ids)?;
     }
-    let shape = vec![ids.len(), ids[0].len(), bot.config.vocab_size];
-    let mut output = Output::new();
+    let (logits, loss, mut output);
     if candle {
         let model = Model::new(bot.config.clone(), &bot.weights()?)?;
         let (flat, context) = (ids.concat(), ids[0].len());
-        let logits = model.logits(&flat, context)?.flatten_all()?.to_vec1::<f32>()?;
-        let loss = model.loss(&flat, context)?;
-        output.insert("logits".into(), (shape, logits));
-        output.insert("loss".into(), (vec![1], vec![loss]));
-        if args.grads {
-            let mut gradients = Gradients::new(&model);
-            let labels = next_tokens(&flat, context);
-            model.accumulate(&flat, &labels, context, Mode::Evaluate, 1.0, &mut gradients)?;
-            for (name, var) in model.vars() {
-                let grad = gradients.get(name).with_context(|| format!("no gradient reached `{name}`"))?;
-                output.insert(
-                    format!("grad.{HF_PREFIX}{name}"),
-                    (var.dims().to_vec(), grad.to_memory()?.into_owned()),
-                );
-            }
-        }
+        logits = model.logits(&flat, context)?.flatten_all()?.to_vec1::<f32>()?;
+        loss = model.loss(&flat, context)?;
+        output = if args.grads { gradients(&model, &flat, context)? } else { Output::new() };
         if let Some(steps) = args.steps {
             let ids = read_ids(&args.ids, "train_input_ids")?;
             for sequence in &ids {
                 check(sequence, &bot, &args.ids)?;
             }
-            let (flat, context) = (ids.concat(), ids[0].len());
-            let labels = next_tokens(&flat, context);
-            let (mut optimizer, mut gradients) = (AdamW::default(), Gradients::new(&model));
-            for step in 0..steps {
-                gradients.clear();
-                model.accumulate(&flat, &labels, context, Mode::Evaluate, 1.0, &mut gradients)?;
-                optimizer.step(&model, &gradients, cosine(args.lr, step, steps))?;
-            }
-            for (name, tensor) in model.weights()? {
-                output.insert(format!("after.{HF_PREFIX}{name}"), (tensor.shape, tensor.data));
-            }
+            output.extend(trained(model, &ids.concat(), ids[0].len(), steps, args.lr)?);
         }
     } else {
-        let (logits, loss) = cpu_forward(&bot, args.precision, &ids)?;
-        output.insert("logits".into(), (shape, logits));
-        output.insert("loss".into(), (vec![1], vec![loss]));
+        (logits, loss) = cpu_forward(&bot, args.precision, &ids)?;
+        output = Output::new();
     }
+    let shape = vec![ids.len(), ids[0].len(), bot.config.vocab_size];
+    output.insert("logits".into(), (shape, logits));
+    output.insert("loss".into(), (vec![1], vec![loss]));
     write(&args.out, &output)
+}
+
+/// The gradient of the loss on ids (B, T), flattened, by each parameter: `grad.<name>`.
+fn gradients(model: &Model, ids: &[u32], context: usize) -> anyhow::Result<Output> {
+    let mut gradients = Gradients::new(model);
+    model.accumulate(ids, &next_tokens(ids, context), context, Mode::Evaluate, 1.0, &mut gradients)?;
+    let mut output = Output::new();
+    for (name, var) in model.vars() {
+        let grad = gradients.get(name).with_context(|| format!("no gradient reached `{name}`"))?;
+        let grad = (var.dims().to_vec(), grad.to_memory()?.into_owned());
+        output.insert(format!("grad.{HF_PREFIX}{name}"), grad);
+    }
+    Ok(output)
+}
+
+/// Each parameter after training on ids (B, T), flattened: `after.<name>`.
+fn trained(model: Model, ids: &[u32], context: usize, steps: usize, lr: f64) -> anyhow::Result<Output> {
+    let labels = next_tokens(ids, context);
+    let (mut optimizer, mut gradients) = (AdamW::default(), Gradients::new(&model));
+    for step in 0..steps {
+        gradients.clear();
+        model.accumulate(ids, &labels, context, Mode::Evaluate, 1.0, &mut gradients)?;
+        optimizer.step(&model, &gradients, cosine(lr, step, steps))?;
+    }
+    let mut output = Output::new();
+    for (name, tensor) in model.weights()? {
+        output.insert(format!("after.{HF_PREFIX}{name}"), (tensor.shape, tensor.data));
+    }
+    Ok(output)
 }
 
 /// The rows of an integer tensor (B, T).

@@ -5,14 +5,14 @@
 
 use std::{
     fs,
-    io::{self, BufRead, Write},
+    io::{self, Write},
     path::PathBuf,
 };
 
 use anyhow::Context;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::for_each_text;
 use crate::{cli::say::stdout, tokenizer::Tokenizer};
 
 #[derive(Debug, clap::Args)]
@@ -20,11 +20,6 @@ pub struct Args {
     /// A tokenizer.json
     #[arg(long, value_name = "FILE")]
     tokenizer: PathBuf,
-}
-
-#[derive(Deserialize)]
-struct Line {
-    text: String,
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -36,21 +31,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         say!("note: {file} asks for truncation to {} ids; longer texts are cut", truncation.max_length);
     }
     let mut out = io::BufWriter::new(stdout());
-    for (number, line) in io::stdin().lock().lines().enumerate() {
-        let number = number + 1;
-        let line = line.with_context(|| format!("standard input, line {number}"))?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let Line { text } = serde_json::from_str(&line).with_context(|| {
-            format!("standard input, line {number}: expected JSON like {{\"text\": \"…\"}}")
-        })?;
-        let mut ids = tokenizer.encode(&text);
+    for_each_text(io::stdin().lock(), |text| {
+        let mut ids = tokenizer.encode(text);
         if let Some(truncation) = &truncation {
             truncation.apply(&mut ids);
         }
-        writeln!(out, "{}", json!({ "ids": ids }))?;
-    }
+        Ok(writeln!(out, "{}", json!({ "ids": ids }))?)
+    })?;
     out.flush()?;
     Ok(())
 }

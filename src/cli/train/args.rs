@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::{
     bundle::{checkpoint::CheckpointDtype, folder},
     cli::{UsageError, convert, filter_args::FilterArgs, words},
+    gpt2::names,
     train::{
         device,
         recipe::{LossOver, Recipe},
@@ -25,8 +26,6 @@ pub const BATCH: usize = 1;
 const MAX_EPOCHS: usize = 100_000;
 /// Number of evaluations and of checkpoints in a run, by default.
 pub const PARTS: usize = 10;
-/// Maximum number of layers, the same as in the readers of a bot's files.
-const MAX_LAYERS: usize = 1 << 12;
 /// Maximum of all other sizes: more than any GPT-2 has, and so small that products of sizes do not
 /// overflow.
 const MAX_SIZE: usize = 1 << 20;
@@ -293,7 +292,7 @@ impl Args {
             (over_0(keeping.save_every), "--save-every must be at least 1"),
             (vocab_size >= 257, "--vocab-size must be at least 257"),
             (layers > 0 && channels > 0 && heads > 0, "--layers, --channels and --heads must be at least 1"),
-            (layers <= MAX_LAYERS, "--layers must be at most 4096"),
+            (layers <= names::MAX_LAYERS, "--layers must be at most 4096"),
             (
                 small(channels) && small(vocab_size) && learning.context.is_none_or(small),
                 "--channels, --vocab-size and --context must be at most 1048576",

@@ -8,9 +8,11 @@ use std::{
 use leptos::prelude::{document, window};
 use serde::Serialize;
 
-use super::{browser, line::Line};
+use super::{browser, watched_worker::WatchedWorker};
 use crate::web::{
-    page::{loss::Loss, query::Query, starts, text, words::Words, worker_options::WorkerOptions},
+    page::{
+        query::Query, starts, text, words::Words, worker_loss::WorkerLoss, worker_options::WorkerOptions,
+    },
     protocol::{Action, Command, LoadRequest, Ready, Report, Request, Stats, Traffic, Update},
 };
 
@@ -55,7 +57,7 @@ pub fn start() {
     let bench = Rc::new(Bench {
         model,
         query,
-        line: RefCell::default(),
+        worker: RefCell::default(),
         result: RefCell::default(),
         prompt_tokens: Cell::default(),
     });
@@ -63,10 +65,10 @@ pub fn start() {
         let bench = bench.clone();
         move |report| bench.hear(report)
     };
-    let lost = |loss: Loss| fail(&loss.failure(&Words::english()).message);
-    match Line::open(&options, heard, lost) {
-        Some(line) => *bench.line.borrow_mut() = Some(line),
-        None => return lost(Loss::Died(None)),
+    let lost = |loss: WorkerLoss| fail(&loss.failure(&Words::english()).message);
+    match WatchedWorker::open(&options, heard, lost) {
+        Some(worker) => *bench.worker.borrow_mut() = Some(worker),
+        None => return lost(WorkerLoss::Died(None)),
     }
     bench.send(Action::Load(LoadRequest {
         model: bench.model.clone(),
@@ -79,15 +81,15 @@ pub fn start() {
 struct Bench {
     query: Query,
     model: String,
-    line: RefCell<Option<Line>>,
+    worker: RefCell<Option<WatchedWorker>>,
     result: RefCell<BenchResult>,
     prompt_tokens: Cell<usize>,
 }
 
 impl Bench {
     fn send(&self, action: Action) {
-        if let Some(line) = self.line.borrow().as_ref() {
-            line.send(Command { id: 1, action });
+        if let Some(worker) = self.worker.borrow().as_ref() {
+            worker.send(Command { id: 1, action });
         }
     }
 

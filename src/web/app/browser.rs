@@ -53,6 +53,12 @@ pub fn focus(id: &'static str) {
     });
 }
 
+/// A random number, good enough for a seed; not for a secret.
+pub fn random_u64() -> u64 {
+    let half = || (js_sys::Math::random() * 4_294_967_296.0) as u64;
+    half() << 32 | half()
+}
+
 /// The parameters of this page's URL.
 pub fn query() -> Query {
     let search = window().location().search().unwrap_or_default();

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use web_sys::{KeyboardEvent, MouseEvent};
 
-use super::{browser, handle::Handle, line::random_u64, settings_form::SettingsForm};
+use super::{browser, handle::Handle, settings_form::SettingsForm};
 use crate::web::page::{Word, starts, text};
 
 #[component]
@@ -45,7 +45,7 @@ pub fn Composer(handle: Handle) -> impl IntoView {
 
 /// A random seed, short enough to be read aloud.
 pub fn seed() -> u64 {
-    random_u64() >> 32
+    browser::random_u64() >> 32
 }
 
 /// One button for both actions, so that the focus stays when its meaning changes.

@@ -23,7 +23,7 @@ use crate::{
             starts,
             state::DRAFTS,
             text,
-            weight::{MOST, weight},
+            weight::{MAX_WEIGHT, weight},
         },
         protocol::BotInfo,
     },
@@ -182,14 +182,14 @@ fn Weight(card: Card) -> impl IntoView {
     let said = move || {
         card.handle.words.with(|words| words.fill(Word::Weight, &[("n", &weighed.get().to_string())]))
     };
-    let filled = move || format!("{} 100", (weighed.get() * 100 / MOST).min(100));
+    let filled = move || format!("{} 100", (weighed.get() * 100 / MAX_WEIGHT).min(100));
     view! {
-        <span class="weight" class:over=move || { weighed.get() > MOST } role="img" aria-label=said title=said>
+        <span class="weight" class:over=move || { weighed.get() > MAX_WEIGHT } role="img" aria-label=said title=said>
             <svg class="ring" viewBox="0 0 36 36" aria-hidden="true">
                 <circle cx="18" cy="18" r="15.9155" pathLength="100" />
                 <circle class="filled" cx="18" cy="18" r="15.9155" pathLength="100" stroke-dasharray=filled />
             </svg>
-            <span aria-hidden="true">{move || format!("{}/{MOST}", weighed.get())}</span>
+            <span aria-hidden="true">{move || format!("{}/{MAX_WEIGHT}", weighed.get())}</span>
         </span>
     }
 }

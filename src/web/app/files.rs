@@ -12,7 +12,7 @@ use web_sys::{
 use crate::web::page::bots;
 
 /// Maximum number of files taken; a bundle needs three or four.
-const MOST_FILES: usize = 100;
+const MAX_FILES: usize = 100;
 
 /// Name, content and size of each file.
 pub type Given = Vec<(String, File, u64)>;
@@ -21,7 +21,7 @@ pub type Given = Vec<(String, File, u64)>;
 pub fn chosen(files: Option<FileList>) -> Given {
     let Some(files) = files else { return Given::new() };
     let files = (0..files.length()).filter_map(|index| files.get(index));
-    files.filter(|file| bots::is_wanted(&path(file))).take(MOST_FILES).map(give).collect()
+    files.filter(|file| bots::is_wanted(&path(file))).take(MAX_FILES).map(give).collect()
 }
 
 /// Path from the chosen folder on; else the name alone.
@@ -74,7 +74,7 @@ fn is_wanted(entry: &FileSystemEntry) -> bool {
 /// Lists a folder: its reader returns the entries in parts, then an empty one.
 async fn list(reader: &FileSystemDirectoryReader) -> Vec<FileSystemEntry> {
     let mut found = Vec::new();
-    while found.len() < MOST_FILES {
+    while found.len() < MAX_FILES {
         let part = settle(|done, failed| reader.read_entries_with_callback_and_callback(done, failed)).await;
         let part: Vec<_> = part.map(|part| Array::from(&part).to_vec()).unwrap_or_default();
         if part.is_empty() {

@@ -4,17 +4,17 @@ use gloo::timers::callback::Timeout;
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
-use super::{browser, files, line::Line};
+use super::{browser, files, watched_worker::WatchedWorker};
 use crate::web::{
     page::{
         Word,
         bots::{Bots, Place},
         history::History,
-        loss::Loss,
         preferences::{Tab, Theme},
         query::Query,
         state::{self, Page, StorageKey},
         words::{Language, Words},
+        worker_loss::WorkerLoss,
         worker_options::WorkerOptions,
     },
     protocol::Report,
@@ -32,7 +32,7 @@ pub struct Handle {
     pub tab: RwSignal<Tab>,
     /// The result of an action, for the live region.
     pub announced: RwSignal<String>,
-    line: StoredValue<Option<Line>, LocalStorage>,
+    worker: StoredValue<Option<WatchedWorker>, LocalStorage>,
     /// The options of this page's workers.
     options: StoredValue<WorkerOptions>,
     /// Whether this device has stored everything it should.
@@ -53,7 +53,7 @@ impl Handle {
             theme: RwSignal::new(Theme::named(&browser::kept(browser::THEME))),
             tab: RwSignal::new(Tab::default()),
             announced: RwSignal::default(),
-            line: StoredValue::new_local(None),
+            worker: StoredValue::new_local(None),
             options: StoredValue::new(options),
             all_kept: StoredValue::new(true),
         };
@@ -138,9 +138,9 @@ impl Handle {
         for effect in effects {
             match effect {
                 state::Effect::StartWorker(place) => self.start_worker(&place),
-                state::Effect::Send(command) => self.line.with_value(|line| {
-                    if let Some(line) = line {
-                        line.send(command);
+                state::Effect::Send(command) => self.worker.with_value(|worker| {
+                    if let Some(worker) = worker {
+                        worker.send(command);
                     }
                 }),
                 state::Effect::Keep(key, json) => {
@@ -159,17 +159,17 @@ impl Handle {
 
     fn start_worker(self, place: &Place) {
         // End the old one first: two engines would double the memory.
-        self.line.set_value(None);
+        self.worker.set_value(None);
         self.options.update_value(|options| *options = options.clone().with_place(place));
-        let heard = move |report: Report| match Page::may_keep(&report) {
+        let on_report = move |report: Report| match Page::may_keep(&report) {
             true => self.act_on_kept(|page| page.hear(report)),
             false => self.act(|page| page.hear(report)),
         };
-        let lost = move |loss| self.act(|page| page.crash(loss));
-        let line = self.options.with_value(|options| Line::open(options, heard, lost));
-        if line.is_none() {
-            self.act(|page| page.crash(Loss::Died(None)));
+        let on_loss = move |loss| self.act(|page| page.crash(loss));
+        let worker = self.options.with_value(|options| WatchedWorker::open(options, on_report, on_loss));
+        if worker.is_none() {
+            self.act(|page| page.crash(WorkerLoss::Died(None)));
         }
-        self.line.set_value(line);
+        self.worker.set_value(worker);
     }
 }

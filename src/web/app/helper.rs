@@ -7,7 +7,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::MessageEvent;
 
-use crate::web::wire;
+use crate::web::channel;
 
 /// Renders a bot's card.
 pub const READER: &str = "./reader-worker.js";
@@ -17,7 +17,7 @@ pub const PICTURE: &str = "./picture-worker.js";
 
 /// Sends `message` to a new worker and returns its answer; `None` if it fails.
 pub async fn ask(script: &str, message: &str) -> Option<JsValue> {
-    let worker = wire::start(script).ok()?;
+    let worker = channel::start(script).ok()?;
     let mut listeners = Vec::new();
     let answered = Promise::new(&mut |resolve: Function, reject: Function| {
         let answer = move |event: &web_sys::Event| {

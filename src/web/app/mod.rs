@@ -11,12 +11,12 @@ mod handle;
 mod header;
 mod helper;
 mod history;
-mod line;
 mod masthead;
 mod own_tab;
 mod part;
 mod settings_form;
 mod shared;
+mod watched_worker;
 
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
@@ -31,7 +31,7 @@ use self::{
     history::HistoryList,
     masthead::Masthead,
     own_tab::OwnTab,
-    part::{Come, Part},
+    part::{CreatedParts, Part},
 };
 use crate::web::page::{Word, preferences::Tab, text, words::Words};
 
@@ -65,8 +65,8 @@ fn App(words: Words) -> impl IntoView {
     let (handle, start_engine) = Handle::open(&browser::query(), words);
     files::keep_page();
     // The page first: with few cores, starting the engine would delay it.
-    let come = Come::begin(PARTS, start_engine);
-    let framed = Memo::new(move |_| come.has(FRAME));
+    let created = CreatedParts::begin(PARTS, start_engine);
+    let framed = Memo::new(move |_| created.has(FRAME));
     Effect::new(move |_| {
         if framed.get() {
             browser::clear_placeholder();

@@ -10,8 +10,8 @@ use web_sys::{HtmlIFrameElement, MessageEvent, Window};
 
 use super::handle::Handle;
 use crate::web::{
+    channel::field,
     page::{Word, preferences::Tab},
-    wire::field,
 };
 
 /// Messages of the frame: it listens or asks for the readers again; its height has changed.

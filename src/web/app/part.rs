@@ -6,15 +6,15 @@ use leptos::prelude::*;
 
 /// How many parts have been created.
 #[derive(Clone, Copy)]
-pub struct Come(RwSignal<usize>);
+pub struct CreatedParts(RwSignal<usize>);
 
-impl Come {
+impl CreatedParts {
     /// Creates `parts` parts one after the other, then calls `after`.
     pub fn begin(parts: usize, after: impl FnOnce() + 'static) -> Self {
-        let come = Self(RwSignal::new(0));
-        provide_context(come);
-        come.next(parts, after);
-        come
+        let created = Self(RwSignal::new(0));
+        provide_context(created);
+        created.next(parts, after);
+        created
     }
 
     /// Whether the `nth` part, counted from 1, has been created.
@@ -26,7 +26,7 @@ impl Come {
         let step = move || match parts {
             0 => after(),
             _ => {
-                self.0.update(|come| *come += 1);
+                self.0.update(|count| *count += 1);
                 self.next(parts - 1, after);
             }
         };
@@ -38,7 +38,7 @@ impl Come {
 /// already shown.
 #[component]
 pub fn Part(nth: usize, children: ChildrenFn) -> impl IntoView {
-    let come: Come = expect_context();
-    let due = Memo::new(move |_| come.has(nth));
+    let created: CreatedParts = expect_context();
+    let due = Memo::new(move |_| created.has(nth));
     move || due.get().then(|| children())
 }

@@ -12,17 +12,14 @@ use leptos::prelude::window;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{MessageEvent, MessagePort};
 
-use super::{
-    browser,
-    line::{Line, random_u64},
-};
+use super::{browser, watched_worker::WatchedWorker};
 use crate::web::{
     page::{
-        desk::{Ask, Desk, Effect, Visitor},
-        loss::Loss,
         query::Query,
+        shared_engine::{Effect, SharedEngine, WidgetCommand, WidgetId},
         text,
         words::Words,
+        worker_loss::WorkerLoss,
         worker_options::WorkerOptions,
     },
     protocol::LoadRequest,
@@ -35,15 +32,15 @@ const HERE: &str = "huggingtweets:here";
 
 /// Listens for widgets.
 pub fn start() {
-    let room = Rc::new(Room::new(&browser::query()));
+    let host = Rc::new(WidgetHost::new(&browser::query()));
     let listener = {
-        let room = room.clone();
+        let host = host.clone();
         EventListener::new(&window(), "message", move |event| {
             let Some(event) = event.dyn_ref::<MessageEvent>() else { return };
             if event.data().as_string().as_deref() == Some(OPEN)
                 && let Ok(port) = event.ports().get(0).dyn_into::<MessagePort>()
             {
-                room.clone().admit(port);
+                host.clone().connect(port);
             }
         })
     };
@@ -54,13 +51,14 @@ pub fn start() {
     }
 }
 
-struct Room {
-    desk: RefCell<Desk>,
+/// The shared engine with its worker, and the widgets' ports.
+struct WidgetHost {
+    engine: RefCell<SharedEngine>,
     options: WorkerOptions,
-    line: RefCell<Option<Line>>,
-    ports: RefCell<BTreeMap<Visitor, Port>>,
+    worker: RefCell<Option<WatchedWorker>>,
+    ports: RefCell<BTreeMap<WidgetId, Port>>,
     /// Never reused: a message to a widget that has left must not reach another.
-    next_visitor: Cell<Visitor>,
+    next_id: Cell<WidgetId>,
 }
 
 struct Port {
@@ -75,7 +73,7 @@ impl Drop for Port {
     }
 }
 
-impl Room {
+impl WidgetHost {
     fn new(query: &Query) -> Self {
         // An invalid attribute of the element is reported on the console, for its author.
         if let Some(problem) = &query.problem {
@@ -90,30 +88,31 @@ impl Room {
             ..LoadRequest::default()
         };
         Self {
-            desk: RefCell::new(Desk::new(load)),
+            engine: RefCell::new(SharedEngine::new(load)),
             options,
-            line: RefCell::default(),
+            worker: RefCell::default(),
             ports: RefCell::default(),
-            next_visitor: Cell::default(),
+            next_id: Cell::default(),
         }
     }
 
-    fn admit(self: Rc<Self>, port: MessagePort) {
-        let visitor = self.next_visitor.get();
-        self.next_visitor.set(visitor + 1);
+    /// Connects a widget.
+    fn connect(self: Rc<Self>, port: MessagePort) {
+        let widget = self.next_id.get();
+        self.next_id.set(widget + 1);
         let heard = {
-            let room = self.clone();
+            let host = self.clone();
             Closure::new(move |event: MessageEvent| {
-                let ask = event.data().as_string().and_then(|text| serde_json::from_str::<Ask>(&text).ok());
+                let command = event.data().as_string().and_then(|text| serde_json::from_str(&text).ok());
                 // Anything else is ignored, as any page may embed this one.
-                let Some(ask) = ask else { return };
-                let effects = room.desk.borrow_mut().hear_widget(visitor, ask, random_u64());
-                room.clone().run(effects);
+                let Some(command): Option<WidgetCommand> = command else { return };
+                let effects = host.engine.borrow_mut().handle_command(widget, command, browser::random_u64());
+                host.clone().run(effects);
             })
         };
         port.set_onmessage(Some(heard.as_ref().unchecked_ref()));
-        self.ports.borrow_mut().insert(visitor, Port { port, _heard: heard });
-        let effects = self.desk.borrow_mut().arrive(visitor);
+        self.ports.borrow_mut().insert(widget, Port { port, _heard: heard });
+        let effects = self.engine.borrow_mut().connect(widget);
         self.run(effects);
     }
 
@@ -122,41 +121,41 @@ impl Room {
             match effect {
                 Effect::StartWorker => self.clone().start_worker(),
                 Effect::Send(command) => {
-                    if let Some(line) = &*self.line.borrow() {
-                        line.send(command);
+                    if let Some(worker) = &*self.worker.borrow() {
+                        worker.send(command);
                     }
                 }
-                Effect::Tell(visitor, tell) => {
-                    if let Some(port) = self.ports.borrow().get(&visitor)
-                        && let Ok(text) = serde_json::to_string(&tell)
+                Effect::Report(widget, report) => {
+                    if let Some(port) = self.ports.borrow().get(&widget)
+                        && let Ok(text) = serde_json::to_string(&report)
                     {
                         let _ = port.port.post_message(&JsValue::from_str(&text));
                     }
                 }
-                Effect::Close(visitor) => drop(self.ports.borrow_mut().remove(&visitor)),
+                Effect::Close(widget) => drop(self.ports.borrow_mut().remove(&widget)),
             }
         }
     }
 
     fn start_worker(self: Rc<Self>) {
         // End the old one first: two engines would double the memory.
-        *self.line.borrow_mut() = None;
+        *self.worker.borrow_mut() = None;
         let (heard, lost) = (self.clone(), self.clone());
-        let line = Line::open(
+        let worker = WatchedWorker::open(
             &self.options,
             move |report| {
-                let effects = heard.desk.borrow_mut().hear(report);
+                let effects = heard.engine.borrow_mut().handle_report(report);
                 heard.clone().run(effects);
             },
-            move |loss: Loss| {
-                let effects = lost.desk.borrow_mut().crash(&loss);
+            move |loss: WorkerLoss| {
+                let effects = lost.engine.borrow_mut().crash(&loss);
                 lost.clone().run(effects);
             },
         );
-        let started = line.is_some();
-        *self.line.borrow_mut() = line;
+        let started = worker.is_some();
+        *self.worker.borrow_mut() = worker;
         if !started {
-            let effects = self.desk.borrow_mut().crash(&Loss::Died(None));
+            let effects = self.engine.borrow_mut().crash(&WorkerLoss::Died(None));
             self.run(effects);
         }
     }

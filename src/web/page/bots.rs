@@ -11,10 +11,10 @@ use super::share;
 use crate::web::protocol::Precision;
 
 /// Maximum number of bots listed; the oldest are dropped.
-const MOST: usize = 12;
+const MAX_BOTS: usize = 12;
 
 /// Maximum number of digests remembered of one bot's weights.
-const MOST_WEIGHTS: usize = 16;
+const MAX_WEIGHTS: usize = 16;
 
 /// Base URL of the visitor's own files; `.invalid` names never resolve (RFC 6761).
 const LOCAL: &str = "https://local.invalid/";
@@ -176,7 +176,7 @@ impl Bots {
     /// Parses what was stored; invalid text counts as empty.
     pub fn parse(json: &str) -> Self {
         let mut bots: Self = serde_json::from_str(json).unwrap_or_default();
-        bots.known.truncate(2 * MOST);
+        bots.known.truncate(2 * MAX_BOTS);
         bots
     }
 
@@ -195,10 +195,10 @@ impl Bots {
         let old = self.known.iter().filter(|old| old.model == bot.model).flat_map(Known::digests);
         let others: Vec<_> = old.filter(|digest| Some(*digest) != bot.sha256.as_ref()).cloned().collect();
         bot.others.extend(others);
-        bot.others.truncate(MOST_WEIGHTS);
+        bot.others.truncate(MAX_WEIGHTS);
         self.known.retain(|old| old.model != bot.model);
         self.known.insert(0, bot);
-        for old in self.known.iter_mut().filter(|bot| !bot.deleted).skip(MOST) {
+        for old in self.known.iter_mut().filter(|bot| !bot.deleted).skip(MAX_BOTS) {
             old.deleted = true;
         }
     }
@@ -290,13 +290,13 @@ mod tests {
     fn what_falls_out_is_deleted_unless_another_has_the_same_weights() {
         let mut bots = Bots::default();
         let fill = |bots: &mut Bots, first: Known| {
-            let rest = (1..MOST).map(|n| known(&n.to_string()));
+            let rest = (1..MAX_BOTS).map(|n| known(&n.to_string()));
             std::iter::once(first).chain(rest).for_each(|bot| bots.remember(bot));
             assert_eq!(bots.take_deleted(), []);
         };
         fill(&mut bots, known("first"));
         bots.remember(known("one more"));
-        assert_eq!(bots.known().count(), MOST);
+        assert_eq!(bots.known().count(), MAX_BOTS);
         assert_eq!(bots.take_deleted(), [forgotten("first")]);
         let mut bots = Bots::default();
         fill(&mut bots, Known { model: "elsewhere".into(), ..known("5") });

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Maximum number of drafts; the oldest are dropped.
-const MOST: usize = 60;
+const MAX_DRAFTS: usize = 60;
 
 /// A finished draft.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ impl History {
     /// Parses what was stored; invalid text counts as empty.
     pub fn parse(json: &str) -> Self {
         let mut history: Self = serde_json::from_str(json).unwrap_or_default();
-        history.entries.truncate(MOST);
+        history.entries.truncate(MAX_DRAFTS);
         history
     }
 
@@ -48,7 +48,7 @@ impl History {
     pub fn add(&mut self, entry: Entry) {
         self.remove(&entry);
         self.entries.insert(0, entry);
-        self.entries.truncate(MOST);
+        self.entries.truncate(MAX_DRAFTS);
     }
 
     pub fn remove(&mut self, entry: &Entry) {
@@ -90,10 +90,10 @@ mod tests {
     #[test]
     fn it_stays_small_and_broken_storage_is_none() {
         let mut history = History::default();
-        for number in 0..2 * MOST {
+        for number in 0..2 * MAX_DRAFTS {
             history.add(entry(&number.to_string()));
         }
-        assert_eq!(history.entries().len(), MOST);
+        assert_eq!(history.entries().len(), MAX_DRAFTS);
         assert_eq!(History::parse("{"), History::default());
     }
 }

@@ -3,17 +3,16 @@
 
 pub mod bots;
 pub mod curve;
-pub mod desk;
 pub mod draft;
 pub mod fallback;
 pub mod history;
 pub mod hub;
 pub mod link;
-pub mod loss;
 pub mod preferences;
 pub mod query;
 pub mod settings;
 pub mod share;
+pub mod shared_engine;
 pub mod starts;
 pub mod state;
 #[cfg(test)]
@@ -22,6 +21,7 @@ pub mod text;
 pub mod weight;
 mod word;
 pub mod words;
+pub mod worker_loss;
 pub mod worker_options;
 
 pub use word::Word;

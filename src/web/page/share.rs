@@ -1,6 +1,6 @@
 //! Sharing a draft: its text, and URLs of forms filled in with it. None posts anything by itself.
 
-use super::weight::{MOST, weight};
+use super::weight::{MAX_WEIGHT, weight};
 
 /// Where a draft can be posted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Network {
 /// long for a post.
 pub fn share_text(line: &str, start: &str, draft: &str) -> String {
     let heading = format!("🤖 {line}\n\n");
-    let room = MOST.saturating_sub(weight(&heading) + weight("[]"));
+    let room = MAX_WEIGHT.saturating_sub(weight(&heading) + weight("[]"));
     let draft = cut_at_word(draft, room);
     let marked = match draft.strip_prefix(start) {
         Some(rest) if !start.is_empty() => format!("[{start}]{rest}"),
@@ -104,7 +104,7 @@ mod tests {
             let draft = word.repeat(200);
             let text = share_text("Lamp, an AI bot, wrote:", word.trim(), &draft);
             assert!(text.ends_with('…'), "{text}");
-            let room = MOST - weight(&text);
+            let room = MAX_WEIGHT - weight(&text);
             assert!(room < 2 + weight(word), "{text}: {room} left");
         }
         assert_eq!(cut_at_word("short", 250), "short");

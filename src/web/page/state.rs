@@ -10,10 +10,10 @@ use super::{
     fallback::Fallback,
     history::{Entry, History},
     link::{self, Shared, Verdict},
-    loss::Loss,
     query::Query,
     settings::{BadSetting, Setting, Settings},
     share, starts,
+    worker_loss::WorkerLoss,
 };
 use crate::web::protocol::{
     Action, BackendChoice, BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, Phase, Precision,
@@ -58,7 +58,7 @@ pub enum Engine {
     Ready(Ready),
     Failed(Failure),
     /// The worker is gone.
-    Lost(Loss),
+    Lost(WorkerLoss),
 }
 
 /// What the visitor asked for, and the card of each of its drafts.
@@ -293,13 +293,13 @@ impl Page {
                 }
                 Update::Done(stats) => {
                     self.last = Some(stats);
-                    self.rest();
+                    self.end_generation();
                 }
                 Update::Failed(failure) if failure.kind == FailureKind::Request => {
                     self.problem = Some(Problem::Refused(failure.message));
                     // A former engine may have written part of them.
                     let effects = self.give_up(&(0..DRAFTS).collect::<Vec<_>>());
-                    self.rest();
+                    self.end_generation();
                     return effects;
                 }
                 Update::Failed(failure) => return self.fail(failure),
@@ -317,7 +317,7 @@ impl Page {
     }
 
     /// Handles the loss of the worker.
-    pub fn crash(&mut self, loss: Loss) -> Vec<Effect> {
+    pub fn crash(&mut self, loss: WorkerLoss) -> Vec<Effect> {
         self.end_engine(loss.kind(), Engine::Lost(loss))
     }
 

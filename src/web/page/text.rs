@@ -216,8 +216,8 @@ pub fn hub_problem(words: &Words, repository: &str, problem: &HubProblem) -> Str
 #[cfg(test)]
 mod tests {
     use super::super::{
-        loss::Loss,
         settings::{BadSetting, Setting},
+        worker_loss::WorkerLoss,
     };
     use super::*;
     use crate::web::protocol::Failure;
@@ -276,10 +276,10 @@ mod tests {
     #[test]
     fn a_lost_worker_is_said_by_the_page_and_its_last_words_are_english() {
         let words = Words::english();
-        let said = alert(&words, &Alert::Lost(Loss::Died(Some("unreachable".into()))));
+        let said = alert(&words, &Alert::Lost(WorkerLoss::Died(Some("unreachable".into()))));
         let heading = Some(words[Word::Crashed].to_owned());
         assert_eq!(said, Said { heading, english: Some("unreachable".into()) });
-        let silent = alert(&words, &Alert::Lost(Loss::Silent));
+        let silent = alert(&words, &Alert::Lost(WorkerLoss::Silent));
         assert_eq!(silent, Said { heading: Some(words[Word::Silent].into()), english: None });
     }
 

@@ -4,7 +4,7 @@
 //! the configuration (version 3) of its twitter-text library.
 
 /// Maximum weight of a post.
-pub const MOST: usize = 280;
+pub const MAX_WEIGHT: usize = 280;
 
 const LINK: usize = 23;
 const HEAVY: usize = 2;
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn two_hundred_and_eighty_letters_or_half_as_many_ideographs_fit() {
-        assert_eq!(weight(&"a".repeat(280)), MOST);
-        assert_eq!(weight(&"霧".repeat(140)), MOST);
+        assert_eq!(weight(&"a".repeat(280)), MAX_WEIGHT);
+        assert_eq!(weight(&"霧".repeat(140)), MAX_WEIGHT);
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     backend::{
         Batch, CacheShape, Place, Sequence, Wanted,
         cpu::{Level, Pool},
-        webgpu::{Found, Gpu, Options},
+        webgpu::{FoundAdapter, Gpu, Options},
     },
     bundle::{Precision, manifest::LogitsCheck},
     gpt2::Config,
@@ -54,9 +54,10 @@ pub async fn load(
     let level = if request.backend == BackendChoice::Scalar { Level::Scalar } else { Level::Simd };
     let mut because = None;
     if matches!(request.backend, BackendChoice::Auto | BackendChoice::WebGpu) {
-        match on_gpu(source, request, machine, reply).await? {
+        match on_gpu(source, request, machine, reply).await {
             Ok(chosen) => return Ok(chosen),
-            Err(refusal) => because = Some(refusal),
+            Err(NotOnGpu::Because(reason)) => because = Some(reason),
+            Err(NotOnGpu::Failed(error)) => return Err(error),
         }
         reply.send(Update::TriesGpu(false));
     }
@@ -75,89 +76,113 @@ pub async fn load(
     Ok(Chosen { engine, bytes, because, not_kept })
 }
 
-/// Loads the bot onto the GPU; the inner error says why it will not run there.
+/// Why the bot was not loaded onto the GPU.
+enum NotOnGpu {
+    /// The GPU cannot run it, or the CPU is faster: the CPU runs it.
+    Because(Because),
+    /// The load failed, and not because of the GPU.
+    Failed(WorkerError),
+}
+
+impl From<Because> for NotOnGpu {
+    fn from(reason: Because) -> Self {
+        Self::Because(reason)
+    }
+}
+
+impl From<WorkerError> for NotOnGpu {
+    fn from(error: WorkerError) -> Self {
+        match error {
+            WorkerError::Gpu(reason) => Self::Because(Because::GpuFailed(reason)),
+            error => Self::Failed(error),
+        }
+    }
+}
+
+/// Loads the bot onto the GPU.
 async fn on_gpu(
     source: &Source,
     request: &LoadRequest,
     machine: &Machine,
     reply: &Reply,
-) -> Result<Result<Chosen, Because>, WorkerError> {
+) -> Result<Chosen, NotOnGpu> {
     let progress = |phase, loaded, total| reply.progress(phase, loaded, total);
     let forced = request.backend == BackendChoice::WebGpu;
     if !browser::has_webgpu() {
-        return Ok(Err(Because::NoWebGpu));
+        return Err(Because::NoWebGpu.into());
     }
     reply.send(Update::TriesGpu(true));
-    // Do not open a GPU that will not be used: opening it and compiling kernels costs time and
-    // energy at every visit.
-    let found = with_timeout(TIMEOUT_MS, async { Ok(Found::look().await?) }).await;
-    let found = match gpu_result(found)? {
-        Ok(found) => found,
-        Err(refusal) => return Ok(Err(refusal)),
+    let Opened { gpu, memory, recalled } = open(source, machine, forced).await?;
+    let mut device = Device::Gpu(Some(Box::new(gpu)));
+    let Loaded { mut engine, bytes, not_kept } =
+        download::weights(source, &mut device, &machine.kept().await, &progress).await?;
+    progress(Phase::Check, 0, None);
+    check(source, request, machine, &mut engine).await?;
+    let measured = match (&memory, recalled) {
+        (Some(memory), None) => {
+            progress(Phase::Measure, 0, None);
+            measure(&mut engine, request, machine, memory).await?
+        }
+        _ => recalled,
     };
+    let because = measured.map(gpu_if_quicker).transpose()?;
+    Ok(Chosen { engine, bytes, because, not_kept })
+}
+
+/// A GPU that may run the bot.
+struct Opened {
+    gpu: Gpu,
+    /// Where its timing is stored; `None` if the visitor's choice is not up to a timing.
+    memory: Option<Memory>,
+    /// The timing stored there.
+    recalled: Option<Measured>,
+}
+
+/// Opens the GPU. One that will not be used stays closed: opening it and compiling kernels costs
+/// time and energy at every visit.
+async fn open(source: &Source, machine: &Machine, forced: bool) -> Result<Opened, NotOnGpu> {
+    let found = with_timeout(TIMEOUT_MS, async { Ok(FoundAdapter::find().await?) }).await?;
     if found.adapter().software && !forced {
-        return Ok(Err(Because::SoftwareGpu));
+        return Err(Because::SoftwareGpu.into());
     }
-    let remembered = (!forced).then(|| Memory::new(&source.identity(), found.adapter(), machine));
-    let known = match &remembered {
+    let memory = (!forced).then(|| Memory::new(&source.identity(), found.adapter(), machine));
+    let recalled = match &memory {
         Some(memory) => memory.recall().await,
         None => None,
     };
-    if let Some(Measured { gpu_ms, simd_ms }) = known.filter(|m| !m.gpu_wins()) {
-        return Ok(Err(Because::SimdQuicker { gpu_ms, simd_ms }));
+    if let Some(measured) = recalled {
+        gpu_if_quicker(measured)?;
     }
-    let opened = with_timeout(TIMEOUT_MS, async { Ok(Gpu::open_found(found, Options::default()).await?) });
-    let gpu = match gpu_result(opened.await)? {
-        Ok(gpu) => gpu,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let mut device = Device::Gpu(Some(Box::new(gpu)));
-    let weights = download::weights(source, &mut device, &machine.kept().await, &progress).await;
-    let Loaded { mut engine, bytes, not_kept } = match gpu_result(weights)? {
-        Ok(loaded) => loaded,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    progress(Phase::Check, 0, None);
-    if let Err(refusal) = check(source, request, machine, &mut engine).await? {
-        return Ok(Err(refusal));
-    }
-    if forced {
-        return Ok(Ok(Chosen { engine, bytes, because: None, not_kept }));
-    }
-    let measured = match known {
-        Some(measured) => measured,
-        None => {
-            progress(Phase::Measure, 0, None);
-            machine.assemble().await?;
-            let gpu_ms = match gpu_result(gpu_step_ms(&mut engine).await)? {
-                Ok(ms) => ms,
-                Err(refusal) => return Ok(Err(refusal)),
-            };
-            let Some(simd_ms) = simd_step_ms(engine.config(), request.precision, &machine.pool) else {
-                // If one layer does not fit in memory, the CPU cannot run the bot.
-                return Ok(Ok(Chosen { engine, bytes, because: None, not_kept }));
-            };
-            let measured = Measured { gpu_ms, simd_ms };
-            if let Some(memory) = &remembered {
-                memory.remember(measured).await;
-            }
-            measured
-        }
-    };
-    let Measured { gpu_ms, simd_ms } = measured;
-    if !measured.gpu_wins() {
-        return Ok(Err(Because::SimdQuicker { gpu_ms, simd_ms }));
-    }
-    let because = Some(Because::GpuQuicker { gpu_ms, simd_ms });
-    Ok(Ok(Chosen { engine, bytes, because, not_kept }))
+    let gpu =
+        with_timeout(TIMEOUT_MS, async { Ok(Gpu::open_found(found, Options::default()).await?) }).await?;
+    Ok(Opened { gpu, memory, recalled })
 }
 
-/// Turns a failure of the GPU into a reason not to use it; other errors end the load.
-fn gpu_result<T>(result: Result<T, WorkerError>) -> Result<Result<T, Because>, WorkerError> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(WorkerError::Gpu(reason)) => Ok(Err(Because::GpuFailed(reason))),
-        Err(error) => Err(error),
+/// Times a step on the GPU and on the CPU and stores the result; `None` if one layer does not fit
+/// in the CPU's memory, so that it cannot run the bot.
+async fn measure(
+    engine: &mut Engine,
+    request: &LoadRequest,
+    machine: &Machine,
+    memory: &Memory,
+) -> Result<Option<Measured>, WorkerError> {
+    machine.assemble().await?;
+    let gpu_ms = gpu_step_ms(engine).await?;
+    let Some(simd_ms) = simd_step_ms(engine.config(), request.precision, &machine.pool) else {
+        return Ok(None);
+    };
+    let measured = Measured { gpu_ms, simd_ms };
+    memory.remember(measured).await;
+    Ok(Some(measured))
+}
+
+/// Returns why the GPU runs the bot or, as the error, why it does not.
+fn gpu_if_quicker(measured: Measured) -> Result<Because, Because> {
+    let Measured { gpu_ms, simd_ms } = measured;
+    if measured.gpu_wins() {
+        Ok(Because::GpuQuicker { gpu_ms, simd_ms })
+    } else {
+        Err(Because::SimdQuicker { gpu_ms, simd_ms })
     }
 }
 
@@ -168,29 +193,25 @@ async fn check(
     request: &LoadRequest,
     machine: &Machine,
     engine: &mut Engine,
-) -> Result<Result<(), Because>, WorkerError> {
+) -> Result<(), NotOnGpu> {
     let computed;
     let known = match source.check() {
         Some(known) => known,
         None => {
             let prompt = KNOWN_PROMPT.map(|token| token.min(engine.config().vocab_size as u32 - 1));
-            let logits = match other_worker::logits(machine, request, &prompt).await {
-                Ok(logits) => logits,
-                // Fall back to the CPU, which needs no check and may still succeed here.
-                Err(error) => {
-                    let reason = format!("the GPU could not be checked: {error}");
-                    return Ok(Err(Because::GpuFailed(reason)));
-                }
-            };
+            // Fall back to the CPU, which needs no check and may still succeed here.
+            let logits = other_worker::logits(machine, request, &prompt)
+                .await
+                .map_err(|error| Because::GpuFailed(format!("the GPU could not be checked: {error}")))?;
             let token_ids = (0u32..).take(logits.len()).collect();
             let (prompt, prompt_ids) = (String::new(), prompt.to_vec());
             computed = LogitsCheck { prompt, prompt_ids, token_ids, logits };
             &computed
         }
     };
-    match gpu_result(with_timeout(TIMEOUT_MS, engine.check(known)).await) {
-        Err(WorkerError::SelfCheck { .. }) => Ok(Err(Because::WrongNumbers)),
-        other => other,
+    match with_timeout(TIMEOUT_MS, engine.check(known)).await {
+        Err(WorkerError::SelfCheck { .. }) => Err(Because::WrongNumbers.into()),
+        other => Ok(other?),
     }
 }
 

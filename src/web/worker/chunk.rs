@@ -55,7 +55,7 @@ impl Chunk {
 
     /// Whether the full chunk's SHA-256 is this one, in lower-case hexadecimal digits; `None` if
     /// its bytes were lost (see [`Digester::sha256`]).
-    pub async fn is(&mut self, sha256: &str, digester: &Digester) -> Option<bool> {
+    pub async fn matches(&mut self, sha256: &str, digester: &Digester) -> Option<bool> {
         let capacity = self.bytes.length();
         match digester.sha256(self.bytes.clone()).await {
             Some((digest, bytes)) => {

@@ -40,7 +40,7 @@ const READ_AHEAD: usize = 8;
 const PIECE_BYTES: u32 = 256 << 10;
 
 /// How often a chunk is fetched before its file counts as damaged.
-const MOST_FETCHES: usize = 3;
+const MAX_FETCHES: usize = 3;
 
 /// Loaded weights.
 pub struct Loaded {
@@ -239,9 +239,9 @@ impl<P: Fn(Phase, u64, Option<u64>)> Arriving<'_, P> {
         let start = chunk_start(index);
         let expected = self.entry.chunks.get(index).map(String::as_str).unwrap_or_default();
         let mut chunk = Chunk::new(chunk_bytes(self.entry, index));
-        for _ in 0..MOST_FETCHES {
+        for _ in 0..MAX_FETCHES {
             reader.fill(&mut chunk, &|bytes| self.count(bytes)).await?;
-            if chunk.is(expected, self.digester).await == Some(true) {
+            if chunk.matches(expected, self.digester).await == Some(true) {
                 reader.expect_end().await?;
                 self.store.write(index, &chunk).await;
                 return Ok(chunk);

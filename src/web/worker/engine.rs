@@ -154,7 +154,7 @@ impl Network {
             ..Batch::default()
         };
         let all = self.forward(&step).await?.logits.clone();
-        let k = Gpu::most_selected(all.len()).max(1);
+        let k = Gpu::max_selected(all.len()).max(1);
         step.wanted = Wanted::Top(k);
         Ok(match self.forward(&step).await?.row(0) {
             Some(row) if is_selection(row, k, &all) => relative_error(&all, logits),
@@ -164,7 +164,7 @@ impl Network {
 }
 
 /// Returns the batch that computes all logits after a prompt.
-pub fn logits_behind(prompt: &[u32]) -> Batch {
+pub fn logits_batch(prompt: &[u32]) -> Batch {
     let shape = CacheShape { prompt: prompt.len(), drafts: 1, tail: 1 };
     Batch::prompt(prompt, vec![prompt.len().saturating_sub(1)], shape)
 }
@@ -250,7 +250,7 @@ impl Engine {
     /// which uses other kernels.
     pub async fn check(&mut self, known: &LogitsCheck) -> Result<(), WorkerError> {
         let network = self.network()?;
-        let logits = network.forward(&logits_behind(&known.prompt_ids)).await?.logits.clone();
+        let logits = network.forward(&logits_batch(&known.prompt_ids)).await?.logits.clone();
         let found = known.token_ids.iter().filter_map(|&id| logits.get(id as usize).copied());
         let mut off = relative_error(&found.collect::<Vec<_>>(), &known.logits);
         if let Network::Gpu(_) = network {

@@ -10,8 +10,8 @@ use web_sys::WorkerGlobalScope;
 
 use super::{Machine, browser, failure::WorkerError};
 use crate::web::{
+    channel::{self, WorkerChannel},
     protocol::{Action, BackendChoice, Command, LoadRequest, Report, Update},
-    wire::{self, Wire},
 };
 
 /// Long enough to load the file again, from the browser's cache or the network.
@@ -30,7 +30,7 @@ pub async fn logits(
 
     // The pending request; dropped if the worker dies, so that nobody waits.
     let asker = Rc::new(RefCell::new(None::<oneshot::Sender<Update>>));
-    let heard = {
+    let on_report = {
         let asker = asker.clone();
         move |report: Report| {
             if let Update::Ready(_) | Update::Logits(_) | Update::Failed(_) = report.update
@@ -40,15 +40,15 @@ pub async fn logits(
             }
         }
     };
-    let died = {
+    let on_death = {
         let asker = asker.clone();
         move |_| drop(asker.borrow_mut().take())
     };
-    let wire = Wire::open(wire::start(&address)?, &machine.options, heard, died)?;
+    let channel = WorkerChannel::open(channel::start(&address)?, &machine.options, on_report, on_death)?;
     let ask = async |id, action| {
         let (sender, answer) = oneshot::channel();
         *asker.borrow_mut() = Some(sender);
-        wire.send(Command { id, action });
+        channel.send(Command { id, action });
         browser::within(TIMEOUT_MS, answer).await
     };
     let load = LoadRequest { backend: BackendChoice::Simd, ..request.clone() };

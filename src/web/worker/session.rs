@@ -6,7 +6,7 @@ use super::{
     Reply, browser,
     browser::EventLoop,
     choose::{self, Chosen},
-    engine::{Engine, Generation, Network, logits_behind},
+    engine::{Engine, Generation, Network, logits_batch},
     failure::WorkerError,
     source::Source,
 };
@@ -96,7 +96,7 @@ impl Session {
         let result = async {
             let mut network = self.lend()?.ok_or(WorkerError::NotReady)?;
             let loads = self.state.borrow().loads;
-            let outputs = forward(&mut network, &logits_behind(&prompt), async || true).await;
+            let outputs = forward(&mut network, &logits_batch(&prompt), async || true).await;
             let logits = outputs.map(|outputs| outputs.map(|o| o.logits.clone()).unwrap_or_default());
             self.take_back(network, loads);
             // JSON has no NaN or infinity.

@@ -14,11 +14,11 @@ use crate::{
         Manifest, Precision,
         manifest::{BotInfo, FileEntry, LogitsCheck},
     },
-    web::{protocol::LoadRequest, wire::field},
+    web::{channel::field, protocol::LoadRequest},
 };
 
 /// Limit for a description; the demo's has 22 kB.
-const MOST_DESCRIPTION_BYTES: u64 = 16 << 20;
+const MAX_DESCRIPTION_BYTES: u64 = 16 << 20;
 
 /// A `bot.json` that the page's scripts have already fetched.
 pub struct Description {
@@ -149,8 +149,8 @@ async fn description(url: &str) -> Result<Vec<u8>, WorkerError> {
     let mut json = Vec::new();
     while let Some(piece) = pieces.next().await.map_err(|_| WorkerError::Unreachable { url: url.into() })? {
         json.extend(piece.to_vec());
-        if json.len() as u64 > MOST_DESCRIPTION_BYTES {
-            return Err(WorkerError::LongDescription { limit_bytes: MOST_DESCRIPTION_BYTES });
+        if json.len() as u64 > MAX_DESCRIPTION_BYTES {
+            return Err(WorkerError::LongDescription { limit_bytes: MAX_DESCRIPTION_BYTES });
         }
     }
     Ok(json)

@@ -48,7 +48,7 @@ impl<'a> Remote<'a> {
 
     /// Requests a range. Returns the response and the byte it begins at: `start`, or 0 where the
     /// server does not support ranges.
-    async fn ask(&self, start: u64, end: u64) -> Result<(Response, u64), WorkerError> {
+    async fn request(&self, start: u64, end: u64) -> Result<(Response, u64), WorkerError> {
         if self.ranges.get() != Some(false) {
             let range = format!("bytes={start}-{}", end.saturating_sub(1));
             match get(self.url, Some(&range), self.cache).await {
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
 
     /// Connects, which also finds out whether the server supports ranges.
     pub async fn open(&mut self) -> Result<(), WorkerError> {
-        let (response, starts_at) = self.remote.ask(self.position, self.end).await?;
+        let (response, starts_at) = self.remote.request(self.position, self.end).await?;
         let mut pieces = Pieces::of(&response)?;
         // Without ranges the response begins at byte 0.
         let mut skip = self.position - starts_at;

@@ -80,7 +80,7 @@ impl Crew {
     }
 
     /// Counts one more worker, which serves or is about to.
-    pub fn admit(&self) {
+    pub fn add_member(&self) {
         self.members.fetch_add(1, AcqRel);
     }
 
@@ -97,7 +97,7 @@ impl Crew {
     /// Ends [`Crew::serve`] on every worker.
     pub fn dismiss(&self) {
         self.dismissed.store(true, SeqCst);
-        drop(self.asleep());
+        drop(self.lock_sleep());
         self.opened.notify_all();
     }
 
@@ -105,7 +105,7 @@ impl Crew {
     /// forever.
     pub fn fail(&self) {
         self.failed.store(true, SeqCst);
-        drop(self.asleep());
+        drop(self.lock_sleep());
         self.emptied.notify_all();
     }
 
@@ -125,7 +125,7 @@ impl Crew {
         self.next.store(0, Relaxed);
         self.gate.store(OPEN, SeqCst);
         if self.parked.load(SeqCst) > 0 {
-            drop(self.asleep());
+            drop(self.lock_sleep());
             self.opened.notify_all();
         }
         self.work();
@@ -173,7 +173,7 @@ impl Crew {
         // This thread is still inside, so the gate is that of its own region.
         self.gate.fetch_and(!OPEN, SeqCst);
         if self.gate.fetch_sub(1, SeqCst) == 1 && self.caller_parked.load(SeqCst) {
-            drop(self.asleep());
+            drop(self.lock_sleep());
             self.emptied.notify_all();
         }
     }
@@ -185,10 +185,10 @@ impl Crew {
             // Both sides write, then read the other's variable, in one total order (SeqCst): a
             // worker raises the count and looks at the gate, the caller opens the gate and looks at
             // the count. So at least one sees the other, and no wake-up is lost.
-            let mut asleep = self.asleep();
+            let mut guard = self.lock_sleep();
             self.parked.fetch_add(1, SeqCst);
             while !called() {
-                asleep = self.opened.wait(asleep).unwrap_or_else(PoisonError::into_inner);
+                guard = self.opened.wait(guard).unwrap_or_else(PoisonError::into_inner);
             }
             self.parked.fetch_sub(1, SeqCst);
         }
@@ -199,10 +199,10 @@ impl Crew {
     fn wait_until_empty(&self) {
         let empty = || self.gate.load(SeqCst) == 0 || self.failed.load(SeqCst);
         if !spin(SPINS * PATIENCE, empty) {
-            let mut asleep = self.asleep();
+            let mut guard = self.lock_sleep();
             self.caller_parked.store(true, SeqCst);
             while !empty() {
-                asleep = self.emptied.wait(asleep).unwrap_or_else(PoisonError::into_inner);
+                guard = self.emptied.wait(guard).unwrap_or_else(PoisonError::into_inner);
             }
             self.caller_parked.store(false, SeqCst);
         }
@@ -211,7 +211,9 @@ impl Crew {
         assert!(!self.failed.load(SeqCst), "a thread of the engine died");
     }
 
-    fn asleep(&self) -> MutexGuard<'_, ()> {
+    /// Locks what threads hold from their last look at the gate until they park. Whoever changes the
+    /// gate locks and unlocks it before the notification, which then cannot come in between.
+    fn lock_sleep(&self) -> MutexGuard<'_, ()> {
         self.sleep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

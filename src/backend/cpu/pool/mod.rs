@@ -49,7 +49,7 @@ impl Pool {
             return Self::serial();
         }
         let crew = Arc::new(Crew::default());
-        threads::hire(&crew, threads - 1);
+        threads::start(&crew, threads - 1);
         Self { owner: Some(Arc::new(Owner { crew })) }
     }
 

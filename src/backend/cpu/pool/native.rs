@@ -9,11 +9,11 @@ use super::crew::Crew;
 pub const SPINS: u32 = 2_000;
 
 /// Starts up to `count` worker threads, which serve the crew until it is dismissed.
-pub fn hire(crew: &Arc<Crew>, count: usize) {
+pub fn start(crew: &Arc<Crew>, count: usize) {
     for index in 0..count {
         let served = crew.clone();
         let builder = Builder::new().name(format!("engine-{}", index + 1));
         let Ok(_detached) = builder.spawn(move || served.serve()) else { break };
-        crew.admit();
+        crew.add_member();
     }
 }

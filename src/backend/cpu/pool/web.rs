@@ -15,8 +15,8 @@ pub const SPINS: u32 = 100_000;
 /// The crew that workers join: the newest.
 static CREW: Mutex<Option<Arc<Crew>>> = Mutex::new(None);
 
-/// Makes this the crew that arriving workers serve.
-pub fn hire(crew: &Arc<Crew>, _count: usize) {
+/// Starts no thread: makes this the crew that arriving workers serve.
+pub fn start(crew: &Arc<Crew>, _count: usize) {
     *CREW.lock().unwrap_or_else(PoisonError::into_inner) = Some(crew.clone());
 }
 
@@ -27,7 +27,7 @@ fn crew() -> Option<Arc<Crew>> {
 /// Counts the calling worker; done before it reports that it has joined.
 pub fn join() {
     if let Some(crew) = crew() {
-        crew.admit();
+        crew.add_member();
     }
 }
 
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn workers_join_when_they_come_and_a_lost_one_is_no_endless_wait() {
         let crew = Arc::new(Crew::default());
-        hire(&crew, 1);
+        start(&crew, 1);
         let count = AtomicUsize::new(0);
         let task = |_: usize| {
             count.fetch_add(1, Ordering::Relaxed);

@@ -14,12 +14,12 @@ fn all_variants() -> Vec<(Variant, bool)> {
     let mut all = Vec::new();
     for exact in [false, true] {
         let mut variants = vec![variants::dense()];
-        variants.extend([0, variants::MOST_VISIBLE].map(variants::attention));
+        variants.extend([0, variants::MAX_VISIBLE].map(variants::attention));
         variants.extend(top::variants());
         if exact {
             variants.extend([96, 768].map(variants::norm_quads));
             for (width, head) in [(96, 32), (768, 64), (256, 128)] {
-                let visible = [0, variants::MOST_VISIBLE];
+                let visible = [0, variants::MAX_VISIBLE];
                 variants.extend(visible.map(|visible| variants::attention_quads(visible, width, head)));
             }
         }

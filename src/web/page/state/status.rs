@@ -3,9 +3,9 @@
 use super::{Engine, Page, Run};
 use crate::web::{
     page::{
-        loss::Loss,
         query::BadParameter,
         settings::{BadSetting, Setting},
+        worker_loss::WorkerLoss,
     },
     protocol::{Because, Failure, NotKept, Phase},
 };
@@ -28,7 +28,7 @@ pub enum Problem {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Alert {
     Engine(Failure),
-    Lost(Loss),
+    Lost(WorkerLoss),
     Problem(Problem),
 }
 

@@ -16,7 +16,7 @@ impl Page {
                 // Finished drafts need no engine.
                 match rest.iter().any(|card| self.drafts[*card].writing) {
                     true => self.run = Run::Waiting { request, cards: rest },
-                    false => self.rest(),
+                    false => self.end_generation(),
                 }
                 effects
             }
@@ -128,7 +128,7 @@ impl Page {
     }
 
     /// Ends the generation.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn end_generation(&mut self) {
         self.run = Run::Idle;
         self.expected = None;
         for draft in &mut self.drafts {

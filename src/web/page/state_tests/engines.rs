@@ -1,7 +1,7 @@
 //! Engines that are lost or exchanged while drafts are under way.
 
 use super::{
-    super::{draft::Draft, loss::Loss},
+    super::{draft::Draft, worker_loss::WorkerLoss},
     *,
 };
 
@@ -9,8 +9,8 @@ use super::{
 fn a_crash_while_writing_is_said_and_the_same_drafts_come_again() {
     let mut visit = Visit::begin();
     visit.ready().generate();
-    visit.page.crash(Loss::Died(Some("Gone.".into())));
-    let lost = Loss::Died(Some("Gone.".into()));
+    visit.page.crash(WorkerLoss::Died(Some("Gone.".into())));
+    let lost = WorkerLoss::Died(Some("Gone.".into()));
     assert_eq!(visit.page.alert(), Some((Alert::Lost(lost), true)));
     visit.effects = visit.page.retry();
     visit.ready();
@@ -20,7 +20,7 @@ fn a_crash_while_writing_is_said_and_the_same_drafts_come_again() {
 #[test]
 fn a_lost_gpu_costs_a_line_and_no_text() {
     let gpu = || Failure { kind: FailureKind::Gpu, message: "The GPU was lost.".into(), retryable: true };
-    let crash = |visit: &mut Visit| visit.effects = visit.page.crash(Loss::Died(Some("Gone.".into())));
+    let crash = |visit: &mut Visit| visit.effects = visit.page.crash(WorkerLoss::Died(Some("Gone.".into())));
     let lost = |visit: &mut Visit| {
         let id = visit.last_id();
         visit.effects = visit.page.hear(Report { id, update: Update::Failed(gpu()) });
@@ -75,17 +75,17 @@ fn a_worker_that_dies_at_the_gpu_spares_the_processor_once() {
     let mut visit = Visit::begin();
     let id = visit.last_id();
     visit.generate().hear(id, Update::TriesGpu(true));
-    visit.effects = visit.page.crash(Loss::Died(Some("Trapped.".into())));
+    visit.effects = visit.page.crash(WorkerLoss::Died(Some("Trapped.".into())));
     assert_eq!((load_of(&visit.effects), visit.page.alert()), (BackendChoice::Simd, None));
     assert!(matches!(visit.page.status(), Status::Loading { gpu_lost: true, waits: true, .. }));
-    visit.effects = visit.page.crash(Loss::Died(Some("Trapped.".into())));
+    visit.effects = visit.page.crash(WorkerLoss::Died(Some("Trapped.".into())));
     assert!(visit.effects.is_empty() && visit.page.alert().is_some(), "once");
 
     // After the GPU was given up, a crash has another cause.
     let mut visit = Visit::begin();
     let id = visit.last_id();
     visit.hear(id, Update::TriesGpu(true)).hear(id, Update::TriesGpu(false));
-    visit.effects = visit.page.crash(Loss::Died(Some("Trapped.".into())));
+    visit.effects = visit.page.crash(WorkerLoss::Died(Some("Trapped.".into())));
     assert!(visit.effects.is_empty() && visit.page.alert().is_some());
     visit.effects = visit.page.retry();
     assert_eq!(load_of(&visit.effects), BackendChoice::Auto);
@@ -150,7 +150,7 @@ const STOPPED: [&str; DRAFTS] = [
 
 #[test]
 fn stop_without_an_engine_takes_no_text_away() {
-    let crash = |visit: &mut Visit| visit.page.crash(Loss::Died(Some("Gone.".into())));
+    let crash = |visit: &mut Visit| visit.page.crash(WorkerLoss::Died(Some("Gone.".into())));
     let change = |visit: &mut Visit| visit.page.choose_backend(BackendChoice::Scalar);
     for lose in [&crash as &dyn Fn(&mut Visit) -> Vec<Effect>, &change] {
         let mut visit = under_way();
@@ -200,7 +200,7 @@ fn a_refusal_by_the_next_engine_takes_no_text_away() {
 #[test]
 fn an_engine_that_did_not_come_is_no_fault_of_the_gpu() {
     let mut visit = Visit::with(&Query { backend: BackendChoice::WebGpu, ..Query::default() });
-    let unfetched = Loss::Unfetched(Some("Failed to fetch".into()));
+    let unfetched = WorkerLoss::Unfetched(Some("Failed to fetch".into()));
     assert!(visit.page.crash(unfetched.clone()).is_empty());
     assert_eq!(visit.page.alert(), Some((Alert::Lost(unfetched), true)));
     assert!(matches!(visit.page.retry()[0], Effect::StartWorker(_)));

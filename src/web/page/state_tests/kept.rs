@@ -1,6 +1,6 @@
 //! Bots that are opened one after the other, and what stays on the device.
 
-use super::{super::loss::Loss, *};
+use super::{super::worker_loss::WorkerLoss, *};
 
 #[test]
 fn another_bot_takes_the_place_and_what_is_typed_stays() {
@@ -125,7 +125,7 @@ fn what_is_deleted_without_a_worker_waits_for_one() {
     let ready = || Update::Ready(Ready { weights_sha256: Some("cd".repeat(32)), ..ready() });
     let id = visit.last_id();
     visit.hear(id, ready());
-    visit.page.crash(Loss::Died(None));
+    visit.page.crash(WorkerLoss::Died(None));
     visit.effects = visit.page.forget_bot(&bot);
     let [Effect::Keep(StorageKey::Bots, kept)] = &visit.effects[..] else { panic!("{:?}", visit.effects) };
     assert_eq!(visit.page.bots.known().count(), 1, "it is gone from the list at once");

@@ -93,7 +93,7 @@ impl ChunkStore {
             }?;
             let mut chunk = Chunk::whole(bytes);
             // A buffer lost with the helper is read again; that helper is not used twice.
-            if let Some(right) = chunk.is(sha256, digester).await {
+            if let Some(right) = chunk.matches(sha256, digester).await {
                 return right.then_some(chunk);
             }
         }
@@ -176,11 +176,11 @@ pub fn chunk_bytes(entry: &FileEntry, index: usize) -> usize {
 const QUOTA: &str = "QuotaExceededError";
 
 fn is_quota(error: &JsValue) -> bool {
-    is(error, QUOTA)
+    is_named(error, QUOTA)
 }
 
 /// Whether this is the browser's error of that name.
-fn is(error: &JsValue, expected: &str) -> bool {
+fn is_named(error: &JsValue, expected: &str) -> bool {
     let name = Reflect::get(error, &"name".into()).ok().and_then(|name| name.as_string());
     name.as_deref() == Some(expected)
 }

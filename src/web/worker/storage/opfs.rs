@@ -9,14 +9,14 @@ use web_sys::{
     FileSystemReadWriteOptions, FileSystemSyncAccessHandle,
 };
 
-use super::{super::browser::sleep, FileKey, QUOTA, is, scope, settled};
+use super::{super::browser::sleep, FileKey, QUOTA, is_named, scope, settled};
 
 /// Contains a folder per address, with one file: the version last opened.
 const FOLDER: &str = "huggingtweets-weights";
 
 /// Interval of attempts to open a file that is in use, and their number.
 const TRY_MS: u32 = 100;
-const MOST_TRIES: usize = 300;
+const MAX_TRIES: usize = 300;
 
 #[derive(Clone)]
 pub struct OpfsFile {
@@ -91,9 +91,9 @@ impl OpfsFile {
 /// Opens a file, waiting while it is in use: by a worker that was just terminated, or, in browsers
 /// without a read-only mode, by another tab that is loading its bot.
 async fn access(file: &FileSystemFileHandle) -> Result<FileSystemSyncAccessHandle, JsValue> {
-    for _ in 0..MOST_TRIES {
+    for _ in 0..MAX_TRIES {
         match settled(file.create_sync_access_handle()).await {
-            Err(error) if is(&error, "NoModificationAllowedError") => sleep(TRY_MS).await,
+            Err(error) if is_named(&error, "NoModificationAllowedError") => sleep(TRY_MS).await,
             outcome => return outcome,
         }
     }

@@ -9,7 +9,7 @@ use web_sys::FileSystemSyncAccessHandle;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{opfs::place, settled};
-use crate::{bundle::manifest::FileEntry, web::wire::field};
+use crate::{bundle::manifest::FileEntry, web::channel::field};
 
 /// Identifies the format; another format has another value.
 const MAGIC: [u8; 16] = *b"huggingtweets s1";

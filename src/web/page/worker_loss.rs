@@ -3,8 +3,9 @@
 use super::{word::Word, words::Words};
 use crate::web::protocol::{Failure, FailureKind};
 
+/// How a worker was lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Loss {
+pub enum WorkerLoss {
     /// It died, and may have said why.
     Died(Option<String>),
     /// Its program could not be fetched.
@@ -13,7 +14,7 @@ pub enum Loss {
     Silent,
 }
 
-impl Loss {
+impl WorkerLoss {
     pub fn word(&self) -> Word {
         match self {
             Self::Died(_) => Word::Crashed,
@@ -54,8 +55,8 @@ mod tests {
 
     #[test]
     fn an_engine_that_did_not_come_is_not_one_that_stopped() {
-        let said = |loss: Loss| loss.failure(&Words::english());
-        let unfetched = said(Loss::Unfetched(Some("Failed to fetch".into())));
+        let said = |loss: WorkerLoss| loss.failure(&Words::english());
+        let unfetched = said(WorkerLoss::Unfetched(Some("Failed to fetch".into())));
         assert_eq!(
             (unfetched.kind, unfetched.message.as_str()),
             (
@@ -64,7 +65,7 @@ mod tests {
             )
         );
         assert!(unfetched.retryable);
-        let died = said(Loss::Died(None));
+        let died = said(WorkerLoss::Died(None));
         assert_eq!(died.kind, FailureKind::Crash);
         assert!(died.message.contains("stopped working"), "{}", died.message);
     }

@@ -1,5 +1,4 @@
-//! The page's connection to its worker: a [`Wire`], and a watchdog for a death that nothing
-//! reports.
+//! The page's worker: a [`WorkerChannel`], and a watchdog for a death that nothing reports.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -8,9 +7,9 @@ use web_sys::UrlSearchParams;
 
 use super::browser;
 use crate::web::{
-    page::{loss::Loss, worker_options::WorkerOptions},
+    channel::{self, Death, WorkerChannel},
+    page::{worker_loss::WorkerLoss, worker_options::WorkerOptions},
     protocol::{Action, Command, Phase, Report, Update},
-    wire::{self, Death, Wire},
 };
 
 /// Loads the worker's wasm and reports errors.
@@ -26,19 +25,19 @@ const SILENT_PINGS: u32 = 10;
 /// The same before the engine's first report, while its wasm is being downloaded.
 const SILENT_PINGS_AT_START: u32 = 45;
 
-/// A connection to a worker of its own; dropping it terminates the worker.
-pub struct Line {
-    wire: Rc<Wire>,
+/// A worker and its watchdog; dropping it terminates the worker.
+pub struct WatchedWorker {
+    channel: Rc<WorkerChannel>,
     _watchdog: Interval,
 }
 
-impl Line {
-    /// Starts a worker, or adopts the one that started with the page. `lost` is called at most
+impl WatchedWorker {
+    /// Starts a worker, or adopts the one that started with the page. `on_loss` is called at most
     /// once.
     pub fn open(
         options: &WorkerOptions,
-        heard: impl Fn(Report) + 'static,
-        lost: impl Fn(Loss) + 'static,
+        on_report: impl Fn(Report) + 'static,
+        on_loss: impl Fn(WorkerLoss) + 'static,
     ) -> Option<Self> {
         let query = UrlSearchParams::new().ok()?;
         for (name, value) in options.parameters() {
@@ -47,17 +46,17 @@ impl Line {
         let query = String::from(query.to_string());
         let worker = match browser::started_worker() {
             Some(worker) => worker,
-            None => wire::start(&format!("{LOADER}?{query}")).ok()?,
+            None => channel::start(&format!("{LOADER}?{query}")).ok()?,
         };
         let alive = Rc::new(Cell::new(true));
-        let lost = Rc::new(move |alive: &Cell<bool>, loss: Loss| {
+        let on_loss = Rc::new(move |alive: &Cell<bool>, loss: WorkerLoss| {
             if alive.replace(false) {
-                lost(loss);
+                on_loss(loss);
             }
         });
         let silent = Rc::new(Cell::new(0));
         let limit = Rc::new(Cell::new(SILENT_PINGS_AT_START));
-        let heard = {
+        let on_report = {
             let (silent, limit) = (silent.clone(), limit.clone());
             move |report: Report| {
                 silent.set(0);
@@ -65,39 +64,33 @@ impl Line {
                 if !matches!(report.update, Update::Progress { phase: Phase::Engine, .. }) {
                     limit.set(SILENT_PINGS);
                 }
-                heard(report);
+                on_report(report);
             }
         };
-        let died = {
-            let (alive, lost) = (alive.clone(), lost.clone());
+        let on_death = {
+            let (alive, on_loss) = (alive.clone(), on_loss.clone());
             move |Death { reason, fetching }: Death| {
-                let loss = if fetching { Loss::Unfetched(reason) } else { Loss::Died(reason) };
-                lost(&alive, loss);
+                let loss = if fetching { WorkerLoss::Unfetched(reason) } else { WorkerLoss::Died(reason) };
+                on_loss(&alive, loss);
             }
         };
-        let wire = Rc::new(Wire::open(worker, &query, heard, died).ok()?);
+        let channel = Rc::new(WorkerChannel::open(worker, &query, on_report, on_death).ok()?);
         let watchdog = Interval::new(PING_MS, {
-            let wire = Rc::downgrade(&wire);
+            let channel = Rc::downgrade(&channel);
             move || {
-                let Some(wire) = wire.upgrade().filter(|_| alive.get()) else { return };
+                let Some(channel) = channel.upgrade().filter(|_| alive.get()) else { return };
                 silent.set(silent.get() + 1);
                 if silent.get() > limit.get() {
-                    lost(&alive, Loss::Silent);
+                    on_loss(&alive, WorkerLoss::Silent);
                 } else {
-                    wire.send(Command { id: 0, action: Action::Ping });
+                    channel.send(Command { id: 0, action: Action::Ping });
                 }
             }
         });
-        Some(Self { wire, _watchdog: watchdog })
+        Some(Self { channel, _watchdog: watchdog })
     }
 
     pub fn send(&self, command: Command) {
-        self.wire.send(command);
+        self.channel.send(command);
     }
-}
-
-/// A random number, good enough for a seed or a name; not for a secret.
-pub fn random_u64() -> u64 {
-    let half = || (js_sys::Math::random() * 4_294_967_296.0) as u64;
-    half() << 32 | half()
 }

@@ -5,22 +5,22 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::{fallback::Fallback, loss::Loss, starts, words::Words};
+use super::{fallback::Fallback, starts, words::Words, worker_loss::WorkerLoss};
 use crate::web::protocol::{
     Action, BotInfo, Command, Event, Failure, FailureKind, Id, LoadRequest, NotKept, Phase, Report, Request,
     SoFar, Update,
 };
 
 /// Identifies a widget.
-pub type Visitor = u32;
+pub type WidgetId = u32;
 
 /// Maximum number of drafts per request.
-const MOST_DRAFTS: usize = 16;
+const MAX_DRAFTS: usize = 16;
 
 /// A message from a widget, sent by `www/tweet-bot.js`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
-pub enum Ask {
+pub enum WidgetCommand {
     /// Start the engine.
     Load,
     /// `id`: the widget's own, never reused.
@@ -42,7 +42,7 @@ pub enum Ask {
 /// A message to a widget.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "tell", rename_all = "snake_case")]
-pub enum Tell {
+pub enum WidgetReport {
     Bot {
         name: String,
         handles: Vec<String>,
@@ -89,42 +89,43 @@ pub enum Tell {
     },
 }
 
-/// Something that must happen outside the desk.
+/// Something that the caller must carry out.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Terminate the worker, if there is one, and start a new one.
     StartWorker,
     Send(Command),
-    Tell(Visitor, Tell),
+    Report(WidgetId, WidgetReport),
     /// Close the channel to a widget that has left.
-    Close(Visitor),
+    Close(WidgetId),
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Engine {
+enum State {
     /// No widget has needed it yet.
     Off,
-    Loading(Tell),
-    Ready(Tell),
-    Failed(Tell),
+    Loading(WidgetReport),
+    Ready(WidgetReport),
+    Failed(WidgetReport),
 }
 
 #[derive(Debug, Clone, PartialEq)]
 struct Job {
-    visitor: Visitor,
+    widget: WidgetId,
     id: u32,
     request: Request,
     /// Each draft's tokens so far, from which another engine can continue.
     so_far: Vec<SoFar>,
 }
 
+/// The engine that the widgets of a page share.
 #[derive(Debug)]
-pub struct Desk {
+pub struct SharedEngine {
     load: LoadRequest,
     backend: Fallback,
-    engine: Engine,
-    bot: Option<Tell>,
-    visitors: BTreeSet<Visitor>,
+    state: State,
+    bot: Option<WidgetReport>,
+    widgets: BTreeSet<WidgetId>,
     waiting: VecDeque<Job>,
     /// The job under way, and the id of its command.
     running: Option<(Id, Job)>,
@@ -132,14 +133,14 @@ pub struct Desk {
     load_id: Id,
 }
 
-impl Desk {
+impl SharedEngine {
     pub fn new(load: LoadRequest) -> Self {
         Self {
             backend: Fallback::new(load.backend),
             load,
-            engine: Engine::Off,
+            state: State::Off,
             bot: None,
-            visitors: BTreeSet::new(),
+            widgets: BTreeSet::new(),
             waiting: VecDeque::new(),
             running: None,
             next_id: 1,
@@ -148,26 +149,32 @@ impl Desk {
     }
 
     /// Registers a widget and tells it the current state.
-    pub fn arrive(&mut self, visitor: Visitor) -> Vec<Effect> {
-        self.visitors.insert(visitor);
-        let state = match &self.engine {
-            Engine::Off => None,
-            Engine::Loading(tell) | Engine::Ready(tell) | Engine::Failed(tell) => Some(tell.clone()),
+    pub fn connect(&mut self, widget: WidgetId) -> Vec<Effect> {
+        self.widgets.insert(widget);
+        let state = match &self.state {
+            State::Off => None,
+            State::Loading(report) | State::Ready(report) | State::Failed(report) => Some(report.clone()),
         };
-        self.bot.iter().cloned().chain(state).map(|tell| Effect::Tell(visitor, tell)).collect()
+        self.bot.iter().cloned().chain(state).map(|report| Effect::Report(widget, report)).collect()
     }
 
-    pub fn hear_widget(&mut self, visitor: Visitor, ask: Ask, random_seed: u64) -> Vec<Effect> {
-        match ask {
-            Ask::Load => match self.engine {
-                Engine::Off => self.start(),
+    /// Handles a command of a widget.
+    pub fn handle_command(
+        &mut self,
+        widget: WidgetId,
+        command: WidgetCommand,
+        random_seed: u64,
+    ) -> Vec<Effect> {
+        match command {
+            WidgetCommand::Load => match self.state {
+                State::Off => self.start(),
                 _ => Vec::new(),
             },
-            Ask::Retry => match self.engine {
-                Engine::Failed(_) => self.start(),
+            WidgetCommand::Retry => match self.state {
+                State::Failed(_) => self.start(),
                 _ => Vec::new(),
             },
-            Ask::Generate { id, prompt, drafts, seed } => {
+            WidgetCommand::Generate { id, prompt, drafts, seed } => {
                 let seed = match seed.as_deref().map(str::trim).filter(|seed| !seed.is_empty()) {
                     None => random_seed,
                     Some(text) => match text.parse() {
@@ -175,47 +182,48 @@ impl Desk {
                         Err(_) => {
                             let message =
                                 format!("“{text}” is not a seed: give a whole number, 0 or larger.");
-                            let failed = Tell::Failed { id: Some(id), message, retryable: false };
-                            return vec![Effect::Tell(visitor, failed)];
+                            let failed = WidgetReport::Failed { id: Some(id), message, retryable: false };
+                            return vec![Effect::Report(widget, failed)];
                         }
                     },
                 };
-                let drafts = drafts.clamp(1, MOST_DRAFTS);
+                let drafts = drafts.clamp(1, MAX_DRAFTS);
                 let request = Request { prompt, drafts, seed, ..Request::default() };
                 let so_far = vec![SoFar::default(); drafts];
-                self.waiting.push_back(Job { visitor, id, request, so_far });
-                match self.engine {
-                    Engine::Off | Engine::Failed(_) => self.start(),
-                    Engine::Loading(_) => Vec::new(),
-                    Engine::Ready(_) if self.running.is_some() => {
-                        vec![Effect::Tell(visitor, Tell::Waiting { id })]
+                self.waiting.push_back(Job { widget, id, request, so_far });
+                match self.state {
+                    State::Off | State::Failed(_) => self.start(),
+                    State::Loading(_) => Vec::new(),
+                    State::Ready(_) if self.running.is_some() => {
+                        vec![Effect::Report(widget, WidgetReport::Waiting { id })]
                     }
-                    Engine::Ready(_) => self.next(),
+                    State::Ready(_) => self.next(),
                 }
             }
-            Ask::Stop { id } => self.stop(|job| job.visitor == visitor && job.id == id),
-            Ask::Leave => {
-                self.visitors.remove(&visitor);
-                let mut effects = self.stop(|job| job.visitor == visitor);
-                effects.push(Effect::Close(visitor));
+            WidgetCommand::Stop { id } => self.stop(|job| job.widget == widget && job.id == id),
+            WidgetCommand::Leave => {
+                self.widgets.remove(&widget);
+                let mut effects = self.stop(|job| job.widget == widget);
+                effects.push(Effect::Close(widget));
                 effects
             }
         }
     }
 
     /// Handles a report of the worker.
-    pub fn hear(&mut self, report: Report) -> Vec<Effect> {
+    pub fn handle_report(&mut self, report: Report) -> Vec<Effect> {
         if report.id == self.load_id {
             return match report.update {
                 Update::Bot(info) => {
                     let bot = introduce(info);
                     self.bot = Some(bot.clone());
-                    self.tell_all(bot)
+                    self.report_to_all(bot)
                 }
                 Update::Progress { phase, loaded_bytes, total_bytes } => {
-                    let loading = Tell::Loading { phase: phase_name(phase), loaded_bytes, total_bytes };
-                    self.engine = Engine::Loading(loading.clone());
-                    self.tell_all(loading)
+                    let loading =
+                        WidgetReport::Loading { phase: phase_name(phase), loaded_bytes, total_bytes };
+                    self.state = State::Loading(loading.clone());
+                    self.report_to_all(loading)
                 }
                 Update::TriesGpu(tries) => {
                     self.backend.tries_gpu(tries);
@@ -224,9 +232,9 @@ impl Desk {
                 Update::Ready(ready) => {
                     self.backend.ready(&ready);
                     let (backend, threads, not_kept) = (ready.backend, ready.threads, ready.not_kept);
-                    let ready = Tell::Ready { backend, threads, not_kept };
-                    self.engine = Engine::Ready(ready.clone());
-                    let mut effects = self.tell_all(ready);
+                    let ready = WidgetReport::Ready { backend, threads, not_kept };
+                    self.state = State::Ready(ready.clone());
+                    let mut effects = self.report_to_all(ready);
                     effects.extend(self.next());
                     effects
                 }
@@ -237,8 +245,8 @@ impl Desk {
         let Some((_, job)) = self.running.as_mut().filter(|(id, _)| *id == report.id) else {
             return Vec::new();
         };
-        let (visitor, id) = (job.visitor, job.id);
-        let told = |tell| Effect::Tell(visitor, tell);
+        let (widget, id) = (job.widget, job.id);
+        let told = |report| Effect::Report(widget, report);
         match report.update {
             Update::Drafts { events, drawn } => {
                 for (draft, token) in drawn {
@@ -257,12 +265,13 @@ impl Desk {
             }
             Update::Done(stats) => {
                 let seed = job.request.seed.to_string();
-                let done = told(Tell::Done { id, seed, tokens_per_s: stats.tokens_per_s });
+                let done = told(WidgetReport::Done { id, seed, tokens_per_s: stats.tokens_per_s });
                 self.running = None;
                 std::iter::once(done).chain(self.next()).collect()
             }
             Update::Failed(failure) if failure.kind == FailureKind::Request => {
-                let failed = Tell::Failed { id: Some(id), message: failure.message, retryable: false };
+                let failed =
+                    WidgetReport::Failed { id: Some(id), message: failure.message, retryable: false };
                 self.running = None;
                 std::iter::once(told(failed)).chain(self.next()).collect()
             }
@@ -272,16 +281,16 @@ impl Desk {
     }
 
     /// Handles the loss of the worker.
-    pub fn crash(&mut self, loss: &Loss) -> Vec<Effect> {
+    pub fn crash(&mut self, loss: &WorkerLoss) -> Vec<Effect> {
         self.fail(loss.failure(&Words::english()))
     }
 
     fn start(&mut self) -> Vec<Effect> {
         let phase = phase_name(Phase::Description);
-        let loading = Tell::Loading { phase, loaded_bytes: 0, total_bytes: None };
-        self.engine = Engine::Loading(loading.clone());
+        let loading = WidgetReport::Loading { phase, loaded_bytes: 0, total_bytes: None };
+        self.state = State::Loading(loading.clone());
         self.backend.begin_load();
-        let mut effects = self.tell_all(loading);
+        let mut effects = self.report_to_all(loading);
         effects.push(Effect::StartWorker);
         let action = Action::Load(LoadRequest { backend: self.backend.choice(), ..self.load.clone() });
         self.load_id = self.next_id;
@@ -295,7 +304,7 @@ impl Desk {
             return Vec::new();
         }
         let Some(job) = self.waiting.pop_front() else { return Vec::new() };
-        let writing = Effect::Tell(job.visitor, Tell::Writing { id: job.id });
+        let writing = Effect::Report(job.widget, WidgetReport::Writing { id: job.id });
         let action = Action::Generate { request: job.request.clone(), so_far: job.so_far.clone() };
         self.running = Some((self.next_id, job));
         vec![writing, self.command(action)]
@@ -306,9 +315,9 @@ impl Desk {
         let mut effects = Vec::new();
         let (gone, rest) = std::mem::take(&mut self.waiting).into_iter().partition(|job| is_meant(job));
         self.waiting = rest;
-        for Job { visitor, id, request, .. } in gone {
-            let done = Tell::Done { id, seed: request.seed.to_string(), tokens_per_s: 0.0 };
-            effects.push(Effect::Tell(visitor, done));
+        for Job { widget, id, request, .. } in gone {
+            let done = WidgetReport::Done { id, seed: request.seed.to_string(), tokens_per_s: 0.0 };
+            effects.push(Effect::Report(widget, done));
         }
         if let Some((generation, _)) = self.running.as_ref().filter(|(_, job)| is_meant(job)) {
             let action = Action::Stop { generation: *generation, draft: None };
@@ -325,15 +334,16 @@ impl Desk {
             }
             return self.start();
         }
-        let failed = Tell::Failed { id: None, message: failure.message, retryable: failure.retryable };
-        self.engine = Engine::Failed(failed.clone());
+        let failed =
+            WidgetReport::Failed { id: None, message: failure.message, retryable: failure.retryable };
+        self.state = State::Failed(failed.clone());
         self.running = None;
         self.waiting.clear();
-        self.tell_all(failed)
+        self.report_to_all(failed)
     }
 
-    fn tell_all(&self, tell: Tell) -> Vec<Effect> {
-        self.visitors.iter().map(|visitor| Effect::Tell(*visitor, tell.clone())).collect()
+    fn report_to_all(&self, report: WidgetReport) -> Vec<Effect> {
+        self.widgets.iter().map(|widget| Effect::Report(*widget, report.clone())).collect()
     }
 
     fn command(&mut self, action: Action) -> Effect {
@@ -343,15 +353,15 @@ impl Desk {
     }
 }
 
-fn introduce(info: BotInfo) -> Tell {
+fn introduce(info: BotInfo) -> WidgetReport {
     let language = starts::language(&info).map(str::to_owned);
-    Tell::Bot { name: info.name, handles: info.handles, language, notice: info.notice }
+    WidgetReport::Bot { name: info.name, handles: info.handles, language, notice: info.notice }
 }
 
-fn draft(id: u32, event: Event) -> Tell {
+fn draft(id: u32, event: Event) -> WidgetReport {
     match event {
-        Event::Text { draft, text } => Tell::Draft { id, index: draft, text, done: false },
-        Event::Done { draft, text, .. } => Tell::Draft { id, index: draft, text, done: true },
+        Event::Text { draft, text } => WidgetReport::Draft { id, index: draft, text, done: false },
+        Event::Done { draft, text, .. } => WidgetReport::Draft { id, index: draft, text, done: true },
     }
 }
 
@@ -372,13 +382,13 @@ mod tests {
     use super::*;
     use crate::web::protocol::{BackendChoice, Ready, Stats};
 
-    fn desk() -> Desk {
+    fn engine() -> SharedEngine {
         let model = "https://example.org/bot/".into();
-        Desk::new(LoadRequest { model, ..LoadRequest::default() })
+        SharedEngine::new(LoadRequest { model, ..LoadRequest::default() })
     }
 
-    fn generate(id: u32) -> Ask {
-        Ask::Generate { id, prompt: "My dream is".into(), drafts: 2, seed: Some("7".into()) }
+    fn generate(id: u32) -> WidgetCommand {
+        WidgetCommand::Generate { id, prompt: "My dream is".into(), drafts: 2, seed: Some("7".into()) }
     }
 
     fn ready() -> Update {
@@ -418,42 +428,42 @@ mod tests {
         effects.iter().filter_map(command).collect()
     }
 
-    fn told(effects: &[Effect], visitor: Visitor) -> Vec<Tell> {
-        let tell = |effect: &Effect| match effect {
-            Effect::Tell(to, tell) if *to == visitor => Some(tell.clone()),
+    fn told(effects: &[Effect], widget: WidgetId) -> Vec<WidgetReport> {
+        let report = |effect: &Effect| match effect {
+            Effect::Report(to, report) if *to == widget => Some(report.clone()),
             _ => None,
         };
-        effects.iter().filter_map(tell).collect()
+        effects.iter().filter_map(report).collect()
     }
 
     #[test]
     fn nothing_starts_before_a_widget_wants_it_and_then_once() {
-        let mut desk = desk();
-        assert_eq!(desk.arrive(1), []);
-        assert_eq!(desk.arrive(2), []);
-        let effects = desk.hear_widget(1, Ask::Load, 0);
+        let mut engine = engine();
+        assert_eq!(engine.connect(1), []);
+        assert_eq!(engine.connect(2), []);
+        let effects = engine.handle_command(1, WidgetCommand::Load, 0);
         assert!(effects.contains(&Effect::StartWorker));
         assert_eq!(told(&effects, 2).len(), 1, "every widget sees the load");
-        assert_eq!(desk.hear_widget(2, Ask::Load, 0), []);
-        assert_eq!(desk.hear_widget(2, generate(1), 0), [], "the request waits for the engine");
+        assert_eq!(engine.handle_command(2, WidgetCommand::Load, 0), []);
+        assert_eq!(engine.handle_command(2, generate(1), 0), [], "the request waits for the engine");
     }
 
     #[test]
     fn two_widgets_take_turns_and_hear_only_their_own_drafts() {
-        let mut desk = desk();
-        desk.arrive(1);
-        desk.arrive(2);
-        let load = commands(&desk.hear_widget(1, generate(1), 0))[0].id;
-        desk.hear_widget(2, generate(1), 0);
-        let first = commands(&desk.hear(Report { id: load, update: ready() }));
+        let mut engine = engine();
+        engine.connect(1);
+        engine.connect(2);
+        let load = commands(&engine.handle_command(1, generate(1), 0))[0].id;
+        engine.handle_command(2, generate(1), 0);
+        let first = commands(&engine.handle_report(Report { id: load, update: ready() }));
         assert_eq!(first.len(), 1);
         let events = vec![Event::Text { draft: 0, text: "a".into() }];
         let text = Update::Drafts { events, drawn: vec![(0, 40)] };
-        let effects = desk.hear(Report { id: first[0].id, update: text });
+        let effects = engine.handle_report(Report { id: first[0].id, update: text });
         assert_eq!((told(&effects, 1).len(), told(&effects, 2).len()), (1, 0));
-        let effects = desk.hear(Report { id: first[0].id, update: done() });
-        assert!(matches!(told(&effects, 1)[..], [Tell::Done { id: 1, .. }]));
-        assert!(matches!(told(&effects, 2)[..], [Tell::Writing { id: 1 }]));
+        let effects = engine.handle_report(Report { id: first[0].id, update: done() });
+        assert!(matches!(told(&effects, 1)[..], [WidgetReport::Done { id: 1, .. }]));
+        assert!(matches!(told(&effects, 2)[..], [WidgetReport::Writing { id: 1 }]));
         assert!(
             matches!(&commands(&effects)[0].action, Action::Generate { request, .. } if request.seed == 7 && request.drafts == 2)
         );
@@ -461,85 +471,90 @@ mod tests {
 
     #[test]
     fn a_widget_that_leaves_cancels_its_requests() {
-        let mut desk = desk();
-        desk.arrive(1);
-        desk.arrive(2);
-        let load = commands(&desk.hear_widget(1, generate(1), 0))[0].id;
-        desk.hear_widget(2, generate(5), 0);
-        let running = commands(&desk.hear(Report { id: load, update: ready() }))[0].id;
-        let effects = desk.hear_widget(1, Ask::Leave, 0);
+        let mut engine = engine();
+        engine.connect(1);
+        engine.connect(2);
+        let load = commands(&engine.handle_command(1, generate(1), 0))[0].id;
+        engine.handle_command(2, generate(5), 0);
+        let running = commands(&engine.handle_report(Report { id: load, update: ready() }))[0].id;
+        let effects = engine.handle_command(1, WidgetCommand::Leave, 0);
         assert_eq!(effects.last(), Some(&Effect::Close(1)));
         assert!(
             matches!(commands(&effects)[0].action, Action::Stop { generation, .. } if generation == running)
         );
-        let effects = desk.hear_widget(2, Ask::Stop { id: 5 }, 0);
+        let effects = engine.handle_command(2, WidgetCommand::Stop { id: 5 }, 0);
         assert!(
-            matches!(told(&effects, 2)[..], [Tell::Done { id: 5, .. }]),
+            matches!(told(&effects, 2)[..], [WidgetReport::Done { id: 5, .. }]),
             "one that waits is just forgotten"
         );
-        assert_eq!(commands(&desk.hear(Report { id: running, update: done() })), []);
+        assert_eq!(commands(&engine.handle_report(Report { id: running, update: done() })), []);
     }
 
     #[test]
     fn a_failure_is_told_to_all_and_retry_starts_anew() {
-        let mut desk = desk();
-        desk.arrive(1);
-        desk.hear_widget(1, generate(1), 0);
-        let effects = desk.crash(&Loss::Died(None));
-        assert!(matches!(told(&effects, 1)[..], [Tell::Failed { id: None, retryable: true, .. }]));
+        let mut engine = engine();
+        engine.connect(1);
+        engine.handle_command(1, generate(1), 0);
+        let effects = engine.crash(&WorkerLoss::Died(None));
+        assert!(matches!(told(&effects, 1)[..], [WidgetReport::Failed { id: None, retryable: true, .. }]));
         assert!(
-            matches!(desk.arrive(2)[..], [Effect::Tell(2, Tell::Failed { .. })]),
+            matches!(engine.connect(2)[..], [Effect::Report(2, WidgetReport::Failed { .. })]),
             "also to who comes later"
         );
-        assert!(desk.hear_widget(2, Ask::Retry, 0).contains(&Effect::StartWorker));
-        let effects = desk.crash(&Loss::Unfetched(Some("Failed to fetch".into())));
+        assert!(engine.handle_command(2, WidgetCommand::Retry, 0).contains(&Effect::StartWorker));
+        let effects = engine.crash(&WorkerLoss::Unfetched(Some("Failed to fetch".into())));
         let told = told(&effects, 2);
         assert!(
-            matches!(&told[..], [Tell::Failed { message, retryable: true, .. }] if message.contains("engine could not be downloaded"))
+            matches!(&told[..], [WidgetReport::Failed { message, retryable: true, .. }] if message.contains("engine could not be downloaded"))
         );
     }
 
     #[test]
     fn a_worker_that_dies_at_the_gpu_spares_the_processor_once() {
-        let mut desk = desk();
-        desk.arrive(1);
-        let load = commands(&desk.hear_widget(1, generate(1), 0))[0].id;
-        desk.hear(Report { id: load, update: Update::TriesGpu(true) });
-        let again = commands(&desk.crash(&Loss::Died(None))).remove(0);
+        let mut engine = engine();
+        engine.connect(1);
+        let load = commands(&engine.handle_command(1, generate(1), 0))[0].id;
+        engine.handle_report(Report { id: load, update: Update::TriesGpu(true) });
+        let again = commands(&engine.crash(&WorkerLoss::Died(None))).remove(0);
         assert!(matches!(&again.action, Action::Load(load) if load.backend == BackendChoice::Simd));
         assert_eq!(
-            commands(&desk.hear(Report { id: again.id, update: ready() })).len(),
+            commands(&engine.handle_report(Report { id: again.id, update: ready() })).len(),
             1,
             "the request is kept"
         );
-        let effects = desk.crash(&Loss::Died(None));
-        assert!(matches!(told(&effects, 1)[..], [Tell::Failed { id: None, .. }]));
+        let effects = engine.crash(&WorkerLoss::Died(None));
+        assert!(matches!(told(&effects, 1)[..], [WidgetReport::Failed { id: None, .. }]));
     }
 
     #[test]
     fn what_is_no_seed_is_said_and_drafts_are_bounded() {
-        let mut desk = desk();
-        desk.arrive(1);
-        let ask = |drafts, seed: &str| Ask::Generate {
+        let mut engine = engine();
+        engine.connect(1);
+        let ask = |drafts, seed: &str| WidgetCommand::Generate {
             id: 1,
             prompt: String::new(),
             drafts,
             seed: Some(seed.into()),
         };
-        let effects = desk.hear_widget(1, ask(5, "many"), 0);
-        assert!(matches!(&told(&effects, 1)[..], [Tell::Failed { message, .. }] if message.contains("many")));
-        let load = commands(&desk.hear_widget(1, ask(1_000_000, " "), 11))[0].id;
-        let action = commands(&desk.hear(Report { id: load, update: ready() })).remove(0).action;
+        let effects = engine.handle_command(1, ask(5, "many"), 0);
         assert!(
-            matches!(action, Action::Generate { request, .. } if request.drafts == MOST_DRAFTS && request.seed == 11)
+            matches!(&told(&effects, 1)[..], [WidgetReport::Failed { message, .. }] if message.contains("many"))
+        );
+        let load = commands(&engine.handle_command(1, ask(1_000_000, " "), 11))[0].id;
+        let action = commands(&engine.handle_report(Report { id: load, update: ready() })).remove(0).action;
+        assert!(
+            matches!(action, Action::Generate { request, .. } if request.drafts == MAX_DRAFTS && request.seed == 11)
         );
     }
 
     #[test]
-    fn asks_are_read_as_the_element_writes_them() {
-        let ask: Ask =
+    fn commands_are_read_as_the_element_writes_them() {
+        let command: WidgetCommand =
             serde_json::from_str(r#"{"ask":"generate","id":3,"prompt":"x","drafts":5,"seed":null}"#).unwrap();
-        assert_eq!(ask, Ask::Generate { id: 3, prompt: "x".into(), drafts: 5, seed: None });
-        assert_eq!(serde_json::from_str::<Ask>(r#"{"ask":"leave"}"#).unwrap(), Ask::Leave);
+        assert_eq!(command, WidgetCommand::Generate { id: 3, prompt: "x".into(), drafts: 5, seed: None });
+        assert_eq!(
+            serde_json::from_str::<WidgetCommand>(r#"{"ask":"leave"}"#).unwrap(),
+            WidgetCommand::Leave
+        );
     }
 }
