@@ -228,6 +228,9 @@ impl Desk {
                     self.engine = Engine::Ready(ready.clone());
                     let mut effects = self.tell_all(ready);
                     effects.extend(self.next());
+                    // Those that asked before there was an engine do not know whose turn it is.
+                    let rest = self.waiting.iter();
+                    effects.extend(rest.map(|job| Effect::Tell(job.visitor, Tell::Waiting { id: job.id })));
                     effects
                 }
                 Update::Failed(failure) => self.fail(failure),
@@ -445,7 +448,10 @@ mod tests {
         desk.arrive(2);
         let load = commands(&desk.hear_widget(1, generate(1), 0))[0].id;
         desk.hear_widget(2, generate(1), 0);
-        let first = commands(&desk.hear(Report { id: load, update: ready() }));
+        let effects = desk.hear(Report { id: load, update: ready() });
+        assert!(matches!(told(&effects, 1)[..], [Tell::Ready { .. }, Tell::Writing { id: 1 }]));
+        assert!(matches!(told(&effects, 2)[..], [Tell::Ready { .. }, Tell::Waiting { id: 1 }]));
+        let first = commands(&effects);
         assert_eq!(first.len(), 1);
         let events = vec![Event::Text { draft: 0, text: "a".into() }];
         let text = Update::Drafts { events, drawn: vec![(0, 40)] };
