@@ -173,6 +173,7 @@ words! {
     CheckResult,
     CheckChars,
     CheckUnreadable,
+    CheckUnnamed,
     CheckExamples,
     CheckPlenty,
     CheckEnough,
