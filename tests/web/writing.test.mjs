@@ -108,6 +108,26 @@ describe("one draft of five", () => {
   });
 });
 
+describe("Continue", () => {
+  it("keeps the focus while it has to wait for the other drafts", async () => {
+    const slow = await serve(await slowBundle());
+    const visit = await visitor(browser, [slow.origin]);
+    const { page } = visit;
+    await page.goto(`${slow.origin}/?backend=scalar&seed=3`);
+    const bot = new BotPage(page);
+    await bot.generate();
+    await bot.streams("My dream is", 4);
+    await bot.endDraft(1);
+    await bot.draftButton("Continue", 1).focus();
+    await page.keyboard.press("Enter");
+    await page.waitForTimeout(200);
+    assert.ok(await bot.stopButton.isVisible(), "the others are still written");
+    assert.equal(await page.evaluate(() => document.activeElement.ariaLabel), "Continue draft 1");
+    await visit.leave();
+    slow.close();
+  });
+});
+
 describe("a link", () => {
   async function linkOf(visit, number) {
     await visit.bot.more(number);

@@ -229,8 +229,11 @@ fn FinishedButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView 
     let pinned = Memo::new(move |_| draft.with(|d| d.pinned));
     let go_on = move |_| {
         handle.act(|page| page.continue_draft(index, seed()));
-        // Its own button is gone while the draft is written.
-        browser::focus(AGAIN[index]);
+        // Its own button is gone while the draft is written; otherwise the next key press would
+        // be on the button that replaces the draft.
+        if draft.with_untracked(|draft| draft.writing) {
+            browser::focus(AGAIN[index]);
+        }
     };
     let copied_text = Signal::derive(move || draft.with(|d| d.text.clone()));
     let mark = move || {

@@ -32,6 +32,8 @@ pub struct Handle {
     pub tab: RwSignal<Tab>,
     /// The result of an action, for the live region.
     pub announced: RwSignal<String>,
+    /// The language chosen last, whose sentences may be on their way.
+    language: StoredValue<Language>,
     line: StoredValue<Option<Line>, LocalStorage>,
     /// The options of this page's workers.
     options: StoredValue<WorkerOptions>,
@@ -49,6 +51,7 @@ impl Handle {
         let (page, effects) = Page::open(query, model, history, bots);
         let handle = Self {
             page: RwSignal::new(page),
+            language: StoredValue::new(words.language),
             words: RwSignal::new(words),
             theme: RwSignal::new(Theme::named(&browser::kept(browser::THEME))),
             tab: RwSignal::new(Tab::default()),
@@ -127,8 +130,13 @@ impl Handle {
 
     pub fn choose_language(self, language: Language) {
         browser::keep(browser::LANGUAGE, language.code());
+        self.language.set_value(language);
         spawn_local(async move {
             let words = browser::words(language).await;
+            // Another may have been chosen, and have come sooner.
+            if self.language.get_value() != language {
+                return;
+            }
             browser::set_root("lang", words.language.code());
             self.words.set(words);
         });

@@ -40,9 +40,9 @@ fn Remembered(handle: Handle, entry: Entry) -> impl IntoView {
     let about = move |word: Word, text: String| {
         move || handle.words.with(|words| words.fill(word, &[("text", &text)]))
     };
-    let link = (!entry.link.is_empty()).then(|| {
+    let link = entry.search(&browser::model_url(None)).map(|search| {
         view! {
-            <a class="button" href=format!("./{}", entry.link) aria-label=about(Word::WriteAgainDraft, entry.text.clone())>
+            <a class="button" href=format!("./{search}") aria-label=about(Word::WriteAgainDraft, entry.text.clone())>
                 {handle.say(Word::WriteAgain)}
             </a>
         }
