@@ -59,7 +59,7 @@
   }
 
   class TweetBot extends HTMLElement {
-    static observedAttributes = [...OPTIONS, "lang"];
+    static observedAttributes = [...OPTIONS, "lang", "lazy"];
 
     #root = null;
     #language = "en";
@@ -130,7 +130,7 @@
     connectedCallback() {
       if (!this.#root) this.#build();
       this.#relabel();
-      if (!this.lazy) this.#seen.observe(this);
+      this.#watch();
     }
 
     disconnectedCallback() {
@@ -149,7 +149,14 @@
         this.#showDrafts();
         if (wanted && this.isConnected) this.#want();
       }
+      if (name === "lazy") this.#watch();
       this.#relabel();
+    }
+
+    /** Waits until the element is seen, unless it is lazy or has started its engine. */
+    #watch() {
+      this.#seen.disconnect();
+      if (!this.lazy && this.isConnected && this.#state.tell === "idle") this.#seen.observe(this);
     }
 
     #build() {

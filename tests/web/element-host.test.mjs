@@ -34,7 +34,8 @@ before(async () => {
       <tweet-bot ${bot} host="/mute"></tweet-bot>`,
     "/shown": `<style>iframe { display: block; width: 50px; height: 50px }</style>${element}`,
     "/insisted": `<style>iframe { display: block !important; width: 50px; height: 50px }</style>${element}`,
-    "/headline": `<div style="text-transform: uppercase; letter-spacing: 9px; word-spacing: 9px; text-align: right; text-indent: 9px; white-space: nowrap">
+    "/headline": `<div style="text-transform: uppercase; letter-spacing: 9px; word-spacing: 9px; word-break: break-all; text-align: right;
+        text-indent: 9px; text-shadow: 1px 1px red; white-space: nowrap">
       <tweet-bot lazy ${bot}></tweet-bot></div>`,
     "/shortcuts": `<script>
         window.shortcuts = [];
@@ -170,9 +171,10 @@ for (const name of ["Chromium", "Firefox"]) {
         const bot = document.querySelector("tweet-bot");
         bot.generate();
         const style = getComputedStyle(bot.shadowRoot.querySelector(".text"));
-        return [style.textTransform, style.letterSpacing, style.wordSpacing, style.textAlign, style.textIndent, style.whiteSpace];
+        const { textTransform, letterSpacing, wordSpacing, wordBreak, textAlign, textIndent, textShadow, whiteSpace } = style;
+        return [textTransform, letterSpacing, wordSpacing, wordBreak, textAlign, textIndent, textShadow, whiteSpace];
       });
-      assert.deepEqual(style, ["none", "normal", "0px", "start", "0px", "pre-wrap"]);
+      assert.deepEqual(style, ["none", "normal", "0px", "normal", "start", "0px", "none", "pre-wrap"]);
       await leave();
     });
 

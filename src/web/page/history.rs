@@ -33,6 +33,11 @@ impl Entry {
         Some(format!("{}&{link}", share::search(&[("model", self.model.clone())])))
     }
 
+    /// What tells it from every other, in a list.
+    pub fn key(&self) -> (String, String, String) {
+        (self.text.clone(), self.bot.clone(), self.link.clone())
+    }
+
     /// Whether text and bot are the same, whatever the link.
     fn is_same(&self, other: &Self) -> bool {
         self.text == other.text && self.bot == other.bot

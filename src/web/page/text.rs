@@ -203,6 +203,15 @@ pub fn bad_parameter(words: &Words, bad: &BadParameter) -> String {
     words.fill(Word::BadParameter, &values)
 }
 
+/// The parts of a sentence before and after a place, whose value is in a language of its own.
+pub fn around(words: &Words, word: Word, values: &[(&str, &str)], place: &str) -> (String, String) {
+    let sentence = words.fill(word, values);
+    match sentence.split_once(&format!("{{{place}}}")) {
+        Some((before, after)) => (before.to_owned(), after.to_owned()),
+        None => (sentence, String::new()),
+    }
+}
+
 /// Whether the draft on a card is the one that a link promised.
 pub fn verdict(words: &Words, (card, verdict): (usize, Verdict)) -> String {
     let word = match verdict {
@@ -319,6 +328,15 @@ mod tests {
         let engine =
             Status::Engine { backend: "simd".into(), threads: 1, doing, because: None, not_kept: None };
         assert_eq!(status(&german, &engine), "SIMD, 1 thread, 2,0 tokens/s");
+    }
+
+    #[test]
+    fn a_value_in_another_language_stands_apart() {
+        let words = Words::english();
+        let parts = |word, place| around(&words, word, &[("n", "2")], place);
+        assert_eq!(parts(Word::Spoken, "text"), ("Draft 2: ".into(), String::new()));
+        assert_eq!(parts(Word::PostLine, "bot"), (String::new(), ", an AI bot, wrote:".into()));
+        assert_eq!(parts(Word::DraftLabel, "text"), ("Draft 2".into(), String::new()));
     }
 
     #[test]
