@@ -1,9 +1,5 @@
 //! The page's state in the reactive system, and the place where its effects happen.
 
-use gloo::timers::callback::Timeout;
-use leptos::prelude::*;
-use wasm_bindgen_futures::spawn_local;
-
 use super::{browser, files, line::Line};
 use crate::web::{
     page::{
@@ -19,6 +15,8 @@ use crate::web::{
     },
     protocol::Report,
 };
+use gloo::timers::callback::Timeout;
+use leptos::prelude::*;
 
 /// Time for which a live region is empty, so that the same text is announced again.
 const ANNOUNCE_MS: u32 = 100;
@@ -128,18 +126,23 @@ impl Handle {
         browser::set_root("data-theme", theme.name());
     }
 
-    pub fn choose_language(self, language: Language) {
-        browser::keep(browser::LANGUAGE, language.code());
+    /// Returns false if the language's sentences cannot be fetched: the page stays as it is.
+    pub async fn choose_language(self, language: Language) -> bool {
         self.language.set_value(language);
-        spawn_local(async move {
-            let words = browser::words(language).await;
-            // Another may have been chosen, and have come sooner.
-            if self.language.get_value() != language {
-                return;
-            }
-            browser::set_root("lang", words.language.code());
-            self.words.set(words);
-        });
+        let words = browser::words(language).await;
+        // Another may have been chosen, and have come sooner.
+        if self.language.get_value() != language {
+            return true;
+        }
+        let Some(words) = words else {
+            // The menu must show the page's language again.
+            self.words.update(|_| ());
+            return false;
+        };
+        browser::keep(browser::LANGUAGE, language.code());
+        browser::set_root("lang", language.code());
+        self.words.set(words);
+        true
     }
 
     fn run(self, effects: Vec<state::Effect>) {

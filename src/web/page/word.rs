@@ -16,6 +16,7 @@ words! {
     Footer,
     Skip,
     Language,
+    LanguageFailed,
     Theme,
     ThemeAuto,
     ThemeLight,
