@@ -180,7 +180,11 @@ for (const name of ["Chromium", "Firefox"]) {
 
     it("keeps what is typed from the page's keyboard shortcuts, and nothing else", async () => {
       const { page, leave } = await open("/shortcuts");
-      await page.evaluate(() => document.querySelector("tweet-bot").shadowRoot.querySelector("textarea").select());
+      await page.evaluate(() => {
+        const start = document.querySelector("tweet-bot").shadowRoot.querySelector("textarea");
+        start.focus();
+        start.select();
+      });
       for (const key of ["n", "?", " ", "Escape"]) await page.keyboard.press(key);
       const typed = await page.evaluate(() => document.querySelector("tweet-bot").shadowRoot.querySelector("textarea").value);
       assert.equal(typed, "n? ");
