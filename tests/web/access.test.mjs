@@ -197,9 +197,16 @@ describe("forced colours", () => {
     await bot.finishes();
     await bot.draftButton("Pin", 1).click();
     await page.mouse.move(0, 0);
-    const grounds = [1, 2].map((n) => bot.draftButton("Pin", n).evaluate((pin) => getComputedStyle(pin).backgroundColor));
-    const [pinned, other] = await Promise.all(grounds);
-    assert.notEqual(pinned, other);
+    const isMarked = (pin) => {
+      const probe = document.createElement("span");
+      probe.style.cssText = "forced-color-adjust: none; background: Highlight";
+      pin.after(probe);
+      const marked = getComputedStyle(pin).backgroundColor === getComputedStyle(probe).backgroundColor;
+      probe.remove();
+      return marked;
+    };
+    const marked = [1, 2].map((number) => bot.draftButton("Pin", number).evaluate(isMarked));
+    assert.deepEqual(await Promise.all(marked), [true, false]);
     await leave();
   });
 });
