@@ -75,7 +75,7 @@ function problem(sentence, english) {
   return [alert];
 }
 
-function outcome(name, { counts, unreadable, chars, verdict, examples, minutes }) {
+function outcome(name, { counts, unreadable, warning, chars, verdict, examples, minutes }) {
   const table = element("table", "", element("caption", fill(words.CheckResult, { name })));
   const rows = [
     [words.Downloaded, counts.tweets_downloaded],
@@ -95,6 +95,13 @@ function outcome(name, { counts, unreadable, chars, verdict, examples, minutes }
   const sentence = element("p", words[`Check${verdict}`]);
   sentence.className = `check-verdict ${verdict}`;
   const parts = [sentence, table];
+  if (warning) {
+    const english = element("span", `${warning}.`);
+    english.lang = "en";
+    const note = element("p", "", `${words.CheckUnnamed} `, english);
+    note.className = "check-warning";
+    parts.splice(1, 0, note);
+  }
   if (verdict !== "TooFew") parts.push(element("p", fill(words.CheckMinutes, { minutes: number(minutes) })));
   if (examples.length > 0) {
     const list = element("ul");

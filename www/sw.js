@@ -6,15 +6,16 @@
 // build waits until no page uses the old one.
 importScripts("./build.js");
 
+const SCOPE = self.registration.scope;
 const PREFIX = "huggingtweets-page-";
-const CACHE = `${PREFIX}${BUILD.id}`;
+/** One site may have several pages, each with a build of its own. */
+const CACHE = `${PREFIX}${BUILD.id} ${SCOPE}`;
 /** Descriptions, cards and pictures of bots, as last fetched. */
 const BOTS = "huggingtweets-bots-1";
 /** The names that src/card gives them. */
 const BOT_FILES = /\/(bot\.json|README\.md|(predictions|pipeline|validation)\.png)$/;
 /** Limit for a bot's file: that for a description in src/web/worker/source.rs. */
 const MOST_BOT_FILE_BYTES = 16 << 20;
-const SCOPE = self.registration.scope;
 
 /** Same as in www/engine-choice.js, which a classic script cannot import. */
 const RELAXED = new Uint8Array([
@@ -29,13 +30,22 @@ const ISOLATION = {
   "Content-Security-Policy": BUILD.policy,
 };
 
+/** A URL's path as a name; one that is escaped wrongly stays as it is. */
+function unescaped(path) {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
+
 /** The file of the build at a URL, or null. */
 function fileOf(address) {
   const url = new URL(address);
   url.search = url.hash = "";
   if (!url.href.startsWith(SCOPE)) return null;
-  const file = decodeURIComponent(url.href.slice(SCOPE.length)) || "index.html";
-  return file in BUILD.files ? file : null;
+  const file = unescaped(url.href.slice(SCOPE.length)) || "index.html";
+  return Object.hasOwn(BUILD.files, file) ? file : null;
 }
 
 /** Of the engine's four builds, this browser needs one or two. */
@@ -124,10 +134,20 @@ async function fresh(event) {
 
 self.addEventListener("install", (event) => event.waitUntil(keep()));
 
-self.addEventListener("activate", (event) => {
-  const old = (name) => name.startsWith(PREFIX) && name !== CACHE;
-  event.waitUntil(caches.keys().then((names) => Promise.all(names.filter(old).map((name) => caches.delete(name)))));
-});
+/** Whether a cache has an old build of this page. Names once had no scope, only what is kept has. */
+async function isOld(name) {
+  if (!name.startsWith(PREFIX) || name === CACHE) return false;
+  if (name.includes(" ")) return name.endsWith(` ${SCOPE}`);
+  return Boolean(await (await caches.open(name)).match(new URL("index.html", SCOPE)));
+}
+
+async function removeOld() {
+  for (const name of await caches.keys()) {
+    if (await isOld(name)) await caches.delete(name);
+  }
+}
+
+self.addEventListener("activate", (event) => event.waitUntil(removeOld()));
 
 self.addEventListener("fetch", (event) => {
   const { request } = event;
@@ -140,8 +160,9 @@ self.addEventListener("fetch", (event) => {
 
 /** Whether only one page is open; one that was just closed is still listed for a moment. */
 async function alone() {
-  // The archive check is a frame of the page that asks, and changes with it.
-  const isPage = ({ url }) => fileOf(url) !== "check.html";
+  // Other pages of the site do not change with it; the archive check is a frame of the page that
+  // asks, and does.
+  const isPage = ({ url }) => url.startsWith(SCOPE) && fileOf(url) !== "check.html";
   for (let tries = 0; tries < 6; tries++) {
     if (tries) await new Promise((later) => setTimeout(later, 100));
     const all = await self.clients.matchAll({ type: "window", includeUncontrolled: true });

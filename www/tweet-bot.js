@@ -34,13 +34,23 @@
   //= tweet-bot/look.js
   //= tweet-bot/engine.js
 
-  /** Resolves a URL against the page; an invalid one stays, for the engine's error message. */
-  function whole(address) {
+  /** Resolves a URL against the page; an invalid one stays for the engine's error message, or is `invalid`. */
+  function whole(address, invalid = address) {
     try {
       return new URL(address, document.baseURI).href;
     } catch {
-      return address;
+      return invalid;
     }
+  }
+
+  /**
+   * Keeps typed letters from the page's keyboard shortcuts. To the page, they come from the element,
+   * which is no text field.
+   */
+  function keepLetter(event) {
+    const { key, ctrlKey, metaKey, altKey } = event;
+    const isLetter = key?.length === 1 || event.isComposing;
+    if (isLetter && !ctrlKey && !metaKey && !altKey) event.stopPropagation();
   }
 
   /** Updates a live region only if its text differs, as any change is announced again. */
@@ -49,9 +59,10 @@
   }
 
   class TweetBot extends HTMLElement {
-    static observedAttributes = [...OPTIONS, "lang"];
+    static observedAttributes = [...OPTIONS, "lang", "lazy"];
 
     #root = null;
+    #language = "en";
     #words = WORDS.en;
     #link = null;
     #state = { tell: "idle" };
@@ -89,6 +100,7 @@
     generate({ prompt, drafts, seed } = {}) {
       if (!this.isConnected) return Promise.reject(new Error("<tweet-bot> is not on a page"));
       this.#want();
+      if (!this.#link) return Promise.reject(new Error(this.#problem?.message));
       if (this.#run) return this.#run.promise;
       const start = this.#part("start");
       if (prompt !== undefined) start.value = prompt;
@@ -118,7 +130,7 @@
     connectedCallback() {
       if (!this.#root) this.#build();
       this.#relabel();
-      if (!this.lazy) this.#seen.observe(this);
+      this.#watch();
     }
 
     disconnectedCallback() {
@@ -137,7 +149,14 @@
         this.#showDrafts();
         if (wanted && this.isConnected) this.#want();
       }
+      if (name === "lazy") this.#watch();
       this.#relabel();
+    }
+
+    /** Waits until the element is seen, unless it is lazy or has started its engine. */
+    #watch() {
+      this.#seen.disconnect();
+      if (!this.lazy && this.isConnected && this.#state.tell === "idle") this.#seen.observe(this);
     }
 
     #build() {
@@ -156,6 +175,7 @@
       const start = this.#part("start");
       start.value = this.getAttribute("prompt") ?? START;
       start.addEventListener("input", () => this.#want());
+      for (const type of ["keydown", "keypress", "keyup"]) start.addEventListener(type, keepLetter);
       start.addEventListener("keydown", (event) => {
         // Safari does not mark the Enter that ends a composition, but gives it this code.
         const composes = event.isComposing || event.keyCode === 229;
@@ -177,7 +197,12 @@
       this.#seen.disconnect();
       this.#link?.check();
       if (this.#link) return;
-      this.#link = Engine.connect(this.#address("engine.html"), (tell) => this.#hear(tell));
+      const address = this.#address("engine.html");
+      if (address === null) {
+        const message = `host="${this.getAttribute("host")}" is not an address: it must be that of the folder with engine.html`;
+        return this.#failed({ id: null, message, retryable: false, gone: true });
+      }
+      this.#link = Engine.connect(address, (tell) => this.#hear(tell));
       this.#link.ask({ ask: "load" });
       this.#state = { tell: "loading", phase: "description" };
       this.#show();
@@ -281,10 +306,15 @@
       this.dispatchEvent(new CustomEvent(type, { detail, bubbles }));
     }
 
-    /** The URL of a document on the engine's site, with the attributes `names`. */
+    /**
+     * The URL of a document on the engine's site, with the attributes `names`; null if `host` is not
+     * an address.
+     */
     #address(file, names = ENGINE) {
       const host = this.getAttribute("host");
-      const address = new URL(file, host === null ? home() : new URL(host.replace(/\/?$/, "/"), document.baseURI));
+      const folder = host === null ? home() : whole(host.replace(/\/?$/, "/"), null);
+      if (folder === null) return null;
+      const address = new URL(file, folder);
       for (const name of names) {
         const value = this.getAttribute(name);
         // Only the prompt may be empty.
@@ -362,19 +392,20 @@
     #relabel() {
       const preferred = [this.getAttribute("lang"), this.parentElement?.closest("[lang]")?.lang, ...(navigator.languages ?? [])];
       const known = preferred.map((lang) => lang?.toLowerCase().split("-")[0]).find((lang) => lang in WORDS);
-      this.#words = WORDS[known ?? "en"];
-      this.#root.querySelector("section").lang = known ?? "en";
+      this.#language = known ?? "en";
+      this.#words = WORDS[this.#language];
+      this.#root.querySelector("section").lang = this.#language;
       const label = (selector, word) => (this.#root.querySelector(selector).textContent = this.#words[word]);
       label("label span", "start");
       label(".generate", "generate");
       label(".stop", "stop");
       label(".retry", "retry");
       label(".colophon a", "more");
-      const more = this.#root.querySelector(".colophon a");
       // A host may be a package's folder, which may lack PAGE.
-      more.href = this.#address(this.hasAttribute("host") ? "embed.html" : PAGE, [...OPTIONS, "lang"]);
+      const more = this.#address(this.hasAttribute("host") ? "embed.html" : PAGE, [...OPTIONS, "lang"]);
+      if (more !== null) this.#root.querySelector(".colophon a").href = more;
       // Hidden on the very page that it leads to.
-      this.#part("colophon").hidden = more.href.split("?")[0] === location.href.split(/[?#]/)[0];
+      this.#part("colophon").hidden = more === null || more.split("?")[0] === location.href.split(/[?#]/)[0];
       this.#part("drafts").setAttribute("aria-label", this.#words.drafts);
       this.#part("progress").setAttribute("aria-label", this.#words.download);
       this.#introduce();
@@ -406,15 +437,22 @@
     #status() {
       const words = this.#words;
       const { tell, phase, total_bytes: total, backend, threads, not_kept: notKept } = this.#state;
+      const number = (n, options) => n.toLocaleString(this.#language, { useGrouping: false, ...options });
       if (tell === "idle") return words.idle;
       if (tell === "failed") return "";
       if (tell === "loading") {
-        const size = phase === "download" && total ? `, ${(total / 1e6).toFixed(1)} MB` : "";
+        const megabytes = { style: "unit", unit: "megabyte", minimumFractionDigits: 1, maximumFractionDigits: 1 };
+        const size = phase === "download" && total ? `, ${number(total / 1e6, megabytes)}` : "";
         return `${words[phase] ?? words.starting}${size}`;
       }
-      const engine = `${backend.toUpperCase()}, ${threads} ${threads === 1 ? words.thread : words.threads}`;
+      // Threads are the CPU's.
+      const engine =
+        backend === "webgpu" ? "WebGPU" : `${backend.toUpperCase()}, ${threads} ${threads === 1 ? words.thread : words.threads}`;
       if (this.#run) return this.#run.waits ? words.turn : `${engine}, ${words.writing}`;
-      if (this.#speed !== null) return `${engine}, ${this.#speed.toFixed(this.#speed < 10 ? 1 : 0)} tokens/s`;
+      if (this.#speed !== null) {
+        const digits = this.#speed < 10 ? 1 : 0;
+        return `${engine}, ${number(this.#speed, { minimumFractionDigits: digits, maximumFractionDigits: digits })} tokens/s`;
+      }
       return `${engine}, ${words.ready}${notKept ? `; ${words.notKept.replace("{reason}", words[notKept])}` : ""}`;
     }
   }

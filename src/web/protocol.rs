@@ -297,11 +297,6 @@ pub struct CardPage {
     pub final_loss: Option<f64>,
 }
 
-/// A size as page and worker show it: `5.1 MB`.
-pub fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
-}
-
 /// Serialises a message as JSON text.
 pub fn encode(message: &impl Serialize) -> JsValue {
     match serde_json::to_string(message) {

@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import { BotPage } from "./bot-page.mjs";
-import { AXE_TAGS, launch, secondOrigin, serve, slowBundle, smallBundle, visitor } from "./harness.mjs";
+import { AXE_TAGS, botPages, launch, secondOrigin, serve, slowBundle, smallBundle, visitor } from "./harness.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -141,6 +142,74 @@ for (const colorScheme of ["light", "dark"]) {
     });
   });
 }
+
+describe("a zoom of 400 %", () => {
+  it("needs no sideways scrolling and cuts nothing off, whatever a bot is called and says", async () => {
+    const address = `https://example.org/${"a-long-way".repeat(12)}`;
+    const bundle = await smallBundle();
+    const description = { ...JSON.parse(readFileSync(join(bundle, "bot.json"))), name: "Bot".repeat(40), notice: address };
+    const site = await secondOrigin({ pages: {
+      ...botPages(bundle),
+      "/bot/bot.json": JSON.stringify(description),
+      "/bot/README.md": `A card with an address: ${address}\n\n## ${"Heading".repeat(20)}\n\n\`${"code".repeat(40)}\`\n`,
+    } });
+    const viewport = { width: 320, height: 256 };
+    const { page, leave } = await visitor(browser, [server.origin, site.origin], { viewport });
+    await page.goto(`${server.origin}/?model=${site.origin}/bot/`);
+    const bot = new BotPage(page);
+    await bot.seesStatus(/ready/);
+    const fits = async (state) => {
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(wide <= 0, `${state}: ${wide} px too wide`);
+      const cut = await page.evaluate(() => {
+        const box = (element) => element.getBoundingClientRect();
+        const inner = (element) => {
+          const range = document.createRange();
+          range.selectNodeContents(element);
+          return box(range);
+        };
+        const sheet = box(document.querySelector(".bot"));
+        return [".bot-name", ".notice"].filter((name) => inner(document.querySelector(`.bot ${name}`)).right > sheet.right);
+      });
+      assert.deepEqual(cut, [], state);
+    };
+    await fits("writing");
+    await bot.tab("What is this?").click();
+    await page.getByText("A card with an address").waitFor({ timeout: 60_000 });
+    await fits("card");
+    await bot.tab("Your own bot").click();
+    await page.frameLocator("iframe.check").getByText("Choose an archive").waitFor();
+    await fits("own");
+    await bot.tab("Another bot").click();
+    await page.getByRole("button", { name: /^Delete Bot/ }).waitFor();
+    await fits("bots");
+    await leave();
+    site.close();
+  });
+});
+
+describe("forced colours", () => {
+  it("show what is pinned", async () => {
+    const { page, leave } = await visitor(browser, [server.origin], { forcedColors: "active" });
+    await page.goto(`${server.origin}/?seed=5`);
+    const bot = new BotPage(page);
+    await bot.generate();
+    await bot.finishes();
+    await bot.draftButton("Pin", 1).click();
+    await page.mouse.move(0, 0);
+    const isMarked = (pin) => {
+      const probe = document.createElement("span");
+      probe.style.cssText = "forced-color-adjust: none; background: Highlight";
+      pin.after(probe);
+      const marked = getComputedStyle(pin).backgroundColor === getComputedStyle(probe).backgroundColor;
+      probe.remove();
+      return marked;
+    };
+    const marked = [1, 2].map((number) => bot.draftButton("Pin", number).evaluate(isMarked));
+    assert.deepEqual(await Promise.all(marked), [true, false]);
+    await leave();
+  });
+});
 
 describe("the keyboard alone", () => {
   it("writes, pins, posts and finds every tab, and never loses the focus", async () => {

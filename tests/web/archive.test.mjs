@@ -5,15 +5,13 @@ import { describe, it } from "node:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { createDeflateRaw } from "node:zlib";
+import { createDeflateRaw, gzipSync } from "node:zlib";
 import { BotPage, drag, visitReadyBot } from "./bot-page.mjs";
 import {
   botPages, dist, huggingtweets, launchFirefox, noServiceWorker, out, quietly, reference, secondOrigin, servedBot, visitor,
 } from "./harness.mjs";
 
 const { bundle, server, browser } = await servedBot();
-
-const open = (path, origins) => visitReadyBot(browser, server.origin, path, { origins });
 
 /** Generates posts that contain HTML. */
 function posts(count) {
@@ -43,9 +41,25 @@ async function zipBomb(name, mebibytes) {
   return Buffer.concat([file, entry, end]);
 }
 
+/** A .tar.gz with these files. */
+function tarGz(files) {
+  const blocks = Object.entries(files).flatMap(([name, text]) => {
+    const [header, content] = [Buffer.alloc(512), Buffer.alloc(Math.ceil(text.length / 512) * 512)];
+    content.write(text);
+    header.write(name);
+    header.write("0000644\0", 100);
+    header.write(`${text.length.toString(8).padStart(11, "0")}\0`, 124);
+    header.write("00000000000\0        0ustar\x0000", 136);
+    const sum = header.reduce((sum, byte) => sum + byte, 0);
+    header.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
+    return [header, content];
+  });
+  return gzipSync(Buffer.concat([...blocks, Buffer.alloc(1024)]));
+}
+
 describe("the archive check", () => {
-  async function checking() {
-    const visit = await open();
+  async function checking(options) {
+    const visit = await visitReadyBot(browser, server.origin, "/", options);
     await visit.bot.tab("Your own bot").click();
     const frame = visit.page.frameLocator("iframe.check");
     await frame.getByText("Choose an archive, or drop one here").waitFor();
@@ -100,6 +114,27 @@ describe("the archive check", () => {
     await visit.choose({ name: "outbox.json", mimeType: "application/json", buffer: outbox });
     await visit.frame.getByText("What is in outbox.json").waitFor({ timeout: 60_000 });
     assert.equal(await visit.frame.locator("tbody tr").last().textContent(), "Could not be read1");
+    await quietly(visit);
+  });
+
+  it("warns that the account could not be read, and fits a phone whatever the file's name", async () => {
+    const visit = await checking({ viewport: { width: 320, height: 640 } });
+    const to = ["https://www.w3.org/ns/activitystreams#Public"];
+    const post = { type: "Create", object: { type: "Note", to, content: "the lamp is lit" } };
+    const stem = `archive-${"0123456789abcdef".repeat(4)}`;
+    const wide = () => visit.frame.locator("html").evaluate((root) => root.scrollWidth - root.clientWidth);
+    const buffer = tarGz({ "outbox.json": JSON.stringify({ orderedItems: [post] }), "actor.json": "{" });
+    await visit.choose({ name: `${stem}.tar.gz`, mimeType: "application/gzip", buffer });
+    const warning = visit.frame.locator(".check-warning");
+    await warning.waitFor({ timeout: 60_000 });
+    const text = await warning.textContent();
+    assert.ok(text.startsWith(`The account’s name could not be read: ${stem}.tar.gz: actor.json: line 1, column `), text);
+    assert.ok(text.endsWith(`; the account is named @${stem}, after the file.`), text);
+    assert.equal(await warning.locator("[lang=en]").count(), 1);
+    assert.equal(await wide(), 0);
+    await visit.choose({ name: `${stem}.zip`, mimeType: "application/zip", buffer: Buffer.from("<html>") });
+    await visit.frame.getByText(/is not a zip archive/).waitFor({ timeout: 60_000 });
+    assert.equal(await wide(), 0);
     await quietly(visit);
   });
 

@@ -70,6 +70,19 @@ describe("another bot", () => {
     site.close();
   });
 
+  it("that cannot be opened is not called by the former one's name, and is not on its way", async () => {
+    const visit = await open();
+    const { bot, page } = visit;
+    assert.match(await page.title(), /. – huggingtweets$/);
+    await bot.tab("Another bot").click();
+    await page.getByLabel("Address of a bot").fill(`${server.origin}/nowhere/`);
+    await page.getByRole("button", { name: "Open", exact: true }).first().click();
+    await bot.seesAlert(/answered 404/);
+    assert.equal(await page.title(), "huggingtweets");
+    assert.equal(await page.locator(".bot").getAttribute("aria-busy"), "false");
+    await visit.leave();
+  });
+
   it("that is a GGUF alone is remembered with its size, too", async () => {
     const visit = await open();
     const { bot, page } = visit;

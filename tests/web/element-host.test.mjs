@@ -33,6 +33,17 @@ before(async () => {
     "/isolated": `<script>{ const later = setTimeout; window.setTimeout = (task, ms) => later(task, ms < 60_000 ? ms : 300); }</script>
       <tweet-bot ${bot} host="/mute"></tweet-bot>`,
     "/shown": `<style>iframe { display: block; width: 50px; height: 50px }</style>${element}`,
+    "/insisted": `<style>iframe { display: block !important; width: 50px; height: 50px }</style>${element}`,
+    "/headline": `<tweet-bot lazy ${bot}></tweet-bot><div style="text-transform: uppercase; letter-spacing: 9px; word-spacing: 9px; word-break: break-all; text-align: right;
+        text-indent: 9px; text-shadow: 1px 1px red; white-space: nowrap">
+      <tweet-bot lazy ${bot}></tweet-bot></div>`,
+    "/shortcuts": `<script>
+        window.shortcuts = [];
+        for (const type of ["keydown", "keypress", "keyup"]) {
+          addEventListener(type, ({ key, target }) => target.tagName === "TEXTAREA" || shortcuts.push(type + " " + key));
+        }
+      </script><tweet-bot lazy ${bot}></tweet-bot>`,
+    "/lost": `<tweet-bot lazy ${bot} host="https://"></tweet-bot>`,
     "/old": `<script>delete URL.canParse; delete Element.prototype.ariaLabel; CSS.supports = () => false;</script>
       <tweet-bot lazy theme="dark" model="bot/" seed="${SEED}"></tweet-bot><tweet-bot lazy theme="light"></tweet-bot><tweet-bot lazy></tweet-bot>`,
   };
@@ -131,17 +142,6 @@ for (const name of ["Chromium", "Firefox"]) {
       await leave();
     });
 
-    it("shows nothing of its engine, whatever style the page has for frames", async () => {
-      const { page, leave } = await open("/shown");
-      assert.deepEqual(await page.evaluate(() => document.querySelector("tweet-bot").generate()), expected);
-      const seen = await page.evaluate(() => {
-        const frame = document.querySelector("iframe");
-        return [frame.getClientRects().length, frame.parentNode === document.documentElement];
-      });
-      assert.deepEqual(seen, [0, true]);
-      await leave();
-    });
-
     /** Runs a generation that fails; returns its error, and what the element shows. */
     const refusal = (page) =>
       page.evaluate(async () => {
@@ -151,6 +151,61 @@ for (const name of ["Chromium", "Firefox"]) {
         const [heading, english] = bot.shadowRoot.querySelector("[role=alert]").children;
         return { message, heading: heading.textContent, english: english.textContent, took: performance.now() - began };
       });
+
+    for (const path of ["/shown", "/insisted"]) {
+      it(`shows nothing of its engine, whatever style the page has for frames: ${path}`, async () => {
+        const { page, leave } = await open(path);
+        assert.deepEqual(await page.evaluate(() => document.querySelector("tweet-bot").generate()), expected);
+        const seen = await page.evaluate(() => {
+          const frame = document.querySelector("iframe");
+          return [frame.getClientRects().length, frame.parentNode === document.documentElement];
+        });
+        assert.deepEqual(seen, [0, true]);
+        await leave();
+      });
+    }
+
+    it("writes as it does elsewhere in a headline or a navigation bar", async () => {
+      const { page, leave } = await open("/headline");
+      const [plain, within] = await page.evaluate(() =>
+        [...document.querySelectorAll("tweet-bot")].map((bot) => {
+          bot.generate();
+          const style = getComputedStyle(bot.shadowRoot.querySelector(".text"));
+          const { textTransform, letterSpacing, wordSpacing, wordBreak, textAlign, textIndent, textShadow, whiteSpace } = style;
+          return { textTransform, letterSpacing, wordSpacing, wordBreak, textAlign, textIndent, textShadow, whiteSpace };
+        }),
+      );
+      assert.deepEqual(within, plain);
+      await leave();
+    });
+
+    it("keeps what is typed from the page's keyboard shortcuts, and nothing else", async () => {
+      const { page, leave } = await open("/shortcuts");
+      await page.evaluate(() => {
+        const start = document.querySelector("tweet-bot").shadowRoot.querySelector("textarea");
+        start.focus();
+        start.select();
+      });
+      for (const key of ["n", "?", " ", "Escape"]) await page.keyboard.press(key);
+      const typed = await page.evaluate(() => document.querySelector("tweet-bot").shadowRoot.querySelector("textarea").value);
+      assert.equal(typed, "n? ");
+      assert.deepEqual(await page.evaluate(() => window.shortcuts), ["keydown Escape", "keyup Escape"]);
+      await leave();
+    });
+
+    it("says that its host is no address, and takes the one that is set then", async () => {
+      const { page, leave } = await open("/lost");
+      const { message, heading, english } = await refusal(page);
+      assert.equal(message, 'host="https://" is not an address: it must be that of the folder with engine.html');
+      assert.deepEqual([heading, english], ["The engine is not running", message]);
+      const written = await page.evaluate((host) => {
+        const bot = document.querySelector("tweet-bot");
+        bot.host = host;
+        return bot.generate();
+      }, server.origin);
+      assert.deepEqual(written, expected);
+      await leave();
+    });
 
     it("says at once that the page's policy forbids its frame, and what would allow it", async () => {
       const { page, leave } = await open("/forbidden");

@@ -142,6 +142,15 @@ for (const name of ["Chromium", "Firefox"]) {
       await leave();
     });
 
+    it("is ready once it is lazy no longer, without being used", async () => {
+      const { page, fetched, leave } = await open("/lazy");
+      await new Promise((later) => setTimeout(later, 500));
+      assert.deepEqual(fetched(), ["/tweet-bot.js"]);
+      await page.evaluate(() => (document.querySelector("tweet-bot").lazy = false));
+      await until(page, /ready/);
+      await leave();
+    });
+
     it("tells of drafts, the end and the bot, and gives the command's drafts", async () => {
       const { page, leave } = await open("/one");
       const { drafts, events } = await page.evaluate(async () => {

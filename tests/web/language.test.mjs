@@ -59,6 +59,44 @@ describe("the interface", () => {
     await visit.leave();
   });
 
+  it("is the language chosen last, whichever comes first", async () => {
+    const visit = await open("en");
+    const { page } = visit;
+    let release;
+    const held = new Promise((go) => (release = go));
+    await visit.context.route("**/words/de.json", async (route) => {
+      await held;
+      await route.continue();
+    });
+    const german = page.waitForResponse("**/words/de.json");
+    await page.getByLabel("Language").selectOption("de");
+    await page.getByLabel("Language").selectOption("fr");
+    await page.getByRole("button", { name: words("fr").Generate, exact: true }).waitFor();
+    release();
+    await (await german).finished();
+    await page.waitForTimeout(300);
+    assert.equal(await page.evaluate(() => document.documentElement.lang), "fr");
+    await page.getByRole("button", { name: words("fr").Generate, exact: true }).waitFor();
+    await visit.leave();
+  });
+
+  it("stays as it is, and says so, where a language that is chosen cannot be had", async () => {
+    const visit = await open("de");
+    const { page } = visit;
+    const blocked = (route) => route.abort();
+    await visit.context.route("**/words/fr.json", blocked);
+    const menu = page.getByLabel(words("de").Language);
+    await menu.selectOption("fr");
+    await page.getByText(words("de").LanguageFailed).waitFor();
+    assert.equal(await menu.inputValue(), "de");
+    assert.equal(await page.evaluate(() => document.documentElement.lang), "de");
+    await visit.context.unroute("**/words/fr.json", blocked);
+    await menu.selectOption("fr");
+    await page.getByRole("button", { name: words("fr").Generate, exact: true }).waitFor();
+    assert.equal(await page.getByText(words("fr").LanguageFailed).count(), 0);
+    await visit.leave();
+  });
+
   it("is English where a language's file cannot be had", async () => {
     const visit = await visitor(browser, [server.origin], { locale: "fr" });
     await visit.context.route("**/words/fr.json", (route) => route.abort());

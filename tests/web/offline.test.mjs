@@ -167,6 +167,32 @@ for (const name of ["Chromium", "Firefox"]) {
       there.close();
     });
 
+    it("leaves the build of another page on the same site alone, and need not wait for that page", async () => {
+      const there = await host("site");
+      const root = join(folder, `pages-${Math.random().toString(36).slice(2)}`);
+      for (const each of ["a", "b"]) cpSync(there.root, join(root, each), { recursive: true });
+      there.close();
+      const site = await secondOrigin({ root });
+      const { context, tab } = await visitAgain(browsers[name], `${site.origin}/a`);
+      const other = await context.newPage();
+      await other.goto(`${site.origin}/b/?${new URLSearchParams(QUERY)}`);
+      await until(other, { status: /ready/ });
+      await installed(other);
+      const old = await build(tab);
+      deploy(join(root, "a"));
+      await waits(tab);
+      await tab.reload();
+      await newer(tab, old);
+      await until(tab, { status: /ready/ });
+      const kept = (path) => other.evaluate((path) => caches.match(path, { ignoreSearch: true }).then(Boolean), path);
+      assert.deepEqual([await kept("/a/app_bg.wasm"), await kept("/b/app_bg.wasm")], [true, true]);
+      site.close();
+      await other.reload();
+      await until(other, { status: /ready/ });
+      assert.equal(await build(other), old);
+      await context.close();
+    });
+
     it("keeps the old build while a host has half of the new one", async () => {
       const there = await host("half");
       const { context, tab } = await visitAgain(browsers[name], there.origin);

@@ -47,6 +47,8 @@ describe("the card", () => {
     assert.match(await panel.textContent(), /Tweets downloaded/);
     const manifest = JSON.parse(readFileSync(join(bundle, "bot.json")));
     assert.ok((await panel.textContent()).includes(manifest.files["model-q8_0.gguf"].sha256));
+    const kilobytes = Math.round(manifest.files["README.md"].size / 1000);
+    assert.ok((await panel.textContent()).includes(`README.md${kilobytes} kB`), "small files have a size, too");
     if (manifest.provenance.first_loss) assert.match(await panel.textContent(), /Training loss/);
     const picture = panel.locator("img").first();
     assert.ok(await picture.evaluate((image) => image.decode().then(() => image.naturalWidth > 0)));

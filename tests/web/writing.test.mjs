@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { BotPage, visitBot } from "./bot-page.mjs";
-import { commandDrafts, quietly, serve, servedBot, slowBundle, visitor } from "./harness.mjs";
+import { botPages, commandDrafts, quietly, secondOrigin, serve, servedBot, slowBundle, visitor } from "./harness.mjs";
 
 const { bundle, server, browser } = await servedBot();
 
@@ -100,11 +101,46 @@ describe("one draft of five", () => {
     await quietly(visit);
   });
 
+  it("is spoken in the language of its bot", async () => {
+    const description = JSON.parse(readFileSync(join(bundle, "bot.json")));
+    const accounts = description.accounts.map((account) => ({ ...account, language: "ja" }));
+    const pages = { ...botPages(bundle), "/bot/bot.json": JSON.stringify({ ...description, accounts }) };
+    const site = await secondOrigin({ pages });
+    const visit = await written(`/?seed=5&model=${site.origin}/bot/`, { origins: [site.origin] });
+    const parts = await visit.page.getByTestId("spoken").locator("p").first().evaluate((said) => {
+      const draft = said.querySelector("[lang]");
+      return [said.closest("[lang]").lang, draft.lang, said.textContent.endsWith(`: ${draft.textContent}`)];
+    });
+    assert.deepEqual(parts, ["en", "ja", true]);
+    await quietly(visit);
+    site.close();
+  });
+
   it("stands right where its script runs from right to left", async () => {
     const visit = await written(`/?seed=5&prompt=${encodeURIComponent("שלום עולם")}`);
     const direction = await visit.bot.texts.first().evaluate((text) => getComputedStyle(text).direction);
     assert.equal(direction, "rtl");
     await quietly(visit);
+  });
+});
+
+describe("Continue", () => {
+  it("keeps the focus while it has to wait for the other drafts", async () => {
+    const slow = await serve(await slowBundle());
+    const visit = await visitor(browser, [slow.origin]);
+    const { page } = visit;
+    await page.goto(`${slow.origin}/?backend=scalar&seed=3`);
+    const bot = new BotPage(page);
+    await bot.generate();
+    await bot.streams("My dream is", 4);
+    await bot.endDraft(1);
+    await bot.draftButton("Continue", 1).focus();
+    await page.keyboard.press("Enter");
+    await page.waitForTimeout(200);
+    assert.ok(await bot.stopButton.isVisible(), "the others are still written");
+    assert.equal(await page.evaluate(() => document.activeElement.ariaLabel), "Continue draft 1");
+    await visit.leave();
+    slow.close();
   });
 });
 
@@ -255,6 +291,19 @@ describe("this device", () => {
     await page.getByText("No drafts yet.").waitFor();
     await page.reload();
     assert.equal(await page.evaluate(() => localStorage.getItem("huggingtweets.history")), "[]");
+    await quietly(visit);
+  });
+
+  it("leaves the focus on its entry when a draft is added above it", async () => {
+    const visit = await written("/?seed=5");
+    const { bot, page } = visit;
+    const [draft] = await bot.drafts();
+    await page.getByText("Drafts on this device").click();
+    await page.getByRole("button", { name: `Delete the draft: ${draft}` }).focus();
+    // As when it is finished while the visitor is in the list.
+    await bot.draftButton("Regenerate", 2).evaluate((button) => button.click());
+    await page.waitForFunction(() => document.querySelectorAll(".remembered").length === 6);
+    assert.equal(await page.evaluate(() => document.activeElement.ariaLabel), `Delete the draft: ${draft}`);
     await quietly(visit);
   });
 

@@ -36,8 +36,8 @@ class Engine {
     this.#address = address;
     const frame = this.#frame;
     frame.hidden = true;
-    // A page's own style may show hidden elements.
-    frame.style.display = "none";
+    // A page's own style may show hidden elements, and insist.
+    frame.style.setProperty("display", "none", "important");
     frame.title = "huggingtweets";
     frame.allow = "cross-origin-isolated";
     frame.src = address;

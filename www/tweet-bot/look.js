@@ -25,7 +25,10 @@ const STYLE = `
   :host([theme="dark"]) { color-scheme: dark; --light: ; --dark: initial; }
   * { box-sizing: border-box; margin: 0; }
   section { background: var(--ground); color: var(--ink); border: 1px solid var(--line); border-radius: var(--round);
-    padding: 1rem; font: 1rem/1.45 var(--tweet-bot-font, system-ui, sans-serif); overflow-wrap: anywhere; }
+    padding: 1rem; font: 1rem/1.45 var(--tweet-bot-font, system-ui, sans-serif); overflow-wrap: anywhere;
+    /* Not what a headline or a navigation bar around it would pass on. */
+    letter-spacing: normal; word-spacing: normal; word-break: normal; text-align: start; text-indent: 0;
+    text-shadow: none; text-transform: none; white-space: normal; }
   header { display: flex; gap: .75rem; align-items: center; margin-bottom: .75rem; }
   .avatar { flex: none; width: 3rem; height: 3rem; border-radius: 50%; display: grid; place-items: center;
     background: var(--accent); color: var(--on-accent); font-weight: 700; font-size: 1.25rem; }

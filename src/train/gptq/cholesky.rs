@@ -4,8 +4,9 @@
 use rayon::prelude::*;
 
 use crate::train::ops::{
-    lanes, wide,
+    lanes,
     matmul::{Cores, View, product},
+    wide,
 };
 
 /// Columns per block.

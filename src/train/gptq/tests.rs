@@ -56,8 +56,8 @@ fn feedback_halves_the_error_of_outputs() {
 
     let plain = quantize_rows(&transposed(&weight, inputs, outputs), Dtype::Q4_0).unwrap();
     let plain = transposed(&dequantize_rows(&plain, Dtype::Q4_0).unwrap(), outputs, inputs);
-    let [with, without] = [&fed_back, &plain]
-        .map(|stored| output_error(&products, &difference(&weight, stored), inputs));
+    let [with, without] =
+        [&fed_back, &plain].map(|stored| output_error(&products, &difference(&weight, stored), inputs));
     assert!(with < 0.5 * without, "{with} {without}");
 }
 

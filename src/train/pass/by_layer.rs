@@ -9,7 +9,11 @@ use super::{
 use crate::{
     bundle::Weights,
     gpt2::Config,
-    train::{TrainError, model::{Mode, check_batch}, ops::embedding},
+    train::{
+        TrainError,
+        model::{Mode, check_batch},
+        ops::embedding,
+    },
 };
 
 /// Rows per batch, about: limits memory to 100 MB with GPT-2's shape.
@@ -54,7 +58,11 @@ impl<'a> ByLayer<'a> {
     ///
     /// # Errors
     /// [`TrainError::MissingTensor`].
-    pub fn inputs(&mut self, weights: &Weights, mut each: impl FnMut(LinearInputs)) -> Result<(), TrainError> {
+    pub fn inputs(
+        &mut self,
+        weights: &Weights,
+        mut each: impl FnMut(LinearInputs),
+    ) -> Result<(), TrainError> {
         self.for_each_batch(weights, |block, x, kept, scratch, out| {
             block.forward(x, kept, scratch, Some(out));
             // `forward` leaves the second norm's output here, and needs nothing of `out` again.

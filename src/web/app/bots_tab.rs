@@ -5,14 +5,11 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::DragEvent;
 
 use super::{browser, files, handle::Handle};
-use crate::web::{
-    page::{
-        Word,
-        bots::{Known, NoModel, Place, address::Address},
-        hub::{self, Question},
-        text,
-    },
-    protocol::megabytes,
+use crate::web::page::{
+    Word,
+    bots::{Known, NoModel, Place, address::Address},
+    hub::{self, Question},
+    text,
 };
 
 #[component]
@@ -38,6 +35,8 @@ fn AddressForm(handle: Handle, said: RwSignal<String>) -> impl IntoView {
     let open = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         let Some(text) = input.get_untracked().map(|input| input.value()) else { return };
+        // The answer to a former question is no longer wanted.
+        asked.set(None);
         match Address::parse(&text, &browser::absolute("/")) {
             Err(reason) => {
                 said.set(handle.words.with_untracked(|words| text::no_address(words, &text, reason)));
@@ -199,10 +198,10 @@ fn RecentBot(handle: Handle, bot: Known, said: RwSignal<String>) -> impl IntoVie
             <span class="recent-words">
                 <strong dir="auto">{bot.name}</strong>
                 <span class="hint">
-                    {if bytes > 0 { megabytes(bytes) } else { String::new() }}
+                    {move || (bytes > 0).then(|| handle.words.with(|words| text::size(bytes, words.language)))}
                     {move || here.get().then(|| format!(" · {}", handle.say(Word::OpenNow)()))}
                 </span>
-                <span class="hint where">{model}</span>
+                <span class="hint">{model}</span>
             </span>
             <span class="buttons">
                 <button type="button" aria-label=open_name on:click=open>{handle.say(Word::Open)}</button>

@@ -139,13 +139,13 @@ pub fn language() -> Language {
     Language::pick(std::iter::once(chosen.as_str()).chain(tags.iter().map(String::as_str)))
 }
 
-/// The sentences of a language; English if its file cannot be fetched.
-pub async fn words(language: Language) -> Words {
+/// The sentences of a language; `None` if its file cannot be fetched.
+pub async fn words(language: Language) -> Option<Words> {
     if language == Language::English {
-        return Words::english();
+        return Some(Words::english());
     }
     let file = fetch_text(&format!("./words/{}.json", language.code())).await;
-    file.and_then(|json| Words::parse(language, &json).ok()).unwrap_or_else(Words::english)
+    file.and_then(|json| Words::parse(language, &json).ok())
 }
 
 /// A file's text; `None` if it cannot be fetched.

@@ -15,8 +15,9 @@ use crate::web::{
         },
         curve::{self, Curve},
         preferences::Tab,
+        text,
     },
-    protocol::{CardPage, megabytes},
+    protocol::CardPage,
 };
 
 const CURVE_WIDTH: f64 = 320.0;
@@ -92,8 +93,10 @@ async fn file(place: &Place, name: &str) -> Result<Option<String>, Unfetched> {
 fn Rendered(handle: Handle, page: CardPage) -> impl IntoView {
     let card = match page.html.trim().is_empty() {
         true => view! { <p class="sheet">{handle.say(Word::CardNone)}</p> }.into_any(),
-        // The worker's sanitiser admits only text, links, tables and the bundle's pictures.
-        false => view! { <div class="sheet prose" dir="auto" inner_html=page.html.clone()></div> }.into_any(),
+        // Its language is unknown here. The worker's sanitiser admits only text, links, tables and the
+        // bundle's pictures.
+        false => view! { <div class="sheet prose" lang="" dir="auto" inner_html=page.html.clone()></div> }
+            .into_any(),
     };
     view! {
         {card}
@@ -105,15 +108,20 @@ fn Rendered(handle: Handle, page: CardPage) -> impl IntoView {
 #[component]
 fn Loss(handle: Handle, page: CardPage) -> impl IntoView {
     let ends = page.first_loss.zip(page.final_loss).map(|(first, last)| {
-        let (first, last) = (format!("{first:.2}"), format!("{last:.2}"));
-        move || handle.words.with(|words| words.fill(Word::LossEnds, &[("first", &first), ("last", &last)]))
+        move || {
+            handle.words.with(|words| {
+                let loss = |loss| text::decimal(loss, 2, words.language);
+                words.fill(Word::LossEnds, &[("first", &loss(first)), ("last", &loss(last))])
+            })
+        }
     });
+    let loss = move |loss: f64| move || handle.words.with(|words| text::decimal(loss, 2, words.language));
     let curve = curve::draw(&page.validation, CURVE_WIDTH, CURVE_HEIGHT).map(|curve| {
         let Curve { points, least, most } = curve;
         view! {
             <figure class="curve">
                 <figcaption>{handle.say(Word::LossCurve)}</figcaption>
-                <span class="curve-most">{format!("{most:.2}")}</span>
+                <span class="curve-most">{loss(most)}</span>
                 <svg
                     role="img"
                     aria-label=handle.say(Word::LossCurve)
@@ -121,7 +129,7 @@ fn Loss(handle: Handle, page: CardPage) -> impl IntoView {
                 >
                     <polyline points=points />
                 </svg>
-                <span class="curve-least">{format!("{least:.2}")}</span>
+                <span class="curve-least">{loss(least)}</span>
             </figure>
         }
     });
@@ -136,7 +144,7 @@ fn Files(handle: Handle, page: CardPage) -> impl IntoView {
         view! {
             <tr>
                 <th scope="row">{name}</th>
-                <td>{megabytes(bytes)}</td>
+                <td>{move || handle.words.with(|words| text::size(bytes, words.language))}</td>
                 <td><code class="digest">{sha256}</code></td>
             </tr>
         }

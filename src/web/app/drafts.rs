@@ -56,18 +56,26 @@ pub fn DraftList(handle: Handle) -> impl IntoView {
     }
 }
 
+/// The language of a bot's drafts, as an attribute; empty if unknown.
+fn bot_language(bot: Option<&BotInfo>) -> String {
+    bot.and_then(starts::language).unwrap_or_default().to_owned()
+}
+
 /// The live region for finished drafts; single tokens would be noise.
 #[component]
 fn Spoken(handle: Handle) -> impl IntoView {
     let spoken = Memo::new(move |_| handle.page.with(|page| page.spoken.clone()));
     let sentence = move |(card, draft): (usize, String)| {
         let number = (card + 1).to_string();
-        handle.words.with_untracked(|words| words.fill(Word::Spoken, &[("n", &number), ("text", &draft)]))
+        let (before, after) =
+            handle.words.with_untracked(|words| text::around(words, Word::Spoken, &[("n", &number)], "text"));
+        let language = handle.page.with_untracked(|page| bot_language(page.bot.as_ref()));
+        view! { <p>{before}<span lang=language>{draft}</span>{after}</p> }
     };
     view! {
         <div class="unseen" aria-live="polite" data-testid="spoken">
             <For each=move || spoken.get() key=Clone::clone let:draft>
-                <p>{sentence(draft)}</p>
+                {sentence(draft)}
             </For>
         </div>
     }
@@ -135,7 +143,7 @@ fn DraftCard(handle: Handle, card: usize) -> impl IntoView {
             {move || view! { <Byline handle bot=this.bot.get() /> }}
             <p
                 class="draft-text"
-                lang=move || this.bot.with(|bot| starts::language(bot).unwrap_or_default().to_owned())
+                lang=move || this.bot.with(|bot| bot_language(Some(bot)))
                 dir="auto"
                 data-testid="draft-text"
                 data-empty=this.numbered(Word::EmptyDraft)
@@ -229,8 +237,11 @@ fn FinishedButtons(card: Card, text_element: NodeRef<html::P>) -> impl IntoView 
     let pinned = Memo::new(move |_| draft.with(|d| d.pinned));
     let go_on = move |_| {
         handle.act(|page| page.continue_draft(index, seed()));
-        // Its own button is gone while the draft is written.
-        browser::focus(AGAIN[index]);
+        // Its own button is gone while the draft is written; otherwise the next key press would
+        // be on the button that replaces the draft.
+        if draft.with_untracked(|draft| draft.writing) {
+            browser::focus(AGAIN[index]);
+        }
     };
     let copied_text = Signal::derive(move || draft.with(|d| d.text.clone()));
     let mark = move || {

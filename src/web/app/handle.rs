@@ -2,7 +2,6 @@
 
 use gloo::timers::callback::Timeout;
 use leptos::prelude::*;
-use wasm_bindgen_futures::spawn_local;
 
 use super::{browser, files, watched_worker::WatchedWorker};
 use crate::web::{
@@ -32,6 +31,8 @@ pub struct Handle {
     pub tab: RwSignal<Tab>,
     /// The result of an action, for the live region.
     pub announced: RwSignal<String>,
+    /// The language chosen last, whose sentences may be on their way.
+    language: StoredValue<Language>,
     worker: StoredValue<Option<WatchedWorker>, LocalStorage>,
     /// The options of this page's workers.
     options: StoredValue<WorkerOptions>,
@@ -49,6 +50,7 @@ impl Handle {
         let (page, effects) = Page::open(query, model, history, bots);
         let handle = Self {
             page: RwSignal::new(page),
+            language: StoredValue::new(words.language),
             words: RwSignal::new(words),
             theme: RwSignal::new(Theme::named(&browser::kept(browser::THEME))),
             tab: RwSignal::new(Tab::default()),
@@ -125,13 +127,23 @@ impl Handle {
         browser::set_root("data-theme", theme.name());
     }
 
-    pub fn choose_language(self, language: Language) {
+    /// Returns false if the language's sentences cannot be fetched: the page stays as it is.
+    pub async fn choose_language(self, language: Language) -> bool {
+        self.language.set_value(language);
+        let words = browser::words(language).await;
+        // Another may have been chosen, and have come sooner.
+        if self.language.get_value() != language {
+            return true;
+        }
+        let Some(words) = words else {
+            // The menu must show the page's language again.
+            self.words.update(|_| ());
+            return false;
+        };
         browser::keep(browser::LANGUAGE, language.code());
-        spawn_local(async move {
-            let words = browser::words(language).await;
-            browser::set_root("lang", words.language.code());
-            self.words.set(words);
-        });
+        browser::set_root("lang", language.code());
+        self.words.set(words);
+        true
     }
 
     fn run(self, effects: Vec<state::Effect>) {

@@ -17,14 +17,15 @@ use crate::{
 #[component]
 pub fn BotHeader(handle: Handle) -> impl IntoView {
     let bot = Memo::new(move |_| handle.page.with(|page| page.bot.clone()));
+    // A bot that cannot be opened is not on its way: screen readers may pass over what is busy.
+    let busy = Memo::new(move |_| handle.page.with(|page| page.bot.is_none() && !page.has_failed()));
     move || {
         let bot = bot.get();
-        let known = bot.is_some();
         let bot = bot.unwrap_or_else(|| BotInfo { name: handle.say(Word::ABot)(), ..BotInfo::default() });
         let name = bot.name.clone();
         let hue = faces(&bot).first().map_or(0, |face| face.hue);
         view! {
-            <section class="bot" aria-label=bot.name.clone() aria-busy=(!known).to_string()>
+            <section class="bot" aria-label=bot.name.clone() aria-busy=move || busy.get().to_string()>
                 <div class="banner" style:--hue=hue.to_string()></div>
                 <Avatars bot=bot.clone() />
                 <div class="bot-words">
@@ -33,7 +34,7 @@ pub fn BotHeader(handle: Handle) -> impl IntoView {
                         <span class="chip">{handle.say(label(&bot))}</span>
                     </div>
                     <p class="handles">{handles(&bot)}</p>
-                    {bot.notice.clone().map(|notice| view! { <p class="notice" dir="auto">{notice}</p> })}
+                    {bot.notice.clone().map(|notice| view! { <p class="notice" lang="" dir="auto">{notice}</p> })}
                 </div>
                 {(!bot.accounts.is_empty()).then(|| view! { <TrainingTable handle accounts=bot.accounts.clone() /> })}
             </section>

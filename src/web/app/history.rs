@@ -9,8 +9,6 @@ use crate::web::page::{Word, history::Entry};
 pub fn HistoryList(handle: Handle) -> impl IntoView {
     let entries = Memo::new(move |_| handle.page.with(|page| page.history.entries().to_vec()));
     let empty = Memo::new(move |_| entries.with(Vec::is_empty));
-    let rows =
-        move || entries.get().into_iter().map(|entry| view! { <Remembered handle entry /> }).collect_view();
     let clear = move |_| {
         handle.act(|page| page.clear_history());
         browser::focus("history");
@@ -23,7 +21,12 @@ pub fn HistoryList(handle: Handle) -> impl IntoView {
                 when=move || !empty.get()
                 fallback=move || view! { <p class="nothing">{handle.say(Word::HistoryEmpty)}</p> }
             >
-                <ul role="list">{rows}</ul>
+                // Keyed, so that the focus stays on its entry when a draft is added above it.
+                <ul role="list">
+                    <For each=move || entries.get() key=Entry::key let:entry>
+                        <Remembered handle entry />
+                    </For>
+                </ul>
                 <button type="button" on:click=clear>{handle.say(Word::ClearHistory)}</button>
             </Show>
         </details>
@@ -40,9 +43,9 @@ fn Remembered(handle: Handle, entry: Entry) -> impl IntoView {
     let about = move |word: Word, text: String| {
         move || handle.words.with(|words| words.fill(word, &[("text", &text)]))
     };
-    let link = (!entry.link.is_empty()).then(|| {
+    let link = entry.search(&browser::model_url(None)).map(|search| {
         view! {
-            <a class="button" href=format!("./{}", entry.link) aria-label=about(Word::WriteAgainDraft, entry.text.clone())>
+            <a class="button" href=format!("./{search}") aria-label=about(Word::WriteAgainDraft, entry.text.clone())>
                 {handle.say(Word::WriteAgain)}
             </a>
         }

@@ -1,12 +1,14 @@
 //! The page's header: its name, and the menus for language and theme.
 
 use leptos::prelude::*;
+use wasm_bindgen_futures::spawn_local;
 
 use super::handle::Handle;
 use crate::web::page::{Word, preferences::Theme, text, words::Language};
 
 #[component]
 pub fn Masthead(handle: Handle) -> impl IntoView {
+    let unfetched = RwSignal::new(false);
     view! {
         <header class="masthead">
             <div class="masthead-words">
@@ -14,15 +16,18 @@ pub fn Masthead(handle: Handle) -> impl IntoView {
                 <p>{handle.say(Word::Tagline)}</p>
             </div>
             <div class="switches">
-                <LanguageSwitch handle />
+                <LanguageSwitch handle unfetched />
                 <ThemeSwitch handle />
             </div>
         </header>
+        <div class="unfetched" aria-live="polite">
+            {move || unfetched.get().then(|| view! { <p>{handle.say(Word::LanguageFailed)}</p> })}
+        </div>
     }
 }
 
 #[component]
-fn LanguageSwitch(handle: Handle) -> impl IntoView {
+fn LanguageSwitch(handle: Handle, unfetched: RwSignal<bool>) -> impl IntoView {
     let chosen = Memo::new(move |_| handle.words.with(|words| words.language));
     let options = Language::ALL.map(|language| {
         view! {
@@ -33,11 +38,16 @@ fn LanguageSwitch(handle: Handle) -> impl IntoView {
     });
     let choose = move |event: web_sys::Event| {
         if let Some(language) = Language::of_tag(&event_target_value(&event)) {
-            handle.choose_language(language);
+            unfetched.set(false);
+            spawn_local(async move { unfetched.set(!handle.choose_language(language).await) });
         }
     };
     view! {
-        <select aria-label=handle.say(Word::Language) on:change=choose>
+        <select
+            aria-label=handle.say(Word::Language)
+            prop:value=move || handle.words.with(|words| words.language.code())
+            on:change=choose
+        >
             {options.into_iter().collect_view()}
         </select>
     }

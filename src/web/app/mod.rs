@@ -47,7 +47,7 @@ pub fn start() {
 
 fn show() {
     spawn_local(async move {
-        let words = browser::words(browser::language()).await;
+        let words = browser::words(browser::language()).await.unwrap_or_else(Words::english);
         browser::set_root("lang", words.language.code());
         browser::set_root("data-theme", &browser::kept(browser::THEME));
         mount_to_body(move || view! { <App words /> });
@@ -73,10 +73,16 @@ fn App(words: Words) -> impl IntoView {
         }
     });
     let name = Memo::new(move |_| handle.page.with(|page| page.bot.as_ref().map(|bot| bot.name.clone())));
-    Effect::new(move |_| {
-        if let Some(name) = name.get() {
-            document().set_title(&format!("{name} – {}", text::TITLE));
+    Effect::new(move |titled: Option<bool>| {
+        let name = name.get();
+        match &name {
+            Some(name) => document().set_title(&format!("{name} – {}", text::TITLE)),
+            // The former bot's name would stay if this one cannot be opened. Until the first is
+            // known, the document's own title may name it.
+            None if titled == Some(true) => document().set_title(text::TITLE),
+            None => {}
         }
+        name.is_some()
     });
     let pane = move |tab: Tab, content: fn(Handle) -> AnyView| {
         let name = tab.name();

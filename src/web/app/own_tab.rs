@@ -33,7 +33,7 @@ const BUILD: &str = "cargo build --release --locked --bin huggingtweets";
 const RUST: &str = "https://rustup.rs";
 
 /// The sentences that the frame shows.
-const WORDS: [Word; 21] = [
+const WORDS: [Word; 22] = [
     Word::CheckFrame,
     Word::CheckChoose,
     Word::CheckKinds,
@@ -41,6 +41,7 @@ const WORDS: [Word; 21] = [
     Word::CheckResult,
     Word::CheckChars,
     Word::CheckUnreadable,
+    Word::CheckUnnamed,
     Word::CheckExamples,
     Word::CheckPlenty,
     Word::CheckEnough,

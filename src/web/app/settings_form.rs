@@ -6,7 +6,7 @@ use super::{handle::Handle, part::Part};
 use crate::web::{
     page::{
         Word,
-        settings::{FIELDS, Field, Preset},
+        settings::{FIELDS, Field, Preset, Settings},
         text,
     },
     protocol::BackendChoice,
@@ -24,7 +24,7 @@ pub fn SettingsForm(handle: Handle) -> impl IntoView {
                     {FIELDS.iter().map(|field| view! { <SettingField handle field /> }).collect_view()}
                 </div>
                 <BackendField handle />
-                <button type="button" on:click=move |_| handle.change(|page| page.settings.reset())>
+                <button type="button" on:click=move |_| handle.change(|page| page.change_settings(Settings::reset))>
                     {handle.say(Word::Reset)}
                 </button>
             </Part>
@@ -42,7 +42,9 @@ fn Presets(handle: Handle) -> impl IntoView {
                     type="radio"
                     name="preset"
                     prop:checked=move || chosen.get() == Some(preset)
-                    on:change=move |_| handle.change(|page| page.settings.choose(preset))
+                    on:change=move |_| handle.change(|page| {
+                        page.change_settings(|settings| settings.choose(preset));
+                    })
                 />
                 <span>{handle.say(preset.words().0)}</span>
             </label>
@@ -110,7 +112,7 @@ fn SettingField(handle: Handle, field: &'static Field) -> impl IntoView {
                 prop:value=value
                 on:change:target=move |event| {
                     let text = event.target().value();
-                    handle.change(|page| page.settings.set(field.setting, &text));
+                    handle.change(|page| page.change_settings(|settings| settings.set(field.setting, &text)));
                 }
             />
             <p id=hint_id class="hint">{handle.say(field.hint)}</p>

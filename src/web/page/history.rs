@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::share;
+
 /// Maximum number of drafts; the oldest are dropped.
 const MAX_DRAFTS: usize = 60;
 
@@ -13,9 +15,29 @@ pub struct Entry {
     pub bot: String,
     /// The query of the URL that reproduces it; empty if none does.
     pub link: String,
+    /// The bot's absolute URL; empty for the visitor's own files, and in entries of older pages.
+    #[serde(default)]
+    pub model: String,
 }
 
 impl Entry {
+    /// The query that reproduces it on a page whose own bot is at `own`; `None` if none does.
+    /// Several pages on one site share what a browser stores for it, and a link without a bot is
+    /// about the bot of the page that made it.
+    pub fn search(&self, own: &str) -> Option<String> {
+        let link = self.link.strip_prefix('?')?;
+        let named = link.split('&').any(|parameter| parameter.starts_with("model="));
+        if named || self.model.is_empty() || self.model == own {
+            return Some(self.link.clone());
+        }
+        Some(format!("{}&{link}", share::search(&[("model", self.model.clone())])))
+    }
+
+    /// What tells it from every other, in a list.
+    pub fn key(&self) -> (String, String, String) {
+        (self.text.clone(), self.bot.clone(), self.link.clone())
+    }
+
     /// Whether text and bot are the same, whatever the link.
     fn is_same(&self, other: &Self) -> bool {
         self.text == other.text && self.bot == other.bot
@@ -65,7 +87,8 @@ mod tests {
     use super::*;
 
     fn entry(text: &str) -> Entry {
-        Entry { text: text.into(), bot: "Lamp".into(), link: "?seed=1".into() }
+        let model = "https://a.example/lamp/bot/".into();
+        Entry { text: text.into(), bot: "Lamp".into(), link: "?seed=1".into(), model }
     }
 
     fn texts(history: &History) -> Vec<&str> {
@@ -85,6 +108,19 @@ mod tests {
         assert_eq!(texts(&history), ["b"]);
         history.clear();
         assert!(history.entries().is_empty());
+    }
+
+    #[test]
+    fn a_link_leads_to_its_bot_from_another_page_of_the_site() {
+        let here = entry("a");
+        assert_eq!(here.search("https://a.example/lamp/bot/").unwrap(), "?seed=1");
+        let there = here.search("https://a.example/gull/bot/").unwrap();
+        assert_eq!(there, "?model=https%3A%2F%2Fa.example%2Flamp%2Fbot%2F&seed=1");
+        let named = Entry { link: "?model=x&seed=1".into(), ..entry("a") };
+        assert_eq!(named.search("https://a.example/gull/bot/").unwrap(), "?model=x&seed=1");
+        assert_eq!(Entry { link: String::new(), ..entry("a") }.search("x"), None);
+        let old = History::parse(r#"[{"text":"a","bot":"Lamp","link":"?seed=1"}]"#);
+        assert_eq!(old.entries()[0].search("x").as_deref(), Some("?seed=1"));
     }
 
     #[test]

@@ -236,6 +236,11 @@ impl SharedEngine {
                     self.state = State::Ready(ready.clone());
                     let mut effects = self.report_to_all(ready);
                     effects.extend(self.next());
+                    // Those that asked before there was an engine do not know whose turn it is.
+                    let rest = self.waiting.iter();
+                    effects.extend(
+                        rest.map(|job| Effect::Report(job.widget, WidgetReport::Waiting { id: job.id })),
+                    );
                     effects
                 }
                 Update::Failed(failure) => self.fail(failure),
@@ -455,7 +460,16 @@ mod tests {
         engine.connect(2);
         let load = commands(&engine.handle_command(1, generate(1), 0))[0].id;
         engine.handle_command(2, generate(1), 0);
-        let first = commands(&engine.handle_report(Report { id: load, update: ready() }));
+        let effects = engine.handle_report(Report { id: load, update: ready() });
+        assert!(matches!(
+            told(&effects, 1)[..],
+            [WidgetReport::Ready { .. }, WidgetReport::Writing { id: 1 }]
+        ));
+        assert!(matches!(
+            told(&effects, 2)[..],
+            [WidgetReport::Ready { .. }, WidgetReport::Waiting { id: 1 }]
+        ));
+        let first = commands(&effects);
         assert_eq!(first.len(), 1);
         let events = vec![Event::Text { draft: 0, text: "a".into() }];
         let text = Update::Drafts { events, drawn: vec![(0, 40)] };

@@ -164,6 +164,14 @@ impl Page {
         self.start = start.into();
     }
 
+    /// Changes the settings; one that was refused is refused no longer once it is valid.
+    pub fn change_settings(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        if matches!(self.problem, Some(Problem::Setting(_))) {
+            self.problem = self.settings.request("", 1, 0).err().map(Problem::Setting);
+        }
+    }
+
     /// Requests drafts on all cards that are not pinned. The request waits until the engine is
     /// ready.
     pub fn generate(&mut self, random_seed: u64) -> Vec<Effect> {
@@ -204,6 +212,9 @@ impl Page {
     pub fn pin(&mut self, card: usize) {
         if let Some(draft) = self.drafts.get_mut(card).filter(|draft| draft.is_finished()) {
             draft.pinned = !draft.pinned;
+            if self.problem == Some(Problem::AllPinned) {
+                self.problem = None;
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
     history::History,
     link::{Shared, Verdict},
     query::Query,
-    settings::Setting,
+    settings::{Preset, Setting},
     state::{Alert, DRAFTS, Doing, Effect, Engine, Page, Problem, Run, Status, StorageKey, Why},
 };
 use crate::web::protocol::{
@@ -263,6 +263,7 @@ fn a_pinned_draft_stays_and_the_others_keep_their_streams() {
     assert!(visit.page.generate(1).is_empty());
     assert_eq!(visit.page.alert().unwrap().0, Alert::Problem(Problem::AllPinned));
     visit.page.pin(0);
+    assert_eq!(visit.page.alert(), None, "there is room");
     visit.generate();
     assert_eq!((visit.request().streams, visit.page.alert()), (vec![0], None));
 }
@@ -315,6 +316,7 @@ fn finished_drafts_are_remembered_with_a_link_that_writes_them_again() {
     assert_eq!((entries.len(), entries[0].text.as_str()), (5, "My dream is number 4."));
     let link = visit.page.link(4).unwrap();
     assert_eq!(entries[0].link, link);
+    assert_eq!(entries[0].model, "https://example.org/bot/", "for other pages of the site");
     for part in
         ["prompt=My%20dream%20is", "seed=7", "draft=5", "bot=abababababababab", "digest=00ff", "backend=simd"]
     {
@@ -340,6 +342,25 @@ fn a_link_writes_its_draft_at_once_and_says_whether_it_is_the_same() {
         visit.generate();
         assert_eq!(visit.page.verdict, None, "the next drafts are nobody's promise");
     }
+}
+
+#[test]
+fn what_was_refused_is_said_until_it_is_right() {
+    let mut visit = Visit::begin();
+    visit.ready();
+    visit.page.change_settings(|settings| {
+        settings.set(Setting::TopP, "7");
+        settings.set(Setting::TopK, "many");
+    });
+    assert_eq!(visit.page.problem, None, "not before it is asked for");
+    visit.generate();
+    assert!(visit.page.refuses(Setting::TopK));
+    visit.page.change_settings(|settings| settings.set(Setting::Seed, "3"));
+    assert!(visit.page.refuses(Setting::TopK));
+    visit.page.change_settings(|settings| settings.set(Setting::TopK, "5"));
+    assert!(visit.page.refuses(Setting::TopP) && !visit.page.refuses(Setting::TopK));
+    visit.page.change_settings(|settings| settings.choose(Preset::Calm));
+    assert_eq!(visit.page.problem, None);
 }
 
 #[test]

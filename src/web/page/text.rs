@@ -9,7 +9,7 @@ use super::{
     word::Word,
     words::{Language, Words},
 };
-use crate::web::protocol::{BackendChoice, Because, FailureKind, NotKept, Phase, megabytes};
+use crate::web::protocol::{BackendChoice, Because, FailureKind, NotKept, Phase};
 
 /// The product's name.
 pub const TITLE: &str = "huggingtweets";
@@ -39,11 +39,33 @@ pub fn thousands(n: usize, language: Language) -> String {
     text
 }
 
+/// A number with `digits` decimals, after the language's own decimal mark.
+pub fn decimal(number: f64, digits: usize, language: Language) -> String {
+    let text = format!("{number:.digits$}");
+    match language {
+        Language::English | Language::Japanese => text,
+        Language::Spanish | Language::French | Language::German | Language::Portuguese => {
+            text.replace('.', ",")
+        }
+    }
+}
+
+/// A size: `5.1 MB`, or `22 kB` where megabytes would hide it.
+pub fn size(bytes: u64, language: Language) -> String {
+    // French counts octets.
+    let unit = if language == Language::French { 'o' } else { 'B' };
+    match bytes {
+        0 => format!("0 k{unit}"),
+        1..999_500 => format!("{} k{unit}", ((bytes + 500) / 1000).max(1)),
+        _ => format!("{} M{unit}", decimal(bytes as f64 / 1e6, 1, language)),
+    }
+}
+
 pub fn status(words: &Words, status: &Status) -> String {
     match status {
         Status::NotRunning => words[Word::NotRunning].into(),
         Status::Loading { phase, total_bytes, percent, waits, gpu_lost } => {
-            let size = total_bytes.map(megabytes).unwrap_or_default();
+            let size = total_bytes.map(|bytes| size(bytes, words.language)).unwrap_or_default();
             let percent_text = percent.map(|p| p.to_string()).unwrap_or_default();
             let word = match phase {
                 Phase::Engine => Word::DownloadingEngine,
@@ -69,7 +91,8 @@ pub fn status(words: &Words, status: &Status) -> String {
                 Doing::Nothing => format!("{engine}, {}", &words[Word::Ready]),
                 Doing::Writing => format!("{engine}, {}", &words[Word::Writing]),
                 Doing::Wrote { tokens_per_s } => {
-                    format!("{engine}, {}", words.fill(Word::Speed, &[("n", &speed(*tokens_per_s))]))
+                    let speed = speed(*tokens_per_s, words.language);
+                    format!("{engine}, {}", words.fill(Word::Speed, &[("n", &speed)]))
                 }
             };
             let doing = match because {
@@ -107,7 +130,8 @@ fn engine(words: &Words, backend: &str, threads: usize) -> String {
 /// Why an engine is used. A GPU's own error message is in the browser's English.
 fn because_of(words: &Words, why: &Why) -> String {
     let timed = |word, gpu_ms: &f64, simd_ms: &f64| {
-        words.fill(word, &[("gpu", &format!("{gpu_ms:.1}")), ("simd", &format!("{simd_ms:.1}"))])
+        let ms = |ms: &f64| decimal(*ms, 1, words.language);
+        words.fill(word, &[("gpu", &ms(gpu_ms)), ("simd", &ms(simd_ms))])
     };
     match why {
         Why::GpuLost => words[Word::GpuLost].into(),
@@ -131,11 +155,8 @@ pub fn backend_choice(choice: BackendChoice) -> Word {
 }
 
 /// Below 10 tokens per second, one decimal.
-fn speed(tokens_per_s: f64) -> String {
-    match tokens_per_s {
-        s if s < 10.0 => format!("{s:.1}"),
-        s => format!("{s:.0}"),
-    }
+fn speed(tokens_per_s: f64, language: Language) -> String {
+    decimal(tokens_per_s, usize::from(tokens_per_s < 10.0), language)
 }
 
 /// The text of an alert. The engine's sentences name files and bytes and are in English: in other
@@ -180,6 +201,15 @@ pub fn alert(words: &Words, alert: &Alert) -> Said {
 pub fn bad_parameter(words: &Words, bad: &BadParameter) -> String {
     let values = [("name", bad.name.as_str()), ("value", &bad.value), ("expected", &bad.expected)];
     words.fill(Word::BadParameter, &values)
+}
+
+/// The parts of a sentence before and after a place, whose value is in a language of its own.
+pub fn around(words: &Words, word: Word, values: &[(&str, &str)], place: &str) -> (String, String) {
+    let sentence = words.fill(word, values);
+    match sentence.split_once(&format!("{{{place}}}")) {
+        Some((before, after)) => (before.to_owned(), after.to_owned()),
+        None => (sentence, String::new()),
+    }
 }
 
 /// Whether the draft on a card is the one that a link promised.
@@ -281,6 +311,32 @@ mod tests {
         assert_eq!(said, Said { heading, english: Some("unreachable".into()) });
         let silent = alert(&words, &Alert::Lost(WorkerLoss::Silent));
         assert_eq!(silent, Said { heading: Some(words[Word::Silent].into()), english: None });
+    }
+
+    #[test]
+    fn small_files_have_a_size_and_decimals_the_languages_mark() {
+        let sizes = |language| [0, 1, 22_400, 999_499, 999_500, 123_456_789].map(|n| size(n, language));
+        let expected = ["0 kB", "1 kB", "22 kB", "999 kB", "1.0 MB", "123.5 MB"];
+        assert_eq!(sizes(Language::English), expected);
+        assert_eq!(size(5_140_000, Language::German), "5,1 MB");
+        assert_eq!(size(5_140_000, Language::French), "5,1 Mo");
+        assert_eq!(size(900, Language::French), "1 ko");
+        assert_eq!(decimal(2.3456, 2, Language::Japanese), "2.35");
+        let mut german = Words::english();
+        german.language = Language::German;
+        let doing = Doing::Wrote { tokens_per_s: 2.04 };
+        let engine =
+            Status::Engine { backend: "simd".into(), threads: 1, doing, because: None, not_kept: None };
+        assert_eq!(status(&german, &engine), "SIMD, 1 thread, 2,0 tokens/s");
+    }
+
+    #[test]
+    fn a_value_in_another_language_stands_apart() {
+        let words = Words::english();
+        let parts = |word, place| around(&words, word, &[("n", "2")], place);
+        assert_eq!(parts(Word::Spoken, "text"), ("Draft 2: ".into(), String::new()));
+        assert_eq!(parts(Word::PostLine, "bot"), (String::new(), ", an AI bot, wrote:".into()));
+        assert_eq!(parts(Word::DraftLabel, "text"), ("Draft 2".into(), String::new()));
     }
 
     #[test]

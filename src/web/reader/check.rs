@@ -44,6 +44,8 @@ pub struct Check {
     pub counts: AccountCounts,
     /// Entries that could not be read as posts; they are in none of the counts.
     pub unreadable: usize,
+    /// What the reader warns of, in English: that the account's name could not be read.
+    pub warning: Option<String>,
     /// Unicode code points of the kept posts, joined as for training.
     pub chars: usize,
     pub verdict: Verdict,
@@ -65,6 +67,7 @@ pub fn check(name: &str, file: impl Read + Seek, size_bytes: u64) -> Result<Chec
     Ok(Check {
         counts: cleaned.counts(),
         unreadable: cleaned.unreadable.count,
+        warning: archive.warning,
         chars,
         verdict: verdict(chars),
         examples: cleaned.kept.iter().step_by(step).take(EXAMPLES).cloned().collect(),
@@ -88,7 +91,7 @@ fn verdict(chars: usize) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
+    use std::io::{Cursor, Write};
 
     use super::*;
     use crate::web::page::{
@@ -118,6 +121,26 @@ mod tests {
             "to": ["https://www.w3.org/ns/activitystreams#Public"], "content": "the lamp is lit"}}]}"#;
         let result = checked("outbox.json", outbox).unwrap();
         assert_eq!((result.unreadable, result.counts.tweets_downloaded), (1, 1));
+    }
+
+    #[test]
+    fn an_account_that_could_not_be_read_is_a_warning() {
+        let note = r#"{"type": "Create", "object": {"type": "Note",
+            "to": ["https://www.w3.org/ns/activitystreams#Public"], "content": "the lamp is lit"}}"#;
+        let outbox = format!(r#"{{"orderedItems": [{note}]}}"#);
+        let packed = |actor: &str| {
+            let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+            for (name, text) in [("outbox.json", outbox.as_str()), ("actor.json", actor)] {
+                zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+                zip.write_all(text.as_bytes()).unwrap();
+            }
+            zip.finish().unwrap().into_inner()
+        };
+        let warning = checked("keeper.zip", &packed("{")).unwrap().warning.unwrap();
+        assert!(warning.starts_with("keeper.zip: actor.json: "), "{warning}");
+        assert!(warning.ends_with("; the account is named @keeper, after the file"), "{warning}");
+        let named = r#"{"preferredUsername": "lamp", "id": "https://sea.example/users/lamp"}"#;
+        assert_eq!(checked("keeper.zip", &packed(named)).unwrap().warning, None);
     }
 
     #[test]

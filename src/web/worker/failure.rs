@@ -8,7 +8,7 @@ use crate::{
     bundle::manifest::ManifestError,
     generate::GenerateError,
     gpt2::{AssembleError, ForwardError, LoadError},
-    web::protocol::{Failure, FailureKind, megabytes},
+    web::protocol::{Failure, FailureKind},
 };
 
 #[derive(Debug, Error)]
@@ -138,6 +138,11 @@ impl WorkerError {
         message.push('.');
         Failure { kind: self.kind(), message, retryable: self.kind() != FailureKind::Request }
     }
+}
+
+/// A size in the worker's sentences: `5.1 MB`.
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 #[cfg(test)]

@@ -28,8 +28,9 @@ impl Address {
     /// If it does not open a bot.
     pub fn parse(text: &str, own_site: &str) -> Result<Self, NoAddress> {
         let text = text.trim();
-        let bare = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        if let Some(path) = HUB.iter().find_map(|hub| bare.unwrap_or(text).strip_prefix(hub)) {
+        let secure = strip_prefix(text, "https://");
+        let bare = secure.or_else(|| strip_prefix(text, "http://"));
+        if let Some(path) = HUB.iter().find_map(|hub| strip_prefix(bare.unwrap_or(text), hub)) {
             return Self::on_hub(path);
         }
         let Some(bare) = bare else {
@@ -42,7 +43,7 @@ impl Address {
         }
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         let here = matches!(name, "localhost" | "127.0.0.1") || format!("{text}/").starts_with(own_site);
-        match text.starts_with("https://") || here {
+        match secure.is_some() || here {
             true => Ok(Self::Url(text.into())),
             false => Err(NoAddress::Insecure),
         }
@@ -84,6 +85,12 @@ impl Address {
     }
 }
 
+/// The text after a URL's scheme or host, which may be in capitals.
+fn strip_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (head, rest) = text.split_at_checked(prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
 /// Path of the file or folder itself, in the repository that `parts` begin with.
 fn resolved(parts: &[&str], within: &str) -> String {
     format!("{}/resolve/{within}", parts[..2].join("/"))
@@ -111,6 +118,9 @@ mod tests {
             ("http://huggingface.co/a/b", hub("a/b")),
             ("hf.co/a/b", hub("a/b")),
             ("https://example.org/bot/", url("https://example.org/bot/")),
+            ("Https://example.org/bot/", url("Https://example.org/bot/")),
+            ("HuggingFace.co/a/b", hub("a/b")),
+            ("ボット", Err(NoAddress::Unreadable)),
             ("a bot", Err(NoAddress::Unreadable)),
             ("a/b/c", Err(NoAddress::Unreadable)),
             ("../etc", Err(NoAddress::Unreadable)),

@@ -85,6 +85,11 @@ impl Page {
         }
     }
 
+    /// Whether there is no engine, nor one on its way.
+    pub fn has_failed(&self) -> bool {
+        matches!(self.engine, Engine::Failed(_) | Engine::Lost(_))
+    }
+
     /// Whether the text in a setting's field was refused.
     pub fn refuses(&self, setting: Setting) -> bool {
         matches!(&self.problem, Some(Problem::Setting(bad)) if bad.setting == setting)

@@ -99,7 +99,9 @@ impl Page {
             self.spoken.push((card, text.clone()));
             if !stopped || text != self.drafts[card].start {
                 let bot = self.bot.as_ref().map_or(String::new(), |bot| bot.name.clone());
-                self.history.add(Entry { text, bot, link: self.link(card).unwrap_or_default() });
+                let link = self.link(card).unwrap_or_default();
+                let model = if self.place.is_local() { String::new() } else { self.place.model.clone() };
+                self.history.add(Entry { text, bot, link, model });
             }
         }
         match cards.is_empty() {
