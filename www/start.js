@@ -3,6 +3,14 @@
 
 const { mode } = document.documentElement.dataset;
 
+// The chosen colours at once (src/web/app/browser.rs keeps them): the page would else change when
+// its program has come.
+try {
+  if (mode === "page") document.documentElement.dataset.theme = localStorage.getItem("huggingtweets.theme") ?? "";
+} catch {
+  // No storage, no choice.
+}
+
 // Both load in parallel with what follows. Only the page has a service worker.
 const program = import("./app.js");
 const offline = mode === "page" ? import("./offline.js") : null;

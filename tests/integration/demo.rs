@@ -102,13 +102,18 @@ fn its_command_is_the_one_in_the_repository() {
     let written = script.lines().find(|line| line.contains(" train ")).unwrap();
     // A sentence, and the manifest has it in its own place.
     let (written, notice) = written.split_once(" --notice ").unwrap();
+    let notice = notice.trim_matches('"');
     let manifest = manifest();
-    assert_eq!(notice.trim_matches('"'), manifest["notice"].as_str().unwrap());
+    assert_eq!(notice, manifest["notice"].as_str().unwrap());
     let mut written = options(written);
     for place in ["--out", "--force", "--run"] {
         assert!(written.remove(place).is_some(), "{place}");
     }
-    let mut recorded = options(manifest["provenance"]["command"].as_str().unwrap());
+    let recorded = manifest["provenance"]["command"].as_str().unwrap();
+    let (recorded, quoted) = recorded.split_once(" --notice ").unwrap();
+    assert_eq!(quoted.trim_matches('\'').replace("'\\''", "'"), notice);
+    let mut recorded = options(recorded);
+    assert_eq!(recorded.remove("--out"), Some("demo"));
     // Said in the record although it is what a command without it means.
     assert_eq!(recorded.remove("--recipe"), Some("modern"));
     assert_eq!(recorded, written);

@@ -27,6 +27,15 @@ it("paints before its program has come, from at most 150 kB", async () => {
   await browser.close();
 });
 
+it("has the chosen colours before its program has come", async () => {
+  const { page, leave } = await visitor(browser, [server.origin]);
+  await page.route("**/app_bg.wasm", () => {});
+  await page.addInitScript(() => localStorage.setItem("huggingtweets.theme", "dark"));
+  await page.goto(server.origin, { waitUntil: "commit" });
+  await page.waitForFunction(() => document.documentElement.dataset.theme === "dark");
+  await leave();
+});
+
 // What holds for every backend. Chromium's adapter is a software one here, so `auto` is SIMD.
 for (const [backend, flags, expected] of [
   ["auto", [], /^SIMD, \d+ threads?, \d+(\.\d)? tokens\/s$/],

@@ -69,15 +69,8 @@ pub(super) fn quantize(weight: &mut [f32], products: Vec<f32>) -> Option<Vec<u8>
         let stored: Vec<Block> = (0..outputs.div_ceil(LANES))
             .into_par_iter()
             .map(|group| {
-                let lane = |row: &[f32], lane| row.get(group * LANES + lane).copied().unwrap_or(0.0);
-                let lanes = |rows: &dyn Fn(usize) -> usize, values: &[f32]| -> Lanes {
-                    std::array::from_fn(|j| {
-                        let row = &values[rows(j) * outputs..][..outputs];
-                        std::array::from_fn(|l| lane(row, l))
-                    })
-                };
-                let w = lanes(&|j| channels[j], weight);
-                let s = lanes(&|j| j, &feedback);
+                let w = gather(weight, outputs, group, |j| channels[j]);
+                let s = gather(&feedback, outputs, group, |j| j);
                 wide(
                     #[inline(always)]
                     || best(&w, &s, &triangle),
@@ -106,6 +99,14 @@ pub(super) fn quantize(weight: &mut [f32], products: Vec<f32>) -> Option<Vec<u8>
         weight[channel * outputs..].iter_mut().zip(errors).for_each(|(w, error)| *w -= error);
     }
     Some(bytes)
+}
+
+/// The block's values of a group of outputs, in `values` (_, outputs); zeros beyond the last output.
+fn gather(values: &[f32], outputs: usize, group: usize, row: impl Fn(usize) -> usize) -> Lanes {
+    std::array::from_fn(|j| {
+        let values = &values[row(j) * outputs..][..outputs];
+        std::array::from_fn(|lane| values.get(group * LANES + lane).copied().unwrap_or(0.0))
+    })
 }
 
 /// The input channels in the order in which they are quantised: those that matter most first, when

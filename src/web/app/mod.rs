@@ -49,7 +49,6 @@ fn show() {
     spawn_local(async move {
         let words = browser::words(browser::language()).await.unwrap_or_else(Words::english);
         browser::set_root("lang", words.language.code());
-        browser::set_root("data-theme", &browser::kept(browser::THEME));
         mount_to_body(move || view! { <App words /> });
     });
 }
