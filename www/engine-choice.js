@@ -128,13 +128,22 @@ export async function keptFile(file) {
 }
 
 /**
- * Chooses the build and its memory. `simd`: relaxed, plain or null; `memory`: shared, single or
- * null; `threads`: maximum number; `bytes`: a function that returns the model's size. Shared
- * memory is only for threads: a single thread is faster without it.
+ * Whether the builds with shared memory run here. Their futures wait by Atomics.waitAsync, and where
+ * there is none (Firefox 140) by a worker that is sent the memory, which needs an isolated page.
  */
-export async function chooseBuild({ simd, memory, threads, bytes }) {
+export function runsShared(isolated) {
+  return isolated || typeof Atomics.waitAsync === "function";
+}
+
+/**
+ * Chooses the build and its memory. `simd`: relaxed, plain or null; `memory`: shared, single or
+ * null; `threads`: maximum number; `isolated`: whether workers may share memory; `bytes`: a function
+ * that returns the model's size. Shared memory is only for threads: a single thread is faster
+ * without it.
+ */
+export async function chooseBuild({ simd, memory, threads, isolated, bytes }) {
   const kernels = simd ?? (hasRelaxedSimd() ? "relaxed" : "plain");
   const wants = memory ?? (threads > 1 ? "shared" : "single");
-  const shared = wants === "shared" ? sharedMemory(memoryBytes(await bytes())) : null;
+  const shared = wants === "shared" && runsShared(isolated) ? sharedMemory(memoryBytes(await bytes())) : null;
   return { name: `${kernels}-${shared ? "shared" : "single"}`, memory: shared };
 }

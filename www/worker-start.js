@@ -120,7 +120,8 @@ function bringGlue(url) {
 async function prepare(query) {
   const options = new URLSearchParams(query);
   const requested = options.has("threads") ? Number(options.get("threads")) : null;
-  const threads = threadCount(requested, self.crossOriginIsolated === true, navigator.hardwareConcurrency);
+  const isolated = self.crossOriginIsolated === true;
+  const threads = threadCount(requested, isolated, navigator.hardwareConcurrency);
   const described = description(options.get("model"));
   const file = described.then((described) => fileOf(described, options.get("file")));
   const kept = file.then(keptFile);
@@ -128,6 +129,7 @@ async function prepare(query) {
     simd: options.get("simd"),
     memory: options.get("memory"),
     threads,
+    isolated,
     bytes: async () => (options.has("bytes") ? Number(options.get("bytes")) : ((await file)?.size ?? null)),
   });
   const wasm = part(`${build.name}_bg.wasm`);

@@ -13,6 +13,12 @@ pub fn grouped(n: u64) -> String {
     out
 }
 
+/// Formats `1 post`, `2 posts`: a count and a noun whose plural ends in s.
+pub fn counted(n: usize, noun: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {noun}{s}")
+}
+
 /// Formats with at most this many decimals and without trailing zeros.
 pub fn trimmed(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");

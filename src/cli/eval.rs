@@ -11,6 +11,7 @@ use crate::{
         cpu::{Cpu, Level},
     },
     bundle::{Precision, folder::BotFolder, manifest::PrecisionPerplexity},
+    card::figure::counted,
     gpt2::Model,
     train::data::as_sequence,
     tweets,
@@ -54,8 +55,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             .collect();
         answer!("{}", json!({ "posts": posts.len(), "tokens": results[0].1.tokens, "results": list }))?;
     } else {
-        let (n, of_posts) = (posts.len(), if posts.len() == 1 { "post" } else { "posts" });
-        answer!("{n} {of_posts}, {} tokens", results[0].1.tokens)?;
+        answer!("{}, {} tokens", counted(posts.len(), "post"), results[0].1.tokens)?;
         answer!("{:<10} {:>12} {:>10}", "precision", "perplexity", "change")?;
         for (precision, r) in &results {
             let change = 100.0 * (r.perplexity() / base - 1.0);

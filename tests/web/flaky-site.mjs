@@ -5,6 +5,9 @@ import { secondOrigin } from "./harness.mjs";
 
 export const CHUNK = 4 << 20;
 
+/** Time after which a busy browser has read what was sent before a line breaks. */
+const ARRIVES_MS = 100;
+
 /**
  * Serves a bundle's q8_0 weights. `state.fault(part)` may spoil a response; a part has `start`,
  * `end`, `count` (how often its start was requested before) and `bytes`. The fault returns
@@ -42,7 +45,7 @@ export async function flakySite(bundle, { ranges = true, exposed = true } = {}) 
     await wait;
     state.sent += Math.min(cut, bytes.length);
     if (cut >= bytes.length) response.end(bytes.subarray(begun));
-    else response.write(bytes.subarray(begun, cut), () => setTimeout(() => response.destroy(), 20));
+    else response.write(bytes.subarray(begun, cut), () => setTimeout(() => response.destroy(), ARRIVES_MS));
   };
   const site = await secondOrigin({
     pages: {
