@@ -272,9 +272,14 @@ fn say_what_begins(run: &Described) {
     let Settings { batch, accumulate, context, .. } = run.settings;
     let accumulated = if *accumulate > 1 { format!(" x {accumulate}") } else { String::new() };
     let held_out = run.posts.held_out.len();
-    let measured = if held_out > 0 { format!(", {} held out", counted(held_out, "post")) } else { String::new() };
+    let measured =
+        if held_out > 0 { format!(", {} held out", counted(held_out, "post")) } else { String::new() };
     let duplicates = run.posts.duplicates;
-    let dropped = if duplicates > 0 { format!(", {} dropped", counted(duplicates, "duplicate")) } else { String::new() };
+    let dropped = if duplicates > 0 {
+        format!(", {} dropped", counted(duplicates, "duplicate"))
+    } else {
+        String::new()
+    };
     let on = match device::name(&run.model.device()) {
         "cpu" => String::new(),
         device => format!(", on {device}, {} products", run.model.products()),
