@@ -35,6 +35,18 @@ export async function until(page, { status, alert }, timeout = SLOW) {
   }
 }
 
+/**
+ * Waits until a condition of `argument` holds in a page or frame. Puppeteer's own wait compiles text
+ * there, which our policy forbids (and Firefox 140 applies to it).
+ */
+export async function holds(frame, condition, argument) {
+  const ends = Date.now() + SLOW;
+  while (!(await frame.evaluate(condition, argument))) {
+    assert.ok(Date.now() < ends, `waiting for ${condition}`);
+    await new Promise((later) => setTimeout(later, 50));
+  }
+}
+
 /** Clicks the button with this text. */
 export function press(page, text) {
   return page.evaluate((wanted) => {

@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { createDeflateRaw, gzipSync } from "node:zlib";
+import { holds } from "./any-browser.mjs";
 import { BotPage, drag, visitReadyBot } from "./bot-page.mjs";
 import {
   botPages, dist, huggingtweets, launchFirefox, noServiceWorker, out, quietly, reference, secondOrigin, servedBot, visitor,
@@ -236,15 +237,6 @@ describe("the archive check", () => {
     await visit.leave();
   });
 });
-
-/** Waits for a condition in a page or frame. Puppeteer's own wait compiles text, which a policy may forbid. */
-async function holds(frame, condition) {
-  const ends = Date.now() + 60_000;
-  while (!(await frame.evaluate(condition))) {
-    assert.ok(Date.now() < ends, `waiting for ${condition}`);
-    await new Promise((later) => setTimeout(later, 50));
-  }
-}
 
 describe("Firefox", () => {
   it("renders the card and checks an archive without a connection", async () => {

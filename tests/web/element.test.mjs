@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { freshContext } from "./any-browser.mjs";
+import { freshContext, holds } from "./any-browser.mjs";
 import { commandDrafts, launch, launchFirefox, secondOrigin, serve, slowBundle, smallBundle } from "./harness.mjs";
 
 const SEED = "21";
@@ -351,7 +351,7 @@ for (const name of ["Chromium", "Firefox"]) {
         bot.remove();
       });
       const [engine] = page.frames().filter((frame) => frame.url().includes("/engine.html"));
-      await engine.waitForFunction(() => window.closedPorts === 1);
+      await holds(engine, () => window.closedPorts === 1);
       // The other's port is open.
       const drafts = await page.evaluate(() => document.querySelector("tweet-bot").generate());
       assert.deepEqual(drafts, expected);

@@ -6,7 +6,7 @@ import { after, afterEach, before, describe, it } from "node:test";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { freshContext, press, until, write } from "./any-browser.mjs";
+import { freshContext, holds, press, until, write } from "./any-browser.mjs";
 import { AXE_TAGS, commandDrafts, dist, launchFirefox, serve, smallBundle } from "./harness.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -47,7 +47,7 @@ const button = (name) =>
   page.evaluate((name) => document.querySelector(`button[aria-label="${name}"], summary[aria-label="${name}"]`).click(), name);
 
 const seesText = (text) =>
-  page.waitForFunction((text) => document.body.innerText.includes(text), { timeout: 60_000 }, text);
+  holds(page, (text) => document.body.innerText.includes(text), text);
 
 const choose = (label, value) =>
   page.evaluate((label, value) => {
@@ -85,7 +85,7 @@ describe("drafts", () => {
     const { drafts } = await write(page);
     await button("More draft 4");
     await button("Copy link draft 4");
-    await page.waitForFunction(() => window.copied);
+    await holds(page, () => window.copied);
     const link = await page.evaluate(() => window.copied);
     await context.close();
     await open(link);
@@ -104,7 +104,7 @@ describe("drafts", () => {
     });
     await button("More draft 1");
     await button("Save picture draft 1");
-    await page.waitForFunction(() => window.saved, { timeout: 60_000 });
+    await holds(page, () => window.saved);
     assert.deepEqual(await page.evaluate(() => window.saved), { type: "image/png", width: 1200 });
   });
 
@@ -163,7 +163,7 @@ describe("the interface", () => {
     // From another panel, the skip link leads to the prompt.
     await page.focus(".skip");
     await page.keyboard.press("Enter");
-    await page.waitForFunction(() => document.activeElement.id === "start");
+    await holds(page, () => document.activeElement.id === "start");
   });
 
   it("says what is wrong with a number, and leaves it there to be mended", async () => {
@@ -199,7 +199,7 @@ describe("axe-core finds nothing", () => {
     },
     "on its card": async () => {
       await page.click("#tab-card");
-      await page.waitForFunction(() => document.querySelector("#panel-card .prose h2"), { timeout: 60_000 });
+      await holds(page, () => document.querySelector("#panel-card .prose h2") !== null);
     },
     "on other bots": async () => {
       await until(page, { status: /ready/ });
