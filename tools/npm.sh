@@ -8,7 +8,7 @@ dist=$1 npm=${2:-www/npm}
 
 rm -rf "$npm/site"
 mkdir -p "$npm/site"
-for file in engine.html embed.html embed.js start.js offline.js worker-start.js pool-worker.js digest-worker.js engine-choice.js \
+for file in engine.html embed.html embed.js start.js offline.js worker-start.js pool-worker.js wait-worker.js digest-worker.js engine-choice.js \
   tweet-bot.js icon.svg app.js app_bg.wasm engine; do
   cp -r "$dist/$file" "$npm/site/"
 done

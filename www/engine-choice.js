@@ -128,8 +128,9 @@ export async function keptFile(file) {
 }
 
 /**
- * Whether the builds with shared memory run here. Their futures wait by Atomics.waitAsync, and where
- * there is none (Firefox 140) by a worker that is sent the memory, which needs an isolated page.
+ * Whether the builds with shared memory run here. Their futures wait by Atomics.waitAsync; where there
+ * is none (Firefox 140), worker-start.js sends the memory to another worker, which needs an isolated
+ * page.
  */
 export function runsShared(isolated) {
   return isolated || typeof Atomics.waitAsync === "function";

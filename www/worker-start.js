@@ -109,6 +109,27 @@ function askForSubgroups() {
   };
 }
 
+/**
+ * Gives futures of the builds with shared memory Atomics.waitAsync where there is none (Firefox 140).
+ * Their own substitute is a worker from a blob, which a page's policy may forbid; they would then
+ * wait for ever.
+ */
+function waitInWorkers() {
+  if (!self.crossOriginIsolated || Atomics.waitAsync) return;
+  const idle = [];
+  Atomics.waitAsync = (array, index, value) => {
+    const worker = idle.pop() ?? new Worker(new URL("./wait-worker.js", import.meta.url));
+    const woken = new Promise((settled) => {
+      worker.onmessage = ({ data }) => {
+        idle.push(worker);
+        settled(data);
+      };
+    });
+    worker.postMessage({ array, index, value });
+    return { async: true, value: woken };
+  };
+}
+
 const part = (file) => new URL(`./engine/${file}`, import.meta.url);
 
 /** Imports the glue code; retries add a query, as a failed import is not repeated for the same URL. */
@@ -152,6 +173,7 @@ async function start(options, prepared, queued) {
 }
 
 askForSubgroups();
+waitInWorkers();
 const likely = self.location.search.slice(1);
 const ahead = likely ? prepare(likely) : null;
 // A failure matters only if these are the options; `start` reports it then.

@@ -144,9 +144,10 @@ export function spoiledBot(bundle, spoil, state = { spoiled: true }) {
   };
 }
 
-/** Launches Chromium; `more` are further arguments. */
-export function launch(more = []) {
-  return chromium.launch({ executablePath: browsers.chromium(), args: [...browsers.CHROMIUM_FLAGS, ...more] });
+/** Launches Chromium; `more` are further arguments. Chromium 148 now and then crashes as it starts. */
+export async function launch(more = []) {
+  const options = { executablePath: browsers.chromium(), args: [...browsers.CHROMIUM_FLAGS, ...more] };
+  return chromium.launch(options).catch(() => chromium.launch(options));
 }
 
 /** Sets up a test file: the small bot behind the real server, and a Chromium, both closed after its tests. */
