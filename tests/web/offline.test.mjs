@@ -106,7 +106,8 @@ for (const name of ["Chromium", "Firefox"]) {
     it("waits for no bot's file to end, and keeps those that a bot has, of a fair size", async () => {
       const long = Buffer.alloc((16 << 20) + 1, " ");
       const there = await host("bots", {
-        "/a/bot.json": (_, response) => response.write("{"),
+        // Firefox 140 passes on no part as short as a byte.
+        "/a/bot.json": (_, response) => response.write("{".padEnd(1 << 16)),
         "/b/bot.json": "{}",
         "/b/predictions.png": "a picture",
         "/b/holiday.png": "another picture",
@@ -123,7 +124,7 @@ for (const name of ["Chromium", "Firefox"]) {
         }
         return begun;
       });
-      assert.equal(begun, "{");
+      assert.equal(begun.trim(), "{");
       const kept = () =>
         tab.evaluate(async () => {
           const requests = await (await caches.open("huggingtweets-bots-1")).keys();

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { huggingtweets, launch, secondOrigin, smallBundle } from "./harness.mjs";
 
-const PROMPT = "The sea";
+const PROMPT = "My dream is";
 /** More than the draft needs: both engines end it themselves. */
 const TOKENS = 100;
 const wllama = join(dirname(fileURLToPath(import.meta.url)), "node_modules/@wllama/wllama/esm");
