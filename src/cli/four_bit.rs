@@ -16,6 +16,10 @@ use crate::{
     train::gptq,
 };
 
+/// Maximum number of tokens that are looked at; drafts that end have about 5,000. More gain nothing
+/// (benches/README.md, Quantisation) and take time in proportion.
+const MAX_TOKENS: usize = 8192;
+
 /// Maximum length of the sequences that drafts are cut into.
 const CONTEXT: usize = 128;
 
@@ -34,6 +38,7 @@ pub fn write(
         ids.push(bot.tokenizer.eos_id());
         ids.extend(bot.tokenizer.encode_plain(draft));
     }
+    ids.truncate(MAX_TOKENS);
     let context = CONTEXT.min(bot.config.n_positions).min(ids.len());
     ids.truncate(ids.len() / context * context);
 
