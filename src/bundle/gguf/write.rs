@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, io::Write};
 
-use super::{ALIGNMENT, Dtype, GgufError, MAGIC, VERSION, key, token_type, walk};
+use super::{ALIGNMENT, Dtype, GgufError, MAGIC, VERSION, key, token_type, value::kind, walk};
 use crate::{
     bundle::{Precision, Weights, quantize, weights::Tensor},
     gpt2::{Config, names},
@@ -168,7 +168,7 @@ impl HeaderWriter {
         self.u32(key::FEED_FORWARD_LENGTH, config.n_inner as u32);
         self.u32(key::BLOCK_COUNT, config.n_layer as u32);
         self.u32(key::HEAD_COUNT, config.n_head as u32);
-        self.value(key::LAYER_NORM_EPSILON, 6, &config.layer_norm_epsilon.to_le_bytes());
+        self.value(key::LAYER_NORM_EPSILON, kind::F32, &config.layer_norm_epsilon.to_le_bytes());
 
         let parts = tokenizer.parts();
         let mut tokens = parts.tokens;
@@ -185,15 +185,15 @@ impl HeaderWriter {
         self.string(key::TOKENIZER_PRE, "gpt-2");
         self.strings(key::TOKENS, &tokens);
         let mut bytes = Vec::with_capacity(12 + 4 * types.len());
-        bytes.extend_from_slice(&5u32.to_le_bytes());
+        bytes.extend_from_slice(&kind::I32.to_le_bytes());
         bytes.extend_from_slice(&(types.len() as u64).to_le_bytes());
         bytes.extend(types.iter().flat_map(|&t| (t as i32).to_le_bytes()));
-        self.value(key::TOKEN_TYPE, 9, &bytes);
+        self.value(key::TOKEN_TYPE, kind::ARRAY, &bytes);
         self.strings(key::MERGES, &parts.merges);
         for id_key in [key::BOS_ID, key::EOS_ID, key::UNKNOWN_ID] {
             self.u32(id_key, parts.eos_id);
         }
-        self.value(key::ADD_BOS, 7, &[0]);
+        self.value(key::ADD_BOS, kind::BOOL, &[0]);
     }
 
     fn value(&mut self, key: &str, value_type: u32, value: &[u8]) {
@@ -204,21 +204,21 @@ impl HeaderWriter {
     }
 
     fn u32(&mut self, key: &str, value: u32) {
-        self.value(key, 4, &value.to_le_bytes());
+        self.value(key, kind::U32, &value.to_le_bytes());
     }
 
     fn string(&mut self, key: &str, value: &str) {
         let mut bytes = Vec::new();
         push_string(&mut bytes, value);
-        self.value(key, 8, &bytes);
+        self.value(key, kind::STRING, &bytes);
     }
 
     fn strings(&mut self, key: &str, values: &[String]) {
         let mut bytes = Vec::new();
-        bytes.extend_from_slice(&8u32.to_le_bytes());
+        bytes.extend_from_slice(&kind::STRING.to_le_bytes());
         bytes.extend_from_slice(&(values.len() as u64).to_le_bytes());
         values.iter().for_each(|value| push_string(&mut bytes, value));
-        self.value(key, 9, &bytes);
+        self.value(key, kind::ARRAY, &bytes);
     }
 
     fn tensor(&mut self, tensor: &names::Tensor, dtype: Dtype, offset: u64) {

@@ -68,7 +68,10 @@ pub fn quantize(
                 quantized.insert(name, bytes);
             }
         }
-        text.advance(weights)?;
+        // Nothing looks at what comes out of the last layer.
+        if layer + 1 < config.n_layer {
+            text.advance(weights)?;
+        }
     }
     Ok(Some(quantized))
 }
