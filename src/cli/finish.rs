@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{card, engine};
+use super::{card, engine, progress_bar::StepBar};
 use crate::{
     backend::{Batch, CacheShape, cpu::Level},
     bundle::{
@@ -18,7 +18,7 @@ pub use crate::card::DEFAULT_START as EXAMPLE_PROMPT;
 /// Completes a folder filled by [`folder::write_bundle`], adding drafts to what the card shows.
 pub fn finish_bundle(dir: &Path, info: BotInfo, extras: CardExtras) -> anyhow::Result<()> {
     let bot = BotFolder::open(dir)?;
-    let drafts = drafts(&bot, EXAMPLE_PROMPT, info.drafts(), 0)?;
+    let drafts = drafts(&bot, EXAMPLE_PROMPT, info.drafts(), 0, |_| {})?;
     let extras = CardExtras {
         samples: vec![Sample { prompt: EXAMPLE_PROMPT.into(), drafts, seed: Some(0) }],
         ..extras
@@ -35,14 +35,23 @@ const UNPROMPTED: usize = 200;
 /// Generates drafts with an empty prompt: what is checked for memorisation, and what the 4-bit file
 /// is quantised for.
 pub fn unprompted_drafts(bot: &BotFolder) -> anyhow::Result<Vec<String>> {
-    drafts(bot, "", UNPROMPTED, 0)
+    let bar = StepBar::new("Writing drafts", UNPROMPTED);
+    drafts(bot, "", UNPROMPTED, 0, |done| bar.set(done))
 }
 
 /// Drafts generated together: each takes 12 MB of cache with GPT-2's shape.
 const TOGETHER: usize = 25;
 
-/// Generates `count` drafts of the prompt with the bot's 8-bit weights.
-pub fn drafts(bot: &BotFolder, prompt: &str, count: usize, seed: u64) -> anyhow::Result<Vec<String>> {
+/// Generates `count` drafts of the prompt with the bot's 8-bit weights. `progress` gets the number
+/// of finished ones.
+pub fn drafts(
+    bot: &BotFolder,
+    prompt: &str,
+    count: usize,
+    seed: u64,
+    progress: impl Fn(usize),
+) -> anyhow::Result<Vec<String>> {
+    let mut finished = 0;
     let mut model = engine::open(bot, Precision::Q8_0, Level::Simd, engine::pool(None))?;
     let mut texts = vec![String::new(); count];
     for (part, texts) in (0..).zip(texts.chunks_mut(TOGETHER)) {
@@ -57,6 +66,8 @@ pub fn drafts(bot: &BotFolder, prompt: &str, count: usize, seed: u64) -> anyhow:
             for event in drafts.accept(outputs, &bot.tokenizer)? {
                 if let Event::Done { draft, text, .. } = event {
                     texts[draft] = text;
+                    finished += 1;
+                    progress(finished);
                 }
             }
         }

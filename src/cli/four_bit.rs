@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use super::progress_bar::StepBar;
 use crate::{
     bundle::{
         Precision,
@@ -45,7 +46,11 @@ pub fn write(
     let mut weights = bot.weights()?;
     let options = WriteOptions { all_4bit, ..WriteOptions::default() };
     let is_4bit = |tensor: &names::Tensor| gguf::is_4bit(tensor, &options);
-    let quantized = gptq::quantize(&bot.config, &mut weights, &ids, context, is_4bit, stop)?;
+    let bar = StepBar::new("Rounding weights to 4 bits", bot.config.n_layer);
+    let quantized = gptq::quantize(&bot.config, &mut weights, &ids, context, is_4bit, |layers| {
+        bar.set(layers);
+        stop()
+    })?;
     let Some(quantized) = quantized else { return Ok(()) };
     let parts = BundleParts {
         config: &bot.config,

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, path::PathBuf};
 
-use super::{finish, import};
+use super::{finish, import, progress_bar::StepBar};
 use crate::{
     bundle::{
         folder::BotFolder,
@@ -29,14 +29,18 @@ pub fn measure(bot: &BotFolder, archives: &[PathBuf]) -> anyhow::Result<CardExtr
     let accounts = import::read_all(archives)?;
     // Drafts are cleaned up as in the original, so the posts must be, too.
     let posts: HashSet<String> = accounts.iter().flat_map(|a| &a.kept).map(|p| clean_up_spaces(p)).collect();
-    let samples = PROMPTS
-        .iter()
-        .map(|&prompt| {
-            let drafts = finish::drafts(bot, prompt, DRAFTS_A_PROMPT, SAMPLES_SEED)?;
+    let of_prompts = PROMPTS.len() * DRAFTS_A_PROMPT;
+    let bar = StepBar::new("Writing drafts", of_prompts + VERBATIM_DRAFTS);
+    let samples = (0..)
+        .zip(PROMPTS)
+        .map(|(i, prompt)| {
+            let progress = |done| bar.set(i * DRAFTS_A_PROMPT + done);
+            let drafts = finish::drafts(bot, prompt, DRAFTS_A_PROMPT, SAMPLES_SEED, progress)?;
             Ok(Sample { prompt: prompt.into(), drafts, seed: Some(SAMPLES_SEED) })
         })
         .collect::<anyhow::Result<_>>()?;
-    let drafts = finish::drafts(bot, "", VERBATIM_DRAFTS, VERBATIM_SEED)?;
+    let progress = |done| bar.set(of_prompts + done);
+    let drafts = finish::drafts(bot, "", VERBATIM_DRAFTS, VERBATIM_SEED, progress)?;
     let verbatim = drafts.iter().filter(|draft| posts.contains(*draft)).count();
     Ok(CardExtras {
         samples,

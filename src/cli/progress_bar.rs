@@ -1,4 +1,6 @@
-//! Progress bars on standard error. They show nothing if it is not a terminal.
+//! Progress bars on standard error. Bars show nothing if it is not a terminal.
+
+use std::io::{self, IsTerminal};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -38,6 +40,33 @@ impl TransferBar {
 }
 
 impl Drop for TransferBar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// The bar of a step that takes a while with GPT-2's shape; without a terminal, one line when it
+/// begins. Removed when dropped.
+pub struct StepBar(ProgressBar);
+
+impl StepBar {
+    /// `what` is what is being done, `total` the number of its parts.
+    pub fn new(what: &'static str, total: usize) -> Self {
+        if !io::stderr().is_terminal() {
+            say!("{what}");
+        }
+        let bar = with_template("{bar:30} {pos}/{len} {msg}").with_message(what);
+        bar.set_length(total as u64);
+        Self(bar)
+    }
+
+    /// Shows that `done` parts are done.
+    pub fn set(&self, done: usize) {
+        self.0.set_position(done as u64);
+    }
+}
+
+impl Drop for StepBar {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }

@@ -22,8 +22,8 @@ use crate::{
 };
 
 /// Quantises those matrices of the layers for which `is_wanted`, for text like `ids`: B sequences of
-/// T = `context` tokens. In `weights` they are replaced by what is stored. Returns `None` if `stop`
-/// returned true on the way.
+/// T = `context` tokens. In `weights` they are replaced by what is stored. Before each matrix `stop`
+/// gets the number of finished layers; if it returns true, the result is `None`.
 ///
 /// A matrix whose inputs are no whole blocks of 32, or whose values are not finite, is left out.
 ///
@@ -36,7 +36,7 @@ pub fn quantize(
     ids: &[u32],
     context: usize,
     is_wanted: impl Fn(&names::Tensor) -> bool,
-    stop: impl Fn() -> bool,
+    stop: impl Fn(usize) -> bool,
 ) -> Result<Option<Quantized>, TrainError> {
     let wanted: BTreeMap<String, names::Tensor> = names::tensors(config)
         .into_iter()
@@ -59,7 +59,7 @@ pub fn quantize(
             }
         })?;
         for (name, products) in products {
-            if stop() {
+            if stop(layer) {
                 return Ok(None);
             }
             let missing = || TrainError::MissingTensor { name: name.clone() };

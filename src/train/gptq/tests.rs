@@ -116,7 +116,7 @@ fn ids(count: u32) -> Vec<u32> {
 }
 
 fn all(weights: &mut Weights, ids: &[u32]) -> Quantized {
-    quantize(&config(), weights, ids, 40, |_| true, || false).unwrap().unwrap()
+    quantize(&config(), weights, ids, 40, |_| true, |_| false).unwrap().unwrap()
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn every_matrix_is_quantised_for_the_layers_before_it() {
     }
     // The second layer's matrices differ when the first layer is not quantised.
     let second = |tensor: &names::Tensor| tensor.name.starts_with("h.1.");
-    let of_exact = quantize(&config(), &mut original.clone(), &ids(4000), 40, second, || false);
+    let of_exact = quantize(&config(), &mut original.clone(), &ids(4000), 40, second, |_| false);
     let of_exact = of_exact.unwrap().unwrap();
     assert_eq!(of_exact.len(), 4);
     assert!(of_exact.iter().all(|(name, bytes)| &quantized[name] != bytes));
@@ -152,8 +152,8 @@ fn no_number_of_threads_changes_a_bit() {
 #[test]
 fn it_can_be_stopped_and_refuses_what_is_no_batch() {
     let mut weights = scratch::weights(&config(), 3);
-    assert!(quantize(&config(), &mut weights, &ids(80), 40, |_| true, || true).unwrap().is_none());
+    assert!(quantize(&config(), &mut weights, &ids(80), 40, |_| true, |_| true).unwrap().is_none());
     for (ids, context) in [(vec![1; 41], 41), (vec![1; 7], 3), (vec![], 3), (vec![301; 4], 2)] {
-        assert!(quantize(&config(), &mut weights, &ids, context, |_| true, || false).is_err());
+        assert!(quantize(&config(), &mut weights, &ids, context, |_| true, |_| false).is_err());
     }
 }
