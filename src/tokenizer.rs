@@ -14,6 +14,7 @@
 mod merges;
 mod split;
 mod text;
+mod texts;
 
 use std::{
     cmp::Reverse,
@@ -26,6 +27,7 @@ use thiserror::Error;
 
 use merges::Merges;
 pub use text::clean_up_spaces;
+pub use texts::Texts;
 
 /// The token that starts and ends every post.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
@@ -34,7 +36,7 @@ pub const END_OF_TEXT: &str = "<|endoftext|>";
 /// third, and one token (in a GGUF not necessarily [`END_OF_TEXT`]) starts and ends every post.
 pub struct Tokenizer {
     /// Token strings in id order, in GPT-2's byte alphabet.
-    tokens: Vec<String>,
+    tokens: Texts,
     merges: Merges,
     /// Tokens besides the BPE ones; [`Tokenizer::encode`] recognises them as a whole.
     added: BTreeMap<u32, Added>,
@@ -66,9 +68,9 @@ struct Occurrence {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parts {
     /// Token strings in id order.
-    pub tokens: Vec<String>,
+    pub tokens: Texts,
     /// `"a b"`, highest priority first.
-    pub merges: Vec<String>,
+    pub merges: Texts,
     /// Ids of control tokens; [`Parts::eos_id`] is one whether listed or not.
     pub special_ids: Vec<u32>,
     /// The id of the token that ends a text.
@@ -216,15 +218,15 @@ impl Tokenizer {
         let mut added = BTreeMap::new();
         for id in special_ids.into_iter().chain([eos_id]) {
             let content =
-                tokens.get(id as usize).ok_or(TokenizerError::IdRange { id, tokens: tokens.len() })?.clone();
-            added.insert(id, Added { content, special: true });
+                tokens.get(id as usize).ok_or(TokenizerError::IdRange { id, tokens: tokens.len() })?;
+            added.insert(id, Added { content: content.into(), special: true });
         }
         Self::new(tokens, merges, added, eos_id)
     }
 
     fn from_vocab(
         mut vocab: HashMap<String, u32>,
-        merges: Vec<String>,
+        merges: Texts,
         added: BTreeMap<u32, Added>,
     ) -> Result<Self, TokenizerError> {
         for (&id, token) in &added {
@@ -250,9 +252,9 @@ impl Tokenizer {
                 *slot = Some(token);
             }
         }
-        let mut tokens = Vec::with_capacity(count);
+        let mut tokens = Texts::default();
         for (id, token) in by_id.into_iter().enumerate() {
-            tokens.push(token.ok_or(TokenizerError::Gap { tokens: count, missing: id as u32 })?);
+            tokens.push(&token.ok_or(TokenizerError::Gap { tokens: count, missing: id as u32 })?);
         }
         let special = added.iter().find(|(_, token)| token.content == END_OF_TEXT);
         let eos_id = match special {
@@ -267,8 +269,8 @@ impl Tokenizer {
     }
 
     fn new(
-        tokens: Vec<String>,
-        merges: Vec<String>,
+        tokens: Texts,
+        merges: Texts,
         mut added: BTreeMap<u32, Added>,
         eos_id: u32,
     ) -> Result<Self, TokenizerError> {
@@ -278,7 +280,7 @@ impl Tokenizer {
         let eos = tokens
             .get(eos_id as usize)
             .ok_or(TokenizerError::IdRange { id: eos_id, tokens: tokens.len() })?;
-        added.insert(eos_id, Added { content: eos.clone(), special: true });
+        added.insert(eos_id, Added { content: eos.into(), special: true });
 
         let merges = Merges::new(&tokens, &merges)?;
         let byte_of = text::byte_alphabet().into_iter().zip(0..=255).collect();
@@ -312,7 +314,7 @@ impl Tokenizer {
             })
             .collect();
         let vocab: serde_json::Map<String, Value> =
-            self.tokens.iter().enumerate().map(|(id, token)| (token.clone(), json!(id))).collect();
+            self.tokens.iter().enumerate().map(|(id, token)| (token.to_owned(), json!(id))).collect();
         let file = json!({
             "version": "1.0",
             "truncation": null,
@@ -332,7 +334,7 @@ impl Tokenizer {
                 "byte_fallback": false,
                 "ignore_merges": false,
                 "vocab": vocab,
-                "merges": self.merges(),
+                "merges": self.merges().iter().collect::<Vec<_>>(),
             },
         });
         format!("{file}\n")
@@ -453,13 +455,13 @@ impl Tokenizer {
     }
 
     /// Token strings in id order, in GPT-2's byte alphabet.
-    pub fn tokens(&self) -> &[String] {
+    pub fn tokens(&self) -> &Texts {
         &self.tokens
     }
 
     /// Merges as `"a b"`, highest priority first.
-    pub fn merges(&self) -> Vec<String> {
-        let token = |id: u32| &self.tokens[id as usize];
+    pub fn merges(&self) -> Texts {
+        let token = |id: u32| self.tokens.get(id as usize).unwrap_or_default();
         self.merges.pairs().map(|(left, right)| format!("{} {}", token(left), token(right))).collect()
     }
 }

@@ -8,7 +8,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use hashbrown::HashMap;
 
-use super::{TokenizerError, shorten, text};
+use super::{Texts, TokenizerError, shorten, text};
 
 /// The merges of a vocabulary; each joins two of its tokens into a third.
 pub(super) struct Merges {
@@ -31,32 +31,25 @@ impl Merges {
     ///
     /// # Errors
     /// [`TokenizerError::Duplicate`], [`TokenizerError::Merge`].
-    pub fn new(tokens: &[String], merges: &[String]) -> Result<Self, TokenizerError> {
-        let mut ids = HashMap::with_capacity(tokens.len());
-        for (id, token) in (0..).zip(tokens) {
-            if let Some(first) = ids.insert(token.as_str(), id) {
-                return Err(TokenizerError::Duplicate { token: shorten(token), first, second: id });
-            }
-        }
-        let id_of = |symbol: char| ids.get(symbol.encode_utf8(&mut [0; 4]) as &str).copied();
+    pub fn new(tokens: &Texts, merges: &Texts) -> Result<Self, TokenizerError> {
+        let vocabulary = Vocabulary::new(tokens)?;
+        let id_of = |symbol: char| vocabulary.id(symbol.encode_utf8(&mut [0; 4]));
         let bytes = text::byte_alphabet().map(id_of);
-        let mut joined = String::new();
-        let mut list = Vec::with_capacity(merges.len());
-        let mut ranks = HashMap::with_capacity(merges.len());
-        for (rank, merge) in (0..).zip(merges) {
-            let mut find = || {
-                let (left, right) = merge.split_once(' ')?;
-                joined.clear();
-                joined.extend([left, right]);
-                let id = |token| ids.get(token).copied();
-                Some(Merge { left: id(left)?, right: id(right)?, joined: id(&joined)? })
-            };
-            let wrong = || TokenizerError::Merge { index: rank as usize, merge: shorten(merge) };
-            let merge = find().ok_or_else(wrong)?;
-            ranks.insert((merge.left, merge.right), rank);
-            list.push(merge);
+        let (list, ranks) = (Vec::with_capacity(merges.len()), HashMap::with_capacity(merges.len()));
+        let mut all = Self { bytes, list, ranks };
+        for (index, merge) in merges.iter().enumerate() {
+            let likely = all.list.last().map_or(0, |before| before.joined + 1);
+            let wrong = || TokenizerError::Merge { index, merge: shorten(merge) };
+            all.push(vocabulary.merge(merge, likely).ok_or_else(wrong)?);
         }
-        Ok(Self { bytes, list, ranks })
+        Ok(all)
+    }
+
+    /// Adds the merge with the lowest priority so far.
+    #[inline(never)]
+    fn push(&mut self, merge: Merge) {
+        self.ranks.insert((merge.left, merge.right), self.list.len() as u32);
+        self.list.push(merge);
     }
 
     /// `(left, right)` of each merge, highest priority first.
@@ -104,6 +97,49 @@ impl Merges {
     }
 }
 
+/// A vocabulary while its merges are read.
+struct Vocabulary<'a> {
+    tokens: &'a Texts,
+    ids: HashMap<&'a str, u32>,
+}
+
+// Small functions that are called often: a browser optimises a function for its next call, and a
+// loop of a hundred thousand turns in one call stays as slow as it began.
+impl<'a> Vocabulary<'a> {
+    fn new(tokens: &'a Texts) -> Result<Self, TokenizerError> {
+        let mut vocabulary = Self { tokens, ids: HashMap::with_capacity(tokens.len()) };
+        for (id, token) in (0..).zip(tokens.iter()) {
+            vocabulary.insert(token, id)?;
+        }
+        Ok(vocabulary)
+    }
+
+    #[inline(never)]
+    fn insert(&mut self, token: &'a str, id: u32) -> Result<(), TokenizerError> {
+        match self.ids.insert(token, id) {
+            Some(first) => Err(TokenizerError::Duplicate { token: shorten(token), first, second: id }),
+            None => Ok(()),
+        }
+    }
+
+    fn id(&self, token: &str) -> Option<u32> {
+        self.ids.get(token).copied()
+    }
+
+    /// Reads `"a b"`. `likely`: the id that the joined token probably has, since vocabularies list
+    /// such tokens in the order of their merges.
+    #[inline(never)]
+    fn merge(&self, merge: &str, likely: u32) -> Option<Merge> {
+        let at = merge.bytes().position(|byte| byte == b' ')?;
+        let (left, right) = (&merge[..at], &merge[at + 1..]);
+        let joined = match self.tokens.get(likely as usize) {
+            Some(token) if token.strip_prefix(left) == Some(right) => likely,
+            _ => self.id(&[left, right].concat())?,
+        };
+        Some(Merge { left: self.id(left)?, right: self.id(right)?, joined })
+    }
+}
+
 /// A symbol of the piece, and the positions of its neighbours.
 #[derive(Clone, Copy)]
 struct Symbol {
@@ -147,7 +183,8 @@ mod tests {
     proptest! {
         #[test]
         fn ids_are_those_of_the_tokenizers_crate((tokens, merges) in vocabularies(), piece in "[abcd]{0,40}") {
-            let ours = Merges::new(&tokens, &merges).unwrap();
+            let texts = |list: &Vec<String>| list.iter().collect();
+            let ours = Merges::new(&texts(&tokens), &texts(&merges)).unwrap();
             let vocab: Vocab = tokens.iter().cloned().zip(0..).collect();
             let pair = |merge: &String| merge.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned()));
             let theirs = BPE::builder().vocab_and_merges(vocab, merges.iter().filter_map(pair).collect());
@@ -162,9 +199,9 @@ mod tests {
     fn a_long_piece_takes_no_more_than_its_length() {
         // 2^20 bytes, merged twenty times; scanning all of them for each merge would take days.
         let tokens: Vec<_> = (0..21).map(|n| "a".repeat(1 << n)).collect();
-        let merges: Vec<_> = tokens.iter().take(20).map(|half| format!("{half} {half}")).collect();
+        let merges = tokens.iter().take(20).map(|half| format!("{half} {half}")).collect();
         let mut ids = Vec::new();
-        Merges::new(&tokens, &merges).unwrap().encode(&tokens[20], &mut ids);
+        Merges::new(&tokens.iter().collect(), &merges).unwrap().encode(&tokens[20], &mut ids);
         assert_eq!(ids, [20]);
     }
 }

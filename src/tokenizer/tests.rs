@@ -92,7 +92,7 @@ fn with_added(contents: &[&str]) -> Tokenizer {
     let mut parts = tiny().parts();
     for content in contents {
         parts.special_ids.push(parts.tokens.len() as u32);
-        parts.tokens.push((*content).to_owned());
+        parts.tokens.push(content);
     }
     Tokenizer::from_parts(parts).unwrap()
 }
@@ -169,7 +169,8 @@ fn foreign_pipelines_are_refused_by_name() {
 #[test]
 fn a_merge_of_unknown_tokens_is_an_error() {
     let mut parts = tiny().parts();
-    parts.merges[3] = "zz qq".into();
+    let others = parts.merges.iter().enumerate();
+    parts.merges = others.map(|(i, merge)| if i == 3 { "zz qq" } else { merge }).collect();
     let error = Tokenizer::from_parts(parts).unwrap_err();
     assert!(matches!(error, TokenizerError::Merge { index: 3, .. }), "{error}");
 }
@@ -226,6 +227,7 @@ proptest! {
         eos_id in 0..14u32,
         ids in proptest::collection::vec(any::<u32>(), 0..5),
     ) {
+        let (tokens, merges) = (Texts::from_iter(tokens), Texts::from_iter(merges));
         if let Ok(tokenizer) = Tokenizer::from_parts(Parts { tokens, merges, special_ids: vec![], eos_id }) {
             let _ = tokenizer.encode("abcabc");
             let _ = tokenizer.decode(&ids);

@@ -1,6 +1,6 @@
 //! A new GPT-2 without a base: a vocabulary trained on the posts, and random weights.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use tokenizers::{
     AddedToken, TokenizerBuilder,
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     bundle::{Weights, weights::Tensor},
     gpt2::{Config, names},
-    tokenizer::{END_OF_TEXT, Parts, Tokenizer},
+    tokenizer::{END_OF_TEXT, Parts, Texts, Tokenizer},
 };
 
 /// Maximum number of parameters of a new network, above GPT-2 XL's 1.6 billion.
@@ -122,15 +122,14 @@ pub fn tokenizer(posts: &[String], size: usize) -> Result<Tokenizer, TrainError>
 /// alphabet in the order of a hash map.
 fn reordered(made: &Tokenizer) -> Result<Tokenizer, TrainError> {
     let parts = made.parts();
-    let mut tokens = vec![END_OF_TEXT.to_owned()];
-    let mut alphabet: Vec<&String> = parts.tokens.iter().filter(|t| t.chars().count() == 1).collect();
-    alphabet.sort();
-    tokens.extend(alphabet.into_iter().cloned());
-    let mut known: HashMap<String, ()> = tokens.iter().map(|t| (t.clone(), ())).collect();
-    for merge in &parts.merges {
+    let mut alphabet: Vec<&str> = parts.tokens.iter().filter(|t| t.chars().count() == 1).collect();
+    alphabet.sort_unstable();
+    let mut tokens: Texts = std::iter::once(END_OF_TEXT).chain(alphabet).collect();
+    let mut known: HashSet<String> = tokens.iter().map(str::to_owned).collect();
+    for merge in parts.merges.iter() {
         let merged = merge.replacen(' ', "", 1);
-        if known.insert(merged.clone(), ()).is_none() {
-            tokens.push(merged);
+        if known.insert(merged.clone()) {
+            tokens.push(&merged);
         }
     }
     Tokenizer::from_parts(Parts { tokens, merges: parts.merges, special_ids: vec![0], eos_id: 0 })

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{Dtype, GgufError, key, token_type, value::Value, walk};
 use crate::{
     gpt2::{Config, names},
-    tokenizer::{Parts, Tokenizer, TokenizerError},
+    tokenizer::{Parts, Texts, Tokenizer, TokenizerError},
 };
 
 /// The result of [`Header::parse`].
@@ -222,23 +222,22 @@ impl Metadata<'_> {
         if tokens.len() > config.vocab_size {
             return Err(GgufError::Vocabulary { tokens: tokens.len(), vocab_size: config.vocab_size });
         }
-        let mut types = match self.0.contains_key(key::TOKEN_TYPE) {
-            true => {
-                let types = self.get(key::TOKEN_TYPE)?;
-                types.integers().ok_or_else(|| wrong_type(key::TOKEN_TYPE, types, "an array"))?
+        let mut special_ids = Vec::new();
+        if self.0.contains_key(key::TOKEN_TYPE) {
+            let value = self.get(key::TOKEN_TYPE)?;
+            let types =
+                || value.integers().ok_or_else(|| wrong_type(key::TOKEN_TYPE, value, "an array of numbers"));
+            if types()?.len() != tokens.len() {
+                return Err(GgufError::Value {
+                    key: key::TOKEN_TYPE,
+                    found: format!("{} entries", types()?.len()),
+                    expected: "one for each token",
+                });
             }
-            false => vec![Some(token_type::NORMAL); tokens.len()],
-        };
-        if types.len() != tokens.len() {
-            return Err(GgufError::Value {
-                key: key::TOKEN_TYPE,
-                found: format!("{} entries", types.len()),
-                expected: "one for each token",
-            });
-        }
-        while types.last() == Some(&Some(token_type::UNUSED)) {
-            types.pop();
-            tokens.pop();
+            let unused = types()?.rev().take_while(|t| *t == Some(token_type::UNUSED)).count();
+            tokens.truncate(tokens.len() - unused);
+            let control = types()?.zip(0..).filter(|(t, _)| *t == Some(token_type::CONTROL));
+            special_ids = control.map(|(_, id)| id).collect();
         }
         let eos_id = self
             .0
@@ -247,10 +246,8 @@ impl Metadata<'_> {
             .ok_or(GgufError::MissingKey { key: key::EOS_ID })?;
         let eos_id =
             eos_id.integer().and_then(|id| u32::try_from(id).ok()).filter(|&id| (id as usize) < tokens.len());
-        let special_ids =
-            types.iter().zip(0..).filter(|(t, _)| **t == Some(token_type::CONTROL)).map(|(_, id)| id);
         Ok(Parts {
-            special_ids: special_ids.collect(),
+            special_ids,
             eos_id: eos_id.ok_or(GgufError::Value {
                 key: key::EOS_ID,
                 found: "not the id of a token".into(),
@@ -270,7 +267,7 @@ impl Metadata<'_> {
         value.string().ok_or_else(|| wrong_type(key, value, "a string"))
     }
 
-    fn strings(&self, key: &'static str) -> Result<Vec<String>, GgufError> {
+    fn strings(&self, key: &'static str) -> Result<Texts, GgufError> {
         let value = self.get(key)?;
         value.strings().ok_or_else(|| wrong_type(key, value, "an array of strings"))
     }

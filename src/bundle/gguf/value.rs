@@ -1,6 +1,8 @@
 //! Metadata values as slices of the header's bytes, so that a vocabulary's hundred thousand
 //! strings are decoded only once, when requested.
 
+use crate::tokenizer::Texts;
+
 /// A complete metadata value from a header that has been walked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Value<'a> {
@@ -70,7 +72,8 @@ impl<'a> Value<'a> {
     }
 
     pub fn string(self) -> Option<String> {
-        (self.kind == kind::STRING).then(|| split_string(self.bytes).map(|(text, _)| text))?
+        let (text, _) = (self.kind == kind::STRING).then(|| split_string(self.bytes))??;
+        Some(String::from_utf8_lossy(text).into_owned())
     }
 
     /// Returns the length of an array.
@@ -78,28 +81,23 @@ impl<'a> Value<'a> {
         self.array().map(|(_, count, _)| count)
     }
 
-    /// Returns the elements of an array; `None` for each that is not an integer.
-    pub fn integers(self) -> Option<Vec<Option<i64>>> {
-        let (kind, count, bytes) = self.array()?;
-        Some(match scalar_bytes(kind) {
-            Some(size) => {
-                bytes.chunks_exact(size as usize).map(|bytes| Value { kind, bytes }.integer()).collect()
-            }
-            None => vec![None; count],
-        })
+    /// Returns the elements of an array of numbers; `None` for each that is not an integer.
+    pub fn integers(self) -> Option<impl DoubleEndedIterator<Item = Option<i64>> + ExactSizeIterator + 'a> {
+        let (kind, _, bytes) = self.array()?;
+        let elements = bytes.chunks_exact(scalar_bytes(kind)? as usize);
+        Some(elements.map(move |bytes| Value { kind, bytes }.integer()))
     }
 
     /// Returns the elements of an array of strings.
-    pub fn strings(self) -> Option<Vec<String>> {
+    pub fn strings(self) -> Option<Texts> {
         let (kind, count, mut rest) = self.array()?;
         if kind != kind::STRING {
             return None;
         }
-        let mut strings = Vec::with_capacity(count);
+        let mut strings =
+            Texts::with_capacity(count, rest.len().saturating_sub(count.saturating_mul(size_of::<u64>())));
         for _ in 0..count {
-            let (text, after) = split_string(rest)?;
-            strings.push(text);
-            rest = after;
+            rest = push_string(&mut strings, rest)?;
         }
         Some(strings)
     }
@@ -116,11 +114,22 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     bytes.try_into().ok()
 }
 
-/// Splits off a length-prefixed string. Some writers append a NUL, and not all strings are
-/// valid UTF-8.
-fn split_string(bytes: &[u8]) -> Option<(String, &[u8])> {
+/// Moves a length-prefixed string to a list; returns the bytes after it.
+// By itself: a browser optimises a function for its next call, and there are a hundred thousand.
+#[inline(never)]
+fn push_string<'a>(strings: &mut Texts, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let (text, after) = split_string(bytes)?;
+    match str::from_utf8(text) {
+        Ok(text) => strings.push(text),
+        Err(_) => strings.push(&String::from_utf8_lossy(text)),
+    }
+    Some(after)
+}
+
+/// Splits off a length-prefixed string, which may not be UTF-8. Some writers append a NUL.
+fn split_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk()?;
     let (text, after) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
     let end = text.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-    Some((String::from_utf8_lossy(&text[..end]).into_owned(), after))
+    Some((&text[..end], after))
 }

@@ -7,7 +7,7 @@ use super::{ALIGNMENT, Dtype, GgufError, MAGIC, VERSION, key, token_type, value:
 use crate::{
     bundle::{Precision, Weights, quantize, weights::Tensor},
     gpt2::{Config, names},
-    tokenizer::Tokenizer,
+    tokenizer::{Texts, Tokenizer},
 };
 
 /// Options for a GGUF file.
@@ -178,7 +178,7 @@ impl HeaderWriter {
         }
         // Loaders expect one token per row of the embedding.
         for id in tokens.len()..config.vocab_size {
-            tokens.push(format!("[PAD{id}]"));
+            tokens.push(&format!("[PAD{id}]"));
             types.push(token_type::UNUSED);
         }
         self.string(key::TOKENIZER_MODEL, "gpt2");
@@ -213,7 +213,7 @@ impl HeaderWriter {
         self.value(key, kind::STRING, &bytes);
     }
 
-    fn strings(&mut self, key: &str, values: &[String]) {
+    fn strings(&mut self, key: &str, values: &Texts) {
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&kind::STRING.to_le_bytes());
         bytes.extend_from_slice(&(values.len() as u64).to_le_bytes());

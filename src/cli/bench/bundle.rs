@@ -1,6 +1,6 @@
 //! `huggingtweets bench bundle`: a bot with random weights.
 
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
@@ -14,7 +14,7 @@ use crate::{
         staging::Staging,
     },
     cli::finish,
-    tokenizer::{Parts, Tokenizer},
+    tokenizer::{END_OF_TEXT, Parts, Texts, Tokenizer},
 };
 
 #[derive(Debug, clap::Args)]
@@ -70,7 +70,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 const SPACE: char = '\u{120}';
 
 /// A byte-level BPE of exactly `size` tokens: `<|endoftext|>`, the 256 bytes with printable ASCII
-/// first, then pairs and triples of printable ones. Almost all its output is valid text (some
+/// first, then the words of the known prompt, and pairs and triples of printable ones. Almost all its output is valid text (some
 /// programs refuse broken UTF-8) in a single line (a draft ends at a newline, and measurements need
 /// full drafts).
 fn synthetic_tokenizer(size: usize) -> anyhow::Result<Tokenizer> {
@@ -88,14 +88,37 @@ fn synthetic_tokenizer(size: usize) -> anyhow::Result<Tokenizer> {
     let pairs = joined(printable.iter().map(char::to_string).collect());
     let threes = joined(pairs.iter().map(|(left, right)| format!("{left}{right}")).collect());
 
-    let mut tokens = vec![crate::tokenizer::END_OF_TEXT.to_owned()];
-    tokens.extend(bytes.iter().map(char::to_string));
-    let mut merges = Vec::new();
-    for (left, right) in pairs.iter().chain(&threes).take(size - base) {
-        merges.push(format!("{left} {right}"));
-        tokens.push(format!("{left}{right}"));
+    let mut tokens = Texts::default();
+    tokens.push(END_OF_TEXT);
+    bytes.iter().for_each(|symbol| tokens.push(symbol.encode_utf8(&mut [0; 4])));
+    let mut merges = Texts::default();
+    let mut known = HashSet::new();
+    for (left, right) in words(finish::EXAMPLE_PROMPT).into_iter().chain(pairs).chain(threes) {
+        let token = format!("{left}{right}");
+        if tokens.len() < size && known.insert(token.clone()) {
+            merges.push(&format!("{left} {right}"));
+            tokens.push(&token);
+        }
     }
     Ok(Tokenizer::from_parts(Parts { tokens, merges, special_ids: vec![0], eos_id: 0 })?)
+}
+
+/// The merges that make a token of each word, so that the known prompt is as long as with GPT-2's
+/// vocabulary.
+fn words(prompt: &str) -> Vec<(String, char)> {
+    let mut merges = Vec::new();
+    let mut left = String::new();
+    for symbol in prompt.chars() {
+        if symbol == ' ' {
+            left = SPACE.to_string();
+            continue;
+        }
+        if !left.is_empty() {
+            merges.push((left.clone(), symbol));
+        }
+        left.push(symbol);
+    }
+    merges
 }
 
 fn is_printable(symbol: char) -> bool {
@@ -123,6 +146,7 @@ mod tests {
         assert!(text.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{text}");
         // The prompts that the browser benchmarks rely on.
         assert_eq!(tokenizer.encode_plain("ab!?ab").len(), 3);
+        assert_eq!(tokenizer.encode_plain(finish::EXAMPLE_PROMPT).len(), 3);
     }
 
     #[test]
