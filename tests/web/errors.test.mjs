@@ -1,5 +1,7 @@
 // Errors are shown as sentences, Retry works, and nothing typed is lost.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import { BotPage, visitBot } from "./bot-page.mjs";
 import { secondOrigin, serve, servedBot, slowBundle, spoiledBot, visitor } from "./harness.mjs";
@@ -99,6 +101,27 @@ describe("a bot that cannot be had", () => {
     const site = await secondOrigin({ pages: { "/bot.json": "<html></html>" } });
     const { bot, leave } = await open({ model: site.origin });
     await bot.seesAlert(/bot\.json is not a bot's description/);
+    await leave();
+    site.close();
+  });
+
+  it("computes other numbers than its bot.json has, and what was asked for is not written by it", async () => {
+    const described = JSON.parse(readFileSync(join(bundle, "bot.json")));
+    const known = described.checks["model-q8_0.gguf"];
+    known.logits = known.logits.map((logit, i) => (i % 2 ? 1.1 : 1) * logit);
+    const weights = readFileSync(join(bundle, "model-q8_0.gguf"));
+    const site = await secondOrigin({
+      pages: {
+        "/bot.json": (_, response) => response.end(JSON.stringify(described)),
+        "/model-q8_0.gguf": (_, response) => response.end(weights),
+      },
+    });
+    const { bot, leave } = await open({ model: site.origin });
+    // Waits for the engine, which is ready a moment before the numbers are compared.
+    await bot.generate();
+    await bot.seesAlert(/the results computed here are not those in bot\.json/);
+    assert.ok((await bot.drafts()).every((draft) => draft.length <= "typed before it failed".length));
+    assert.equal(await bot.start.inputValue(), "typed before it failed");
     await leave();
     site.close();
   });

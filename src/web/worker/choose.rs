@@ -41,9 +41,12 @@ pub struct Chosen {
     pub because: Option<Because>,
     /// Why the weights are not stored on this device; `None` if they are.
     pub not_kept: Option<NotKept>,
+    /// Whether the known prompt's logits have been compared.
+    pub checked: bool,
 }
 
-/// Loads the bot onto the engine that will run it.
+/// Loads the bot onto the engine that will run it. A GPU has been checked then, since the CPU is to
+/// take over from one that computes wrongly.
 pub async fn load(
     source: &Source,
     request: &LoadRequest,
@@ -61,7 +64,7 @@ pub async fn load(
         }
         reply.send(Update::TriesGpu(false));
     }
-    let Loaded { mut engine, bytes, not_kept } = download::weights(
+    let Loaded { engine, bytes, not_kept } = download::weights(
         source,
         &mut Device::Cpu(level, machine.pool.clone()),
         &machine.kept().await,
@@ -69,11 +72,7 @@ pub async fn load(
     )
     .await?;
     machine.assemble().await?;
-    if let Some(known) = source.check() {
-        progress(Phase::Check, 0, None);
-        engine.check(known).await?;
-    }
-    Ok(Chosen { engine, bytes, because, not_kept })
+    Ok(Chosen { engine, bytes, because, not_kept, checked: false })
 }
 
 /// Why the bot was not loaded onto the GPU.
@@ -126,7 +125,7 @@ async fn on_gpu(
         _ => recalled,
     };
     let because = measured.map(gpu_if_quicker).transpose()?;
-    Ok(Chosen { engine, bytes, because, not_kept })
+    Ok(Chosen { engine, bytes, because, not_kept, checked: true })
 }
 
 /// A GPU that may run the bot.
@@ -209,7 +208,7 @@ async fn check(
             &computed
         }
     };
-    match with_timeout(TIMEOUT_MS, engine.check(known)).await {
+    match with_timeout(TIMEOUT_MS, engine.network()?.check(known)).await {
         Err(WorkerError::SelfCheck { .. }) => Err(Because::WrongNumbers.into()),
         other => Ok(other?),
     }

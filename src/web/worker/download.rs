@@ -129,6 +129,8 @@ async fn unchecked(
 }
 
 /// Loads a sealed file at full speed; returns whether it still matches its seals.
+// Apart from the future that calls it: a browser would optimise all of that while this loops.
+#[inline(never)]
 fn from_sealed(
     intake: &mut Intake<'_>,
     file: &SealedFile,
@@ -293,6 +295,8 @@ impl<'a> Intake<'a> {
 
     /// Takes a chunk of `length` bytes. `read` copies the piece at an offset, and returns `false`
     /// if it cannot.
+    // Apart for the same reason.
+    #[inline(never)]
     fn take_by(&mut self, length: u32, read: impl Fn(u32, &mut [u8]) -> bool) -> Result<(), WorkerError> {
         for start in (0..length).step_by(PIECE_BYTES as usize) {
             self.copy.resize((length - start).min(PIECE_BYTES) as usize, 0);

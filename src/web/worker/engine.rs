@@ -139,6 +139,18 @@ impl Network {
         }
     }
 
+    /// Computes the known prompt and compares its logits. On a GPU, also checks a decoding step,
+    /// which uses other kernels.
+    pub async fn check(&mut self, known: &LogitsCheck) -> Result<(), WorkerError> {
+        let logits = self.forward(&logits_batch(&known.prompt_ids)).await?.logits.clone();
+        let found = known.token_ids.iter().filter_map(|&id| logits.get(id as usize).copied());
+        let mut off = relative_error(&found.collect::<Vec<_>>(), &known.logits);
+        if let Self::Gpu(_) = self {
+            off = off.max(self.step_error(&known.prompt_ids, &logits).await?);
+        }
+        if off > LOGITS_BOUND { Err(WorkerError::SelfCheck { off }) } else { Ok(()) }
+    }
+
     /// Returns how far the last token's logits (V), computed as a draft's decoding step, are off
     /// the prompt's; infinity if the largest are not selected correctly.
     async fn step_error(&mut self, tokens: &[u32], logits: &[f32]) -> Result<f64, ForwardError> {
@@ -246,19 +258,6 @@ impl Engine {
         }
     }
 
-    /// Computes the known prompt and compares its logits. On a GPU, also checks a decoding step,
-    /// which uses other kernels.
-    pub async fn check(&mut self, known: &LogitsCheck) -> Result<(), WorkerError> {
-        let network = self.network()?;
-        let logits = network.forward(&logits_batch(&known.prompt_ids)).await?.logits.clone();
-        let found = known.token_ids.iter().filter_map(|&id| logits.get(id as usize).copied());
-        let mut off = relative_error(&found.collect::<Vec<_>>(), &known.logits);
-        if let Network::Gpu(_) = network {
-            off = off.max(network.step_error(&known.prompt_ids, &logits).await?);
-        }
-        if off > LOGITS_BOUND { Err(WorkerError::SelfCheck { off }) } else { Ok(()) }
-    }
-
     /// Counts the tokens of a prompt, including the leading `<|endoftext|>`.
     pub fn count(&self, start: &str) -> usize {
         self.tokenizer.encode_plain(&one_line(start)).len() + 1
@@ -337,9 +336,9 @@ mod tests {
             let mut loader = EngineLoader::open(&mut device, None, None).unwrap();
             loader.push(bytes).unwrap();
             let mut engine = loader.finish().unwrap();
-            pollster::block_on(engine.check(known)).unwrap();
+            pollster::block_on(engine.network().unwrap().check(known)).unwrap();
             for other in [&wrong, &unlisted] {
-                let error = pollster::block_on(engine.check(other)).unwrap_err();
+                let error = pollster::block_on(engine.network().unwrap().check(other)).unwrap_err();
                 assert!(matches!(error, WorkerError::SelfCheck { .. }), "{error}");
             }
         }

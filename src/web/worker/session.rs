@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     backend::{Batch, Outputs, cpu::Cpu},
+    bundle::manifest::LogitsCheck,
     generate::GenerateError,
     gpt2::Model,
     web::protocol::{Id, LoadRequest, Phase, Ready, Request, SoFar, Stats, Traffic, Update},
@@ -68,17 +69,34 @@ impl Session {
             state.loads
         };
         let result = load(&request, &reply).await;
-        let mut state = self.state.borrow_mut();
-        if state.loads != loads {
+        if self.state.borrow().loads != loads {
             return;
         }
-        match result {
-            Ok((engine, ready)) => {
-                state.engine = Some(engine);
+        let checked = match result {
+            Ok(Loaded { engine, ready, known }) => {
+                self.state.borrow_mut().engine = Some(engine);
                 reply.send(Update::Ready(ready));
+                self.check(known, loads).await
             }
-            Err(error) => reply.send(Update::Failed(error.to_failure())),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = checked
+            && self.state.borrow().loads == loads
+        {
+            // With the request that waited for the check, if there is one: the page hears that all failed.
+            *self.state.borrow_mut() = State { loads, ..State::default() };
+            reply.send(Update::Failed(error.to_failure()));
         }
+    }
+
+    /// Computes the known prompt. The page shows meanwhile that the bot is ready, and no draft begins
+    /// before, as the network is lent.
+    async fn check(&self, known: Option<LogitsCheck>, loads: u32) -> Result<(), WorkerError> {
+        let Some(known) = known else { return Ok(()) };
+        let mut network = self.lend()?.ok_or(WorkerError::NotReady)?;
+        let result = network.check(&known).await;
+        self.take_back(network, loads);
+        result
     }
 
     pub async fn generate(self, request: Request, so_far: Vec<SoFar>, reply: Reply) {
@@ -355,7 +373,15 @@ fn measure(model: &Model<Cpu>) -> Traffic {
     Traffic { read_gb_per_s, weight_bytes, position_bytes }
 }
 
-async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), WorkerError> {
+/// A loaded bot.
+struct Loaded {
+    engine: Engine,
+    ready: Ready,
+    /// The known prompt and its logits, if they are still to be compared.
+    known: Option<LogitsCheck>,
+}
+
+async fn load(request: &LoadRequest, reply: &Reply) -> Result<Loaded, WorkerError> {
     let started_ms = browser::now_ms();
     reply.progress(Phase::Description, 0, None);
     let machine = super::machine().ok_or(WorkerError::NotReady)?;
@@ -363,7 +389,8 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
     if let Some(info) = source.info() {
         reply.send(Update::Bot(info.clone()));
     }
-    let Chosen { engine, bytes, because, not_kept } = choose::load(&source, request, &machine, reply).await?;
+    let Chosen { engine, bytes, because, not_kept, checked } =
+        choose::load(&source, request, &machine, reply).await?;
     if source.info().is_none() {
         reply.send(Update::Bot(source.info_from_name(engine.name())));
     }
@@ -380,5 +407,6 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<(Engine, Ready), W
         memory_bytes: browser::memory_bytes(),
         not_kept,
     };
-    Ok((engine, ready))
+    let known = source.check().filter(|_| !checked).cloned();
+    Ok(Loaded { engine, ready, known })
 }
