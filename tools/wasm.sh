@@ -122,6 +122,10 @@ fi
 for part in www/tweet-bot/*.js; do
   sed -i -e "\|^  //= ${part#www/}\$|{r $part" -e 'd}' "$dist/tweet-bot.js"
 done
+# One request less on the way to the engine.
+sed -i -e '/^import .*"\.\/engine-choice\.js";$/{r www/engine-choice.js' -e 'd}' "$dist/worker-start.js"
+sed -i 's/^export //' "$dist/worker-start.js"
+if grep '^import ' "$dist/worker-start.js"; then echo "wasm: www/worker-start.js imports what is not put into it" >&2; exit 1; fi
 if grep '^  //= ' "$dist/tweet-bot.js"; then echo "wasm: www/tweet-bot.js names a part that is not there" >&2; exit 1; fi
 perl -CSD -i -pe 's/([^\x00-\x7F])/sprintf "\\u{%X}", ord $1/ge' "$dist/tweet-bot.js"
 tools/stamp.sh "$dist"
