@@ -34,20 +34,19 @@ done
 
 # A target folder of its own: two compilers must not take turns in one.
 export CARGO_TARGET_DIR=${HUGGINGTWEETS_WASM_TARGET_DIR:-${CARGO_TARGET_DIR:-target}/wasm}
-# Debian's compiler has no wasm standard library at all.
-build_std=
 if rustup_wasm; then
   :
 elif debian_wasm; then
   export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld-19
   export PATH="$cache/tools/bin:/usr/bin:$PATH"
-  build_std=1
 else
   echo "wasm: no WebAssembly target: either 'rustup target add wasm32-unknown-unknown' and 'rustup component add rust-src', or Debian's packages rustc-web, cargo-web, rust-web-src and lld-19" >&2
   exit 1
 fi
-with_std() { RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort "$@"; }
-maybe_with_std() { if [ -n "$build_std" ]; then with_std "$@"; else "$@"; fi; }
+# The standard library is built along: rustup's has no threads, Debian has none, and a ready-made
+# one is larger, with traces of panics that nobody sees in a browser.
+export RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort
+export CARGO_UNSTABLE_BUILD_STD_FEATURES=optimize_for_size
 
 # The kernels' steps in the order in which they are written: in LLVM's own more values
 # are alive at once than browsers have registers for. And pointers as they are written:
@@ -101,12 +100,12 @@ started=$(mktemp)
 trap 'rm -f "$started"' EXIT
 mkdir -p "$engines" "$kernels" "$readers"
 export RUSTFLAGS="$flags"
-maybe_with_std engine plain-single "$page_features"
-RUSTC_WORKSPACE_WRAPPER=$relaxed maybe_with_std engine relaxed-single "$page_features"
-RUSTFLAGS=$shared_flags with_std engine plain-shared worker
-RUSTFLAGS=$shared_flags RUSTC_WORKSPACE_WRAPPER=$relaxed with_std engine relaxed-shared worker
-maybe_with_std readers
-NO_COLOR=true maybe_with_std trunk build --skip-version-check --cargo-profile "$page_profile" --dist "$dist"
+engine plain-single "$page_features"
+RUSTC_WORKSPACE_WRAPPER=$relaxed engine relaxed-single "$page_features"
+RUSTFLAGS=$shared_flags engine plain-shared worker
+RUSTFLAGS=$shared_flags RUSTC_WORKSPACE_WRAPPER=$relaxed engine relaxed-shared worker
+readers
+NO_COLOR=true trunk build --skip-version-check --cargo-profile "$page_profile" --dist "$dist"
 
 # Trunk leaves its own marks where it injects no scripts.
 sed -i -e '/<link data-trunk /d' -e '/^ *$/d' "$dist/index.html"
