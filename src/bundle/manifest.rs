@@ -280,6 +280,26 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Parses and validates what an engine needs of a `bot.json`: all but the card, whose parser a page
+    /// would have to compile before it could open the weights.
+    ///
+    /// # Errors
+    /// As [`Manifest::from_json`].
+    pub fn without_card(bytes: &[u8]) -> Result<Self, ManifestError> {
+        /// Apart from [`BotInfo`], because serde buffers what it flattens.
+        #[derive(Deserialize)]
+        struct Listing {
+            format_version: u32,
+            files: BTreeMap<String, FileEntry>,
+            checks: BTreeMap<String, LogitsCheck>,
+        }
+        let Listing { format_version, files, checks } = serde_json::from_slice(bytes)?;
+        let info = serde_json::from_slice(bytes)?;
+        let manifest = Self { format_version, info, files, checks, card: None };
+        manifest.validate()?;
+        Ok(manifest)
+    }
+
     /// Checks the invariants that [`Manifest::from_json`] requires. Also called before writing,
     /// so that an unreadable manifest is never written.
     ///
@@ -361,6 +381,16 @@ impl BotInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_engine_reads_all_but_the_card() {
+        let json = include_bytes!("../../model-card/demo/bot.json");
+        let manifest = Manifest::from_json(json).unwrap();
+        assert!(manifest.card.is_some());
+        assert_eq!(Manifest::without_card(json).unwrap(), Manifest { card: None, ..manifest });
+        let newer = br#"{"format_version": 99, "name": "n", "handles": ["a"], "files": {}, "checks": {}}"#;
+        assert!(matches!(Manifest::without_card(newer), Err(ManifestError::Version { found: 99 })));
+    }
 
     #[test]
     fn a_check_that_checks_nothing_is_refused() {

@@ -77,7 +77,7 @@ impl Source {
             Some(described) => described.json.into_bytes(),
             None => description(&manifest_url).await?,
         };
-        let manifest = Manifest::from_json(&json)?;
+        let manifest = Manifest::without_card(&json)?;
         let file = precision.file_name();
         if !manifest.files.contains_key(file) {
             let available = Precision::ALL.into_iter().filter(|p| *p != Precision::F32);
