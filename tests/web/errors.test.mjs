@@ -119,7 +119,7 @@ describe("a bot that cannot be had", () => {
     const { bot, leave } = await open({ model: site.origin });
     // Waits for the engine, which is ready a moment before the numbers are compared.
     await bot.generate();
-    await bot.seesAlert(/the results computed here are not those in bot\.json/);
+    await bot.seesAlert(/results computed here are not those in bot\.json/);
     assert.ok((await bot.drafts()).every((draft) => draft.length <= "typed before it failed".length));
     assert.equal(await bot.start.inputValue(), "typed before it failed");
     await leave();
