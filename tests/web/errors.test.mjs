@@ -109,13 +109,9 @@ describe("a bot that cannot be had", () => {
     const described = JSON.parse(readFileSync(join(bundle, "bot.json")));
     const known = described.checks["model-q8_0.gguf"];
     known.logits = known.logits.map((logit, i) => (i % 2 ? 1.1 : 1) * logit);
-    const weights = readFileSync(join(bundle, "model-q8_0.gguf"));
-    const site = await secondOrigin({
-      pages: {
-        "/bot.json": (_, response) => response.end(JSON.stringify(described)),
-        "/model-q8_0.gguf": (_, response) => response.end(weights),
-      },
-    });
+    const pages = spoiledBot(bundle, (bytes) => bytes, { spoiled: false });
+    pages["/bot.json"] = (_, response) => response.end(JSON.stringify(described));
+    const site = await secondOrigin({ pages });
     const { bot, leave } = await open({ model: site.origin });
     // Waits for the engine, which is ready a moment before the numbers are compared.
     await bot.generate();

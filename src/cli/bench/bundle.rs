@@ -70,9 +70,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 const SPACE: char = '\u{120}';
 
 /// A byte-level BPE of exactly `size` tokens: `<|endoftext|>`, the 256 bytes with printable ASCII
-/// first, then the words of the known prompt, and pairs and triples of printable ones. Almost all its output is valid text (some
-/// programs refuse broken UTF-8) in a single line (a draft ends at a newline, and measurements need
-/// full drafts).
+/// first, then the words of the known prompt, and pairs and triples of printable ones. Almost all its
+/// output is valid text (some programs refuse broken UTF-8) in a single line (a draft ends at a
+/// newline, and measurements need full drafts).
 fn synthetic_tokenizer(size: usize) -> anyhow::Result<Tokenizer> {
     let bytes = byte_symbols();
     let printable: Vec<char> = bytes.iter().copied().take_while(|&c| is_printable(c)).collect();
@@ -94,8 +94,11 @@ fn synthetic_tokenizer(size: usize) -> anyhow::Result<Tokenizer> {
     let mut merges = Texts::default();
     let mut known = HashSet::new();
     for (left, right) in words(finish::EXAMPLE_PROMPT).into_iter().chain(pairs).chain(threes) {
+        if tokens.len() == size {
+            break;
+        }
         let token = format!("{left}{right}");
-        if tokens.len() < size && known.insert(token.clone()) {
+        if known.insert(token.clone()) {
             merges.push(&format!("{left} {right}"));
             tokens.push(&token);
         }

@@ -41,8 +41,6 @@ pub struct Chosen {
     pub because: Option<Because>,
     /// Why the weights are not stored on this device; `None` if they are.
     pub not_kept: Option<NotKept>,
-    /// Whether the known prompt's logits have been compared.
-    pub checked: bool,
 }
 
 /// Loads the bot onto the engine that will run it. A GPU has been checked then, since the CPU is to
@@ -72,7 +70,7 @@ pub async fn load(
     )
     .await?;
     machine.assemble().await?;
-    Ok(Chosen { engine, bytes, because, not_kept, checked: false })
+    Ok(Chosen { engine, bytes, because, not_kept })
 }
 
 /// Why the bot was not loaded onto the GPU.
@@ -125,7 +123,7 @@ async fn on_gpu(
         _ => recalled,
     };
     let because = measured.map(gpu_if_quicker).transpose()?;
-    Ok(Chosen { engine, bytes, because, not_kept, checked: true })
+    Ok(Chosen { engine, bytes, because, not_kept })
 }
 
 /// A GPU that may run the bot.

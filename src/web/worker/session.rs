@@ -389,8 +389,7 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<Loaded, WorkerErro
     if let Some(info) = source.info() {
         reply.send(Update::Bot(info.clone()));
     }
-    let Chosen { engine, bytes, because, not_kept, checked } =
-        choose::load(&source, request, &machine, reply).await?;
+    let Chosen { engine, bytes, because, not_kept } = choose::load(&source, request, &machine, reply).await?;
     if source.info().is_none() {
         reply.send(Update::Bot(source.info_from_name(engine.name())));
     }
@@ -407,6 +406,7 @@ async fn load(request: &LoadRequest, reply: &Reply) -> Result<Loaded, WorkerErro
         memory_bytes: browser::memory_bytes(),
         not_kept,
     };
-    let known = source.check().filter(|_| !checked).cloned();
+    // A GPU has been checked.
+    let known = source.check().filter(|_| engine.on_processor().is_some()).cloned();
     Ok(Loaded { engine, ready, known })
 }
