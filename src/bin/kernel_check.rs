@@ -66,12 +66,18 @@ fn run(level: Level, order: Order, dtype: Dtype, rows: usize, bytes: &[u8], x: &
     bits
 }
 
-/// (rows, width), with some blocks of zeros and some numbers far above the others.
+/// (rows, width), with some blocks of zeros, some of equal numbers, and some numbers far above the
+/// others.
 fn activations(rng: &mut ChaCha8Rng, rows: usize, width: usize) -> Rows {
     let mut values = Vec::new();
     for _ in 0..rows * width / BLOCK {
         let scale = [0.0, 1e-3, 1.0, 40.0][(rng.next_u32() % 4) as usize];
         values.extend((0..BLOCK).map(|_| scale * (rng.next_u32() as i32 as f32 / i32::MAX as f32)));
+        if rng.next_u32().is_multiple_of(8) {
+            let first = values.len() - BLOCK;
+            let value = values[first];
+            values[first..].fill(value);
+        }
         if let Some(last) = values.last_mut().filter(|_| rng.next_u32().is_multiple_of(4)) {
             *last *= 100.0;
         }
@@ -79,12 +85,16 @@ fn activations(rng: &mut ChaCha8Rng, rows: usize, width: usize) -> Rows {
     Rows::new(rows, width, values)
 }
 
-/// GGUF bytes of a (rows, cols) matrix, with any quants (-128 included) and scales of both signs.
+/// GGUF bytes of a (rows, cols) matrix, with any quants (-128 included), blocks of the largest, and
+/// scales of both signs.
 fn weights(rng: &mut ChaCha8Rng, dtype: Dtype, rows: usize, cols: usize) -> Vec<u8> {
     let mut bytes = vec![0; dtype.matrix_bytes(rows, cols)];
     rng.fill_bytes(&mut bytes);
     for block in bytes.chunks_exact_mut(dtype.matrix_bytes(1, BLOCK)) {
         let scale = half::f16::from_f32((rng.next_u32() % 2001) as f32 * 1e-3 - 1.0);
+        if rng.next_u32().is_multiple_of(8) {
+            block.fill(0x7f);
+        }
         block[..2].copy_from_slice(&scale.to_le_bytes());
     }
     bytes

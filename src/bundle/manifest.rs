@@ -7,8 +7,9 @@ use thiserror::Error;
 
 use super::file_names::BOT;
 
-/// The format version written, and the newest one read.
-pub const FORMAT_VERSION: u32 = 1;
+/// The format version written, and the newest one read. In version 1, checks were of activations
+/// rounded otherwise, and are ignored.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Default limit for prompt and draft together, in tokens, as in the original. Models with
 /// fewer positions use their own limit.
@@ -275,9 +276,7 @@ impl Manifest {
     /// # Errors
     /// If it is not valid JSON, has a newer format version, or fails [`Manifest::validate`].
     pub fn from_json(bytes: &[u8]) -> Result<Self, ManifestError> {
-        let manifest: Self = serde_json::from_slice(bytes)?;
-        manifest.validate()?;
-        Ok(manifest)
+        serde_json::from_slice::<Self>(bytes)?.upgraded()
     }
 
     /// Parses and validates what an engine needs of a `bot.json`: all but the card, whose parser a page
@@ -295,9 +294,17 @@ impl Manifest {
         }
         let Listing { format_version, files, checks } = serde_json::from_slice(bytes)?;
         let info = serde_json::from_slice(bytes)?;
-        let manifest = Self { format_version, info, files, checks, card: None };
-        manifest.validate()?;
-        Ok(manifest)
+        Self { format_version, info, files, checks, card: None }.upgraded()
+    }
+
+    /// Validates, then turns an older format version into today's.
+    fn upgraded(mut self) -> Result<Self, ManifestError> {
+        self.validate()?;
+        if self.format_version < FORMAT_VERSION {
+            self.format_version = FORMAT_VERSION;
+            self.checks.clear();
+        }
+        Ok(self)
     }
 
     /// Checks the invariants that [`Manifest::from_json`] requires. Also called before writing,
@@ -390,6 +397,25 @@ mod tests {
         assert_eq!(Manifest::without_card(json).unwrap(), Manifest { card: None, ..manifest });
         let newer = br#"{"format_version": 99, "name": "n", "handles": ["a"], "files": {}, "checks": {}}"#;
         assert!(matches!(Manifest::without_card(newer), Err(ManifestError::Version { found: 99 })));
+    }
+
+    /// Otherwise every bot made before would fail as one whose numbers are wrong.
+    #[test]
+    fn checks_of_version_1_are_ignored() {
+        let version = |version: u32| {
+            let mut json: serde_json::Value =
+                serde_json::from_slice(include_bytes!("../../model-card/demo/bot.json")).unwrap();
+            json["format_version"] = version.into();
+            [Manifest::from_json, Manifest::without_card]
+                .map(|read| read(json.to_string().as_bytes()).unwrap())
+        };
+        for manifest in version(1) {
+            assert!(manifest.checks.is_empty());
+            assert_eq!(manifest.format_version, FORMAT_VERSION);
+        }
+        for manifest in version(2) {
+            assert_eq!(manifest.checks.len(), 2);
+        }
     }
 
     #[test]

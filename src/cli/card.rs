@@ -1,5 +1,5 @@
 //! `huggingtweets card`: rewrites a bot's card and pictures from its `bot.json`, and updates
-//! their digests there.
+//! their digests there, and the reference logits that it lacks.
 
 use std::{
     fs::{self, File},
@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow, bail};
 
 use serde_json::Value;
 
-use super::{UsageError, convert, filter_args, measure};
+use super::{UsageError, convert, filter_args, finish, measure};
 use crate::{
     bundle::{
         Manifest, digest,
@@ -80,7 +80,8 @@ fn update(dir: &Path, given: CardExtras, force: bool) -> anyhow::Result<Vec<&'st
     let files = card::files(&extras);
     check_replaced(&bot, &files, force)?;
     write(patch.path(), &info, &extras)?;
-    if let Some(mut manifest) = bot.manifest {
+    if let Some(mut manifest) = bot.manifest.clone() {
+        finish::complete_checks(&bot, &mut manifest)?;
         // A picture that the old card had and the new one does not.
         let stale = card::VALIDATION_FILE;
         if !files.contains(&stale) && manifest.files.remove(stale).is_some() {
@@ -269,6 +270,29 @@ mod tests {
         }
         assert!(manifest.files.contains_key("config.json"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4 + card::FILES.len(), "nothing is left aside");
+    }
+
+    #[test]
+    fn reference_logits_that_are_missing_are_computed() {
+        let dir = tempfile::tempdir().unwrap();
+        let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("model-card/demo");
+        for name in ["config.json", "tokenizer.json", "bot.json", "model-q8_0.gguf", "model-q4_0.gguf"] {
+            fs::copy(demo.join(name), dir.path().join(name)).unwrap();
+        }
+        let before = manifest(dir.path()).checks;
+        let mut without = manifest(dir.path());
+        without.checks.clear();
+        fs::write(dir.path().join("bot.json"), without.to_json()).unwrap();
+        update(dir.path(), CardExtras::default(), false).unwrap();
+        assert_eq!(manifest(dir.path()).checks, before);
+        // Damaged weights must not get any.
+        fs::write(dir.path().join("bot.json"), without.to_json()).unwrap();
+        let path = dir.path().join("model-q4_0.gguf");
+        let mut weights = fs::read(&path).unwrap();
+        weights.pop();
+        fs::write(&path, weights).unwrap();
+        let error = update(dir.path(), CardExtras::default(), true).unwrap_err().to_string();
+        assert!(error.contains("model-q4_0.gguf"), "{error}");
     }
 
     #[test]

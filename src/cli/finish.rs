@@ -6,7 +6,7 @@ use super::{card, engine, progress_bar::StepBar};
 use crate::{
     backend::{Batch, CacheShape, cpu::Level},
     bundle::{
-        Precision,
+        Manifest, Precision,
         folder::{self, BotFolder},
         manifest::{BotInfo, CardExtras, LogitsCheck, Sample},
     },
@@ -84,6 +84,22 @@ fn checks(bot: &BotFolder) -> anyhow::Result<BTreeMap<String, LogitsCheck>> {
         }
     }
     Ok(checks)
+}
+
+/// Computes the reference logits that a bot's `bot.json` lacks, as one of an older version does.
+///
+/// # Errors
+/// If the weights are not as `bot.json` lists them.
+pub fn complete_checks(bot: &BotFolder, manifest: &mut Manifest) -> anyhow::Result<()> {
+    for precision in [Precision::Q8_0, Precision::Q4_0] {
+        let file = precision.file_name();
+        let listed = manifest.files.contains_key(file) && !manifest.checks.contains_key(file);
+        if let Some(path) = bot.precision_path(precision).filter(|_| listed) {
+            bot.verify_precision(precision)?;
+            manifest.checks.insert(file.into(), check(bot, &path)?);
+        }
+    }
+    Ok(())
 }
 
 /// Computes the reference logits of one of the bot's GGUF files, for engines to check against.

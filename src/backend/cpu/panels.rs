@@ -57,6 +57,15 @@ pub enum Format {
 pub const SCALES_BYTES: usize = PANEL * size_of::<f32>();
 
 impl Format {
+    /// A weight's value plus this is what is stored.
+    pub const fn zero(self) -> i32 {
+        match self {
+            Self::Q8 => 0,
+            Self::U8 => 128,
+            Self::Q4 => 8,
+        }
+    }
+
     /// Bytes of one panel's block.
     pub const fn block_bytes(self) -> usize {
         SCALES_BYTES + self.quant_bytes()

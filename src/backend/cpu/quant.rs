@@ -1,9 +1,15 @@
 //! Activations as signed bytes: the one definition of block, scale and rounding that every engine
 //! follows.
 //!
-//! A row is divided into blocks of [`BLOCK`]. With `a` the block's largest magnitude, the scale is
-//! `d = a / 127`, and each value becomes `round(x * (127 / a))`, ties to even, in -127..=127. A
-//! block with `a < TINY`, or with a value that is not finite, is all zero with `d = 0`.
+//! A row is divided into blocks of [`BLOCK`]. With `a` the largest magnitude of the block's values
+//! and of the sums of its pairs (columns 0 and 1, 2 and 3, ...), the scale is `d = a / 127`, and each
+//! value becomes `round(x * (127 / a))`, ties to even. A block with `a < TINY`, or where `a` is not
+//! finite, is all zero with `d = 0`.
+//!
+//! So a value is in -127..=127, and values of the same sign in a pair sum to at most 128 in
+//! magnitude (127, and half for each rounding). Products of a pair with unsigned bytes then fit 16
+//! bits, 255 * 128 < 2^15: most x86 processors have one instruction for just that sum, which
+//! saturates (`pmaddubsw`).
 
 use std::ops::Range;
 
@@ -12,14 +18,8 @@ use super::{math::round_to_i32, matrix::Aligned, panels::Format, shared::Shared,
 /// Activations are quantised in the same blocks as weights.
 pub use crate::dtype::BLOCK;
 
-/// A block whose largest magnitude is below this counts as zero, so that 127 / a stays finite.
+/// A block whose `a` is below this counts as zero, so that 127 / a stays finite.
 pub const TINY: f32 = 1e-30;
-
-/// Stored 4-bit weights are their signed value plus this.
-pub const Q4_ZERO: i32 = 8;
-
-/// The same for 8-bit weights, if they are stored unsigned ([`Format::U8`]).
-pub const U8_ZERO: i32 = 128;
 
 /// Quantised activations (R, K), K a multiple of [`BLOCK`].
 ///
@@ -35,9 +35,8 @@ pub struct QuantRows {
     packed: Vec<Aligned>,
     /// (tile, block, row)
     scales: Vec<f32>,
-    /// (tile, block, row): -[`Q4_ZERO`] times the sum of the block's values, which cancels the
-    /// offset of 4-bit weights in a product; 16 times as much cancels that of unsigned 8-bit
-    /// weights.
+    /// (tile, block, row): -[`Format::zero`] times the sum of the block's values, which cancels the
+    /// offset of stored weights in a product.
     offsets: Vec<i32>,
     rows: usize,
     /// K / BLOCK
@@ -152,7 +151,7 @@ impl Filling<'_> {
                 unsafe { (self.values.slice(at, 1), self.scales.slice(at, 1), self.offsets.slice(at, 1)) };
             let sum;
             (scale[0], sum) = quantise(x, &mut values[0]);
-            offset[0] = -Q4_ZERO * sum;
+            offset[0] = -self.format.zero() * sum;
         }
     }
 
@@ -194,8 +193,11 @@ impl Tile<'_> {
 #[inline(always)]
 fn quantise(x: &[f32; BLOCK], out: &mut [i8; BLOCK]) -> (f32, i32) {
     // Magnitudes compare like their bits, and the largest integer needs no branch.
-    let magnitudes = x.map(|v| v.abs().to_bits() as i32);
-    let largest = f32::from_bits(magnitudes.into_iter().fold(0, i32::max) as u32);
+    let magnitude = |v: f32| v.abs().to_bits() as i32;
+    let largest = x.map(magnitude).into_iter().fold(0, i32::max);
+    let pairs = x.as_chunks::<2>().0;
+    let largest = pairs.iter().map(|[a, b]| magnitude(a + b)).fold(largest, i32::max);
+    let largest = f32::from_bits(largest as u32);
     // An infinity or a NaN would otherwise spread to the whole block.
     if largest < TINY || !largest.is_finite() {
         out.fill(0);
@@ -214,9 +216,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn error_is_at_most_half_a_step(x in prop::collection::vec(-1e3f32..1e3, 2 * BLOCK)) {
+        fn error_is_at_most_half_a_step(
+            mut x in prop::collection::vec(-1e3f32..1e3, 2 * BLOCK),
+            alike in 0usize..=2 * BLOCK,
+            format in prop::sample::select(&[Format::Q8, Format::U8, Format::Q4]),
+        ) {
+            let first = x[0];
+            x[..alike].fill(first);
             let mut q = QuantRows::default();
-            q.fill(&x, BLOCK, Format::Q8);
+            q.fill(&x, BLOCK, format);
             let tile = q.tiles().next().unwrap();
             for (row, x) in x.chunks_exact(BLOCK).take(tile.rows).enumerate() {
                 let (values, d) = tile.block(row, 0);
@@ -224,8 +232,12 @@ mod tests {
                     prop_assert!((x - f32::from(v) * d).abs() <= d * 0.5001);
                     prop_assert!((-127..=127).contains(&v));
                 }
+                for pair in values.as_chunks::<2>().0 {
+                    let [a, b] = pair.map(i16::from);
+                    prop_assert!((a.max(0) + b.max(0)).max(-a.min(0) - b.min(0)) <= 128, "{a} {b}");
+                }
                 let sum: i32 = values.iter().map(|&v| i32::from(v)).sum();
-                prop_assert_eq!(tile.offsets[row], -8 * sum);
+                prop_assert_eq!(tile.offsets[row], -format.zero() * sum);
             }
         }
 
@@ -237,7 +249,8 @@ mod tests {
         ) {
             let width = blocks * BLOCK;
             // Each block of a row has its own scale.
-            let x: Vec<f32> = (0..rows * width).map(|i| (i / BLOCK + 1) as f32).collect();
+            let value = |i: usize| if i.is_multiple_of(2) { (i / BLOCK + 1) as f32 } else { 0.0 };
+            let x: Vec<f32> = (0..rows * width).map(value).collect();
             let mut q = QuantRows::default();
             q.fill(&x, width, format);
             let mut row = 0;

@@ -3,7 +3,7 @@
 use super::{
     matrix::PANEL,
     panels::{Format, parts},
-    quant::{Q4_ZERO, Tile, U8_ZERO},
+    quant::Tile,
 };
 
 /// One panel of weights (blocks, [`Format::block_bytes`]) times the rows of a tile, into sums
@@ -29,12 +29,13 @@ pub fn panel(format: Format, panel: &[u8], x: &Tile, sums: &mut [[f32; PANEL]]) 
 
 /// The integer weight of panel row n and column k, from a block's weights.
 pub fn weight(format: Format, quants: &[u8], n: usize, k: usize) -> i32 {
-    match format {
+    let stored = match format {
         Format::Q8 => i32::from(quants[k / 4 * 32 + n * 4 + k % 4] as i8),
-        Format::U8 => i32::from(quants[k / 4 * 32 + n * 4 + k % 4]) - U8_ZERO,
+        Format::U8 => i32::from(quants[k / 4 * 32 + n * 4 + k % 4]),
         Format::Q4 => {
             let byte = quants[k % 16 / 4 * 32 + n * 4 + k % 4];
-            i32::from(byte >> (k / 16 * 4) & 15) - Q4_ZERO
+            i32::from(byte >> (k / 16 * 4) & 15)
         }
-    }
+    };
+    stored - format.zero()
 }

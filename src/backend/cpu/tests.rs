@@ -106,6 +106,25 @@ proptest! {
     }
 
     #[test]
+    fn the_largest_products_are_exact(x in prop::sample::select(&[1.0f32, -1.0]), inputs in 1usize..10) {
+        for weight in [127, -127, i8::MIN] {
+            let mut bytes = half::f16::ONE.to_le_bytes().to_vec();
+            bytes.extend([weight as u8; BLOCK]);
+            let matrix = packed(Dtype::Q8_0, matrix::PANEL, BLOCK, &bytes.repeat(matrix::PANEL), 1000);
+            // Pairs of equal values, and values by themselves.
+            for every in [1, 2, BLOCK] {
+                let value = |i: usize| if i.is_multiple_of(every) { x } else { 0.0 };
+                let x = Rows::new(inputs, BLOCK, (0..inputs * BLOCK).map(value).collect());
+                let [expected, found] = [Level::Scalar, Level::Simd].map(|level| {
+                    let mut cpu = Cpu::new(level, Pool::serial());
+                    linear(&mut cpu, &matrix, &vec![0.0; matrix::PANEL], &x, Epilogue::Store)
+                });
+                prop_assert_eq!(found, expected);
+            }
+        }
+    }
+
+    #[test]
     fn what_follows_a_gelu_is_quantised_by_the_tasks_as_it_would_be_afterwards(
         panels in 1usize..33, inputs in 1usize..40, seed: u64,
     ) {

@@ -1,19 +1,19 @@
 //! Selects the simd128 instruction that multiplies: relaxed (`i32x4.relaxed_dot_i8x16_i7x16_add_s`,
 //! four products a lane, or `i16x8.relaxed_dot_i8x16_i7x16_s`, two) or plain (`i32x4.dot_i16x8_s`,
-//! two a lane). Only this module selects; `across` and `pairs` hold forms that exist in one of the
-//! two builds only. All forms give the same integers.
+//! two a lane). Only this module selects; `pairs` holds forms of the plain build. All forms give the
+//! same integers.
 //!
 //! A vector of weights holds four rows by four columns; a [`Product`] defines how such vectors are
 //! multiplied with the bytes of activation rows:
 //!
-//! | form | build | weights | how the wide relaxed instruction reads its second operand |
+//! | form | build | weights | how the relaxed instructions read their second operand |
 //! | --- | --- | --- | --- |
 //! | `Unsigned` | relaxed | 8-bit | as unsigned (x86 with AVX-VNNI) |
 //! | `Signed` | relaxed | 8-bit | as signed (ARM) |
-//! | `Signs`, and `across` for eight rows | relaxed | 8-bit | neither: pairs saturate (other x86) |
-//! | `Nibbles` | relaxed | 4-bit | either |
-//! | `InPlaceNibbles`, for one row | relaxed | 4-bit | as unsigned |
-//! | `ShortNibbles` | relaxed | 4-bit | neither |
+//! | `UnsignedPairs` | relaxed | 8-bit | as unsigned, and pairs saturate (other x86) |
+//! | `Nibbles` | relaxed | 4-bit | the wide one as unsigned or signed, exactly |
+//! | `InPlaceNibbles`, for one row | relaxed | 4-bit | as unsigned, exactly |
+//! | `ShortNibbles` | relaxed | 4-bit | in another way |
 //! | `pairs::Bytes`, `pairs::Nibbles` | plain | 8-bit, 4-bit | |
 
 use core::arch::wasm32::*;
@@ -39,6 +39,8 @@ pub trait Product {
     type Quad: Copy;
     /// Sums over a block, for one activation row and four weight rows.
     type Sum: Copy;
+    /// See [`Product::constants`].
+    type Constants: Copy;
     /// How panels store the weights.
     const FORMAT: Format;
     /// The most rows of a tile.
@@ -55,12 +57,12 @@ pub trait Product {
     /// The start of a tile's (block, row, [`Product::ROW`]) bytes.
     fn rows(x: &Tile) -> *const u8;
 
+    /// What the products need besides, ready in registers.
+    fn constants() -> Self::Constants;
+
     /// The initial sum. `offset` has the activation row's number of [`Tile::offsets`] in every
     /// lane.
-    ///
-    /// # Safety
-    /// `row` must point to the start of the row's block.
-    unsafe fn start(offset: v128, row: *const u8) -> Self::Sum;
+    fn start(offset: v128) -> Self::Sum;
 
     /// Prepares weights, once for all activation rows.
     fn weights(weights: v128) -> Self::Weights;
@@ -81,7 +83,7 @@ pub trait Product {
     /// `x` must point to the start of one in a row's block.
     unsafe fn quad(x: *const u8) -> Self::Quad;
 
-    fn add(sum: &mut Self::Sum, weights: Self::Weights, x: Self::Quad);
+    fn add(constants: Self::Constants, sum: &mut Self::Sum, weights: Self::Weights, x: Self::Quad);
 
     /// The upper nibbles of a vector of 4-bit weights, ready to multiply.
     #[inline(always)]
@@ -92,12 +94,12 @@ pub trait Product {
 
     /// Adds the products of upper nibbles.
     #[inline(always)]
-    fn add_upper(sum: &mut Self::Sum, weights: Self::Weights, x: Self::Quad) {
-        Self::add(sum, weights, x);
+    fn add_upper(constants: Self::Constants, sum: &mut Self::Sum, weights: Self::Weights, x: Self::Quad) {
+        Self::add(constants, sum, weights, x);
     }
 
     /// The integer dot products of four weight rows.
-    fn total(sum: Self::Sum) -> v128;
+    fn total(constants: Self::Constants, sum: Self::Sum) -> v128;
 }
 
 /// Multiplies panels as [`crate::backend::cpu::scalar::panel`] does, in the form for this machine;
@@ -115,24 +117,26 @@ mod relaxed {
     use std::sync::atomic::{AtomicU8, Ordering};
 
     use super::*;
-    use crate::backend::cpu::vector::{across, signs};
+    use crate::backend::cpu::scalar;
 
-    /// Bytes of a packed block; only [`Signs`] and [`across`] read it.
-    pub const PACKED: usize = signs::BYTES;
+    /// Nothing is packed: the values are multiplied as they are.
+    pub const PACKED: usize = 0;
+
+    /// See [`PACKED`].
+    pub fn pack(_: Format, _: &[[i8; BLOCK]], _: &mut [u8]) {}
 
     /// The most activation rows for which weights are read once.
-    pub const TILE: usize = across::ROWS;
+    pub const TILE: usize = ROWS;
 
-    /// The most rows that are multiplied together as in [`wasm`].
+    /// The most rows that are multiplied together.
     const ROWS: usize = 6;
 
     /// Rows of a tile if the batch has `rows`.
     pub fn tile_rows(format: Format, rows: usize) -> usize {
-        match (format, Reading::get()) {
-            (Format::Q8, Reading::Inexact) if rows >= across::ROWS => across::ROWS,
-            _ if rows <= ROWS => rows,
+        match format {
             // Sums and operands stay in registers.
-            (Format::Q4, _) | (_, Reading::Inexact) => equal(rows, 4),
+            Format::Q4 if rows > ROWS => equal(rows, 4),
+            Format::U8 if Reading::get() == Reading::Pairs => equal(rows, UnsignedPairs::MOST),
             _ => equal(rows, ROWS),
         }
     }
@@ -144,8 +148,10 @@ mod relaxed {
     enum Reading {
         Unsigned = 1,
         Signed = 2,
-        /// Neither, exactly: sums of pairs saturate.
-        Inexact = 3,
+        /// As unsigned, but the sum of a pair is exact only in 16 bits.
+        Pairs = 3,
+        /// In another way, which no known engine does.
+        Other = 4,
     }
 
     impl Reading {
@@ -154,7 +160,8 @@ mod relaxed {
             match FOUND.load(Ordering::Relaxed) {
                 1 => Self::Unsigned,
                 2 => Self::Signed,
-                3 => Self::Inexact,
+                3 => Self::Pairs,
+                4 => Self::Other,
                 _ => {
                     let found = Self::probe();
                     FOUND.store(found as u8, Ordering::Relaxed);
@@ -166,23 +173,37 @@ mod relaxed {
         /// Multiplies extremes, where a wrong reading or a saturated pair shows.
         #[cold]
         fn probe() -> Self {
+            // Hidden from the optimiser, whose folding may read the byte otherwise than the machine.
+            let hidden = std::hint::black_box::<v128>;
+            let weights = || [0u8, 1, 127, 128, 129, 200, 255].into_iter();
             let agrees = |read: fn(u8) -> i32| {
-                [-128i8, -127, 1, 127].into_iter().all(|w| {
-                    [0u8, 1, 127, 128, 129, 200, 255].into_iter().all(|x| {
-                        // Hidden from the optimiser, whose folding may read the byte otherwise than
-                        // the machine.
-                        let (w, x) = (std::hint::black_box(w), std::hint::black_box(x));
-                        let dot = i32x4_relaxed_dot_i8x16_i7x16_add(i8x16_splat(w), u8x16_splat(x), ZERO);
-                        i32x4_extract_lane::<0>(dot) == 4 * i32::from(w) * read(x)
+                [-128i8, -127, 1, 127].into_iter().all(|x| {
+                    weights().all(|w| {
+                        let (xs, ws) = (hidden(i8x16_splat(x)), hidden(u8x16_splat(w)));
+                        let dot = i32x4_relaxed_dot_i8x16_i7x16_add(xs, ws, ZERO);
+                        i32x4_extract_lane::<0>(dot) == 4 * i32::from(x) * read(w)
                     })
                 })
             };
-            if agrees(|x| i32::from(x)) {
+            // Both extremes of what quantised activations can be.
+            let pairs_agree = || {
+                [[64i8, 64], [-64, -64], [127, 1], [1, 127], [-127, -1], [127, -127]].into_iter().all(|x| {
+                    weights().all(|w| {
+                        let xs = hidden(i16x8_splat(i16::from_le_bytes(x.map(|x| x as u8))));
+                        let dot = i16x8_relaxed_dot_i8x16_i7x16(xs, hidden(u8x16_splat(w)));
+                        i32::from(i16x8_extract_lane::<0>(dot))
+                            == (i32::from(x[0]) + i32::from(x[1])) * i32::from(w)
+                    })
+                })
+            };
+            if agrees(|w| i32::from(w)) {
                 Self::Unsigned
-            } else if agrees(|x| i32::from(x as i8)) {
+            } else if agrees(|w| i32::from(w as i8)) {
                 Self::Signed
+            } else if pairs_agree() {
+                Self::Pairs
             } else {
-                Self::Inexact
+                Self::Other
             }
         }
     }
@@ -191,30 +212,16 @@ mod relaxed {
         match Reading::get() {
             Reading::Unsigned => "relaxed simd128, unsigned",
             Reading::Signed => "relaxed simd128, signed",
-            Reading::Inexact => "relaxed simd128, signs",
+            Reading::Pairs => "relaxed simd128, pairs",
+            Reading::Other => "relaxed simd128, scalar",
         }
     }
 
     /// How panels store 8-bit weights.
     pub fn format8() -> Format {
         match Reading::get() {
-            Reading::Unsigned => Format::U8,
-            Reading::Signed | Reading::Inexact => Format::Q8,
-        }
-    }
-
-    /// Packs one block of a tile if the form for this machine needs it.
-    pub fn pack(format: Format, rows: &[[i8; BLOCK]], out: &mut [u8]) {
-        if (format, Reading::get()) != (Format::Q8, Reading::Inexact) {
-            return;
-        }
-        match rows.try_into() {
-            Ok(rows) => across::pack(rows, out),
-            Err(_) => {
-                for (values, out) in rows.iter().zip(out.chunks_exact_mut(PACKED)) {
-                    signs::write(values, out);
-                }
-            }
+            Reading::Unsigned | Reading::Pairs => Format::U8,
+            Reading::Signed | Reading::Other => Format::Q8,
         }
     }
 
@@ -223,8 +230,11 @@ mod relaxed {
         match Reading::get() {
             Reading::Unsigned => wasm::run::<Unsigned>(panels),
             Reading::Signed => wasm::run::<Signed>(panels),
-            Reading::Inexact if panels.x().rows == across::ROWS => across::run(panels),
-            Reading::Inexact => wasm::run::<Signs>(panels),
+            Reading::Pairs => wasm::run::<UnsignedPairs>(panels),
+            Reading::Other => {
+                let (format, x) = (panels.format(), panels.x());
+                panels.each(|panel, sums| scalar::panel(format, panel, x, sums));
+            }
         }
     }
 
@@ -235,7 +245,7 @@ mod relaxed {
                 wasm::run::<InPlaceNibbles>(panels);
             }
             Reading::Unsigned | Reading::Signed => wasm::run::<Nibbles>(panels),
-            Reading::Inexact => wasm::run::<ShortNibbles>(panels),
+            Reading::Pairs | Reading::Other => wasm::run::<ShortNibbles>(panels),
         }
     }
 
@@ -268,44 +278,46 @@ mod relaxed {
 
     /// Products of activations with bytes that the instruction reads correctly.
     macro_rules! direct {
-        ($name:ident, $format:ident, $start:expr) => {
+        ($name:ident, $format:ident) => {
             impl Product for $name {
                 stored_bytes!();
                 type Sum = v128;
+                type Constants = ();
                 const FORMAT: Format = Format::$format;
                 const MOST: usize = ROWS;
                 const ROWS: usize = ROWS;
 
+                fn constants() {}
+
                 #[inline(always)]
-                unsafe fn start(offset: v128, _: *const u8) -> v128 {
-                    $start(offset)
+                fn start(offset: v128) -> v128 {
+                    offset
                 }
 
                 #[inline(always)]
-                fn add(sum: &mut v128, weights: v128, x: v128) {
+                fn add(_: (), sum: &mut v128, weights: v128, x: v128) {
                     *sum = i32x4_relaxed_dot_i8x16_i7x16_add(x, weights, *sum);
                 }
 
                 #[inline(always)]
-                fn total(sum: v128) -> v128 {
+                fn total(_: (), sum: v128) -> v128 {
                     sum
                 }
             }
         };
     }
 
-    /// Second operand: the weight, unsigned. The initial sum is -128 times the activations: 16
-    /// times the offset, which is -8 times.
+    /// Second operand: the weight, unsigned.
     pub struct Unsigned;
-    direct!(Unsigned, U8, |offset| i32x4_shl(offset, 4));
+    direct!(Unsigned, U8);
 
     /// Second operand: the weight, signed.
     pub struct Signed;
-    direct!(Signed, Q8, |_| ZERO);
+    direct!(Signed, Q8);
 
     /// Second operand: a 4-bit weight as it is stored, 0..=15, 8 too large.
     pub struct Nibbles;
-    direct!(Nibbles, Q4, |offset| offset);
+    direct!(Nibbles, Q4);
 
     /// [`Nibbles`] where bytes above 127 are read as unsigned: upper nibbles are not shifted but
     /// multiplied in place, 16 times as large, into sums of their own, which are shifted once per
@@ -316,17 +328,20 @@ mod relaxed {
         stored_bytes!();
         /// Of lower and of upper nibbles.
         type Sum = (v128, v128);
+        type Constants = ();
         const FORMAT: Format = Format::Q4;
         const MOST: usize = 1;
         const ROWS: usize = 1;
 
+        fn constants() {}
+
         #[inline(always)]
-        unsafe fn start(offset: v128, _: *const u8) -> (v128, v128) {
+        fn start(offset: v128) -> (v128, v128) {
             (offset, ZERO)
         }
 
         #[inline(always)]
-        fn add((lower, _): &mut (v128, v128), weights: v128, x: v128) {
+        fn add(_: (), (lower, _): &mut (v128, v128), weights: v128, x: v128) {
             *lower = i32x4_relaxed_dot_i8x16_i7x16_add(x, weights, *lower);
         }
 
@@ -336,94 +351,90 @@ mod relaxed {
         }
 
         #[inline(always)]
-        fn add_upper((_, upper): &mut (v128, v128), weights: v128, x: v128) {
+        fn add_upper(_: (), (_, upper): &mut (v128, v128), weights: v128, x: v128) {
             *upper = i32x4_relaxed_dot_i8x16_i7x16_add(x, weights, *upper);
         }
 
         #[inline(always)]
-        fn total((lower, upper): (v128, v128)) -> v128 {
+        fn total(_: (), (lower, upper): (v128, v128)) -> v128 {
             i32x4_add(lower, i32x4_shr(upper, 4))
         }
     }
 
-    /// Second operand: the activation's magnitude; its sign moves to the weight. Uses the
-    /// instruction of half the width, for the reason given at [`ShortNibbles`].
-    pub struct Signs;
+    /// Second operand: the weight, unsigned. Sums of pairs, which activations are quantised to keep
+    /// within 16 bits, are widened here: in the wide instruction's place engines make the vector of
+    /// ones every time.
+    pub struct UnsignedPairs;
 
-    impl Product for Signs {
-        type Weights = v128;
-        type Quad = (v128, v128);
+    impl Product for UnsignedPairs {
+        stored_bytes!();
         type Sum = v128;
-        const FORMAT: Format = Format::Q8;
-        // The sizes that `across` does not take.
-        const MOST: usize = across::ROWS - 1;
-        const ROWS: usize = ROWS;
-        const ROW: usize = PACKED;
-        const QUAD: usize = 4;
+        type Constants = v128;
+        const FORMAT: Format = Format::U8;
+        const MOST: usize = 5;
+        const ROWS: usize = 5;
 
         #[inline(always)]
-        fn rows(x: &Tile) -> *const u8 {
-            x.packed.as_ptr()
+        fn constants() -> v128 {
+            ones()
         }
 
         #[inline(always)]
-        unsafe fn start(_: v128, row: *const u8) -> v128 {
-            // SAFETY: by the caller's contract; the initial sum ends the block.
-            unsafe { v128_load32_splat(row.add(2 * BLOCK).cast()) }
+        fn start(offset: v128) -> v128 {
+            offset
         }
 
         #[inline(always)]
-        fn weights(weights: v128) -> v128 {
-            weights
+        fn add(ones: v128, sum: &mut v128, weights: v128, x: v128) {
+            let pairs = i16x8_relaxed_dot_i8x16_i7x16(x, weights);
+            *sum = i32x4_add(*sum, i32x4_dot_i16x8(pairs, ones));
         }
 
         #[inline(always)]
-        unsafe fn quad(x: *const u8) -> (v128, v128) {
-            // SAFETY: by the caller's contract; a quad has four bytes of each, and the signs follow
-            // the block's magnitudes.
-            unsafe { (v128_load32_splat(x.cast()), v128_load32_splat(x.add(BLOCK).cast())) }
-        }
-
-        #[inline(always)]
-        fn add(sum: &mut v128, weights: v128, (magnitude, sign): (v128, v128)) {
-            let pairs = i16x8_relaxed_dot_i8x16_i7x16(v128_xor(weights, sign), magnitude);
-            *sum = i32x4_add(*sum, i32x4_dot_i16x8(pairs, i16x8_splat(1)));
-        }
-
-        #[inline(always)]
-        fn total(sum: v128) -> v128 {
+        fn total(_: v128, sum: v128) -> v128 {
             sum
         }
     }
 
+    /// A vector whose value the compiler does not know: of a constant, engines would make a new one
+    /// at every use.
+    fn ones() -> v128 {
+        std::hint::black_box(i16x8_splat(1))
+    }
+
     /// [`Nibbles`] in 16-bit sums of pairs, by the instruction of half the width
     /// (`i16x8.relaxed_dot_i8x16_i7x16_s`). Where the machine has only that one, the wide
-    /// instruction widens every product; this widens once per block. A pair is within 2 * 15 * 127,
-    /// and a block's eight pairs, with the initial sum for the weights' offset of 8, are within
-    /// 2^15.
+    /// instruction widens every product; this widens once per block. A pair is within 15 * 128, and
+    /// a block's eight pairs, with the initial sum for the weights' offset of 8, are within 2^15.
     pub struct ShortNibbles;
 
     impl Product for ShortNibbles {
         stored_bytes!();
         type Sum = v128;
+        type Constants = v128;
         const FORMAT: Format = Format::Q4;
         const MOST: usize = ROWS;
         const ROWS: usize = ROWS;
 
         #[inline(always)]
-        unsafe fn start(offset: v128, _: *const u8) -> v128 {
+        fn constants() -> v128 {
+            ones()
+        }
+
+        #[inline(always)]
+        fn start(offset: v128) -> v128 {
             // Into one of the two 16-bit sums of a row.
             v128_and(offset, i32x4_splat(0xffff))
         }
 
         #[inline(always)]
-        fn add(sum: &mut v128, weights: v128, x: v128) {
+        fn add(_: v128, sum: &mut v128, weights: v128, x: v128) {
             *sum = i16x8_add(*sum, i16x8_relaxed_dot_i8x16_i7x16(x, weights));
         }
 
         #[inline(always)]
-        fn total(sum: v128) -> v128 {
-            i32x4_dot_i16x8(sum, i16x8_splat(1))
+        fn total(ones: v128, sum: v128) -> v128 {
+            i32x4_dot_i16x8(sum, ones)
         }
     }
 }

@@ -72,8 +72,6 @@ mod arguments;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
 
-#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-mod across;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod dot;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128", not(target_feature = "relaxed-simd")))]
@@ -82,9 +80,6 @@ mod pairs;
 mod wasm;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use wasm as target;
-
-#[cfg(any(target_arch = "x86_64", target_feature = "relaxed-simd"))]
-mod signs;
 
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -31,6 +31,7 @@ impl<const NIBBLES: bool> Product for Pairs<NIBBLES> {
     type Weights = (v128, v128);
     type Quad = v128;
     type Sum = (v128, v128);
+    type Constants = ();
     const FORMAT: Format = if NIBBLES { Format::Q4 } else { Format::Q8 };
     const MOST: usize = TILE;
     // For nibbles, unpacking them twice costs more than spilling sums.
@@ -43,8 +44,10 @@ impl<const NIBBLES: bool> Product for Pairs<NIBBLES> {
         x.packed.as_ptr()
     }
 
+    fn constants() {}
+
     #[inline(always)]
-    unsafe fn start(offset: v128, _: *const u8) -> (v128, v128) {
+    fn start(offset: v128) -> (v128, v128) {
         // Into one of a row's two lanes.
         let first = if NIBBLES { v128_and(offset, i32x4(-1, 0, -1, 0)) } else { ZERO };
         (first, first)
@@ -69,13 +72,13 @@ impl<const NIBBLES: bool> Product for Pairs<NIBBLES> {
     }
 
     #[inline(always)]
-    fn add(sum: &mut (v128, v128), weights: (v128, v128), x: v128) {
+    fn add(_: (), sum: &mut (v128, v128), weights: (v128, v128), x: v128) {
         sum.0 = i32x4_add(sum.0, i32x4_dot_i16x8(weights.0, x));
         sum.1 = i32x4_add(sum.1, i32x4_dot_i16x8(weights.1, x));
     }
 
     #[inline(always)]
-    fn total(sum: (v128, v128)) -> v128 {
+    fn total(_: (), sum: (v128, v128)) -> v128 {
         let even = i32x4_shuffle::<0, 2, 4, 6>(sum.0, sum.1);
         let odd = i32x4_shuffle::<1, 3, 5, 7>(sum.0, sum.1);
         i32x4_add(even, odd)

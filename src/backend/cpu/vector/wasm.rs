@@ -55,6 +55,7 @@ type Sums<P, const R: usize> = [[<P as Product>::Sum; 2]; R];
 #[inline(never)]
 fn tile<P: Product, const R: usize>(mut panels: Panels) {
     let x = panels.x();
+    let constants = P::constants();
     // A count unknown to the compiler. Unrolled, the loop would finish one sum after the other, or
     // load all weights first, and run out of registers.
     let steps = std::hint::black_box(P::FORMAT.quant_bytes() / STEP);
@@ -63,14 +64,14 @@ fn tile<P: Product, const R: usize>(mut panels: Panels) {
         // tile's.
         unsafe {
             if R <= P::ROWS {
-                rows::<P, R>(steps, block, x, b * R, sums);
+                rows::<P, R>(constants, steps, block, x, b * R, sums);
             } else {
                 let (pairs, last) = sums.as_chunks_mut::<2>();
                 for (i, sums) in pairs.iter_mut().enumerate() {
-                    rows::<P, 2>(steps, block, x, b * R + i * 2, sums);
+                    rows::<P, 2>(constants, steps, block, x, b * R + i * 2, sums);
                 }
                 if let [last] = last {
-                    rows::<P, 1>(steps, block, x, b * R + R - 1, std::array::from_mut(last));
+                    rows::<P, 1>(constants, steps, block, x, b * R + R - 1, std::array::from_mut(last));
                 }
             }
         }
@@ -85,6 +86,7 @@ fn tile<P: Product, const R: usize>(mut panels: Panels) {
 /// blocks from `at` on.
 #[inline(always)]
 unsafe fn rows<P: Product, const R: usize>(
+    constants: P::Constants,
     steps: usize,
     block: *const u8,
     x: &Tile,
@@ -95,16 +97,15 @@ unsafe fn rows<P: Product, const R: usize>(
     unsafe {
         let offsets = x.offsets.as_ptr().add(at);
         let rows = P::rows(x).add(at * P::ROW);
-        let mut dots: Sums<P, R> = std::array::from_fn(|i| {
-            [P::start(v128_load32_splat(offsets.add(i).cast()), rows.add(i * P::ROW)); 2]
-        });
-        multiply::<P, R>(steps, block.add(SCALES_BYTES), rows, &mut dots);
+        let mut dots: Sums<P, R> =
+            std::array::from_fn(|i| [P::start(v128_load32_splat(offsets.add(i).cast())); 2]);
+        multiply::<P, R>(constants, steps, block.add(SCALES_BYTES), rows, &mut dots);
         let scale = [v128_load(block.cast()), v128_load(block.add(16).cast())];
         let x_scales = x.scales.as_ptr().add(at);
         for (i, (dots, sums)) in dots.iter().zip(sums).enumerate() {
             let x_scale = v128_load32_splat(x_scales.add(i).cast());
             for half in 0..2 {
-                let dot = f32x4_convert_i32x4(P::total(dots[half]));
+                let dot = f32x4_convert_i32x4(P::total(constants, dots[half]));
                 let scale = f32x4_mul(scale[half], x_scale);
                 let sum = sums.as_mut_ptr().add(half * 4).cast();
                 v128_store(sum, f32x4_add(v128_load(sum), f32x4_mul(dot, scale)));
@@ -119,6 +120,7 @@ unsafe fn rows<P: Product, const R: usize>(
 /// `steps` must be the format's, `quants` hold a block's weights, `rows` R rows' blocks.
 #[inline(always)]
 unsafe fn multiply<P: Product, const R: usize>(
+    constants: P::Constants,
     steps: usize,
     quants: *const u8,
     rows: *const u8,
@@ -128,7 +130,7 @@ unsafe fn multiply<P: Product, const R: usize>(
     unsafe {
         let (mut quants, mut rows, mut left) = (quants, rows, steps);
         loop {
-            quads::<P, R>(quants, rows, dots);
+            quads::<P, R>(constants, quants, rows, dots);
             (quants, rows) = (quants.add(STEP), rows.add(P::QUAD));
             left -= 1;
             if left == 0 {
@@ -143,7 +145,12 @@ unsafe fn multiply<P: Product, const R: usize>(
 /// # Safety
 /// `block` must be readable for 32 bytes, `rows` for these quads of R rows' blocks.
 #[inline(always)]
-unsafe fn quads<P: Product, const R: usize>(block: *const u8, rows: *const u8, dots: &mut Sums<P, R>) {
+unsafe fn quads<P: Product, const R: usize>(
+    constants: P::Constants,
+    block: *const u8,
+    rows: *const u8,
+    dots: &mut Sums<P, R>,
+) {
     // SAFETY: by the caller's contract.
     unsafe {
         match P::FORMAT {
@@ -152,7 +159,7 @@ unsafe fn quads<P: Product, const R: usize>(block: *const u8, rows: *const u8, d
                 for (i, dots) in dots.iter_mut().enumerate() {
                     let x = P::quad(rows.add(i * P::ROW));
                     for half in 0..2 {
-                        P::add(&mut dots[half], weights[half], x);
+                        P::add(constants, &mut dots[half], weights[half], x);
                     }
                 }
             }
@@ -163,8 +170,8 @@ unsafe fn quads<P: Product, const R: usize>(block: *const u8, rows: *const u8, d
                 for (i, dots) in dots.iter_mut().enumerate() {
                     let x = [0, QUADS / 2].map(|q| P::quad(rows.add(i * P::ROW + q * P::QUAD)));
                     for half in 0..2 {
-                        P::add(&mut dots[half], low[half], x[0]);
-                        P::add_upper(&mut dots[half], high[half], x[1]);
+                        P::add(constants, &mut dots[half], low[half], x[0]);
+                        P::add_upper(constants, &mut dots[half], high[half], x[1]);
                     }
                 }
             }

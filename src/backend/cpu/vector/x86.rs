@@ -1,17 +1,15 @@
 //! x86-64: one 32-byte vector holds four columns of the panel's eight rows.
 //!
-//! Both instructions multiply unsigned by signed bytes. VNNI adds four products into a lane; its
-//! unsigned operand is the weight, which is stored so. AVX2 goes through 16-bit pairs, which must
-//! not saturate: its unsigned operand is the activation's magnitude for 8-bit weights (2 x 127 x
-//! 128 < 2^15) and the weight for 4-bit ones.
+//! Both instructions multiply unsigned bytes, the weights, by signed ones. VNNI adds four products
+//! into a lane; AVX2 goes through 16-bit pairs, which activations are quantised not to saturate.
 
 use core::arch::x86_64::*;
 
-pub use super::portable::interleaved;
-use super::{Panels, equal, portable, signs};
+pub use super::portable::{PACKED, interleaved, pack};
+use super::{Panels, equal, portable};
 use crate::backend::cpu::{
     panels::{Format, SCALES_BYTES},
-    quant::{BLOCK, Tile},
+    quant::BLOCK,
 };
 
 /// The most activation rows whose sums stay in the sixteen registers.
@@ -24,22 +22,7 @@ pub fn tile_rows(_: Format, rows: usize) -> usize {
 
 /// How panels store 8-bit weights.
 pub fn format8() -> Format {
-    match Instructions::get() {
-        Some(Instructions::AvxVnni | Instructions::Avx512Vnni) => Format::U8,
-        Some(Instructions::Avx2) | None => Format::Q8,
-    }
-}
-
-/// Bytes of a packed block: the form of activations that AVX2 multiplies with signed weights.
-pub const PACKED: usize = signs::BYTES;
-
-/// Packs one block of a tile, row by row, if the instructions in use need it.
-pub fn pack(format: Format, rows: &[[i8; BLOCK]], out: &mut [u8]) {
-    if format == Format::Q8 {
-        for (values, out) in rows.iter().zip(out.chunks_exact_mut(PACKED)) {
-            signs::write(values, out);
-        }
-    }
+    Format::U8
 }
 
 /// The instructions for bytes that this processor has.
@@ -107,44 +90,29 @@ fn panels_avx2(panels: Panels) {
 
 /// How a processor multiplies bytes and sums the products, into eight 32-bit totals.
 trait Multiply {
-    /// The format that it needs 8-bit weights in.
-    const FORMAT8: Format;
-
-    /// Bytes of one row's block, in the form that is multiplied with those weights.
-    const ROW8: usize;
-
-    /// The start of a tile's (block, row, [`Multiply::ROW8`]) bytes.
-    fn rows8(x: &Tile) -> *const u8;
-
-    /// The initial sum of 8-bit products. `offset` is the row's number of [`Tile::offsets`].
+    /// Adds the products of 8-bit weights with a column quad splatted to every lane.
     ///
     /// # Safety
-    /// The processor must have the implementation's instructions, here and in the functions below;
-    /// `row` must point to the start of a row's block, `x` to a column quad in it.
-    unsafe fn first8(offset: i32, row: *const u8) -> __m256i;
+    /// The processor must have the implementation's instructions, here and in the functions below.
+    unsafe fn add8(sum: __m256i, weights: __m256i, x: __m256i) -> __m256i;
 
-    /// Adds the products of 8-bit weights with the column quad at `x` in a row's block.
+    /// The initial sum of 4-bit products. `offset` is the row's number of
+    /// [`Tile::offsets`](crate::backend::cpu::quant::Tile::offsets).
     ///
     /// # Safety
-    /// See [`Multiply::first8`].
-    unsafe fn add8(sum: __m256i, weights: __m256i, x: *const u8) -> __m256i;
-
-    /// The initial sum of 4-bit products.
-    ///
-    /// # Safety
-    /// See [`Multiply::first8`].
+    /// See [`Multiply::add8`].
     unsafe fn first4(offset: i32) -> __m256i;
 
     /// Adds the products of nibbles with a column quad splatted to every lane.
     ///
     /// # Safety
-    /// See [`Multiply::first8`].
+    /// See [`Multiply::add8`].
     unsafe fn add4(sum: __m256i, nibbles: __m256i, x: __m256i) -> __m256i;
 
     /// The integer dot products of eight weight rows.
     ///
     /// # Safety
-    /// See [`Multiply::first8`].
+    /// See [`Multiply::add8`].
     unsafe fn total4(sum: __m256i) -> __m256i;
 }
 
@@ -156,7 +124,7 @@ impl<const AVX512: bool> Vnni<AVX512> {
     /// `sum[lane] += unsigned[4 lane + i] * signed[4 lane + i]`, i in 0..4.
     ///
     /// # Safety
-    /// See [`Multiply::first8`].
+    /// See [`Multiply::add8`].
     #[inline(always)]
     unsafe fn add(sum: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
         // SAFETY: by the caller's contract.
@@ -170,24 +138,10 @@ impl<const AVX512: bool> Vnni<AVX512> {
 }
 
 impl<const AVX512: bool> Multiply for Vnni<AVX512> {
-    const FORMAT8: Format = Format::U8;
-    const ROW8: usize = BLOCK;
-
-    fn rows8(x: &Tile) -> *const u8 {
-        x.values.as_ptr().cast()
-    }
-
-    /// -128 times the activations: 16 times the offset, which is -8 times.
     #[inline(always)]
-    unsafe fn first8(offset: i32, _: *const u8) -> __m256i {
+    unsafe fn add8(sum: __m256i, weights: __m256i, x: __m256i) -> __m256i {
         // SAFETY: by the caller's contract.
-        unsafe { _mm256_set1_epi32(16 * offset) }
-    }
-
-    #[inline(always)]
-    unsafe fn add8(sum: __m256i, weights: __m256i, x: *const u8) -> __m256i {
-        // SAFETY: by the caller's contract.
-        unsafe { Self::add(sum, weights, splat(x)) }
+        unsafe { Self::add(sum, weights, x) }
     }
 
     #[inline(always)]
@@ -209,25 +163,11 @@ impl<const AVX512: bool> Multiply for Vnni<AVX512> {
 }
 
 impl Multiply for Avx2 {
-    const FORMAT8: Format = Format::Q8;
-    const ROW8: usize = PACKED;
-
-    fn rows8(x: &Tile) -> *const u8 {
-        x.packed.as_ptr()
-    }
-
     #[inline(always)]
-    unsafe fn first8(_: i32, row: *const u8) -> __m256i {
-        // SAFETY: by the caller's contract; the initial sum ends the block.
-        unsafe { splat(row.add(2 * BLOCK)) }
-    }
-
-    #[inline(always)]
-    unsafe fn add8(sum: __m256i, weights: __m256i, x: *const u8) -> __m256i {
-        // SAFETY: by the caller's contract; signs are 32 bytes after their magnitudes.
+    unsafe fn add8(sum: __m256i, weights: __m256i, x: __m256i) -> __m256i {
+        // SAFETY: by the caller's contract.
         unsafe {
-            let weights = _mm256_xor_si256(weights, splat(x.add(BLOCK)));
-            let pairs = _mm256_maddubs_epi16(splat(x), weights);
+            let pairs = _mm256_maddubs_epi16(weights, x);
             _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
         }
     }
@@ -254,22 +194,19 @@ impl Multiply for Avx2 {
 
 /// # Safety
 /// The processor must have M's instructions.
-///
-/// # Panics
-/// If 8-bit weights are not in these instructions' format.
 #[inline(always)]
 unsafe fn tile<M: Multiply, const R: usize>(mut panels: Panels) {
     let (format, x) = (panels.format(), panels.x());
-    assert!(format == Format::Q4 || format == M::FORMAT8);
     in_turn!(panels, format, R, |block, b, sums| {
         // SAFETY: the tile has as many blocks as the panels, a row of sums eight floats, and the
         // processor the instructions.
         unsafe {
             let quants = block.add(SCALES_BYTES);
-            let offsets = x.offsets.as_ptr().add(b * R);
+            let (rows, offsets) = (x.values.as_ptr().add(b * R * BLOCK), x.offsets.as_ptr().add(b * R));
             let dots = match format {
-                Format::Q4 => block4::<M, R>(quants, x.values.as_ptr().add(b * R * BLOCK).cast(), offsets),
-                _ => block8::<M, R>(quants, M::rows8(x).add(b * R * M::ROW8), offsets),
+                Format::U8 => block8::<M, R>(quants, rows, offsets),
+                Format::Q8 => unreachable!("weights that are not stored so here"),
+                Format::Q4 => block4::<M, R>(quants, rows, offsets),
             };
             let scale = _mm256_loadu_ps(block.cast());
             for (i, (sum, dot)) in sums.iter_mut().zip(dots).enumerate() {
@@ -285,22 +222,21 @@ unsafe fn tile<M: Multiply, const R: usize>(mut panels: Panels) {
 /// The integer dot products of a block of 8-bit weights.
 ///
 /// # Safety
-/// `quants` must hold 256 bytes, `rows` R rows' blocks, `offsets` R numbers; the processor must
+/// `quants` must hold 256 bytes, `rows` R blocks of values, `offsets` R numbers; the processor must
 /// have M's instructions.
 #[inline(always)]
 unsafe fn block8<M: Multiply, const R: usize>(
     quants: *const u8,
-    rows: *const u8,
+    rows: *const i8,
     offsets: *const i32,
 ) -> [__m256i; R] {
     // SAFETY: by the caller's contract; column quads are 0..8.
     unsafe {
-        let row = |i: usize| rows.add(i * M::ROW8);
-        let mut dots: [__m256i; R] = core::array::from_fn(|i| M::first8(*offsets.add(i), row(i)));
+        let mut dots: [__m256i; R] = core::array::from_fn(|i| _mm256_set1_epi32(*offsets.add(i)));
         for q in 0..BLOCK / 4 {
             let weights = _mm256_loadu_si256(quants.add(q * 32).cast());
             for (i, dot) in dots.iter_mut().enumerate() {
-                *dot = M::add8(*dot, weights, row(i).add(q * 4));
+                *dot = M::add8(*dot, weights, splat(rows.add(i * BLOCK + q * 4)));
             }
         }
         dots
@@ -315,7 +251,7 @@ unsafe fn block8<M: Multiply, const R: usize>(
 #[inline(always)]
 unsafe fn block4<M: Multiply, const R: usize>(
     quants: *const u8,
-    rows: *const u8,
+    rows: *const i8,
     offsets: *const i32,
 ) -> [__m256i; R] {
     // SAFETY: by the caller's contract; column quads are 0..4 and the same plus 4.
@@ -341,7 +277,7 @@ unsafe fn block4<M: Multiply, const R: usize>(
 /// # Safety
 /// `at` must be readable for four bytes; the processor must have AVX2.
 #[inline(always)]
-unsafe fn splat(at: *const u8) -> __m256i {
+unsafe fn splat(at: *const i8) -> __m256i {
     // SAFETY: by the caller's contract.
     unsafe { _mm256_set1_epi32(at.cast::<i32>().read_unaligned()) }
 }
@@ -349,33 +285,19 @@ unsafe fn splat(at: *const u8) -> __m256i {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::cpu::{matrix::PANEL, scalar, vector::PanelGroups};
+    use crate::backend::cpu::{matrix::PANEL, quant::QuantRows, scalar, vector::PanelGroups};
 
     /// A machine with VNNI would otherwise never run the AVX2 kernel.
     #[test]
     fn all_instructions_give_the_definitions_sums() {
         let byte = |i: usize| (i as u32).wrapping_mul(2_654_435_761).to_le_bytes()[2];
         for rows in 1..=TILE {
-            let values: Vec<i8> = (0..rows * 3 * BLOCK).map(|i| (byte(i) as i8).max(-127)).collect();
-            let scales: Vec<f32> = (0..rows * 3).map(|i| f32::from(byte(i + 5)) * 1e-3).collect();
-            let sum = |block: &[i8]| -8 * block.iter().map(|&v| i32::from(v)).sum::<i32>();
-            let offsets: Vec<i32> = values.chunks_exact(BLOCK).map(sum).collect();
-            let mut packed = vec![0; rows * 3 * PACKED];
-            for (values, out) in values.as_chunks().0.iter().zip(packed.chunks_exact_mut(PACKED)) {
-                signs::write(values, out);
-            }
-            let tile = |format| Tile {
-                rows,
-                blocks: 3,
-                values: &values,
-                packed: &packed,
-                scales: &scales,
-                offsets: &offsets,
-                format,
-            };
-            let check = |name: &str, format8: Format, run: unsafe fn(Panels)| {
-                for format in [format8, Format::Q4] {
-                    let x = tile(format);
+            let x: Vec<f32> = (0..rows * 3 * BLOCK).map(|i| f32::from(byte(i) as i8) * 1e-3).collect();
+            let check = |name: &str, run: unsafe fn(Panels)| {
+                for format in [Format::U8, Format::Q4] {
+                    let mut quantised = QuantRows::default();
+                    quantised.fill(&x, 3 * BLOCK, format);
+                    let x = quantised.tiles().next().unwrap();
                     // Panels 0 and 2 of four, then 1 and 3, of three blocks each.
                     let mut weights: Vec<u8> = (0..12 * format.block_bytes()).map(byte).collect();
                     for (b, block) in weights.chunks_exact_mut(format.block_bytes()).enumerate() {
@@ -397,17 +319,17 @@ mod tests {
                 }
             };
             if is_x86_feature_detected!("avx2") {
-                check("AVX2", Format::Q8, panels_avx2);
+                check("AVX2", panels_avx2);
             } else {
                 eprintln!("skipped: no AVX2");
             }
             if is_x86_feature_detected!("avxvnni") {
-                check("AVX-VNNI", Format::U8, panels_vnni);
+                check("AVX-VNNI", panels_vnni);
             } else {
                 eprintln!("skipped: no AVX-VNNI");
             }
             if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512vl") {
-                check("AVX-512 VNNI", Format::U8, panels_avx512);
+                check("AVX-512 VNNI", panels_avx512);
             } else {
                 eprintln!("skipped: no AVX-512 VNNI");
             }

@@ -40,6 +40,7 @@ fn quad_quantised(v: array<f32, 8>, member: u32) -> QuadBlock {
   var largest = 0u;
 #for i in 0 1 2 3 4 5 6 7
   largest = max(largest, bitcast<u32>(v[$i]) & 0x7fffffffu);
+  largest = max(largest, bitcast<u32>(v[$i] + quadSwapX(v[$i])) & 0x7fffffffu);
 #end
   largest = max(largest, quadSwapX(largest));
   largest = max(largest, quadSwapY(largest));
