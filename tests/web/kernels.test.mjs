@@ -6,7 +6,7 @@ import { dist, launch, launchFirefox, secondOrigin } from "./harness.mjs";
 
 const CASES = 150;
 /** How an x86-64 CPU without AVX-VNNI interprets the operands of relaxed SIMD's products. */
-const WITHOUT_VNNI = "relaxed simd128, signs";
+const WITHOUT_VNNI = "relaxed simd128, pairs";
 /** Chromium without some instructions falls back to the next best ones. */
 const without = (...features) => () => launch([`--js-flags=${features.map((feature) => `--no-enable-${feature}`).join(" ")}`]);
 const BROWSERS = {
