@@ -47,7 +47,7 @@ const button = (name) =>
   page.evaluate((name) => document.querySelector(`button[aria-label="${name}"], summary[aria-label="${name}"]`).click(), name);
 
 const seesText = (text) =>
-  holds(page, (text) => document.body.innerText.includes(text), text);
+  holds(page, (text) => document.body?.innerText.includes(text), text);
 
 const choose = (label, value) =>
   page.evaluate((label, value) => {
