@@ -1,6 +1,9 @@
 //! The final steps of every bundle: card and pictures, reference logits, digests.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{card, engine, progress_bar::StepBar};
 use crate::{
@@ -77,13 +80,14 @@ pub fn drafts(
 
 /// Computes the reference logits of every GGUF file in the folder.
 fn checks(bot: &BotFolder) -> anyhow::Result<BTreeMap<String, LogitsCheck>> {
-    let mut checks = BTreeMap::new();
-    for precision in [Precision::Q8_0, Precision::Q4_0] {
-        if let Some(path) = bot.precision_path(precision) {
-            checks.insert(precision.file_name().into(), check(bot, &path)?);
-        }
-    }
-    Ok(checks)
+    quantised(bot).map(|(precision, path)| Ok((precision.file_name().into(), check(bot, &path)?))).collect()
+}
+
+/// The bot's GGUF files.
+fn quantised(bot: &BotFolder) -> impl Iterator<Item = (Precision, PathBuf)> {
+    [Precision::Q8_0, Precision::Q4_0]
+        .into_iter()
+        .filter_map(|precision| Some((precision, bot.precision_path(precision)?)))
 }
 
 /// Computes the reference logits that a bot's `bot.json` lacks, as one of an older version does.
@@ -91,10 +95,9 @@ fn checks(bot: &BotFolder) -> anyhow::Result<BTreeMap<String, LogitsCheck>> {
 /// # Errors
 /// If the weights are not as `bot.json` lists them.
 pub fn complete_checks(bot: &BotFolder, manifest: &mut Manifest) -> anyhow::Result<()> {
-    for precision in [Precision::Q8_0, Precision::Q4_0] {
+    for (precision, path) in quantised(bot) {
         let file = precision.file_name();
-        let listed = manifest.files.contains_key(file) && !manifest.checks.contains_key(file);
-        if let Some(path) = bot.precision_path(precision).filter(|_| listed) {
+        if manifest.files.contains_key(file) && !manifest.checks.contains_key(file) {
             bot.verify_precision(precision)?;
             manifest.checks.insert(file.into(), check(bot, &path)?);
         }

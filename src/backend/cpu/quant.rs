@@ -169,7 +169,7 @@ impl Filling<'_> {
                     let packed = self.packed.slice(at * vector::PACKED, rows * vector::PACKED);
                     (self.values.slice(at, rows), packed)
                 };
-                vector::pack(self.format, values, packed);
+                vector::pack(values, packed);
             }
         }
     }

@@ -123,7 +123,7 @@ mod relaxed {
     pub const PACKED: usize = 0;
 
     /// See [`PACKED`].
-    pub fn pack(_: Format, _: &[[i8; BLOCK]], _: &mut [u8]) {}
+    pub fn pack(_: &[[i8; BLOCK]], _: &mut [u8]) {}
 
     /// The most activation rows for which weights are read once.
     pub const TILE: usize = ROWS;
@@ -465,7 +465,7 @@ mod plain {
     }
 
     /// Packs one block of a tile, row by row.
-    pub fn pack(_: Format, rows: &[[i8; BLOCK]], out: &mut [u8]) {
+    pub fn pack(rows: &[[i8; BLOCK]], out: &mut [u8]) {
         for (values, out) in rows.iter().zip(out.chunks_exact_mut(PACKED)) {
             pairs::write(values, out);
         }

@@ -4,7 +4,7 @@
 
 use core::arch::{aarch64::*, asm};
 
-pub use super::portable::interleaved;
+pub use super::portable::{PACKED, interleaved, pack};
 use super::{Panels, equal, portable};
 use crate::backend::cpu::{
     panels::{Format, SCALES_BYTES},
@@ -23,12 +23,6 @@ pub fn tile_rows(_: Format, rows: usize) -> usize {
 pub fn format8() -> Format {
     Format::Q8
 }
-
-/// Nothing is packed: `sdot` takes the values as they are.
-pub const PACKED: usize = 0;
-
-/// See [`PACKED`].
-pub fn pack(_: Format, _: &[[i8; BLOCK]], _: &mut [u8]) {}
 
 /// The instructions in use.
 pub fn instructions() -> &'static str {

@@ -30,7 +30,7 @@ pub const PACKED: usize = 0;
 
 /// See [`PACKED`].
 #[allow(dead_code, reason = "used where no better form is written")]
-pub fn pack(_: Format, _: &[[i8; BLOCK]], _: &mut [u8]) {}
+pub fn pack(_: &[[i8; BLOCK]], _: &mut [u8]) {}
 
 /// Interleaves sixteen bytes of each of a panel's rows, four of every row in turn, and flips the
 /// bits of `flip`.

@@ -30,7 +30,7 @@ pub fn interleaved(rows: [&[u8; 16]; PANEL], flip: u8) -> [[u8; 4 * PANEL]; 4] {
 
 /// Transposes four rows of four words.
 #[inline(always)]
-pub fn transposed([a, b, c, d]: [v128; 4]) -> [v128; 4] {
+fn transposed([a, b, c, d]: [v128; 4]) -> [v128; 4] {
     let [ab, cd] = [i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<0, 4, 1, 5>(c, d)];
     let [ab2, cd2] = [i32x4_shuffle::<2, 6, 3, 7>(a, b), i32x4_shuffle::<2, 6, 3, 7>(c, d)];
     [
