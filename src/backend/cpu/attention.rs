@@ -13,6 +13,9 @@ use crate::backend::{Backend, Batch, CacheShape, Place, Sequence};
 /// Channels of a head's output that are summed together.
 const LANES: usize = 32;
 
+/// Keys that are multiplied together: their sums fit the vector registers.
+const KEYS: usize = 4;
+
 /// Up to this many rows, keys and values are prefetched, because they come from memory; in a larger
 /// batch, most rows find them in a cache.
 const FEW_ROWS: usize = 8;
@@ -27,6 +30,14 @@ fn zeros(n: usize) -> Option<Vec<f32>> {
     // A trial, since `vec!` would abort; where memory comes zeroed, neither writes any of it.
     room::<f32>(n)?;
     Some(vec![0.0; n])
+}
+
+/// What attention needs for one row's head, reusing memory.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// Of the query's product with each key.
+    lanes: Vec<[f32; math::LANES]>,
+    scores: Vec<f32>,
 }
 
 /// Keys and values of every layer, for one prompt and its drafts; allocated once. Those of one head
@@ -69,7 +80,7 @@ impl Cache {
 
     /// Attention of every row of qkv (R, 3 C) over its own sequence up to its own position, into
     /// out (R, C): softmax(q k / sqrt(C / H)) v. Heads and rows are divided among the threads;
-    /// `scores` is scratch, one vector per task.
+    /// `scratch` has one per task.
     #[allow(clippy::too_many_arguments, reason = "a layer's, and where and how it is computed")]
     pub fn attend(
         &self,
@@ -78,18 +89,18 @@ impl Cache {
         layer: usize,
         batch: &Batch,
         qkv: &[f32],
-        scores: &mut Vec<Vec<f32>>,
+        scratch: &mut Vec<Scratch>,
         out: &mut [f32],
     ) {
         let (rows, width) = (batch.rows(), self.width);
         let c = self.heads * width;
         let parts = self.heads * rows;
         let tasks = kernel.tasks(pool, parts);
-        scores.resize_with(scores.len().max(tasks), Vec::new);
-        let (scores, out) = (Shared::new(scores), Shared::new(out));
+        scratch.resize_with(scratch.len().max(tasks), Scratch::default);
+        let (scratch, out) = (Shared::new(scratch), Shared::new(out));
         panels::spread(pool, tasks, parts, |task, parts| {
-            // SAFETY: each task has its own vector in scores, and each row's head is in one task.
-            let scores = unsafe { &mut scores.slice(task, 1)[0] };
+            // SAFETY: each task has its own scratch, and each row's head is in one task.
+            let scratch = unsafe { &mut scratch.slice(task, 1)[0] };
             let first = parts.start;
             for part in parts {
                 let (head, row) = (part / rows, part % rows);
@@ -99,7 +110,7 @@ impl Cache {
                 let query = &qkv[row * 3 * c + head * width..][..width];
                 // SAFETY: as above.
                 let out = unsafe { out.slice(row * c + head * width, width) };
-                self.head(layer, batch.places[row], head, query, scores, out);
+                self.head(layer, batch.places[row], head, query, scratch, out);
             }
         });
     }
@@ -123,29 +134,33 @@ impl Cache {
         &all[head * floats..][..floats]
     }
 
-    /// One head of one row: query and out (C / H); `scores` is scratch.
+    /// One head of one row: query and out (C / H).
     fn head(
         &self,
         layer: usize,
         place: Place,
         head: usize,
         query: &[f32],
-        scores: &mut Vec<f32>,
+        scratch: &mut Scratch,
         out: &mut [f32],
     ) {
         let width = self.width;
         let scale = 1.0 / (width as f32).sqrt();
         let [keys, values] = [&self.keys, &self.values].map(|of| self.of_head(&of[layer], head));
         let visible = self.visible(place).map(|slots| slots.start * width..slots.end * width);
-        scores.clear();
+        let Scratch { lanes, scores } = scratch;
+        lanes.clear();
         for slots in &visible {
-            let mut keys = keys[slots.clone()].chunks_exact(math::DOTS * width);
+            let mut keys = keys[slots.clone()].chunks_exact(KEYS * width);
             for keys in &mut keys {
-                scores.extend(math::dots(query, keys).map(|dot| dot * scale));
+                let keys: [&[f32]; KEYS] = std::array::from_fn(|i| &keys[i * width..][..width]);
+                lanes.extend(math::dots(query, keys));
             }
             let rest = keys.remainder().chunks_exact(width);
-            scores.extend(rest.map(|key| math::dot(query, key) * scale));
+            lanes.extend(rest.flat_map(|key| math::dots(query, [key])));
         }
+        scores.clear();
+        scores.extend(lanes.iter().map(|&lanes| math::fold(lanes) * scale));
         let sum = math::softmax_unnormalised(scores);
         let (whole, rest) = out.as_chunks_mut::<LANES>();
         for (i, out) in whole.iter_mut().enumerate() {

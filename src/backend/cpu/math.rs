@@ -40,57 +40,31 @@ pub fn sum(x: &[f32]) -> f32 {
 }
 
 /// Dot product of two vectors of equal length.
-#[inline]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    debug_assert_eq!(a.len(), b.len());
-    let mut lanes = [0.0; LANES];
-    let (a, a_rest) = a.as_chunks::<LANES>();
-    let (b, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a.iter().zip(b) {
-        for i in 0..LANES {
-            lanes[i] += a[i] * b[i];
-        }
-    }
-    for (i, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
-        lanes[i] += a * b;
-    }
+    let [lanes] = dots(a, [b]);
     fold(lanes)
 }
 
-/// Number of dot products that [`dots`] computes together.
-pub const DOTS: usize = 4;
-
-/// The dot products of a (n) with the vectors of b ([`DOTS`], n), each summed as [`dot`] does.
+/// The lanes of the dot products of a (n) with D vectors (n). A caller that has many applies
+/// [`fold`] to all of them, side by side, without horizontal sums.
 #[inline]
-pub fn dots(a: &[f32], b: &[f32]) -> [f32; DOTS] {
-    let n = a.len();
-    let b: [&[f32]; DOTS] = std::array::from_fn(|i| &b[i * n..][..n]);
-    if !n.is_multiple_of(LANES) {
-        return b.map(|b| dot(a, b));
-    }
-    let mut lanes = [[0.0; LANES]; DOTS];
-    let (a, [b0, b1, b2, b3]) = (a.as_chunks::<LANES>().0, b.map(|b| b.as_chunks::<LANES>().0));
-    for ((((a, b0), b1), b2), b3) in a.iter().zip(b0).zip(b1).zip(b2).zip(b3) {
-        for (lanes, b) in lanes.iter_mut().zip([b0, b1, b2, b3]) {
-            for i in 0..LANES {
-                lanes[i] += a[i] * b[i];
+pub fn dots<const D: usize>(a: &[f32], b: [&[f32]; D]) -> [[f32; LANES]; D] {
+    let mut lanes = [[0.0; LANES]; D];
+    let (whole, rest) = a.as_chunks::<LANES>();
+    let chunks = b.map(|b| &b.as_chunks::<LANES>().0[..whole.len()]);
+    for (i, a) in whole.iter().enumerate() {
+        for (lanes, b) in lanes.iter_mut().zip(chunks) {
+            for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(&b[i])) {
+                *lane += a * b;
             }
         }
     }
-    folds(&lanes)
-}
-
-/// [`fold`] of each, computed side by side, without horizontal sums.
-///
-/// Not inlined: otherwise compilers vectorise across the sums instead of along each, and shuffle
-/// for every product.
-#[inline(never)]
-fn folds(lanes: &[[f32; LANES]; DOTS]) -> [f32; DOTS] {
-    let halves: [[f32; LANES / 2]; DOTS] = lanes.map(|l| std::array::from_fn(|i| l[i] + l[i + LANES / 2]));
-    // Lane i of all sums.
-    let lane = |i: usize| halves.map(|half| half[i]);
-    let [a, b, c, d] = [lane(0), lane(1), lane(2), lane(3)];
-    std::array::from_fn(|sum| (a[sum] + c[sum]) + (b[sum] + d[sum]))
+    for (lanes, b) in lanes.iter_mut().zip(b) {
+        for ((lane, a), b) in lanes.iter_mut().zip(rest).zip(&b[whole.len() * LANES..]) {
+            *lane += a * b;
+        }
+    }
+    lanes
 }
 
 /// Adding this to |x| < 2^22 rounds x to an integer, ties to even, and leaves it in the low bits:
@@ -262,8 +236,9 @@ mod tests {
             assert_eq!(max(&x), if n == 0 { f32::NEG_INFINITY } else { n as f32 });
             assert_eq!(dot(&x, &vec![2.0; n]), (n * (n + 1)) as f32);
             let four: Vec<f32> = (0..4 * n).map(|i| (i as f32).sin()).collect();
-            for (i, sum) in dots(&x, &four).into_iter().enumerate() {
-                assert_eq!(sum.to_bits(), dot(&x, &four[i * n..][..n]).to_bits());
+            let four: [&[f32]; 4] = std::array::from_fn(|i| &four[i * n..][..n]);
+            for (lanes, b) in dots(&x, four).into_iter().zip(four) {
+                assert_eq!(fold(lanes).to_bits(), dot(&x, b).to_bits());
             }
         }
     }

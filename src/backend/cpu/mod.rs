@@ -103,8 +103,8 @@ pub struct Cpu {
     quantised: QuantRows,
     /// Scratch: what a linear layer adds to its outputs ([`Epilogue::Add`]).
     added: Vec<f32>,
-    /// Scratch: attention scores, one vector per task.
-    scores: Vec<Vec<f32>>,
+    /// Scratch of attention, one per task.
+    attention: Vec<attention::Scratch>,
     /// Scratch: the head's largest logits, one collector per task and row.
     tops: Vec<Top>,
 }
@@ -118,7 +118,7 @@ impl Cpu {
             pool,
             quantised: QuantRows::default(),
             added: Vec::new(),
-            scores: Vec::new(),
+            attention: Vec::new(),
             tops: Vec::new(),
         }
     }
@@ -230,7 +230,7 @@ impl Backend for Cpu {
     fn attention(&mut self, qkv: &Rows, batch: &Batch, layer: usize, cache: &Cache, out: &mut Rows) {
         out.shape(qkv.rows, qkv.width / 3);
         let (kernel, pool) = (self.kernel, &self.pool);
-        cache.attend(kernel, pool, layer, batch, &qkv.values, &mut self.scores, &mut out.values);
+        cache.attend(kernel, pool, layer, batch, &qkv.values, &mut self.attention, &mut out.values);
     }
 
     fn select(&mut self, x: &Rows, rows: &[usize], before: usize, out: &mut Rows) {

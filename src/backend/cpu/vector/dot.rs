@@ -31,6 +31,23 @@ pub use relaxed::*;
 
 pub const ZERO: v128 = i32x4(0, 0, 0, 0);
 
+/// Vectors that products need besides. The compiler does not know their values: engines make a known
+/// constant anew, in three instructions, in every iteration.
+#[derive(Debug, Clone, Copy)]
+pub struct Constants {
+    /// 16-bit lanes of 1.
+    #[allow(dead_code, reason = "the plain build multiplies no pairs of bytes")]
+    ones: v128,
+    /// Bytes with the lower nibble's bits.
+    nibbles: v128,
+}
+
+impl Constants {
+    pub fn new() -> Self {
+        std::hint::black_box(Self { ones: i16x8_splat(1), nibbles: u8x16_splat(15) })
+    }
+}
+
 /// Products of weights with activations, and their integer sums.
 pub trait Product {
     /// A vector of weights, ready to multiply.
@@ -39,8 +56,6 @@ pub trait Product {
     type Quad: Copy;
     /// Sums over a block, for one activation row and four weight rows.
     type Sum: Copy;
-    /// See [`Product::constants`].
-    type Constants: Copy;
     /// How panels store the weights.
     const FORMAT: Format;
     /// The most rows of a tile.
@@ -56,9 +71,6 @@ pub trait Product {
 
     /// The start of a tile's (block, row, [`Product::ROW`]) bytes.
     fn rows(x: &Tile) -> *const u8;
-
-    /// What the products need besides, ready in registers.
-    fn constants() -> Self::Constants;
 
     /// The initial sum. `offset` has the activation row's number of [`Tile::offsets`] in every
     /// lane.
@@ -83,23 +95,29 @@ pub trait Product {
     /// `x` must point to the start of one in a row's block.
     unsafe fn quad(x: *const u8) -> Self::Quad;
 
-    fn add(constants: Self::Constants, sum: &mut Self::Sum, weights: Self::Weights, x: Self::Quad);
+    fn add(constants: Constants, sum: &mut Self::Sum, weights: Self::Weights, x: Self::Quad);
 
-    /// The upper nibbles of a vector of 4-bit weights, ready to multiply.
+    /// The lower nibbles of a vector of 4-bit weights, ready to multiply.
     #[inline(always)]
-    fn upper(bytes: v128) -> Self::Weights {
+    fn lower(Constants { nibbles, .. }: Constants, bytes: v128) -> Self::Weights {
+        Self::weights(v128_and(bytes, nibbles))
+    }
+
+    /// The upper nibbles.
+    #[inline(always)]
+    fn upper(Constants { nibbles, .. }: Constants, bytes: v128) -> Self::Weights {
         // Not u8x16_shr, which engines implement with another mask.
-        Self::weights(v128_and(u16x8_shr(bytes, 4), u8x16_splat(15)))
+        Self::weights(v128_and(u16x8_shr(bytes, 4), nibbles))
     }
 
     /// Adds the products of upper nibbles.
     #[inline(always)]
-    fn add_upper(constants: Self::Constants, sum: &mut Self::Sum, weights: Self::Weights, x: Self::Quad) {
+    fn add_upper(constants: Constants, sum: &mut Self::Sum, weights: Self::Weights, x: Self::Quad) {
         Self::add(constants, sum, weights, x);
     }
 
     /// The integer dot products of four weight rows.
-    fn total(constants: Self::Constants, sum: Self::Sum) -> v128;
+    fn total(constants: Constants, sum: Self::Sum) -> v128;
 }
 
 /// Multiplies panels as [`crate::backend::cpu::scalar::panel`] does, in the form for this machine;
@@ -282,12 +300,9 @@ mod relaxed {
             impl Product for $name {
                 stored_bytes!();
                 type Sum = v128;
-                type Constants = ();
                 const FORMAT: Format = Format::$format;
                 const MOST: usize = ROWS;
                 const ROWS: usize = ROWS;
-
-                fn constants() {}
 
                 #[inline(always)]
                 fn start(offset: v128) -> v128 {
@@ -295,12 +310,12 @@ mod relaxed {
                 }
 
                 #[inline(always)]
-                fn add(_: (), sum: &mut v128, weights: v128, x: v128) {
+                fn add(_: Constants, sum: &mut v128, weights: v128, x: v128) {
                     *sum = i32x4_relaxed_dot_i8x16_i7x16_add(x, weights, *sum);
                 }
 
                 #[inline(always)]
-                fn total(_: (), sum: v128) -> v128 {
+                fn total(_: Constants, sum: v128) -> v128 {
                     sum
                 }
             }
@@ -328,12 +343,9 @@ mod relaxed {
         stored_bytes!();
         /// Of lower and of upper nibbles.
         type Sum = (v128, v128);
-        type Constants = ();
         const FORMAT: Format = Format::Q4;
         const MOST: usize = 1;
         const ROWS: usize = 1;
-
-        fn constants() {}
 
         #[inline(always)]
         fn start(offset: v128) -> (v128, v128) {
@@ -341,43 +353,37 @@ mod relaxed {
         }
 
         #[inline(always)]
-        fn add(_: (), (lower, _): &mut (v128, v128), weights: v128, x: v128) {
+        fn add(_: Constants, (lower, _): &mut (v128, v128), weights: v128, x: v128) {
             *lower = i32x4_relaxed_dot_i8x16_i7x16_add(x, weights, *lower);
         }
 
         #[inline(always)]
-        fn upper(bytes: v128) -> v128 {
-            v128_and(bytes, u8x16_splat(0xf0))
+        fn upper(Constants { nibbles, .. }: Constants, bytes: v128) -> v128 {
+            v128_andnot(bytes, nibbles)
         }
 
         #[inline(always)]
-        fn add_upper(_: (), (_, upper): &mut (v128, v128), weights: v128, x: v128) {
+        fn add_upper(_: Constants, (_, upper): &mut (v128, v128), weights: v128, x: v128) {
             *upper = i32x4_relaxed_dot_i8x16_i7x16_add(x, weights, *upper);
         }
 
         #[inline(always)]
-        fn total(_: (), (lower, upper): (v128, v128)) -> v128 {
+        fn total(_: Constants, (lower, upper): (v128, v128)) -> v128 {
             i32x4_add(lower, i32x4_shr(upper, 4))
         }
     }
 
     /// Second operand: the weight, unsigned. Sums of pairs, which activations are quantised to keep
-    /// within 16 bits, are widened here: in the wide instruction's place engines make the vector of
+    /// within 16 bits, are widened here: for the wide instruction engines would make the vector of
     /// ones every time.
     pub struct UnsignedPairs;
 
     impl Product for UnsignedPairs {
         stored_bytes!();
         type Sum = v128;
-        type Constants = v128;
         const FORMAT: Format = Format::U8;
         const MOST: usize = 5;
         const ROWS: usize = 5;
-
-        #[inline(always)]
-        fn constants() -> v128 {
-            ones()
-        }
 
         #[inline(always)]
         fn start(offset: v128) -> v128 {
@@ -385,21 +391,15 @@ mod relaxed {
         }
 
         #[inline(always)]
-        fn add(ones: v128, sum: &mut v128, weights: v128, x: v128) {
+        fn add(Constants { ones, .. }: Constants, sum: &mut v128, weights: v128, x: v128) {
             let pairs = i16x8_relaxed_dot_i8x16_i7x16(x, weights);
             *sum = i32x4_add(*sum, i32x4_dot_i16x8(pairs, ones));
         }
 
         #[inline(always)]
-        fn total(_: v128, sum: v128) -> v128 {
+        fn total(_: Constants, sum: v128) -> v128 {
             sum
         }
-    }
-
-    /// A vector whose value the compiler does not know: of a constant, engines would make a new one
-    /// at every use.
-    fn ones() -> v128 {
-        std::hint::black_box(i16x8_splat(1))
     }
 
     /// [`Nibbles`] in 16-bit sums of pairs, by the instruction of half the width
@@ -411,15 +411,9 @@ mod relaxed {
     impl Product for ShortNibbles {
         stored_bytes!();
         type Sum = v128;
-        type Constants = v128;
         const FORMAT: Format = Format::Q4;
         const MOST: usize = ROWS;
         const ROWS: usize = ROWS;
-
-        #[inline(always)]
-        fn constants() -> v128 {
-            ones()
-        }
 
         #[inline(always)]
         fn start(offset: v128) -> v128 {
@@ -428,12 +422,12 @@ mod relaxed {
         }
 
         #[inline(always)]
-        fn add(_: v128, sum: &mut v128, weights: v128, x: v128) {
+        fn add(_: Constants, sum: &mut v128, weights: v128, x: v128) {
             *sum = i16x8_add(*sum, i16x8_relaxed_dot_i8x16_i7x16(x, weights));
         }
 
         #[inline(always)]
-        fn total(ones: v128, sum: v128) -> v128 {
+        fn total(Constants { ones, .. }: Constants, sum: v128) -> v128 {
             i32x4_dot_i16x8(sum, ones)
         }
     }

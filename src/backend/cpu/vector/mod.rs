@@ -25,8 +25,8 @@ macro_rules! by_rows {
 /// turn. `each` gets the start of the block, its index in the panel, and the panel's sums (`rows`).
 /// `format` is the panels'.
 ///
-/// For two or four panels, each panel has its own copy of the instructions: the hardware prefetcher
-/// follows a load instruction that advances in steps, but not one that alternates between streams.
+/// Each panel has its own copy of the instructions: the hardware prefetcher follows a load
+/// instruction that advances in steps, but not one that alternates between streams.
 #[allow(unused_macros, reason = "the portable form goes from panel to panel")]
 macro_rules! in_turn {
     ($panels:ident, $format:expr, $rows:expr, |$block:ident, $b:ident, $sums:ident| $each:expr) => {
@@ -35,15 +35,10 @@ macro_rules! in_turn {
         for (weights, all) in $panels.groups() {
             let all = all.as_chunks_mut::<{ $rows }>().0;
             match all.len() {
+                1 => in_turn!([weights, all, stride, blocks, $format], |$block, $b, $sums| $each; 0),
                 2 => in_turn!([weights, all, stride, blocks, $format], |$block, $b, $sums| $each; 0 1),
                 4 => in_turn!([weights, all, stride, blocks, $format], |$block, $b, $sums| $each; 0 1 2 3),
-                panels => {
-                    for $b in 0..blocks {
-                        for p in 0..panels {
-                            in_turn!([weights, all, stride, blocks, $format], |$block, $b, $sums| $each, p);
-                        }
-                    }
-                }
+                streams => unreachable!("{streams} streams"),
             }
         }
     };

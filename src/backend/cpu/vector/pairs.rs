@@ -2,7 +2,7 @@
 
 use core::arch::wasm32::*;
 
-use super::dot::{Product, TILE, ZERO};
+use super::dot::{Constants, Product, TILE, ZERO};
 use crate::backend::cpu::{
     panels::Format,
     quant::{BLOCK, Tile},
@@ -31,7 +31,6 @@ impl<const NIBBLES: bool> Product for Pairs<NIBBLES> {
     type Weights = (v128, v128);
     type Quad = v128;
     type Sum = (v128, v128);
-    type Constants = ();
     const FORMAT: Format = if NIBBLES { Format::Q4 } else { Format::Q8 };
     const MOST: usize = TILE;
     // For nibbles, unpacking them twice costs more than spilling sums.
@@ -43,8 +42,6 @@ impl<const NIBBLES: bool> Product for Pairs<NIBBLES> {
     fn rows(x: &Tile) -> *const u8 {
         x.packed.as_ptr()
     }
-
-    fn constants() {}
 
     #[inline(always)]
     fn start(offset: v128) -> (v128, v128) {
@@ -72,13 +69,13 @@ impl<const NIBBLES: bool> Product for Pairs<NIBBLES> {
     }
 
     #[inline(always)]
-    fn add(_: (), sum: &mut (v128, v128), weights: (v128, v128), x: v128) {
+    fn add(_: Constants, sum: &mut (v128, v128), weights: (v128, v128), x: v128) {
         sum.0 = i32x4_add(sum.0, i32x4_dot_i16x8(weights.0, x));
         sum.1 = i32x4_add(sum.1, i32x4_dot_i16x8(weights.1, x));
     }
 
     #[inline(always)]
-    fn total(_: (), sum: (v128, v128)) -> v128 {
+    fn total(_: Constants, sum: (v128, v128)) -> v128 {
         let even = i32x4_shuffle::<0, 2, 4, 6>(sum.0, sum.1);
         let odd = i32x4_shuffle::<1, 3, 5, 7>(sum.0, sum.1);
         i32x4_add(even, odd)

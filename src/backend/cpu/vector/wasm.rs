@@ -4,7 +4,10 @@
 use core::arch::wasm32::*;
 
 pub use super::dot::{PACKED, TILE, format8, name as instructions, pack, panels, tile_rows};
-use super::{Panels, dot::Product};
+use super::{
+    Panels,
+    dot::{Constants, Product},
+};
 use crate::backend::cpu::{
     matrix::PANEL,
     panels::{Format, SCALES_BYTES},
@@ -55,7 +58,7 @@ type Sums<P, const R: usize> = [[<P as Product>::Sum; 2]; R];
 #[inline(never)]
 fn tile<P: Product, const R: usize>(mut panels: Panels) {
     let x = panels.x();
-    let constants = P::constants();
+    let constants = Constants::new();
     // A count unknown to the compiler. Unrolled, the loop would finish one sum after the other, or
     // load all weights first, and run out of registers.
     let steps = std::hint::black_box(P::FORMAT.quant_bytes() / STEP);
@@ -86,7 +89,7 @@ fn tile<P: Product, const R: usize>(mut panels: Panels) {
 /// blocks from `at` on.
 #[inline(always)]
 unsafe fn rows<P: Product, const R: usize>(
-    constants: P::Constants,
+    constants: Constants,
     steps: usize,
     block: *const u8,
     x: &Tile,
@@ -120,7 +123,7 @@ unsafe fn rows<P: Product, const R: usize>(
 /// `steps` must be the format's, `quants` hold a block's weights, `rows` R rows' blocks.
 #[inline(always)]
 unsafe fn multiply<P: Product, const R: usize>(
-    constants: P::Constants,
+    constants: Constants,
     steps: usize,
     quants: *const u8,
     rows: *const u8,
@@ -146,7 +149,7 @@ unsafe fn multiply<P: Product, const R: usize>(
 /// `block` must be readable for 32 bytes, `rows` for these quads of R rows' blocks.
 #[inline(always)]
 unsafe fn quads<P: Product, const R: usize>(
-    constants: P::Constants,
+    constants: Constants,
     block: *const u8,
     rows: *const u8,
     dots: &mut Sums<P, R>,
@@ -165,8 +168,8 @@ unsafe fn quads<P: Product, const R: usize>(
             }
             Format::Q4 => {
                 let bytes: [v128; 2] = std::array::from_fn(|half| v128_load(block.add(half * 16).cast()));
-                let low = bytes.map(|bytes| P::weights(v128_and(bytes, u8x16_splat(15))));
-                let high = bytes.map(P::upper);
+                let low = bytes.map(|bytes| P::lower(constants, bytes));
+                let high = bytes.map(|bytes| P::upper(constants, bytes));
                 for (i, dots) in dots.iter_mut().enumerate() {
                     let x = [0, QUADS / 2].map(|q| P::quad(rows.add(i * P::ROW + q * P::QUAD)));
                     for half in 0..2 {
