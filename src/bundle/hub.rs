@@ -62,6 +62,10 @@ pub enum HubError {
     )]
     Unreachable { repo: String, reason: String },
     #[error(
+        "HF_HUB_OFFLINE is set, and `{repo}` is not completely in the Hub's cache: unset it, or give a folder on this machine that holds the model's files"
+    )]
+    Offline { repo: String },
+    #[error(
         "the connection broke while fetching {what} of `{repo}` ({reason}): run it again; what has arrived is kept"
     )]
     Broken { repo: String, what: String, reason: String },
@@ -133,7 +137,8 @@ pub fn is_repo_name(text: &str) -> bool {
     !reserved && text.split('/').count() <= 2 && text.split('/').all(part)
 }
 
-/// Returns the folder holding the repository's files, downloading those that are not cached.
+/// Returns the folder holding the repository's files, downloading those that are not cached; with
+/// `HF_HUB_OFFLINE`, as other clients of the Hub, none.
 ///
 /// # Errors
 /// [`HubError`], whose message names the remedy. Partial downloads are kept, and resumed by
@@ -144,7 +149,13 @@ pub fn fetch(repo: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<PathB
     }
     let places = Places::from(|name| std::env::var_os(name), std::env::home_dir());
     let Places { home, hub } = places.ok_or_else(|| HubError::NoHome { repo: repo.into() })?;
-    fetch_into(&hub, repo, || Source::from_env(&home), progress)
+    let source = || {
+        if connection::is_offline() {
+            return Err(HubError::Offline { repo: repo.into() });
+        }
+        Source::from_env(&home)
+    };
+    fetch_into(&hub, repo, source, progress)
 }
 
 /// Where Hub clients keep their files.

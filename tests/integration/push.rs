@@ -140,6 +140,33 @@ fn convert(server: &Server, repo: &str, home: &Path, out: &Path, token: Option<&
 }
 
 #[test]
+fn offline_nothing_is_asked() {
+    let server = Server::start();
+    let dir = bot();
+    let out = dir.path().join("out");
+    for (args, expected) in [
+        (
+            &["convert", "keeper/lamp", "--out", arg(&out)][..],
+            "not completely in the Hub's cache: unset it, or",
+        ),
+        (&["push", arg(dir.path()), "keeper/lamp", "--yes"], "unset it to upload"),
+    ] {
+        let mut command = huggingtweets();
+        command.args(args).env("HF_HUB_OFFLINE", "true");
+        command.env("HF_ENDPOINT", server.endpoint()).env("HF_HOME", dir.path()).env("HF_TOKEN", TOKEN);
+        let output = command.output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.starts_with("huggingtweets: HF_HUB_OFFLINE is set") && said.contains(expected),
+            "{said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    assert!(server.store.lock().unwrap().log.is_empty());
+}
+
+#[test]
 fn a_private_bot_that_was_pushed_can_be_had_again_with_its_name() {
     let server = Server::start();
     assert!(push(&server, &["--yes", "--private"], Some(TOKEN), "").status.success());

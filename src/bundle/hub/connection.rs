@@ -92,6 +92,15 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
+/// Returns whether `HF_HUB_OFFLINE` forbids requests, read as `huggingface_hub` reads it.
+pub fn is_offline() -> bool {
+    variable("HF_HUB_OFFLINE").is_some_and(|value| is_true(&value))
+}
+
+fn is_true(value: &str) -> bool {
+    ["1", "on", "yes", "true"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
+}
+
 /// Parses an HTTP(S) endpoint, and strips trailing slashes.
 pub fn endpoint(text: &str) -> Option<(String, Uri)> {
     let text = text.trim_end_matches('/');

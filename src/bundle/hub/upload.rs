@@ -37,6 +37,8 @@ const NDJSON: &str = "application/x-ndjson";
 /// error at the commit itself, the commit may have been made.
 #[derive(Debug, Error)]
 pub enum UploadError {
+    #[error("HF_HUB_OFFLINE is set: unset it to upload")]
+    Offline,
     #[error("no token: set HF_TOKEN to one that may write, from huggingface.co/settings/tokens")]
     NoToken,
     #[error(
@@ -131,8 +133,11 @@ impl Hub {
     /// Configures a client from `HF_TOKEN` and, if set, `HF_ENDPOINT`.
     ///
     /// # Errors
-    /// If there is no token, or the token or the endpoint is malformed.
+    /// If there is no token, the token or the endpoint is malformed, or `HF_HUB_OFFLINE` is set.
     pub fn from_env() -> Result<Self, UploadError> {
+        if connection::is_offline() {
+            return Err(UploadError::Offline);
+        }
         let token = connection::variable("HF_TOKEN").ok_or(UploadError::NoToken)?;
         let endpoint = connection::variable("HF_ENDPOINT");
         Self::new(endpoint.as_deref().unwrap_or(connection::HUB), &token, Patience::default())

@@ -40,11 +40,18 @@ pub struct Constants {
     ones: v128,
     /// Bytes with the lower nibble's bits.
     nibbles: v128,
+    /// 32-bit lanes with the lower half's bits.
+    #[allow(dead_code, reason = "the plain build has no sums of 16 bits")]
+    lower_half: v128,
 }
 
 impl Constants {
     pub fn new() -> Self {
-        std::hint::black_box(Self { ones: i16x8_splat(1), nibbles: u8x16_splat(15) })
+        std::hint::black_box(Self {
+            ones: i16x8_splat(1),
+            nibbles: u8x16_splat(15),
+            lower_half: i32x4_splat(0xffff),
+        })
     }
 }
 
@@ -64,6 +71,9 @@ pub trait Product {
     /// fifteen vector registers that engines have on x86-64. A tile with more rows is multiplied
     /// two rows at a time.
     const ROWS: usize;
+    /// From so many rows on, a block's lower nibbles are multiplied first, then its upper ones: of
+    /// both at once, weights and sums would not fit the registers.
+    const TWO_PASSES: usize = usize::MAX;
     /// Bytes of one row's block.
     const ROW: usize;
     /// Bytes from one column quad of a row to the next.
@@ -74,7 +84,7 @@ pub trait Product {
 
     /// The initial sum. `offset` has the activation row's number of [`Tile::offsets`] in every
     /// lane.
-    fn start(offset: v128) -> Self::Sum;
+    fn start(constants: Constants, offset: v128) -> Self::Sum;
 
     /// Prepares weights, once for all activation rows.
     fn weights(weights: v128) -> Self::Weights;
@@ -149,12 +159,15 @@ mod relaxed {
     /// The most rows that are multiplied together.
     const ROWS: usize = 6;
 
+    /// The same where sums of pairs are widened, for which a register more is needed.
+    const PAIR_ROWS: usize = 5;
+
     /// Rows of a tile if the batch has `rows`.
     pub fn tile_rows(format: Format, rows: usize) -> usize {
-        match format {
+        match Reading::get() {
+            Reading::Pairs | Reading::Other => equal(rows, PAIR_ROWS),
             // Sums and operands stay in registers.
-            Format::Q4 if rows > ROWS => equal(rows, 4),
-            Format::U8 if Reading::get() == Reading::Pairs => equal(rows, UnsignedPairs::MOST),
+            _ if format == Format::Q4 && rows > ROWS => equal(rows, 4),
             _ => equal(rows, ROWS),
         }
     }
@@ -305,7 +318,7 @@ mod relaxed {
                 const ROWS: usize = ROWS;
 
                 #[inline(always)]
-                fn start(offset: v128) -> v128 {
+                fn start(_: Constants, offset: v128) -> v128 {
                     offset
                 }
 
@@ -348,7 +361,7 @@ mod relaxed {
         const ROWS: usize = 1;
 
         #[inline(always)]
-        fn start(offset: v128) -> (v128, v128) {
+        fn start(_: Constants, offset: v128) -> (v128, v128) {
             (offset, ZERO)
         }
 
@@ -382,11 +395,11 @@ mod relaxed {
         stored_bytes!();
         type Sum = v128;
         const FORMAT: Format = Format::U8;
-        const MOST: usize = 5;
-        const ROWS: usize = 5;
+        const MOST: usize = PAIR_ROWS;
+        const ROWS: usize = PAIR_ROWS;
 
         #[inline(always)]
-        fn start(offset: v128) -> v128 {
+        fn start(_: Constants, offset: v128) -> v128 {
             offset
         }
 
@@ -412,13 +425,14 @@ mod relaxed {
         stored_bytes!();
         type Sum = v128;
         const FORMAT: Format = Format::Q4;
-        const MOST: usize = ROWS;
-        const ROWS: usize = ROWS;
+        const MOST: usize = PAIR_ROWS;
+        const ROWS: usize = PAIR_ROWS;
+        const TWO_PASSES: usize = 3;
 
         #[inline(always)]
-        fn start(offset: v128) -> v128 {
+        fn start(Constants { lower_half, .. }: Constants, offset: v128) -> v128 {
             // Into one of the two 16-bit sums of a row.
-            v128_and(offset, i32x4_splat(0xffff))
+            v128_and(offset, lower_half)
         }
 
         #[inline(always)]

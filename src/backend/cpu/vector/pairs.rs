@@ -44,7 +44,7 @@ impl<const NIBBLES: bool> Product for Pairs<NIBBLES> {
     }
 
     #[inline(always)]
-    fn start(offset: v128) -> (v128, v128) {
+    fn start(_: Constants, offset: v128) -> (v128, v128) {
         // Into one of a row's two lanes.
         let first = if NIBBLES { v128_and(offset, i32x4(-1, 0, -1, 0)) } else { ZERO };
         (first, first)

@@ -58,10 +58,11 @@ fn panel(format: Format, panel: &[u8], x: &Tile, sums: &mut [[f32; PANEL]]) {
         *sum = [0.0; PANEL];
         for (b, block) in panel.chunks_exact(format.block_bytes()).enumerate() {
             let (scales, quants) = parts(block);
+            let offset = x.offsets[b * x.rows + row];
             let (x, x_scale) = x.block(row, b);
             let x = x.as_chunks::<4>().0;
             let quads = quants.as_chunks::<32>().0.iter();
-            let mut dots = [0i32; PANEL];
+            let mut dots = [offset; PANEL];
             match format {
                 Format::Q8 => {
                     for (quad, x) in quads.zip(x) {
@@ -70,13 +71,13 @@ fn panel(format: Format, panel: &[u8], x: &Tile, sums: &mut [[f32; PANEL]]) {
                 }
                 Format::U8 => {
                     for (quad, x) in quads.zip(x) {
-                        accumulate(&mut dots, &quad.map(|w| i16::from(w) - 128), x);
+                        accumulate(&mut dots, &quad.map(i16::from), x);
                     }
                 }
                 Format::Q4 => {
                     for (q, quad) in quads.enumerate() {
-                        accumulate(&mut dots, &quad.map(|w| i16::from(w & 15) - 8), &x[q]);
-                        accumulate(&mut dots, &quad.map(|w| i16::from(w >> 4) - 8), &x[q + 4]);
+                        accumulate(&mut dots, &quad.map(|w| i16::from(w & 15)), &x[q]);
+                        accumulate(&mut dots, &quad.map(|w| i16::from(w >> 4)), &x[q + 4]);
                     }
                 }
             }

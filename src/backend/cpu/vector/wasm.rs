@@ -101,7 +101,7 @@ unsafe fn rows<P: Product, const R: usize>(
         let offsets = x.offsets.as_ptr().add(at);
         let rows = P::rows(x).add(at * P::ROW);
         let mut dots: Sums<P, R> =
-            std::array::from_fn(|i| [P::start(v128_load32_splat(offsets.add(i).cast())); 2]);
+            std::array::from_fn(|i| [P::start(constants, v128_load32_splat(offsets.add(i).cast())); 2]);
         multiply::<P, R>(constants, steps, block.add(SCALES_BYTES), rows, &mut dots);
         let scale = [v128_load(block.cast()), v128_load(block.add(16).cast())];
         let x_scales = x.scales.as_ptr().add(at);
@@ -129,55 +129,84 @@ unsafe fn multiply<P: Product, const R: usize>(
     rows: *const u8,
     dots: &mut Sums<P, R>,
 ) {
+    // The columns of upper nibbles.
+    const UPPER: usize = QUADS / 2;
     // SAFETY: by the caller's contract; the iterations together cover one block.
     unsafe {
-        let (mut quants, mut rows, mut left) = (quants, rows, steps);
-        loop {
-            quads::<P, R>(constants, quants, rows, dots);
-            (quants, rows) = (quants.add(STEP), rows.add(P::QUAD));
-            left -= 1;
-            if left == 0 {
-                return;
+        let bytes = |quants: *const u8| -> [v128; 2] {
+            std::array::from_fn(|half| v128_load(quants.add(half * 16).cast()))
+        };
+        match P::FORMAT {
+            Format::Q8 | Format::U8 => each::<P>(steps, quants, rows, |quants, rows| {
+                let weights = std::array::from_fn(|half| P::load(quants.add(half * 16)));
+                quad::<P, R>(weights, rows, dots, |sum, w, x| P::add(constants, sum, w, x));
+            }),
+            Format::Q4 if R >= P::TWO_PASSES => {
+                each::<P>(steps, quants, rows, |quants, rows| {
+                    let weights = bytes(quants).map(|bytes| P::lower(constants, bytes));
+                    quad::<P, R>(weights, rows, dots, |sum, w, x| P::add(constants, sum, w, x));
+                });
+                each::<P>(steps, quants, rows.add(UPPER * P::QUAD), |quants, rows| {
+                    let weights = bytes(quants).map(|bytes| P::upper(constants, bytes));
+                    quad::<P, R>(weights, rows, dots, |sum, w, x| P::add_upper(constants, sum, w, x));
+                });
             }
+            Format::Q4 => each::<P>(steps, quants, rows, |quants, rows| {
+                let bytes = bytes(quants);
+                let lower = bytes.map(|bytes| P::lower(constants, bytes));
+                let upper = bytes.map(|bytes| P::upper(constants, bytes));
+                for (i, dots) in dots.iter_mut().enumerate() {
+                    let x = [0, UPPER].map(|q| P::quad(rows.add(i * P::ROW + q * P::QUAD)));
+                    for half in 0..2 {
+                        P::add(constants, &mut dots[half], lower[half], x[0]);
+                        P::add_upper(constants, &mut dots[half], upper[half], x[1]);
+                    }
+                }
+            }),
         }
     }
 }
 
-/// Adds the products of one column quad, or of two for 4-bit weights.
+/// Calls f for each column quad of a block, or each two of 4-bit weights, with its weights and the
+/// rows' activations.
 ///
 /// # Safety
-/// `block` must be readable for 32 bytes, `rows` for these quads of R rows' blocks.
+/// `quants` must hold `steps` times [`STEP`] bytes, `rows` as many quads.
 #[inline(always)]
-unsafe fn quads<P: Product, const R: usize>(
-    constants: Constants,
-    block: *const u8,
+unsafe fn each<P: Product>(
+    steps: usize,
+    mut quants: *const u8,
+    mut rows: *const u8,
+    mut f: impl FnMut(*const u8, *const u8),
+) {
+    let mut left = steps;
+    loop {
+        f(quants, rows);
+        // SAFETY: by the caller's contract; after the last, both are at most at the end.
+        (quants, rows) = unsafe { (quants.add(STEP), rows.add(P::QUAD)) };
+        left -= 1;
+        if left == 0 {
+            return;
+        }
+    }
+}
+
+/// Adds the products of one column quad.
+///
+/// # Safety
+/// `rows` must hold the quad in R rows' blocks.
+#[inline(always)]
+unsafe fn quad<P: Product, const R: usize>(
+    weights: [P::Weights; 2],
     rows: *const u8,
     dots: &mut Sums<P, R>,
+    add: impl Fn(&mut P::Sum, P::Weights, P::Quad),
 ) {
-    // SAFETY: by the caller's contract.
-    unsafe {
-        match P::FORMAT {
-            Format::Q8 | Format::U8 => {
-                let weights: [P::Weights; 2] = std::array::from_fn(|half| P::load(block.add(half * 16)));
-                for (i, dots) in dots.iter_mut().enumerate() {
-                    let x = P::quad(rows.add(i * P::ROW));
-                    for half in 0..2 {
-                        P::add(constants, &mut dots[half], weights[half], x);
-                    }
-                }
-            }
-            Format::Q4 => {
-                let bytes: [v128; 2] = std::array::from_fn(|half| v128_load(block.add(half * 16).cast()));
-                let low = bytes.map(|bytes| P::lower(constants, bytes));
-                let high = bytes.map(|bytes| P::upper(constants, bytes));
-                for (i, dots) in dots.iter_mut().enumerate() {
-                    let x = [0, QUADS / 2].map(|q| P::quad(rows.add(i * P::ROW + q * P::QUAD)));
-                    for half in 0..2 {
-                        P::add(constants, &mut dots[half], low[half], x[0]);
-                        P::add_upper(constants, &mut dots[half], high[half], x[1]);
-                    }
-                }
-            }
+    for (i, dots) in dots.iter_mut().enumerate() {
+        // SAFETY: by the caller's contract.
+        let x = unsafe { P::quad(rows.add(i * P::ROW)) };
+        for half in 0..2 {
+            add(&mut dots[half], weights[half], x);
         }
     }
 }
