@@ -298,7 +298,11 @@
     #end(settle) {
       const run = this.#run;
       this.#run = null;
-      if (run) settle(run);
+      if (run) {
+        // However it ended, what is written can be copied.
+        this.#root.querySelectorAll(".copy").forEach((button, index) => (button.hidden &&= !this.#texts[index]));
+        settle(run);
+      }
       this.#show();
     }
 

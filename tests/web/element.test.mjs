@@ -298,6 +298,23 @@ for (const name of ["Chromium", "Firefox"]) {
       await leave();
     });
 
+    it("leaves what is written to be copied when its engine ends", async () => {
+      const { page, leave } = await open("/slow");
+      const copies = () => page.evaluate(() => [...document.querySelector("tweet-bot").shadowRoot.querySelectorAll(".copy")].map((copy) => !copy.hidden));
+      const { message, texts } = await page.evaluate(async () => {
+        const bot = document.querySelector("tweet-bot");
+        const grown = new Promise((go) => bot.addEventListener("draft", ({ detail }) => detail.text.length > 20 && go()));
+        const drafts = bot.generate({ drafts: 2 });
+        await grown;
+        document.querySelector("html > iframe").remove();
+        return { message: await drafts.catch((error) => error.message), texts: bot.texts };
+      });
+      assert.match(message, /this page removed or moved it/);
+      assert.ok(texts.every((text) => text.startsWith("My dream is")), texts);
+      assert.deepEqual(await copies(), [true, true]);
+      await leave();
+    });
+
     it("is ready, and has timed nothing, where it was stopped before there was an engine", async () => {
       const { page, leave } = await open("/lazy");
       const drafts = await page.evaluate(() => {

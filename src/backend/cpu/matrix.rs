@@ -174,30 +174,40 @@ impl Panels {
     /// Appends one panel: the bytes of at most [`PANEL`] rows; missing rows become zeros.
     fn append(&mut self, rows: &[u8]) {
         match self.format {
-            Format::Q8 => self.append_blocks::<{ 2 + BLOCK }>(rows, 0),
+            Format::Q8 => self.append_blocks::<{ 2 + BLOCK }, 9>(rows, 0),
             // Flipping the top bit of a signed byte adds 128.
-            Format::U8 => self.append_blocks::<{ 2 + BLOCK }>(rows, 128),
-            Format::Q4 => self.append_blocks::<{ 2 + BLOCK / 2 }>(rows, 0),
+            Format::U8 => self.append_blocks::<{ 2 + BLOCK }, 9>(rows, 128),
+            Format::Q4 => self.append_blocks::<{ 2 + BLOCK / 2 }, 5>(rows, 0),
         }
     }
 
-    /// A row's block is its scale (f16), then its weights. In every format, each 32 bytes of the
-    /// panel take four bytes of every row, with the bits of `flip` flipped.
-    fn append_blocks<const BYTES: usize>(&mut self, rows: &[u8], flip: u8) {
+    /// A row's block is its scale (f16), then its weights: BYTES in all. A panel's is LINES: the
+    /// scales, then four bytes of every row in each, with the bits of `flip` flipped.
+    fn append_blocks<const BYTES: usize, const LINES: usize>(&mut self, rows: &[u8], flip: u8) {
+        const { assert!(BYTES == 2 + 4 * (LINES - 1) && LINES % 4 == 1) };
         let blocks = self.cols / BLOCK;
-        let nothing = [0; BYTES];
+        let missing = vec![[0; BYTES]; if rows.len() < PANEL * blocks * BYTES { blocks } else { 0 }];
         let mut rows = rows.as_chunks::<BYTES>().0.chunks_exact(blocks.max(1));
-        let rows: [&[[u8; BYTES]]; PANEL] = std::array::from_fn(|_| rows.next().unwrap_or_default());
-        for block in 0..blocks {
-            let sources = rows.map(|row| row.get(block).unwrap_or(&nothing));
-            let scales = sources.map(|source| f16_to_f32(u16::from_le_bytes([source[0], source[1]])));
-            self.blocks.push(bytemuck::cast(scales));
-            for part in 0..(BYTES - 2) / 16 {
-                let parts = sources.map(|source| source[2..].as_chunks().0.get(part).unwrap_or(&[0; 16]));
-                // One push each: together, the compiler would copy them with a call.
-                vector::interleaved(parts, flip).into_iter().for_each(|quad| self.blocks.push(Aligned(quad)));
+        let rows: [&[[u8; BYTES]]; PANEL] = std::array::from_fn(|_| rows.next().unwrap_or(&missing));
+        assert!(rows.iter().all(|row| row.len() == blocks));
+        // Pushes would look for room a hundred times per panel.
+        self.blocks.reserve(blocks * LINES);
+        let room = &mut self.blocks.spare_capacity_mut()[..blocks * LINES];
+        for (block, lines) in room.as_chunks_mut::<LINES>().0.iter_mut().enumerate() {
+            let sources = rows.map(|row| &row[block]);
+            let scale = |source: &[u8; BYTES]| u16::from_le(bytemuck::pod_read_unaligned(&source[..2]));
+            let scales = sources.map(|source| f16_to_f32(scale(source)));
+            let (first, lines) = lines.split_at_mut(1);
+            first[0].write(bytemuck::cast(scales));
+            for (part, lines) in lines.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                let parts = sources.map(|source| &source[2..].as_chunks().0[part]);
+                for (line, quad) in lines.iter_mut().zip(vector::interleaved(parts, flip)) {
+                    line.write(Aligned(quad));
+                }
             }
         }
+        // SAFETY: the loop has written every line: each block's first, and the rest by fours.
+        unsafe { self.blocks.set_len(self.blocks.len() + blocks * LINES) };
     }
 }
 
@@ -207,13 +217,13 @@ impl Panels {
 #[inline(always)]
 fn f16_to_f32(bits: u16) -> f32 {
     const TWO_TO_112: f32 = f32::from_bits((127 + 112) << 23);
-    let magnitude = u32::from(bits & 0x7fff);
-    let finite = (f32::from_bits(magnitude << 13) * TWO_TO_112).to_bits();
-    // An infinity or a NaN; a NaN becomes quiet.
-    let quiet = if magnitude > 0x7c00 { 1 << 22 } else { 0 };
-    let other = magnitude << 13 | 0x7f80_0000 | quiet;
-    let value = if magnitude < 0x7c00 { finite } else { other };
-    f32::from_bits(value | u32::from(bits & 0x8000) << 16)
+    /// What an infinity becomes by that product; a NaN becomes more.
+    const BEYOND: f32 = 65536.0;
+    let scaled = f32::from_bits(u32::from(bits & 0x7fff) << 13) * TWO_TO_112;
+    let exponent = if scaled >= BEYOND { 0xff << 23 } else { 0 };
+    let quiet = if scaled > BEYOND { 1 << 22 } else { 0 };
+    let sign = u32::from(bits & 0x8000) << 16;
+    f32::from_bits(scaled.to_bits() | exponent | quiet | sign)
 }
 
 /// An empty vector with capacity for n values; `None` if there is not enough memory.

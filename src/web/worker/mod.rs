@@ -17,7 +17,7 @@ mod source;
 mod storage;
 mod transport;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use js_sys::Promise;
 use wasm_bindgen::{JsCast, JsValue, UnwrapThrowExt, closure::Closure};
@@ -143,14 +143,14 @@ fn page() -> Result<DedicatedWorkerGlobalScope, JsValue> {
 }
 
 fn receive(session: &Session, command: Command) {
-    let reply = Reply { id: command.id };
+    let reply = Reply::new(command.id);
     match command.action {
         Action::Load(request) => spawn_local(session.clone().load(request, reply)),
         Action::Generate { request, so_far } => {
             spawn_local(session.clone().generate(request, so_far, reply));
         }
         Action::Logits(prompt) => spawn_local(session.clone().logits(prompt, reply)),
-        Action::Stop { generation, draft } => session.stop(generation, draft, &Reply { id: generation }),
+        Action::Stop { generation, draft } => session.stop(generation, draft, &Reply::new(generation)),
         Action::Count(text) => reply.send(session.count(&text)),
         Action::Measure => reply.send(session.measure()),
         Action::Forget { model, sha256 } => spawn_local(storage::forget(model, sha256)),
@@ -158,13 +158,28 @@ fn receive(session: &Session, command: Command) {
     }
 }
 
+/// Interval of reports about one phase of a load: more of them only make the page draw.
+const TELL_MS: f64 = 50.0;
+
 /// Sends reports about one command.
 struct Reply {
     id: Id,
+    /// What [`Reply::progress`] last reported, and when.
+    told: Cell<Option<(Phase, f64)>>,
 }
 
 impl Reply {
+    fn new(id: Id) -> Self {
+        Self { id, told: Cell::default() }
+    }
+
+    /// Reports a load's progress, unless the same phase's was reported just now.
     fn progress(&self, phase: Phase, loaded_bytes: u64, total_bytes: Option<u64>) {
+        let now = browser::now_ms();
+        if self.told.get().is_some_and(|(told, at)| told == phase && now - at < TELL_MS) {
+            return;
+        }
+        self.told.set(Some((phase, now)));
         self.send(Update::Progress { phase, loaded_bytes, total_bytes });
     }
 
